@@ -1,0 +1,45 @@
+# Needs Python >= 3.11 with venv, and make. Everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PHOTO := sample_images/parrots.png
+.DEFAULT_GOAL := help
+.PHONY: help demo install test lint type check fuzz bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# Dependency groups need pip >= 25.1, so pip itself comes first.
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/developing: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+install: $(VENV)/installed  ## Install lowrank into .venv
+
+demo: install  ## Compress, decompress and report on a sample photograph
+	@mkdir -p demo
+	$(BIN)/lowrank compress $(PHOTO) -k 20 -o demo/photo.lrk --force
+	$(BIN)/lowrank decompress demo/photo.lrk -o demo/photo.png --force
+	$(BIN)/lowrank report $(PHOTO) demo/photo.lrk
+	@echo "Look at demo/photo.png beside $(PHOTO)."
+
+test: $(VENV)/developing  ## Run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/developing  ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/developing  ## Check types
+	$(BIN)/mypy
+
+check: lint type test  ## All of these
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

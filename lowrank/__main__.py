@@ -1,0 +1,29 @@
+"""`python -m lowrank`, and the `lowrank` command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    # Before numpy loads. Our own threads take one product each: several BLAS threads on
+    # one product stall when another process keeps a core busy (see `threads`).
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    signal.signal(signal.SIGTERM, _terminated)
+    from lowrank.cli import run
+
+    sys.exit(run())
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    """Leave by way of every `finally`, so that no temporary file stays behind."""
+    raise SystemExit(128 + signum)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,327 @@
+"""One file in, one file out; and many of them, in as many processes as asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from lowrank import api, bounds, codec, files, images
+from lowrank import format as lrk
+from lowrank.bounds import File, Report
+from lowrank.errors import FileError, LowrankError, UsageError
+from lowrank.parts import Parts
+from lowrank.rank import Target
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".pbm"}
+    | {".pnm", ".jp2", ".avif", ".qoi"}
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `compress` or `decompress` was asked to do with each file."""
+
+    target: Target | None = None
+    layout: str | None = None
+    store: str | None = None
+    certify: bool = False
+    measure: bool = False
+    rank: int | None = None
+    partial: bool = False
+    format: str | None = None
+    png_level: int | None = None
+    max_pixels: int = images.DEFAULT_MAX_PIXELS
+    force: bool = False
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its output goes; an output of None is decided by the input."""
+
+    input: str
+    output: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job.
+
+    `summary` is a line for people, `report` the numbers behind it (compress only, where
+    asked for), `data` the output's bytes where it goes to standard output.
+    """
+
+    input: str
+    output: str
+    bytes_before: int = 0
+    bytes_after: int = 0
+    summary: str = ""
+    notes: tuple[str, ...] = ()
+    report: Report | None = None
+    error: LowrankError | None = None
+    skipped: bool = False
+    data: bytes | None = None
+
+
+Worker = Callable[[Job, Settings], Outcome]
+
+
+def compress(job: Job, settings: Settings) -> Outcome:
+    """Compress one image, or shorten one `.lrk` file; write the result."""
+    output = job.output or f"{os.path.splitext(job.input)[0]}.lrk"
+    if _skip(output, settings):
+        return Outcome(job.input, output, skipped=True)
+    _check_output(job.input, output, settings)
+    data = files.read_bytes(job.input)
+    target = settings.target or api.target_of({})
+    if data.startswith(lrk.SIGNATURE):
+        return _shorten(job, output, data, target, settings)
+    loaded = images.read(data, name=job.input, max_pixels=settings.max_pixels)
+    encoded = api.encode(
+        loaded,
+        target,
+        layout=settings.layout,
+        store=settings.store,
+        certify=settings.certify or settings.measure,
+    )
+    written = lrk.serialize(encoded.parts)
+    report = None
+    if settings.certify or settings.measure:
+        report = bounds.measure(
+            loaded.picture,
+            encoded.parts,
+            source=loaded.source,
+            file=file_facts(output, encoded.parts, len(written)),
+            file_bytes=len(written),
+            exact=encoded.exact,
+        )
+    raw = loaded.picture.samples.nbytes
+    summary = (
+        f"{job.input} -> {output}: {_ranks(encoded.parts)}, {len(written):,} bytes "
+        f"({len(data) / len(written):.2f}x smaller than the source, "
+        f"{raw / len(written):.2f}x than raw), relative error {_relative_error(encoded):.3%}"
+    )
+    notes = loaded.notes + encoded.notes
+    if len(written) > len(data):
+        summary = summary.replace(
+            f"{len(data) / len(written):.2f}x smaller than",
+            f"{len(written) / len(data):.2f}x larger than",
+        )
+    return _write(job, output, written, len(data), summary, notes, settings, report)
+
+
+def decompress(job: Job, settings: Settings) -> Outcome:
+    """Rebuild the image of one `.lrk` file and write it."""
+    if job.output and _skip(job.output, settings):
+        return Outcome(job.input, job.output, skipped=True)
+    if job.output:
+        _check_output(job.input, job.output, settings)
+    data = files.read_bytes(job.input)
+    parts = lrk.parse(
+        data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
+    )
+    output = job.output or os.path.splitext(job.input)[0] + images.default_suffix(parts.mode)
+    if _skip(output, settings):
+        return Outcome(job.input, output, skipped=True)
+    _check_output(job.input, output, settings)
+    if settings.format:
+        form = images.format_for(f".{settings.format.lower().lstrip('.')}", parts.mode)
+    elif output == "-":
+        form = images.format_for(images.default_suffix(parts.mode), parts.mode)
+    else:
+        form = images.format_for(output, parts.mode)
+    picture = codec.decode(parts, rank=settings.rank)
+    level = {} if settings.png_level is None else {"png_level": settings.png_level}
+    written = images.write(picture, format=form, **level)
+    notes = []
+    if parts.missing:
+        notes.append(
+            f"{job.input} ends early: decoded {parts.terms} of {parts.terms + parts.missing} terms"
+        )
+    summary = (
+        f"{job.input} -> {output}: {parts.width}x{parts.height} {parts.mode.name}, "
+        f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
+    )
+    return _write(job, output, written, len(data), summary, tuple(notes), settings)
+
+
+def _shorten(job: Job, output: str, data: bytes, target: Target, settings: Settings) -> Outcome:
+    if settings.certify or settings.measure or settings.layout or settings.store:
+        raise UsageError(
+            f"{job.input} is a .lrk file, which compress only shortens; "
+            "--certify, --json, --layout and --store need the image"
+        )
+    parts = codec.truncate(lrk.parse(data, name=job.input, max_pixels=settings.max_pixels), target)
+    written = lrk.serialize(parts)
+    summary = f"{job.input} -> {output}: {_ranks(parts)}, {len(written):,} bytes"
+    return _write(job, output, written, len(data), summary, (), settings)
+
+
+def file_facts(path: str, parts: Parts, size: int) -> File:
+    """What a report says of a file."""
+    bits = 8 * size / (parts.width * parts.height)
+    return File(path, size, parts.layout, parts.store, bits)
+
+
+def _write(
+    job: Job,
+    output: str,
+    written: bytes,
+    before: int,
+    summary: str,
+    notes: tuple[str, ...],
+    settings: Settings,
+    report: Report | None = None,
+) -> Outcome:
+    if output != "-":
+        files.write_atomic(output, written, force=settings.force)
+    return Outcome(
+        job.input,
+        output,
+        before,
+        len(written),
+        summary,
+        notes,
+        report,
+        data=written if output == "-" else None,
+    )
+
+
+def _ranks(parts: Parts, most: int | None = None) -> str:
+    ranks = [f.k if most is None else min(f.k, most) for f in parts.factors]
+    text = str(ranks[0]) if len(set(ranks)) == 1 else "/".join(map(str, ranks))
+    return f"rank {text}, {parts.store}"
+
+
+def _relative_error(encoded: codec.Encoded) -> float:
+    factors = encoded.parts.factors
+    norm = sum(f.norm**2 for f in factors)
+    return (sum(f.tail**2 for f in factors) / norm) ** 0.5 if norm else 0.0
+
+
+def _skip(output: str, settings: Settings) -> bool:
+    return settings.skip_existing and output != "-" and os.path.exists(output)
+
+
+def _check_output(source: str, output: str, settings: Settings) -> None:
+    """Refuse early what would be refused late, before any work is done."""
+    if output == "-":
+        return
+    if source != "-" and files.same_file(source, output):
+        raise UsageError(f"{output} is the input itself; give another output with -o")
+    if os.path.isdir(output):
+        raise FileError(f"{output} is a folder; give a file name with -o")
+    if os.path.lexists(output) and not settings.force:
+        raise FileError(f"{output} exists; -f replaces it")
+
+
+# -- many ------------------------------------------------------------------------------
+
+
+def plan(
+    inputs: list[str], output: str | None, *, recursive: bool, suffixes: frozenset[str],
+    new_suffix: str | None,
+) -> list[Job]:  # fmt: skip
+    """Pair every input with its output.
+
+    Parameters
+    ----------
+    inputs : list of str
+        Files, folders, or `-` for standard input.
+    output : str or None
+        A file for one file, a folder for more; `-` is standard output.
+    recursive : bool
+        Descend into folders, whose tree is kept below `output`.
+    suffixes : frozenset of str
+        Which files of a folder to take.
+    new_suffix : str or None
+        Suffix of the outputs; None leaves it to the file's mode.
+
+    Raises
+    ------
+    UsageError
+        The request is ambiguous, or two inputs claim one output.
+    FileError
+        A folder holds nothing to do.
+    """
+    folders = [x for x in inputs if x != "-" and os.path.isdir(x)]
+    many = len(inputs) > 1 or bool(folders)
+    if many and output == "-":
+        raise UsageError("several inputs cannot share standard output; give -o a folder")
+    if many and output and os.path.exists(output) and not os.path.isdir(output):
+        raise UsageError(f"several inputs need a folder, and {output} is a file")
+    into = output if output and (many or os.path.isdir(output) or output.endswith("/")) else None
+    jobs: list[Job] = []
+    for name in inputs:
+        if name in folders:
+            found = sorted(_walk(name, recursive=recursive, suffixes=suffixes))
+            if not found:
+                hint = "" if recursive else "; -r descends into its folders"
+                raise FileError(f"nothing to do in folder {name}{hint}")
+            for path in found:
+                below = os.path.relpath(path, name)
+                jobs.append(Job(path, _into(into, below, new_suffix)))
+        elif name == "-":
+            jobs.append(Job("-", output or "-"))
+        elif into:
+            jobs.append(Job(name, _into(into, os.path.basename(name), new_suffix)))
+        else:
+            jobs.append(Job(name, output))
+    claimed: dict[str, str] = {}
+    for job in jobs:
+        target = job.output or f"{os.path.splitext(job.input)[0]}{new_suffix}"
+        if many and claimed.setdefault(target, job.input) != job.input:
+            raise UsageError(
+                f"{claimed[target]} and {job.input} would both become {target}; compress them apart"
+            )
+    return jobs
+
+
+def _walk(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> Iterator[str]:
+    for base, below, names in os.walk(folder):
+        if not recursive:
+            below.clear()
+        for name in names:
+            if os.path.splitext(name)[1].lower() in suffixes:
+                yield os.path.join(base, name)
+
+
+def _into(folder: str | None, below: str, new_suffix: str | None) -> str | None:
+    if folder is None or new_suffix is None:
+        return folder and os.path.join(folder, below, "")
+    return os.path.join(folder, os.path.splitext(below)[0] + new_suffix)
+
+
+def attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
+    """Run one job; an error of ours becomes its outcome."""
+    try:
+        return worker(job, settings)
+    except LowrankError as error:
+        return Outcome(job.input, job.output or "", error=error)
+
+
+def run(
+    worker: Worker, jobs: list[Job], settings: Settings, *, processes: int
+) -> Iterator[Outcome]:
+    """Run jobs and yield their outcomes as they come, holding few of them at a time."""
+    if processes <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            yield attempt(worker, job, settings)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting = iter(jobs)
+        running: set[Future[Outcome]] = set()
+        while True:
+            for job in waiting:
+                running.add(pool.submit(attempt, worker, job, settings))
+                if len(running) >= 2 * processes:
+                    break
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()

@@ -1,0 +1,281 @@
+"""Measured errors beside the bounds that no rank-k matrix can beat: the Report value.
+
+Eckart and Young (spectral norm, and Frobenius norm): for every B of rank at most k,
+||A - B||_2 >= sigma_(k+1) and ||A - B||_F >= sqrt(sum of sigma_i^2, i > k). A report
+holds, for each matrix, both errors of the factors *as stored and decoded*, measured on
+A itself, beside both bounds, computed from A anew; and whether the singular values
+behind the bounds are proved to be the leading ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import codec, linalg, threads
+from lowrank.format import float_file_size
+from lowrank.linalg import TruncatedSVD
+from lowrank.parts import Factors, Parts
+from lowrank.picture import Mode, Picture, Source
+
+
+@dataclass(frozen=True)
+class File:
+    """The `.lrk` file that a report is about."""
+
+    path: str
+    bytes: int
+    layout: str
+    store: str
+    bits_per_pixel: float
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One matrix: errors in levels of the source, beside their bounds.
+
+    `spectral_error` and `frobenius_error` are None where nothing was measured.
+    `norm` is ||A||_F, and `energy` the share of its square that the best rank-k matrix keeps.
+    """
+
+    name: str
+    m: int
+    n: int
+    k: int
+    norm: float
+    sigma_1: float
+    sigma_next: float
+    spectral_error: float | None
+    spectral_bound: float
+    frobenius_error: float | None
+    frobenius_bound: float
+    relative_error: float
+    energy: float
+    certified: bool
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What is stored against what was there; ratios are original over ours.
+
+    `floats` is the sum of k(m+n+1), `original_floats` that of mn; `raw_bytes` the
+    samples uncompressed; `break_even_rank` the rank mn/(m+n+1) from which on the
+    factors hold more floats than the matrix.
+    """
+
+    floats: int
+    original_floats: int
+    float_ratio: float
+    bytes: int
+    raw_bytes: int
+    byte_ratio: float
+    source_ratio: float | None
+    break_even_rank: float
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The saved image, rounded and clipped; PSNR is None where the images are equal."""
+
+    psnr_db: float | None
+    rmse: float
+    max_abs_error: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `lowrank report` says of one file, or of one rank."""
+
+    source: Source | None
+    file: File | None
+    channels: tuple[Channel, ...]
+    storage: Storage
+    pixels: Pixels | None
+    notes: tuple[str, ...] = ()
+
+
+def measure(
+    picture: Picture,
+    parts: Parts,
+    *,
+    source: Source,
+    file: File | None,
+    file_bytes: int,
+    exact: tuple[TruncatedSVD, ...] | None = None,
+) -> Report:
+    """Measure a file against the picture that it was made from.
+
+    Parameters
+    ----------
+    picture : Picture
+        The original.
+    parts : Parts
+        The file, as parsed.
+    source, file : Source, File
+        What to say of them.
+    file_bytes : int
+        Bytes that the file has, or would have.
+    exact : tuple of TruncatedSVD, optional
+        Certified decompositions of the picture's matrices, of at least the file's
+        ranks, where the caller has them already.
+    """
+    A = codec.matrices(picture, parts.layout)
+    names = picture.mode.channels
+
+    def channel(i: int) -> Channel:
+        f = parts.factors[i]
+        x = exact[i] if exact else linalg.truncated_svd(A[i], max(f.k, 1), certify=True)
+        measured = linalg.residual_norms(A[i], f.U, f.s, f.Vt)
+        return channel_bounds(names[i], at_rank(x, f.k), measured)
+
+    channels = tuple(threads.each(channel, range(len(A))))
+    return Report(
+        source,
+        file,
+        channels,
+        storage(parts, channels, file_bytes, source),
+        compare(picture, codec.decode(parts)),
+    )
+
+
+def at_rank(x: TruncatedSVD, k: int) -> TruncatedSVD:
+    """The decomposition of a lower rank k >= 0, its bounds moved down with it."""
+    if k >= len(x.s):
+        return x
+    return replace(
+        x,
+        U=x.U[:, :k],
+        s=x.s[:k],
+        Vt=x.Vt[:k],
+        sigma_next=float(x.s[k]),
+        tail=math.hypot(x.tail, float(np.linalg.norm(x.s[k:]))),
+    )
+
+
+def channel_bounds(name: str, x: TruncatedSVD, measured: linalg.ResidualNorms | None) -> Channel:
+    """Bounds of the exact decomposition `x`, with the measured errors of rivals of its rank."""
+    k = len(x.s)
+    error = measured.frobenius if measured else x.tail
+    return Channel(
+        name=name,
+        m=len(x.U),
+        n=x.Vt.shape[1],
+        k=k,
+        norm=x.norm,
+        sigma_1=float(x.s[0]) if k else x.sigma_next,
+        sigma_next=x.sigma_next,
+        spectral_error=measured.spectral if measured else None,
+        spectral_bound=x.sigma_next,
+        frobenius_error=measured.frobenius if measured else None,
+        frobenius_bound=x.tail,
+        relative_error=error / x.norm if x.norm else 0.0,
+        energy=energy(x.norm, x.tail),
+        certified=x.certified,
+    )
+
+
+def energy(norm: float, tail: float) -> float:
+    """Share of ||A||_F^2 that is kept when `tail` is lost; a zero matrix loses nothing."""
+    return max(1 - (tail / norm) ** 2, 0.0) if norm else 1.0
+
+
+def storage(
+    parts: Parts, channels: tuple[Channel, ...], file_bytes: int, source: Source | None
+) -> Storage:
+    """Storage of a file against its source."""
+    return _storage(
+        parts.width * parts.height, parts.mode, channels, file_bytes, source.bytes if source else 0
+    )
+
+
+def _storage(
+    pixels: int, mode: Mode, channels: tuple[Channel, ...], file_bytes: int, source_bytes: int
+) -> Storage:
+    m, n = channels[0].m, channels[0].n
+    raw = -(-pixels * len(mode.channels) * mode.bits // 8)
+    floats = sum(c.k * (c.m + c.n + 1) for c in channels)
+    original = sum(c.m * c.n for c in channels)
+    return Storage(
+        floats=floats,
+        original_floats=original,
+        float_ratio=original / floats if floats else math.inf,
+        bytes=file_bytes,
+        raw_bytes=raw,
+        byte_ratio=raw / file_bytes,
+        source_ratio=source_bytes / file_bytes if source_bytes else None,
+        break_even_rank=m * n / (m + n + 1),
+    )
+
+
+def compare(original: Picture, result: Picture) -> Pixels:
+    """PSNR (dB), root mean square error and largest error (levels) between two pictures."""
+    squares, largest = 0.0, 0.0
+    for c in range(len(original.mode.channels)):
+        for top in range(0, original.height, 256):
+            rows = slice(top, top + 256)
+            a = original.samples[rows, :, c].astype(np.float64)
+            a -= result.samples[rows, :, c].astype(np.float64)
+            squares += float(np.vdot(a, a))
+            largest = max(largest, float(np.abs(a).max()))
+    mse = squares / original.samples.size
+    peak = codec.full_scale(original)
+    return Pixels(
+        psnr_db=10 * math.log10(peak * peak / mse) if mse else None,
+        rmse=math.sqrt(mse),
+        max_abs_error=largest,
+    )
+
+
+def stated(parts: Parts, *, file: File) -> Report:
+    """What a file states of itself, with no original at hand: bounds, and nothing measured."""
+
+    def channel(name: str, f: Factors) -> Channel:
+        sigma_1 = float(f.s[0]) if f.k else f.sigma_next
+        return Channel(
+            name, f.m, f.n, f.k, f.norm, sigma_1, f.sigma_next,
+            None, f.sigma_next, None, f.tail,
+            f.tail / f.norm if f.norm else 0.0, energy(f.norm, f.tail), certified=False,
+        )  # fmt: skip
+
+    channels = tuple(map(channel, parts.mode.channels, parts.factors))
+    return Report(None, file, channels, storage(parts, channels, file.bytes, None), None)
+
+
+def predict(
+    picture: Picture,
+    spectra: list[NDArray[np.float64]],
+    k: int,
+    *,
+    source: Source,
+    store: str,
+) -> Report:
+    """Bounds at rank k from the spectra alone: what exact factors would reach, unmeasured.
+
+    Parameters
+    ----------
+    picture : Picture
+    spectra : list of (N,) ndarray
+        All singular values of each channel.
+    k : int
+        Rank, at most N.
+    source : Source
+    store : str
+        Float type that the predicted bytes are counted in.
+    """
+    m, n = picture.height, picture.width
+
+    def channel(name: str, s: NDArray[np.float64]) -> Channel:
+        norm, tail = float(np.linalg.norm(s)), float(np.linalg.norm(s[k:]))
+        sigma_next = float(s[k]) if k < len(s) else 0.0
+        return Channel(
+            name, m, n, k, norm, float(s[0]), sigma_next, None, sigma_next, None, tail,
+            tail / norm if norm else 0.0, energy(norm, tail), certified=False,
+        )  # fmt: skip
+
+    channels = tuple(map(channel, picture.mode.channels, spectra))
+    size = float_file_size((m, n), len(spectra), k * len(spectra), store, picture.metadata)
+    stored = _storage(m * n, picture.mode, channels, size, source.bytes)
+    return Report(source, None, channels, stored, None)

@@ -1,0 +1,426 @@
+"""The command line: options to requests, results to tables, errors to one line.
+
+Nothing heavier than Typer is imported before a command runs, so that `--help` and
+usage errors answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lowrank import __version__
+from lowrank.errors import LowrankError, UsageError
+
+if TYPE_CHECKING:
+    from lowrank.batch import Job, Outcome, Settings, Worker
+    from lowrank.rank import Kind
+
+app = typer.Typer(
+    help="Low-rank image compression, with proved error bounds.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lowrank {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", "-V", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, no tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")]
+Output = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="Output file; a folder for several inputs; - is stdout."),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Descend into folders; -o keeps their tree.")
+]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files to work on at once.")]
+SkipExisting = Annotated[
+    bool, typer.Option("--skip-existing", help="Pass over inputs whose output is there.")
+]
+MaxPixels = Annotated[
+    str | None,
+    typer.Option("--max-pixels", help="Refuse larger images, e.g. 500M (default 179M)."),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _lowrank(context: typer.Context, version: Version = False) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+
+
+@app.command(
+    epilog="Examples: lowrank compress photo.png -k 20 | lowrank compress photo.png "
+    "--error 5% | lowrank compress photos/ -r -o small/ -k 50 -j 2"
+)
+def compress(
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders, or - for stdin.")],
+    output: Output = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(
+            "--rank", "-k", help="Terms of each channel; auto: the Gavish-Donoho threshold."
+        ),
+    ] = None,
+    energy: Annotated[
+        str | None, typer.Option(help="Share of the squared Frobenius norm kept: 0.99 or 99%.")
+    ] = None,
+    error: Annotated[
+        str | None, typer.Option(help="Largest relative Frobenius error: 0.05 or 5%.")
+    ] = None,
+    psnr: Annotated[str | None, typer.Option(help="PSNR of the factors in dB.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000.")
+    ] = None,
+    quality: Annotated[
+        str | None, typer.Option("--quality", "-q", help="1 to 100, packed store only.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="channels or patches.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="float16, float32, float64, packed, or auto: the narrowest float whose "
+            "rounding adds less than 0.1% to the error."
+        ),
+    ] = None,
+    certify: Annotated[
+        bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
+    ] = False,
+    recursive: Recursive = False,
+    jobs: Jobs = 1,
+    skip_existing: SkipExisting = False,
+    max_pixels: MaxPixels = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    force: Force = False,
+    version: Version = False,
+) -> None:
+    """Compress images to .lrk files; shorten .lrk files.
+
+    Give one target at most: -k, --energy, --error, --psnr, --size or -q.
+    """
+    wishes: dict[Kind, float | None] = {
+        "rank": None if rank in (None, "auto") else _whole(rank, "-k"),
+        "auto": 0 if rank == "auto" else None,
+        "energy": _share(energy, "--energy"),
+        "error": _share(error, "--error"),
+        "psnr": _number(psnr, "--psnr"),
+        "size": _size(size, "--size"),
+        "quality": _number(quality, "--quality"),
+    }
+    _choice(layout, "--layout", ("channels", "patches"))
+    _choice(store, "--store", ("auto", "float16", "float32", "float64", "packed"))
+    from lowrank import batch
+    from lowrank.api import target_of
+
+    settings = batch.Settings(
+        target=target_of(wishes),
+        layout=layout,
+        store=store,
+        certify=certify,
+        measure=json,
+        max_pixels=_max_pixels(max_pixels),
+        force=force,
+        skip_existing=skip_existing,
+    )
+    planned = batch.plan(
+        inputs,
+        output,
+        recursive=recursive,
+        suffixes=batch.IMAGE_SUFFIXES,
+        new_suffix=".lrk",
+    )
+    _run(batch.compress, planned, settings, jobs, json=json, quiet=quiet, tables=certify)
+
+
+@app.command(
+    epilog="Examples: lowrank decompress photo.lrk | lowrank decompress photo.lrk -k 5 "
+    "-o rough.png | lowrank decompress - --format png < photo.lrk > photo.png"
+)
+def decompress(
+    inputs: Annotated[list[str], typer.Argument(help=".lrk files, folders, or - for stdin.")],
+    output: Output = None,
+    rank: Annotated[
+        str | None, typer.Option("--rank", "-k", help="Decode this many terms a channel only.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", help="Format of stdout: png, tif, jpg, ...")
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Decode what is there of a file that ends early.")
+    ] = False,
+    png_level: Annotated[
+        int | None,
+        typer.Option("--png-level", min=0, max=9, help="Effort of PNG coding, 0 to 9."),
+    ] = None,
+    recursive: Recursive = False,
+    jobs: Jobs = 1,
+    skip_existing: SkipExisting = False,
+    max_pixels: MaxPixels = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    force: Force = False,
+    version: Version = False,
+) -> None:
+    """Turn .lrk files back into images."""
+    kept = None if rank is None else int(_whole(rank, "-k"))
+    from lowrank import batch
+
+    settings = batch.Settings(
+        rank=kept,
+        partial=partial,
+        format=format,
+        png_level=png_level,
+        max_pixels=_max_pixels(max_pixels),
+        force=force,
+        skip_existing=skip_existing,
+    )
+    planned = batch.plan(
+        inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}), new_suffix=None
+    )
+    _run(batch.decompress, planned, settings, jobs, json=json, quiet=quiet)
+
+
+@app.command(
+    epilog="Examples: lowrank report photo.png | lowrank report photo.png photo.lrk | "
+    "lowrank report photo.png -k 5,20,50 --json"
+)
+def report(
+    input: Annotated[str, typer.Argument(help="An image, or a .lrk file.")],
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE.lrk]", help="The .lrk file made from it.")
+    ] = None,
+    rank: Annotated[
+        str | None, typer.Option("--rank", "-k", help="Ranks to measure: 20, or 5,20,50.")
+    ] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Float type of the factors: float16 ... float64, auto.")
+    ] = None,
+    max_pixels: MaxPixels = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    force: Force = False,
+    version: Version = False,
+) -> None:
+    """Report errors against the bounds of Eckart and Young, and storage.
+
+    Of an image: a ladder of ranks to choose from. Of an image and its .lrk file, or at
+    given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
+    """
+    ranks = [int(_whole(k, "-k")) for k in rank.split(",")] if rank else []
+    _choice(store, "--store", ("auto", "float16", "float32", "float64"))
+    limit = _max_pixels(max_pixels)
+    from lowrank import reporting
+
+    result = reporting.report(input, file, ranks=ranks, store=store, max_pixels=limit)
+    _notes(result.notes, quiet=quiet)
+    if json:
+        from lowrank.views import as_json
+
+        typer.echo(as_json.dumps(as_json.reports_object(list(result.reports))))
+    elif not quiet:
+        from lowrank.views import tables
+
+        tables.show(tables.result(result))
+
+
+# -- running ---------------------------------------------------------------------------
+
+
+def _run(
+    worker: Worker,
+    planned: list[Job],
+    settings: Settings,
+    processes: int,
+    *,
+    json: bool,
+    quiet: bool,
+    tables: bool = False,
+) -> None:
+    """Run the jobs; say what became of them; exit with the first failure's code."""
+    from lowrank import batch
+
+    to_stdout = any(job.output == "-" for job in planned)
+    if to_stdout and json:
+        raise UsageError("--json and the output cannot share standard output; give -o a file")
+    if to_stdout and sys.stdout.isatty():
+        raise UsageError("will not write binary data to a terminal; give -o a file")
+    code = 0
+    outcomes = batch.run(worker, planned, settings, processes=processes)
+    if len(planned) > 1 and sys.stderr.isatty() and not quiet:
+        outcomes = _progress(outcomes, len(planned))
+    objects: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        if outcome.error:
+            _error(outcome.error)
+            code = code or outcome.error.exit_code
+        else:
+            _notes(outcome.notes, quiet=quiet)
+        if json:
+            objects.append(_object(outcome))
+        elif outcome.data is not None:
+            sys.stdout.buffer.write(outcome.data)
+            sys.stdout.buffer.flush()
+        elif not quiet and not outcome.error:
+            _show(outcome, tables=tables)
+    if json:
+        from lowrank.views import as_json
+
+        single = len(planned) == 1
+        typer.echo(as_json.dumps(objects[0] if single else {"files": objects}))
+    if code:
+        raise typer.Exit(code)
+
+
+def _show(outcome: Outcome, *, tables: bool) -> None:
+    if outcome.skipped:
+        typer.echo(f"{outcome.input} -> {outcome.output}: exists, skipped")
+    elif tables and outcome.report:
+        from lowrank.views import tables as view
+
+        view.show(view.report(outcome.report))
+    else:
+        typer.echo(outcome.summary)
+
+
+def _object(outcome: Outcome) -> dict[str, Any]:
+    """Return what JSON says of one outcome."""
+    if outcome.error:
+        return {"input": outcome.input, "error": str(outcome.error)}
+    if outcome.report:
+        from lowrank.views import as_json
+
+        return as_json.report_object(outcome.report)
+    return {
+        "input": outcome.input,
+        "output": outcome.output,
+        "skipped": outcome.skipped,
+        "bytes_before": outcome.bytes_before,
+        "bytes_after": outcome.bytes_after,
+    }
+
+
+def _progress(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """Draw a bar on standard error while the outcomes pass by."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        for outcome in outcomes:
+            bar.advance(task)
+            yield outcome
+
+
+def _notes(notes: tuple[str, ...], *, quiet: bool) -> None:
+    if not quiet:
+        for note in notes:
+            typer.echo(f"lowrank: note: {note}", err=True)
+
+
+def _error(error: Exception | str) -> None:
+    typer.echo(f"lowrank: error: {' '.join(str(error).split())}", err=True)
+
+
+# -- values ----------------------------------------------------------------------------
+
+
+def _number(text: str | None, option: str) -> float | None:
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{option} {text}: not a number; give one such as 40") from None
+
+
+def _whole(text: str | None, option: str) -> float:
+    try:
+        value = int(text or "")
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise UsageError(f"{option} {text}: not a rank; give a whole number from 1 on")
+    return value
+
+
+def _share(text: str | None, option: str) -> float | None:
+    if text is None or not text.endswith("%"):
+        return _number(text, option)
+    value = _number(text[:-1], option)
+    return None if value is None else value / 100
+
+
+def _size(text: str | None, option: str) -> float | None:
+    if text is None:
+        return None
+    units = {"k": 1e3, "m": 1e6, "g": 1e9}
+    unit = units.get(text[-1:].lower())
+    try:
+        value = float(text[:-1]) * unit if unit else float(text)
+    except ValueError:
+        value = float("nan")
+    if not 1 <= value < 2**63:
+        raise UsageError(f"{option} {text}: not a size; give one such as 20k or 1.5M")
+    return float(int(value))
+
+
+def _max_pixels(text: str | None) -> int:
+    value = _size(text, "--max-pixels")
+    if value is not None:
+        return int(value)
+    from lowrank.limits import DEFAULT_MAX_PIXELS
+
+    return DEFAULT_MAX_PIXELS
+
+
+def _choice(text: str | None, option: str, known: tuple[str, ...]) -> None:
+    if text is not None and text not in known:
+        raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
+
+
+def run() -> int:
+    """Run the command line on `sys.argv` and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without σ still gets its table
+    try:
+        code = app(standalone_mode=False, prog_name="lowrank")
+    except LowrankError as error:
+        _error(error)
+        return error.exit_code
+    except typer.Abort:
+        _error("interrupted")
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing is wrong, and nothing more can be said.
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        _error(f"{error.strerror or error}, writing the output")
+        return 1
+    except Exception as error:
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        _error(f"{str(message()).rstrip('.')}; lowrank --help lists commands and options")
+        return 2
+    return code if isinstance(code, int) else 0

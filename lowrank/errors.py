@@ -1,0 +1,50 @@
+"""The errors that lowrank raises, each with the exit code of the command line.
+
+Every failure that a user can cause or meet is one of these; anything else that
+escapes is a defect of lowrank.
+"""
+
+from __future__ import annotations
+
+
+class LowrankError(Exception):
+    """Base of all errors: one line that says what is wrong and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(LowrankError):
+    """The request itself is wrong: targets that exclude each other, a rank of 0."""
+
+    exit_code = 2
+
+
+class ImageError(LowrankError):
+    """An image cannot be read or written, or holds what cannot be factorised."""
+
+
+class LimitError(LowrankError):
+    """An image or file is larger than the limit on pixels allows."""
+
+
+class FormatError(LowrankError):
+    """A `.lrk` file is damaged, or of a kind that this version does not know."""
+
+
+class TruncatedError(FormatError):
+    """A `.lrk` file ends early; what is there can be decoded on request.
+
+    Attributes
+    ----------
+    terms, total : int
+        Whole terms before the cut, and terms that the header announces.
+    """
+
+    def __init__(self, message: str, *, terms: int, total: int) -> None:
+        super().__init__(message)
+        self.terms = terms
+        self.total = total
+
+
+class FileError(LowrankError):
+    """A file cannot be opened, created or replaced."""

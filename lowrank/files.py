@@ -1,0 +1,255 @@
+"""Files: read whole, and written whole or not at all.
+
+A file is written under a temporary name in its own folder, synced, and moved into
+place in one step, so that a reader, a crash or a full disk never meets a part of one.
+A file that exists is replaced only on request, and the check is part of the move, not
+a look beforehand that another process can overtake.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from lowrank.errors import FileError
+
+Buffer = bytes | bytearray | memoryview
+
+MAX_BYTES = 1 << 33
+"""Largest input that is read, 8 GiB: beyond it a wrong path is likelier than an image."""
+
+_CHUNK = 1 << 20
+
+# What the user can do, where the system's words do not say it.
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.EROFS: "write elsewhere",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "give a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
+
+def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes:
+    """Read a whole file, or standard input for `-`.
+
+    Parameters
+    ----------
+    path : path-like
+    limit : int
+        Largest number of bytes that is read; checked before a file is read, and while
+        a pipe is.
+
+    Raises
+    ------
+    FileError
+        It cannot be read, or is larger than the limit.
+    """
+    name = os.fspath(path)
+    try:
+        if name == "-":
+            if sys.stdin is None:
+                raise FileError("standard input is closed; give a file")
+            return _read_all(sys.stdin.buffer, "standard input", limit)
+        with open(name, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if stat.S_ISREG(status.st_mode) and status.st_size > limit:
+                raise _too_large(_shown(name), limit)
+            return _read_all(stream, _shown(name), limit)
+    except (OSError, ValueError) as error:
+        raise _failure("read", name, error) from error
+
+
+def write_atomic(
+    path: str | os.PathLike[str], data: Buffer | Iterable[Buffer], *, force: bool
+) -> None:
+    """Write a file whole or not at all.
+
+    Whatever interrupts it (an error of the data's iterator, a full disk,
+    KeyboardInterrupt, SystemExit), the file is as before and no temporary file is left.
+    A symbolic link is followed: its target is replaced. A device or a pipe is written
+    to directly.
+
+    Parameters
+    ----------
+    path : path-like
+    data : bytes-like, or iterable of bytes-like
+    force : bool
+        Replace a file that exists; its permission bits are kept.
+
+    Raises
+    ------
+    FileError
+        It exists and `force` is false, or cannot be written.
+    """
+    name = os.fspath(path)
+    pieces = (data,) if isinstance(data, bytes | bytearray | memoryview) else data
+    try:
+        previous = _checked_output(name, force=force)
+        if previous is None or stat.S_ISREG(previous.st_mode):
+            _write_then_move(os.path.realpath(name), pieces, previous, force=force)
+        else:
+            with open(name, "wb") as stream:
+                _write_all(stream, pieces)
+    except FileExistsError as error:
+        raise _exists(name) from error
+    except OSError as error:
+        raise _failure("write", name, error) from error
+
+
+def check_output(path: str | os.PathLike[str], *, force: bool) -> None:
+    """Refuse early, before any work, an output that `write_atomic` would refuse.
+
+    Raises
+    ------
+    FileError
+        It exists and `force` is false, is a folder, or its folder is missing or may not
+        be written to.
+    """
+    name = os.fspath(path)
+    try:
+        _checked_output(name, force=force)
+    except OSError as error:
+        raise _failure("write", name, error) from error
+
+
+def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file, through symbolic or hard links too.
+
+    A file that does not exist yet is the same where its path, resolved, is the same.
+    """
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            return os.path.normcase(os.path.realpath(a)) == os.path.normcase(os.path.realpath(b))
+        return False
+
+
+def _checked_output(name: str, *, force: bool) -> os.stat_result | None:
+    """Status of the output, None where there is none yet; OSError where it cannot be."""
+    try:
+        previous = os.stat(name)
+    except FileNotFoundError:
+        previous = None
+    except ValueError as error:  # a null byte, or a character that the system has not
+        raise OSError(errno.EINVAL, str(error)) from error
+    if name.endswith(os.sep) or (previous is not None and stat.S_ISDIR(previous.st_mode)):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if previous is not None and not stat.S_ISREG(previous.st_mode):
+        return previous
+    if previous is not None and not force:
+        raise _exists(name)
+    if not name:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    folder = os.path.dirname(os.path.realpath(name))
+    os.stat(folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "its folder may not be written to")
+    return previous
+
+
+def _write_then_move(
+    target: str, pieces: Iterable[Buffer], previous: os.stat_result | None, *, force: bool
+) -> None:
+    folder = os.path.dirname(target)
+    # Named before it is made, so that an interrupt between the two leaves nothing. The
+    # system applies the umask to 0o666; mkstemp would give 0o600.
+    temporary = os.path.join(folder, f".lowrank-{secrets.token_hex(8)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as stream:
+            if previous is not None and sys.platform != "win32":
+                with contextlib.suppress(OSError):  # only root may keep another's owner
+                    os.fchown(stream.fileno(), previous.st_uid, previous.st_gid)
+                os.fchmod(stream.fileno(), stat.S_IMODE(previous.st_mode) & 0o777)
+            _write_all(stream, pieces)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if force:
+            os.replace(temporary, target)
+        else:
+            _move_to_new(temporary, target)
+        _sync_folder(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def _move_to_new(temporary: str, target: str) -> None:
+    """Move a file to a name that must not exist, FileExistsError if it does.
+
+    A hard link fails where the name exists, in one step. Where the file system has no
+    links (FAT, some network drives) the name is claimed by an empty file first.
+    """
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(target)
+            raise
+
+
+def _sync_folder(folder: str) -> None:
+    """Make the move itself survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_all(stream: BinaryIO, pieces: Iterable[Buffer]) -> None:
+    for piece in pieces:
+        stream.write(piece)
+
+
+def _read_all(stream: BinaryIO, shown: str, limit: int) -> bytes:
+    pieces = list(_chunks(stream, shown, limit))
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _chunks(stream: BinaryIO, shown: str, limit: int) -> Iterator[bytes]:
+    total = 0
+    while chunk := stream.read(_CHUNK):
+        total += len(chunk)
+        if total > limit:
+            raise _too_large(shown, limit)
+        yield chunk
+
+
+def _exists(name: str) -> FileError:
+    return FileError(f"{_shown(name)} exists; give --force to replace it")
+
+
+def _too_large(shown: str, limit: int) -> FileError:
+    return FileError(f"{shown} is larger than {limit:,} bytes; give a smaller file")
+
+
+def _failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
+    shown = "standard input" if name == "-" else _shown(name)
+    if not isinstance(error, OSError):  # a null byte in the path
+        return FileError(f"cannot {verb} {shown}: {error}; check the path")
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    advice = _ADVICE.get(error.errno or 0)
+    return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))
+
+
+def _shown(name: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in name)

@@ -1,0 +1,431 @@
+"""Image files <-> pictures: the only module that reads and writes files with Pillow.
+
+Everything foreign ends here. Whatever Pillow raises on a damaged file becomes one line
+of `ImageError` or `LimitError`, its warnings become notes, and what a picture loses on
+its way into one of the modes of `picture.MODES` is said in a note, never lost silently:
+
+- Palettes become RGB(A), a transparent colour becomes an alpha channel; `modes` holds
+  the table.
+- Grey of 16 bits and floats keep their values. Pillow cannot hold colour of more than
+  8 bits: it keeps the upper 8, and a note says so.
+- Samples stay as stored: the EXIF orientation travels in the EXIF for the viewer to
+  apply, so it is never applied twice. TIFF is the exception: Pillow itself turns the
+  image while it decodes, and drops the tag.
+- Of an animation, or a document of several pages, the first image is read.
+
+Formats that are read form an allow-list of plain decoders with a signature. Left out
+on purpose: EPS (runs Ghostscript), WMF (runs the system's drawing code), FITS (gzip
+without a limit), TGA (no signature: noise passes for an image), and rarely tested ones.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import (
+    AvifImagePlugin,  # noqa: F401 - importing a plugin registers its format
+    Image,
+    Jpeg2KImagePlugin,  # noqa: F401
+    QoiImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
+
+from lowrank import metadata
+from lowrank.errors import ImageError, LimitError, LowrankError, UsageError
+from lowrank.metadata import one_line
+from lowrank.modes import Samples, from_image, to_image
+from lowrank.picture import MODES, Metadata, Mode, Picture, Source
+
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Where Pillow itself stops: 512 MiB of RGB samples."""
+
+READABLE = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF", "QOI")
+"""Formats that are read, by Pillow's names (a JPEG may turn out to be an MPO)."""
+
+_COLOUR = ("RGB", "RGBA")
+_WRITABLE: dict[str, tuple[str, ...]] = {
+    # format: modes whose values it holds
+    "PNG": ("1", "L", "LA", "I;16", *_COLOUR),
+    "TIFF": tuple(MODES),
+    "JPEG": ("L", "RGB", "CMYK"),
+    "WEBP": ("L", "LA", *_COLOUR),  # grey as equal red, green and blue
+    "JPEG2000": ("L", "LA", "I;16", *_COLOUR),
+    "BMP": ("1", "L", "RGB"),
+    "PPM": ("1", "L", "I;16", "RGB", "F"),
+    "QOI": _COLOUR,
+}
+_SUFFIXES = {
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".jp2": "JPEG2000",
+    ".bmp": "BMP",
+    ".pbm": "PPM",
+    ".pgm": "PPM",
+    ".ppm": "PPM",
+    ".pfm": "PPM",
+    ".pnm": "PPM",
+    ".qoi": "QOI",
+}
+_PPM_MODES = {".pbm": ("1",), ".pgm": ("L", "I;16"), ".ppm": ("RGB",), ".pfm": ("F",)}
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A picture, its source, and one plain sentence for each thing that was lost."""
+
+    picture: Picture
+    source: Source
+    notes: tuple[str, ...] = ()
+
+
+def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loaded:
+    """Decode the bytes of an image file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    name : str
+        Its path for messages, or `-` for standard input.
+    max_pixels : int
+        Largest width x height that is decoded; checked on the header.
+
+    Raises
+    ------
+    ImageError
+        Not an image, of a format that is not read, damaged, or in a mode that cannot
+        be kept. A PNG with a wrong checksum counts as damaged.
+    LimitError
+        More than `max_pixels` pixels, or more than there is memory for.
+    """
+    with _wall(f"read {_shown(name)}", max_pixels) as warned:
+        if not data:
+            raise ImageError("the file is empty; give an image")
+        with Image.open(BytesIO(data), formats=READABLE) as image:
+            _check_size(image, max_pixels)
+            if image.format == "PNG":
+                # load() passes over wrong checksums, and after verify() an image cannot
+                # be loaded any more: hence a second handle.
+                with Image.open(BytesIO(data), formats=("PNG",)) as second:
+                    if not second.tile:
+                        raise ImageError("it has no image data; the file is damaged")
+                    second.verify()
+            return _load(image, name, data, warned)
+
+
+def from_pillow(
+    image: Image.Image, *, name: str = "image", max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Loaded:
+    """Take an image that Pillow holds; its pixels are copied.
+
+    Raises
+    ------
+    ImageError, LimitError
+        As for `read`.
+    """
+    with _wall(f"read {_shown(name)}", max_pixels) as warned:
+        _check_size(image, max_pixels)
+        return _load(image, name, b"", warned)
+
+
+def from_array(array: ArrayLike) -> Loaded:
+    """Take an array of samples, which is copied.
+
+    Parameters
+    ----------
+    array : (height, width) or (height, width, channels) array_like
+        uint8 with 1 to 4 channels (grey, grey + alpha, RGB, RGBA), or one channel of
+        bool, uint16 or float; wider floats are rounded to float32, with a note.
+
+    Raises
+    ------
+    ImageError
+        Another shape or dtype, no samples, or samples that are not finite.
+    """
+    try:
+        samples = np.asarray(array)
+    except (TypeError, ValueError) as error:
+        raise ImageError(f"not an array of samples ({one_line(error)})") from error
+    shape = samples.shape
+    if samples.ndim == 2:
+        samples = samples[:, :, np.newaxis]
+    if samples.ndim != 3 or not 1 <= samples.shape[2] <= 4 or 0 in shape:
+        raise ImageError(
+            f"an array of shape {shape} is not an image; "
+            "give (height, width) or (height, width, 1 to 4)"
+        )
+    channels, dtype = samples.shape[2], samples.dtype
+    if dtype == np.uint8:
+        mode = MODES[("L", "LA", "RGB", "RGBA")[channels - 1]]
+    elif channels == 1 and dtype.kind == "b":
+        mode = MODES["1"]
+    elif channels == 1 and dtype.kind == "u" and dtype.itemsize == 2:
+        mode = MODES["I;16"]
+    elif channels == 1 and dtype.kind == "f":
+        mode = MODES["F"]
+    else:
+        raise ImageError(
+            f"{channels} channel(s) of {dtype} are not an image; "
+            "give uint8, or one channel of bool, uint16 or float"
+        )
+    with np.errstate(over="ignore"):  # what overflows is refused as infinite
+        stored = np.array(samples, dtype=mode.dtype, order="C")
+    _check_finite(stored, mode)
+    notes = []
+    if mode.name == "F" and not np.array_equal(stored, samples):
+        notes.append(f"Samples of {dtype} were rounded to float32.")
+    source = Source("array", "array", mode.name, shape[1], shape[0], stored.nbytes)
+    return Loaded(Picture(stored, mode), source, tuple(notes))
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """Give the picture as an image of Pillow in its mode, with its metadata in `info`."""
+    return to_image(picture)
+
+
+def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
+    """Encode a picture as an image file, with what metadata the format holds.
+
+    Parameters
+    ----------
+    picture : Picture
+    format : str
+        Pillow's name of the format, from `format_for`.
+    png_level : int
+        0 (stored) to 9. Level 1 is run-length and Huffman coding only: pictures of low
+        rank repeat nothing, so a search for repeats costs time and gains nothing. From
+        2 on zlib searches as well, and the smaller file of the two is returned.
+
+    Raises
+    ------
+    UsageError
+        An unknown format or level.
+    ImageError
+        The format cannot hold the picture.
+    """
+    if not 0 <= png_level <= 9:
+        raise UsageError(f"PNG level {png_level} does not exist; give 0 to 9")
+    if format not in _WRITABLE:
+        raise UsageError(f"{format} is not written; give one of {', '.join(_WRITABLE)}")
+    _check_holds(picture.mode, format, _WRITABLE[format])
+    kept, _ = metadata.kept_by(format, picture.metadata)
+    # Pillow would write some of the metadata of `info` on its own: give it none.
+    image = to_image(replace(picture, metadata=Metadata()))
+    with _wall(f"write {format}", None):
+        options = metadata.save_options(format, kept)
+        if format == "PNG":
+            return _encode_png(image, png_level, options)
+        if format == "JPEG":
+            options |= {"quality": 95, "subsampling": 0}
+        elif format == "WEBP":
+            options |= {"lossless": True, "exact": True}
+        elif format == "TIFF":
+            options |= {"compression": "tiff_adobe_deflate"}
+        return _encode(image, format, options)
+
+
+def write_notes(picture: Picture, *, format: str) -> tuple[str, ...]:
+    """Say what `write` leaves out of a file of this format: one sentence each."""
+    return metadata.kept_by(format, picture.metadata)[1]
+
+
+def default_suffix(mode: Mode) -> str:
+    """Give the suffix of the usual lossless format for a mode."""
+    return ".png" if mode.name in _WRITABLE["PNG"] else ".tif"
+
+
+def format_for(path_or_suffix: str, mode: Mode) -> str:
+    """Give Pillow's name of the format for an output.
+
+    Parameters
+    ----------
+    path_or_suffix : str
+        `out.png`, `.png` or `png`.
+    mode : Mode
+        The mode that it has to hold.
+
+    Raises
+    ------
+    UsageError
+        No such format is written.
+    ImageError
+        The format cannot hold the mode without loss.
+    """
+    path = PurePath(path_or_suffix)
+    suffix = (path.suffix or f".{path.name.removeprefix('.')}").lower()
+    if suffix not in _SUFFIXES:
+        raise UsageError(
+            f"no image format for {_shown(path_or_suffix)}; end it in one of {', '.join(_SUFFIXES)}"
+        )
+    format = _SUFFIXES[suffix]
+    _check_holds(mode, suffix, _PPM_MODES.get(suffix, _WRITABLE[format]))
+    return format
+
+
+def _check_holds(mode: Mode, target: str, modes: tuple[str, ...]) -> None:
+    if mode.name not in modes:
+        raise ImageError(
+            f"{target} cannot hold mode {mode.name} without loss; write {default_suffix(mode)}"
+        )
+
+
+def _encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
+    stream = BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def _encode_png(image: Image.Image, level: int, options: dict[str, Any]) -> bytes:
+    searched = {"compress_level": level, **options}
+    if level == 0:
+        return _encode(image, "PNG", searched)
+    run_length = {"compress_level": 1, "compress_type": zlib.Z_RLE, **options}
+    fast = _encode(image, "PNG", run_length)
+    return fast if level == 1 else min(fast, _encode(image, "PNG", searched), key=len)
+
+
+# --- the wall --------------------------------------------------------------------
+
+_LOCK = threading.Lock()
+
+
+@contextmanager
+def _wall(task: str, max_pixels: int | None) -> Iterator[list[warnings.WarningMessage]]:
+    """Turn whatever Pillow raises into ours, collect its warnings, set its limit.
+
+    Pillow's limit and Python's warning filters are global, so one thread at a time is
+    let in, and both are as before when it leaves.
+
+    Parameters
+    ----------
+    task : str
+        For messages: `read photo.png`.
+    max_pixels : int or None
+        Limit on the pixels of one image; None leaves Pillow's.
+    """
+    logger, silence = logging.getLogger("PIL"), logging.NullHandler()
+    with _LOCK, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        logger.addHandler(silence)
+        limit = Image.MAX_IMAGE_PIXELS
+        if max_pixels is not None:
+            Image.MAX_IMAGE_PIXELS = max_pixels
+        try:
+            yield warned
+        except LowrankError as error:
+            raise type(error)(f"cannot {task}: {error}") from error
+        except Image.DecompressionBombError as error:
+            raise LimitError(
+                f"cannot {task}: more than {max_pixels:,} pixels; "
+                "raise the limit if you trust the file"
+            ) from error
+        except MemoryError as error:
+            raise LimitError(f"cannot {task}: not enough memory") from error
+        except UnidentifiedImageError as error:
+            raise ImageError(
+                f"cannot {task}: not an image, or damaged at its start; "
+                f"give one of {', '.join(READABLE)}"
+            ) from error
+        except Exception as error:
+            # OSError, ValueError, TypeError, SyntaxError, struct.error and more: Pillow
+            # promises nothing about what a damaged file raises.
+            raise ImageError(
+                f"cannot {task}: {one_line(error)}; the image is damaged or of a rare kind"
+            ) from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+            logger.removeHandler(silence)
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ImageError(f"it has {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise LimitError(
+            f"its {width} x {height} pixels are above the limit of {max_pixels:,}; "
+            "raise the limit if you trust the file"
+        )
+
+
+def _check_finite(samples: Samples, mode: Mode) -> None:
+    if mode.name == "F" and not np.isfinite(samples).all():
+        raise ImageError("it holds NaN or infinite samples; replace them first")
+
+
+def _shown(name: str) -> str:
+    """Give a file's name for a message: printable, on one line."""
+    if name == "-":
+        return "standard input"
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+# --- reading ---------------------------------------------------------------------
+
+
+def _load(
+    image: Image.Image, name: str, data: bytes, warned: list[warnings.WarningMessage]
+) -> Loaded:
+    """Decode the pixels, once: after a failed load() a second one gives garbage."""
+    format = image.format or "memory"
+    raw = _raw_mode(image)
+    notes = []
+    if _is_deeper(image, raw, data):
+        notes.append("Samples of more than 8 bits were reduced to 8: Pillow holds no more.")
+    frames = getattr(image, "n_frames", 1)
+    source_mode = image.mode
+    image.load()
+    if frames > 1:
+        notes.append(f"Only the first of {frames} images was read.")
+    samples, mode = from_image(image, raw, notes)
+    _check_finite(samples, mode)
+    carried = metadata.of_image(image, notes)
+    for text in dict.fromkeys(one_line(warning.message) for warning in warned):
+        notes.append(f"Pillow warns: {text}.")
+    height, width = samples.shape[:2]
+    size = len(data) if data else samples.nbytes
+    source = Source(name, format, source_mode, width, height, size)
+    return Loaded(Picture(samples, mode, carried), source, tuple(notes))
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Pillow's name for the samples in the file, which says more than the mode."""
+    tiles = getattr(image, "tile", ())
+    args = tiles[0][3] if tiles else None
+    if isinstance(args, tuple) and args:
+        args = args[0]
+    return args if isinstance(args, str) else ""
+
+
+def _is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
+    """Whether Pillow decodes samples of more than 8 bits into a mode of 8 bits."""
+    if image.mode.startswith("I") or image.mode in ("F", "1"):
+        return False
+    if image.format == "PPM":
+        args = image.tile[0][3]  # type: ignore[attr-defined]
+        return isinstance(args, tuple) and len(args) == 2 and args[1] > 255
+    if image.format == "JPEG2000":
+        # SOC and SIZ markers; Ssiz of the first component is 42 bytes on.
+        start = data.find(b"\xff\x4f\xff\x51")
+        return 0 <= start < len(data) - 42 and data[start + 42] & 0x7F > 7
+    if image.format == "AVIF":
+        start = data.find(b"av1C")  # its third byte: high_bitdepth is bit 6
+        return 0 <= start < len(data) - 6 and bool(data[start + 6] & 0x40)
+    return ";16" in raw and not raw.startswith("BGR")  # BGR;16 is BMP's 5-6-5 bits

@@ -1,0 +1,6 @@
+"""Limits that reading a file must keep, whatever the file claims."""
+
+from __future__ import annotations
+
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Pixels of one image: where Pillow itself stops, 512 MiB of RGB samples."""

@@ -1,0 +1,144 @@
+"""The parts that a `.lrk` file is made of: values, and the identities between them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.picture import Metadata, Mode
+
+LAYOUTS = ("channels", "patches")
+STORES = ("float16", "float32", "float64", "packed")
+PATCH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """The k leading terms of one m x n matrix A, as a float store holds them.
+
+    Attributes
+    ----------
+    m, n : int
+        Shape of A.
+    norm : float
+        ||A||_F.
+    sigma_next : float
+        sigma_(k+1) of A; 0 when k = min(m, n).
+    tail : float
+        sqrt(sum of sigma_i^2 for i > k): no rank-k matrix is nearer to A.
+    s : (k,) ndarray of float64
+        Singular values, descending.
+    U, Vt : (m, k) and (k, n) ndarray
+        Singular vectors in the store's float type.
+    """
+
+    m: int
+    n: int
+    norm: float
+    sigma_next: float
+    tail: float
+    s: NDArray[np.float64]
+    U: NDArray[np.floating]
+    Vt: NDArray[np.floating]
+
+    @property
+    def k(self) -> int:
+        """Number of terms."""
+        return len(self.s)
+
+    def truncate(self, k: int) -> Factors:
+        """Keep the first `k` terms; what is dropped joins the tail."""
+        if k >= self.k:
+            return self
+        tail = math.hypot(self.tail, float(np.linalg.norm(self.s[k:])))
+        return replace(
+            self,
+            sigma_next=float(self.s[k]),
+            tail=tail,
+            s=self.s[:k],
+            U=self.U[:, :k],
+            Vt=self.Vt[:k],
+        )
+
+
+@dataclass(frozen=True)
+class PackedMatrix:
+    """What a packed file states of one matrix: norms in levels, each rounded up by < 0.07%."""
+
+    norm: float
+    sigma_next: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """All that a `.lrk` file holds.
+
+    Attributes
+    ----------
+    width, height : int
+        Pixels.
+    mode : Mode
+    layout, store : str
+        One of `LAYOUTS`, one of `STORES`.
+    metadata : Metadata
+    factors : tuple of Factors
+        One for each matrix; empty in a packed file.
+    packed : tuple of PackedMatrix
+        One for each matrix; empty in a float file.
+    payload : bytes
+        The entropy-coded factors of a packed file.
+    rotation : bytes
+        Nine int8, the colour rotation of a float file in layout `patches`.
+    missing : int
+        Terms (or, in a packed file, bytes) that a truncated file announced and lost.
+    """
+
+    width: int
+    height: int
+    mode: Mode
+    layout: str
+    store: str
+    metadata: Metadata = field(default_factory=Metadata)
+    factors: tuple[Factors, ...] = ()
+    packed: tuple[PackedMatrix, ...] = ()
+    payload: bytes = b""
+    rotation: bytes = b""
+    missing: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows m and columns n of each matrix."""
+        return matrix_shape(self.width, self.height, self.layout)
+
+    @property
+    def terms(self) -> int:
+        """Terms of all matrices together (float stores)."""
+        return sum(f.k for f in self.factors)
+
+
+def matrix_shape(width: int, height: int, layout: str) -> tuple[int, int]:
+    """Rows m and columns n of each matrix of an image in a layout."""
+    if layout == "channels":
+        return height, width
+    return -(-height // PATCH) * -(-width // PATCH), PATCH * PATCH
+
+
+def term_order(sigmas: list[NDArray[np.float64]]) -> list[tuple[int, int]]:
+    """Order of the terms of several matrices: descending sigma, then matrix, then index.
+
+    The singular values of a block-diagonal matrix are the union of its blocks', so
+    the first j of this list are the best j terms of the whole image.
+
+    Returns
+    -------
+    list of (matrix, index)
+    """
+    s = np.concatenate([*sigmas, np.empty(0)])
+    matrix = np.concatenate([np.full(len(x), i) for i, x in enumerate(sigmas)] + [np.empty(0)])
+    index = np.concatenate([np.arange(len(x)) for x in sigmas] + [np.empty(0)])
+    order = np.lexsort((index, matrix, -s))
+    return [(int(matrix[j]), int(index[j])) for j in order]

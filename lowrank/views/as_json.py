@@ -1,0 +1,42 @@
+"""A report as JSON: plain numbers, with units in the names."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from lowrank.bounds import Report
+
+
+def report_object(report: Report) -> dict[str, Any]:
+    """Return the report as an object that JSON can hold."""
+    fields: dict[str, Any] = _finite(asdict(report))
+    if not report.notes:
+        del fields["notes"]
+    return fields
+
+
+def reports_object(reports: list[Report]) -> dict[str, Any]:
+    """Return one report as itself, several as `ranks` beside their common source."""
+    if len(reports) == 1:
+        return report_object(reports[0])
+    ranks = [report_object(r) for r in reports]
+    return {"source": ranks[0]["source"], "ranks": ranks}
+
+
+def dumps(fields: dict[str, Any]) -> str:
+    """Return one JSON object on one line per top-level value, for people and programs."""
+    return json.dumps(fields, allow_nan=False, ensure_ascii=False, indent=1)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: what has no finite value is null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

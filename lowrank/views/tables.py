@@ -1,0 +1,275 @@
+"""A report as rich tables, 80 columns wide and readable in more."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lowrank.bounds import Channel, Pixels, Report, Storage
+from lowrank.reporting import Result
+
+_PLOT_ROWS = 7
+_PLOT_COLUMNS = 64
+_NOTHING = 1e-9  # a bound below this share of ||A||_F is rounding, and a ratio to it is noise
+_BLANK = Text("")
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def show(*items: RenderableType) -> None:
+    """Write tables to standard output."""
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(Group(*items))
+
+
+def report(r: Report) -> RenderableType:
+    """Return everything a report says."""
+    items: list[RenderableType] = [_title(r), _BLANK, _channels(r.channels)]
+    items += [_verdict(r.channels), _BLANK, _storage(r), *_larger_than_source(r.storage)]
+    if r.pixels:
+        items += [_BLANK, _pixels(r.pixels)]
+    items += [Text(f"note: {note}") for note in r.notes]
+    return Group(*items)
+
+
+def result(x: Result) -> RenderableType:
+    """Return whatever `reporting.report` found, as it reads best."""
+    if len(x.reports) == 1:
+        return report(x.reports[0])
+    items: list[RenderableType] = [_source_line(x.reports[0])]
+    if x.spectra:
+        items += [
+            Text("what each rank would cost and lose, from the spectrum; float16 factors"),
+            _BLANK,
+            ladder(list(x.reports), x.peak),
+            _BLANK,
+            spectrum(list(x.spectra)),
+            Text(
+                f"break-even rank {x.reports[0].storage.break_even_rank:.1f}; "
+                f"Gavish-Donoho (-k auto): {'/'.join(map(str, x.auto))}"
+            ),
+        ]
+    else:
+        items += [_BLANK, ladder(list(x.reports), x.peak)]
+        items += [_group_of_rank(r) for r in x.reports]
+    return Group(*items)
+
+
+def _source_line(r: Report) -> Text:
+    text = Text()
+    if r.source:
+        s = r.source
+        text.append(s.path, style="bold")
+        text.append(f"  {s.width}x{s.height} {s.mode}, {s.format}, {s.bytes:,} bytes")
+    return text
+
+
+def _group_of_rank(r: Report) -> RenderableType:
+    return Group(
+        Text(f"\nrank {r.channels[0].k}", style="bold"),
+        _channels(r.channels),
+        _verdict(r.channels),
+        *_larger_than_source(r.storage),
+    )
+
+
+def _title(r: Report) -> Text:
+    first = r.channels[0]
+    text = _source_line(r)
+    if r.source:
+        text.append("\n")
+    if r.file:
+        text.append(r.file.path, style="bold")
+        text.append(
+            f"  {r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes, "
+            f"{r.file.bits_per_pixel:.3f} bits per pixel\n"
+        )
+    each = f", in each of {len(r.channels)} channels" if len(r.channels) > 1 else ""
+    text.append(f"A is {first.m} x {first.n}{each}; errors in levels of the source")
+    return text
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    table.add_column(headers[0], no_wrap=True)
+    for header in headers[1:]:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _channels(channels: tuple[Channel, ...]) -> Table:
+    table = _table(
+        "channel", "k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "proof"
+    )
+    for c in channels:
+        table.add_row(
+            c.name,
+            str(c.k),
+            _level(c.spectral_error),
+            _level(c.spectral_bound),
+            _ratio(c.spectral_error, c.spectral_bound, c.norm),
+            _level(c.frobenius_error),
+            _level(c.frobenius_bound),
+            _ratio(c.frobenius_error, c.frobenius_bound, c.norm),
+            f"{c.energy:.2%}",
+            "yes" if c.certified else "-",
+        )
+    return table
+
+
+def _verdict(channels: tuple[Channel, ...]) -> Text:
+    """One sentence: what the table above proves."""
+    if any(c.frobenius_error is None for c in channels):
+        return Text(
+            "Bounds only, nothing measured: give the original image and the file to measure."
+        )
+    bound = math.hypot(*(c.frobenius_bound for c in channels))
+    error = math.hypot(*(c.frobenius_error or 0 for c in channels))
+    norm = math.hypot(*(c.norm for c in channels))
+    if bound > _NOTHING * norm:
+        excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
+    else:
+        excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
+    if all(c.certified for c in channels):
+        return Text(
+            "Proved: no matrix of rank k is nearer to A than the bounds (Eckart-Young); "
+            f"the stored factors are {excess} in the Frobenius norm."
+        )
+    return Text(f"The stored factors are {excess}; not every bound could be proved.")
+
+
+def _storage(r: Report) -> Table:
+    s = r.storage
+    ranks = {c.k for c in r.channels}
+    k = f"k = {ranks.pop()}" if len(ranks) == 1 else "k of each channel"
+    table = _table("storage", "ours", "original", "ratio")
+    table.add_row(
+        f"floats: k(m+n+1) against mn, {k}",
+        f"{s.floats:,}",
+        f"{s.original_floats:,}",
+        f"{s.float_ratio:.2f}",
+    )
+    table.add_row(
+        "bytes against raw samples", f"{s.bytes:,}", f"{s.raw_bytes:,}", f"{s.byte_ratio:.2f}"
+    )
+    if r.source and s.source_ratio:
+        table.add_row(
+            "bytes against the source file",
+            f"{s.bytes:,}",
+            f"{r.source.bytes:,}",
+            f"{s.source_ratio:.2f}",
+        )
+    table.add_row("break-even rank mn/(m+n+1)", "", f"{s.break_even_rank:.1f}", "")
+    return table
+
+
+def _larger_than_source(s: Storage) -> list[Text]:
+    """Say so plainly when the file is larger than what it was made from."""
+    if s.source_ratio is None or s.source_ratio >= 1:
+        return []
+    return [
+        Text(
+            f"The file is {1 / s.source_ratio:.2f} times as large as its source: "
+            "a lower rank or the packed store is smaller."
+        )
+    ]
+
+
+def _pixels(p: Pixels) -> RenderableType:
+    table = _table("saved image", "PSNR dB", "RMSE", "largest error")
+    psnr = "equal" if p.psnr_db is None else f"{p.psnr_db:.2f}"
+    table.add_row("rounded and clipped", psnr, f"{p.rmse:.3f}", f"{p.max_abs_error:g}")
+    return Group(
+        table,
+        Text(
+            "Rounding and clipping leave the set of rank-k matrices, so the saved image "
+            "may be a little nearer to the original than the bounds allow."
+        ),
+    )
+
+
+def ladder(reports: list[Report], peak: float) -> RenderableType:
+    """Return a table of ranks, each with what it costs and what it loses.
+
+    Parameters
+    ----------
+    reports : list of Report
+        One for each rank; measured or predicted.
+    peak : float
+        Full scale of the samples, for PSNR.
+    """
+    table = _table("k", "σₖ₊₁", "rel. error", "energy", "PSNR dB", "bytes", "vs raw", "vs source")
+    for r in reports:
+        samples = sum(c.m * c.n for c in r.channels)
+        error = math.hypot(
+            *(c.frobenius_bound if c.frobenius_error is None else c.frobenius_error
+              for c in r.channels)
+        )  # fmt: skip
+        norm2 = sum(c.norm**2 for c in r.channels)
+        psnr = r.pixels.psnr_db if r.pixels else _psnr(error, peak, samples)
+        tail2 = sum(c.frobenius_bound**2 for c in r.channels)
+        table.add_row(
+            "/".join(dict.fromkeys(str(c.k) for c in r.channels)),
+            _level(max(c.spectral_bound for c in r.channels)),
+            f"{error / math.sqrt(norm2) if norm2 else 0:.3%}",
+            f"{1 - tail2 / norm2 if norm2 else 1:.2%}",
+            "exact" if psnr is None else f"{psnr:.2f}",
+            f"{r.storage.bytes:,}",
+            f"{r.storage.byte_ratio:.2f}",
+            "-" if r.storage.source_ratio is None else f"{r.storage.source_ratio:.2f}",
+        )
+    return table
+
+
+def _psnr(error: float, peak: float, samples: int) -> float | None:
+    return 20 * math.log10(peak * math.sqrt(samples) / error) if error else None
+
+
+def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
+    """Return the singular values as bars: index and sigma both on logarithmic scales."""
+    s = np.sqrt(np.mean([x * x for x in spectra], axis=0))
+    columns = min(_PLOT_COLUMNS, len(s))
+    edges = np.unique(np.rint(np.geomspace(1, len(s), columns)).astype(int)) - 1
+    floor = max(float(s[0]) * 1e-6, 1e-12)
+    values = np.log10(np.maximum(s[edges], floor))
+    low, high = math.floor(values.min()), values.max()
+    heights = (values - low) / max(high - low, 1e-9) * _PLOT_ROWS * 8
+    # Each bar is as wide as its share of the logarithmic axis.
+    ticks = np.log(edges + 1) / max(math.log(len(s)), 1e-9)
+    at = np.clip(np.searchsorted(ticks, np.linspace(0, 1, _PLOT_COLUMNS), "right") - 1, 0, None)
+    text = Text("singular values σᵢ (root mean square of the channels), both axes logarithmic\n")
+    for row in reversed(range(_PLOT_ROWS)):
+        label = f"{10 ** (low + (row + 1) / _PLOT_ROWS * (high - low)):9.3g} "
+        text.append(label, style="dim")
+        bars = np.clip(np.rint(heights[at] - row * 8), 0, 8).astype(int)
+        text.append("".join(_EIGHTHS[b] for b in bars) + "\n", style="cyan")
+    axis = [" "] * (_PLOT_COLUMNS + 6)
+    for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
+        if tick <= len(s):
+            x = round(math.log(tick) / max(math.log(len(s)), 1e-9) * (_PLOT_COLUMNS - 1))
+            for i, ch in enumerate(str(tick)):
+                axis[x + i] = ch
+    text.append(" " * 10 + "".join(axis).rstrip() + "  i\n", style="dim")
+    return text
+
+
+def _level(value: float | None) -> str:
+    """A number of levels in at most nine characters."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    if value >= 1e6 or value < 1e-3:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 5 - max(0, math.floor(math.log10(value))))}f}"[:8].rstrip(".")
+
+
+def _ratio(error: float | None, bound: float, norm: float) -> str:
+    if error is None or bound <= _NOTHING * norm:
+        return "-"
+    return f"{error / bound:.4f}"
