@@ -40,7 +40,13 @@ __all__ = [
     "__version__",
     "compress",
     "open",
+    "register_lrk_opener",
 ]
+
+
+def register_lrk_opener() -> None:
+    """Make `.lrk` a format of Pillow: `Image.open`, `save`, `verify`."""
+    from lowrank import plugin  # noqa: F401 - importing it registers
 
 
 def __getattr__(name: str) -> Any:

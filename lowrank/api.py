@@ -13,7 +13,7 @@ True
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import PIL.Image
 
@@ -178,17 +178,36 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
-    wishes: dict[Kind, float | None] = {
-        "rank": None if rank == "auto" else rank,
-        "auto": 0 if rank == "auto" else None,
-        "energy": energy,
-        "error": error,
-        "psnr": psnr,
-        "size": size,
-        "quality": quality,
-    }
-    loaded = load(image, max_pixels=max_pixels)
-    encoded = encode(loaded, target_of(wishes), layout=layout, store=store)
+    return compress_loaded(
+        load(image, max_pixels=max_pixels),
+        rank=rank,
+        energy=energy,
+        error=error,
+        psnr=psnr,
+        size=size,
+        quality=quality,
+        layout=layout,
+        store=store,
+    )
+
+
+def compress_loaded(
+    loaded: Loaded,
+    *,
+    rank: int | Literal["auto"] | None = None,
+    layout: str | None = None,
+    store: str | None = None,
+    **wishes: float | None,
+) -> LowRankImage:
+    """Compress what `images` has read; the keywords are those of `compress`."""
+    target = target_of(
+        {
+            "rank": None if rank == "auto" else rank,
+            "auto": 0 if rank == "auto" else None,
+            **cast("dict[Kind, float | None]", wishes),
+        }
+    )
+    encoded = encode(loaded, target, layout=layout, store=store)
     return LowRankImage(encoded.parts, loaded.notes + encoded.notes)
 
 

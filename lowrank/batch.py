@@ -137,7 +137,7 @@ def decompress(job: Job, settings: Settings) -> Outcome:
     picture = codec.decode(parts, rank=settings.rank)
     level = {} if settings.png_level is None else {"png_level": settings.png_level}
     written = images.write(picture, format=form, **level)
-    notes = []
+    notes = list(images.write_notes(picture, format=form))
     if parts.missing:
         notes.append(
             f"{job.input} ends early: decoded {parts.terms} of {parts.terms + parts.missing} terms"

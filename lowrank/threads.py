@@ -1,20 +1,35 @@
-"""Work spread over the processor's cores.
+"""Work spread over the processor's cores, one BLAS thread to each piece.
 
 Several BLAS threads on one product stall badly when another process keeps a core
 busy; several products with one BLAS thread each do not. So the work is cut into
-independent pieces, of a size that does not depend on the number of threads: the
-result is the same to the bit for any number of them.
+independent pieces, of a size that does not depend on the number of threads, and BLAS
+is held to one thread meanwhile: the result is the same to the bit for any number of
+cores, and the same in a user's process as on the command line.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Callable, Iterable
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_VARIABLE = "OPENBLAS_NUM_THREADS"
+# Modules linked to the OpenBLAS that numpy and scipy bring, each with its own copy.
+_BLAS_USERS = ("numpy._core._multiarray_umath", "scipy.linalg._fblas")
+_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads")
+
+_lock = threading.Lock()
+_inside = 0
+_before: dict[str, int] = {}
+_environment: list[str | None] = []
 
 
 def cores() -> int:
@@ -28,7 +43,57 @@ def each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """Apply `work` to every item, in as many threads as there are cores."""
     items = list(items)
     threads = min(cores(), len(items))
-    if threads <= 1:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, items))
+    with one_blas_thread():
+        if threads <= 1:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, items))
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread; may be nested, and entered by several threads.
+
+    Where numpy's BLAS is another than OpenBLAS nothing is changed: the results are as
+    good, but may differ in the last bits with the number of its threads.
+    """
+    global _inside  # noqa: PLW0603 - the number of BLAS threads is global itself
+    with _lock:
+        if not _inside:
+            # scipy may be loaded only inside, and then reads the environment.
+            _environment.append(os.environ.get(_VARIABLE))
+            os.environ[_VARIABLE] = "1"
+            for name, library in _libraries():
+                _before[name] = _call(library, "get")
+                _call(library, "set", 1)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                for name, library in _libraries():
+                    _call(library, "set", _before.get(name, _before.get(_BLAS_USERS[0], 1)))
+                _before.clear()
+                value = _environment.pop()
+                if value is None:
+                    del os.environ[_VARIABLE]
+                else:
+                    os.environ[_VARIABLE] = value
+
+
+def _libraries() -> Iterator[tuple[str, ctypes.CDLL]]:
+    for name in _BLAS_USERS:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path:
+            yield name, ctypes.CDLL(path)
+
+
+def _call(library: ctypes.CDLL, verb: str, *arguments: Any) -> int:
+    """Call OpenBLAS's `set` or `get` of its number of threads; 1 where there is none."""
+    for name in _NAMES:
+        function = getattr(library, name.format(verb), None)
+        if function is not None:
+            return int(function(*arguments) or 0)
+    return 1
