@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context
 
-from lowrank import api, bounds, codec, files, images
+from lowrank import api, bounds, codec, files, images, threads
 from lowrank import format as lrk
 from lowrank.bounds import File, Report
 from lowrank.errors import FileError, LowrankError, UsageError
@@ -41,10 +44,26 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One input and where its output goes; an output of None is decided by the input."""
+    """One input and where its output goes.
+
+    Attributes
+    ----------
+    input : str
+        A path, or `-`.
+    output : str or None
+        A path, or `-`; None leaves the suffix to the content.
+    stem : str or None
+        Path of the output but for its suffix, below a folder that is made when needed;
+        None puts the output beside the input.
+    """
 
     input: str
-    output: str | None
+    output: str | None = None
+    stem: str | None = None
+
+    def place(self, suffix: str) -> str:
+        """Return the output's path, given what its suffix would be."""
+        return self.output or (self.stem or os.path.splitext(self.input)[0]) + suffix
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,7 @@ Worker = Callable[[Job, Settings], Outcome]
 
 def compress(job: Job, settings: Settings) -> Outcome:
     """Compress one image, or shorten one `.lrk` file; write the result."""
-    output = job.output or f"{os.path.splitext(job.input)[0]}.lrk"
+    output = job.place(".lrk")
     if _skip(output, settings):
         return Outcome(job.input, output, skipped=True)
     _check_output(job.input, output, settings)
@@ -124,7 +143,7 @@ def decompress(job: Job, settings: Settings) -> Outcome:
     parts = lrk.parse(
         data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
     )
-    output = job.output or os.path.splitext(job.input)[0] + images.default_suffix(parts.mode)
+    output = job.place(images.default_suffix(parts.mode))
     if _skip(output, settings):
         return Outcome(job.input, output, skipped=True)
     _check_output(job.input, output, settings)
@@ -178,6 +197,8 @@ def _write(
     report: Report | None = None,
 ) -> Outcome:
     if output != "-":
+        if job.stem:
+            _make_folder(os.path.dirname(output))
         files.write_atomic(output, written, force=settings.force)
     return Outcome(
         job.input,
@@ -189,6 +210,13 @@ def _write(
         report,
         data=written if output == "-" else None,
     )
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.makedirs(path or ".", exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make folder {path}: {error.strerror}; check the path") from error
 
 
 def _ranks(parts: Parts, most: int | None = None) -> str:
@@ -223,9 +251,8 @@ def _check_output(source: str, output: str, settings: Settings) -> None:
 
 
 def plan(
-    inputs: list[str], output: str | None, *, recursive: bool, suffixes: frozenset[str],
-    new_suffix: str | None,
-) -> list[Job]:  # fmt: skip
+    inputs: list[str], output: str | None, *, recursive: bool, suffixes: frozenset[str]
+) -> list[Job]:
     """Pair every input with its output.
 
     Parameters
@@ -238,8 +265,6 @@ def plan(
         Descend into folders, whose tree is kept below `output`.
     suffixes : frozenset of str
         Which files of a folder to take.
-    new_suffix : str or None
-        Suffix of the outputs; None leaves it to the file's mode.
 
     Raises
     ------
@@ -248,37 +273,47 @@ def plan(
     FileError
         A folder holds nothing to do.
     """
-    folders = [x for x in inputs if x != "-" and os.path.isdir(x)]
+    folders = {name for name in inputs if name != "-" and os.path.isdir(name)}
     many = len(inputs) > 1 or bool(folders)
     if many and output == "-":
         raise UsageError("several inputs cannot share standard output; give -o a folder")
     if many and output and os.path.exists(output) and not os.path.isdir(output):
         raise UsageError(f"several inputs need a folder, and {output} is a file")
-    into = output if output and (many or os.path.isdir(output) or output.endswith("/")) else None
+    is_folder = many or (output and (os.path.isdir(output) or output.endswith(os.sep)))
+    into = output if output and is_folder else None
     jobs: list[Job] = []
     for name in inputs:
-        if name in folders:
-            found = sorted(_walk(name, recursive=recursive, suffixes=suffixes))
-            if not found:
-                hint = "" if recursive else "; -r descends into its folders"
-                raise FileError(f"nothing to do in folder {name}{hint}")
-            for path in found:
-                below = os.path.relpath(path, name)
-                jobs.append(Job(path, _into(into, below, new_suffix)))
-        elif name == "-":
+        if name == "-":
+            if many:
+                raise UsageError("standard input goes alone; leave out the other inputs")
             jobs.append(Job("-", output or "-"))
+        elif name in folders:
+            for path in _found(name, recursive=recursive, suffixes=suffixes):
+                jobs.append(_placed(path, into, os.path.relpath(path, name)))
         elif into:
-            jobs.append(Job(name, _into(into, os.path.basename(name), new_suffix)))
+            jobs.append(_placed(name, into, os.path.basename(name)))
         else:
             jobs.append(Job(name, output))
     claimed: dict[str, str] = {}
-    for job in jobs:
-        target = job.output or f"{os.path.splitext(job.input)[0]}{new_suffix}"
-        if many and claimed.setdefault(target, job.input) != job.input:
+    for job in jobs if many else ():
+        stem = job.place("")
+        if claimed.setdefault(stem, job.input) != job.input:
             raise UsageError(
-                f"{claimed[target]} and {job.input} would both become {target}; compress them apart"
+                f"{claimed[stem]} and {job.input} would get the same output; do them apart"
             )
     return jobs
+
+
+def _placed(path: str, into: str | None, below: str) -> Job:
+    return Job(path, stem=os.path.join(into, os.path.splitext(below)[0]) if into else None)
+
+
+def _found(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> list[str]:
+    found = sorted(_walk(folder, recursive=recursive, suffixes=suffixes))
+    if not found:
+        hint = "" if recursive else "; -r descends into its folders"
+        raise FileError(f"nothing to do in folder {folder}{hint}")
+    return found
 
 
 def _walk(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> Iterator[str]:
@@ -288,12 +323,6 @@ def _walk(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> Iterator
         for name in names:
             if os.path.splitext(name)[1].lower() in suffixes:
                 yield os.path.join(base, name)
-
-
-def _into(folder: str | None, below: str, new_suffix: str | None) -> str | None:
-    if folder is None or new_suffix is None:
-        return folder and os.path.join(folder, below, "")
-    return os.path.join(folder, os.path.splitext(below)[0] + new_suffix)
 
 
 def attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
@@ -312,16 +341,34 @@ def run(
         for job in jobs:
             yield attempt(worker, job, settings)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_start_worker
+    )
+    try:
         waiting = iter(jobs)
-        running: set[Future[Outcome]] = set()
+        running: dict[Future[Outcome], Job] = {}
         while True:
-            for job in waiting:
-                running.add(pool.submit(attempt, worker, job, settings))
-                if len(running) >= 2 * processes:
-                    break
+            for job in islice(waiting, 2 * processes - len(running)):
+                running[pool.submit(attempt, worker, job, settings)] = job
             if not running:
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                yield future.result()
+                yield _result(future, running.pop(future))
+    finally:
+        # An interruption lets the files under way be finished; the rest is not begun.
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and the other processors to the other workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threads.limit(1)
+
+
+def _result(future: Future[Outcome], job: Job) -> Outcome:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        error = FileError(f"a worker process died, perhaps for want of memory, with {job.input}")
+        return Outcome(job.input, job.output or "", error=error)

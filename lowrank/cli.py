@@ -140,13 +140,7 @@ def compress(
         force=force,
         skip_existing=skip_existing,
     )
-    planned = batch.plan(
-        inputs,
-        output,
-        recursive=recursive,
-        suffixes=batch.IMAGE_SUFFIXES,
-        new_suffix=".lrk",
-    )
+    planned = batch.plan(inputs, output, recursive=recursive, suffixes=batch.IMAGE_SUFFIXES)
     _run(batch.compress, planned, settings, jobs, json=json, quiet=quiet, tables=certify)
 
 
@@ -192,9 +186,7 @@ def decompress(
         force=force,
         skip_existing=skip_existing,
     )
-    planned = batch.plan(
-        inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}), new_suffix=None
-    )
+    planned = batch.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
     _run(batch.decompress, planned, settings, jobs, json=json, quiet=quiet)
 
 
@@ -230,7 +222,7 @@ def report(
     from lowrank import reporting
 
     result = reporting.report(input, file, ranks=ranks, store=store, max_pixels=limit)
-    _notes(result.notes, quiet=quiet)
+    _notes(input, result.notes, quiet=quiet)
     if json:
         from lowrank.views import as_json
 
@@ -272,7 +264,7 @@ def _run(
             _error(outcome.error)
             code = code or outcome.error.exit_code
         else:
-            _notes(outcome.notes, quiet=quiet)
+            _notes(outcome.input, outcome.notes, quiet=quiet)
         if json:
             objects.append(_object(outcome))
         elif outcome.data is not None:
@@ -330,10 +322,10 @@ def _progress(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
             yield outcome
 
 
-def _notes(notes: tuple[str, ...], *, quiet: bool) -> None:
+def _notes(name: str, notes: tuple[str, ...], *, quiet: bool) -> None:
     if not quiet:
         for note in notes:
-            typer.echo(f"lowrank: note: {note}", err=True)
+            typer.echo(f"lowrank: note: {name}: {note}", err=True)
 
 
 def _error(error: Exception | str) -> None:

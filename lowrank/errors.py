@@ -40,7 +40,7 @@ class TruncatedError(FormatError):
         Whole terms before the cut, and terms that the header announces.
     """
 
-    def __init__(self, message: str, *, terms: int, total: int) -> None:
+    def __init__(self, message: str, *, terms: int = 0, total: int = 0) -> None:
         super().__init__(message)
         self.terms = terms
         self.total = total

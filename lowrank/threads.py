@@ -28,15 +28,24 @@ _NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads")
 
 _lock = threading.Lock()
 _inside = 0
+_limit = 0
 _before: dict[str, int] = {}
 _environment: list[str | None] = []
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Threads to spread work over: the processors of this process, unless limited."""
+    if _limit:
+        return _limit
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def limit(threads: int) -> None:
+    """Spread work over so many threads from now on; 0 means as many as processors."""
+    global _limit  # noqa: PLW0603 - processes that share a machine are limited as a whole
+    _limit = threads
 
 
 def each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
