@@ -27,6 +27,11 @@ app = typer.Typer(
 )
 
 
+def _examples(*lines: str) -> str:
+    """Lay out examples below a command's help; the mark keeps lines from being joined."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"lowrank {__version__}")
@@ -44,18 +49,27 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors."
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")]
 Output = Annotated[
     str | None,
-    typer.Option("--output", "-o", help="Output file; a folder for several inputs; - is stdout."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Output file; a folder for several inputs; - is stdout.",
+    ),
 ]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Descend into folders; -o keeps their tree.")
 ]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Files to work on at once.")]
+Jobs = Annotated[
+    int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Files to work on at once.")
+]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Pass over inputs whose output is there.")
 ]
 MaxPixels = Annotated[
     str | None,
-    typer.Option("--max-pixels", help="Refuse larger images, e.g. 500M (default 179M)."),
+    typer.Option(
+        "--max-pixels", metavar="N", help="Refuse larger images, e.g. 500M (default 179M)."
+    ),
 ]
 
 
@@ -67,37 +81,50 @@ def _lowrank(context: typer.Context, version: Version = False) -> None:
 
 
 @app.command(
-    epilog="Examples: lowrank compress photo.png -k 20 | lowrank compress photo.png "
-    "--error 5% | lowrank compress photos/ -r -o small/ -k 50 -j 2"
+    epilog=_examples(
+        "lowrank compress photo.png -k 20",
+        "lowrank compress photo.png --error 5% -o close.lrk",
+        "lowrank compress photos/ -r -o small/ -q 60 -j 2",
+        "lowrank compress close.lrk -k 5 -o rough.lrk",
+    )
 )
 def compress(
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders, or - for stdin.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Images, folders, or - for stdin.")
+    ],
     output: Output = None,
     rank: Annotated[
         str | None,
         typer.Option(
-            "--rank", "-k", help="Terms of each channel; auto: the Gavish-Donoho threshold."
+            "--rank",
+            "-k",
+            metavar="N|auto",
+            help="Terms of each channel; auto: the Gavish-Donoho threshold.",
         ),
     ] = None,
     energy: Annotated[
-        str | None, typer.Option(help="Share of the squared Frobenius norm kept: 0.99 or 99%.")
+        str | None,
+        typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
     ] = None,
     error: Annotated[
-        str | None, typer.Option(help="Largest relative Frobenius error: 0.05 or 5%.")
+        str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
     ] = None,
-    psnr: Annotated[str | None, typer.Option(help="PSNR of the factors in dB.")] = None,
+    psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
     size: Annotated[
-        str | None, typer.Option(help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000.")
+        str | None,
+        typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
     ] = None,
     quality: Annotated[
-        str | None, typer.Option("--quality", "-q", help="1 to 100, packed store only.")
+        str | None,
+        typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="channels or patches.")] = None,
+    layout: Annotated[str | None, typer.Option(metavar="NAME", help="channels or patches.")] = None,
     store: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="float16, float32, float64, packed, or auto: the narrowest float whose "
-            "rounding adds less than 0.1% to the error."
+            "rounding adds less than 0.1% to the error.",
         ),
     ] = None,
     certify: Annotated[
@@ -145,24 +172,33 @@ def compress(
 
 
 @app.command(
-    epilog="Examples: lowrank decompress photo.lrk | lowrank decompress photo.lrk -k 5 "
-    "-o rough.png | lowrank decompress - --format png < photo.lrk > photo.png"
+    epilog=_examples(
+        "lowrank decompress photo.lrk",
+        "lowrank decompress photo.lrk -k 5 -o rough.png",
+        "lowrank decompress - --format png < photo.lrk > photo.png",
+    )
 )
 def decompress(
-    inputs: Annotated[list[str], typer.Argument(help=".lrk files, folders, or - for stdin.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help=".lrk files, folders, or - for stdin.")
+    ],
     output: Output = None,
     rank: Annotated[
-        str | None, typer.Option("--rank", "-k", help="Decode this many terms a channel only.")
+        str | None,
+        typer.Option("--rank", "-k", metavar="N", help="Decode this many terms a channel only."),
     ] = None,
     format: Annotated[
-        str | None, typer.Option("--format", help="Format of stdout: png, tif, jpg, ...")
+        str | None,
+        typer.Option("--format", metavar="NAME", help="Format of stdout: png, tif, jpg, ..."),
     ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Decode what is there of a file that ends early.")
     ] = False,
     png_level: Annotated[
         int | None,
-        typer.Option("--png-level", min=0, max=9, help="Effort of PNG coding, 0 to 9."),
+        typer.Option(
+            "--png-level", min=0, max=9, metavar="0-9", help="Effort of PNG coding, 0 to 9."
+        ),
     ] = None,
     recursive: Recursive = False,
     jobs: Jobs = 1,
@@ -191,19 +227,24 @@ def decompress(
 
 
 @app.command(
-    epilog="Examples: lowrank report photo.png | lowrank report photo.png photo.lrk | "
-    "lowrank report photo.png -k 5,20,50 --json"
+    epilog=_examples(
+        "lowrank report photo.png",
+        "lowrank report photo.png photo.lrk",
+        "lowrank report photo.png -k 5,20,50 --json",
+    )
 )
 def report(
-    input: Annotated[str, typer.Argument(help="An image, or a .lrk file.")],
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="An image, or a .lrk file.")],
     file: Annotated[
-        str | None, typer.Argument(metavar="[FILE.lrk]", help="The .lrk file made from it.")
+        str | None, typer.Argument(metavar="FILE.lrk", help="The .lrk file made from it.")
     ] = None,
     rank: Annotated[
-        str | None, typer.Option("--rank", "-k", help="Ranks to measure: 20, or 5,20,50.")
+        str | None,
+        typer.Option("--rank", "-k", metavar="N,...", help="Ranks to measure: 20, or 5,20,50."),
     ] = None,
     store: Annotated[
-        str | None, typer.Option(help="Float type of the factors: float16 ... float64, auto.")
+        str | None,
+        typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
     ] = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
