@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
+
+from lowrank import signals
 
 
 def main() -> None:
@@ -14,15 +14,10 @@ def main() -> None:
     # one product stall when another process keeps a core busy (see `threads`).
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    signal.signal(signal.SIGTERM, _terminated)
+    signals.leave_at_once()
     from lowrank.cli import run
 
     sys.exit(run())
-
-
-def _terminated(signum: int, frame: FrameType | None) -> None:
-    """Leave by way of every `finally`, so that no temporary file stays behind."""
-    raise SystemExit(128 + signum)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import PIL.Image
 
-from lowrank import bounds, codec, files, images
+from lowrank import bounds, codec, files, images, truncation
 from lowrank import format as lrk
 from lowrank.bounds import Report
 from lowrank.errors import UsageError
@@ -76,7 +76,7 @@ class LowRankImage:
     @property
     def ranks(self) -> tuple[int, ...]:
         """Number of terms of each matrix."""
-        return tuple(f.k for f in self.parts.factors)
+        return self.parts.ranks
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the `.lrk` file."""
@@ -109,7 +109,7 @@ class LowRankImage:
 
     def truncate(self, rank: int) -> LowRankImage:
         """Keep the first `rank` terms of each matrix: the best image of that rank."""
-        return LowRankImage(codec.truncate(self.parts, Target("rank", rank)), self.notes)
+        return LowRankImage(truncation.truncate(self.parts, Target("rank", rank)), self.notes)
 
     def report(self, original: ImageLike) -> Report:
         """Measure the errors against the original, beside the bounds of Eckart and Young.

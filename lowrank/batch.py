@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 
-from lowrank import api, bounds, codec, files, images, threads
+from lowrank import api, bounds, codec, files, images, signals, threads, truncation
 from lowrank import format as lrk
 from lowrank.bounds import File, Report
 from lowrank.errors import FileError, LowrankError, UsageError
@@ -116,13 +117,13 @@ def compress(job: Job, settings: Settings) -> Outcome:
             source=loaded.source,
             file=file_facts(output, encoded.parts, len(written)),
             file_bytes=len(written),
-            exact=encoded.exact,
+            exact=encoded.exact or None,
         )
     raw = loaded.picture.samples.nbytes
     summary = (
         f"{job.input} -> {output}: {_ranks(encoded.parts)}, {len(written):,} bytes "
         f"({len(data) / len(written):.2f}x smaller than the source, "
-        f"{raw / len(written):.2f}x than raw), relative error {_relative_error(encoded):.3%}"
+        f"{raw / len(written):.2f}x than raw), relative error {_relative_error(encoded.parts):.3%}"
     )
     notes = loaded.notes + encoded.notes
     if len(written) > len(data):
@@ -174,7 +175,8 @@ def _shorten(job: Job, output: str, data: bytes, target: Target, settings: Setti
             f"{job.input} is a .lrk file, which compress only shortens; "
             "--certify, --json, --layout and --store need the image"
         )
-    parts = codec.truncate(lrk.parse(data, name=job.input, max_pixels=settings.max_pixels), target)
+    longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
+    parts = truncation.truncate(longer, target)
     written = lrk.serialize(parts)
     summary = f"{job.input} -> {output}: {_ranks(parts)}, {len(written):,} bytes"
     return _write(job, output, written, len(data), summary, (), settings)
@@ -220,15 +222,16 @@ def _make_folder(path: str) -> None:
 
 
 def _ranks(parts: Parts, most: int | None = None) -> str:
-    ranks = [f.k if most is None else min(f.k, most) for f in parts.factors]
+    ranks = [k if most is None else min(k, most) for k in parts.ranks]
     text = str(ranks[0]) if len(set(ranks)) == 1 else "/".join(map(str, ranks))
     return f"rank {text}, {parts.store}"
 
 
-def _relative_error(encoded: codec.Encoded) -> float:
-    factors = encoded.parts.factors
-    norm = sum(f.norm**2 for f in factors)
-    return (sum(f.tail**2 for f in factors) / norm) ** 0.5 if norm else 0.0
+def _relative_error(parts: Parts) -> float:
+    """Frobenius error that the file states, relative to ||A||_F of the whole picture."""
+    norm = math.hypot(*(x.norm for x in (parts.packed or parts.factors)))
+    error = math.hypot(*(x.error for x in parts.packed), *(x.tail for x in parts.factors))
+    return error / norm if norm else 0.0
 
 
 def _skip(output: str, settings: Settings) -> bool:
@@ -363,6 +366,7 @@ def run(
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, and the other processors to the other workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.unwind()
     threads.limit(1)
 
 

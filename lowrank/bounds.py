@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import codec, linalg, threads
+from lowrank import codec, layout, linalg, threads
 from lowrank.format import float_file_size
 from lowrank.linalg import TruncatedSVD
-from lowrank.parts import Factors, Parts
+from lowrank.parts import Factors, PackedMatrix, Parts
 from lowrank.picture import Mode, Picture, Source
+from lowrank.pixels import Pixels, compare
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class File:
 class Channel:
     """One matrix: errors in levels of the source, beside their bounds.
 
-    `spectral_error` and `frobenius_error` are None where nothing was measured.
+    What was not measured, or is not stated by a file alone, is None.
     `norm` is ||A||_F, and `energy` the share of its square that the best rank-k matrix keeps.
     """
 
@@ -46,7 +47,7 @@ class Channel:
     n: int
     k: int
     norm: float
-    sigma_1: float
+    sigma_1: float | None
     sigma_next: float
     spectral_error: float | None
     spectral_bound: float
@@ -74,15 +75,6 @@ class Storage:
     byte_ratio: float
     source_ratio: float | None
     break_even_rank: float
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """The saved image, rounded and clipped; PSNR is None where the images are equal."""
-
-    psnr_db: float | None
-    rmse: float
-    max_abs_error: float
 
 
 @dataclass(frozen=True)
@@ -122,14 +114,26 @@ def measure(
         Certified decompositions of the picture's matrices, of at least the file's
         ranks, where the caller has them already.
     """
-    A = codec.matrices(picture, parts.layout)
-    names = picture.mode.channels
+    names = layout.names(picture.mode, parts.layout)
+    packed = parts.store == "packed"
+    if packed:
+        from lowrank import packing
+
+        turn, B = packing.turn_and_factors(parts)
+    else:
+        turn = parts.turn
+    A = layout.matrices(picture, parts.layout, turn)
 
     def channel(i: int) -> Channel:
-        f = parts.factors[i]
-        x = exact[i] if exact else linalg.truncated_svd(A[i], max(f.k, 1), certify=True)
-        measured = linalg.residual_norms(A[i], f.U, f.s, f.Vt)
-        return channel_bounds(names[i], at_rank(x, f.k), measured)
+        k = parts.ranks[i]
+        x = exact[i] if exact else linalg.truncated_svd(A[i], max(k, 1), certify=True)
+        if packed:
+            R = A[i] - B[i]
+            norms = linalg.ResidualNorms(linalg.spectral_norm(R), linalg.frobenius_norm(R))
+        else:
+            f = parts.factors[i]
+            norms = linalg.residual_norms(A[i], f.U, f.s, f.Vt)
+        return channel_bounds(names[i], at_rank(x, k), norms)
 
     channels = tuple(threads.each(channel, range(len(A))))
     return Report(
@@ -179,7 +183,7 @@ def channel_bounds(name: str, x: TruncatedSVD, measured: linalg.ResidualNorms | 
 
 def energy(norm: float, tail: float) -> float:
     """Share of ||A||_F^2 that is kept when `tail` is lost; a zero matrix loses nothing."""
-    return max(1 - (tail / norm) ** 2, 0.0) if norm else 1.0
+    return 1 - min(tail / norm, 1.0) ** 2 if norm else 1.0
 
 
 def storage(
@@ -210,37 +214,30 @@ def _storage(
     )
 
 
-def compare(original: Picture, result: Picture) -> Pixels:
-    """PSNR (dB), root mean square error and largest error (levels) between two pictures."""
-    squares, largest = 0.0, 0.0
-    for c in range(len(original.mode.channels)):
-        for top in range(0, original.height, 256):
-            rows = slice(top, top + 256)
-            a = original.samples[rows, :, c].astype(np.float64)
-            a -= result.samples[rows, :, c].astype(np.float64)
-            squares += float(np.vdot(a, a))
-            largest = max(largest, float(np.abs(a).max()))
-    mse = squares / original.samples.size
-    peak = codec.full_scale(original)
-    return Pixels(
-        psnr_db=10 * math.log10(peak * peak / mse) if mse else None,
-        rmse=math.sqrt(mse),
-        max_abs_error=largest,
-    )
-
-
 def stated(parts: Parts, *, file: File) -> Report:
     """What a file states of itself, with no original at hand: bounds, and nothing measured."""
+    m, n = parts.shape
 
-    def channel(name: str, f: Factors) -> Channel:
+    def of_float(name: str, f: Factors) -> Channel:
         sigma_1 = float(f.s[0]) if f.k else f.sigma_next
         return Channel(
-            name, f.m, f.n, f.k, f.norm, sigma_1, f.sigma_next,
+            name, m, n, f.k, f.norm, sigma_1, f.sigma_next,
             None, f.sigma_next, None, f.tail,
             f.tail / f.norm if f.norm else 0.0, energy(f.norm, f.tail), certified=False,
         )  # fmt: skip
 
-    channels = tuple(map(channel, parts.mode.channels, parts.factors))
+    def of_packed(name: str, p: PackedMatrix) -> Channel:
+        return Channel(
+            name, m, n, p.k, p.norm, None, p.sigma_next,
+            None, p.sigma_next, p.error, p.tail,
+            p.error / p.norm if p.norm else 0.0, energy(p.norm, p.tail), certified=False,
+        )  # fmt: skip
+
+    names = layout.names(parts.mode, parts.layout)
+    if parts.store == "packed":
+        channels = tuple(map(of_packed, names, parts.packed))
+    else:
+        channels = tuple(map(of_float, names, parts.factors))
     return Report(None, file, channels, storage(parts, channels, file.bytes, None), None)
 
 

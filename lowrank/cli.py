@@ -231,6 +231,7 @@ def decompress(
         "lowrank report photo.png",
         "lowrank report photo.png photo.lrk",
         "lowrank report photo.png -k 5,20,50 --json",
+        "lowrank report photo.png --html photo.html",
     )
 )
 def report(
@@ -246,6 +247,10 @@ def report(
         str | None,
         typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(metavar="PAGE", help="Write a page with a rank slider; it needs no network."),
+    ] = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -260,10 +265,21 @@ def report(
     ranks = [int(_whole(k, "-k")) for k in rank.split(",")] if rank else []
     _choice(store, "--store", ("auto", "float16", "float32", "float64"))
     limit = _max_pixels(max_pixels)
-    from lowrank import reporting
+    from lowrank import files, reporting
 
+    if html is not None:
+        if any(files.same_file(html, path) for path in (input, file) if path):
+            raise UsageError(f"--html {html} would replace its own input; give another file")
+        files.check_output(html, force=force)
     result = reporting.report(input, file, ranks=ranks, store=store, max_pixels=limit)
     _notes(input, result.notes, quiet=quiet)
+    if html is not None:
+        from lowrank import exhibit, signals
+        from lowrank.views import html as view
+
+        signals.unwind()
+        page = view.page(result, exhibit.of(result))
+        files.write_atomic(html, page.encode(), force=force)
     if json:
         from lowrank.views import as_json
 
@@ -288,13 +304,14 @@ def _run(
     tables: bool = False,
 ) -> None:
     """Run the jobs; say what became of them; exit with the first failure's code."""
-    from lowrank import batch
+    from lowrank import batch, signals
 
     to_stdout = any(job.output == "-" for job in planned)
     if to_stdout and json:
         raise UsageError("--json and the output cannot share standard output; give -o a file")
     if to_stdout and sys.stdout.isatty():
         raise UsageError("will not write binary data to a terminal; give -o a file")
+    signals.unwind()
     code = 0
     outcomes = batch.run(worker, planned, settings, processes=processes)
     if len(planned) > 1 and sys.stderr.isatty() and not quiet:

@@ -8,16 +8,19 @@ the product of the factors, rounded and clipped to samples.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
+from lowrank import layout as layouts
 from lowrank import linalg, rank, threads
-from lowrank.errors import UsageError
-from lowrank.parts import Factors, Parts
-from lowrank.picture import Picture
+from lowrank.errors import LimitError, UsageError
+from lowrank.parts import Factors, Parts, matrix_shape
+from lowrank.picture import Mode, Picture
+from lowrank.pixels import full_scale
 from lowrank.rank import Target
 
 AUTO_EXCESS = 1e-3
@@ -25,6 +28,7 @@ AUTO_EXCESS = 1e-3
 AUTO_FLOOR = 1e-6
 """... or this share of full scale per sample (root mean square), if that is more."""
 
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
 
@@ -35,15 +39,15 @@ class Encoded:
     Attributes
     ----------
     parts : Parts
-    exact : tuple of TruncatedSVD
-        One for each matrix; a matrix of rank 0 has one of rank 1 here.
     notes : tuple of str
         What the user should know, a plain sentence each.
+    exact : tuple of TruncatedSVD
+        One for each matrix of a float file; a matrix of rank 0 has one of rank 1 here.
     """
 
     parts: Parts
-    exact: tuple[linalg.TruncatedSVD, ...]
     notes: tuple[str, ...] = ()
+    exact: tuple[linalg.TruncatedSVD, ...] = ()
 
 
 def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str, str]:
@@ -58,15 +62,10 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
     return layout, store
 
 
-def matrices(picture: Picture, layout: str) -> list[NDArray[np.generic]]:
-    """Return the matrices of a picture: in layout `channels`, its channels as they are."""
-    return [picture.samples[:, :, c] for c in range(len(picture.mode.channels))]
-
-
 def encode(
     picture: Picture, target: Target, *, layout: str, store: str, certify: bool = False
 ) -> Encoded:
-    """Compress a picture to factors in a float store.
+    """Compress a picture.
 
     Parameters
     ----------
@@ -74,9 +73,9 @@ def encode(
     target : Target
         Which terms to keep.
     layout : str
-        `channels`.
+        `channels` or `patches`.
     store : str
-        `auto`, `float16`, `float32` or `float64`. `auto` is the narrowest whose
+        `packed`, `auto`, `float16`, `float32` or `float64`. `auto` is the narrowest whose
         rounding adds less than `AUTO_EXCESS` to the Frobenius error.
     certify : bool
         Prove each decomposition.
@@ -88,12 +87,16 @@ def encode(
     ImageError
         The samples hold NaN or infinity.
     """
-    A = matrices(picture, layout)
-    shape = A[0].shape[0], A[0].shape[1]
-    limit = min(shape)
-    ranks, notes = _ranks(picture, A, target, layout, store)
-    if target.kind == "rank" and target.value > limit:
-        notes.append(f"the {shape[0]}x{shape[1]} channels have rank {limit} at most: kept {limit}")
+    if store == "packed":
+        from lowrank import packing
+
+        return Encoded(*packing.encode(picture, target, layout=layout))
+    turn = layouts.principal_turn(picture, layout)
+    A = layouts.matrices(picture, layout, turn)
+    m, n = matrix_shape(picture.width, picture.height, layout)
+    ranks, notes = _ranks(picture, A, target, store, turned=bool(turn))
+    if target.kind == "rank" and target.value > min(m, n):
+        notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
 
     def factorise(job: tuple[NDArray[np.generic], int]) -> linalg.TruncatedSVD:
         return linalg.truncated_svd(job[0], max(job[1], 1), certify=certify)
@@ -101,8 +104,8 @@ def encode(
     exact = tuple(threads.each(factorise, zip(A, ranks, strict=True)))
     if store == "auto" and target.kind == "size":
         store = "float16"
-    parts = with_ranks(picture, exact, layout, store, ranks)
-    return Encoded(parts, exact, tuple(notes))
+    parts = with_ranks(picture, exact, layout, store, turn=turn, ranks=ranks)
+    return Encoded(parts, tuple(notes), exact)
 
 
 def with_ranks(
@@ -110,6 +113,8 @@ def with_ranks(
     exact: tuple[linalg.TruncatedSVD, ...],
     layout: str,
     store: str,
+    *,
+    turn: bytes = b"",
     ranks: tuple[int, ...] | None = None,
 ) -> Parts:
     """Return the parts of a float file from exact decompositions, cut to `ranks` if given."""
@@ -124,44 +129,34 @@ def with_ranks(
         store,
         picture.metadata,
         tuple(_stored(x, k, store) for x, k in zip(exact, ranks, strict=True)),
+        turn=turn,
     )
 
 
 def _ranks(
-    picture: Picture, A: list[NDArray[np.generic]], target: Target, layout: str, store: str
+    picture: Picture, A: list[NDArray[np.generic]], target: Target, store: str, *, turned: bool
 ) -> tuple[tuple[int, ...], list[str]]:
     """Ranks of the matrices, and notes on how the target was met."""
-    limit = min(A[0].shape)
+    m, n = A[0].shape[0], A[0].shape[1]
+    limit = min(m, n)
     if target.kind == "rank":
         return (min(int(target.value), limit),) * len(A), []
     spectra = threads.each(linalg.spectrum, A)
     if target.kind == "auto":
-        m, n = A[0].shape
         return tuple(rank.gavish_donoho_rank(s, m, n) for s in spectra), []
     if target.kind == "size":
         width = "float16" if store == "auto" else store
 
         def size(terms: int) -> int:
             return lrk.float_file_size(
-                (A[0].shape[0], A[0].shape[1]), len(A), terms, width, picture.metadata
+                (m, n), len(A), terms, width, picture.metadata, turned=turned
             )
 
-        terms = _terms_that_fit(target, size(0), size(1))
-        total = limit * len(A)
+        terms, total = rank.terms_that_fit(target, size(0), size(1)), limit * len(A)
         notes = [f"every term fits: kept all {total}"] if terms >= total else []
         return rank.ranks_of_leading(spectra, min(terms, total)), notes
     terms = rank.terms_for_tail(spectra, _allowed_tail(picture, spectra, target))
     return rank.ranks_of_leading(spectra, terms), []
-
-
-def _terms_that_fit(target: Target, empty: int, one: int) -> int:
-    """Terms in a file of the target's size, given the bytes of files of 0 terms and of 1."""
-    terms = int(target.value - empty) // (one - empty)
-    if terms < 1:
-        raise UsageError(
-            f"{target.value:.0f} bytes hold no term of this image; a file of one takes {one} bytes"
-        )
-    return terms
 
 
 def _allowed_tail(picture: Picture, spectra: list[NDArray[np.float64]], target: Target) -> float:
@@ -172,13 +167,6 @@ def _allowed_tail(picture: Picture, spectra: list[NDArray[np.float64]], target: 
     if target.kind == "error":
         return norm * target.value
     return rank.tail_for_psnr(target.value, full_scale(picture), picture.samples.size)
-
-
-def full_scale(picture: Picture) -> float:
-    """Peak of a PSNR: the largest sample of the mode, or the range of float samples."""
-    if picture.mode.peak is not None:
-        return picture.mode.peak
-    return float(np.ptp(picture.samples)) or 1.0
 
 
 def _stored(exact: linalg.TruncatedSVD, k: int, store: str) -> Factors:
@@ -230,66 +218,51 @@ def decode(parts: Parts, *, rank: int | None = None) -> Picture:
 
     Float64 products of fixed slabs of rows, so that the samples are the same on any
     machine and for any number of threads.
+
+    Raises
+    ------
+    LimitError
+        There is not the memory for so many samples.
     """
+    try:
+        return _decode(parts, rank)
+    except MemoryError as error:
+        raise LimitError(
+            f"not enough memory for an image of {parts.width}x{parts.height} pixels"
+        ) from error
+
+
+def _decode(parts: Parts, rank: int | None) -> Picture:
     mode = parts.mode
-    samples = np.empty((parts.height, parts.width, len(mode.channels)), mode.dtype)
-    scaled = []
-    for f in parts.factors:
-        kept = f if rank is None else f.truncate(rank)
-        scaled.append((kept.U.astype(np.float64) * kept.s, kept.Vt.astype(np.float64)))
+    shape = parts.height, parts.width, len(mode.channels)
+    if math.prod(shape) * np.dtype(mode.dtype).itemsize > sys.maxsize:
+        raise MemoryError
+    if parts.store == "packed":
+        from lowrank import packing
+
+        return packing.decode(parts, rank)
+    factors = [f if rank is None else f.truncate(rank) for f in parts.factors]
+    scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
+    samples = np.empty(shape, mode.dtype)
+    if parts.layout == "patches":
+        B = layouts.samples_of_patches(
+            [US @ Vt for US, Vt in scaled], parts.height, parts.width, parts.turn
+        )
+        samples[:] = _rounded(B, mode)
+        return Picture(samples, mode, parts.metadata)
     rows = max(_SLAB // parts.width, 1)
 
     def slab(top: int) -> None:
         for c, (US, Vt) in enumerate(scaled):
-            B = US[top : top + rows] @ Vt
-            if mode.peak is not None:
-                np.rint(B, out=B)
-                np.clip(B, 0, mode.peak, out=B)
-            samples[top : top + rows, :, c] = B
+            samples[top : top + rows, :, c] = _rounded(US[top : top + rows] @ Vt, mode)
 
     threads.each(slab, range(0, parts.height, rows))
     return Picture(samples, mode, parts.metadata)
 
 
-def truncate(parts: Parts, target: Target) -> Parts:
-    """Drop terms of a float file without touching pixels.
-
-    The ranks follow from the singular values in the file and from the stated tail.
-    """
-    if parts.store == "packed":
-        raise UsageError("a packed file cannot be shortened; compress its source again")
-    spectra = [f.s for f in parts.factors]
-    if target.kind == "rank":
-        ranks = tuple(min(int(target.value), f.k) for f in parts.factors)
-    elif target.kind == "size":
-        matrices_, rotated = len(parts.factors), bool(parts.rotation)
-
-        def size(terms: int) -> int:
-            return lrk.float_file_size(
-                parts.shape, matrices_, terms, parts.store, parts.metadata, rotation=rotated
-            )
-
-        terms = _terms_that_fit(target, size(0), size(1))
-        ranks = rank.ranks_of_leading(spectra, terms)
-    else:
-        norm = math.sqrt(sum(f.norm**2 for f in parts.factors))
-        lost = math.sqrt(sum(f.tail**2 for f in parts.factors))
-        if target.kind == "energy":
-            allowed = norm * math.sqrt(1 - target.value)
-        elif target.kind == "error":
-            allowed = norm * target.value
-        elif target.kind == "psnr" and parts.mode.peak is not None:
-            samples = parts.width * parts.height * len(parts.factors)
-            allowed = rank.tail_for_psnr(target.value, parts.mode.peak, samples)
-        else:
-            raise UsageError(f"{target.kind} needs the source image; give that, or -k, --energy")
-        if allowed < lost:
-            raise UsageError(
-                f"the file itself is {lost / norm if norm else 0:.4%} from its source, more than "
-                "is asked for; compress the source again"
-            )
-        terms = rank.terms_for_tail(spectra, math.sqrt(allowed**2 - lost**2))
-        ranks = rank.ranks_of_leading(spectra, terms)
-    return replace(
-        parts, factors=tuple(f.truncate(k) for f, k in zip(parts.factors, ranks, strict=True))
-    )
+def _rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
+    """Round and clip to the mode's samples, in place."""
+    if mode.peak is None:
+        return np.clip(B, -_FLOAT32_MAX, _FLOAT32_MAX, out=B)
+    np.rint(B, out=B)
+    return np.clip(B, 0, mode.peak, out=B)

@@ -194,9 +194,7 @@ def _move_to_new(temporary: str, target: str) -> None:
     """
     try:
         os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:
+    except OSError:  # the name exists, which the next line finds again, or no links
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         try:
             os.replace(temporary, target)

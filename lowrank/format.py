@@ -29,20 +29,22 @@ offset  size  type     field
 9       1     u8       layout: 0 channels, 1 patches
 10      1     u8       store: 0 float16, 1 float32, 2 float64, 3 packed
 11      1     u8       flags, 0
-12      9     9 x i8   layout patches with a float store and three colour
-                       channels only: the colour rotation
+12      3     3 x i8   layout patches with a float store and three colour
+                       channels only: the colour rotation (see Layouts)
 ...     28 c           float stores, for each of the c matrices:
                        k (u32), ||A||_F (f64), sigma_(k+1) (f64),
                        tail sqrt(sum of sigma_i^2, i > k) (f64)
-...     6 c            packed store, for each of the c matrices: ||A||_F,
-                       sigma_(k+1) and the Frobenius error of the decoded
-                       factors, each a u16 x that stands for
-                       2^(x/1024 - 24), rounded up; 0 stands for 0
+...     10 c           packed store, for each of the c matrices: k (u16),
+                       ||A||_F, sigma_(k+1), tail and the Frobenius error of
+                       the decoded factors, each of the four a u16 x that
+                       stands for 2^(x/1024 - 24), rounded up; 0 stands for 0
 ======  ====  =======  ===================================================
 
 Layout `channels`: each channel is a matrix, m = height and n = width, in the
-order of the mode's channels. Layout `patches`: each (rotated) channel is a
-matrix of m = ceil(height/16) ceil(width/16) patches by n = 256 coefficients.
+order of the mode's channels. Layout `patches`: each (turned) channel is a
+matrix of m = ceil(height/16) ceil(width/16) patches by n = 256 coefficients of a
+lapped orthogonal transform, which the module `packed.lapped` specifies; the
+rotation is that of the quaternion (127, a, b, c) of the header's three numbers.
 
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
 
@@ -53,25 +55,43 @@ sigma_i u_i v_i^T. One chunk a term, in descending sigma over all matrices,
 ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
-PACK: the quantised, entropy-coded factors; the module `patches` specifies it.
+PACK: the quantised, entropy-coded factors; the module `packed.patches` specifies it.
 
 DONE: empty; nothing follows it.
 
 So a float file holds k(m+n+1) floats for each matrix. Beyond them: 21 bytes
-before the header's fields, 12 + 28 c (+ 9) of header, 24 around SIGM and DONE,
+before the header's fields, 12 + 28 c (+ 3) of header, 24 around SIGM and DONE,
 12 for each term, and what sigma takes beyond the store's type (6, 4 or 0 bytes
 a term).
 
 A decoder must reject: another signature or version; a chunk of unknown type,
 out of order, missing, or of another length than its place demands; a CRC that
 does not hold; unknown mode, layout, store or flags; k > min(m, n); values of
-the header or sigmas that are NaN, infinite or negative; sigmas that ascend;
-u or v with NaN or infinity; bytes after DONE. It must check every size against
-the bytes at hand before it takes memory, and the pixels against a limit of its
-own: a file of one term is m + n floats and may claim mn pixels.
+the header or sigmas that are NaN, negative or above 2^160 (no float32 image has
+such norms, and no product of them overflows); sigmas that ascend; a value of u
+or v that is NaN or beyond -2 to 2 (they are unit vectors); bytes after DONE. It
+must check every size against the bytes at hand before it takes memory, and the
+pixels against a limit of its own: a file of one term is m + n floats and may
+claim mn pixels.
 
 A file that only ends too early is *truncated*. A decoder may, on request,
 decode the terms before the cut.
+
+The smallest file that holds a term, 109 bytes: one grey pixel of level 200. With
+k = 0 and no TERM, 85 bytes are a legal file too, of a picture of zeros::
+
+    89 4C 52 4B 0D 0A 1A 0A 01                    signature, version 1
+    28 00 00 00 48 45 41 44                       HEAD, 40 bytes
+      01 00 00 00 01 00 00 00                     width 1, height 1
+      01 00 00 00                                 mode L, channels, float16, no flags
+      01 00 00 00 00 00 00 00 00 00 69 40         k = 1, ||A||_F = 200
+      00 00 00 00 00 00 00 00                     sigma_2 = 0
+      00 00 00 00 00 00 00 00 53 D7 53 05         tail = 0; CRC-32
+    08 00 00 00 53 49 47 4D                       SIGM, 8 bytes
+      00 00 00 00 00 00 69 40 0E 00 6D 0C         sigma_1 = 200; CRC-32
+    04 00 00 00 54 45 52 4D                       TERM, 4 bytes
+      00 3C 00 3C FC 2D 46 41                     u = 1, v = 1; CRC-32
+    00 00 00 00 44 4F 4E 45 1F 0D B8 26           DONE; CRC-32
 """
 
 from __future__ import annotations
@@ -91,25 +111,27 @@ from lowrank.picture import MODES, Metadata
 SIGNATURE = b"\x89LRK\r\n\x1a\n"
 VERSION = 1
 MAX_SIDE = 2**31 - 1  # as in PNG: a side fits a signed 32-bit integer anywhere
+_MAX_NORM = 2.0**160  # above ||A||_F of any float32 matrix of MAX_SIDE x MAX_SIDE
+_MAX_ENTRY = 2  # of unit vectors, with room for rounding
 
 _MODE_NAMES = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F")
 _HEAD = struct.Struct("<IIBBBB")
 _MATRIX = struct.Struct("<Iddd")
-_PACKED_MATRIX = struct.Struct("<HHH")
+_PACKED_MATRIX = struct.Struct("<HHHHH")
 _CHUNK_BYTES = 12
 _METADATA = {b"EXIF": "exif", b"ICCP": "icc", b"XMP_": "xmp"}
 
 
 def float_file_size(
     shape: tuple[int, int], matrices: int, terms: int, store: str, metadata: Metadata,
-    *, rotation: bool = False,
+    *, turned: bool = False,
 ) -> int:  # fmt: skip
     """Bytes of a float file, known before anything is factorised."""
     m, n = shape
     itemsize = np.dtype(store).itemsize
     extra = [x for x in (metadata.exif, metadata.icc, metadata.xmp) if x]
     chunks = 3 + terms + len(extra)
-    head = len(SIGNATURE) + 1 + _HEAD.size + 9 * rotation + matrices * _MATRIX.size
+    head = len(SIGNATURE) + 1 + _HEAD.size + 3 * turned + matrices * _MATRIX.size
     return head + chunks * _CHUNK_BYTES + sum(map(len, extra)) + terms * (8 + itemsize * (m + n))
 
 
@@ -157,12 +179,12 @@ def _header(parts: Parts) -> bytes:
     )
     if parts.store == "packed":
         return head + b"".join(
-            _PACKED_MATRIX.pack(*map(_log_code, (p.norm, p.sigma_next, p.error)))
+            _PACKED_MATRIX.pack(p.k, *map(_log_code, (p.norm, p.sigma_next, p.tail, p.error)))
             for p in parts.packed
         )
     return (
         head
-        + parts.rotation
+        + parts.turn
         + b"".join(_MATRIX.pack(f.k, f.norm, f.sigma_next, f.tail) for f in parts.factors)
     )
 
@@ -316,15 +338,18 @@ class _Reader:
         matrices, at = len(mode.channels), _HEAD.size
         if parts.store == "packed":
             self._expect(head, at + matrices * _PACKED_MATRIX.size)
-            codes = _PACKED_MATRIX.iter_unpack(head[at:])
-            return replace(
-                parts, packed=tuple(PackedMatrix(*map(_log_value, code)) for code in codes)
-            )
-        rotated = 9 if layout == "patches" and mode.colours == 3 else 0
-        self._expect(head, at + rotated + matrices * _MATRIX.size)
-        rotation = head[at : at + rotated]
-        factors = tuple(self._matrix(parts, x) for x in _MATRIX.iter_unpack(head[at + rotated :]))
-        return replace(parts, rotation=rotation, factors=factors)
+            packed = [
+                PackedMatrix(k, *map(_log_value, codes))
+                for k, *codes in _PACKED_MATRIX.iter_unpack(head[at:])
+            ]
+            if any(x.k > min(parts.shape) for x in packed):
+                raise self.bad("impossible rank")
+            return replace(parts, packed=tuple(packed))
+        turned = 3 if layout == "patches" and mode.colours == 3 else 0
+        self._expect(head, at + turned + matrices * _MATRIX.size)
+        turn = head[at : at + turned]
+        factors = tuple(self._matrix(parts, x) for x in _MATRIX.iter_unpack(head[at + turned :]))
+        return replace(parts, turn=turn, factors=factors)
 
     def _expect(self, head: bytes, size: int) -> None:
         if len(head) != size:
@@ -335,15 +360,12 @@ class _Reader:
         k, norm, sigma_next, tail = fields
         if k > min(m, n):
             raise self.bad(f"rank {k} of a {m}x{n} matrix")
-        if not all(math.isfinite(x) and x >= 0 for x in (norm, sigma_next, tail)):
+        if not all(0 <= x <= _MAX_NORM for x in (norm, sigma_next, tail)):  # refuses NaN too
             raise self.bad("impossible norm")
-        # Broadcast views: a rank is only believed, and memory taken, when its chunk is there.
+        # A view of one zero: a rank is only believed, and memory taken, when its chunks are there.
         s = np.broadcast_to(np.float64(0), (k,))
-        zero = np.zeros((), parts.store)
-        return Factors(
-            m, n, norm, sigma_next, tail, s,
-            np.broadcast_to(zero, (m, k)), np.broadcast_to(zero, (k, n)),
-        )  # fmt: skip
+        U, Vt = np.empty((m, 0), parts.store), np.empty((0, n), parts.store)
+        return Factors(m, n, norm, sigma_next, tail, s, U, Vt)
 
     def parts(self, max_pixels: int) -> Parts:
         head = self.head(max_pixels)
@@ -379,7 +401,7 @@ class _Reader:
         sigma = np.frombuffer(data, "<f8").astype(np.float64)
         sigmas = np.split(sigma, np.cumsum(ranks)[:-1])
         for s in sigmas:
-            if not (np.isfinite(s).all() and (s >= 0).all() and (np.diff(s) <= 0).all()):
+            if not (((s >= 0) & (s <= _MAX_NORM)).all() and (np.diff(s) <= 0).all()):
                 raise self.bad("singular values are not finite and descending")
         dtype = np.dtype(parts.store)
         m, n = parts.shape
@@ -399,10 +421,9 @@ class _Reader:
                     raise self.cut(whole, total)
                 break
             term = np.frombuffer(data, dtype.newbyteorder("<"))
+            if not np.abs(term).max() <= _MAX_ENTRY:  # refuses NaN too
+                raise self.bad("factors are not unit vectors")
             Ut[i][j], Vt[i][j] = term[:m], term[m:]
-        for x in (*Ut, *Vt):
-            if not np.isfinite(x).all():
-                raise self.bad("factors hold NaN or infinity")
         factors = tuple(
             replace(f, s=s, U=u.T, Vt=v) if k == f.k else _shortened(f, s, k, u, v)
             for f, s, k, u, v in zip(parts.factors, sigmas, kept, Ut, Vt, strict=True)

@@ -1,10 +1,9 @@
 """Truncated SVD with a proof, full spectrum, norms: linear algebra without images.
 
-`truncated_svd` proposes a subspace (`krylov.leading_rows`, or the eigenvectors of the
-Gram matrix), turns it into singular triplets by a Rayleigh-Ritz step in float64, and
-accepts them only if every residual is small; where asked, a Cholesky factorisation
-proves that nothing larger was missed. What is not accepted falls through to the full
-SVD. Functions hold no state and may run in several threads.
+The public face of five modules: `matrix` reads A slab by slab, `krylov` finds leading
+subspaces, `triplets` chooses the route and makes singular triplets of them,
+`certificate` proves that nothing larger was missed. Functions hold no state and may run
+in several threads; scipy is loaded only where numpy has no match.
 """
 
 from __future__ import annotations
@@ -17,17 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import krylov
+from lowrank.certificate import SLACK, ZERO, norm_below, positive_definite
 from lowrank.errors import ImageError, UsageError
-from lowrank.matrix import Floats, Matrix
+from lowrank.matrix import NUMPY_SIDE, Floats, Matrix, square_sum
+from lowrank.triplets import Triplets, leading
 
-_EPS = float(np.finfo(np.float64).eps)
-_TINY_SIDE = 64  # below it the full SVD costs nothing
-_NUMPY_EIGH = 700  # above it scipy's eigenvectors of a subset outrun numpy's of all
 _EXACT_SPECTRUM = 1500  # below it the spectrum comes from an SVD, above from the Gram matrix
-_KRYLOV = 1e-4  # of a Ritz pair of the float32 Krylov space, against its eigenvalue
-_RESIDUAL = 3e-5  # of a triplet, against its sigma
-_SLACK = 1e-6  # of the certificate, against sigma_(k+1)
-_ZERO = 1e-13  # against ||A||_F: zero to working precision
+_TOP = 3e-5  # residual at which the Krylov space has found the top vector
+_LARGEST_PRODUCT = 1e30  # of factors, in units in which A has entries up to 2^20
+_CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +66,6 @@ class ResidualNorms:
     frobenius: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Triplets:
-    """Ritz triplets of a `Matrix`: left (short, r), s (r,), right (r, long)."""
-
-    left: Floats
-    s: Floats
-    right: Floats
-
-
 def truncated_svd(A: NDArray[Any], k: int, *, certify: bool = False) -> TruncatedSVD:
     """Compute the k leading singular triplets of A and sigma_(k+1).
 
@@ -108,22 +96,24 @@ def truncated_svd(A: NDArray[Any], k: int, *, certify: bool = False) -> Truncate
     """
     if k < 1:
         raise UsageError(f"a rank is at least 1, not {k}")
-    matrix = Matrix(A)
+    matrix = Matrix(A).packed()
     k = min(int(k), matrix.short)
     norm = matrix.frobenius()
     if norm == 0.0:
-        m, n = A.shape
+        m, n = np.shape(A)
         return TruncatedSVD(np.eye(m, k), np.zeros(k), np.eye(k, n), 0.0, 0.0, 0.0, certify)
-    found, certified = _solve(matrix, k, norm, proof=certify)
-    left, s, right = _fix_signs(matrix, found.left[:, :k], found.s[:k], found.right[:k])
+    found, certified = leading(matrix, k, norm, proof=certify)
+    found.s[found.s <= ZERO * found.s[0]] = 0.0  # lost in the rounding of A: beyond its rank
     sigma_next = float(found.s[k]) if k < matrix.short else 0.0
-    tail = _tail(matrix, found, k, norm)
+    tail = _tail(matrix, found, k, norm) if sigma_next > 0.0 else 0.0
+    s, left, right = found.s[:k], found.left[:, :k], found.right[:k]
     U, Vt = (right.T, left.T) if matrix.transposed else (left, right)
+    signs = _signs(U)
     unit = matrix.exponent
     return TruncatedSVD(
-        U=np.ascontiguousarray(U),
+        U=np.ascontiguousarray(U * signs),
         s=np.ldexp(s, unit),
-        Vt=np.ascontiguousarray(Vt),
+        Vt=np.ascontiguousarray(Vt * signs[:, np.newaxis]),
         sigma_next=math.ldexp(sigma_next, unit),
         tail=math.ldexp(tail, unit),
         norm=math.ldexp(norm, unit),
@@ -210,10 +200,10 @@ def certify(A: NDArray[Any], U: Floats, s: Floats, sigma_next: float) -> bool:
     if np.abs(np.linalg.svd(image, compute_uv=False) - values).max(initial=0.0) > 1e-9 * norm:
         return False
     gram = matrix.residual_gram(left, right)
-    if not _norm_below(gram, bound, norm):
+    low = bound * (1.0 - SLACK) - ZERO * norm
+    if low > 0.0 and positive_definite(gram.copy(), low):
         return False
-    low = bound * (1.0 - _SLACK) - _ZERO * norm
-    return low <= 0.0 or not _positive_definite(gram, low)
+    return norm_below(gram, bound, norm)
 
 
 def residual_norms(
@@ -250,145 +240,57 @@ def residual_norms(
     scaled = np.ldexp(np.asarray(s, dtype=np.float64), -matrix.exponent)
     left = np.asarray(U if not matrix.transposed else Vt.T, dtype=np.float64) * scaled
     right = Vt if not matrix.transposed else U.T
-    if not (np.isfinite(left).all() and np.isfinite(right).all()):
-        raise ImageError("the factors hold NaN or infinity")
-    gram = matrix.residual_gram(left, right)
-    frobenius = math.sqrt(float(np.trace(gram)))
-    spectral = math.sqrt(max(float(_top_eigenvalue(gram)), 0.0))
+    largest = k * float(np.abs(left).max(initial=0.0)) * float(np.abs(right).max(initial=0.0))
+    if not largest < _LARGEST_PRODUCT:  # NaN too
+        raise ImageError("the factors hold NaN, infinity or values far beyond the image")
+    if matrix.short <= NUMPY_SIDE:
+        gram = matrix.residual_gram(left, right)
+        frobenius = math.sqrt(float(np.trace(gram)))
+        spectral = math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0))
+    else:
+        residual = np.empty((matrix.short, matrix.long), np.float32)
+        square = 0.0
+        for columns, E in matrix.residual_slabs(left, right):
+            residual[:, columns] = E
+            square += square_sum(E)
+        frobenius = math.sqrt(square)
+        spectral = _spectral(residual)
     return ResidualNorms(
         spectral=math.ldexp(spectral, matrix.exponent),
         frobenius=math.ldexp(frobenius, matrix.exponent),
     )
 
 
-def _top_eigenvalue(gram: Floats) -> float:
-    if gram.shape[0] <= _NUMPY_EIGH:
-        return float(np.linalg.eigvalsh(gram)[-1])
-    from scipy.linalg import eigh
-
-    last = gram.shape[0] - 1
-    return float(eigh(gram, eigvals_only=True, subset_by_index=[last, last])[0])
-
-
-def _solve(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[_Triplets, bool]:
-    """min(k + 1, short) triplets by the cheapest route whose result is accepted."""
-    count = min(k + 1, matrix.short)
-    routes = [_by_krylov, _by_gram] if 6 * count <= matrix.short else [_by_gram]
-    if matrix.short > _TINY_SIDE:
-        for route in routes:
-            found = route(matrix, count)
-            if found is not None and not proof:
-                return found, False
-            if found is not None and _proved(matrix, found, k, norm):
-                return found, True
-    found = _by_full_svd(matrix, count)
-    return found, proof and _proved(matrix, found, k, norm)
-
-
-def _by_krylov(matrix: Matrix, count: int) -> _Triplets | None:
-    """Leading triplets from a block Krylov space in float32; None if in doubt."""
-    samples = matrix.whole(np.float32)
+def _spectral(residual: NDArray[np.float32]) -> float:
+    """||E||_2: a Krylov space finds the vectors, a product in float64 the value."""
+    matrix = Matrix(residual)
     W = krylov.leading_rows(
-        lambda W: (W @ samples) @ samples.T,
+        krylov.gram_product(matrix.whole(np.float32)),
         matrix.short,
-        count,
+        1,
         dtype=np.float32,
-        tolerance=_KRYLOV,
+        tolerance=_TOP,
     )
     if W is None:
-        return None
-    del samples
-    found = _refine(matrix, W)
-    if found is None or _longest_run(found.s) >= krylov.block_size(matrix.short, count):
-        return None
-    return found
-
-
-def _longest_run(s: Floats) -> int:
-    """Largest number of nonzero singular values that agree to 1e-3."""
-    s = s[s > _ZERO * s[0]]
-    ends = np.searchsorted(-s, -s * (1.0 - 1e-3), side="right")
-    return int((ends - np.arange(s.size)).max(initial=0))
-
-
-def _by_gram(matrix: Matrix, count: int) -> _Triplets | None:
-    """Leading triplets from the eigenvectors of the Gram matrix; None if not accurate."""
-    gram = matrix.gram()
-    if matrix.short <= _NUMPY_EIGH:
-        vectors = np.linalg.eigh(gram)[1][:, -count:]
-    else:
-        from scipy.linalg import eigh
+        from scipy.linalg import eigvalsh
 
         last = matrix.short - 1
-        _, vectors = eigh(gram, subset_by_index=[last - count + 1, last], overwrite_a=True)
-    return _refine(matrix, np.ascontiguousarray(vectors.T))
+        top = eigvalsh(matrix.gram(), subset_by_index=[last, last], overwrite_a=True)[0]
+        return math.ldexp(math.sqrt(max(float(top), 0.0)), matrix.exponent)
+    Y = matrix.left(np.linalg.qr(W.T)[0].T)
+    return math.ldexp(float(np.linalg.norm(Y)), matrix.exponent)
 
 
-def _by_full_svd(matrix: Matrix, count: int) -> _Triplets:
-    """Leading triplets from the full SVD, divide and conquer, then QR iteration."""
-    whole = matrix.whole(np.float64)
-    try:
-        left, s, right = np.linalg.svd(whole, full_matrices=False)
-    except np.linalg.LinAlgError:
-        from scipy.linalg import svd
-
-        left, s, right = svd(whole, full_matrices=False, lapack_driver="gesvd")
-    return _Triplets(left[:, :count], s[:count], right[:count])
-
-
-def _refine(matrix: Matrix, W: Floats) -> _Triplets | None:
-    """Rayleigh-Ritz on the span of the rows of W; None if a residual stays large."""
-    W = np.linalg.qr(W.T)[0].T
-    inner, s, right = np.linalg.svd(matrix.left(W), full_matrices=False)
-    left = inner.T @ W
-    residual = matrix.right(right) - s[:, np.newaxis] * left
-    sizes = np.linalg.norm(residual, axis=1)
-    if np.all(sizes <= _RESIDUAL * s + _ZERO * s[0]):
-        return _Triplets(np.ascontiguousarray(left.T), s, right)
-    return None
-
-
-def _proved(matrix: Matrix, found: _Triplets, k: int, norm: float) -> bool:
-    """Whether no singular value beyond sigma_(k+1) is left in the residual.
-
-    The Ritz values are lower bounds of the singular values, so that a proved upper bound
-    encloses sigma_(k+1).
-    """
-    sigma_next = float(found.s[k]) if k < matrix.short else 0.0
-    left = np.ascontiguousarray(found.left[:, :k])
-    gram = matrix.residual_gram(left, found.s[:k, np.newaxis] * found.right[:k])
-    return _norm_below(gram, sigma_next, norm)
-
-
-def _norm_below(gram: Floats, sigma: float, norm: float) -> bool:
-    return _positive_definite(gram, sigma * (1.0 + _SLACK) + _ZERO * norm)
-
-
-def _positive_definite(gram: Floats, tau: float) -> bool:
-    """Whether tau^2 I - gram has a Cholesky factorisation."""
-    shifted = -gram
-    shifted[np.diag_indices_from(shifted)] += tau * tau
-    try:
-        np.linalg.cholesky(shifted)
-    except np.linalg.LinAlgError:
-        return False
-    return True
-
-
-def _tail(matrix: Matrix, found: _Triplets, k: int, norm: float) -> float:
+def _tail(matrix: Matrix, found: Triplets, k: int, norm: float) -> float:
     """sqrt(||A||_F^2 - sum s^2), or the residual itself where the difference cancels."""
     difference = norm * norm - float(np.dot(found.s[:k], found.s[:k]))
-    if difference > 1e-6 * norm * norm:
+    if difference > _CANCELLED * norm * norm:
         return math.sqrt(difference)
     left = np.ascontiguousarray(found.left[:, :k])
     return matrix.residual_frobenius(left, found.s[:k, np.newaxis] * found.right[:k])
 
 
-def _fix_signs(
-    matrix: Matrix, left: Floats, s: Floats, right: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Make the first entry of largest magnitude of every column of U positive."""
-    U = right.T if matrix.transposed else left
-    peaks = np.abs(U).argmax(axis=0)
-    signs = np.where(U[peaks, np.arange(s.size)] < 0.0, -1.0, 1.0)
-    return left * signs, s, right * signs[:, np.newaxis]
+def _signs(U: Floats) -> Floats:
+    """Signs that make the first entry of largest magnitude of every column positive."""
+    peaks = U[np.abs(U).argmax(axis=0), np.arange(U.shape[1])]
+    return np.where(peaks < 0.0, -1.0, 1.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from lowrank.errors import ImageError, UsageError
 
 Floats = NDArray[np.float64]
 
+NUMPY_SIDE = 700  # above it scipy is worth its import: subsets of eigenvectors, in place
 _SLAB_ENTRIES = 2**20  # 8 MB of float64: larger than caches, small beside the picture
 _SAFE_EXPONENT = 20  # entries within 2^-20 .. 2^20 square and add without scaling
 _LARGEST = 2.0**1000  # beyond it the norm itself may overflow
@@ -58,6 +60,19 @@ class Matrix:
         self.transposed = A.shape[0] > A.shape[1]
         self._rows = A.T if self.transposed else A
         self.short, self.long = self._rows.shape
+        self._bytes = A.dtype == np.uint8
+
+    def packed(self) -> Matrix:
+        """The same matrix on float32 samples of its own, if they hold every entry exactly.
+
+        They take four bytes an entry, and every pass over them half the time.
+        """
+        dtype = self._rows.dtype
+        if self.exponent or dtype.itemsize > (4 if dtype.kind == "f" else 2):
+            return self
+        packed = copy(self)
+        packed._rows = self.whole(np.float32)
+        return packed
 
     def slabs(self) -> Iterator[tuple[slice, Floats]]:
         """Yield ``(columns, A[:, columns])`` as float64 copies, left to right."""
@@ -69,9 +84,9 @@ class Matrix:
             yield columns, np.ldexp(slab, -self.exponent) if self.exponent else slab
 
     def whole(self, dtype: type[np.float32] | type[np.float64]) -> NDArray[Any]:
-        """(short, long) copy of the matrix."""
+        """(short, long) matrix, contiguous in memory; itself if it is so already."""
         if not self.exponent:
-            return self._rows.astype(dtype, order="K")
+            return self._rows.astype(dtype, order="K", copy=not _packed(self._rows))
         return np.ldexp(self._rows.astype(np.float64), -self.exponent).astype(dtype)
 
     def left(self, W: Floats) -> Floats:
@@ -90,13 +105,33 @@ class Matrix:
 
     def frobenius(self) -> float:
         """||A||_F, scaled (definition 37)."""
-        return math.sqrt(sum(_square_sum(slab) for _, slab in self.slabs()))
+        return math.sqrt(sum(square_sum(slab) for _, slab in self.slabs()))
 
     def gram(self) -> Floats:
         """(short, short) Gram matrix ``A @ A.T``."""
+        if self._bytes:
+            return self._gram_of_bytes()
         out = np.zeros((self.short, self.short))
         for _, slab in self.slabs():
             out += slab @ slab.T
+        return out
+
+    def _gram_of_bytes(self) -> Floats:
+        """The exact Gram matrix of 8-bit samples, by float32 products.
+
+        Samples less 128 have squares up to 2^14, so that sums of 1024 products stay within
+        the 2^24 integers that float32 holds exactly; the shift is undone in float64.
+        """
+        out = np.zeros((self.short, self.short))
+        sums = np.zeros(self.short)
+        for start in range(0, self.long, 1024):
+            shifted = self._rows[:, start : start + 1024].astype(np.float32, order="K")
+            shifted -= 128.0
+            out += shifted @ shifted.T
+            sums += shifted.sum(axis=1, dtype=np.float64)
+        sums = 128.0 * sums + 64.0 * 128.0 * self.long
+        out += sums[:, np.newaxis]
+        out += sums
         return out
 
     def residual_slabs(self, left: Floats, right: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
@@ -105,9 +140,25 @@ class Matrix:
             slab -= left @ np.asarray(right[:, columns], dtype=np.float64)
             yield columns, slab
 
+    def residual_samples(self, W: Floats) -> tuple[NDArray[np.float32], int]:
+        """Residual ``A - W.T @ W @ A`` as float32 samples times a power of two.
+
+        Returns
+        -------
+        samples : (short, long) ndarray of float32
+            Largest entry in [1/2, 1), or all zero.
+        exponent : int
+            The residual is ``samples * 2**exponent``.
+        """
+        samples = np.empty((self.short, self.long), np.float32)
+        for columns, E in self.residual_slabs(W.T, self.left(W)):
+            samples[:, columns] = E
+        exponent = math.frexp(max(float(samples.max()), -float(samples.min())))[1]
+        return np.ldexp(samples, -exponent, out=samples), exponent
+
     def residual_frobenius(self, left: Floats, right: NDArray[Any]) -> float:
         """||A - left @ right||_F, from the residual itself."""
-        return math.sqrt(sum(_square_sum(E) for _, E in self.residual_slabs(left, right)))
+        return math.sqrt(sum(square_sum(E) for _, E in self.residual_slabs(left, right)))
 
     def residual_gram(self, left: Floats, right: NDArray[Any]) -> Floats:
         """(short, short) Gram matrix of ``A - left @ right``.
@@ -121,7 +172,12 @@ class Matrix:
         return out
 
 
-def _square_sum(slab: Floats) -> float:
+def _packed(A: NDArray[Any]) -> bool:
+    return bool(A.flags.c_contiguous or A.flags.f_contiguous)
+
+
+def square_sum(slab: Floats) -> float:
+    """Sum of the squares of a contiguous array."""
     flat = slab.ravel(order="K")
     return float(np.dot(flat, flat))
 

@@ -7,7 +7,6 @@ samples. These are taken out on the way in and on the way out.
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lowrank.picture import Metadata
+from lowrank.wall import tolerated
 
 EXIF_PREFIX = b"Exif\0\0"
 """What Pillow puts before the TIFF structure of an EXIF block; we keep it without."""
@@ -46,17 +46,9 @@ _LAYOUT_TAGS = frozenset(
 def of_image(image: Image.Image, notes: list[str]) -> Metadata:
     """Take the metadata of a loaded image; `notes` receives what is left out."""
     info = image.info
-    exif = info.get("exif")
-    try:
-        if image.format in (None, "TIFF") and not exif:
-            tags = _exif_tags(image.getexif().tobytes())
-            exif = tags.tobytes() if len(tags) else None
-        elif not exif and isinstance(info.get("Raw profile type exif"), str):
-            # ImageMagick's way of keeping EXIF in a PNG: a name, a length, then hex.
-            exif = bytes.fromhex("".join(info["Raw profile type exif"].split("\n")[3:]))
-    except Exception as error:  # Pillow's parser of tags promises no kind of exception
-        exif = None
-        notes.append(f"The EXIF data are damaged and were left out ({one_line(error)}).")
+    exif = None
+    with tolerated("The EXIF data are damaged and were left out", notes):
+        exif = _exif_block(image)
     blocks = {"exif": exif, "icc": info.get("icc_profile"), "xmp": info.get("xmp")}
     kept = {kind: block for kind, block in blocks.items() if block and isinstance(block, bytes)}
     if "exif" in kept:
@@ -115,11 +107,16 @@ def save_options(format: str, metadata: Metadata) -> dict[str, Any]:
     return options
 
 
-def one_line(error: BaseException | str) -> str:
-    """Give a foreign message short, printable, on one line, without object addresses."""
-    text = re.sub(r"\s*<[^>]* at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text[:160].rstrip(". ") or type(error).__name__
+def _exif_block(image: Image.Image) -> bytes | None:
+    block = image.info.get("exif")
+    profile = image.info.get("Raw profile type exif")
+    if image.format in (None, "TIFF") and not block:
+        tags = _exif_tags(image.getexif().tobytes())
+        return tags.tobytes() if len(tags) else None
+    if not block and isinstance(profile, str):
+        # ImageMagick's way of keeping EXIF in a PNG: a name, a length, then hex.
+        return bytes.fromhex("".join(profile.split("\n")[3:]))
+    return block
 
 
 def _is_text(key: object, value: object) -> bool:

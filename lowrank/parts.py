@@ -66,10 +66,22 @@ class Factors:
 
 @dataclass(frozen=True)
 class PackedMatrix:
-    """What a packed file states of one matrix: norms in levels, each rounded up by < 0.07%."""
+    """What a packed file states of one matrix: its rank, and norms rounded up by < 0.07%.
 
+    Attributes
+    ----------
+    k : int
+        Components kept.
+    norm, sigma_next, tail : float
+        ||A||_F, sigma_(k+1) and sqrt(sum of sigma_i^2, i > k), in levels.
+    error : float
+        ||A - B||_F of the decoded factors B.
+    """
+
+    k: int
     norm: float
     sigma_next: float
+    tail: float
     error: float
 
 
@@ -91,8 +103,8 @@ class Parts:
         One for each matrix; empty in a float file.
     payload : bytes
         The entropy-coded factors of a packed file.
-    rotation : bytes
-        Nine int8, the colour rotation of a float file in layout `patches`.
+    turn : bytes
+        Three int8, the colour rotation of a float file in layout `patches`.
     missing : int
         Terms (or, in a packed file, bytes) that a truncated file announced and lost.
     """
@@ -106,7 +118,7 @@ class Parts:
     factors: tuple[Factors, ...] = ()
     packed: tuple[PackedMatrix, ...] = ()
     payload: bytes = b""
-    rotation: bytes = b""
+    turn: bytes = b""
     missing: int = 0
 
     @property
@@ -115,9 +127,14 @@ class Parts:
         return matrix_shape(self.width, self.height, self.layout)
 
     @property
+    def ranks(self) -> tuple[int, ...]:
+        """Number of terms of each matrix."""
+        return tuple(x.k for x in (self.packed or self.factors))
+
+    @property
     def terms(self) -> int:
-        """Terms of all matrices together (float stores)."""
-        return sum(f.k for f in self.factors)
+        """Terms of all matrices together."""
+        return sum(self.ranks)
 
 
 def matrix_shape(width: int, height: int, layout: str) -> tuple[int, int]:

@@ -76,8 +76,7 @@ class LrkImageFile(ImageFile.ImageFile):
             }
         )
         self.info["layout"], self.info["store"] = head.layout, head.store
-        if head.factors:
-            self.info["rank"] = tuple(f.k for f in head.factors)
+        self.info["rank"] = head.ranks
         self._parts = head
 
     def load(self) -> Any:

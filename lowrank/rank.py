@@ -79,6 +79,22 @@ def ranks_of_leading(spectra: list[NDArray[np.float64]], terms: int) -> tuple[in
     return tuple(int(c) for c in np.bincount(kept, minlength=len(spectra)))
 
 
+def terms_that_fit(target: Target, empty: int, one: int) -> int:
+    """Terms in a file of the target's size, given the bytes of files of 0 terms and of 1.
+
+    Raises
+    ------
+    UsageError
+        Not even one term fits.
+    """
+    terms = int(target.value - empty) // (one - empty)
+    if terms < 1:
+        raise UsageError(
+            f"{target.value:.0f} bytes hold no term of this image; a file of one takes {one} bytes"
+        )
+    return terms
+
+
 def tail_for_psnr(psnr: float, peak: float, samples: int) -> float:
     """Frobenius error, in levels, of an image of so many samples at a PSNR in dB.
 

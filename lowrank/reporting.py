@@ -7,11 +7,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import api, batch, bounds, codec, files, images, linalg, rank, threads
+from lowrank import (
+    api,
+    batch,
+    bounds,
+    codec,
+    files,
+    images,
+    layout,
+    linalg,
+    rank,
+    threads,
+    truncation,
+)
 from lowrank import format as lrk
 from lowrank.bounds import Report
 from lowrank.errors import UsageError
 from lowrank.images import Loaded
+from lowrank.parts import Parts
+from lowrank.pixels import full_scale
 from lowrank.rank import Target
 
 _LADDER = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -31,6 +45,10 @@ class Result:
         All singular values of each channel; empty where nothing needed them.
     auto : tuple of int
         Ranks of the Gavish-Donoho threshold, beside the spectra.
+    loaded : Loaded or None
+        The image, where there is one.
+    parts : Parts or None
+        The file, where the report is of both.
     """
 
     reports: tuple[Report, ...]
@@ -38,6 +56,8 @@ class Result:
     peak: float = 255.0
     spectra: tuple[NDArray[np.float64], ...] = ()
     auto: tuple[int, ...] = ()
+    loaded: Loaded | None = None
+    parts: Parts | None = None
 
 
 def report(
@@ -79,8 +99,8 @@ def _of_file(
         only = bounds.measure(
             loaded.picture, parts, source=loaded.source, file=facts, file_bytes=len(data)
         )
-        return _result(loaded, [only])
-    shorter = [codec.truncate(parts, Target("rank", k)) for k in ranks]
+        return _result(loaded, [only], parts)
+    shorter = [truncation.truncate(parts, Target("rank", k)) for k in ranks]
     return _result(
         loaded,
         [
@@ -93,6 +113,7 @@ def _of_file(
             )
             for p in shorter
         ],
+        parts,
     )
 
 
@@ -121,7 +142,7 @@ def _of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
 
 def _ladder(loaded: Loaded, *, store: str) -> Result:
     picture = loaded.picture
-    spectra = threads.each(linalg.spectrum, codec.matrices(picture, "channels"))
+    spectra = threads.each(linalg.spectrum, layout.matrices(picture, "channels", b""))
     m, n = picture.height, picture.width
     steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
     width = "float16" if store == "auto" else store
@@ -130,5 +151,6 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
     return replace(_result(loaded, rungs), spectra=tuple(spectra), auto=auto)
 
 
-def _result(loaded: Loaded, reports: list[Report]) -> Result:
-    return Result(tuple(reports), loaded.notes, codec.full_scale(loaded.picture))
+def _result(loaded: Loaded, reports: list[Report], parts: Parts | None = None) -> Result:
+    peak = full_scale(loaded.picture)
+    return Result(tuple(reports), loaded.notes, peak, loaded=loaded, parts=parts)

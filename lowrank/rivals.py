@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image, features
 
 from lowrank import images
-from lowrank.bounds import compare
 from lowrank.errors import UsageError
 from lowrank.picture import Picture
+from lowrank.pixels import compare
 
 CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
 

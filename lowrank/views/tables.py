@@ -11,12 +11,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lowrank.bounds import Channel, Pixels, Report, Storage
+from lowrank.bounds import Channel, Report, Storage
+from lowrank.pixels import Pixels
 from lowrank.reporting import Result
+from lowrank.views import words
 
 _PLOT_ROWS = 7
 _PLOT_COLUMNS = 64
-_NOTHING = 1e-9  # a bound below this share of ||A||_F is rounding, and a ratio to it is noise
 _BLANK = Text("")
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
@@ -30,7 +31,7 @@ def show(*items: RenderableType) -> None:
 def report(r: Report) -> RenderableType:
     """Return everything a report says."""
     items: list[RenderableType] = [_title(r), _BLANK, _channels(r.channels)]
-    items += [_verdict(r.channels), _BLANK, _storage(r), *_larger_than_source(r.storage)]
+    items += [Text(words.verdict(r.channels)), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
         items += [_BLANK, _pixels(r.pixels)]
     items += [Text(f"note: {note}") for note in r.notes]
@@ -73,7 +74,7 @@ def _group_of_rank(r: Report) -> RenderableType:
     return Group(
         Text(f"\nrank {r.channels[0].k}", style="bold"),
         _channels(r.channels),
-        _verdict(r.channels),
+        Text(words.verdict(r.channels)),
         *_larger_than_source(r.storage),
     )
 
@@ -110,37 +111,16 @@ def _channels(channels: tuple[Channel, ...]) -> Table:
         table.add_row(
             c.name,
             str(c.k),
-            _level(c.spectral_error),
-            _level(c.spectral_bound),
-            _ratio(c.spectral_error, c.spectral_bound, c.norm),
-            _level(c.frobenius_error),
-            _level(c.frobenius_bound),
-            _ratio(c.frobenius_error, c.frobenius_bound, c.norm),
+            words.level(c.spectral_error),
+            words.level(c.spectral_bound),
+            words.ratio(c.spectral_error, c.spectral_bound, c.norm),
+            words.level(c.frobenius_error),
+            words.level(c.frobenius_bound),
+            words.ratio(c.frobenius_error, c.frobenius_bound, c.norm),
             f"{c.energy:.2%}",
             "yes" if c.certified else "-",
         )
     return table
-
-
-def _verdict(channels: tuple[Channel, ...]) -> Text:
-    """One sentence: what the table above proves."""
-    if any(c.frobenius_error is None for c in channels):
-        return Text(
-            "Bounds only, nothing measured: give the original image and the file to measure."
-        )
-    bound = math.hypot(*(c.frobenius_bound for c in channels))
-    error = math.hypot(*(c.frobenius_error or 0 for c in channels))
-    norm = math.hypot(*(c.norm for c in channels))
-    if bound > _NOTHING * norm:
-        excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
-    else:
-        excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
-    if all(c.certified for c in channels):
-        return Text(
-            "Proved: no matrix of rank k is nearer to A than the bounds (Eckart-Young); "
-            f"the stored factors are {excess} in the Frobenius norm."
-        )
-    return Text(f"The stored factors are {excess}; not every bound could be proved.")
 
 
 def _storage(r: Report) -> Table:
@@ -215,7 +195,7 @@ def ladder(reports: list[Report], peak: float) -> RenderableType:
         tail2 = sum(c.frobenius_bound**2 for c in r.channels)
         table.add_row(
             "/".join(dict.fromkeys(str(c.k) for c in r.channels)),
-            _level(max(c.spectral_bound for c in r.channels)),
+            words.level(max(c.spectral_bound for c in r.channels)),
             f"{error / math.sqrt(norm2) if norm2 else 0:.3%}",
             f"{1 - tail2 / norm2 if norm2 else 1:.2%}",
             "exact" if psnr is None else f"{psnr:.2f}",
@@ -256,20 +236,3 @@ def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
                 axis[x + i] = ch
     text.append(" " * 10 + "".join(axis).rstrip() + "  i\n", style="dim")
     return text
-
-
-def _level(value: float | None) -> str:
-    """A number of levels in at most nine characters."""
-    if value is None:
-        return "-"
-    if value == 0:
-        return "0"
-    if value >= 1e6 or value < 1e-3:
-        return f"{value:.3g}"
-    return f"{value:.{max(0, 5 - max(0, math.floor(math.log10(value))))}f}"[:8].rstrip(".")
-
-
-def _ratio(error: float | None, bound: float, norm: float) -> str:
-    if error is None or bound <= _NOTHING * norm:
-        return "-"
-    return f"{error / bound:.4f}"

@@ -1,0 +1,265 @@
+"""What an HTML page shows of a picture: a copy small enough to travel inside the page.
+
+The page sums terms of a `.lrk` file and measures the sums against the picture, so it
+carries both: the picture, reduced to `SIDE` pixels where it is larger, and as many of
+the copy's terms as `TERM_BYTES` hold. Everything that moves with the slider is about
+this copy; the report's tables are about the picture itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import bounds, codec, linalg, threads
+from lowrank import format as lrk
+from lowrank.bounds import Report
+from lowrank.errors import UsageError
+from lowrank.images import Loaded
+from lowrank.parts import Parts
+from lowrank.picture import MODES, Metadata, Picture
+from lowrank.rank import Target
+from lowrank.reporting import Result
+
+SIDE = 768
+"""Longest side in pixels of a picture that a page shows."""
+
+TERM_BYTES = 1_250_000
+"""Bytes of factors that a page carries at most: 160 terms of a 768x512 photograph."""
+
+_START = 20  # the rank that a page opens with, where nothing asks for another
+
+# EXIF orientations: transposed first, then rows reversed, columns reversed.
+_ORIENTATIONS = {
+    2: (False, True, False),
+    3: (True, True, False),
+    4: (True, False, False),
+    5: (False, False, True),
+    6: (False, True, True),
+    7: (True, True, True),
+    8: (True, False, True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """A picture's copy, its terms, and the numbers that the page plots.
+
+    Attributes
+    ----------
+    picture : Picture
+        The copy, in the mode of its terms.
+    parts : Parts
+        The leading terms of the copy, in layout `channels`: `most` for the slider and,
+        where there is one, the next, which the page starts from to measure ||A - B||_2.
+    spectra : tuple of (N,) ndarray
+        All singular values of each channel of the copy.
+    rival : (N + 1,) ndarray
+        ||A - B_k||_F over all channels, k = 0 to N, of the matrix B_k of rank k that keeps
+        the k lowest cosine frequencies.
+    black, white : float
+        Samples that are shown as black and as white.
+    start, most : int
+        Rank that the page opens with, and the largest of the slider.
+    reports : tuple of Report
+        Measured on the picture itself.
+    decoded : Picture or None
+        What the file decodes to, where no rank of the slider is that picture.
+    notes : tuple of str
+    """
+
+    picture: Picture
+    parts: Parts
+    spectra: tuple[NDArray[np.float64], ...]
+    rival: NDArray[np.float64]
+    black: float
+    white: float
+    start: int
+    most: int
+    reports: tuple[Report, ...]
+    decoded: Picture | None
+    notes: tuple[str, ...]
+
+
+def of(result: Result) -> Exhibit:
+    """Make what a page shows from what `reporting.report` found.
+
+    Raises
+    ------
+    UsageError
+        The report is of a `.lrk` file alone.
+    """
+    if result.loaded is None:
+        raise UsageError("a page shows the original as well; give the image first, then the file")
+    original, file = result.loaded.picture, result.parts
+    picture, notes = shown(original)
+    A = [picture.samples[:, :, c] for c in range(len(picture.mode.channels))]
+    N = min(picture.height, picture.width)
+    store, terms = _room(picture)
+    spectra = tuple(threads.each(linalg.spectrum, A))
+    exact = tuple(threads.each(lambda a: linalg.truncated_svd(a, terms), A))
+    parts = replace(codec.with_ranks(picture, exact, "channels", store), metadata=Metadata())
+    most = terms if terms == N else terms - 1
+    start = min(_asked(result), most)
+    reports = result.reports
+    if result.spectra:  # a ladder is predicted, nothing in it measured
+        reports = (_measured(result.loaded, start),)
+    black, white = _range(picture)
+    if picture.mode.name in ("I;16", "F"):
+        notes.append(
+            f"Samples from {black:g} (black) to {white:g} (white) are shown in 256 greys; "
+            "errors are in levels of the samples."
+        )
+    if picture.mode.name == "F":
+        notes.append("The page's copy of the original is rounded to 65,536 levels.")
+    if picture.mode.name == "CMYK":
+        notes.append("Ink is shown as R = (255 - C)(255 - K) / 255 and so on, without a profile.")
+    if "alpha" in picture.mode.channels:
+        notes.append(
+            "Alpha is a matrix as the colours are; the picture is shown over a checkerboard, "
+            "the difference and the layers without alpha."
+        )
+    return Exhibit(
+        picture, parts, spectra, _rival(A), black, white, start, most, reports,
+        _decoded(file, most), tuple(notes),
+    )  # fmt: skip
+
+
+def shown(picture: Picture) -> tuple[Picture, list[str]]:
+    """Return the copy of a picture that fits a page, upright, and what was done to it."""
+    notes = []
+    samples, mode = picture.samples, picture.mode
+    longest = max(picture.height, picture.width)
+    if longest > SIDE:
+        size = [max(round(x * SIDE / longest), 1) for x in (picture.height, picture.width)]
+        notes.append(
+            f"The picture of {picture.width} × {picture.height} pixels is shown reduced to "
+            f"{size[1]} × {size[0]} by averaging; slider and plots are about this copy, the "
+            "report is about the picture itself."
+        )
+        if mode.name == "1":
+            samples, mode = np.asarray(samples, np.uint8) * np.uint8(255), MODES["L"]
+        reduced = _reduced(samples, size[0], size[1])
+        if mode.peak is not None:
+            reduced = np.rint(reduced)
+        samples = reduced.astype(mode.dtype)
+    turn = _ORIENTATIONS.get(orientation(picture.metadata.exif))
+    if turn:
+        rows, columns, transposed = turn
+        if transposed:
+            samples = samples.transpose(1, 0, 2)
+        samples = samples[:: -1 if rows else 1, :: -1 if columns else 1]
+        notes.append("The picture is shown upright, as its EXIF data say.")
+    return Picture(np.ascontiguousarray(samples), mode), notes
+
+
+def orientation(exif: bytes | None) -> int:
+    """Return the orientation, 1 to 8, that a block of EXIF data states; 1 where it says none."""
+    if exif is None or exif[:4] not in (b"II*\0", b"MM\0*"):
+        return 1
+    order: Literal["little", "big"] = "little" if exif[:1] == b"I" else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(exif[at : at + size], order)
+
+    directory = number(4, 4)
+    for at in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+        if number(at, 2) == 0x0112:
+            return number(at + 8, 2)
+    return 1
+
+
+def _reduced(samples: NDArray[np.generic], height: int, width: int) -> NDArray[np.float64]:
+    """Average samples over the cells of a coarser grid, fractions of samples included."""
+    out = np.empty((height, width, samples.shape[2]))
+    for c in range(samples.shape[2]):
+        rows = _cell_means(samples[:, :, c], height)
+        out[:, :, c] = _cell_means(np.ascontiguousarray(rows.T), width).T
+    return out
+
+
+def _cell_means(A: NDArray[np.generic], cells: int) -> NDArray[np.float64]:
+    """Means of the rows of A over `cells` intervals of equal length."""
+    edges = np.linspace(0, len(A), cells + 1)
+    whole = np.minimum(edges.astype(int), len(A) - 1)
+    sums = np.empty((cells + 1, A.shape[1]))
+    total, row = np.zeros(A.shape[1]), 0
+    for i, (edge, last) in enumerate(zip(edges, whole, strict=True)):
+        total += A[row:last].sum(axis=0, dtype=np.float64)
+        row = last
+        sums[i] = total + (edge - last) * A[last].astype(np.float64)
+    means: NDArray[np.float64] = np.diff(sums, axis=0) * (cells / len(A))
+    return means
+
+
+def _room(picture: Picture) -> tuple[str, int]:
+    """Store and number of terms of each channel that a page has room for."""
+    shape, c = (picture.height, picture.width), len(picture.mode.channels)
+    N = min(shape)
+
+    def size(terms: int, store: str) -> int:
+        return lrk.float_file_size(shape, c, terms * c, store, Metadata())
+
+    if size(N, "float32") <= TERM_BYTES:
+        return "float32", N
+    empty, one = size(0, "float16"), size(1, "float16")
+    return "float16", max(min((TERM_BYTES - empty) // (one - empty), N), min(2, N))
+
+
+def _asked(result: Result) -> int:
+    """Rank that the page opens with: that of the request or of the file."""
+    if result.spectra:
+        return _START
+    return max(1, *(c.k for c in result.reports[0].channels))
+
+
+def _measured(loaded: Loaded, k: int) -> Report:
+    """Return the report of rank k, as `compress -k` would store it."""
+    encoded = codec.encode(
+        loaded.picture, Target("rank", k), layout="channels", store="auto", certify=True
+    )
+    return bounds.measure(
+        loaded.picture,
+        encoded.parts,
+        source=loaded.source,
+        file=None,
+        file_bytes=len(lrk.serialize(encoded.parts)),
+        exact=encoded.exact,
+    )
+
+
+def _decoded(file: Parts | None, most: int) -> Picture | None:
+    if file is None:
+        return None
+    ranks = {f.k for f in file.factors}
+    if file.layout == "channels" and len(ranks) == 1 and 1 <= max(ranks) <= most:
+        return None
+    return shown(codec.decode(file))[0]
+
+
+def _range(picture: Picture) -> tuple[float, float]:
+    if picture.mode.name not in ("I;16", "F"):
+        return 0.0, float(picture.mode.peak or 1)
+    low, high = float(picture.samples.min()), float(picture.samples.max())
+    return low, high if high > low else low + 1
+
+
+def _rival(A: list[NDArray[np.generic]]) -> NDArray[np.float64]:
+    """Frobenius errors of the k lowest cosine frequencies along the shorter side, any k.
+
+    The cosine transform is orthonormal, so what is dropped adds up as singular values do.
+    """
+    N = min(A[0].shape)
+    i, j = np.ogrid[:N, :N]
+    C = np.cos(np.pi * (j + 0.5) * i / N) * math.sqrt(2 / N)
+    C[0] /= math.sqrt(2)
+    energies = np.zeros(N + 1)
+    for a in A:
+        short = a if a.shape[0] == N else a.T
+        energies[:N] += np.sum((C @ short.astype(np.float64)) ** 2, axis=1)
+    errors: NDArray[np.float64] = np.sqrt(np.cumsum(energies[::-1])[::-1])
+    return errors

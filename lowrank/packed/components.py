@@ -1,0 +1,173 @@
+"""Which components are kept, in which order, and what predicts each one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.packed.contexts import UNIT
+from lowrank.packed.header import BitReader, BitWriter
+from lowrank.packed.lapped import SIDE, SIZE
+
+NEIGHBOURS = 8
+# round(256 log2(a + 1)).
+_LOG = (0, 256, 406, 512, 594, 662, 719, 768, 812, 850, 886, 918, 947, 975, 1000, 1024)
+_ORIENTED = 154
+
+# Weights in units of 1/8192, by phase and class: n1 n2 n3 n4, mean n5..n8, mean of 8,
+# its horizontal and vertical sums, n1's horizontal and vertical sums, luma and
+# channel 1 at the same frequency, own diagonals, own horizontal, own vertical.
+WEIGHTS = (
+    (
+        (730, 714, 310, 178, 134, 2490, 222, 228, 232, 261, 0, 0, 0, 0, 0),  # luma diagonal
+        (987, 711, 233, 265, 104, 1902, 119, 124, 357, 319, 0, 0, 0, 0, 0),  # luma vertical frequency
+        (1337, 840, 416, 438, 687, 270, 6, 134, 296, 424, 0, 0, 0, 0, 0),  # luma horizontal frequency
+        (976, 816, 380, 102, 49, 0, 50, 0, 193, 194, 22, 696, 0, 0, 0),  # chroma diagonal
+        (1082, 573, 0, 26, 22, 0, 0, 0, 294, 231, 73, 663, 0, 0, 0),  # chroma vertical frequency
+        (1158, 292, 114, 79, 29, 0, 0, 0, 206, 314, 60, 494, 0, 0, 0),  # chroma horizontal frequency
+    ),
+    (
+        (884, 899, 506, 431, 509, 1085, 177, 92, 211, 218, 0, 0, 254, 0, 0),  # luma diagonal
+        (1015, 753, 301, 284, 67, 1583, 97, 10, 428, 215, 0, 0, 240, 0, 0),  # luma vertical frequency
+        (1183, 797, 377, 333, 362, 881, 0, 15, 224, 375, 0, 0, 266, 0, 0),  # luma horizontal frequency
+        (905, 607, 310, 200, 17, 28, 0, 0, 115, 157, 36, 428, 353, 0, 0),  # chroma diagonal
+        (1190, 548, 48, 25, 111, 0, 0, 0, 278, 0, 64, 273, 494, 0, 0),  # chroma vertical frequency
+        (1253, 298, 108, 35, 85, 0, 0, 0, 0, 338, 60, 361, 200, 0, 0),  # chroma horizontal frequency
+    ),
+    (
+        (648, 818, 365, 371, 146, 1880, 67, 69, 184, 142, 0, 0, 0, 445, 411),  # luma diagonal
+        (884, 704, 285, 222, 288, 946, 0, 20, 165, 144, 0, 0, 0, 924, 453),  # luma vertical frequency
+        (1167, 763, 350, 335, 539, 166, 0, 0, 158, 202, 0, 0, 0, 421, 782),  # luma horizontal frequency
+        (918, 702, 191, 155, 0, 35, 0, 0, 26, 23, 22, 582, 0, 603, 671),  # chroma diagonal
+        (800, 267, 24, 26, 61, 0, 0, 0, 3, 6, 34, 202, 0, 2015, 496),  # chroma vertical frequency
+        (749, 184, 48, 22, 62, 0, 0, 0, 38, 0, 46, 365, 0, 297, 1724),  # chroma horizontal frequency
+    ),
+)
+
+@cache
+def distances() -> NDArray[np.int64]:
+    """(SIZE, SIZE) distance between frequencies, in units of 1/256 octave."""
+    v, u = np.divmod(np.arange(SIZE), SIDE)
+    log = np.array(_LOG, np.int64)
+    octaves = (log[v][:, None] - log[v]) ** 2 + (log[u][:, None] - log[u]) ** 2
+    steps = (v[:, None] - v) ** 2 + (u[:, None] - u) ** 2
+    # Square roots of integers, rounded down: exact in IEEE arithmetic.
+    return np.sqrt(octaves).astype(np.int64) + np.sqrt(64 * 64 * steps).astype(np.int64)
+
+
+def orientation(index: int) -> int:
+    """0: diagonal, 1: vertical frequency, 2: horizontal frequency."""
+    v, u = divmod(index, SIDE)
+    lean = _LOG[u] - _LOG[v]
+    return 2 if lean > _ORIENTED else 1 if lean < -_ORIENTED else 0
+
+
+@dataclass(frozen=True)
+class Component:
+    """One kept column of a channel's factorisation."""
+
+    channel: int
+    index: int
+
+
+def order(scales: list[NDArray[np.int64]]) -> list[Component]:
+    """Kept components but the first of each channel, in descending scale."""
+    found = [
+        (-int(scale[index]), channel, index)
+        for channel, scale in enumerate(scales)
+        for index in range(1, SIZE)
+        if scale[index]
+    ]
+    return [Component(channel, index) for _, channel, index in sorted(found)]
+
+
+class Predictors:
+    """Chooses, for each component in turn, the maps that predict it."""
+
+    def __init__(self, channels: int) -> None:
+        self._coded: list[list[int]] = [[0] for _ in range(channels)]
+        self._rows: list[list[int]] = [[c] for c in range(channels)]
+        self._next = channels
+
+    def weights(
+        self, component: Component, *, colour: bool
+    ) -> tuple[list[int], NDArray[np.float32], list[int]]:
+        """Rows of the maps used, their weights (9, rows), and those of the own map.
+
+        Rows count the coded maps: first the gradients of each channel's first
+        component, then the components in order.
+        """
+        channel, index = component.channel, component.index
+        coded = self._coded[channel]
+        near = distances()[index][coded]
+        best = np.argsort(near, kind="stable")[:NEIGHBOURS]
+        share = (1 << 20) // (77 + near[best])
+        total = int(share.sum())
+        rows = [self._rows[channel][i] for i in best]
+        count = len(rows)
+        table = np.array(WEIGHTS, np.int64)[:, (3 if channel else 0) + orientation(index)]
+        W = np.zeros((9, count + 2), np.int64)
+        for phase in range(3):
+            w = table[phase]
+            here, across, down = W[3 * phase : 3 * phase + 3]
+            here[:count] = w[5] * share // total
+            here[: min(4, count)] += w[: min(4, count)]
+            if count > 4:
+                here[4:count] += w[4] // (count - 4)
+            across[:count] = w[6] * share // total
+            down[:count] = w[7] * share // total
+            across[0] += w[8]
+            down[0] += w[9]
+        if colour and channel:
+            for other in range(min(channel, 2)):
+                if index in self._coded[other]:
+                    rows.append(self._rows[other][self._coded[other].index(index)])
+                    W[0::3, len(rows) - 1] = table[:, 10 + other]
+        scaled = (W[:, : len(rows)] * UNIT + 4096) // 8192
+        own = (table[1, 12], table[2, 13], table[2, 14])
+        return rows, scaled.astype(np.float32), [(int(w) * UNIT + 4096) // 8192 for w in own]
+
+    def add(self, component: Component) -> None:
+        """The component's map is coded: it may predict others."""
+        self._coded[component.channel].append(component.index)
+        self._rows[component.channel].append(self._next)
+        self._next += 1
+
+
+def _guess(scale: NDArray[np.int64], index: int) -> int:
+    v, u = divmod(index, SIDE)
+    around = [int(scale[i]) for i in ((index - 1) if u else -1, (index - SIDE) if v else -1) if i >= 0]
+    return (sum(around) + len(around) // 2) // len(around) if around else 0
+
+
+def write_scales(out: BitWriter, scale: NDArray[np.int64], channel: int) -> None:
+    """Scales of a channel: 0 for a dropped component; index 0 is not coded."""
+    scan = _diagonal()
+    last = max((i for i, index in enumerate(scan) if scale[index]), default=-1) + 1
+    out.number(last, "last", channel > 0)
+    for index in scan[:last]:
+        guess = _guess(scale, index)
+        kind = min(guess, 4)
+        out.bit(int(scale[index] > 0), "kept", kind, channel > 0)
+        if scale[index]:
+            out.signed(int(scale[index]) - max(guess, 1), "scale", min(kind, 2))
+
+
+def read_scales(data: BitReader, channel: int) -> NDArray[np.int64]:
+    """What write_scales wrote."""
+    scale = np.zeros(SIZE, np.int64)
+    scan = _diagonal()
+    for index in scan[: data.number("last", channel > 0)]:
+        guess = _guess(scale, index)
+        kind = min(guess, 4)
+        if data.bit("kept", kind, channel > 0):
+            scale[index] = min(max(max(guess, 1) + data.signed("scale", min(kind, 2)), 1), 255)
+    return scale
+
+
+@cache
+def _diagonal() -> tuple[int, ...]:
+    return tuple(sorted(range(1, SIZE), key=lambda i: (sum(divmod(i, SIDE)), i)))

@@ -1,0 +1,102 @@
+"""The first component of a channel: its map is a small image, coded by a wavelet.
+
+The map of frequency (0, 0) is 16 times the mean of each patch. Its 9/7 wavelet bands
+are coded from coarse to fine, each predicted by the coarser band of its kind, by the
+other bands of its level and by the same band of the channel before. The coarsest map,
+at most 4 x 4, stands in the header.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.packed import wavelet
+from lowrank.packed.contexts import CAP, UNIT, Quarters
+from lowrank.packed.header import BitReader, BitWriter
+from lowrank.packed.maps import Reader, Writer, traverse
+
+Bands = list[dict[str, NDArray[np.int32]]]
+_PARENT, _SIBLING, _LUMA = round(0.45 * UNIT), round(0.12 * UNIT), round(0.10 * UNIT)
+_OWN = np.array([[[round(w * UNIT)]] for w in (0.12, 0.14, 0.14)], np.float32)
+
+
+def _enlarge(band: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    rows = np.arange(shape[0]) * band.shape[0] // shape[0]
+    columns = np.arange(shape[1]) * band.shape[1] // shape[1]
+    return band[rows][:, columns]
+
+
+def code(
+    shape: tuple[int, int],
+    coder: Reader | Writer,
+    before: Bands | None,
+    target: list[dict[str, NDArray[np.float32]]] | None,
+) -> Bands:
+    """Code the bands of one channel; the same walk on both sides.
+
+    Parameters
+    ----------
+    before : list of dict or None
+        The bands of the channel that predicts this one.
+    target : list of dict or None
+        What to quantise, in units of the step, when writing.
+    """
+    result: Bands = []
+    _, levels = wavelet.band_shapes(*shape)
+    for level, shapes in enumerate(levels):
+        bands: dict[str, NDArray[np.int32]] = {}
+        for name, size in shapes.items():
+            quarters = Quarters(*size)
+            maps: list[tuple[int, NDArray[np.float32]]] = []
+            if level and name in result[-1]:
+                maps.append((_PARENT, _enlarge(_capped(result[-1][name]), size)))
+            for other in bands.values():
+                maps.append((_SIBLING, _enlarge(_capped(other), size)))
+            if before is not None:
+                maps.append((_LUMA, _capped(before[level][name])))
+            sums = np.zeros((1, 9, quarters.size), np.float32)
+            for weight, grid in maps:
+                sums[0, 0::3] += np.float32(weight) * quarters.scatter(grid)
+            if isinstance(coder, Writer) and target is not None:
+                coder.target = quarters.scatter(target[level][name])[None]
+            m = traverse(quarters, sums, _OWN, coder)
+            bands[name] = quarters.gather(coder.signs(m)[0])
+        result.append(bands)
+    return result
+
+
+def _capped(band: NDArray[np.int32]) -> NDArray[np.float32]:
+    return np.minimum(np.abs(band), CAP).astype(np.float32)
+
+
+def write_coarsest(out: BitWriter, low: NDArray[np.int64]) -> None:
+    """The coarsest map, as differences in reading order."""
+    before = 0
+    for value in low.ravel().tolist():
+        out.signed(value - before, "coarsest")
+        before = value
+
+
+def read_coarsest(data: BitReader, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """What write_coarsest wrote."""
+    values, before = [], 0
+    for _ in range(shape[0] * shape[1]):
+        before += data.signed("coarsest")
+        values.append(before)
+    return np.array(values, np.int64).reshape(shape)
+
+
+def gradient(grid: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Half the mean absolute difference to either neighbour, both ways; capped integers."""
+    total = np.zeros_like(grid)
+    if grid.shape[1] > 1:
+        step = np.abs(grid[:, 1:] - grid[:, :-1])
+        total[:, 1:] += step
+        total[:, :-1] += step
+    if grid.shape[0] > 1:
+        step = np.abs(grid[1:] - grid[:-1])
+        total[1:] += step
+        total[:-1] += step
+    total *= np.float32(0.25)
+    return np.minimum(np.rint(total), np.float32(CAP))

@@ -1,0 +1,228 @@
+"""The packed store: the quantiser step that meets a target, and the parts around it.
+
+One step serves the whole picture, so every target is a search on one dial, with real
+encodings: the quality says the step outright, a PSNR and a size are met by a few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import format as lrk
+from lowrank import layout as layouts
+from lowrank.errors import FormatError, UsageError
+from lowrank.packed import patches
+from lowrank.parts import PackedMatrix, Parts
+from lowrank.picture import Picture
+from lowrank.pixels import compare
+from lowrank.rank import Target
+
+_STEP_AT_HALF = 32.0  # levels of 0-255: the step of quality 50
+_FINEST, _COARSEST = -5.0, 11.0  # binary logarithms of the steps that a search tries
+_GRID = 512  # steps to an octave that it tells apart
+_PSNR_SLACK = 0.1  # dB above the target that a search accepts
+_SIZE_SLACK = 0.97  # share of the size that a search wants used
+
+
+def step_of_quality(quality: float) -> float:
+    """Return the quantiser step of a quality, in levels of 0-255.
+
+    The scale is that of libjpeg's quantisation tables: quality 50 is 1, 75 a half,
+    100 (almost) nothing, 25 two, 1 fifty.
+    """
+    scale = 2 - quality / 50 if quality >= 50 else 50 / quality
+    return max(_STEP_AT_HALF * scale, 1.0)
+
+
+def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tuple[str, ...]]:
+    """Compress a picture to the packed store.
+
+    Returns
+    -------
+    parts : Parts
+    notes : tuple of str
+        Where the target could not be met exactly.
+
+    Raises
+    ------
+    UsageError
+        The target or the mode is not one that the packed store knows, or cannot be met.
+    """
+    mode = picture.mode
+    if mode.peak is None:
+        raise UsageError("float samples have no packed store; use -k, --error or --energy")
+    if layout == "channels":
+        raise UsageError("the packed store has layout patches only; leave out --layout")
+    unit = mode.peak / 255
+
+    @cache
+    def at(step: float) -> Parts:
+        return _pack(picture, step * unit)
+
+    if target.kind == "quality":
+        return at(step_of_quality(target.value)), ()
+    if target.kind == "size":
+        return _for_size(at, int(target.value))
+    if target.kind in ("rank", "auto"):
+        raise UsageError("the packed store takes -q, --psnr, --size, --error or --energy, not -k")
+    return _for_psnr(picture, at, _psnr_of(picture, target))
+
+
+def _pack(picture: Picture, step: float) -> Parts:
+    mode = picture.mode
+    packed = patches.encode(
+        cast("patches.Samples", picture.samples), mode.bits, step, alpha="alpha" in mode.channels
+    )
+    parts = Parts(
+        picture.width,
+        picture.height,
+        mode,
+        "patches",
+        "packed",
+        picture.metadata,
+        payload=packed.payload,
+    )
+    return replace(parts, packed=_stated(picture, parts, packed.ranks))
+
+
+def _stated(picture: Picture, parts: Parts, ranks: tuple[int, ...]) -> tuple[PackedMatrix, ...]:
+    turn, factors = turn_and_factors(parts)
+    stated = []
+    for k, A, B in zip(ranks, layouts.matrices(picture, "patches", turn), factors, strict=True):
+        s = np.sqrt(np.maximum(np.linalg.eigvalsh(A.T @ A)[::-1], 0))
+        sigma_next = float(s[k]) if k < len(s) else 0.0
+        tail, error = float(np.linalg.norm(s[k:])), float(np.linalg.norm(A - B))
+        stated.append(PackedMatrix(k, float(np.linalg.norm(A)), sigma_next, tail, error))
+    return tuple(stated)
+
+
+def turn_and_factors(parts: Parts) -> tuple[bytes, list[NDArray[np.float64]]]:
+    """Return the colour rotation of a packed file, and its decoded (m, n) matrices B."""
+    size = parts.height, parts.width, len(parts.mode.channels)
+    header = patches.read_header(parts.payload, *size)
+    turn = b"" if header.turn is None else np.array(header.turn, np.int8).tobytes()
+    return turn, patches.factors(parts.payload, *size, parts.mode.bits)
+
+
+def _psnr_of(picture: Picture, target: Target) -> float:
+    """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE."""
+    if target.kind == "psnr":
+        return target.value
+    share = target.value if target.kind == "error" else math.sqrt(1 - target.value)
+    flat = picture.samples.reshape(-1)
+    norm2 = sum(
+        float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
+        for i in range(0, flat.size, 1 << 20)
+    )
+    mse = share**2 * norm2 / flat.size
+    peak = picture.mode.peak or 1.0
+    return 10 * math.log10(peak**2 / mse) if mse else math.inf
+
+
+def _for_psnr(
+    picture: Picture, at: Callable[[float], Parts], psnr: float
+) -> tuple[Parts, tuple[str, ...]]:
+    @cache
+    def measured(octave: float) -> float:
+        value = compare(picture, decode(at(2**octave), None)).psnr_db
+        return 1e3 if value is None else value
+
+    # 6 dB an octave is the law of fine quantisation.
+    finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
+    if finer is None:
+        return at(2**_FINEST), (
+            f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
+            f"{measured(_FINEST):.2f} dB",
+        )
+    return at(2**finer), ()
+
+
+def _for_size(at: Callable[[float], Parts], size: int) -> tuple[Parts, tuple[str, ...]]:
+    @cache
+    def measured(octave: float) -> float:
+        return math.log(len(lrk.serialize(at(2**octave))))
+
+    high = math.log(size) + 1e-12
+    low = high + math.log(_SIZE_SLACK)
+    _, coarser = _meet(measured, low, high, slope=-0.7, start=4.0)
+    if coarser is None:
+        raise UsageError(
+            f"{size} bytes do not hold this image; "
+            f"{math.exp(measured(_COARSEST)):.0f} is the least that the packed store takes"
+        )
+    return at(2**coarser), ()
+
+
+def _meet(
+    value: Callable[[float], float], low: float, high: float, *, slope: float, start: float
+) -> tuple[float | None, float | None]:
+    """Find where a falling function lies between `low` and `high`.
+
+    Parameters
+    ----------
+    value : callable
+        Of the step's binary logarithm.
+    slope : float
+        A guess of its slope, until two values tell.
+    start : float
+
+    Returns
+    -------
+    finer, coarser : float or None
+        The same place twice where one is found; else the coarsest known with a value of
+        at least `low`, and the finest known with a value of at most `high`.
+    """
+    fine: tuple[float, float] | None = None
+    coarse: tuple[float, float] | None = None
+    aim, x = (low + high) / 2, min(max(start, _FINEST), _COARSEST)
+    while True:
+        x = round(x * _GRID) / _GRID
+        v = value(x)
+        if low <= v <= high:
+            return x, x
+        if v > high:
+            fine = x, v
+        else:
+            coarse = x, v
+        if fine and coarse:
+            if coarse[0] - fine[0] < 1.5 / _GRID:
+                return fine[0], coarse[0]
+            x = fine[0] + (coarse[0] - fine[0]) * (fine[1] - aim) / (fine[1] - coarse[1])
+            margin = max((coarse[0] - fine[0]) / 8, 1 / _GRID)
+            x = min(max(x, fine[0] + margin), coarse[0] - margin)
+        else:
+            if x in (_FINEST, _COARSEST):
+                return (fine and fine[0]), (coarse and coarse[0])
+            ahead = (aim - v) / slope
+            x += math.copysign(max(abs(ahead), 0.05), ahead) * 1.1
+            x = min(max(x, _FINEST), _COARSEST)
+
+
+def decode(parts: Parts, components: int | None) -> Picture:
+    """Rebuild the picture from the first components, or from all.
+
+    Raises
+    ------
+    FormatError
+        The payload is damaged.
+    """
+    mode = parts.mode
+    if mode.peak is None:
+        raise FormatError("a packed file of float samples is not known to this version")
+    decoded = patches.decode(
+        parts.payload,
+        parts.height,
+        parts.width,
+        len(mode.channels),
+        mode.bits,
+        components=components,
+        partial=parts.missing > 0,
+    )
+    return Picture(decoded.samples, mode, parts.metadata)

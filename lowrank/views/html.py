@@ -1,0 +1,301 @@
+"""A report as one HTML page with a rank slider: no network, no server, nothing to install.
+
+The page is a template of the standard library (`string.Template`), filled once: a template
+engine would be a sixth dependency for some twenty substitutions. Its markup, style and
+scripts are files of their own in `page/`, put into one file so that it can be mailed,
+opened from a disk and kept.
+
+What comes from outside (names, metadata, notes) reaches the page in two ways only, both
+safe: as text through `html.escape`, and as JSON in which no `<` is left. Should both fail,
+the page's own policy runs no script but ours, named by their hashes, and loads nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+from dataclasses import replace
+from importlib import resources
+from string import Template
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import __version__, images
+from lowrank import format as lrk
+from lowrank.bounds import Report
+from lowrank.exhibit import Exhibit
+from lowrank.picture import MODES, Metadata, Picture
+from lowrank.pixels import full_scale
+from lowrank.reporting import Result
+from lowrank.views import words
+
+_SCRIPTS = ("lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "app.js")
+_LEVELS_OF_FLOATS = 65535  # of the page's copy of a picture of floats
+
+
+def page(result: Result, exhibit: Exhibit) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    result : Result
+        What `reporting.report` found.
+    exhibit : Exhibit
+        What `exhibit.of` made of it.
+    """
+    css = _asset("page.css")
+    scripts = [_asset(name) for name in _SCRIPTS]
+    policy = (
+        "default-src 'none'; img-src data: blob:; "
+        f"style-src {_hash(css)}; script-src {' '.join(map(_hash, scripts))}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    file = lrk.serialize(exhibit.parts)
+    channels = exhibit.picture.mode.channels
+    return Template(_asset("page.html")).substitute(
+        policy=policy,
+        version=__version__,
+        css=css,
+        name=_text(_name(result)),
+        facts=_text(_facts(result)),
+        start=exhibit.start,
+        most=exhibit.most,
+        each=f" in each of {len(channels)} channels" if len(channels) > 1 else "",
+        file_view=_FILE_VIEW if exhibit.decoded else "",
+        report=_report(result, exhibit),
+        notes=_notes(result, exhibit, len(file)),
+        data=_json(_data(result, exhibit, file)),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+
+
+_FILE_VIEW = '<label><input type="radio" name="view" value="file"><span>The file</span></label>'
+
+
+def _asset(name: str) -> str:
+    return resources.files("lowrank.views").joinpath("page", name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return the source expression of a Content Security Policy that allows this text."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _text(value: str) -> str:
+    """Return text for markup: one line, printable (no reversed writing), escaped."""
+    return html.escape("".join(c if c.isprintable() else "?" for c in value))
+
+
+def _json(value: Any) -> str:
+    """Return JSON that cannot end the script element that it stands in."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c")
+
+
+def _name(result: Result) -> str:
+    source = result.reports[0].source
+    path = source.path if source else ""
+    return "standard input" if path == "-" else path.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+def _facts(result: Result) -> str:
+    s = result.reports[0].source
+    if s is None:
+        return ""
+    return f"{s.width} × {s.height} {s.mode}, {s.format}, {s.bytes:,} bytes"
+
+
+# -- what the scripts read ------------------------------------------------------------
+
+
+def _data(result: Result, exhibit: Exhibit, file: bytes) -> dict[str, Any]:
+    picture = exhibit.picture
+    floats = picture.mode.name == "F"
+    name = _name(result)
+    return {
+        "name": name,
+        "lrk_name": f"{name.rsplit('.', 1)[0]}-page.lrk",
+        "m": picture.height,
+        "n": picture.width,
+        "channels": picture.mode.channels,
+        "start": exhibit.start,
+        "most": exhibit.most,
+        "peak": full_scale(picture),
+        "black": exhibit.black,
+        "white": exhibit.white,
+        "step": (exhibit.white - exhibit.black) / _LEVELS_OF_FLOATS if floats else None,
+        "spectra": [_short(s) for s in exhibit.spectra],
+        "rival": _short(exhibit.rival),
+        "lrk": base64.b64encode(file).decode(),
+        "png": _png(picture, exhibit),
+        "file": _png(exhibit.decoded, exhibit) if exhibit.decoded else None,
+        "file_caption": _file_caption(result),
+    }
+
+
+def _file_caption(result: Result) -> str:
+    file = result.reports[0].file
+    if file is None:
+        return ""
+    return f"What {file.path} decodes to ({file.layout}, {file.store}, {file.bytes:,} bytes)"
+
+
+def _short(values: NDArray[np.float64]) -> list[float]:
+    """Return numbers with the digits that a plot and five-digit words need."""
+    return [float(f"{x:.8g}") for x in values]
+
+
+def _png(picture: Picture, exhibit: Exhibit) -> str:
+    """Return the samples as a PNG, in base64: exact, but for floats, which get 16 bits."""
+    samples, mode = picture.samples, picture.mode
+    if mode.name == "F":
+        span = exhibit.white - exhibit.black
+        share = (samples.astype(np.float64) - exhibit.black) / span
+        levels = np.rint(np.clip(share, 0, 1) * _LEVELS_OF_FLOATS)
+        samples, mode = levels.astype(np.uint16), MODES["I;16"]
+    elif mode.name == "CMYK":
+        mode = MODES["RGBA"]  # four samples of eight bits, whatever they mean
+    plain = replace(picture, samples=samples, mode=mode, metadata=Metadata())
+    return base64.b64encode(images.write(plain, format="PNG", png_level=9)).decode()
+
+
+# -- the tables -----------------------------------------------------------------------
+
+
+def _report(result: Result, exhibit: Exhibit) -> str:
+    sections = [_measured(report) for report in exhibit.reports]
+    if result.spectra or len(result.reports) > 1:
+        sections.insert(0, _ladder(result, exhibit))
+    return "\n".join(sections)
+
+
+def _table(caption: str, headers: list[str], rows: list[list[str]]) -> str:
+    """Return a table of cells that are markup already; the first of a row is its header."""
+    head = "".join(f'<th scope="col">{h}</th>' for h in headers)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{x}</td>" for x in rest)}</tr>'
+        for first, *rest in rows
+    )
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">'
+        f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _measured(r: Report) -> str:
+    ranks = dict.fromkeys(str(c.k) for c in r.channels)
+    what = f"{r.file.path}, rank" if r.file else "Rank"
+    rows = [
+        [
+            c.name,
+            str(c.k),
+            words.level(c.spectral_error),
+            words.level(c.spectral_bound),
+            words.ratio(c.spectral_error, c.spectral_bound, c.norm),
+            words.level(c.frobenius_error),
+            words.level(c.frobenius_bound),
+            words.ratio(c.frobenius_error, c.frobenius_bound, c.norm),
+            f"{c.energy:.2%}",
+            "yes" if c.certified else "–",
+        ]
+        for c in r.channels
+    ]
+    first = r.channels[0]
+    errors = _table(
+        _text(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
+        ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ bound", "ratio",
+         "energy", "proved"],
+        rows,
+    )  # fmt: skip
+    return errors + f"<p>{_text(words.verdict(r.channels))}</p>" + _storage(r)
+
+
+_SPECTRAL = '<span class="math">‖A−B‖<sub>2</sub></span>'
+_FROBENIUS = '<span class="math">‖A−B‖<sub>F</sub></span>'
+_NEXT = '<span class="math">σ<sub>k+1</sub></span>'
+
+
+def _storage(r: Report) -> str:
+    s = r.storage
+    rows = [
+        ["numbers: k(m+n+1) against mn", f"{s.floats:,}", f"{s.original_floats:,}",
+         _ratio(s.float_ratio)],
+        ["bytes against raw samples", f"{s.bytes:,}", f"{s.raw_bytes:,}", _ratio(s.byte_ratio)],
+    ]  # fmt: skip
+    if r.source and s.source_ratio:
+        rows.append(
+            ["bytes against the source file", f"{s.bytes:,}", f"{r.source.bytes:,}",
+             _ratio(s.source_ratio)]
+        )  # fmt: skip
+    table = _table("Storage", ["", "ours", "original", "ratio"], rows)
+    said = f"Break-even rank mn/(m+n+1): {s.break_even_rank:.1f}."
+    if r.pixels:
+        psnr = "exact" if r.pixels.psnr_db is None else f"PSNR {r.pixels.psnr_db:.2f} dB"
+        said += (
+            f" Rounded and clipped to samples: {psnr}, root mean square error "
+            f"{r.pixels.rmse:.3f}, largest error {r.pixels.max_abs_error:g}."
+        )
+    if s.source_ratio is not None and s.source_ratio < 1:
+        said += f" The file is {1 / s.source_ratio:.2f} times as large as its source."
+    return f"{table}<p>{said}</p>"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def _ladder(result: Result, exhibit: Exhibit) -> str:
+    rows = []
+    for r in result.reports:
+        k = max(c.k for c in r.channels)
+        norm2 = sum(c.norm**2 for c in r.channels)
+        tail2 = sum(c.frobenius_bound**2 for c in r.channels)
+        button = f'<button type="button" data-k="{k}" aria-label="Rank {k}">{k}</button>'
+        source = r.storage.source_ratio
+        rows.append(
+            [
+                button if k <= exhibit.most else str(k),
+                words.level(max(c.spectral_bound for c in r.channels)),
+                f"{math.sqrt(tail2 / norm2) if norm2 else 0:.3%}",
+                f"{1 - tail2 / norm2 if norm2 else 1:.2%}",
+                f"{r.storage.bytes:,}",
+                f"{r.storage.byte_ratio:.2f}",
+                "–" if source is None else f"{source:.2f}",
+            ]
+        )
+    kind = "what each would cost and lose, from the spectrum" if result.spectra else "as measured"
+    table = _table(
+        f"Ranks: {kind}",
+        ["k", _NEXT, "relative error", "energy", "bytes", "raw : ours", "source : ours"],
+        rows,
+    )
+    if not result.auto:
+        return table
+    auto = "/".join(map(str, result.auto))
+    return f"{table}<p>The Gavish-Donoho threshold keeps {auto} (<code>-k auto</code>).</p>"
+
+
+def _notes(result: Result, exhibit: Exhibit, file_bytes: int) -> str:
+    p = exhibit.parts
+    terms = max(f.k for f in p.factors)
+    each = " of each channel" if len(p.factors) > 1 else ""
+    N = min(p.height, p.width)
+    rest = "all there are" if terms == N else f"of {N}, the others would make the page too large"
+    notes = [
+        *exhibit.notes,
+        f"The original is embedded as samples without loss (PNG, {p.width} × {p.height}); the "
+        f"sums come from an embedded .lrk file of {file_bytes:,} bytes with {terms} terms{each} "
+        f"({rest}), as {p.store} numbers.",
+        *result.notes,
+        f"Made by lowrank {__version__}.",
+    ]
+    if exhibit.picture.mode.name == "F":
+        notes = [n.replace("as samples without loss", "in 16 bits") for n in notes]
+    return f"<ul>{''.join(f'<li>{_text(n)}</li>' for n in notes)}</ul>"

@@ -1,0 +1,46 @@
+"""Numbers and verdicts of a report in plain words, the same in a terminal and on a page."""
+
+from __future__ import annotations
+
+import math
+
+from lowrank.bounds import Channel
+
+_NOTHING = 1e-9  # a bound below this share of ||A||_F is rounding, and a ratio to it is noise
+
+
+def level(value: float | None) -> str:
+    """Return a number of levels in at most nine characters."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    if value >= 1e6 or value < 1e-3:
+        return f"{value:.3g}"
+    return f"{value:.{max(0, 5 - max(0, math.floor(math.log10(value))))}f}"[:8].rstrip(".")
+
+
+def ratio(error: float | None, bound: float, norm: float) -> str:
+    """Return error over bound, where that says anything."""
+    if error is None or bound <= _NOTHING * norm:
+        return "-"
+    return f"{error / bound:.4f}"
+
+
+def verdict(channels: tuple[Channel, ...]) -> str:
+    """Return one sentence: what the errors beside their bounds prove."""
+    if any(c.frobenius_error is None for c in channels):
+        return "Bounds only, nothing measured: give the original image and the file to measure."
+    bound = math.hypot(*(c.frobenius_bound for c in channels))
+    error = math.hypot(*(c.frobenius_error or 0 for c in channels))
+    norm = math.hypot(*(c.norm for c in channels))
+    if bound > _NOTHING * norm:
+        excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
+    else:
+        excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
+    if all(c.certified for c in channels):
+        return (
+            "Proved: no matrix of rank k is nearer to A than the bounds (Eckart-Young); "
+            f"the stored factors are {excess} in the Frobenius norm."
+        )
+    return f"The stored factors are {excess}; not every bound could be proved."

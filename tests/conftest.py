@@ -1,0 +1,131 @@
+"""What several test modules share: places, pictures and a way to run the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from lowrank import images
+from lowrank.picture import MODES, Picture
+
+settings.register_profile("lowrank", deadline=None, derandomize=True)
+settings.load_profile("lowrank")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The top of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def samples(root):
+    """The folder of sample images."""
+    return root / "sample_images"
+
+
+@pytest.fixture(scope="session")
+def shared(root):
+    """A folder of images and corpora that are too large for the repository, or a skip."""
+    folder = Path(os.environ.get("LOWRANK_SHARED", root.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}; set LOWRANK_SHARED to one with images/ and corpora/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kodak(shared):
+    """The Kodak photographs, or a skip."""
+    found = sorted((shared / "images").glob("*.png"))
+    if not found:
+        pytest.skip(f"no photographs in {shared / 'images'}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def photo(samples):
+    """A colour photograph, read."""
+    path = samples / "parrots.png"
+    return images.read(path.read_bytes(), name=str(path))
+
+
+@pytest.fixture
+def small_png(tmp_path):
+    """A colour PNG of 40 x 30 pixels, `in.png` in a folder of its own."""
+    path = tmp_path / "in.png"
+    path.write_bytes(images.write(picture("RGB", 30, 40), format="PNG"))
+    return path
+
+
+def picture(mode, height, width, seed=0):
+    """Make a picture of any mode: gradients, an edge and a little noise, over its whole range."""
+    mode = MODES[mode]
+    rng = np.random.default_rng([seed, height, width])
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    channels = []
+    for c in range(len(mode.channels)):
+        A = 0.4 + 0.3 * np.sin(5 * x * (c + 1) + 3 * y) + 0.3 * ((x - y) > 0.1 * c)
+        channels.append(A + rng.normal(0, 0.03, A.shape))
+    A = np.stack(channels, axis=2)
+    if mode.peak is None:
+        return Picture(((A - 0.5) * 1000).astype(np.float32), mode)
+    return Picture(np.clip(np.rint(A * mode.peak), 0, mode.peak).astype(mode.dtype), mode)
+
+
+class Run:
+    """One finished run of the command line; `out` and `err` are bytes and text."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def text(self):
+        return self.out.decode()
+
+    def failed(self, code=1):
+        """Assert a failure as promised: its code and one line that says what to do."""
+        assert self.code == code, (self.code, self.err)
+        lines = [x for x in self.err.splitlines() if not x.startswith("lowrank: note: ")]
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("lowrank: error: ")
+        return lines[0]
+
+    def succeeded(self):
+        assert self.code == 0, (self.code, self.err)
+        return self
+
+
+def run_lowrank(*arguments, cwd=None, stdin=b"", environment=None, stdout=subprocess.PIPE):
+    """Run the command line in a process of its own; a traceback is a failed test."""
+    done = subprocess.run(
+        [sys.executable, "-m", "lowrank", *map(str, arguments)],
+        cwd=cwd,
+        input=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT), **(environment or {})},
+        timeout=120,
+        check=False,
+    )
+    err = done.stderr.decode()
+    assert "Traceback" not in err, err
+    assert "Warning" not in err, err
+    return Run(done.returncode, done.stdout or b"", err)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Run the command line in a folder of the test's own."""
+
+    def run(*arguments, **options):
+        return run_lowrank(*arguments, **{"cwd": tmp_path, **options})
+
+    return run

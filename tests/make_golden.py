@@ -1,0 +1,115 @@
+"""Add golden files: `python tests/make_golden.py`, by hand and for a new case only.
+
+Golden files hold version 1 of the format to its promise, that its files open for ever:
+so nothing here overwrites one, and no test or target runs this. To add a case, add a
+line to CASES (or a branch to `content`), run this once and commit what it adds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from lowrank import codec
+from lowrank import format as lrk
+from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture import MODES, Metadata, Picture
+from lowrank.rank import Target
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+INDEX = GOLDEN / "golden.json"
+
+# name: mode, height, width, target, layout, store
+CASES: dict[str, tuple[str, int, int, Target, str, str]] = {
+    f"mode-{mode.lower().replace(';', '')}-{store}": (
+        mode, 23, 31, Target("rank", 3), "channels", store,
+    )
+    for mode in MODES
+    for store in ("float16", "float32", "float64")
+}  # fmt: skip
+CASES |= {
+    f"{name}-{store}": (mode, height, width, Target("rank", k), "channels", store)
+    for store in ("float16", "float32", "float64")
+    for name, mode, height, width, k in (
+        ("1x1", "L", 1, 1, 1),
+        ("1x19", "RGB", 1, 19, 1),
+        ("19x1", "RGB", 19, 1, 1),
+        ("tiny", "LA", 3, 2, 2),
+        ("full-rank", "L", 17, 13, 13),
+        ("constant", "L", 12, 9, 1),
+        ("black", "RGB", 6, 5, 2),
+        ("cut", "RGB", 21, 34, 6),
+    )
+}
+CASES |= {
+    "metadata-float16": ("RGB", 8, 8, Target("rank", 1), "channels", "float16"),
+    "unequal-ranks-float16": ("RGBA", 27, 26, Target("error", 0.12), "channels", "float16"),
+    "large-float16": ("RGB", 301, 419, Target("rank", 9), "channels", "float16"),
+}
+
+
+def pixels(name: str, mode: str, height: int, width: int) -> Picture:
+    """Draw the picture of a case: whole numbers from whole numbers, the same everywhere."""
+    kind = MODES[mode]
+    y, x, c = np.mgrid[0:height, 0:width, 0 : len(kind.channels)].astype(np.int64)
+    A = (x * x * (3 + c) + 7 * y * (x + 5 * c) + 911 * ((x // 5 + y // 7) % 2)) % 4096
+    if name.startswith("constant"):
+        A = np.full_like(A, 2600)
+    if name.startswith("black"):
+        A = np.zeros_like(A)
+    if kind.peak is None:
+        return Picture((A - 2048).astype(np.float32), kind)
+    return Picture((A * (int(kind.peak) + 1) // 4096).astype(kind.dtype), kind)
+
+
+def content(name: str) -> bytes:
+    """Return the bytes of a case."""
+    mode, height, width, target, layout, store = CASES[name]
+    picture = pixels(name, mode, height, width)
+    if name.startswith("metadata"):
+        metadata = Metadata(exif=b"MM\0*\0\0\0\x08\0\0", icc=b"a profile", xmp=b"<x:xmpmeta/>")
+        picture = Picture(picture.samples, picture.mode, metadata)
+    parts = codec.encode(picture, target, layout=layout, store=store).parts
+    data = lrk.serialize(parts)
+    return data[: len(data) * 2 // 3] if name.startswith("cut") else data
+
+
+def entry(data: bytes, *, partial: bool) -> dict[str, object]:
+    """Return what the index says of a golden file."""
+    parts = lrk.parse(data, name="golden", max_pixels=DEFAULT_MAX_PIXELS, partial=partial)
+    picture = codec.decode(parts)
+    samples = picture.samples
+    return {
+        "file_sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": hashlib.sha256(little_endian(samples)).hexdigest(),
+        "mode": picture.mode.name,
+        "shape": list(samples.shape),
+        "partial": partial,
+    }
+
+
+def little_endian(samples: np.ndarray) -> bytes:
+    """Return samples as bytes, the same on any machine."""
+    return np.ascontiguousarray(samples, samples.dtype.newbyteorder("<")).tobytes()
+
+
+def main() -> None:
+    """Write the cases that have no file yet."""
+    GOLDEN.mkdir(exist_ok=True)
+    index = json.loads(INDEX.read_text()) if INDEX.exists() else {}
+    for name in sorted(set(CASES) - {key.removesuffix(".lrk") for key in index}):
+        data = content(name)
+        path = GOLDEN / f"{name}.lrk"
+        with path.open("xb") as stream:  # never over an existing file
+            stream.write(data)
+        index[path.name] = entry(data, partial=name.startswith("cut"))
+        sys.stdout.write(f"added {path.name}, {len(data)} bytes\n")
+    INDEX.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
