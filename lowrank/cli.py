@@ -232,6 +232,7 @@ def decompress(
         "lowrank report photo.png photo.lrk",
         "lowrank report photo.png -k 5,20,50 --json",
         "lowrank report photo.png --html photo.html",
+        "lowrank report photo.png photo.lrk --against jpeg,webp,avif",
     )
 )
 def report(
@@ -246,6 +247,12 @@ def report(
     store: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
+        ),
     ] = None,
     html: Annotated[
         str | None,
@@ -271,7 +278,14 @@ def report(
         if any(files.same_file(html, path) for path in (input, file) if path):
             raise UsageError(f"--html {html} would replace its own input; give another file")
         files.check_output(html, force=force)
-    result = reporting.report(input, file, ranks=ranks, store=store, max_pixels=limit)
+    result = reporting.report(
+        input,
+        file,
+        ranks=ranks,
+        store=store,
+        max_pixels=limit,
+        against=tuple(against.split(",")) if against else (),
+    )
     _notes(input, result.notes, quiet=quiet)
     if html is not None:
         from lowrank import exhibit, signals
@@ -283,7 +297,7 @@ def report(
     if json:
         from lowrank.views import as_json
 
-        typer.echo(as_json.dumps(as_json.reports_object(list(result.reports))))
+        typer.echo(as_json.dumps(as_json.result_object(result)))
     elif not quiet:
         from lowrank.views import tables
 

@@ -17,6 +17,7 @@ from lowrank import (
     layout,
     linalg,
     rank,
+    rivals,
     threads,
     truncation,
 )
@@ -27,6 +28,7 @@ from lowrank.images import Loaded
 from lowrank.parts import Parts
 from lowrank.pixels import full_scale
 from lowrank.rank import Target
+from lowrank.rivals import Rival
 
 _LADDER = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -49,6 +51,8 @@ class Result:
         The image, where there is one.
     parts : Parts or None
         The file, where the report is of both.
+    rivals : tuple of Rival
+        Other codecs, where they were asked for.
     """
 
     reports: tuple[Report, ...]
@@ -58,10 +62,17 @@ class Result:
     auto: tuple[int, ...] = ()
     loaded: Loaded | None = None
     parts: Parts | None = None
+    rivals: tuple[Rival, ...] = ()
 
 
 def report(
-    path: str, file: str | None, *, ranks: list[int], store: str | None, max_pixels: int
+    path: str,
+    file: str | None,
+    *,
+    ranks: list[int],
+    store: str | None,
+    max_pixels: int,
+    against: tuple[str, ...] = (),
 ) -> Result:
     """Report on an image, on a `.lrk` file, or on both together.
 
@@ -72,6 +83,8 @@ def report(
     LowrankError
         A file cannot be read.
     """
+    if against and (not file or ranks):
+        raise UsageError("--against compares one .lrk file; give the image, then the file")
     data = files.read_bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store:
@@ -80,7 +93,8 @@ def report(
         return Result((bounds.stated(parts, file=batch.file_facts(path, parts, len(data))),))
     loaded = images.read(data, name=path, max_pixels=max_pixels)
     if file:
-        return _of_file(loaded, file, ranks=ranks, store=store, max_pixels=max_pixels)
+        result = _of_file(loaded, file, ranks=ranks, store=store, max_pixels=max_pixels)
+        return replace(result, rivals=_rivals(loaded, result.reports[0], against))
     if ranks:
         return _of_ranks(loaded, ranks, store=store or "auto")
     return _ladder(loaded, store=store or "auto")
@@ -114,6 +128,15 @@ def _of_file(
             for p in shorter
         ],
         parts,
+    )
+
+
+def _rivals(loaded: Loaded, ours: Report, against: tuple[str, ...]) -> tuple[Rival, ...]:
+    psnr = ours.pixels.psnr_db if ours.pixels else None
+    return tuple(
+        rivals.against(loaded.picture, against, size=ours.storage.bytes, psnr=psnr)
+        if against
+        else ()
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lowrank.bounds import Report
+from lowrank.reporting import Result
 
 
 def report_object(report: Report) -> dict[str, Any]:
@@ -18,12 +19,14 @@ def report_object(report: Report) -> dict[str, Any]:
     return fields
 
 
-def reports_object(reports: list[Report]) -> dict[str, Any]:
+def result_object(result: Result) -> dict[str, Any]:
     """Return one report as itself, several as `ranks` beside their common source."""
-    if len(reports) == 1:
-        return report_object(reports[0])
-    ranks = [report_object(r) for r in reports]
-    return {"source": ranks[0]["source"], "ranks": ranks}
+    ranks = [report_object(r) for r in result.reports]
+    if len(ranks) > 1:
+        return {"source": ranks[0]["source"], "ranks": ranks}
+    if result.rivals:
+        ranks[0]["against"] = _finite([asdict(rival) for rival in result.rivals])
+    return ranks[0]
 
 
 def dumps(fields: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ def show(*items: RenderableType) -> None:
 def report(r: Report) -> RenderableType:
     """Return everything a report says."""
     items: list[RenderableType] = [_title(r), _BLANK, _channels(r.channels)]
-    items += [Text(words.verdict(r.channels)), _BLANK, _storage(r), *_larger_than_source(r.storage)]
+    items += [_verdict(r), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
         items += [_BLANK, _pixels(r.pixels)]
     items += [Text(f"note: {note}") for note in r.notes]
@@ -41,7 +41,7 @@ def report(r: Report) -> RenderableType:
 def result(x: Result) -> RenderableType:
     """Return whatever `reporting.report` found, as it reads best."""
     if len(x.reports) == 1:
-        return report(x.reports[0])
+        return Group(report(x.reports[0]), *(_rivals(x) if x.rivals else ()))
     items: list[RenderableType] = [_source_line(x.reports[0])]
     if x.spectra:
         items += [
@@ -61,6 +61,21 @@ def result(x: Result) -> RenderableType:
     return Group(*items)
 
 
+def _rivals(x: Result) -> list[RenderableType]:
+    """Other codecs at our bytes, and at our PSNR."""
+    ours, pixels = x.reports[0].storage.bytes, x.reports[0].pixels
+    psnr = "our" if pixels is None or pixels.psnr_db is None else f"{pixels.psnr_db:.2f}"
+    table = _table("codec", f"dB at {ours:,} bytes", f"bytes at {psnr} dB", "of ours")
+    for rival in x.rivals:
+        table.add_row(
+            rival.codec,
+            "-" if rival.psnr_db is None else f"{rival.psnr_db:.2f}",
+            "-" if rival.bytes is None else f"{rival.bytes:,}",
+            "-" if rival.bytes is None else f"{rival.bytes / ours:.2f}x",
+        )
+    return [_BLANK, table]
+
+
 def _source_line(r: Report) -> Text:
     text = Text()
     if r.source:
@@ -74,7 +89,7 @@ def _group_of_rank(r: Report) -> RenderableType:
     return Group(
         Text(f"\nrank {r.channels[0].k}", style="bold"),
         _channels(r.channels),
-        Text(words.verdict(r.channels)),
+        _verdict(r),
         *_larger_than_source(r.storage),
     )
 
@@ -117,10 +132,14 @@ def _channels(channels: tuple[Channel, ...]) -> Table:
             words.level(c.frobenius_error),
             words.level(c.frobenius_bound),
             words.ratio(c.frobenius_error, c.frobenius_bound, c.norm),
-            f"{c.energy:.2%}",
+            words.share(c.energy),
             "yes" if c.certified else "-",
         )
     return table
+
+
+def _verdict(r: Report) -> Text:
+    return Text(words.verdict(r.channels, packed=r.file is not None and r.file.store == "packed"))
 
 
 def _storage(r: Report) -> Table:
@@ -144,6 +163,8 @@ def _storage(r: Report) -> Table:
             f"{r.source.bytes:,}",
             f"{s.source_ratio:.2f}",
         )
+    if r.file and r.file.store == "packed" and s.floats:
+        table.add_row("bits per float", f"{8 * s.bytes / s.floats:.2f}", "", "")
     table.add_row("break-even rank mn/(m+n+1)", "", f"{s.break_even_rank:.1f}", "")
     return table
 

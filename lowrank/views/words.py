@@ -20,24 +20,31 @@ def level(value: float | None) -> str:
     return f"{value:.{max(0, 5 - max(0, math.floor(math.log10(value))))}f}"[:8].rstrip(".")
 
 
+def share(value: float) -> str:
+    """Return a share in at most six characters."""
+    return "100%" if value >= 0.99995 else f"{value:.2%}"
+
+
 def ratio(error: float | None, bound: float, norm: float) -> str:
     """Return error over bound, where that says anything."""
     if error is None or bound <= _NOTHING * norm:
         return "-"
-    return f"{error / bound:.4f}"
+    return f"{error / bound:.4f}"[:6]
 
 
-def verdict(channels: tuple[Channel, ...]) -> str:
+def verdict(channels: tuple[Channel, ...], *, packed: bool = False) -> str:
     """Return one sentence: what the errors beside their bounds prove."""
-    if any(c.frobenius_error is None for c in channels):
-        return "Bounds only, nothing measured: give the original image and the file to measure."
+    if any(c.spectral_error is None for c in channels):
+        return "Stated by the file, not measured: give the original image and the file to measure."
     bound = math.hypot(*(c.frobenius_bound for c in channels))
     error = math.hypot(*(c.frobenius_error or 0 for c in channels))
     norm = math.hypot(*(c.norm for c in channels))
-    if bound > _NOTHING * norm:
-        excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
-    else:
+    if bound <= _NOTHING * norm:
         excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
+    elif packed:
+        excess = f"at {error / bound:.2f} times the bound: the rest is what quantisation added"
+    else:
+        excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
     if all(c.certified for c in channels):
         return (
             "Proved: no matrix of rank k is nearer to A than the bounds (Eckart-Young); "
