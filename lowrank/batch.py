@@ -119,18 +119,15 @@ def compress(job: Job, settings: Settings) -> Outcome:
             file_bytes=len(written),
             exact=encoded.exact or None,
         )
-    raw = loaded.picture.samples.nbytes
+    before, after = len(data), len(written)
+    against = (
+        f"{before / after:.2f}x smaller" if after <= before else f"{after / before:.2f}x larger"
+    )
     summary = (
-        f"{job.input} -> {output}: {_ranks(encoded.parts)}, {len(written):,} bytes "
-        f"({len(data) / len(written):.2f}x smaller than the source, "
-        f"{raw / len(written):.2f}x than raw), relative error {_relative_error(encoded.parts):.3%}"
+        f"{job.input} -> {output}: {after:,} bytes ({against}), {_ranks(encoded.parts)}, "
+        f"error {_relative_error(encoded.parts):.3%}"
     )
     notes = loaded.notes + encoded.notes
-    if len(written) > len(data):
-        summary = summary.replace(
-            f"{len(data) / len(written):.2f}x smaller than",
-            f"{len(written) / len(data):.2f}x larger than",
-        )
     return _write(job, output, written, len(data), summary, notes, settings, report)
 
 

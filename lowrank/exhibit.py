@@ -212,7 +212,7 @@ def _room(picture: Picture) -> tuple[str, int]:
 
 def _asked(result: Result) -> int:
     """Rank that the page opens with: that of the request or of the file."""
-    if result.spectra:
+    if result.spectra or (result.parts and result.parts.layout != "channels"):
         return _START
     return max(1, *(c.k for c in result.reports[0].channels))
 

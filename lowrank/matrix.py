@@ -140,8 +140,8 @@ class Matrix:
             slab -= left @ np.asarray(right[:, columns], dtype=np.float64)
             yield columns, slab
 
-    def residual_samples(self, W: Floats) -> tuple[NDArray[np.float32], int]:
-        """Residual ``A - W.T @ W @ A`` as float32 samples times a power of two.
+    def residual_samples(self, left: Floats, right: Floats) -> tuple[NDArray[np.float32], int]:
+        """Residual ``A - left @ right`` as float32 samples times a power of two.
 
         Returns
         -------
@@ -151,7 +151,7 @@ class Matrix:
             The residual is ``samples * 2**exponent``.
         """
         samples = np.empty((self.short, self.long), np.float32)
-        for columns, E in self.residual_slabs(W.T, self.left(W)):
+        for columns, E in self.residual_slabs(left, right):
             samples[:, columns] = E
         exponent = math.frexp(max(float(samples.max()), -float(samples.min())))[1]
         return np.ldexp(samples, -exponent, out=samples), exponent

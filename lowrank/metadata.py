@@ -54,8 +54,9 @@ def of_image(image: Image.Image, notes: list[str]) -> Metadata:
     if "exif" in kept:
         kept["exif"] = kept["exif"].removeprefix(EXIF_PREFIX)
     dropped = [what for key, what in _LEFT_OUT.items() if info.get(key)]
-    if image.format == "PNG" and any(_is_text(key, value) for key, value in info.items()):
-        dropped.append("text")
+    texts = [str(key) for key, value in info.items() if _is_text(key, value)]
+    if image.format == "PNG" and texts:
+        dropped.append(f"text ({', '.join(texts)})")
     gamma = info.get("gamma", _USUAL_GAMMA)
     if abs(gamma - _USUAL_GAMMA) > 0.01 and "srgb" not in info and "icc" not in kept:
         dropped.append(f"gamma {gamma:.3g}")

@@ -95,18 +95,19 @@ def _by_krylov(matrix: Matrix, count: int) -> Triplets | None:
         clear = found.s >= _CLEAR * largest
         if clear.all():
             break
-        known = found.left.T[clear]
-        samples, exponent = matrix.residual_samples(known)
+        # A V V^T, not U U^T A: half a step further, V is as good as float64 can have it.
+        known = matrix.right(found.right[clear])
+        samples, exponent = matrix.residual_samples(known.T, found.right[clear])
         if np.ldexp(np.linalg.norm(samples), exponent) <= ZERO * found.s[0]:
             break  # the rest is zero: A has no more rank
-    found = _refine(matrix, found, samples if clear.all() and not len(known) else None)
+    refined = _refine(matrix, found, None if len(known) else samples)
     # A generic block of b vectors meets a space of equal singular values in b dimensions:
     # more of them than b are seen as a run of b. Where all values are one run, a Krylov
     # space is slow to tell them apart.
     longest = min(krylov.block_size(count), max(count, 4))
-    if found is None or _longest_run(found.s) >= longest:
+    if refined is None or _longest_run(refined.s) >= longest:
         return None
-    return found
+    return refined
 
 
 def _longest_run(s: Floats) -> int:

@@ -183,8 +183,8 @@ def _table(caption: str, headers: list[str], rows: list[list[str]]) -> str:
         for first, *rest in rows
     )
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">'
-        f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+        f'<h3>{caption}</h3><div class="scroll" role="region" tabindex="0" aria-label="{caption}">'
+        f'<table aria-label="{caption}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -202,7 +202,7 @@ def _measured(r: Report) -> str:
             words.level(c.frobenius_error),
             words.level(c.frobenius_bound),
             words.ratio(c.frobenius_error, c.frobenius_bound, c.norm),
-            f"{c.energy:.2%}",
+            words.share(c.energy),
             "yes" if c.certified else "–",
         ]
         for c in r.channels
@@ -214,7 +214,11 @@ def _measured(r: Report) -> str:
          "energy", "proved"],
         rows,
     )  # fmt: skip
-    return errors + f"<p>{_text(words.verdict(r.channels))}</p>" + _storage(r)
+    return errors + f"<p>{_text(words.verdict(r.channels, packed=_is_packed(r)))}</p>" + _storage(r)
+
+
+def _is_packed(r: Report) -> bool:
+    return r.file is not None and r.file.store == "packed"
 
 
 _SPECTRAL = '<span class="math">‖A−B‖<sub>2</sub></span>'
@@ -264,7 +268,7 @@ def _ladder(result: Result, exhibit: Exhibit) -> str:
                 button if k <= exhibit.most else str(k),
                 words.level(max(c.spectral_bound for c in r.channels)),
                 f"{math.sqrt(tail2 / norm2) if norm2 else 0:.3%}",
-                f"{1 - tail2 / norm2 if norm2 else 1:.2%}",
+                words.share(1 - tail2 / norm2 if norm2 else 1),
                 f"{r.storage.bytes:,}",
                 f"{r.storage.byte_ratio:.2f}",
                 "–" if source is None else f"{source:.2f}",

@@ -42,12 +42,12 @@ def verdict(channels: tuple[Channel, ...], *, packed: bool = False) -> str:
     if bound <= _NOTHING * norm:
         excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
     elif packed:
-        excess = f"at {error / bound:.2f} times the bound: the rest is what quantisation added"
+        excess = f"{error / bound:.2f} times as far as the optimum: that is what quantisation added"
     else:
         excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
     if all(c.certified for c in channels):
         return (
-            "Proved: no matrix of rank k is nearer to A than the bounds (Eckart-Young); "
-            f"the stored factors are {excess} in the Frobenius norm."
+            "Proved: no matrix of rank k is nearer to A than the bounds (Eckart-Young). "
+            f"In the Frobenius norm the stored factors are {excess}."
         )
-    return f"The stored factors are {excess}; not every bound could be proved."
+    return f"The stored factors are {excess}. Not every bound could be proved."

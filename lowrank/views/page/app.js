@@ -76,8 +76,9 @@
   const decodedImage = decoded && blank();
   if (decoded) painter.picture(planesOf(decoded), decodedImage.data);
   under.putImageData(originalImage, 0, 0);
-  // Picture and slider together fit a projector.
-  $$("frame").style.maxWidth = `max(min(100%, 16rem), min(100%, (100vh - 9rem) * ${width / height}))`;
+  // Picture and slider together fit a projector's 720 lines.
+  const room = `(100vh - 17.5rem) * ${width / height}`;
+  $$("frame").style.maxWidth = `min(100%, max(${room}, 20rem))`;
 
   // -- the stage ---------------------------------------------------------------------
 
@@ -184,7 +185,11 @@
     say("headline-terms", String(k));
     for (const element of document.querySelectorAll(".views .k")) element.textContent = k;
     for (const button of document.querySelectorAll("[data-k]")) {
-      button.setAttribute("aria-current", String(Number(button.dataset.k) === k));
+      const current = Number(button.dataset.k) === k;
+      button.setAttribute("aria-current", String(current));
+      if (current && button.parentElement === $$("steps")) {
+        $$("steps").scrollLeft = button.offsetLeft - $$("steps").offsetLeft - 40;
+      }
     }
     say("energy", percent(kept(k)));
     const [stored, all] = [channels * k * (data.m + data.n + 1), channels * data.m * data.n];
@@ -197,7 +202,7 @@
       "say-spectrum",
       k < N ? `Kept to σ${sub(k)} = ${level(low)}; the first left out is σ${sub(k + 1)} = ${level(high)}.` : "All are kept.",
     );
-    say("say-energy", `The first ${layers(k)} ${k === 1 ? "holds" : "hold"} ${percent(kept(k))} of ‖A‖²; half would need ${needed(0.5)}, 99 % ${needed(0.99)}, 99.9 % ${needed(0.999)}.`);
+    say("say-energy", `The first ${layers(k)} ${k === 1 ? "holds" : "hold"} ${percent(kept(k))} of ‖A‖². Half of it needs ${needed(0.5)}, 99 % needs ${needed(0.99)}, 99.9 % needs ${needed(0.999)}.`);
     charts.spectrum.mark(k, data.spectra.map((s) => ({ value: s[k - 1], style: "" })));
     charts.energy.mark(k, [{ value: kept(k), style: "" }]);
     if (!state.ownStorage) {
