@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 
@@ -16,13 +16,9 @@ from lowrank import api, bounds, codec, files, images, signals, threads, truncat
 from lowrank import format as lrk
 from lowrank.bounds import File, Report
 from lowrank.errors import FileError, LowrankError, UsageError
+from lowrank.jobs import Job
 from lowrank.parts import Parts
 from lowrank.rank import Target
-
-IMAGE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".pbm"}
-    | {".pnm", ".jp2", ".avif", ".qoi"}
-)
 
 
 @dataclass(frozen=True)
@@ -44,30 +40,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Job:
-    """One input and where its output goes.
-
-    Attributes
-    ----------
-    input : str
-        A path, or `-`.
-    output : str or None
-        A path, or `-`; None leaves the suffix to the content.
-    stem : str or None
-        Path of the output but for its suffix, below a folder that is made when needed;
-        None puts the output beside the input.
-    """
-
-    input: str
-    output: str | None = None
-    stem: str | None = None
-
-    def place(self, suffix: str) -> str:
-        """Return the output's path, given what its suffix would be."""
-        return self.output or (self.stem or os.path.splitext(self.input)[0]) + suffix
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What became of one job.
 
@@ -82,9 +54,51 @@ class Outcome:
     summary: str = ""
     notes: tuple[str, ...] = ()
     report: Report | None = None
+    relative_error: float | None = None
     error: LowrankError | None = None
     skipped: bool = False
     data: bytes | None = None
+
+
+@dataclass
+class Total:
+    """What became of many jobs, in so many numbers as for one."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    before: int = 0
+    after: int = 0
+    worst: float = 0.0
+    worst_input: str = ""
+    code: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more; the first failure's exit code stays."""
+        if outcome.error:
+            self.failed += 1
+            self.code = self.code or outcome.error.exit_code
+        elif outcome.skipped:
+            self.skipped += 1
+        else:
+            self.done += 1
+            self.before += outcome.bytes_before
+            self.after += outcome.bytes_after
+            if outcome.relative_error is not None and outcome.relative_error >= self.worst:
+                self.worst, self.worst_input = outcome.relative_error, outcome.input
+
+    def summary(self) -> str:
+        """Return one line."""
+        parts = [f"{self.done} files: {self.before:,} -> {self.after:,} bytes"]
+        if 0 < self.after <= self.before:
+            parts[0] += f" ({self.before / self.after:.2f}x smaller)"
+        if self.worst_input:
+            parts.append(f"worst error {self.worst:.3%} ({self.worst_input})")
+        if self.skipped:
+            parts.append(f"{self.skipped} skipped")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return "; ".join(parts)
 
 
 Worker = Callable[[Job, Settings], Outcome]
@@ -123,12 +137,18 @@ def compress(job: Job, settings: Settings) -> Outcome:
     against = (
         f"{before / after:.2f}x smaller" if after <= before else f"{after / before:.2f}x larger"
     )
-    summary = (
-        f"{job.input} -> {output}: {after:,} bytes ({against}), {_ranks(encoded.parts)}, "
-        f"error {_relative_error(encoded.parts):.3%}"
+    error = _relative_error(encoded.parts)
+    outcome = Outcome(
+        job.input,
+        output,
+        bytes_before=before,
+        summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
+        f"{_ranks(encoded.parts)}, error {error:.3%}",
+        notes=loaded.notes + encoded.notes,
+        report=report,
+        relative_error=error,
     )
-    notes = loaded.notes + encoded.notes
-    return _write(job, output, written, len(data), summary, notes, settings, report)
+    return _write(job, settings, outcome, written)
 
 
 def decompress(job: Job, settings: Settings) -> Outcome:
@@ -163,7 +183,8 @@ def decompress(job: Job, settings: Settings) -> Outcome:
         f"{job.input} -> {output}: {parts.width}x{parts.height} {parts.mode.name}, "
         f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
     )
-    return _write(job, output, written, len(data), summary, tuple(notes), settings)
+    outcome = Outcome(job.input, output, len(data), summary=summary, notes=tuple(notes))
+    return _write(job, settings, outcome, written)
 
 
 def _shorten(job: Job, output: str, data: bytes, target: Target, settings: Settings) -> Outcome:
@@ -176,7 +197,8 @@ def _shorten(job: Job, output: str, data: bytes, target: Target, settings: Setti
     parts = truncation.truncate(longer, target)
     written = lrk.serialize(parts)
     summary = f"{job.input} -> {output}: {_ranks(parts)}, {len(written):,} bytes"
-    return _write(job, output, written, len(data), summary, (), settings)
+    outcome = Outcome(job.input, output, len(data), summary=summary)
+    return _write(job, settings, outcome, written)
 
 
 def file_facts(path: str, parts: Parts, size: int) -> File:
@@ -185,37 +207,13 @@ def file_facts(path: str, parts: Parts, size: int) -> File:
     return File(path, size, parts.layout, parts.store, bits)
 
 
-def _write(
-    job: Job,
-    output: str,
-    written: bytes,
-    before: int,
-    summary: str,
-    notes: tuple[str, ...],
-    settings: Settings,
-    report: Report | None = None,
-) -> Outcome:
-    if output != "-":
-        if job.stem:
-            _make_folder(os.path.dirname(output))
-        files.write_atomic(output, written, force=settings.force)
-    return Outcome(
-        job.input,
-        output,
-        before,
-        len(written),
-        summary,
-        notes,
-        report,
-        data=written if output == "-" else None,
-    )
-
-
-def _make_folder(path: str) -> None:
-    try:
-        os.makedirs(path or ".", exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot make folder {path}: {error.strerror}; check the path") from error
+def _write(job: Job, settings: Settings, outcome: Outcome, written: bytes) -> Outcome:
+    if outcome.output == "-":
+        return replace(outcome, bytes_after=len(written), data=written)
+    if job.stem:
+        files.make_folder(os.path.dirname(outcome.output))
+    files.write_atomic(outcome.output, written, force=settings.force)
+    return replace(outcome, bytes_after=len(written))
 
 
 def _ranks(parts: Parts, most: int | None = None) -> str:
@@ -248,81 +246,6 @@ def _check_output(source: str, output: str, settings: Settings) -> None:
 
 
 # -- many ------------------------------------------------------------------------------
-
-
-def plan(
-    inputs: list[str], output: str | None, *, recursive: bool, suffixes: frozenset[str]
-) -> list[Job]:
-    """Pair every input with its output.
-
-    Parameters
-    ----------
-    inputs : list of str
-        Files, folders, or `-` for standard input.
-    output : str or None
-        A file for one file, a folder for more; `-` is standard output.
-    recursive : bool
-        Descend into folders, whose tree is kept below `output`.
-    suffixes : frozenset of str
-        Which files of a folder to take.
-
-    Raises
-    ------
-    UsageError
-        The request is ambiguous, or two inputs claim one output.
-    FileError
-        A folder holds nothing to do.
-    """
-    folders = {name for name in inputs if name != "-" and os.path.isdir(name)}
-    many = len(inputs) > 1 or bool(folders)
-    if many and output == "-":
-        raise UsageError("several inputs cannot share standard output; give -o a folder")
-    if many and output and os.path.exists(output) and not os.path.isdir(output):
-        raise UsageError(f"several inputs need a folder, and {output} is a file")
-    is_folder = many or (output and (os.path.isdir(output) or output.endswith(os.sep)))
-    into = output if output and is_folder else None
-    jobs: list[Job] = []
-    for name in inputs:
-        if name == "-":
-            if many:
-                raise UsageError("standard input goes alone; leave out the other inputs")
-            jobs.append(Job("-", output or "-"))
-        elif name in folders:
-            for path in _found(name, recursive=recursive, suffixes=suffixes):
-                jobs.append(_placed(path, into, os.path.relpath(path, name)))
-        elif into:
-            jobs.append(_placed(name, into, os.path.basename(name)))
-        else:
-            jobs.append(Job(name, output))
-    claimed: dict[str, str] = {}
-    for job in jobs if many else ():
-        stem = job.place("")
-        if claimed.setdefault(stem, job.input) != job.input:
-            raise UsageError(
-                f"{claimed[stem]} and {job.input} would get the same output; do them apart"
-            )
-    return jobs
-
-
-def _placed(path: str, into: str | None, below: str) -> Job:
-    return Job(path, stem=os.path.join(into, os.path.splitext(below)[0]) if into else None)
-
-
-def _found(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> list[str]:
-    found = sorted(_walk(folder, recursive=recursive, suffixes=suffixes))
-    if not found:
-        hint = "" if recursive else "; -r descends into its folders"
-        raise FileError(f"nothing to do in folder {folder}{hint}")
-    return found
-
-
-def _walk(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> Iterator[str]:
-    for base, below, names in os.walk(folder):
-        if not recursive:
-            below.clear()
-        for name in names:
-            if os.path.splitext(name)[1].lower() in suffixes:
-                yield os.path.join(base, name)
 
 
 def attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:

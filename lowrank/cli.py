@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lowrank import __version__
+from lowrank import __version__, options
 from lowrank.errors import LowrankError, UsageError
 
 if TYPE_CHECKING:
-    from lowrank.batch import Job, Outcome, Settings, Worker
+    from lowrank.batch import Outcome, Settings, Worker
+    from lowrank.jobs import Job
     from lowrank.rank import Kind
 
 app = typer.Typer(
@@ -131,7 +132,7 @@ def compress(
         bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
     ] = False,
     recursive: Recursive = False,
-    jobs: Jobs = 1,
+    processes: Jobs = 1,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -144,17 +145,17 @@ def compress(
     Give one target at most: -k, --energy, --error, --psnr, --size or -q.
     """
     wishes: dict[Kind, float | None] = {
-        "rank": None if rank in (None, "auto") else _whole(rank, "-k"),
+        "rank": None if rank in (None, "auto") else options.whole(rank, "-k"),
         "auto": 0 if rank == "auto" else None,
-        "energy": _share(energy, "--energy"),
-        "error": _share(error, "--error"),
-        "psnr": _number(psnr, "--psnr"),
-        "size": _size(size, "--size"),
-        "quality": _number(quality, "--quality"),
+        "energy": options.share(energy, "--energy"),
+        "error": options.share(error, "--error"),
+        "psnr": options.number(psnr, "--psnr"),
+        "size": options.size(size, "--size"),
+        "quality": options.number(quality, "--quality"),
     }
-    _choice(layout, "--layout", ("channels", "patches"))
-    _choice(store, "--store", ("auto", "float16", "float32", "float64", "packed"))
-    from lowrank import batch
+    options.choice(layout, "--layout", ("channels", "patches"))
+    options.choice(store, "--store", ("auto", "float16", "float32", "float64", "packed"))
+    from lowrank import batch, jobs
     from lowrank.api import target_of
 
     settings = batch.Settings(
@@ -163,12 +164,12 @@ def compress(
         store=store,
         certify=certify,
         measure=json,
-        max_pixels=_max_pixels(max_pixels),
+        max_pixels=options.max_pixels(max_pixels),
         force=force,
         skip_existing=skip_existing,
     )
-    planned = batch.plan(inputs, output, recursive=recursive, suffixes=batch.IMAGE_SUFFIXES)
-    _run(batch.compress, planned, settings, jobs, json=json, quiet=quiet, tables=certify)
+    planned = jobs.plan(inputs, output, recursive=recursive, suffixes=jobs.IMAGE_SUFFIXES)
+    _run(batch.compress, planned, settings, processes, json=json, quiet=quiet, tables=certify)
 
 
 @app.command(
@@ -201,7 +202,7 @@ def decompress(
         ),
     ] = None,
     recursive: Recursive = False,
-    jobs: Jobs = 1,
+    processes: Jobs = 1,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -210,20 +211,20 @@ def decompress(
     version: Version = False,
 ) -> None:
     """Turn .lrk files back into images."""
-    kept = None if rank is None else int(_whole(rank, "-k"))
-    from lowrank import batch
+    kept = None if rank is None else int(options.whole(rank, "-k"))
+    from lowrank import batch, jobs
 
     settings = batch.Settings(
         rank=kept,
         partial=partial,
         format=format,
         png_level=png_level,
-        max_pixels=_max_pixels(max_pixels),
+        max_pixels=options.max_pixels(max_pixels),
         force=force,
         skip_existing=skip_existing,
     )
-    planned = batch.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
-    _run(batch.decompress, planned, settings, jobs, json=json, quiet=quiet)
+    planned = jobs.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
+    _run(batch.decompress, planned, settings, processes, json=json, quiet=quiet)
 
 
 @app.command(
@@ -269,9 +270,9 @@ def report(
     Of an image: a ladder of ranks to choose from. Of an image and its .lrk file, or at
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
     """
-    ranks = [int(_whole(k, "-k")) for k in rank.split(",")] if rank else []
-    _choice(store, "--store", ("auto", "float16", "float32", "float64"))
-    limit = _max_pixels(max_pixels)
+    ranks = [int(options.whole(k, "-k")) for k in rank.split(",")] if rank else []
+    options.choice(store, "--store", ("auto", "float16", "float32", "float64"))
+    limit = options.max_pixels(max_pixels)
     from lowrank import files, reporting
 
     if html is not None:
@@ -326,15 +327,15 @@ def _run(
     if to_stdout and sys.stdout.isatty():
         raise UsageError("will not write binary data to a terminal; give -o a file")
     signals.unwind()
-    code = 0
+    total = batch.Total()
     outcomes = batch.run(worker, planned, settings, processes=processes)
     if len(planned) > 1 and sys.stderr.isatty() and not quiet:
         outcomes = _progress(outcomes, len(planned))
     objects: list[dict[str, Any]] = []
     for outcome in outcomes:
+        total.add(outcome)
         if outcome.error:
             _error(outcome.error)
-            code = code or outcome.error.exit_code
         else:
             _notes(outcome.input, outcome.notes, quiet=quiet)
         if json:
@@ -349,8 +350,10 @@ def _run(
 
         single = len(planned) == 1
         typer.echo(as_json.dumps(objects[0] if single else {"files": objects}))
-    if code:
-        raise typer.Exit(code)
+    elif len(planned) > 1 and not quiet:
+        typer.echo(total.summary())
+    if total.code:
+        raise typer.Exit(total.code)
 
 
 def _show(outcome: Outcome, *, tables: bool) -> None:
@@ -402,63 +405,6 @@ def _notes(name: str, notes: tuple[str, ...], *, quiet: bool) -> None:
 
 def _error(error: Exception | str) -> None:
     typer.echo(f"lowrank: error: {' '.join(str(error).split())}", err=True)
-
-
-# -- values ----------------------------------------------------------------------------
-
-
-def _number(text: str | None, option: str) -> float | None:
-    if text is None:
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{option} {text}: not a number; give one such as 40") from None
-
-
-def _whole(text: str | None, option: str) -> float:
-    try:
-        value = int(text or "")
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise UsageError(f"{option} {text}: not a rank; give a whole number from 1 on")
-    return value
-
-
-def _share(text: str | None, option: str) -> float | None:
-    if text is None or not text.endswith("%"):
-        return _number(text, option)
-    value = _number(text[:-1], option)
-    return None if value is None else value / 100
-
-
-def _size(text: str | None, option: str) -> float | None:
-    if text is None:
-        return None
-    units = {"k": 1e3, "m": 1e6, "g": 1e9}
-    unit = units.get(text[-1:].lower())
-    try:
-        value = float(text[:-1]) * unit if unit else float(text)
-    except ValueError:
-        value = float("nan")
-    if not 1 <= value < 2**63:
-        raise UsageError(f"{option} {text}: not a size; give one such as 20k or 1.5M")
-    return float(int(value))
-
-
-def _max_pixels(text: str | None) -> int:
-    value = _size(text, "--max-pixels")
-    if value is not None:
-        return int(value)
-    from lowrank.limits import DEFAULT_MAX_PIXELS
-
-    return DEFAULT_MAX_PIXELS
-
-
-def _choice(text: str | None, option: str, known: tuple[str, ...]) -> None:
-    if text is not None and text not in known:
-        raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
 
 
 def run() -> int:

@@ -251,3 +251,11 @@ def _failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
 
 def _shown(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, where they are not there yet."""
+    try:
+        os.makedirs(path or ".", exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make folder {path}: {error.strerror}; check the path") from error
