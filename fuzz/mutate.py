@@ -25,7 +25,7 @@ from types import FrameType
 
 import numpy as np
 
-from lowrank import bounds, codec
+from lowrank import bounds, codec, truncation
 from lowrank import format as lrk
 from lowrank.bounds import File
 from lowrank.errors import LowrankError
@@ -169,7 +169,7 @@ def read(data: bytes, *, partial: bool) -> str:
         codec.decode(parts, rank=1)
         facts = File("mutant", len(data), parts.layout, parts.store, 1.0)
         as_json.dumps(as_json.report_object(bounds.stated(parts, file=facts)))
-        shorter = lrk.serialize(codec.truncate(parts, Target("rank", 1)))
+        shorter = lrk.serialize(truncation.truncate(parts, Target("rank", 1)))
         lrk.parse(shorter, name="shorter", max_pixels=MAX_PIXELS)
     except LowrankError as error:
         return f"decoding: {type(error).__name__}"

@@ -65,7 +65,7 @@ def leading_rows(
         is found only so many times: the caller must look for such runs.
     """
     block = block_size(count)
-    capacity = min(size, 6 * count + 30 * block) // block * block
+    capacity = min(size, 6 * count + 60 * block) // block * block
     if capacity < count:
         return None
     rng = np.random.default_rng(_SEED)

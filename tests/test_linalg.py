@@ -155,6 +155,16 @@ class TestTruncatedSVD:
         for k in (1, 5, 20, 45, 60):
             check_truncation(A, k)
 
+    @pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+    @pytest.mark.parametrize("k", [2, 5, 20])
+    def test_smooth_pictures_whose_tail_is_rounding(self, monkeypatch, dtype, k):
+        """Seven orders below sigma_1, but still found without a full SVD."""
+        monkeypatch.setattr(triplets, "_by_gram", lambda *_: pytest.fail("the Krylov spaces"))
+        y, x = np.mgrid[0:220, 0:300] / 300
+        smooth = 32000 + 20000 * np.sin(4 * x + 3 * y) * np.cos(7 * y)
+        A = np.rint(smooth) if dtype == "uint16" else smooth + 1e-4 * noise(220, 300)
+        check_truncation(A.astype(dtype), k)
+
     @pytest.mark.parametrize("small", [1e-3, 1e-6, 1e-9])
     def test_a_tail_that_the_difference_of_squares_loses(self, small):
         s = np.r_[1.0, 0.8, 0.5, small * 0.9 ** np.arange(100)]

@@ -1,0 +1,508 @@
+"""The HTML page in a real browser: what it shows is what the tool decodes, and it is harmless."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import zlib
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image, ImageOps
+
+import lowrank
+from lowrank import codec, images
+from lowrank import format as lrk
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+READY = "#stage[aria-busy=false]"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, or a skip that says what is missing."""
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on the path: install it to test the page in a browser")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page; at the end nothing may have been logged, thrown, asked of a network or shown."""
+    contexts, events = [], []
+
+    def visit(path, **options):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: events.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: events.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (events.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: events.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_selector(READY)
+        opened = events.pop(0)
+        assert opened == path.as_uri()
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert not events
+
+
+@pytest.fixture
+def make(cli, tmp_path):
+    """Write a picture and its page, by the command line."""
+
+    def make(source, *arguments, name="in.png", **options):
+        path = tmp_path / name
+        if isinstance(source, bytes):
+            path.write_bytes(source)
+        else:
+            format = images.format_for(name, source.mode)
+            path.write_bytes(images.write(source, format=format))
+        page = tmp_path / "page.html"
+        done = cli("report", path, *arguments, "--html", page, "--quiet", **options).succeeded()
+        assert done.out == b""
+        return page
+
+    return make
+
+
+def embedded(path):
+    """What the page carries: its data, and the parts of its `.lrk` file, by our own reader."""
+    text = path.read_text("utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    data = json.loads(found[1])
+    return data, lrk.parse(base64.b64decode(data["lrk"]), name="embedded", max_pixels=1 << 24)
+
+
+def canvas(page):
+    """Return the pixels of the canvas, (height, width, 4), without the browser's alpha rounding."""
+    found = page.evaluate(
+        """() => {
+          const canvas = document.getElementById("picture");
+          const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+          let text = "";
+          for (let i = 0; i < data.length; i += 8192)
+            text += String.fromCharCode(...data.subarray(i, i + 8192));
+          return [canvas.height, canvas.width, btoa(text)];
+        }"""
+    )
+    pixels = np.frombuffer(base64.b64decode(found[2]), np.uint8)
+    return pixels.reshape(found[0], found[1], 4).astype(int)
+
+
+def set_rank(page, k):
+    page.fill("#rank-number", str(k))
+    page.wait_for_selector(f"{READY}[data-rank='{k}']")
+
+
+def displayed(samples, mode, low, high):
+    """Samples as a screen shows them, (height, width, 4)."""
+    level = (samples.astype(np.float64) - low) * (255 / (high - low))
+    out = np.full((*samples.shape[:2], 4), 255.0)
+    if mode == "CMYK":
+        light = (255 - level[:, :, 3:]) / 255
+        out[:, :, :3] = (255 - level[:, :, :3]) * light
+        return out
+    colours = 3 if mode.startswith("RGB") else 1
+    out[:, :, :3] = level[:, :, :colours]
+    if samples.shape[2] > colours:
+        out[:, :, 3] = level[:, :, colours]
+    return np.clip(out, 0, 255)
+
+
+def assert_within_a_level(found, wanted):
+    """Compare where the canvas can: it keeps no exact colour where it is not opaque."""
+    assert np.abs(found[:, :, 3] - wanted[:, :, 3]).max() <= 1
+    opaque = (found[:, :, 3] == 255) & (wanted[:, :, 3] >= 254.5)
+    assert opaque.mean() > 0.2
+    assert np.abs(found - wanted)[opaque].max() <= 1
+
+
+MODES = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_canvas_is_what_the_tool_decodes(make, visit, mode):
+    original = picture(mode, 60, 90)
+    if "alpha" in original.mode.channels:
+        original.samples[:, :50, -1] = 255
+    path = make(original, name="in.png" if mode not in ("CMYK", "F") else "in.tif")
+    data, parts = embedded(path)
+    page = visit(path)
+    low, high = data["black"], data["white"]
+    for k in (1, 2, 7, 20, data["most"], 3):  # up and down: sums are kept between
+        set_rank(page, k)
+        wanted = codec.decode(parts, rank=k).samples
+        assert_within_a_level(canvas(page), displayed(wanted, mode, low, high))
+    page.check("input[value=original]")
+    assert_within_a_level(canvas(page), displayed(original.samples, mode, low, high))
+
+
+def test_photograph_at_several_ranks_and_size_of_page(make, visit, samples):
+    path = make((samples / "parrots.png").read_bytes())
+    assert path.stat().st_size < 3_000_000
+    data, parts = embedded(path)
+    assert parts.store == "float16"
+    assert data["most"] >= 120
+    page = visit(path)
+    for k in (1, 20, 120):
+        set_rank(page, k)
+        wanted = displayed(codec.decode(parts, rank=k).samples, "RGB", 0, 255)
+        assert_within_a_level(canvas(page), wanted)
+
+
+def test_embedded_file_saved_is_read_by_the_tool(make, visit, tmp_path):
+    path = make(picture("RGB", 40, 50))
+    page = visit(path)
+    with page.expect_download() as download:
+        page.click("#save")
+    saved = tmp_path / "saved.lrk"
+    download.value.save_as(saved)
+    assert lowrank.open(saved).ranks == (40, 40, 40)
+    assert saved.read_bytes() == base64.b64decode(embedded(path)[0]["lrk"])
+
+
+def test_measured_errors_are_those_of_numpy_and_lie_on_the_bounds(make, visit):
+    original = picture("RGB", 60, 90)
+    page = visit(make(original))
+    spectra = [
+        np.linalg.svd(original.samples[:, :, c].astype(float), compute_uv=False) for c in range(3)
+    ]
+    for k in (1, 5, 30):
+        set_rank(page, k)
+        wanted = {
+            "spectral": max(s[k] for s in spectra),
+            "frobenius": np.sqrt(sum(float(s[k:] @ s[k:]) for s in spectra)),
+        }
+        for name, value in wanted.items():
+            for id in (name, f"{name}-bound"):
+                found = float(page.inner_text(f"#{id}").replace(",", ""))
+                assert found == pytest.approx(value, rel=2e-4)
+            ratio = float(page.inner_text(f"#{name}-ratio").split()[0])
+            assert 1 - 1e-5 <= ratio < 1.001
+        kept = 1 - wanted["frobenius"] ** 2 / sum(float(s @ s) for s in spectra)
+        assert float(page.inner_text("#energy").split()[0]) == pytest.approx(100 * kept, abs=0.01)
+
+
+def test_rival_never_beats_the_bound(make):
+    data, _ = embedded(make(picture("RGB", 60, 90)))
+    spectra = np.array(data["spectra"])
+    tails = np.sqrt(np.cumsum((spectra**2).sum(axis=0)[::-1])[::-1])
+    assert np.all(np.array(data["rival"][:-1]) >= tails * (1 - 1e-6))
+
+
+# -- controls --------------------------------------------------------------------------
+
+
+def test_slider_follows_the_keys_and_says_its_value(make, visit):
+    page = visit(make(picture("RGB", 60, 90), "-k", "20"))
+    slider = page.locator("#rank")
+    assert slider.input_value() == "20"
+    slider.focus()
+    for key, k in (("ArrowRight", 21), ("ArrowLeft", 20), ("Home", 1), ("End", 60)):
+        slider.press(key)
+        page.wait_for_selector(f"{READY}[data-rank='{k}']")
+        assert page.inner_text("#headline") == str(k)
+        assert slider.get_attribute("aria-valuetext").startswith(f"rank {k} of 60, ")
+    page.locator("#spoken", has_text="Rank 60:").wait_for(state="attached")
+
+
+def test_views_by_keys(make, visit):
+    original = picture("L", 60, 90)
+    path = make(original, "-k", "4")
+    page = visit(path)
+    _, parts = embedded(path)
+    wanted = codec.decode(parts, rank=4).samples[:, :, 0].astype(int)
+    page.focus("input[value=sum]")
+    page.keyboard.press("ArrowRight")
+    assert page.is_checked("input[value=difference]")
+    page.select_option("#gain", "4")
+    difference = np.clip(128 + 4 * (original.samples[:, :, 0] - wanted), 0, 255)
+    assert np.abs(canvas(page)[:, :, 0] - difference).max() <= 4
+    page.keyboard.press("ArrowRight")
+    page.focus("input[value=difference]")
+    page.keyboard.press("ArrowRight")
+    assert page.is_checked("input[value=layer]")
+    factors = parts.factors[0]
+    layer = np.outer(factors.U[:, 3].astype(float), factors.Vt[3].astype(float))
+    shown = canvas(page)[:, :, 0] - 128
+    clear = np.abs(layer) > 0.05 * np.abs(layer).max()
+    assert np.array_equal(np.sign(shown)[clear], np.sign(layer)[clear])
+    page.focus("input[value=layer]")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.is_checked("input[value=original]")
+    assert np.array_equal(canvas(page)[:, :, 0], original.samples[:, :, 0])
+
+
+def test_swipe_lays_the_original_over_the_left(make, visit):
+    page = visit(make(picture("RGB", 60, 90)))
+    assert page.is_hidden("#handle")
+    page.check("#swipe")
+    page.focus("#handle")
+    page.keyboard.press("Home")
+    assert "100%" in page.evaluate("() => document.getElementById('under').style.clipPath")
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate("() => document.getElementById('divider').style.left") == "5%"
+    box = page.locator("#frame").bounding_box()
+    page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
+    left = page.evaluate("() => parseFloat(document.getElementById('divider').style.left)")
+    assert left == pytest.approx(75, abs=2)
+
+
+def test_buttons_layers_plots_and_play(make, visit):
+    page = visit(make(picture("RGB", 60, 90)))
+    page.click("#steps >> text='5'")
+    page.wait_for_selector(f"{READY}[data-rank='5']")
+    page.click("#layers button >> nth=2")
+    page.wait_for_selector(f"{READY}[data-rank='3']")
+    assert page.is_checked("input[value=layer]")
+    assert page.locator("#layers button[aria-current=true]").count() == 1
+    page.click(".report [data-k='10']")
+    page.wait_for_selector(f"{READY}[data-rank='10']")
+    for chart in ("spectrum", "energy", "spectral", "frobenius"):
+        box = page.locator(f"#chart-{chart} svg").bounding_box()
+        page.locator(f"#chart-{chart}").scroll_into_view_if_needed()
+        page.click(f"#chart-{chart}", position={"x": box["width"] / 2, "y": box["height"] / 2})
+        page.wait_for_selector(READY)
+        assert 25 <= int(page.inner_text("#headline")) <= 35
+        set_rank(page, 2)
+    page.click("#play")
+    page.wait_for_selector(f"{READY}[data-rank='4']")
+    assert page.get_attribute("#play", "aria-pressed") == "true"
+    page.click("#play")
+    assert page.get_attribute("#play", "aria-pressed") == "false"
+
+
+def test_storage_calculator(make, visit):
+    page = visit(make(picture("L", 60, 90)))
+    for id, value in (("calc-m", 512), ("calc-n", 768), ("calc-k", 308)):
+        page.fill(f"#{id}", str(value))
+    said = page.inner_text("#calc-said")
+    assert f"{308 * (512 + 768 + 1):,}" in said
+    assert f"{512 * 768:,}" in said
+    assert "307.0" in said
+    assert "1.00 times as many" in said
+
+
+def test_every_control_has_a_name_and_focus_shows(make, visit):
+    page = visit(make(picture("RGB", 60, 90)))
+    page.check("#swipe")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("input, select, button, [role=img]")].filter(x =>
+            !x.getAttribute("aria-label") && !x.textContent.trim() &&
+            !(x.labels && [...x.labels].some(label => label.textContent.trim()))
+        ).map(x => x.outerHTML)"""
+    )
+    assert nameless == []
+    page.keyboard.press("Tab")
+    page.focus("#rank")
+    page.keyboard.press("ArrowRight")
+    outline = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overflows_a_phone(make, visit, scheme):
+    screen = {"width": 360, "height": 740}
+    page = visit(make(picture("RGB", 60, 90)), viewport=screen, color_scheme=scheme)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    dark = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert (int(re.findall(r"\d+", dark)[0]) < 128) == (scheme == "dark")
+
+
+# -- what is shown ---------------------------------------------------------------------
+
+
+def test_page_of_a_file_opens_at_its_rank(make, visit, cli, small_png):
+    cli("compress", small_png, "-k", "7", "-o", "x.lrk").succeeded()
+    page = visit(make(small_png.read_bytes(), "x.lrk"))
+    assert page.get_attribute("#stage", "data-rank") == "7"
+    assert page.locator("input[value=file]").count() == 0
+    assert "Proved: no matrix of rank k" in page.inner_text(".report")
+
+
+def test_page_of_a_packed_file_shows_the_file_too(make, visit, cli, small_png):
+    cli("compress", small_png, "-q", "50", "-o", "x.lrk").succeeded()
+    cli("decompress", "x.lrk", "-o", "x.png").succeeded()
+    page = visit(make(small_png.read_bytes(), "x.lrk"))
+    page.check("input[value=file]")
+    with Image.open(small_png.parent / "x.png") as image:
+        assert np.array_equal(canvas(page)[:, :, :3], np.asarray(image.convert("RGB")))
+    assert "x.lrk" in page.inner_text("#caption")
+
+
+def test_large_picture_is_reduced_and_says_so(make, visit):
+    page = visit(make(picture("L", 900, 1536)))
+    pixels = canvas(page)
+    assert pixels.shape == (450, 768, 4)
+    footer = page.inner_text("footer")
+    assert "1536 × 900" in footer
+    assert "768 × 450" in footer
+    means = picture("L", 900, 1536).samples[:, :, 0].reshape(450, 2, 768, 2).mean(axis=(1, 3))
+    page.check("input[value=original]")
+    assert np.abs(canvas(page)[:, :, 0] - means).max() <= 0.51
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_picture_stands_upright(make, visit, tmp_path, orientation):
+    original = Image.fromarray(picture("RGB", 30, 40).samples)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    original.save(tmp_path / "turned.png", exif=exif)
+    path = make((tmp_path / "turned.png").read_bytes())
+    with Image.open(tmp_path / "turned.png") as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    page = visit(path)
+    page.check("input[value=original]")
+    assert np.array_equal(canvas(page)[:, :, :3], upright)
+
+
+def test_constant_and_tiny_pictures(make, visit):
+    for shape in ((1, 1), (1, 40), (40, 2)):
+        for value in (0, 200):
+            original = picture("L", *shape)
+            original.samples[...] = value
+            page = visit(make(original, "--force"))
+            assert np.all(canvas(page)[:, :, 0] == value)
+            assert "NaN" not in page.inner_text("main")
+
+
+# -- safety ----------------------------------------------------------------------------
+
+NAMES = (
+    "<script>alert(1)<script>.png",
+    '"><img src=x onerror=alert(1)>.png',
+    "<!--<script>.png",
+    "$name ${start} $$.png",
+    "&lt;b&gt;.png",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_text_and_nothing_else(make, visit, name):
+    page = visit(make(picture("L", 20, 30), name=name))
+    assert page.inner_text(".facts b") == name
+    assert page.title().startswith(name)
+    assert page.locator("img").count() == 0
+
+
+def test_reversed_writing_in_a_name_is_taken_out(make):
+    text = make(picture("L", 20, 30), name="a\u202egnp.png").read_text("utf-8")
+    assert "\u202e" not in text
+
+
+def test_policy_forbids_what_is_not_ours(make, browser):
+    path = make(picture("L", 20, 30))
+    text = path.read_text("utf-8")
+    assert "default-src 'none'" in text
+    assert "unsafe" not in text.split("</title>")[0]
+    assert set(re.findall(r"https?://[^\s\"'<>]+", text)) == {"http://www.w3.org/2000/svg"}
+    markup = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert set(re.findall(r"(?:src|href)=.", markup + " ")) == {'href="'}
+    assert re.findall(r'href="([^"]*)"', markup) == ["#rank"]
+    # Were a name ever to become markup: a script that is not ours does not run.
+    broken = path.with_name("broken.html")
+    broken.write_text(text.replace("<main>", "<main><script>document.title = 'ran'</script>"))
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(broken.as_uri())
+    page.wait_for_selector(READY)
+    title = page.title()
+    context.close()
+    assert title == "in.png, as a sum of layers"
+
+
+def test_page_is_not_replaced_unasked(cli, small_png):
+    (small_png.parent / "page.html").write_text("mine")
+    line = cli("report", small_png, "--html", "page.html").failed()
+    assert "--force" in line
+    assert (small_png.parent / "page.html").read_text() == "mine"
+    cli("report", small_png, "--html", "page.html", "--force").succeeded()
+    assert cli("report", small_png, "--html", small_png, "--force").failed(2)
+    cli("compress", small_png, "-k", "3").succeeded()
+    assert cli("report", "in.lrk", "--html", "other.html").failed(2)
+
+
+# -- the second reader -----------------------------------------------------------------
+
+
+@pytest.fixture
+def reader(make, visit):
+    """Run the page's own reader of `.lrk` on bytes: what it read, or the error's text."""
+    page = visit(make(picture("L", 8, 9)))
+
+    def read(data):
+        return page.evaluate(
+            """(text) => {
+              const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
+              try {
+                const file = Lrk.parse(bytes);
+                return {...file, matrices: file.matrices.map(x => ({...x, s: [...x.s],
+                  u: x.u.map(y => [...y]), v: x.v.map(y => [...y])}))};
+              } catch (error) { return error.message; }
+            }""",
+            base64.b64encode(data).decode(),
+        )
+
+    return read
+
+
+@pytest.mark.parametrize("store", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_readers_agree(reader, mode, store):
+    image = lowrank.compress(
+        images.write(picture(mode, 12, 17), format="PNG"), rank=5, layout="channels", store=store
+    )
+    found = reader(image.to_bytes())
+    parts = image.parts
+    assert (found["width"], found["height"], found["mode"]["name"]) == (17, 12, mode)
+    for matrix, f in zip(found["matrices"], parts.factors, strict=True):
+        assert (matrix["k"], matrix["norm"], matrix["tail"]) == (f.k, f.norm, f.tail)
+        assert matrix["sigmaNext"] == f.sigma_next
+        assert matrix["s"] == f.s.tolist()
+        assert np.array_equal(np.array(matrix["u"]).T, f.U)
+        assert np.array_equal(np.array(matrix["v"]), f.Vt)
+
+
+def test_float16_is_decoded_as_numpy_does(reader):
+    """Every float16 up to 2 in magnitude, subnormals and zeros included, as u and v."""
+    bits = np.arange(0x4001, dtype=np.uint16)
+    values = np.concatenate([bits.view(np.float16), (bits | 0x8000).view(np.float16)])
+    image = lowrank.compress(np.ones((len(values) - 1, 1), np.uint8), rank=1, store="float16")
+    data = bytearray(image.to_bytes())
+    at = data.index(b"TERM")
+    data[at + 4 : at + 4 + 2 * len(values)] = values.astype("<f2").tobytes()
+    end = at + 4 + 2 * len(values)
+    data[end : end + 4] = zlib.crc32(data[at:end]).to_bytes(4, "little")
+    matrix = reader(bytes(data))["matrices"][0]
+    assert np.array_equal(matrix["u"][0] + matrix["v"][0], values.astype(float))
+
+
+def test_second_reader_refuses_damage(reader):
+    data = lowrank.compress(picture("RGB", 12, 17).samples, rank=2, store="float16").to_bytes()
+    assert isinstance(reader(data), dict)
+    for at in range(0, len(data), 5):
+        broken = bytearray(data)
+        broken[at] ^= 0x10
+        assert isinstance(reader(bytes(broken)), str), at
+    for length in range(0, len(data), 37):
+        assert isinstance(reader(data[:length]), str), length
+    assert isinstance(reader(data + b"\0"), str)
