@@ -42,7 +42,9 @@ def proved(
         # With P = I - U U^T: P (tau^2 I - G + U D U^T) P = tau^2 P - P G P for any D. Twice
         # S^2 keeps the small coupling of U and P in G from spoiling definiteness.
         gram = matrix.gram()
-        gram -= 2.0 * (scaled @ scaled.T)
+        for start in range(0, matrix.short, 512):  # by rows: no second matrix of that size
+            rows = slice(start, start + 512)
+            gram[rows] -= (2.0 * scaled[rows]) @ scaled.T
     return norm_below(gram, sigma_next, norm)
 
 

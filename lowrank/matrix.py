@@ -123,11 +123,12 @@ class Matrix:
         the 2^24 integers that float32 holds exactly; the shift is undone in float64.
         """
         out = np.zeros((self.short, self.short))
+        product = np.empty((self.short, self.short), np.float32)
         sums = np.zeros(self.short)
         for start in range(0, self.long, 1024):
             shifted = self._rows[:, start : start + 1024].astype(np.float32, order="K")
             shifted -= 128.0
-            out += shifted @ shifted.T
+            out += np.matmul(shifted, shifted.T, out=product)
             sums += shifted.sum(axis=1, dtype=np.float64)
         sums = 128.0 * sums + 64.0 * 128.0 * self.long
         out += sums[:, np.newaxis]

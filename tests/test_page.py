@@ -14,14 +14,20 @@ from conftest import picture
 from PIL import Image, ImageOps
 
 import lowrank
-from lowrank import codec, images
+from lowrank import codec, exhibit, images, reporting
 from lowrank import format as lrk
+from lowrank.views import html as view
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 READY = "#stage[aria-busy=false]"
 
 
@@ -63,19 +69,19 @@ def visit(browser):
 
 
 @pytest.fixture
-def make(cli, tmp_path):
-    """Write a picture and its page, by the command line."""
+def make(tmp_path):
+    """Write a picture and its page; in this process, as many tests need one."""
 
-    def make(source, *arguments, name="in.png", **options):
+    def make(source, *, name="in.png", file=None, ranks=()):
         path = tmp_path / name
-        if isinstance(source, bytes):
-            path.write_bytes(source)
-        else:
-            format = images.format_for(name, source.mode)
-            path.write_bytes(images.write(source, format=format))
+        if not isinstance(source, bytes):
+            source = images.write(source, format=images.format_for(name, source.mode))
+        path.write_bytes(source)
+        result = reporting.report(
+            str(path), file and str(file), ranks=list(ranks), store=None, max_pixels=1 << 24
+        )
         page = tmp_path / "page.html"
-        done = cli("report", path, *arguments, "--html", page, "--quiet", **options).succeeded()
-        assert done.out == b""
+        page.write_text(view.page(result, exhibit.of(result)), "utf-8")
         return page
 
     return make
@@ -210,7 +216,7 @@ def test_rival_never_beats_the_bound(make):
 
 
 def test_slider_follows_the_keys_and_says_its_value(make, visit):
-    page = visit(make(picture("RGB", 60, 90), "-k", "20"))
+    page = visit(make(picture("RGB", 60, 90), ranks=[20]))
     slider = page.locator("#rank")
     assert slider.input_value() == "20"
     slider.focus()
@@ -224,7 +230,7 @@ def test_slider_follows_the_keys_and_says_its_value(make, visit):
 
 def test_views_by_keys(make, visit):
     original = picture("L", 60, 90)
-    path = make(original, "-k", "4")
+    path = make(original, ranks=[4])
     page = visit(path)
     _, parts = embedded(path)
     wanted = codec.decode(parts, rank=4).samples[:, :, 0].astype(int)
@@ -333,7 +339,7 @@ def test_nothing_overflows_a_phone(make, visit, scheme):
 
 def test_page_of_a_file_opens_at_its_rank(make, visit, cli, small_png):
     cli("compress", small_png, "-k", "7", "-o", "x.lrk").succeeded()
-    page = visit(make(small_png.read_bytes(), "x.lrk"))
+    page = visit(make(small_png.read_bytes(), file=small_png.parent / "x.lrk"))
     assert page.get_attribute("#stage", "data-rank") == "7"
     assert page.locator("input[value=file]").count() == 0
     assert "Proved: no matrix of rank k" in page.inner_text(".report")
@@ -342,7 +348,7 @@ def test_page_of_a_file_opens_at_its_rank(make, visit, cli, small_png):
 def test_page_of_a_packed_file_shows_the_file_too(make, visit, cli, small_png):
     cli("compress", small_png, "-q", "50", "-o", "x.lrk").succeeded()
     cli("decompress", "x.lrk", "-o", "x.png").succeeded()
-    page = visit(make(small_png.read_bytes(), "x.lrk"))
+    page = visit(make(small_png.read_bytes(), file=small_png.parent / "x.lrk"))
     page.check("input[value=file]")
     with Image.open(small_png.parent / "x.png") as image:
         assert np.array_equal(canvas(page)[:, :, :3], np.asarray(image.convert("RGB")))
@@ -380,7 +386,7 @@ def test_constant_and_tiny_pictures(make, visit):
         for value in (0, 200):
             original = picture("L", *shape)
             original.samples[...] = value
-            page = visit(make(original, "--force"))
+            page = visit(make(original))
             assert np.all(canvas(page)[:, :, 0] == value)
             assert "NaN" not in page.inner_text("main")
 
@@ -428,6 +434,17 @@ def test_policy_forbids_what_is_not_ours(make, browser):
     title = page.title()
     context.close()
     assert title == "in.png, as a sum of layers"
+
+
+def test_command_line_writes_pages(cli, visit, small_png):
+    cli("compress", small_png, "-k", "7").succeeded()
+    for arguments, k in (([], 20), (["in.lrk"], 7), (["-k", "3"], 3), (["-k", "4,9"], 4)):
+        quiet = cli("report", "in.png", *arguments, "--html", "page.html", "--quiet", "--force")
+        assert quiet.succeeded().out == b""
+        page = visit(small_png.parent / "page.html")
+        assert page.get_attribute("#stage", "data-rank") == str(k)
+    told = cli("report", "in.png", "--html", "page.html", "--force", "--json").succeeded()
+    assert json.loads(told.text)["source"]["path"] == "in.png"
 
 
 def test_page_is_not_replaced_unasked(cli, small_png):
