@@ -63,6 +63,10 @@ Recursive = Annotated[
 Jobs = Annotated[
     int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Files to work on at once.")
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Work on a dask.distributed cluster: tcp://host:8786."),
+]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Pass over inputs whose output is there.")
 ]
@@ -133,6 +137,7 @@ def compress(
     ] = False,
     recursive: Recursive = False,
     processes: Jobs = 1,
+    dask: Dask = None,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -169,7 +174,16 @@ def compress(
         skip_existing=skip_existing,
     )
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=jobs.IMAGE_SUFFIXES)
-    _run(batch.compress, planned, settings, processes, json=json, quiet=quiet, tables=certify)
+    _run(
+        batch.compress,
+        planned,
+        settings,
+        processes,
+        dask=dask,
+        json=json,
+        quiet=quiet,
+        tables=certify,
+    )
 
 
 @app.command(
@@ -203,6 +217,7 @@ def decompress(
     ] = None,
     recursive: Recursive = False,
     processes: Jobs = 1,
+    dask: Dask = None,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -224,7 +239,7 @@ def decompress(
         skip_existing=skip_existing,
     )
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
-    _run(batch.decompress, planned, settings, processes, json=json, quiet=quiet)
+    _run(batch.decompress, planned, settings, processes, dask=dask, json=json, quiet=quiet)
 
 
 @app.command(
@@ -314,6 +329,7 @@ def _run(
     settings: Settings,
     processes: int,
     *,
+    dask: str | None,
     json: bool,
     quiet: bool,
     tables: bool = False,
@@ -328,7 +344,12 @@ def _run(
         raise UsageError("will not write binary data to a terminal; give -o a file")
     signals.unwind()
     total = batch.Total()
-    outcomes = batch.run(worker, planned, settings, processes=processes)
+    if dask:
+        from lowrank import cluster
+
+        outcomes = cluster.run(worker, planned, settings, address=dask)
+    else:
+        outcomes = batch.run(worker, planned, settings, processes=processes)
     if len(planned) > 1 and sys.stderr.isatty() and not quiet:
         outcomes = _progress(outcomes, len(planned))
     objects: list[dict[str, Any]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -178,7 +179,7 @@ def test_a_cut_file_is_refused_but_decodes_with_partial(cli, small_lrk, tmp_path
 
 def test_targets_exclude_each_other(cli, small_png, tmp_path):
     wishes = (("-k", 3), ("--energy", 0.9), ("--error", "5%"), ("--psnr", 30), ("--size", "9k"))
-    for one, two in zip(wishes, wishes[1:], strict=False):
+    for one, two in itertools.pairwise(wishes):
         assert "exclude each other" in cli("compress", "in.png", *one, *two).failed(2)
     assert files_below(tmp_path) == ["in.png"]
 
@@ -552,9 +553,10 @@ def test_a_small_file_of_a_huge_image_is_refused_where_memory_is_short(tmp_path)
     )
     (tmp_path / "huge.lrk").write_bytes(data)
     code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (600 << 20,) * 2);"
-        "resource.setrlimit(resource.RLIMIT_CPU, (4, 4));"
-        "sys.argv = ['lowrank', 'decompress', 'huge.lrk']; from lowrank.__main__ import main; main()"
+        "import resource, sys\nfrom lowrank.__main__ import main\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (600 << 20, 600 << 20))\n"
+        "resource.setrlimit(resource.RLIMIT_CPU, (4, 4))\n"
+        "sys.argv = ['lowrank', 'decompress', 'huge.lrk']\nmain()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -586,6 +588,11 @@ main()
 """
 
 
+def _hear_ctrl_c():
+    """A shell that starts the tests in the background has them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def interrupted(arguments, number, tmp_path, code=SLOW_WRITE):
     """Send a signal to a run that is in the midst of writing its output."""
     with subprocess.Popen(
@@ -595,8 +602,7 @@ def interrupted(arguments, number, tmp_path, code=SLOW_WRITE):
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         start_new_session=True,
-        # A shell that starts the tests in the background has them ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - the tests run in one thread
     ) as process:
         assert process.stdout.readline() == b"writing\n"
         os.killpg(process.pid, number)
@@ -656,7 +662,7 @@ def test_an_interrupted_batch_leaves_whole_files_only(samples, tmp_path, number)
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - the tests run in one thread
     ) as process:
         assert b".lrk" in process.stdout.readline()  # the first is done, others are under way
         os.killpg(process.pid, number)

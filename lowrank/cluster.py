@@ -1,0 +1,90 @@
+"""The same jobs on the workers of a dask.distributed cluster.
+
+Needs the extra `lowrank-image[dask]`, and a file system that the workers share: paths
+travel, files do not. A job whose worker dies is run again elsewhere; outputs appear
+whole or not at all, so a repeated job does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from lowrank import batch, threads
+from lowrank.batch import Outcome, Settings, Worker
+from lowrank.errors import FileError, UsageError
+from lowrank.jobs import Job
+
+_TIMEOUT = 20  # seconds until a scheduler that does not answer is given up
+_AHEAD = 4  # jobs given out for each thread of the cluster
+
+
+def run(worker: Worker, jobs: list[Job], settings: Settings, *, address: str) -> Iterator[Outcome]:
+    """Run jobs on a cluster and yield their outcomes as they come.
+
+    Parameters
+    ----------
+    worker : callable
+        `batch.compress` or `batch.decompress`.
+    jobs : list of Job
+    settings : Settings
+    address : str
+        Of the scheduler: `tcp://host:8786`.
+
+    Raises
+    ------
+    UsageError
+        The extra is not installed, or a job reads standard input or writes standard output.
+    FileError
+        The scheduler cannot be reached.
+    """
+    try:
+        from distributed import Client, as_completed
+    except ImportError:
+        raise UsageError("--dask needs an extra: pip install 'lowrank-image[dask]'") from None
+    if any("-" in (job.input, job.output) for job in jobs):
+        raise UsageError("--dask works on files; standard input and output stay here")
+    # A worker has a working folder of its own.
+    waiting = (_absolute(job) for job in jobs)
+    try:
+        client = Client(address, timeout=_TIMEOUT)
+    except (OSError, ValueError) as cause:
+        raise FileError(
+            f"cannot reach a dask scheduler at {address} ({type(cause).__name__}); "
+            "start one with: dask scheduler"
+        ) from cause
+    with client:
+        window = _AHEAD * max(sum(client.nthreads().values()), 1)
+        names: dict[Any, Job] = {}
+
+        def submit(job: Job) -> Any:
+            future = client.submit(_attempt, worker, job, settings, pure=False, retries=2)
+            names[future.key] = job
+            return future
+
+        running = as_completed([submit(job) for job in islice(waiting, window)])
+        for future in running:
+            job = names.pop(future.key)
+            if future.status == "finished":
+                yield future.result()
+            else:
+                error = FileError(f"the cluster gave up on {job.input}: its workers died with it")
+                yield Outcome(job.input, job.output or "", error=error)
+            running.update([submit(job) for job in islice(waiting, 1)])
+
+
+def _attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
+    threads.limit(1)  # the cluster's workers share the machine among themselves
+    return batch.attempt(worker, job, settings)
+
+
+def _absolute(job: Job) -> Job:
+    return replace(
+        job,
+        input=os.path.abspath(job.input),
+        output=job.output and os.path.abspath(job.output),
+        stem=job.stem and os.path.abspath(job.stem),
+    )
