@@ -169,8 +169,9 @@ def read(data: bytes, *, partial: bool) -> str:
         codec.decode(parts, rank=1)
         facts = File("mutant", len(data), parts.layout, parts.store, 1.0)
         as_json.dumps(as_json.report_object(bounds.stated(parts, file=facts)))
-        shorter = lrk.serialize(truncation.truncate(parts, Target("rank", 1)))
-        lrk.parse(shorter, name="shorter", max_pixels=MAX_PIXELS)
+        if parts.store != "packed":  # of which only a prefix can be decoded
+            shorter = lrk.serialize(truncation.truncate(parts, Target("rank", 1)))
+            lrk.parse(shorter, name="shorter", max_pixels=MAX_PIXELS)
     except LowrankError as error:
         return f"decoding: {type(error).__name__}"
     return "decoded"

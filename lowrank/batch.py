@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from lowrank import api, bounds, codec, files, images, signals, threads, truncation
 from lowrank import format as lrk
 from lowrank.bounds import File, Report
-from lowrank.errors import FileError, LowrankError, UsageError
+from lowrank.errors import FileError, LimitError, LowrankError, UsageError
 from lowrank.jobs import Job
 from lowrank.parts import Parts
 from lowrank.rank import Target
@@ -254,6 +254,9 @@ def attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
         return worker(job, settings)
     except LowrankError as error:
         return Outcome(job.input, job.output or "", error=error)
+    except MemoryError:
+        limit = LimitError(f"not enough memory for {job.input}; give a smaller image")
+        return Outcome(job.input, job.output or "", error=limit)
 
 
 def run(

@@ -360,7 +360,9 @@ def _run(
         else:
             _notes(outcome.input, outcome.notes, quiet=quiet)
         if json:
-            objects.append(_object(outcome))
+            from lowrank.views import as_json
+
+            objects.append(as_json.outcome_object(outcome))
         elif outcome.data is not None:
             sys.stdout.buffer.write(outcome.data)
             sys.stdout.buffer.flush()
@@ -386,23 +388,6 @@ def _show(outcome: Outcome, *, tables: bool) -> None:
         view.show(view.report(outcome.report))
     else:
         typer.echo(outcome.summary)
-
-
-def _object(outcome: Outcome) -> dict[str, Any]:
-    """Return what JSON says of one outcome."""
-    if outcome.error:
-        return {"input": outcome.input, "error": str(outcome.error)}
-    if outcome.report:
-        from lowrank.views import as_json
-
-        return as_json.report_object(outcome.report)
-    return {
-        "input": outcome.input,
-        "output": outcome.output,
-        "skipped": outcome.skipped,
-        "bytes_before": outcome.bytes_before,
-        "bytes_after": outcome.bytes_after,
-    }
 
 
 def _progress(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
@@ -438,14 +423,10 @@ def run() -> int:
     except LowrankError as error:
         _error(error)
         return error.exit_code
-    except typer.Abort:
-        _error("interrupted")
-        return 130
-    except BrokenPipeError:
-        # The reader went away (`| head`): nothing is wrong, and nothing more can be said.
-        sys.stderr.close()
-        return 0
-    except OSError as error:
+    except MemoryError:
+        _error("not enough memory; give a smaller image")
+        return 1
+    except OSError as error:  # not a closed pipe: at that, Typer leaves quietly with 1
         _error(f"{error.strerror or error}, writing the output")
         return 1
     except Exception as error:

@@ -63,6 +63,8 @@ def plan(
     """
     folders = {name for name in inputs if name != "-" and os.path.isdir(name)}
     many = len(inputs) > 1 or bool(folders)
+    if output == "":
+        raise UsageError("-o is empty; give it a file or a folder")
     if many and output == "-":
         raise UsageError("several inputs cannot share standard output; give -o a folder")
     if many and output and os.path.exists(output) and not os.path.isdir(output):
@@ -84,7 +86,7 @@ def plan(
             jobs.append(Job(name, output))
     claimed: dict[str, str] = {}
     for job in jobs if many else ():
-        stem = job.place("")
+        stem = os.path.normpath(job.place(""))
         if claimed.setdefault(stem, job.input) != job.input:
             raise UsageError(
                 f"{claimed[stem]} and {job.input} would get the same output; do them apart"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -128,4 +129,10 @@ def cli(tmp_path):
     def run(*arguments, **options):
         return run_lowrank(*arguments, **{"cwd": tmp_path, **options})
 
+    def together(runs):
+        """Several runs that do not touch each other, two at a time."""
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(lambda arguments: run(*arguments), runs))
+
+    run.together = together
     return run

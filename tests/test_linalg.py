@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lowrank import krylov, linalg, triplets
+from lowrank import certificate, krylov, linalg, triplets
 from lowrank import matrix as matrix_module
 from lowrank.errors import ImageError, UsageError
 from lowrank.matrix import Matrix
@@ -344,8 +344,11 @@ class TestCertify:
         assert linalg.certify(A, U[:, :k], s[:k], s[k])
 
     @pytest.mark.parametrize("k", [2, 5])
-    def test_any_lie_is_rejected(self, exact, k):
+    @pytest.mark.parametrize("numpy_side", [0, 700])  # Cholesky by scipy, by numpy
+    def test_any_lie_is_rejected(self, exact, k, numpy_side, monkeypatch):
+        monkeypatch.setattr(certificate, "NUMPY_SIDE", numpy_side)
         A, U, s, rng = exact
+        assert linalg.certify(A, U[:, :k], s[:k], s[k])
         kept = [i for i in range(k + 1) if i != 1]  # triplet 1 dropped, k + 1 in its place
         lies = [
             (U[:, :k] + 1e-3 * rng.standard_normal((len(U), k)), s[:k], s[k]),
@@ -360,6 +363,11 @@ class TestCertify:
             lies.append((U[:, kept], s[kept], s[k]))
         for lie in lies:
             assert not linalg.certify(A, *lie)
+
+    def test_vectors_must_be_orthonormal_even_where_a_vanishes(self):
+        A, U = np.diag([3.0, 0.0, 0.0]), np.diag([1.0, 5.0, 1.0])
+        assert not linalg.certify(A, U[:, :2], np.array([3.0, 0.0]), 0.0)
+        assert linalg.certify(A, np.eye(3)[:, :2], np.array([3.0, 0.0]), 0.0)
 
     def test_shapes_must_fit(self):
         with pytest.raises(UsageError, match="does not fit"):

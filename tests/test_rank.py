@@ -186,7 +186,9 @@ def test_shortening_a_file_meets_a_target_as_compressing_does(target):
     A = picture("RGB", 36, 52)
     whole = encoded(A, Target("rank", 30)).parts
     direct = encoded(A, target).parts
-    assert [f.k for f in truncation.truncate(whole, target).factors] == [f.k for f in direct.factors]
+    assert [f.k for f in truncation.truncate(whole, target).factors] == [
+        f.k for f in direct.factors
+    ]
 
 
 def test_shortening_cannot_bring_back_what_is_lost():

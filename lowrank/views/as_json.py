@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from lowrank.batch import Outcome
 from lowrank.bounds import Report
 from lowrank.reporting import Result
 
@@ -27,6 +28,21 @@ def result_object(result: Result) -> dict[str, Any]:
     if result.rivals:
         ranks[0]["against"] = _finite([asdict(rival) for rival in result.rivals])
     return ranks[0]
+
+
+def outcome_object(outcome: Outcome) -> dict[str, Any]:
+    """Return what became of one file: its report where there is one."""
+    if outcome.error:
+        return {"input": outcome.input, "error": str(outcome.error)}
+    if outcome.report:
+        return report_object(outcome.report)
+    return {
+        "input": outcome.input,
+        "output": outcome.output,
+        "skipped": outcome.skipped,
+        "bytes_before": outcome.bytes_before,
+        "bytes_after": outcome.bytes_after,
+    }
 
 
 def dumps(fields: dict[str, Any]) -> str:
