@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PHOTO := sample_images/parrots.png
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint type check fuzz bench clean
+.PHONY: help demo install test lint type check fuzz bench-speed clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,12 @@ demo: install  ## Compress, decompress and report on a sample photograph
 
 test: $(VENV)/developing  ## Run the tests
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/developing  ## Mutate golden files for ten minutes
+	$(BIN)/python fuzz/mutate.py --seconds 600
+
+bench-speed: $(VENV)/developing  ## Measure speed against peers, as ratios
+	$(BIN)/python benchmarks/speed.py
 
 lint: $(VENV)/developing  ## Check style
 	$(BIN)/ruff check .

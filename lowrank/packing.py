@@ -95,7 +95,9 @@ def _pack(picture: Picture, step: float) -> Parts:
 def _stated(picture: Picture, parts: Parts, ranks: tuple[int, ...]) -> tuple[PackedMatrix, ...]:
     turn, factors = turn_and_factors(parts)
     stated = []
-    for components, A, B in zip(ranks, layouts.matrices(picture, "patches", turn), factors, strict=True):
+    for components, A, B in zip(
+        ranks, layouts.matrices(picture, "patches", turn), factors, strict=True
+    ):
         k = min(components, *A.shape)
         s = np.sqrt(np.maximum(np.linalg.eigvalsh(A.T @ A)[::-1], 0))
         sigma_next = float(s[k]) if k < len(s) else 0.0

@@ -1,0 +1,1 @@
+"""The packed store: quantised, entropy-coded factors of the matrix of patches."""

@@ -39,7 +39,9 @@ def principal(pixels: NDArray[np.generic]) -> Turn:
             R = -R
         w = np.sqrt(max(1 + np.trace(R), 0)) / 2
         if w > best[0]:
-            parts = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]]) / (4 * w * w)
+            parts = np.array([R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1]]) / (
+                4 * w * w
+            )
             a, b, c = (int(v) for v in np.clip(np.rint(parts * LARGEST), -LARGEST, LARGEST))
             best = (float(w), (a, b, c))
     return best[1]

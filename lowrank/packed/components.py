@@ -20,32 +20,34 @@ _ORIENTED = 154
 # Weights in units of 1/8192, by phase and class: n1 n2 n3 n4, mean n5..n8, mean of 8,
 # its horizontal and vertical sums, n1's horizontal and vertical sums, luma and
 # channel 1 at the same frequency, own diagonals, own horizontal, own vertical.
+# Classes: luma, then chroma, each diagonal, vertical, horizontal frequency.
 WEIGHTS = (
     (
-        (730, 714, 310, 178, 134, 2490, 222, 228, 232, 261, 0, 0, 0, 0, 0),  # luma diagonal
-        (987, 711, 233, 265, 104, 1902, 119, 124, 357, 319, 0, 0, 0, 0, 0),  # luma vertical frequency
-        (1337, 840, 416, 438, 687, 270, 6, 134, 296, 424, 0, 0, 0, 0, 0),  # luma horizontal frequency
-        (976, 816, 380, 102, 49, 0, 50, 0, 193, 194, 22, 696, 0, 0, 0),  # chroma diagonal
-        (1082, 573, 0, 26, 22, 0, 0, 0, 294, 231, 73, 663, 0, 0, 0),  # chroma vertical frequency
-        (1158, 292, 114, 79, 29, 0, 0, 0, 206, 314, 60, 494, 0, 0, 0),  # chroma horizontal frequency
+        (730, 714, 310, 178, 134, 2490, 222, 228, 232, 261, 0, 0, 0, 0, 0),
+        (987, 711, 233, 265, 104, 1902, 119, 124, 357, 319, 0, 0, 0, 0, 0),
+        (1337, 840, 416, 438, 687, 270, 6, 134, 296, 424, 0, 0, 0, 0, 0),
+        (976, 816, 380, 102, 49, 0, 50, 0, 193, 194, 22, 696, 0, 0, 0),
+        (1082, 573, 0, 26, 22, 0, 0, 0, 294, 231, 73, 663, 0, 0, 0),
+        (1158, 292, 114, 79, 29, 0, 0, 0, 206, 314, 60, 494, 0, 0, 0),
     ),
     (
-        (884, 899, 506, 431, 509, 1085, 177, 92, 211, 218, 0, 0, 254, 0, 0),  # luma diagonal
-        (1015, 753, 301, 284, 67, 1583, 97, 10, 428, 215, 0, 0, 240, 0, 0),  # luma vertical frequency
-        (1183, 797, 377, 333, 362, 881, 0, 15, 224, 375, 0, 0, 266, 0, 0),  # luma horizontal frequency
-        (905, 607, 310, 200, 17, 28, 0, 0, 115, 157, 36, 428, 353, 0, 0),  # chroma diagonal
-        (1190, 548, 48, 25, 111, 0, 0, 0, 278, 0, 64, 273, 494, 0, 0),  # chroma vertical frequency
-        (1253, 298, 108, 35, 85, 0, 0, 0, 0, 338, 60, 361, 200, 0, 0),  # chroma horizontal frequency
+        (884, 899, 506, 431, 509, 1085, 177, 92, 211, 218, 0, 0, 254, 0, 0),
+        (1015, 753, 301, 284, 67, 1583, 97, 10, 428, 215, 0, 0, 240, 0, 0),
+        (1183, 797, 377, 333, 362, 881, 0, 15, 224, 375, 0, 0, 266, 0, 0),
+        (905, 607, 310, 200, 17, 28, 0, 0, 115, 157, 36, 428, 353, 0, 0),
+        (1190, 548, 48, 25, 111, 0, 0, 0, 278, 0, 64, 273, 494, 0, 0),
+        (1253, 298, 108, 35, 85, 0, 0, 0, 0, 338, 60, 361, 200, 0, 0),
     ),
     (
-        (648, 818, 365, 371, 146, 1880, 67, 69, 184, 142, 0, 0, 0, 445, 411),  # luma diagonal
-        (884, 704, 285, 222, 288, 946, 0, 20, 165, 144, 0, 0, 0, 924, 453),  # luma vertical frequency
-        (1167, 763, 350, 335, 539, 166, 0, 0, 158, 202, 0, 0, 0, 421, 782),  # luma horizontal frequency
-        (918, 702, 191, 155, 0, 35, 0, 0, 26, 23, 22, 582, 0, 603, 671),  # chroma diagonal
-        (800, 267, 24, 26, 61, 0, 0, 0, 3, 6, 34, 202, 0, 2015, 496),  # chroma vertical frequency
-        (749, 184, 48, 22, 62, 0, 0, 0, 38, 0, 46, 365, 0, 297, 1724),  # chroma horizontal frequency
+        (648, 818, 365, 371, 146, 1880, 67, 69, 184, 142, 0, 0, 0, 445, 411),
+        (884, 704, 285, 222, 288, 946, 0, 20, 165, 144, 0, 0, 0, 924, 453),
+        (1167, 763, 350, 335, 539, 166, 0, 0, 158, 202, 0, 0, 0, 421, 782),
+        (918, 702, 191, 155, 0, 35, 0, 0, 26, 23, 22, 582, 0, 603, 671),
+        (800, 267, 24, 26, 61, 0, 0, 0, 3, 6, 34, 202, 0, 2015, 496),
+        (749, 184, 48, 22, 62, 0, 0, 0, 38, 0, 46, 365, 0, 297, 1724),
     ),
 )
+
 
 @cache
 def distances() -> NDArray[np.int64]:
@@ -55,7 +57,9 @@ def distances() -> NDArray[np.int64]:
     octaves = (log[v][:, None] - log[v]) ** 2 + (log[u][:, None] - log[u]) ** 2
     steps = (v[:, None] - v) ** 2 + (u[:, None] - u) ** 2
     # Square roots of integers, rounded down: exact in IEEE arithmetic.
-    return np.sqrt(octaves).astype(np.int64) + np.sqrt(64 * 64 * steps).astype(np.int64)
+    result: NDArray[np.int64] = np.sqrt(octaves).astype(np.int64)
+    result += np.sqrt(64 * 64 * steps).astype(np.int64)
+    return result
 
 
 def orientation(index: int) -> int:
@@ -82,6 +86,43 @@ def order(scales: list[NDArray[np.int64]]) -> list[Component]:
         if scale[index]
     ]
     return [Component(channel, index) for _, channel, index in sorted(found)]
+
+
+BATCH = 3072
+"""Coefficients below which another map joins a batch."""
+LARGEST_BATCH = 16
+WINDOW = 6
+"""A batch of n looks at the next WINDOW n components."""
+APART = 300
+"""Least distance between two frequencies of a batch."""
+
+
+def _independent(a: Component, b: Component) -> bool:
+    if a.channel == b.channel:
+        return bool(distances()[a.index, b.index] >= APART)
+    return a.index != b.index
+
+
+def batches(plan: list[Component], patches: int) -> list[list[Component]]:
+    """Components coded together, in calls that would be too small one by one.
+
+    A batch takes the next component and, of those that follow it closely, some that
+    hardly predict each other.
+    """
+    size = min(max(1, BATCH // patches), LARGEST_BATCH)
+    left = list(plan)
+    result = []
+    while left:
+        batch = [left[0]]
+        for other in left[1 : WINDOW * size]:
+            if len(batch) == size:
+                break
+            if all(_independent(other, one) for one in batch):
+                batch.append(other)
+        for one in batch:
+            left.remove(one)
+        result.append(batch)
+    return result
 
 
 class Predictors:
@@ -139,7 +180,7 @@ class Predictors:
 
 def _guess(scale: NDArray[np.int64], index: int) -> int:
     v, u = divmod(index, SIDE)
-    around = [int(scale[i]) for i in ((index - 1) if u else -1, (index - SIDE) if v else -1) if i >= 0]
+    around = [int(scale[index - back]) for back, inside in ((1, u), (SIDE, v)) if inside]
     return (sum(around) + len(around) // 2) // len(around) if around else 0
 
 

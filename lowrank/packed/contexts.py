@@ -73,9 +73,7 @@ class Quarters:
                 (self.span(above, (y - 1) * self.pitch), self.span(above, y * self.pitch)),
             )
             for y, x in self.corners
-            for beside, above in [
-                (self.corners.index((y, 1 - x)), self.corners.index((1 - y, x)))
-            ]
+            for beside, above in [(self.corners.index((y, 1 - x)), self.corners.index((1 - y, x)))]
         )
         # The four plane-0 neighbours of plane 1's positions.
         self.diagonals = tuple(

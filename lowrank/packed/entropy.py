@@ -23,7 +23,7 @@ Words = NDArray[np.uint16]
 LOW = 1 << 16
 
 
-class Cut(Exception):
+class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
     """The stream ends before the symbol asked for: never leaves the packed codec."""
 
 
@@ -135,12 +135,11 @@ class RansReader:
             self._refill(x)
         return result
 
-    def tokens(
-        self, row: NDArray[np.intp], cumulative: NDArray[np.uint32]
-    ) -> NDArray[np.intp]:
+    def tokens(self, row: NDArray[np.intp], cumulative: NDArray[np.uint32]) -> NDArray[np.intp]:
         """Symbols with the distribution cumulative[row]: (rows, symbols + 1), 0..65536."""
         result = np.empty(len(row), np.intp)
         inner = cumulative[:, 1:-1]
+        inner = np.ascontiguousarray(inner)
         for begin in range(0, len(row), self._lanes):
             r = row[begin : begin + self._lanes]
             x = self._state[: len(r)]

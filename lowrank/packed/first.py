@@ -24,7 +24,8 @@ _OWN = np.array([[[round(w * UNIT)]] for w in (0.12, 0.14, 0.14)], np.float32)
 def _enlarge(band: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     rows = np.arange(shape[0]) * band.shape[0] // shape[0]
     columns = np.arange(shape[1]) * band.shape[1] // shape[1]
-    return band[rows][:, columns]
+    part: NDArray[np.float32] = band[rows][:, columns]
+    return part
 
 
 def code(

@@ -143,14 +143,16 @@ def dct(patches: Floats) -> Floats:
     """DCT coefficients [v, u, ...] of samples [y, x, ...], by two matrix products."""
     D = cosines().astype(patches.dtype)
     rows = (D @ patches.reshape(SIDE, -1)).reshape(SIDE, SIDE, -1)
-    return np.matmul(D, rows).reshape(patches.shape)
+    turned: Floats = np.matmul(D, rows).reshape(patches.shape)
+    return turned
 
 
 def idct(coefficients: Floats) -> Floats:
     """Samples [y, x, ...] of DCT coefficients [v, u, ...]."""
     D = cosines().T.astype(coefficients.dtype)
     rows = (D @ coefficients.reshape(SIDE, -1)).reshape(SIDE, SIDE, -1)
-    return np.matmul(D, rows).reshape(coefficients.shape)
+    turned: Floats = np.matmul(D, rows).reshape(coefficients.shape)
+    return turned
 
 
 def grid(height: int, width: int) -> tuple[int, int]:
@@ -158,9 +160,7 @@ def grid(height: int, width: int) -> tuple[int, int]:
     return -(-height // SIDE), -(-width // SIDE)
 
 
-def analyse(
-    samples: NDArray[Any], R: NDArray[np.float64] | None, dtype: np.dtype[Any]
-) -> Floats:
+def analyse(samples: NDArray[Any], R: NDArray[np.float64] | None, dtype: np.dtype[Any]) -> Floats:
     """Coefficients [frequency, row, channel, column of patches] of an image.
 
     Rows and columns of patches beyond the edge repeat the last sample. The map from
@@ -217,9 +217,7 @@ def matrices(
     norm of all matrices together is that of the padded image.
     """
     C = analyse(samples, R, np.dtype(np.float64))
-    return [
-        np.ascontiguousarray(C[:, :, c].reshape(SIZE, -1).T) for c in range(samples.shape[2])
-    ]
+    return [np.ascontiguousarray(C[:, :, c].reshape(SIZE, -1).T) for c in range(samples.shape[2])]
 
 
 def image(
@@ -238,4 +236,4 @@ def image(
     result = result[:height, :width]
     if R is not None:
         result[..., :3] = result[..., :3] @ R
-    return result
+    return np.asarray(result, np.float64)

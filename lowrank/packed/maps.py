@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank.errors import FormatError
 from lowrank.packed.contexts import CAP, PAD, Quarters, expected
 from lowrank.packed.entropy import RansReader, RansWriter
 from lowrank.packed.models import SHIFT, TOKENS, TOTAL, FlagModel, TokenModel
-from lowrank.errors import FormatError
 
 Magnitudes = NDArray[np.int32]
 ESCAPE = TOKENS - 1
@@ -19,11 +17,31 @@ LENGTH = 5
 
 
 class Statistics:
-    """The models that one kind of map is coded with."""
+    """The models, and what was coded since they last learnt."""
 
     def __init__(self) -> None:
         self.flags = FlagModel()
         self.tokens = TokenModel()
+        self._seen: list[tuple[NDArray[np.intp], NDArray[np.bool_]]] = []
+        self._tokens: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
+
+    def see(self, rows: NDArray[np.intp], flags: NDArray[np.bool_]) -> None:
+        """Remember a pass of flags."""
+        self._seen.append((rows, flags))
+
+    def see_tokens(self, rows: NDArray[np.intp], tokens: NDArray[np.intp]) -> None:
+        """Remember a pass of tokens."""
+        self._tokens.append((rows, tokens))
+
+    def learn(self) -> None:
+        """Update the models at the end of a map."""
+        if self._seen:
+            rows, flags = (np.concatenate(parts) for parts in zip(*self._seen, strict=True))
+            self.flags.update(rows, flags)
+        if self._tokens:
+            pairs, tokens = (np.concatenate(parts) for parts in zip(*self._tokens, strict=True))
+            self.tokens.update(pairs, tokens)
+        self._seen, self._tokens = [], []
 
 
 def traverse(
@@ -52,6 +70,7 @@ def traverse(
             result[:, place] = part
             if phase < 2:
                 np.minimum(part, CAP, out=known[:, place], casting="unsafe")
+    coder.models.learn()
     return result
 
 
@@ -81,16 +100,16 @@ class Reader:
     def magnitudes(self, rows: NDArray[np.intp], places: list[slice]) -> Magnitudes:
         """Decode one phase."""
         models = self.models
-        flags = self._rans.flags(models.flags.zero()[rows])
-        models.flags.update(rows, flags)
+        flags = self._rans.flags(models.flags.zero[rows])
+        models.see(rows, flags)
         hit = flags.nonzero()[0]
         result = np.zeros(len(rows), np.int32)
         if not len(hit):
             return result
         row = rows[hit]
         pair = row >> 1
-        tokens = self._rans.tokens(pair, models.tokens.cumulative())
-        models.tokens.update(pair, tokens)
+        tokens = self._rans.tokens(pair, models.tokens.cumulative)
+        models.see_tokens(pair, tokens)
         m = tokens.astype(np.int64)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
@@ -102,7 +121,7 @@ class Reader:
         shift = SHIFT[row]
         if shift.any():
             m = (m << shift) + _collapse(self._rans.raw(int(shift.sum())), shift)
-        if int(m.max()) >= 1 << 30:
+        if int(m.max()) >= 1 << 26:
             raise FormatError("packed stream: a coefficient is out of range")
         result[hit] = m + 1
         return result
@@ -137,8 +156,8 @@ class Writer:
         """Quantise and collect one phase of `target`."""
         models = self.models
         x = np.abs(np.concatenate([self.target[:, place] for place in places], axis=1).ravel())
-        zero = models.flags.zero()
-        cumulative = models.tokens.cumulative()
+        zero = models.flags.zero
+        cumulative = models.tokens.cumulative
         p = zero / TOTAL
         cost = -np.log2(np.diff(cumulative.astype(np.float64), axis=1) / TOTAL)
         half = self._multiplier / 2
@@ -150,10 +169,8 @@ class Writer:
         result = np.zeros(len(rows), np.int32)
         f = zero[rows]
         bound = np.where(flags, f, 0)
-        self._rans.symbols(
-            bound.astype(np.uint16), np.where(flags, TOTAL - f, f).astype(np.uint16)
-        )
-        models.flags.update(rows, flags)
+        self._rans.symbols(bound.astype(np.uint16), np.where(flags, TOTAL - f, f).astype(np.uint16))
+        models.see(rows, flags)
         if not len(hit):
             return result
         row = rows[hit]
@@ -162,7 +179,11 @@ class Writer:
         m = np.maximum(xs.astype(np.int64), 1)
         shift = SHIFT[row]
         step = np.minimum((m - 1) >> shift, ESCAPE - 1)
-        rise = half * np.diff(cost, axis=1) / (1 << SHIFT[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
+        rise = (
+            half
+            * np.diff(cost, axis=1)
+            / (1 << SHIFT[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
+        )
         m += xs - m > 0.5 + np.clip(rise, -0.1, 0.45)[pair, step]
         coded = (m - 1) >> shift
         tokens = np.minimum(coded, ESCAPE)
@@ -170,7 +191,7 @@ class Writer:
             cumulative[pair, tokens].astype(np.uint16),
             (cumulative[pair, tokens + 1] - cumulative[pair, tokens]).astype(np.uint16),
         )
-        models.tokens.update(pair, tokens)
+        models.see_tokens(pair, tokens)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
             rest = coded[escaped] - ESCAPE + 1

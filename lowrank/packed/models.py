@@ -11,71 +11,98 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.packed.contexts import PAD, ROWS
+from lowrank.packed.contexts import PAD
 
 Counts = NDArray[np.int64]
 TOKENS = 16
 TOTAL = 1 << 16
 
 # Prior share of non-zeros by row, of 65536: c/(1 + c) at the row's centre c.
-_PRIOR = tuple(round(65536 * (0.01 * 2 ** (0.4 * (r + 0.5))) / (1 + 0.01 * 2 ** (0.4 * (r + 0.5)))) for r in range(ROWS))
+_PRIOR = (
+    *(744, 979, 1285, 1685, 2205, 2879, 3746, 4855, 6257, 8012, 10175),
+    *(12791, 15888, 19457, 23449, 27767, 32270, 36792, 41164, 45237, 48905, 52107),
+    *(54828, 57086, 58926, 60401, 61569, 62485, 63197, 63748, 64172, 64497),
+)
+STEP = 64
+"""What one observation counts."""
+FLAG_WEIGHT, FLAG_LIMIT = 25 * STEP, 512 * STEP
+TOKEN_WEIGHT, TOKEN_LIMIT = 12 * STEP, 1024 * STEP
 # Low bits of |q| - 1 sent raw, by row.
 SHIFT = np.array([*[0] * 25, 1, 1, 2, 2, 3, 3, 4, 4], np.int64)
+
+
+# Prior counts of tokens by pair of rows, 768 in all; zeros at the end left out:
+# geometric, with the mean of the rows less what the shift drops.
+_TOKEN_PRIOR = (
+    *[(591, 136, 31, 7, 2)] * 6,
+    (562, 151, 41, 11, 3, 1),
+    (468, 183, 71, 28, 11, 4, 2, 1),
+    (363, 191, 101, 53, 28, 15, 8, 4, 2, 1, 1),
+    (261, 172, 114, 75, 50, 33, 22, 14, 9, 6, 4, 3, 2, 1, 1, 1),
+    (175, 135, 104, 81, 62, 48, 37, 29, 22, 17, 13, 10, 8, 6, 5, 4),
+    (112, 95, 82, 70, 60, 51, 44, 37, 32, 27, 23, 20, 17, 14, 12, 11),
+    (68, 62, 57, 52, 47, 43, 39, 36, 32, 30, 27, 25, 22, 20, 19, 17),
+    (77, 70, 63, 56, 51, 46, 41, 37, 33, 30, 27, 24, 22, 19, 17, 16),
+    (88, 78, 69, 61, 54, 48, 42, 38, 33, 29, 26, 23, 20, 18, 16, 14),
+    (99, 86, 75, 65, 57, 50, 43, 38, 33, 29, 25, 22, 19, 16, 14, 12),
+    (112, 95, 82, 70, 60, 51, 44, 37, 32, 27, 23, 20, 17, 14, 12, 11),
+)
 
 
 class FlagModel:
     """Zero or not, by context row."""
 
-    def __init__(self, *, weight: int = 25, limit: int = 512) -> None:
-        ones = np.array([*_PRIOR, 0], np.int64)
-        self._ones = ones * weight * 16 // TOTAL
-        self._all = np.full(ROWS + 1, weight * 16, np.int64)
-        self._limit = limit * 16
+    def __init__(self) -> None:
+        ones = np.array([*_PRIOR, 0], np.int64) * FLAG_WEIGHT // TOTAL
+        self._counts = np.stack([FLAG_WEIGHT - ones, ones], axis=1)
+        self._derive()
 
-    def zero(self) -> NDArray[np.uint32]:
-        """Probability of a zero, of 65536, by row."""
-        zeros = self._all - self._ones
-        p = (TOTAL * zeros + self._all // 2) // self._all
-        p = np.clip(p, 24, TOTAL - 24)
+    def _derive(self) -> None:
+        all_ = self._counts.sum(1)
+        p = (TOTAL * self._counts[:, 0] + all_ // 2) // all_
+        np.maximum(p, 24, out=p)
+        np.minimum(p, TOTAL - 24, out=p)
         p[PAD] = TOTAL - 1
-        return p.astype(np.uint32)
+        self.zero = p.astype(np.uint32)
+        """Probability of a zero, of 65536, by row."""
 
     def update(self, rows: NDArray[np.intp], flags: NDArray[np.bool_]) -> None:
-        """Count a pass; a row above the limit is halved."""
-        self._all += 16 * np.bincount(rows, minlength=ROWS + 1)
-        self._ones += 16 * np.bincount(rows[flags], minlength=ROWS + 1)
-        while (over := self._all > self._limit).any():
-            self._all[over] >>= 1
-            self._ones[over] >>= 1
+        """Count a map; a row above the limit is halved until it is below."""
+        counts = self._counts
+        counts += STEP * np.bincount(2 * rows + flags, minlength=counts.size).reshape(-1, 2)
+        _halve(counts, FLAG_LIMIT)
+        self._derive()
+
+
+def _halve(counts: Counts, limit: int) -> None:
+    total = counts.sum(1)
+    while len(over := (total > limit).nonzero()[0]):
+        counts[over] >>= 1
+        total[over] = counts[over].sum(1)
 
 
 class TokenModel:
     """Tokens of the magnitudes above zero, by pairs of context rows."""
 
-    def __init__(self, *, weight: int = 12, limit: int = 1024) -> None:
-        rows = ROWS // 2 + 1
-        counts = np.zeros((rows, TOKENS), np.int64)
-        for r in range(rows):
-            # Geometric, with the mean of the row's centre less what the shift drops.
-            centre = max(0.01 * 2 ** (0.4 * (2 * r + 1)), 0.3) / (1 << int(SHIFT[min(2 * r, ROWS)]))
-            ratio = centre / (1 + centre)
-            counts[r] = [round(weight * 64 * (1 - ratio) * ratio**t) for t in range(TOKENS)]
-        self._counts = counts
-        self._limit = limit * 64
+    def __init__(self) -> None:
+        self._counts = np.array(
+            [[*row, *[0] * (TOKENS - len(row))] for row in _TOKEN_PRIOR], np.int64
+        )
+        self._derive()
 
-    def cumulative(self) -> NDArray[np.uint32]:
-        """(rows, TOKENS + 1) bounds of the tokens' intervals in 0..65536."""
+    def _derive(self) -> None:
         total = self._counts.sum(1, keepdims=True)
         f = 1 + self._counts * (TOTAL - TOKENS) // total
         f[:, 0] += TOTAL - f.sum(1)
-        result = np.zeros((len(f), TOKENS + 1), np.uint32)
-        result[:, 1:] = np.cumsum(f, axis=1)
-        return result
+        self.cumulative = np.zeros((len(f), TOKENS + 1), np.uint32)
+        """(rows, TOKENS + 1) bounds of the tokens' intervals in 0..65536."""
+        np.cumsum(f, axis=1, out=self.cumulative[:, 1:])
 
     def update(self, rows: NDArray[np.intp], tokens: NDArray[np.intp]) -> None:
-        """Count a pass; a row above the limit is halved."""
-        size = self._counts.size
-        seen = np.bincount(rows * TOKENS + tokens, minlength=size)
-        self._counts += 64 * seen.reshape(self._counts.shape)
-        while (over := self._counts.sum(1) > self._limit).any():
-            self._counts[over] >>= 1
+        """Count a map; a row above the limit is halved until it is below."""
+        counts = self._counts
+        counts += STEP * np.bincount(rows * TOKENS + tokens, minlength=counts.size).reshape(
+            counts.shape
+        )
+        _halve(counts, TOKEN_LIMIT)
+        self._derive()

@@ -1,54 +1,69 @@
 """The packed layout `patches`: an image as quantised low-rank factors of its patches.
 
-SPEC TO BE WRITTEN
+Each channel, after a rotation of the colours, is a matrix A of one row for each patch
+of 16 x 16 samples and one column for each frequency (lapped.py). A payload keeps k of
+the columns, quantised: B = Q V^T, where V holds k columns of the orthonormal basis and
+the columns of Q, one for each component, are maps with one integer for each patch.
+
+Payload (height, width, channels and bits per sample are known from outside)
+----------------------------------------------------------------------------
+length    varint, 7 bits a byte, low first, at most 4 bytes: bytes of the header
+header    header.BitReader, fields in this order:
+    step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16)
+    turned    1 bit: a colour rotation follows; only with 3 or 4 channels
+    alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
+    turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
+    levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
+    lanes     number, 1..16384: interleaved coders (entropy.py)
+    then for each channel:
+    offsets   2 x 3 bits: sixteenths of a step taken off |q| = 1, and off |q| > 1
+    scales    components.read_scales: per frequency 0 (dropped) or a size in half octaves
+    turns     number, 0: rotations of the basis, for later versions
+    coarsest  signed differences: the coarsest map of the first component (first.py)
+states    lanes x uint32, little-endian
+words     uint16, little-endian, to the end: rANS, with raw bits between (entropy.py)
+
+Components come in this order: the first (mean) of each channel, then all others by
+descending scale, channel, frequency, in batches (components.batches). In a batch the
+three phases of all maps (contexts.py) are coded in turn, flags, tokens, raw bits of
+magnitudes; then the signs of the batch, non-zeros in the order of contexts.Quarters.
+The models (models.py) learn at the end of a batch, or of a band of a first component.
+Alpha has half the step. Samples are rebuilt exactly as synthesis.py says, rotated back,
+rounded half up and clipped; if levels are given, alpha takes the nearer one.
+
+A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
+few that the maps have more than 2^17 symbols a lane; an initial state below 2^16; a
+header number above 2^32 - 2; a coarsest coefficient of 2^30 or a coefficient of 2^26 or
+more; turns other than 0; levels above the largest sample. A payload that ends early is
+cut; every batch before the cut can be decoded.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.packed import first, wavelet
-from lowrank.packed.colour import Turn, principal, rotation
-from lowrank.packed.components import Component, Predictors, order, read_scales, write_scales
-from lowrank.packed.contexts import CAP, Quarters
+from lowrank.packed import stream, wavelet
+from lowrank.packed.colour import principal, rotation
+from lowrank.packed.components import batches, order
 from lowrank.packed.entropy import Cut, RansReader, RansWriter
-from lowrank.packed.header import BitReader, BitWriter
 from lowrank.packed.lapped import SIDE, SIZE, Floats, analyse, grid
-from lowrank.packed.maps import Reader, Writer, traverse
+from lowrank.packed.maps import Reader, Writer
+from lowrank.packed.stream import ALPHA_FINER, LANES, Header, coarse_step
 from lowrank.packed.synthesis import FRACTION, Channel, basis, render
+from lowrank.packed.walk import Walk
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 MULTIPLIER = 0.11
+"""What a bit is worth, in squared steps: the exchange rate of the quantiser."""
+BITS_PER_LANE = 2560
 SYMBOLS_PER_LANE = 1 << 16
-LANES = 1 << 14
-BATCH = 4608
-ALPHA_FINER = 2
-
-
-@dataclass(frozen=True)
-class Header:
-    """What precedes the coefficients."""
-
-    step: float
-    turn: Turn | None
-    alpha: bool
-    levels: tuple[int, int] | None
-    lanes: int
-    offsets: tuple[tuple[int, int], ...]
-    scales: list[NDArray[np.int64]]
-    rotations: tuple[tuple[tuple[int, int, int], ...], ...]
-    coarsest: list[NDArray[np.int64]]
-
-    def step_of(self, channel: int) -> float:
-        """Quantiser step of a channel: alpha, the last, has a finer one."""
-        last = channel == len(self.scales) - 1
-        return self.step / ALPHA_FINER if self.alpha and last else self.step
+SMALLEST_STEP = {1: 2.0**-8, 8: 2.0**-4, 16: 1.0}
+"""By bits per sample: finer steps gain nothing, and coefficients stay in range."""
 
 
 @dataclass(frozen=True)
@@ -69,31 +84,26 @@ class Decoded:
     decoded: int
 
 
-def coarse_step(step: float) -> tuple[int, float]:
-    """Code of 16 bits of the nearest step not below 2^-16: exponent and 10 bits."""
-    mantissa, exponent = math.frexp(max(step, 2.0**-16))
-    m = round((2 * mantissa - 1) * 1024)
-    code = min(max((exponent + 15) * 1024 + m, 0), (1 << 16) - 1)
-    return code, fine_step(code)
+def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = None) -> Packed:
+    """Encode an image with one quantiser step.
 
-
-def fine_step(code: int) -> float:
-    """The step of a code."""
-    exponent, m = divmod(code, 1024)
-    return math.ldexp(1 + m / 1024, exponent - 16)
-
-
-# --- encoder --------------------------------------------------------------------------
-
-
-def encode(
-    samples: Samples, bits: int, step: float, *, alpha: bool | None = None
-) -> Packed:
-    """Encode an image with one quantiser step."""
+    Parameters
+    ----------
+    samples : (height, width, channels) ndarray of uint8 or uint16
+        One to four channels.
+    bits : int
+        1, 8 or 16: samples are below 2^bits.
+    step : float
+        Quantiser step in levels, for every component of the orthonormal transform.
+    alpha : bool, optional
+        The last channel is opacity: coded apart with half the step, exact where it
+        has one value, and with no values of its own where it has two. By default so
+        for 2 and 4 channels; False for CMYK.
+    """
     height, width, channels = samples.shape
     if alpha is None:
         alpha = channels in (2, 4)
-    code, step = coarse_step(step)
+    code, step = coarse_step(max(step, SMALLEST_STEP[bits]))
     turn = None
     if channels >= 3:
         pixels = samples[:: max(1, height // 256), :: max(1, width // 256), :3].reshape(-1, 3)
@@ -103,7 +113,7 @@ def encode(
     levels = None
     if alpha:
         low, high = int(samples[..., -1].min()), int(samples[..., -1].max())
-        if low == high or (channels and np.isin(samples[..., -1], (low, high)).all()):
+        if low == high or np.isin(samples[..., -1], (low, high)).all():
             levels = (low, high)
     shape = grid(height, width)
     scales, firsts = [], []
@@ -117,7 +127,7 @@ def encode(
         firsts[-1] = wavelet.forward(np.zeros(shape, dtype))
     coarsest = [np.rint(low).astype(np.int64) for low, _ in firsts]
     offsets = tuple((1, 1) for _ in range(channels))
-    header = Header(step, turn, alpha, levels, 0, offsets, scales, ((),) * channels, coarsest)
+    header = Header(step, turn, alpha, levels, 0, offsets, scales, coarsest)
     rans = RansWriter()
     coder = Writer(rans, multiplier=MULTIPLIER)
     plan = order(scales)
@@ -126,10 +136,9 @@ def encode(
         walk.first(c, firsts[c][1])
     for batch in batches(plan, shape[0] * shape[1]):
         walk.next(batch, np.stack([C[x.index, :, x.channel] for x in batch]))
-    lanes = int(min(max(1, rans.bits / 4096, walk.symbols / SYMBOLS_PER_LANE), LANES))
+    lanes = int(min(max(1, rans.bits / BITS_PER_LANE, walk.symbols / SYMBOLS_PER_LANE), LANES))
     body = rans.finish(lanes)
-    head = _write_header(header, code, lanes)
-    payload = _varint(len(head)) + head + body
+    payload = stream.write(header, code, lanes) + body
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
     return Packed(payload, ranks, channels + len(plan))
 
@@ -151,147 +160,6 @@ def _scales(maps: Floats) -> NDArray[np.int64]:
     return scale
 
 
-def _write_header(header: Header, code: int, lanes: int) -> bytes:
-    out = BitWriter()
-    out.bits(code, 16)
-    out.bits(int(header.turn is not None), 1)
-    out.bits(int(header.alpha), 1)
-    for value in header.turn or ():
-        out.bits(value + 128, 8)
-    if header.alpha:
-        out.bits(int(header.levels is not None), 1)
-        for value in header.levels or ():
-            out.bits(value, 16)
-    out.number(lanes, "lanes")
-    for c, scale in enumerate(header.scales):
-        for value in header.offsets[c]:
-            out.bits(value, 3)
-        write_scales(out, scale, c)
-        out.number(len(header.rotations[c]), "turns")
-        first.write_coarsest(out, header.coarsest[c])
-    return out.finish()
-
-
-def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
-    read = BitReader(data)
-    step = fine_step(read.bits(16))
-    turned, alpha = read.bits(1), read.bits(1)
-    if turned and channels < 3 or alpha and channels not in (2, 4):
-        raise FormatError("packed stream: a flag does not fit the number of channels")
-    turn = (read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128) if turned else None
-    levels = None
-    if alpha and read.bits(1):
-        levels = (read.bits(16), read.bits(16))
-    lanes = read.number("lanes")
-    if not 1 <= lanes <= LANES:
-        raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
-    low, _ = wavelet.band_shapes(*shape)
-    offsets, scales, rotations, coarsest = [], [], [], []
-    for c in range(channels):
-        offsets.append((read.bits(3), read.bits(3)))
-        scales.append(read_scales(read, c))
-        if read.number("turns"):
-            raise FormatError("packed stream: rotations")
-        rotations.append(())
-        coarsest.append(first.read_coarsest(read, low))
-        if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
-            raise FormatError("packed stream: a coefficient is out of range")
-    return Header(
-        step, turn, bool(alpha), levels, lanes, tuple(offsets), scales, tuple(rotations), coarsest
-    )
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-class Walk:
-    """The order of coding, the contexts and the reconstruction: both sides take it."""
-
-    def __init__(
-        self,
-        shape: tuple[int, int],
-        header: Header,
-        plan: list[Component],
-        coder: Reader | Writer,
-        bits: int,
-    ) -> None:
-        self.shape, self.header, self.coder = shape, header, coder
-        channels = len(header.scales)
-        self.quarters = Quarters(*shape)
-        self.known = np.zeros((channels + len(plan), self.quarters.size), np.uint8)
-        self.count = channels
-        self.predictors = Predictors(channels)
-        self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
-        self.firsts: list[Floats] = []
-        self.maps: list[list[NDArray[np.int32]]] = [[] for _ in range(channels)]
-        self.indices: list[list[int]] = [[] for _ in range(channels)]
-        self.symbols = (channels + len(plan)) * self.quarters.size
-        self._bands: first.Bands | None = None
-        self._coder_first = coder
-
-    def first(
-        self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
-    ) -> None:
-        """Code the first component of a channel."""
-        bands = first.code(self.shape, self.coder, self._bands, target)
-        if channel == 0:
-            self._bands = bands
-        low = self.header.coarsest[channel].astype(self.float)
-        levels = [{k: self.restore(v, channel) for k, v in b.items()} for b in bands]
-        mean = wavelet.inverse(low, levels)
-        self.firsts.append(mean)
-        self.known[channel] = self.quarters.scatter(first.gradient(mean.astype(np.float32)))
-
-    def restore(self, q: NDArray[np.int32], channel: int) -> Floats:
-        """Coefficients in steps."""
-        return self.sixteenths(q, channel).astype(self.float) / self.float.type(FRACTION)
-
-    def sixteenths(self, q: NDArray[np.int32], channel: int) -> NDArray[np.int32]:
-        """Coefficients in sixteenths of a step: magnitudes less the offsets."""
-        one, more = self.header.offsets[channel]
-        size = np.abs(q)
-        table = np.array([0, one, more], np.int32)
-        return np.sign(q) * (size * FRACTION - table[np.minimum(size, 2)])
-
-    def next(self, batch: list[Component], target: Floats | None = None) -> None:
-        """Code a batch of components after the first ones."""
-        size = self.quarters.size
-        sums = np.empty((len(batch), 9, size), np.float32)
-        own = np.empty((3, len(batch), 1), np.float32)
-        for i, component in enumerate(batch):
-            rows, W, weights = self.predictors.weights(
-                component, colour=self.header.turn is not None
-            )
-            np.matmul(W, self.known[rows].astype(np.float32), out=sums[i])
-            own[:, i, 0] = weights
-        if target is not None and isinstance(self.coder, Writer):
-            self.coder.target = np.stack([self.quarters.scatter(x) for x in target])
-        m = traverse(self.quarters, sums, own, self.coder)
-        signed = self.coder.signs(m)
-        np.minimum(m, CAP, out=m)
-        self.known[self.count : self.count + len(batch)] = m
-        self.count += len(batch)
-        for component, q in zip(batch, signed, strict=True):
-            self.predictors.add(component)
-            self.maps[component.channel].append(self.quarters.gather(q))
-            self.indices[component.channel].append(component.index)
-
-
-def batches(plan: list[Component], patches: int) -> list[list[Component]]:
-    """Components coded together: more of them in a small image, where calls cost most."""
-    size = min(max(1, BATCH // patches), 32)
-    return [plan[i : i + size] for i in range(0, len(plan), size)]
-
-
-# --- decoder --------------------------------------------------------------------------
-
-
 def decode(
     payload: bytes,
     height: int,
@@ -302,7 +170,22 @@ def decode(
     components: int | None = None,
     partial: bool = False,
 ) -> Decoded:
-    """Decode an image, or what its first components show of it."""
+    """Decode an image, or what its first components show of it.
+
+    Parameters
+    ----------
+    components : int, optional
+        Decode no more than these, of the order of the stream.
+    partial : bool
+        Of a payload that is cut, decode the whole components before the cut.
+
+    Raises
+    ------
+    TruncatedError
+        The payload ends early (with `partial`, in its header).
+    FormatError
+        The payload is not one.
+    """
     walk, total, done = _decode_maps(
         payload, height, width, channels, bits, components=components, partial=partial
     )
@@ -320,9 +203,10 @@ def _decode_maps(
     partial: bool,
 ) -> tuple[Walk, int, int]:
     shape = grid(height, width)
-    header, position = _split_header(payload, shape, channels)
+    header, position = stream.split(payload, shape, channels)
     plan = order(header.scales)
     total = channels + len(plan)
+    patches = shape[0] * shape[1]
     wanted = total if components is None else min(max(components, 0), total)
     done = 0
     walk = None
@@ -334,7 +218,7 @@ def _decode_maps(
         for c in range(min(channels, wanted)):
             walk.first(c)
             done += 1
-        for batch in batches(plan, shape[0] * shape[1]):
+        for batch in batches(plan, patches):
             if done >= wanted:
                 break
             walk.next(batch)
@@ -347,10 +231,11 @@ def _decode_maps(
     if walk is None:
         raise TruncatedError("packed stream ends in its header", terms=0, total=total)
     for c in range(len(walk.firsts), channels):
-        low = header.coarsest[c].astype(walk.float)
-        _, levels = wavelet.band_shapes(*shape)
-        empty = [{k: np.zeros(s, walk.float) for k, s in level.items()} for level in levels]
-        walk.firsts.append(wavelet.inverse(low, empty))
+        walk.empty_first(c)
+    if done > wanted:
+        # A batch is decoded whole; what was not asked for is left out again.
+        walk.keep([one for batch in batches(plan, patches) for one in batch][: wanted - channels])
+        done = wanted
     return walk, total, done
 
 
@@ -372,41 +257,22 @@ def factors(
     return result
 
 
-def _split_header(
-    payload: bytes, shape: tuple[int, int], channels: int
-) -> tuple[Header, int]:
-    size, position = _read_varint(payload)
-    head = payload[position : position + size]
-    if len(head) < size:
-        raise TruncatedError("packed stream ends in its header", terms=0, total=0)
-    return _read_header(head, shape, channels), position + size
-
-
 def read_header(payload: bytes, height: int, width: int, channels: int) -> Header:
     """What a payload says before its coefficients."""
-    return _split_header(payload, grid(height, width), channels)[0]
-
-
-def _read_varint(payload: bytes) -> tuple[int, int]:
-    value = 0
-    for i in range(4):
-        if i >= len(payload):
-            raise TruncatedError("packed stream is empty", terms=0, total=0)
-        value |= (payload[i] & 127) << 7 * i
-        if payload[i] < 128:
-            return value, i + 1
-    raise FormatError("packed stream: the header's length is out of range")
+    return stream.split(payload, grid(height, width), channels)[0]
 
 
 def _samples(walk: Walk, height: int, width: int, bits: int) -> Samples:
     header, dtype = walk.header, walk.float
     channels = len(header.scales)
     peak = (1 << bits) - 1
+    if header.levels is not None and max(header.levels) > peak:
+        raise FormatError("packed stream: a level of alpha is out of range")
     precision = 13 if bits <= 8 else 24
     parts = []
     for c in range(channels):
         d = header.step_of(c)
-        B = basis(walk.indices[c], [], precision)
+        B = basis(walk.indices[c], precision)
         maps = [walk.sixteenths(q, c) for q in walk.maps[c]]
         stack = np.stack(maps) if maps else np.zeros((0, *walk.shape), np.int32)
         mean = walk.firsts[c] * dtype.type(d / SIDE)

@@ -20,15 +20,12 @@ FRACTION = 16
 """Coefficients are integers in units of 1/16 step."""
 
 
-def basis(indices: list[int], rotations: list[tuple[int, int, float, float]], precision: int) -> NDArray[np.float64]:
+def basis(indices: list[int], precision: int) -> NDArray[np.float64]:
     """(SIZE, components) integer matrix: patches of each component, times 2^precision."""
     D = cosines()
-    full = (D[:, None, :, None] * D[None, :, None, :]).reshape(SIZE, SIZE)
-    for i, j, c, s in rotations:
-        a, b = full[i].copy(), full[j].copy()
-        full[i] = a * c + b * s
-        full[j] = b * c - a * s
-    return np.ascontiguousarray(np.rint(full[indices] * float(1 << precision)).T)
+    rows, columns = np.divmod(np.array(indices, np.intp), SIDE)
+    patches = (D[rows][:, :, None] * D[columns][:, None, :]).reshape(-1, SIZE)
+    return np.ascontiguousarray(np.rint(patches * float(1 << precision)).T)
 
 
 class Channel:
@@ -83,7 +80,7 @@ def render(
             fresh[:, :, :, c] = channel.patches(rows, dtype).reshape(SIDE, SIDE, -1, width)
         lap_columns(fresh, inverse=True)
         part = block[:, :, : kept + rows.stop - top]
-        lap_rows(part, inverse=True) if part.shape[2] > 1 else None
+        lap_rows(part, inverse=True)
         done = part.shape[2] - (rows.stop < height)
         if done:
             emit(top - kept, part[:, :, :done])

@@ -68,7 +68,9 @@ def levels(height: int, width: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def band_shapes(height: int, width: int) -> tuple[tuple[int, int], list[dict[str, tuple[int, int]]]]:
+def band_shapes(
+    height: int, width: int
+) -> tuple[tuple[int, int], list[dict[str, tuple[int, int]]]]:
     """Shape of the coarsest map, and the bands of each level, coarsest first."""
     shapes = []
     low = (height, width)
