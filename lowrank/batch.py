@@ -20,6 +20,8 @@ from lowrank.jobs import Job
 from lowrank.parts import Parts
 from lowrank.rank import Target
 
+_POLL = 0.2  # seconds between two looks at whether a signal came
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -267,23 +269,28 @@ def run(
         for job in jobs:
             yield attempt(worker, job, settings)
         return
-    pool = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_start_worker
-    )
-    try:
-        waiting = iter(jobs)
-        running: dict[Future[Outcome], Job] = {}
-        while True:
-            for job in islice(waiting, 2 * processes - len(running)):
-                running[pool.submit(attempt, worker, job, settings)] = job
-            if not running:
-                return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield _result(future, running.pop(future))
-    finally:
-        # An interruption lets the files under way be finished; the rest is not begun.
-        pool.shutdown(cancel_futures=True)
+    # The workers write, this process waits: so a signal is only noted, and acted on between
+    # two waits. Raised inside one it would leave the pool's locks held for ever.
+    with signals.noted() as came:
+        pool = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_start_worker
+        )
+        try:
+            waiting = iter(jobs)
+            running: dict[Future[Outcome], Job] = {}
+            while not came:
+                for job in islice(waiting, 2 * processes - len(running)):
+                    running[pool.submit(attempt, worker, job, settings)] = job
+                if not running:
+                    break
+                done, _ = wait(running, timeout=_POLL, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield _result(future, running.pop(future))
+        finally:
+            # An interruption lets the files under way be finished; the rest is not begun.
+            pool.shutdown(cancel_futures=True)
+    if came:
+        raise SystemExit(128 + came[0])
 
 
 def _start_worker() -> None:

@@ -133,7 +133,7 @@ def measure(
         else:
             f = parts.factors[i]
             norms = linalg.residual_norms(A[i], f.U, f.s, f.Vt)
-        return channel_bounds(names[i], at_rank(x, k), norms)
+        return channel_bounds(names[i], at_rank(A[i], x, k), norms)
 
     channels = tuple(threads.each(channel, range(len(A))))
     return Report(
@@ -145,17 +145,22 @@ def measure(
     )
 
 
-def at_rank(x: TruncatedSVD, k: int) -> TruncatedSVD:
-    """The decomposition of a lower rank k >= 0, its bounds moved down with it."""
+def at_rank(A: NDArray[np.generic], x: TruncatedSVD, k: int) -> TruncatedSVD:
+    """The decomposition of A at a lower rank k >= 0, its bounds moved down with it.
+
+    A proof holds for its own rank: a lower one is proved anew, where `x` was proved.
+    """
     if k >= len(x.s):
         return x
+    U, s, sigma_next = x.U[:, :k], x.s[:k], float(x.s[k])
     return replace(
         x,
-        U=x.U[:, :k],
-        s=x.s[:k],
+        U=U,
+        s=s,
         Vt=x.Vt[:k],
-        sigma_next=float(x.s[k]),
+        sigma_next=sigma_next,
         tail=math.hypot(x.tail, float(np.linalg.norm(x.s[k:]))),
+        certified=x.certified and linalg.certify(A, U, s, sigma_next),
     )
 
 

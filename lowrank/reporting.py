@@ -145,9 +145,10 @@ def _of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     most = codec.encode(
         loaded.picture, Target("rank", max(ranks)), layout="channels", store=store, certify=True
     )
+    A = layout.matrices(loaded.picture, "channels", b"")
     reports = []
     for k in ranks:
-        exact = tuple(bounds.at_rank(x, k) for x in most.exact)
+        exact = tuple(bounds.at_rank(a, x, k) for a, x in zip(A, most.exact, strict=True))
         parts = codec.with_ranks(loaded.picture, exact, "channels", store)
         reports.append(
             bounds.measure(

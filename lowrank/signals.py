@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -21,6 +23,28 @@ def leave_at_once() -> None:
 def unwind() -> None:
     """Let a signal leave by way of every `finally`: files may be half written."""
     _handle(_raise)
+
+
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Only note signals, for code that asks: an exception out of nowhere breaks locks.
+
+    Yields
+    ------
+    list of int
+        Numbers of the signals that came, in order.
+    """
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came  # where no handler can be set, and none of ours runs
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    _handle(lambda number, _: came.append(number))
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
