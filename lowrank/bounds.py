@@ -86,7 +86,6 @@ class Report:
     channels: tuple[Channel, ...]
     storage: Storage
     pixels: Pixels | None
-    notes: tuple[str, ...] = ()
 
 
 def measure(

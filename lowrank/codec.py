@@ -155,18 +155,9 @@ def _ranks(
         terms, total = rank.terms_that_fit(target, size(0), size(1)), limit * len(A)
         notes = [f"every term fits: kept all {total}"] if terms >= total else []
         return rank.ranks_of_leading(spectra, min(terms, total)), notes
-    terms = rank.terms_for_tail(spectra, _allowed_tail(picture, spectra, target))
-    return rank.ranks_of_leading(spectra, terms), []
-
-
-def _allowed_tail(picture: Picture, spectra: list[NDArray[np.float64]], target: Target) -> float:
-    """Largest Frobenius error, in levels, that meets an energy, error or PSNR target."""
     norm = math.sqrt(sum(float(s @ s) for s in spectra))
-    if target.kind == "energy":
-        return norm * math.sqrt(1 - target.value)
-    if target.kind == "error":
-        return norm * target.value
-    return rank.tail_for_psnr(target.value, full_scale(picture), picture.samples.size)
+    allowed = rank.allowed_tail(target, norm, full_scale(picture), picture.samples.size)
+    return rank.ranks_of_leading(spectra, rank.terms_for_tail(spectra, allowed)), []
 
 
 def _stored(exact: linalg.TruncatedSVD, k: int, store: str) -> Factors:

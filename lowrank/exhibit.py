@@ -15,14 +15,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import bounds, codec, linalg, threads
+from lowrank import codec, linalg, reporting, threads
 from lowrank import format as lrk
 from lowrank.bounds import Report
 from lowrank.errors import UsageError
-from lowrank.images import Loaded
 from lowrank.parts import Parts
 from lowrank.picture import MODES, Metadata, Picture
-from lowrank.rank import Target
 from lowrank.reporting import Result
 
 SIDE = 768
@@ -107,7 +105,7 @@ def of(result: Result) -> Exhibit:
     start = min(_asked(result), most)
     reports = result.reports
     if result.spectra:  # a ladder is predicted, nothing in it measured
-        reports = (_measured(result.loaded, start),)
+        reports = reporting.of_ranks(result.loaded, [start], store="auto").reports
     black, white = _range(picture)
     if picture.mode.name in ("I;16", "F"):
         notes.append(
@@ -215,21 +213,6 @@ def _asked(result: Result) -> int:
     if result.spectra or (result.parts and result.parts.layout != "channels"):
         return _START
     return max(1, *(c.k for c in result.reports[0].channels))
-
-
-def _measured(loaded: Loaded, k: int) -> Report:
-    """Return the report of rank k, as `compress -k` would store it."""
-    encoded = codec.encode(
-        loaded.picture, Target("rank", k), layout="channels", store="auto", certify=True
-    )
-    return bounds.measure(
-        loaded.picture,
-        encoded.parts,
-        source=loaded.source,
-        file=None,
-        file_bytes=len(lrk.serialize(encoded.parts)),
-        exact=encoded.exact,
-    )
 
 
 def _decoded(file: Parts | None, most: int) -> Picture | None:

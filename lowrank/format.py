@@ -102,7 +102,6 @@ import zlib
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.parts import LAYOUTS, STORES, Factors, PackedMatrix, Parts, term_order
@@ -425,22 +424,7 @@ class _Reader:
                 raise self.bad("factors are not unit vectors")
             Ut[i][j], Vt[i][j] = term[:m], term[m:]
         factors = tuple(
-            replace(f, s=s, U=u.T, Vt=v) if k == f.k else _shortened(f, s, k, u, v)
+            replace(f, s=s, U=u.T, Vt=v).truncate(k)  # the lost terms join the tail
             for f, s, k, u, v in zip(parts.factors, sigmas, kept, Ut, Vt, strict=True)
         )
         return replace(parts, factors=factors, missing=total - sum(kept))
-
-
-def _shortened(
-    f: Factors, s: NDArray[np.float64], k: int, Ut: NDArray[np.floating], Vt: NDArray[np.floating]
-) -> Factors:
-    """Factors of a truncated file: the lost terms join the tail."""
-    lost = s[k:]
-    return replace(
-        f,
-        sigma_next=float(lost[0]),
-        tail=math.hypot(f.tail, float(np.linalg.norm(lost))),
-        s=s[:k],
-        U=Ut.T,
-        Vt=Vt,
-    )

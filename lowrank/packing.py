@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layout as layouts
+from lowrank import rank
 from lowrank.errors import FormatError, UsageError
 from lowrank.packed import patches
-from lowrank.parts import PackedMatrix, Parts
+from lowrank.parts import PackedMatrix, Parts, matrix_shape
 from lowrank.picture import Picture
 from lowrank.pixels import compare
 from lowrank.rank import Target
@@ -66,39 +67,42 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     def at(step: float) -> Parts:
         return _pack(picture, step * unit)
 
+    notes: tuple[str, ...] = ()
     if target.kind == "quality":
-        return at(step_of_quality(target.value)), ()
-    if target.kind == "size":
-        return _for_size(at, int(target.value))
-    if target.kind in ("rank", "auto"):
+        parts = at(step_of_quality(target.value))
+    elif target.kind == "size":
+        parts = _for_size(at, int(target.value))
+    elif target.kind in ("rank", "auto"):
         raise UsageError("the packed store takes -q, --psnr, --size, --error or --energy, not -k")
-    return _for_psnr(picture, at, _psnr_of(picture, target))
+    else:
+        parts, notes = _for_psnr(picture, at, _psnr_of(picture, target))
+    return replace(parts, packed=_stated(picture, parts)), notes
 
 
 def _pack(picture: Picture, step: float) -> Parts:
+    """Parts whose norms are still to be stated: zeros take as many bytes."""
     mode = picture.mode
     packed = patches.encode(
         cast("patches.Samples", picture.samples), mode.bits, step, alpha="alpha" in mode.channels
     )
-    parts = Parts(
+    limit = min(matrix_shape(picture.width, picture.height, "patches"))
+    return Parts(
         picture.width,
         picture.height,
         mode,
         "patches",
         "packed",
         picture.metadata,
+        packed=tuple(PackedMatrix(min(k, limit), 0.0, 0.0, 0.0, 0.0) for k in packed.ranks),
         payload=packed.payload,
     )
-    return replace(parts, packed=_stated(picture, parts, packed.ranks))
 
 
-def _stated(picture: Picture, parts: Parts, ranks: tuple[int, ...]) -> tuple[PackedMatrix, ...]:
+def _stated(picture: Picture, parts: Parts) -> tuple[PackedMatrix, ...]:
     turn, factors = turn_and_factors(parts)
+    matrices = layouts.matrices(picture, "patches", turn)
     stated = []
-    for components, A, B in zip(
-        ranks, layouts.matrices(picture, "patches", turn), factors, strict=True
-    ):
-        k = min(components, *A.shape)
+    for k, A, B in zip(parts.ranks, matrices, factors, strict=True):
         s = np.sqrt(np.maximum(np.linalg.eigvalsh(A.T @ A)[::-1], 0))
         sigma_next = float(s[k]) if k < len(s) else 0.0
         tail, error = float(np.linalg.norm(s[k:])), float(np.linalg.norm(A - B))
@@ -118,14 +122,13 @@ def _psnr_of(picture: Picture, target: Target) -> float:
     """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE."""
     if target.kind == "psnr":
         return target.value
-    share = target.value if target.kind == "error" else math.sqrt(1 - target.value)
     flat = picture.samples.reshape(-1)
     norm2 = sum(
         float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
         for i in range(0, flat.size, 1 << 20)
     )
-    mse = share**2 * norm2 / flat.size
     peak = picture.mode.peak or 1.0
+    mse = rank.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
     return 10 * math.log10(peak**2 / mse) if mse else math.inf
 
 
@@ -147,7 +150,7 @@ def _for_psnr(
     return at(2**finer), ()
 
 
-def _for_size(at: Callable[[float], Parts], size: int) -> tuple[Parts, tuple[str, ...]]:
+def _for_size(at: Callable[[float], Parts], size: int) -> Parts:
     @cache
     def measured(octave: float) -> float:
         return math.log(len(lrk.serialize(at(2**octave))))
@@ -160,7 +163,7 @@ def _for_size(at: Callable[[float], Parts], size: int) -> tuple[Parts, tuple[str
             f"{size} bytes do not hold this image; "
             f"{math.exp(measured(_COARSEST)):.0f} is the least that the packed store takes"
         )
-    return at(2**coarser), ()
+    return at(2**coarser)
 
 
 def _meet(

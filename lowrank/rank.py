@@ -95,6 +95,25 @@ def terms_that_fit(target: Target, empty: int, one: int) -> int:
     return terms
 
 
+def allowed_tail(target: Target, norm: float, peak: float, samples: int) -> float:
+    """Largest Frobenius error, in levels, that meets an energy, error or PSNR target.
+
+    Parameters
+    ----------
+    target : Target
+    norm : float
+        ||A||_F of all matrices together.
+    peak : float
+        Full scale of the samples.
+    samples : int
+    """
+    if target.kind == "energy":
+        return norm * math.sqrt(1 - target.value)
+    if target.kind == "error":
+        return norm * target.value
+    return tail_for_psnr(target.value, peak, samples)
+
+
 def tail_for_psnr(psnr: float, peak: float, samples: int) -> float:
     """Frobenius error, in levels, of an image of so many samples at a PSNR in dB.
 

@@ -96,7 +96,7 @@ def report(
         result = _of_file(loaded, file, ranks=ranks, store=store, max_pixels=max_pixels)
         return replace(result, rivals=_rivals(loaded, result.reports[0], against))
     if ranks:
-        return _of_ranks(loaded, ranks, store=store or "auto")
+        return of_ranks(loaded, ranks, store=store or "auto")
     return _ladder(loaded, store=store or "auto")
 
 
@@ -140,8 +140,8 @@ def _rivals(loaded: Loaded, ours: Report, against: tuple[str, ...]) -> tuple[Riv
     )
 
 
-def _of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
-    """Measure ranks of an image as `compress` would store them, from one decomposition."""
+def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
+    """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
     most = codec.encode(
         loaded.picture, Target("rank", max(ranks)), layout="channels", store=store, certify=True
     )

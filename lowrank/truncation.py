@@ -35,15 +35,11 @@ def truncate(parts: Parts, target: Target) -> Parts:
     else:
         norm = math.sqrt(sum(f.norm**2 for f in parts.factors))
         lost = math.sqrt(sum(f.tail**2 for f in parts.factors))
-        if target.kind == "energy":
-            allowed = norm * math.sqrt(1 - target.value)
-        elif target.kind == "error":
-            allowed = norm * target.value
-        elif target.kind == "psnr" and parts.mode.peak is not None:
-            samples = parts.width * parts.height * len(parts.factors)
-            allowed = rank.tail_for_psnr(target.value, parts.mode.peak, samples)
-        else:
+        peak = parts.mode.peak
+        if target.kind not in ("energy", "error") and (target.kind != "psnr" or peak is None):
             raise UsageError(f"{target.kind} needs the source image; give that, or -k, --energy")
+        samples = parts.width * parts.height * len(parts.factors)
+        allowed = rank.allowed_tail(target, norm, peak or 1.0, samples)
         if allowed < lost:
             raise UsageError(
                 f"the file itself is {lost / norm if norm else 0:.4%} from its source, more than "

@@ -15,8 +15,6 @@ from lowrank.reporting import Result
 def report_object(report: Report) -> dict[str, Any]:
     """Return the report as an object that JSON can hold."""
     fields: dict[str, Any] = _finite(asdict(report))
-    if not report.notes:
-        del fields["notes"]
     return fields
 
 

@@ -192,21 +192,7 @@ def _table(caption: str, headers: list[str], rows: list[list[str]]) -> str:
 def _measured(r: Report) -> str:
     ranks = dict.fromkeys(str(c.k) for c in r.channels)
     what = f"{r.file.path}, rank" if r.file else "Rank"
-    rows = [
-        [
-            c.name,
-            str(c.k),
-            words.level(c.spectral_error),
-            words.level(c.spectral_bound),
-            words.ratio(c.spectral_error, c.spectral_bound, c.norm),
-            words.level(c.frobenius_error),
-            words.level(c.frobenius_bound),
-            words.ratio(c.frobenius_error, c.frobenius_bound, c.norm),
-            words.share(c.energy),
-            "yes" if c.certified else "–",
-        ]
-        for c in r.channels
-    ]
+    rows = [[*words.errors(c), "yes" if c.certified else "–"] for c in r.channels]
     first = r.channels[0]
     errors = _table(
         _text(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),

@@ -34,7 +34,6 @@ def report(r: Report) -> RenderableType:
     items += [_verdict(r), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
         items += [_BLANK, _pixels(r.pixels)]
-    items += [Text(f"note: {note}") for note in r.notes]
     return Group(*items)
 
 
@@ -123,18 +122,7 @@ def _channels(channels: tuple[Channel, ...]) -> Table:
         "channel", "k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "proof"
     )
     for c in channels:
-        table.add_row(
-            c.name,
-            str(c.k),
-            words.level(c.spectral_error),
-            words.level(c.spectral_bound),
-            words.ratio(c.spectral_error, c.spectral_bound, c.norm),
-            words.level(c.frobenius_error),
-            words.level(c.frobenius_bound),
-            words.ratio(c.frobenius_error, c.frobenius_bound, c.norm),
-            words.share(c.energy),
-            "yes" if c.certified else "-",
-        )
+        table.add_row(*words.errors(c), "yes" if c.certified else "-")
     return table
 
 

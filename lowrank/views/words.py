@@ -51,3 +51,18 @@ def verdict(channels: tuple[Channel, ...], *, packed: bool = False) -> str:
             f"In the Frobenius norm the stored factors are {excess}."
         )
     return f"The stored factors are {excess}. Not every bound could be proved."
+
+
+def errors(c: Channel) -> list[str]:
+    """Return the cells of one channel: name, rank, errors beside bounds, energy."""
+    return [
+        c.name,
+        str(c.k),
+        level(c.spectral_error),
+        level(c.spectral_bound),
+        ratio(c.spectral_error, c.spectral_bound, c.norm),
+        level(c.frobenius_error),
+        level(c.frobenius_bound),
+        ratio(c.frobenius_error, c.frobenius_bound, c.norm),
+        share(c.energy),
+    ]
