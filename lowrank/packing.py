@@ -20,6 +20,7 @@ from lowrank import layout as layouts
 from lowrank import rank
 from lowrank.errors import FormatError, UsageError
 from lowrank.packed import patches
+from lowrank.packed.samples import Samples
 from lowrank.parts import PackedMatrix, Parts, matrix_shape
 from lowrank.picture import Picture
 from lowrank.pixels import compare
@@ -83,7 +84,7 @@ def _pack(picture: Picture, step: float) -> Parts:
     """Parts whose norms are still to be stated: zeros take as many bytes."""
     mode = picture.mode
     packed = patches.encode(
-        cast("patches.Samples", picture.samples), mode.bits, step, alpha="alpha" in mode.channels
+        cast("Samples", picture.samples), mode.bits, step, alpha="alpha" in mode.channels
     )
     limit = min(matrix_shape(picture.width, picture.height, "patches"))
     return Parts(

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.packed.contexts import UNIT
+from lowrank.packed.contexts import ABOVE, BESIDE, PHASES, UNIT
 from lowrank.packed.header import BitReader, BitWriter
 from lowrank.packed.lapped import SIDE, SIZE
 
@@ -48,6 +48,10 @@ WEIGHTS = (
     ),
 )
 
+_TABLE = np.array(WEIGHTS, np.int64)
+_BESIDE_PHASES = tuple(PHASES[p] for p in BESIDE)
+_ABOVE_PHASES = tuple(PHASES[p] for p in ABOVE)
+
 
 @cache
 def distances() -> NDArray[np.int64]:
@@ -60,6 +64,12 @@ def distances() -> NDArray[np.int64]:
     result: NDArray[np.int64] = np.sqrt(octaves).astype(np.int64)
     result += np.sqrt(64 * 64 * steps).astype(np.int64)
     return result
+
+
+@cache
+def _distance_rows() -> list[list[int]]:
+    rows: list[list[int]] = distances().tolist()
+    return rows
 
 
 def orientation(index: int) -> int:
@@ -99,7 +109,7 @@ APART = 300
 
 def _independent(a: Component, b: Component) -> bool:
     if a.channel == b.channel:
-        return bool(distances()[a.index, b.index] >= APART)
+        return _distance_rows()[a.index][b.index] >= APART
     return a.index != b.index
 
 
@@ -143,33 +153,32 @@ class Predictors:
         """
         channel, index = component.channel, component.index
         coded = self._coded[channel]
-        near = distances()[index][coded]
-        best = np.argsort(near, kind="stable")[:NEIGHBOURS]
-        share = (1 << 20) // (77 + near[best])
+        near = _distance_rows()[index]
+        best = sorted(range(len(coded)), key=lambda i: near[coded[i]])[:NEIGHBOURS]
+        share = np.array([(1 << 20) // (77 + near[coded[i]]) for i in best], np.int64)
         total = int(share.sum())
         rows = [self._rows[channel][i] for i in best]
         count = len(rows)
-        table = np.array(WEIGHTS, np.int64)[:, (3 if channel else 0) + orientation(index)]
-        W = np.zeros((9, count + 2), np.int64)
-        for phase in range(3):
-            w = table[phase]
-            here, across, down = W[3 * phase : 3 * phase + 3]
-            here[:count] = w[5] * share // total
-            here[: min(4, count)] += w[: min(4, count)]
-            if count > 4:
-                here[4:count] += w[4] // (count - 4)
-            across[:count] = w[6] * share // total
-            down[:count] = w[7] * share // total
-            across[0] += w[8]
-            down[0] += w[9]
+        table = _TABLE[:, (3 if channel else 0) + orientation(index)]
+        W = np.zeros((3, 3, count + 2), np.int64)
+        """[here, across, down; phase; map]"""
+        W[:, :, :count] = table[:, 5:8].T[:, :, None] * share // total
+        W[0, :, : min(4, count)] += table[:, : min(4, count)]
+        if count > 4:
+            W[0, :, 4:count] += table[:, 4, None] // (count - 4)
+        W[1:, :, 0] += table[:, 8:10].T
         if colour and channel:
             for other in range(min(channel, 2)):
                 if index in self._coded[other]:
                     rows.append(self._rows[other][self._coded[other].index(index)])
-                    W[0::3, len(rows) - 1] = table[:, 10 + other]
-        scaled = (W[:, : len(rows)] * UNIT + 4096) // 8192
+                    W[0, :, len(rows) - 1] = table[:, 10 + other]
+        scaled = ((W[:, :, : len(rows)] * UNIT + 4096) // 8192).astype(np.float32)
+        # By plane: what is taken at its own places, and by its neighbours.
+        planes = np.stack(
+            [scaled[0, PHASES], scaled[1, _BESIDE_PHASES], scaled[2, _ABOVE_PHASES]], axis=1
+        )
         own = (table[1, 12], table[2, 13], table[2, 14])
-        return rows, scaled.astype(np.float32), [(int(w) * UNIT + 4096) // 8192 for w in own]
+        return rows, planes, [(int(w) * UNIT + 4096) // 8192 for w in own]
 
     def add(self, component: Component) -> None:
         """The component's map is coded: it may predict others."""

@@ -11,35 +11,42 @@ any order: the contexts are the same on every machine.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-T = TypeVar("T", bound=np.generic)
 
 CAP = 200
 UNIT = 1024
 ROWS = 32
 PAD = ROWS
 """Row of the positions beyond the map's edge, always zero."""
+CORNERS = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""First row and column of each plane."""
+PHASES = (0, 1, 2, 2)
+"""Phase in which each plane is coded."""
+BESIDE = (2, 3, 0, 1)
+"""Plane of the horizontal neighbours of each plane."""
+ABOVE = (3, 2, 1, 0)
+"""Plane of the vertical neighbours."""
 
-# Row r holds E with EDGES[r] <= 256 E < EDGES[r + 1]: 256 * .01 * 2^(.4 r).
-_EDGES = (
-    *(0, 3, 4, 5, 6, 8, 10, 13, 17, 23, 31, 41, 54, 71, 94, 124, 164, 216, 285, 376),
-    *(496, 655, 864, 1141, 1505, 1986, 2621, 3458, 4563, 6021, 7946, 10485),
-)
-TOP = 1 << 14
+# Row of e = UNIT E: 2.5 to an octave of e + 10, along the straight lines that the
+# mantissa draws between powers of two.
+_ZERO = np.float32(10)
+_BASE = int(_ZERO.view(np.int32))
+_LARGEST = np.float32(10 * 2**12.7)
 
 
-@cache
-def row_table() -> NDArray[np.intp]:
-    """Row of each E in units of 1/256, E < 64."""
-    table = np.zeros(TOP, np.intp)
-    for edge in _EDGES[1:]:
-        table[edge:] += 1
-    return table
+class Phase:
+    """The positions coded in one phase: those of one plane, or of two."""
+
+    def __init__(self, shape: Quarters, planes: tuple[int, ...]) -> None:
+        self.planes = planes
+        self.number = PHASES[planes[0]]
+        self.count = len(planes) * shape.count
+        self.places = np.concatenate([np.arange(shape.size)[shape.spans[p]] for p in planes])
+        """Index in the planes of each position."""
+        self.pads = (shape.where[self.places] < 0).nonzero()[0]
 
 
 class Quarters:
@@ -58,22 +65,25 @@ class Quarters:
         self.count = rows * self.pitch
         self.plane = self.count + 2 * self.guard
         self.size = 4 * self.plane
-        self.corners = ((0, 0), (1, 1), (0, 1), (1, 0))
-        inside = self.scatter(np.ones((height, width), np.bool_))
-        self.phases = tuple(
-            (planes, np.concatenate([~inside[self.span(p)] for p in planes]).nonzero()[0])
-            for planes in ((0,), (1,), (2, 3))
-            if any(inside[self.span(p)].any() for p in planes)
-        )
         self.spans = tuple(self.span(p) for p in range(4))
+        where = np.full(self.size, -1, np.intp)
+        grid = np.arange(height * width, dtype=np.intp).reshape(height, width)
+        for view, (y, x) in zip(self._views(where), CORNERS, strict=True):
+            view[:] = grid[y::2, x::2]
+        self.where = where
+        """Index in the map of each element of the planes, -1 outside."""
+        self.phases = tuple(
+            Phase(self, planes)
+            for planes in ((0,), (1,), (2, 3))
+            if any((where[self.spans[p]] >= 0).any() for p in planes)
+        )
         # Left and right, and upper and lower neighbours of each plane's positions.
         self.neighbours = tuple(
             (
-                (self.span(beside, x - 1), self.span(beside, x)),
-                (self.span(above, (y - 1) * self.pitch), self.span(above, y * self.pitch)),
+                (self.span(BESIDE[p], x - 1), self.span(BESIDE[p], x)),
+                (self.span(ABOVE[p], (y - 1) * self.pitch), self.span(ABOVE[p], y * self.pitch)),
             )
-            for y, x in self.corners
-            for beside, above in [(self.corners.index((y, 1 - x)), self.corners.index((1 - y, x)))]
+            for p, (y, x) in enumerate(CORNERS)
         )
         # The four plane-0 neighbours of plane 1's positions.
         self.diagonals = tuple(
@@ -85,72 +95,83 @@ class Quarters:
         start = plane * self.plane + self.guard + offset
         return slice(start, start + self.count)
 
-    def _views(self, flat: NDArray[T]) -> list[NDArray[T]]:
+    def _views(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
         views = []
-        for plane, (y, x) in enumerate(self.corners):
+        for plane, (y, x) in enumerate(CORNERS):
             grid = flat[self.span(plane)].reshape(-1, self.pitch)
             views.append(grid[: (self.height - y + 1) // 2, : (self.width - x + 1) // 2])
         return views
 
-    def scatter(self, grid: NDArray[T]) -> NDArray[T]:
+    def scatter(self, grid: NDArray[Any]) -> NDArray[Any]:
         """The four planes of a (height, width) map, in one flat array of zeros."""
         flat = np.zeros(self.size, grid.dtype)
-        for view, (y, x) in zip(self._views(flat), self.corners, strict=True):
+        for view, (y, x) in zip(self._views(flat), CORNERS, strict=True):
             view[:] = grid[y::2, x::2]
         return flat
 
-    def gather(self, flat: NDArray[T]) -> NDArray[T]:
-        """The (height, width) map of four planes."""
-        grid = np.empty((self.height, self.width), flat.dtype)
-        for view, (y, x) in zip(self._views(flat), self.corners, strict=True):
+    def gather(self, flat: NDArray[Any], grid: NDArray[Any]) -> NDArray[Any]:
+        """Write four planes into a (height, width) map, and return it."""
+        for view, (y, x) in zip(self._views(flat), CORNERS, strict=True):
             grid[y::2, x::2] = view
         return grid
 
 
+def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Context row of each E in units of 1/UNIT; destroys its argument."""
+    e += _ZERO
+    np.minimum(e, _LARGEST, out=e)
+    bits = e.view(np.int32)
+    bits -= _BASE
+    bits >>= 12
+    bits *= 5
+    bits >>= 12
+    return bits.astype(np.intp)
+
+
 def expected(
     shape: Quarters,
+    phase: Phase,
     sums: NDArray[np.float32],
+    known: NDArray[np.float32],
     own: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    phase: int,
-    planes: tuple[int, ...],
 ) -> NDArray[np.intp]:
     """Context rows of one phase of some maps, (maps, positions).
 
     Parameters
     ----------
-    sums : (maps, 9, size) ndarray
-        For each phase, weighted sums of other maps: at the place, and those to be
-        added from the horizontal and from the vertical neighbours.
-    own : (maps, size) ndarray
+    sums : (maps, 3, size) ndarray
+        Weighted sums of other maps: at the place, and those to be added from the
+        horizontal and from the vertical neighbours.
+    known : (maps, size) ndarray
         Capped magnitudes of these maps, as far as they are known.
-    weights : (3, maps, 1) ndarray
-        Of the own map: each diagonal in phase 1; horizontal and vertical neighbours in
-        phase 2.
+    own : (3, maps, 1) ndarray
+        Weights of the own map: of each diagonal in phase 1; of the horizontal and
+        the vertical neighbours in phase 2.
     """
-    result = np.empty((len(own), len(planes) * shape.count), np.float32)
-    here, across, down = (sums[:, 3 * phase + i] for i in range(3))
-    for i, plane in enumerate(planes):
+    result = np.empty((len(known), phase.count), np.float32)
+    here, across, down = sums[:, 0], sums[:, 1], sums[:, 2]
+    for i, plane in enumerate(phase.planes):
         e = result[:, i * shape.count : (i + 1) * shape.count]
         (left, right), (up, below) = shape.neighbours[plane]
         np.add(across[:, left], across[:, right], out=e)
         e += here[:, shape.spans[plane]]
         e += down[:, up]
         e += down[:, below]
-        if phase == 1:
+        if phase.number == 1:
             first, second, third, fourth = shape.diagonals
-            total = own[:, first] + own[:, second]
-            total += own[:, third]
-            total += own[:, fourth]
-            total *= weights[0]
+            total = known[:, first] + known[:, second]
+            total += known[:, third]
+            total += known[:, fourth]
+            total *= own[0]
             e += total
-        elif phase == 2:
-            beside = own[:, left] + own[:, right]
-            beside *= weights[1]
+        elif phase.number == 2:
+            beside = known[:, left] + known[:, right]
+            beside *= own[1]
             e += beside
-            np.add(own[:, up], own[:, below], out=beside)
-            beside *= weights[2]
+            np.add(known[:, up], known[:, below], out=beside)
+            beside *= own[2]
             e += beside
-    result *= np.float32(256 / UNIT)
-    np.minimum(result, np.float32(TOP - 1), out=result)
-    return row_table()[result.astype(np.int32)]
+    rows = rows_of(result)
+    if len(phase.pads):
+        rows[:, phase.pads] = PAD
+    return rows

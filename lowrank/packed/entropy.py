@@ -14,12 +14,16 @@ F. Giesen, "Interleaved entropy coders", arXiv 1402.3392 (2014).
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
+from lowrank.packed.models import TokenModel
 
 Words = NDArray[np.uint16]
+Bits = NDArray[np.uint8]
 LOW = 1 << 16
 
 
@@ -28,65 +32,75 @@ class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
 
 
 class RansWriter:
-    """Collects passes of symbols, then codes them all backward."""
+    """Collects passes of symbols and raw bits, then codes them all backward."""
 
     def __init__(self) -> None:
-        self._passes: list[tuple[Words, Words] | Words] = []
-        self._pending: list[NDArray[np.uint8]] = []
-        self._waiting = 0
+        self._passes: list[tuple[Words, Words, int] | Bits] = []
         self.bits = 0.0
 
-    def symbols(self, start: Words, frequency: Words) -> None:
-        """Add one pass: each symbol is the interval [start, start + frequency)/65536."""
+    def symbols(self, start: Words, frequency: Words, bits: int) -> None:
+        """Add one pass: each symbol is the interval [start, start + frequency)/2^bits."""
         if len(start):
-            self._passes.append((start, frequency))
-            self.bits -= float(np.log2(frequency.astype(np.float32) / LOW).sum())
+            self._passes.append((start, frequency, bits))
+            self.bits -= float(np.log2(frequency.astype(np.float32) / (1 << bits)).sum())
 
-    def raw(self, bits: NDArray[np.uint8]) -> None:
-        """Add raw bits (0 or 1), as the reader will ask for them."""
-        if not len(bits):
-            return
-        self._pending.append(bits)
+    def raw(self, bits: Bits) -> int:
+        """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
+        self._passes.append(bits)
         self.bits += len(bits)
-        self._waiting += len(bits)
-        if self._waiting > 0:
-            # The reader takes as many words as it needs for these bits: they must
-            # stand here, filled with the bits that are asked for later.
-            words = -(-self._waiting // 16)
-            self._passes.append(np.empty(words, np.uint16))
-            self._waiting -= 16 * words
+        return len(self._passes) - 1
 
-    def _fill(self) -> None:
-        bits = np.concatenate([*self._pending, np.zeros(16, np.uint8)])
-        packed = np.packbits(bits)
+    def length(self, number: int) -> int:
+        """Bits of a pass of raw bits."""
+        return len(self._passes[number])
+
+    def withdraw(self, number: int) -> Bits:
+        """Take a pass of raw bits out again."""
+        bits = cast("Bits", self._passes[number])
+        self._passes[number] = bits[:0]
+        return bits
+
+    def _raw_words(self) -> list[Words]:
+        """The words of each pass of raw bits.
+
+        The reader takes as many words as it needs for a pass: they must stand there,
+        filled up with the bits that are asked for later.
+        """
+        passes = [item for item in self._passes if isinstance(item, np.ndarray)]
+        packed = np.packbits(np.concatenate([*passes, np.zeros(16, np.uint8)]))
         words = packed[: len(packed) // 2 * 2].view(">u2").astype(np.uint16)
-        position = 0
-        for item in self._passes:
-            if isinstance(item, np.ndarray):
-                item[:] = words[position : position + len(item)]
-                position += len(item)
+        ends = -(-np.cumsum([len(item) for item in passes], dtype=np.int64) // 16)
+        return np.split(words[: ends[-1]] if len(ends) else words[:0], ends[:-1])
 
-    def finish(self, lanes: int) -> bytes:
-        """Code everything; states (lanes x 4 bytes, little-endian), then the words."""
-        if self._pending:
-            self._fill()
-        state = np.full(lanes, LOW, np.uint32)
+    def finish(self, lanes: int, tail: Bits) -> bytes:
+        """Code everything; states (lanes x 4 bytes, little-endian), then the words.
+
+        Parameters
+        ----------
+        lanes : int
+        tail : ndarray of bits
+            At most 16 a lane: what the reader has left when it has read all.
+        """
+        filled = np.zeros(16 * lanes, np.uint8)
+        filled[: len(tail)] = tail
+        state = np.packbits(filled).view(">u2").astype(np.uint32) + LOW
+        raw = self._raw_words()
         blocks: list[Words] = []
         for item in reversed(self._passes):
             if isinstance(item, np.ndarray):
-                blocks.append(item)
+                blocks.append(raw.pop())
                 continue
-            start, frequency = item
+            start, frequency, bits = item
             for begin in range((len(start) - 1) // lanes * lanes, -1, -lanes):
                 f = frequency[begin : begin + lanes].astype(np.uint32)
                 x = state[: len(f)]
-                full = ((x >> 16) >= f).nonzero()[0]
+                full = ((x >> (32 - bits)) >= f).nonzero()[0]
                 if len(full):
                     blocks.append(x[full].astype(np.uint16))
                     x[full] >>= 16
                 # Exact: 32 bits by 16 bits fits the 53 bits of a double.
                 quotient = (x / f.astype(np.float64)).astype(np.uint32)
-                x += quotient * (LOW - f) + start[begin : begin + lanes]
+                x += quotient * ((1 << bits) - f) + start[begin : begin + lanes]
         words = np.concatenate(blocks[::-1]) if blocks else np.empty(0, np.uint16)
         return state.astype("<u4").tobytes() + words.astype("<u2").tobytes()
 
@@ -125,34 +139,45 @@ class RansReader:
         for begin in range(0, len(zero), self._lanes):
             f = zero[begin : begin + self._lanes]
             x = self._state[: len(f)]
-            product = (x >> 16) * f
+            product = x >> 16
+            product *= f
             low = x & 0xFFFF
             one = np.greater_equal(low, f, out=result[begin : begin + self._lanes])
-            low += product
             hit = one.nonzero()[0]
-            low[hit] = x[hit] - product[hit] - f[hit]
-            x[:] = low
+            ones = x[hit] - product[hit] - f[hit]
+            np.add(low, product, out=x)
+            x[hit] = ones
             self._refill(x)
         return result
 
-    def tokens(self, row: NDArray[np.intp], cumulative: NDArray[np.uint32]) -> NDArray[np.intp]:
-        """Symbols with the distribution cumulative[row]: (rows, symbols + 1), 0..65536."""
-        result = np.empty(len(row), np.intp)
-        inner = cumulative[:, 1:-1]
-        inner = np.ascontiguousarray(inner)
-        for begin in range(0, len(row), self._lanes):
+    def tokens(self, pair: NDArray[np.intp], model: TokenModel) -> NDArray[np.intp]:
+        """Tokens of 12-bit distributions, as pair x TOKENS + token."""
+        result = np.empty(len(pair), np.intp)
+        if not len(pair):
+            return result
+        table, start = model.table, model.start.ravel()
+        frequency = model.frequency.ravel().astype(np.uint32)
+        row = pair << 12
+        for begin in range(0, len(pair), self._lanes):
             r = row[begin : begin + self._lanes]
             x = self._state[: len(r)]
-            low = x & 0xFFFF
-            symbol = (low[:, None] >= inner[r]).sum(1)
-            start = cumulative[r, symbol]
-            f = cumulative[r, symbol + 1] - start
-            x[:] = (x >> 16) * f + low - start
-            self._refill(x)
+            slot = x & 0xFFF
+            symbol = table.take(r + slot)
             result[begin : begin + self._lanes] = symbol
+            x >>= 12
+            x *= frequency.take(symbol)
+            x += slot
+            x -= start.take(symbol)
+            self._refill(x)
         return result
 
-    def raw(self, count: int) -> NDArray[np.uint8]:
+    def tail(self) -> Bits:
+        """The bits that are left when everything has been read: 16 a lane."""
+        if int(self._state.max()) >= 2 * LOW:
+            raise FormatError("packed stream: its coders do not end as they should")
+        return np.unpackbits((self._state - LOW).astype(">u2").view(np.uint8))
+
+    def raw(self, count: int) -> Bits:
         """The next `count` raw bits."""
         missing = count - len(self._spare)
         if missing > 0:

@@ -3,7 +3,7 @@
 The map of frequency (0, 0) is 16 times the mean of each patch. Its 9/7 wavelet bands
 are coded from coarse to fine, each predicted by the coarser band of its kind, by the
 other bands of its level and by the same band of the channel before. The coarsest map,
-at most 4 x 4, stands in the header.
+at most 2 x 2, stands in the header.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.packed import wavelet
-from lowrank.packed.contexts import CAP, UNIT, Quarters
+from lowrank.packed.contexts import CAP, UNIT, Quarters, expected
 from lowrank.packed.header import BitReader, BitWriter
-from lowrank.packed.maps import Reader, Writer, traverse
+from lowrank.packed.maps import Reader, Writer
 
 Bands = list[dict[str, NDArray[np.int32]]]
-_PARENT, _SIBLING, _LUMA = round(0.45 * UNIT), round(0.12 * UNIT), round(0.10 * UNIT)
+_PARENT, _SIBLING, _LUMA = round(0.25 * UNIT), round(0.12 * UNIT), round(0.05 * UNIT)
 _OWN = np.array([[[round(w * UNIT)]] for w in (0.12, 0.14, 0.14)], np.float32)
 
 
@@ -56,13 +56,20 @@ def code(
                 maps.append((_SIBLING, _enlarge(_capped(other), size)))
             if before is not None:
                 maps.append((_LUMA, _capped(before[level][name])))
-            sums = np.zeros((1, 9, quarters.size), np.float32)
+            context = np.zeros((1, 3, quarters.size), np.float32)
             for weight, grid in maps:
-                sums[0, 0::3] += np.float32(weight) * quarters.scatter(grid)
-            if isinstance(coder, Writer) and target is not None:
-                coder.target = quarters.scatter(target[level][name])[None]
-            m = traverse(quarters, sums, _OWN, coder)
-            bands[name] = quarters.gather(coder.signs(m)[0])
+                context[0, 0] += np.float32(weight) * quarters.scatter(grid)
+            flat = None if target is None else quarters.scatter(target[level][name])
+            q = np.zeros(quarters.size, np.int32)
+            known = np.zeros((1, quarters.size), np.float32)
+            for phase in quarters.phases:
+                rows = expected(quarters, phase, context, known, _OWN)
+                part = None if flat is None else flat[phase.places]
+                hit, values = coder.phase(rows.ravel(), part, signs=True)
+                q[phase.places[hit]] = values
+                known[0, phase.places[hit]] = np.minimum(np.abs(values), CAP)
+            coder.models.learn()
+            bands[name] = quarters.gather(q, np.empty(size, np.int32))
         result.append(bands)
     return result
 

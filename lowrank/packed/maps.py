@@ -1,4 +1,4 @@
-"""One component's map of coefficients to and from the stream."""
+"""The coefficients of one phase to and from the stream."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
-from lowrank.packed.contexts import CAP, PAD, Quarters, expected
+from lowrank.packed.contexts import PAD
 from lowrank.packed.entropy import RansReader, RansWriter
 from lowrank.packed.models import SHIFT, TOKENS, TOTAL, FlagModel, TokenModel
 
-Magnitudes = NDArray[np.int32]
+Indices = NDArray[np.intp]
+Values = NDArray[np.int32]
+Target = NDArray[np.float32]
 ESCAPE = TOKENS - 1
 LENGTH = 5
 """Bits of the length of an escaped magnitude's remainder."""
+LARGEST = 1 << 20
+"""Bound of coefficients: sixteenths of a step still are exact in float32."""
 
 
 class Statistics:
@@ -22,56 +26,21 @@ class Statistics:
     def __init__(self) -> None:
         self.flags = FlagModel()
         self.tokens = TokenModel()
-        self._seen: list[tuple[NDArray[np.intp], NDArray[np.bool_]]] = []
-        self._tokens: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = []
+        self._rows: list[Indices] = []
+        self._hits: list[Indices] = []
+        self._tokens: list[NDArray[np.intp]] = []
 
-    def see(self, rows: NDArray[np.intp], flags: NDArray[np.bool_]) -> None:
-        """Remember a pass of flags."""
-        self._seen.append((rows, flags))
-
-    def see_tokens(self, rows: NDArray[np.intp], tokens: NDArray[np.intp]) -> None:
-        """Remember a pass of tokens."""
-        self._tokens.append((rows, tokens))
+    def see(self, rows: Indices, hits: Indices, tokens: NDArray[np.intp]) -> None:
+        """Remember a phase: all rows, those of non-zeros, and pair x TOKENS + token."""
+        self._rows.append(rows)
+        self._hits.append(hits)
+        self._tokens.append(tokens)
 
     def learn(self) -> None:
-        """Update the models at the end of a map."""
-        if self._seen:
-            rows, flags = (np.concatenate(parts) for parts in zip(*self._seen, strict=True))
-            self.flags.update(rows, flags)
-        if self._tokens:
-            pairs, tokens = (np.concatenate(parts) for parts in zip(*self._tokens, strict=True))
-            self.tokens.update(pairs, tokens)
-        self._seen, self._tokens = [], []
-
-
-def traverse(
-    shape: Quarters,
-    sums: NDArray[np.float32],
-    own: NDArray[np.float32],
-    coder: Reader | Writer,
-) -> Magnitudes:
-    """Magnitudes of some maps, phase by phase; the same walk on both sides.
-
-    Parameters
-    ----------
-    sums, own
-        As in contexts.expected.
-    """
-    result = np.zeros((len(sums), shape.size), np.int32)
-    known = np.zeros(result.shape, np.float32)
-    for planes, pads in shape.phases:
-        phase = min(planes[0], 2)
-        rows = expected(shape, sums, known, own, phase, planes)
-        rows[:, pads] = PAD
-        places = [shape.spans[plane] for plane in planes]
-        m = coder.magnitudes(rows.ravel(), places).reshape(rows.shape)
-        for i, place in enumerate(places):
-            part = m[:, i * shape.count : (i + 1) * shape.count]
-            result[:, place] = part
-            if phase < 2:
-                np.minimum(part, CAP, out=known[:, place], casting="unsafe")
-    coder.models.learn()
-    return result
+        """Update the models at the end of some maps."""
+        self.flags.update(self._rows, self._hits)
+        self.tokens.update(self._tokens)
+        self._rows, self._hits, self._tokens = [], [], []
 
 
 def _expand(values: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -91,88 +60,83 @@ def _collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np
 
 
 class Reader:
-    """Decodes magnitudes and signs."""
+    """Decodes coefficients."""
 
     def __init__(self, rans: RansReader) -> None:
         self._rans = rans
         self.models = Statistics()
 
-    def magnitudes(self, rows: NDArray[np.intp], places: list[slice]) -> Magnitudes:
-        """Decode one phase."""
-        models = self.models
-        flags = self._rans.flags(models.flags.zero[rows])
-        models.see(rows, flags)
+    def phase(self, rows: Indices, target: Target | None, *, signs: bool) -> tuple[Indices, Values]:
+        """Places and values of the non-zeros of one phase, or their magnitudes."""
+        models, rans = self.models, self._rans
+        flags = rans.flags(models.flags.zero.take(rows))
         hit = flags.nonzero()[0]
-        result = np.zeros(len(rows), np.int32)
-        if not len(hit):
-            return result
         row = rows[hit]
         pair = row >> 1
-        tokens = self._rans.tokens(pair, models.tokens.cumulative)
-        models.see_tokens(pair, tokens)
-        m = tokens.astype(np.int64)
-        escaped = (tokens == ESCAPE).nonzero()[0]
+        coded = rans.tokens(pair, models.tokens)
+        models.see(rows, row, coded)
+        m = (coded & (TOKENS - 1)).astype(np.int64)
+        escaped = (m == ESCAPE).nonzero()[0]
         if len(escaped):
             lengths = _collapse(
-                self._rans.raw(LENGTH * len(escaped)), np.full(len(escaped), LENGTH, np.int64)
+                rans.raw(LENGTH * len(escaped)), np.full(len(escaped), LENGTH, np.int64)
             )
-            rest = _collapse(self._rans.raw(int(lengths.sum())), lengths)
+            rest = _collapse(rans.raw(int(lengths.sum())), lengths)
             m[escaped] += rest + (np.int64(1) << lengths) - 1
         shift = SHIFT[row]
         if shift.any():
-            m = (m << shift) + _collapse(self._rans.raw(int(shift.sum())), shift)
-        if int(m.max()) >= 1 << 26:
+            m = (m << shift) + _collapse(rans.raw(int(shift.sum())), shift)
+        m += 1
+        if len(m) and int(m.max()) >= LARGEST:
             raise FormatError("packed stream: a coefficient is out of range")
-        result[hit] = m + 1
-        return result
-
-    def signs(self, magnitudes: Magnitudes) -> NDArray[np.int32]:
-        """Signed values of whole maps."""
-        result = magnitudes.copy()
-        flat = result.reshape(-1)
-        hit = flat.nonzero()[0]
-        negative = hit[self._rans.raw(len(hit)).nonzero()[0]]
-        flat[negative] = -flat[negative]
-        return result
+        values = m.astype(np.int32)
+        if signs:
+            negative = rans.raw(len(hit)).nonzero()[0]
+            values[negative] = -values[negative]
+        return hit, values
 
 
 class Writer:
-    """Quantises a map and collects its symbols.
+    """Quantises coefficients and collects their symbols.
 
     Parameters
     ----------
-    multiplier : float
-        What one bit is worth, in squared quantiser steps.
+    zero, rise : float
+        What one bit is worth, in squared quantiser steps, when it is asked whether a
+        coefficient becomes zero, and whether its magnitude is rounded up.
     """
 
-    def __init__(self, rans: RansWriter, *, multiplier: float) -> None:
+    def __init__(self, rans: RansWriter, *, zero: float, rise: float) -> None:
         self._rans = rans
-        self._multiplier = multiplier
+        self._zero, self._rise = zero / 2, rise / 2
         self.models = Statistics()
-        self.target = np.empty((0, 0), np.float32)
-        self.bits = 0.0
+        self.signs: list[int] = []
+        """Passes of raw bits that are signs, one for each phase."""
 
-    def magnitudes(self, rows: NDArray[np.intp], places: list[slice]) -> Magnitudes:
-        """Quantise and collect one phase of `target`."""
-        models = self.models
-        x = np.abs(np.concatenate([self.target[:, place] for place in places], axis=1).ravel())
+    def phase(self, rows: Indices, target: Target | None, *, signs: bool) -> tuple[Indices, Values]:
+        """Quantise `target` and collect it; places and values of the non-zeros.
+
+        Signs are always collected, each phase in a pass of its own: those that stand
+        elsewhere are withdrawn from the stream in the end.
+        """
+        if target is None:
+            raise ValueError("nothing to write")
+        models, rans = self.models, self._rans
+        x = np.abs(target)
         zero = models.flags.zero
-        cumulative = models.tokens.cumulative
+        frequency = models.tokens.frequency
         p = zero / TOTAL
-        cost = -np.log2(np.diff(cumulative.astype(np.float64), axis=1) / TOTAL)
-        half = self._multiplier / 2
+        cost = -np.log2(frequency / models.tokens.total)
         pairs = np.arange(len(p)) >> 1
-        threshold = 0.5 + half * (np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0])
+        threshold = 0.5 + self._zero * (np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0])
         threshold[PAD] = np.inf
-        flags = x > threshold.astype(np.float32)[rows]
+        flags = x > threshold.astype(np.float32).take(rows)
         hit = flags.nonzero()[0]
-        result = np.zeros(len(rows), np.int32)
-        f = zero[rows]
-        bound = np.where(flags, f, 0)
-        self._rans.symbols(bound.astype(np.uint16), np.where(flags, TOTAL - f, f).astype(np.uint16))
-        models.see(rows, flags)
-        if not len(hit):
-            return result
+        f = zero.take(rows).astype(np.uint16)
+        start = np.zeros(len(f), np.uint16)
+        start[hit] = f[hit]
+        f[hit] = TOTAL - f[hit].astype(np.uint32)
+        rans.symbols(start, f, 16)
         row = rows[hit]
         pair = row >> 1
         xs = x[hit]
@@ -180,33 +144,31 @@ class Writer:
         shift = SHIFT[row]
         step = np.minimum((m - 1) >> shift, ESCAPE - 1)
         rise = (
-            half
+            self._rise
             * np.diff(cost, axis=1)
             / (1 << SHIFT[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
         )
         m += xs - m > 0.5 + np.clip(rise, -0.1, 0.45)[pair, step]
+        np.minimum(m, LARGEST - 1, out=m)
         coded = (m - 1) >> shift
         tokens = np.minimum(coded, ESCAPE)
-        self._rans.symbols(
-            cumulative[pair, tokens].astype(np.uint16),
-            (cumulative[pair, tokens + 1] - cumulative[pair, tokens]).astype(np.uint16),
+        index = pair * TOKENS + tokens
+        rans.symbols(
+            models.tokens.start.take(index),
+            models.tokens.frequency.astype(np.uint16).take(index),
+            12,
         )
-        models.see_tokens(pair, tokens)
+        models.see(rows, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
             rest = coded[escaped] - ESCAPE + 1
             lengths = np.frexp(rest.astype(np.float64))[1].astype(np.int64) - 1
-            self._rans.raw(_expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
-            self._rans.raw(_expand(rest, lengths))
+            rans.raw(_expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
+            rans.raw(_expand(rest, lengths))
         if shift.any():
-            self._rans.raw(_expand(m - 1, shift))
-        result[hit] = m
-        return result
-
-    def signs(self, magnitudes: Magnitudes) -> NDArray[np.int32]:
-        """Signed values of whole maps, their signs collected."""
-        negative = self.target < 0
-        self._rans.raw(negative[magnitudes > 0].astype(np.uint8))
-        result = magnitudes.copy()
-        np.negative(result, where=negative, out=result)
-        return result
+            rans.raw(_expand(m - 1, shift))
+        values = m.astype(np.int32)
+        negative = target[hit] < 0
+        self.signs.append(rans.raw(negative.astype(np.uint8)))
+        np.negative(values, where=negative, out=values)
+        return hit, values

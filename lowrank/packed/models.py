@@ -66,23 +66,30 @@ class FlagModel:
         self.zero = p.astype(np.uint32)
         """Probability of a zero, of 65536, by row."""
 
-    def update(self, rows: NDArray[np.intp], flags: NDArray[np.bool_]) -> None:
-        """Count a map; a row above the limit is halved until it is below."""
+    def update(self, rows: list[NDArray[np.intp]], hits: list[NDArray[np.intp]]) -> None:
+        """Count maps: rows of all coefficients and of those above zero."""
         counts = self._counts
-        counts += STEP * np.bincount(2 * rows + flags, minlength=counts.size).reshape(-1, 2)
-        _halve(counts, FLAG_LIMIT)
+        for some in rows:
+            counts[:, 0] += STEP * np.bincount(some, minlength=len(counts))
+        ones = STEP * np.bincount(np.concatenate(hits), minlength=len(counts))
+        counts[:, 0] -= ones
+        counts[:, 1] += ones
+        _limit(counts, FLAG_LIMIT)
         self._derive()
 
 
-def _halve(counts: Counts, limit: int) -> None:
+def _limit(counts: Counts, limit: int) -> None:
+    """Halve the rows above the limit as often as brings them to it or below."""
     total = counts.sum(1)
-    while len(over := (total > limit).nonzero()[0]):
-        counts[over] >>= 1
-        total[over] = counts[over].sum(1)
+    if int(total.max()) > limit:
+        over = np.frexp(((total - 1) // limit).astype(np.float64))[1]
+        counts >>= over[:, None]
 
 
 class TokenModel:
     """Tokens of the magnitudes above zero, by pairs of context rows."""
+
+    total = 1 << 12
 
     def __init__(self) -> None:
         self._counts = np.array(
@@ -91,18 +98,28 @@ class TokenModel:
         self._derive()
 
     def _derive(self) -> None:
-        total = self._counts.sum(1, keepdims=True)
-        f = 1 + self._counts * (TOTAL - TOKENS) // total
-        f[:, 0] += TOTAL - f.sum(1)
-        self.cumulative = np.zeros((len(f), TOKENS + 1), np.uint32)
-        """(rows, TOKENS + 1) bounds of the tokens' intervals in 0..65536."""
-        np.cumsum(f, axis=1, out=self.cumulative[:, 1:])
+        f = 1 + self._counts * (self.total - TOKENS) // self._counts.sum(1, keepdims=True)
+        f[:, 0] += self.total - f.sum(1)
+        self.frequency = f
+        """(pairs, TOKENS) probabilities of the tokens, of 4096."""
+        self.start = (np.cumsum(f, axis=1) - f).astype(np.uint16)
+        """(pairs, TOKENS) where their intervals start."""
+        self._table: NDArray[np.uint16] | None = None
 
-    def update(self, rows: NDArray[np.intp], tokens: NDArray[np.intp]) -> None:
-        """Count a map; a row above the limit is halved until it is below."""
+    @property
+    def table(self) -> NDArray[np.uint16]:
+        """Entry pair x 4096 + slot is pair x TOKENS + token."""
+        if self._table is None:
+            every = np.arange(self.frequency.size, dtype=np.uint16)
+            self._table = np.repeat(every, self.frequency.ravel())
+        return self._table
+
+    def update(self, coded: list[NDArray[np.intp]]) -> None:
+        """Count tokens, given as pair x TOKENS + token."""
         counts = self._counts
-        counts += STEP * np.bincount(rows * TOKENS + tokens, minlength=counts.size).reshape(
-            counts.shape
-        )
-        _halve(counts, TOKEN_LIMIT)
+        some = np.concatenate(coded)
+        if not len(some):
+            return
+        counts += STEP * np.bincount(some, minlength=counts.size).reshape(counts.shape)
+        _limit(counts, TOKEN_LIMIT)
         self._derive()

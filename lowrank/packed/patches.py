@@ -40,28 +40,31 @@ cut; every batch before the cut can be decoded.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.packed import stream, wavelet
-from lowrank.packed.colour import principal, rotation
-from lowrank.packed.components import batches, order
+from lowrank.packed import prediction, stream, wavelet
+from lowrank.packed.choice import scales_of
+from lowrank.packed.colour import Turn, principal, rotation
+from lowrank.packed.components import Component, batches, order
 from lowrank.packed.entropy import Cut, RansReader, RansWriter
-from lowrank.packed.lapped import SIDE, SIZE, Floats, analyse, grid
+from lowrank.packed.lapped import SIZE, analyse, grid
 from lowrank.packed.maps import Reader, Writer
+from lowrank.packed.samples import Samples, channel_of, planes_of, samples_of
+from lowrank.packed.smoothing import best_strength
 from lowrank.packed.stream import ALPHA_FINER, LANES, Header, coarse_step
-from lowrank.packed.synthesis import FRACTION, Channel, basis, render
+from lowrank.packed.synthesis import FRACTION
 from lowrank.packed.walk import Walk
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
-MULTIPLIER = 0.11
-"""What a bit is worth, in squared steps: the exchange rate of the quantiser."""
+ZERO, RISE = 0.11, 0.06
+"""What a bit is worth, in squared steps: the quantiser's rates of exchange."""
 BITS_PER_LANE = 2560
 SYMBOLS_PER_LANE = 1 << 16
+SMOOTHED = 1 << 22
+"""Pixels of the largest picture that is smoothed: beyond, it would take too long."""
 SMALLEST_STEP = {1: 2.0**-8, 8: 2.0**-4, 16: 1.0}
 """By bits per sample: finer steps gain nothing, and coefficients stay in range."""
 
@@ -120,44 +123,61 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
     for c in range(channels):
         d = step / ALPHA_FINER if alpha and c == channels - 1 else step
         C[:, :, c] *= dtype.type(1 / d)
-        scales.append(_scales(C[:, :, c]))
+        scales.append(scales_of(C[:, :, c]))
         firsts.append(wavelet.forward(C[0, :, c].copy()))
     if levels is not None and levels[0] == levels[1]:
         scales[-1][:] = 0
         firsts[-1] = wavelet.forward(np.zeros(shape, dtype))
     coarsest = [np.rint(low).astype(np.int64) for low, _ in firsts]
-    offsets = tuple((1, 1) for _ in range(channels))
-    header = Header(step, turn, alpha, levels, 0, offsets, scales, coarsest)
+    offsets = tuple((0, 0) for _ in range(channels))
+    header = Header(step, turn, alpha, levels, 0, 0, 0, offsets, scales, coarsest)
     rans = RansWriter()
-    coder = Writer(rans, multiplier=MULTIPLIER)
+    coder = Writer(rans, zero=ZERO, rise=RISE)
     plan = order(scales)
     walk = Walk(shape, header, plan, coder, bits)
     for c in range(channels):
         walk.first(c, firsts[c][1])
-    for batch in batches(plan, shape[0] * shape[1]):
-        walk.next(batch, np.stack([C[x.index, :, x.channel] for x in batch]))
+    groups = batches(plan, shape[0] * shape[1])
+    passes = []
+    for batch in groups:
+        coder.signs = []
+        walk.next(batch, [walk.quarters.scatter(C[x.index, :, x.channel]) for x in batch])
+        passes.append(coder.signs)
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, walk.symbols / SYMBOLS_PER_LANE), LANES))
-    body = rans.finish(lanes)
-    payload = stream.write(header, code, lanes) + body
+    late: list[NDArray[np.uint8]] = []
+    room = 16 * lanes
+    count = 0
+    for number in reversed(_leaves(groups)):
+        room -= sum(rans.length(one) for one in passes[number])
+        if room < 0:
+            break
+        late = [rans.withdraw(one) for one in passes[number]] + late
+        count += 1
+    body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
+    smooth = 0
+    if height * width <= SMOOTHED:
+        decoded = planes_of([channel_of(walk, 0, bits)], walk.float)[0, :height, :width]
+        smooth = best_strength(_first_plane(samples, turn), decoded, header.step_of(0))
+    payload = stream.write(replace(header, late=count, smooth=smooth), code, lanes) + body
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
     return Packed(payload, ranks, channels + len(plan))
 
 
-def _scales(maps: Floats) -> NDArray[np.int64]:
-    """Half octaves of the maps' sizes in steps, plus 12; 0 for those not worth keeping."""
-    scale = np.zeros(SIZE, np.int64)
-    flat = maps.reshape(SIZE, -1)
-    for index in range(1, SIZE):
-        x = np.abs(flat[index])
-        large = x[x > 0.6]
-        if not large.size:
-            continue
-        q = np.floor(large + 0.45)
-        gain = float((large * large - (large - q) ** 2).sum())
-        if gain > MULTIPLIER * (5.5 * large.size + 20):
-            rms = math.sqrt(float(np.dot(x.ravel(), x.ravel())) / x.size)
-            scale[index] = max(1, round(2 * math.log2(rms)) + 12)
-    return scale
+def _leaves(groups: list[list[Component]]) -> list[int]:
+    """Batches whose signs predict nothing."""
+    return [
+        number
+        for number, batch in enumerate(groups)
+        if not any(prediction.weights(x.index) for x in batch)
+    ]
+
+
+def _first_plane(samples: Samples, turn: Turn | None) -> NDArray[np.float64]:
+    """The first channel, rotated."""
+    if turn is None:
+        return samples[..., 0].astype(np.float64)
+    plane: NDArray[np.float64] = samples[..., :3].astype(np.float64) @ rotation(turn)[0]
+    return plane
 
 
 def decode(
@@ -189,7 +209,8 @@ def decode(
     walk, total, done = _decode_maps(
         payload, height, width, channels, bits, components=components, partial=partial
     )
-    return Decoded(_samples(walk, height, width, bits), total, done)
+    samples = samples_of(walk, height, width, bits, smooth=done == total)
+    return Decoded(samples, total, done)
 
 
 def _decode_maps(
@@ -208,7 +229,7 @@ def _decode_maps(
     total = channels + len(plan)
     patches = shape[0] * shape[1]
     wanted = total if components is None else min(max(components, 0), total)
-    done = 0
+    done = whole = 0
     walk = None
     try:
         rans = RansReader(payload[position:], header.lanes)
@@ -218,16 +239,23 @@ def _decode_maps(
         for c in range(min(channels, wanted)):
             walk.first(c)
             done += 1
-        for batch in batches(plan, patches):
-            if done >= wanted:
+        groups = batches(plan, patches)
+        late = set(_leaves(groups)[-header.late :] if header.late else ())
+        whole = channels + sum(len(batch) for batch in groups[: min(late, default=None)])
+        for number, batch in enumerate(groups):
+            if done >= (wanted if wanted <= whole else total):
                 break
-            walk.next(batch)
+            walk.next(batch, signs=number not in late)
             done += len(batch)
+        if header.late and done == total:
+            walk.sign(rans.tail())
     except Cut:
         if not partial:
             raise TruncatedError(
                 f"packed stream ends after {done} of {total} components", terms=done, total=total
             ) from None
+        done = min(done, whole)
+        wanted = min(wanted, done)
     if walk is None:
         raise TruncatedError("packed stream ends in its header", terms=0, total=total)
     for c in range(len(walk.firsts), channels):
@@ -252,7 +280,7 @@ def factors(
         B = np.zeros((mean.size, SIZE))
         B[:, 0] = mean.ravel() * d
         for index, q in zip(walk.indices[c], walk.maps[c], strict=True):
-            B[:, index] = walk.sixteenths(q, c).ravel() * (d / FRACTION)
+            B[:, index] = q.ravel() * (d / FRACTION)
         result.append(B)
     return result
 
@@ -260,43 +288,3 @@ def factors(
 def read_header(payload: bytes, height: int, width: int, channels: int) -> Header:
     """What a payload says before its coefficients."""
     return stream.split(payload, grid(height, width), channels)[0]
-
-
-def _samples(walk: Walk, height: int, width: int, bits: int) -> Samples:
-    header, dtype = walk.header, walk.float
-    channels = len(header.scales)
-    peak = (1 << bits) - 1
-    if header.levels is not None and max(header.levels) > peak:
-        raise FormatError("packed stream: a level of alpha is out of range")
-    precision = 13 if bits <= 8 else 24
-    parts = []
-    for c in range(channels):
-        d = header.step_of(c)
-        B = basis(walk.indices[c], precision)
-        maps = [walk.sixteenths(q, c) for q in walk.maps[c]]
-        stack = np.stack(maps) if maps else np.zeros((0, *walk.shape), np.int32)
-        mean = walk.firsts[c] * dtype.type(d / SIDE)
-        parts.append(Channel(mean, B, stack, d / FRACTION / (1 << precision)))
-    out = np.empty((height, width, channels), np.uint8 if bits <= 8 else np.uint16)
-    R = None if header.turn is None else rotation(header.turn).astype(dtype)
-
-    def emit(top: int, block: Floats) -> None:
-        y, x, rows, _, columns = block.shape
-        if R is not None:
-            turned = block[:, :, :, :3].copy()
-            for c in range(3):
-                block[:, :, :, c] = turned[:, :, :, 0] * R[0, c] + turned[:, :, :, 1] * R[1, c]
-                block[:, :, :, c] += turned[:, :, :, 2] * R[2, c]
-        block += dtype.type(0.5)
-        np.clip(block, 0, peak, out=block)
-        pixels = block.astype(out.dtype).transpose(2, 0, 4, 1, 3)
-        pixels = pixels.reshape(rows * y, columns * x, channels)
-        part = out[top * SIDE : (top + rows) * SIDE]
-        part[:] = pixels[: len(part), :width]
-
-    render(parts, emit, dtype)
-    if header.levels is not None:
-        low, high = header.levels
-        last = out[..., -1].astype(np.int64)
-        out[..., -1] = np.where(2 * last > low + high, high, low)
-    return out

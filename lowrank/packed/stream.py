@@ -29,6 +29,8 @@ class Header:
     alpha: bool
     levels: tuple[int, int] | None
     lanes: int
+    late: int
+    smooth: int
     offsets: tuple[tuple[int, int], ...]
     scales: list[NDArray[np.int64]]
     coarsest: list[NDArray[np.int64]]
@@ -66,6 +68,8 @@ def write(header: Header, code: int, lanes: int) -> bytes:
         for value in header.levels or ():
             out.bits(value, 16)
     out.number(lanes, "lanes")
+    out.number(header.late, "late")
+    out.bits(header.smooth, 4)
     for c, scale in enumerate(header.scales):
         for value in header.offsets[c]:
             out.bits(value, 3)
@@ -89,6 +93,7 @@ def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     lanes = read.number("lanes")
     if not 1 <= lanes <= LANES:
         raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
+    late, smooth = read.number("late"), read.bits(4)
     low, _ = wavelet.band_shapes(*shape)
     offsets, scales, coarsest = [], [], []
     for c in range(channels):
@@ -99,7 +104,9 @@ def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
         coarsest.append(first.read_coarsest(read, low))
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
-    return Header(step, turn, bool(alpha), levels, lanes, tuple(offsets), scales, coarsest)
+    return Header(
+        step, turn, bool(alpha), levels, lanes, late, smooth, tuple(offsets), scales, coarsest
+    )
 
 
 def _varint(value: int) -> bytes:

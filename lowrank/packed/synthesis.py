@@ -29,31 +29,39 @@ def basis(indices: list[int], precision: int) -> NDArray[np.float64]:
 
 
 class Channel:
-    """The decoded maps of one channel: the first, and integers for the others."""
+    """The decoded maps of one channel: the first, and integers for the others.
+
+    Parameters
+    ----------
+    first : (height, width) ndarray
+        What each patch has beside the other components.
+    basis : (SIZE, components) ndarray of integers
+    maps : (components, height, width) ndarray of integers
+    scale : float
+        Of the product of the two.
+    """
 
     def __init__(
-        self, first: Floats, basis: NDArray[np.float64], maps: NDArray[Any], scale: float
+        self, first: Floats, basis: NDArray[np.float64], maps: Floats, scale: float
     ) -> None:
-        self.first, self.basis, self.maps, self.scale = first, basis, maps, scale
-        self.largest = float(np.abs(basis).max()) if basis.size else 0.0
+        self.first, self.maps, self.scale = first, maps, scale
+        total, size = np.zeros(first.shape), np.empty(first.shape, maps.dtype)
+        for one in maps:
+            total += np.abs(one, out=size)
+        largest = float(np.abs(basis).max()) if basis.size else 0.0
+        exact = maps.dtype == np.float32 and float(total.max()) * largest < 2**24
+        self.basis: Floats = basis.astype(np.float32) if exact else basis
 
-    def patches(self, rows: slice, dtype: np.dtype[Any]) -> Floats:
-        """Samples [y x, row of patches, patch] of some rows of patches."""
+    def patches(self, rows: slice, out: Floats) -> None:
+        """Samples [y, x, row of patches, patch] of some rows of patches."""
         mean = self.first[rows]
         if not self.basis.shape[1]:
-            return np.broadcast_to(mean, (SIZE, *mean.shape))
+            out[:] = mean
+            return
         Q = self.maps[:, rows].reshape(len(self.maps), -1)
-        if dtype == np.float32:
-            Q = Q.astype(np.float32)
-            worst = float(np.abs(Q).sum(0).max()) * self.largest
-        if dtype == np.float32 and worst < 2**24:
-            product: Floats = self.basis.astype(np.float32) @ Q
-        else:
-            product = (self.basis @ Q.astype(np.float64)).astype(dtype)
-        product *= dtype.type(self.scale)
-        result = product.reshape(SIZE, *mean.shape)
-        result += mean
-        return result
+        product = self.basis @ Q.astype(self.basis.dtype, copy=False)
+        product *= self.basis.dtype.type(self.scale)
+        np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out, casting="same_kind")
 
 
 def render(
@@ -77,7 +85,7 @@ def render(
         rows = slice(top, min(top + step, height))
         fresh = block[:, :, kept : kept + rows.stop - top]
         for c, channel in enumerate(channels):
-            fresh[:, :, :, c] = channel.patches(rows, dtype).reshape(SIDE, SIDE, -1, width)
+            channel.patches(rows, fresh[:, :, :, c])
         lap_columns(fresh, inverse=True)
         part = block[:, :, : kept + rows.stop - top]
         lap_rows(part, inverse=True)

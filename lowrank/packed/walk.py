@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.packed import first, wavelet
+from lowrank.packed import first, prediction, wavelet
 from lowrank.packed.components import Component, Predictors
-from lowrank.packed.contexts import CAP, Quarters
+from lowrank.packed.contexts import CAP, Quarters, expected
 from lowrank.packed.lapped import Floats
-from lowrank.packed.maps import Reader, Writer, traverse
+from lowrank.packed.maps import Reader, Writer
 from lowrank.packed.stream import Header
 from lowrank.packed.synthesis import FRACTION
 
@@ -28,15 +28,23 @@ class Walk:
         self.shape, self.header, self.coder = shape, header, coder
         channels = len(header.scales)
         self.quarters = Quarters(*shape)
+        self.memory = prediction.Memory(self.quarters)
         self.known = np.zeros((channels + len(plan), self.quarters.size), np.uint8)
         self.count = channels
         self.predictors = Predictors(channels)
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
         self.firsts: list[Floats] = []
-        self.maps: list[list[NDArray[np.int32]]] = [[] for _ in range(channels)]
         self.indices: list[list[int]] = [[] for _ in range(channels)]
+        self.maps = [
+            np.zeros((sum(x.channel == c for x in plan), *shape), self.float)
+            for c in range(channels)
+        ]
+        """Coefficients of each channel's components, in sixteenths of a step."""
         self.symbols = (channels + len(plan)) * self.quarters.size
         self._bands: first.Bands | None = None
+        self._order: list[tuple[int, int]] = []
+        self._unsigned: list[tuple[int, NDArray[np.intp]]] = []
+        self._less = np.array([(0, *offsets) for offsets in header.offsets], np.int32)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
@@ -49,41 +57,105 @@ class Walk:
         levels = [{k: self.restore(v, channel) for k, v in b.items()} for b in bands]
         mean = wavelet.inverse(low, levels)
         self.firsts.append(mean)
+        self.memory.means(channel, mean)
         self.known[channel] = self.quarters.scatter(first.gradient(mean.astype(np.float32)))
 
     def restore(self, q: NDArray[np.int32], channel: int) -> Floats:
         """Coefficients in steps."""
         return self.sixteenths(q, channel).astype(self.float) / self.float.type(FRACTION)
 
-    def sixteenths(self, q: NDArray[np.int32], channel: int) -> NDArray[np.int32]:
+    def sixteenths(
+        self, q: NDArray[np.int32], channel: int | NDArray[np.intp]
+    ) -> NDArray[np.int32]:
         """Coefficients in sixteenths of a step: magnitudes less the offsets."""
-        one, more = self.header.offsets[channel]
-        size = np.abs(q)
-        table = np.array([0, one, more], np.int32)
-        return np.sign(q) * (size * FRACTION - table[np.minimum(size, 2)])
+        size = np.minimum(np.abs(q), 2)
+        kept: NDArray[np.int32] = q * FRACTION - np.sign(q) * self._less[channel, size]
+        return kept
 
-    def next(self, batch: list[Component], target: Floats | None = None) -> None:
-        """Code a batch of components after the first ones."""
-        size = self.quarters.size
-        sums = np.empty((len(batch), 9, size), np.float32)
+    def next(
+        self,
+        batch: list[Component],
+        targets: list[NDArray[np.float32]] | None = None,
+        *,
+        signs: bool = True,
+    ) -> None:
+        """Code a batch of components after the first ones.
+
+        Parameters
+        ----------
+        batch : list of Component
+        targets : list of (size,) ndarray, optional
+            What to quantise, in steps, when writing.
+        signs : bool
+            Whether the signs stand with the magnitudes; if not, `sign` gives them.
+        """
+        shape, maps = self.quarters, len(batch)
+        sums, own = self._sums(batch)
+        known = np.zeros((maps, shape.size), np.float32)
+        kept = np.zeros((maps, shape.size), self.float)
+        weights = [prediction.weights(x.index) for x in batch]
+        for phase in shape.phases:
+            rows = expected(shape, phase, sums, known, own)
+            target = None
+            if targets is not None:
+                target = np.concatenate([t[phase.places] for t in targets])
+            for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
+                if w is not None:
+                    guess = self.memory.predict(x.channel, x.index, w, phase, kept[i])
+                    kept[i, phase.places] = guess
+                    if target is not None:
+                        part = target[i * phase.count : (i + 1) * phase.count]
+                        part -= guess * np.float32(1 / FRACTION)
+            hit, q = self.coder.phase(rows.ravel(), target, signs=signs)
+            if maps == 1:
+                place = phase.places.take(hit)
+                values = self.sixteenths(q, batch[0].channel)
+            else:
+                owner = hit // phase.count
+                place = phase.places.take(hit - owner * phase.count) + owner * shape.size
+                channels = np.array([x.channel for x in batch])
+                values = self.sixteenths(q, channels.take(owner))
+            known.ravel()[place] = np.minimum(np.abs(q), CAP)
+            kept.ravel()[place] += values
+            if not signs:
+                self._unsigned.append((len(self._order), place))
+        self.coder.models.learn()
+        self.known[self.count : self.count + maps] = known
+        self.count += maps
+        for i, x in enumerate(batch):
+            shape.gather(kept[i], self.maps[x.channel][len(self.indices[x.channel])])
+            if weights[i] is not None:
+                self.memory.add(x.channel, x.index, kept[i])
+            self.predictors.add(x)
+            self._order.append((x.channel, len(self.indices[x.channel])))
+            self.indices[x.channel].append(x.index)
+
+    def sign(self, bits: NDArray[np.uint8]) -> None:
+        """Give the components that were coded without them their signs."""
+        at = 0
+        for first_of_batch, places in self._unsigned:
+            negative = places[bits[at : at + len(places)].nonzero()[0]]
+            at += len(places)
+            owner, place = np.divmod(negative, self.quarters.size)
+            for i in np.unique(owner):
+                channel, number = self._order[first_of_batch + i]
+                flat = self.maps[channel][number].reshape(-1)
+                here = self.quarters.where[place[owner == i]]
+                flat[here] = -flat[here]
+
+    def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        shape = self.quarters
+        sums = np.empty((len(batch), 3, shape.size), np.float32)
         own = np.empty((3, len(batch), 1), np.float32)
         for i, component in enumerate(batch):
-            rows, W, weights = self.predictors.weights(
+            rows, W, own[:, i, 0] = self.predictors.weights(
                 component, colour=self.header.turn is not None
             )
-            np.matmul(W, self.known[rows].astype(np.float32), out=sums[i])
-            own[:, i, 0] = weights
-        if target is not None and isinstance(self.coder, Writer):
-            self.coder.target = np.stack([self.quarters.scatter(x) for x in target])
-        m = traverse(self.quarters, sums, own, self.coder)
-        signed = self.coder.signs(m)
-        np.minimum(m, CAP, out=m)
-        self.known[self.count : self.count + len(batch)] = m
-        self.count += len(batch)
-        for component, q in zip(batch, signed, strict=True):
-            self.predictors.add(component)
-            self.maps[component.channel].append(self.quarters.gather(q))
-            self.indices[component.channel].append(component.index)
+            K = self.known.take(rows, axis=0).astype(np.float32)
+            for plane in range(4):
+                part = slice(plane * shape.plane, (plane + 1) * shape.plane)
+                np.matmul(W[plane], K[:, part], out=sums[i, :, part])
+        return sums, own
 
     def empty_first(self, channel: int) -> None:
         """Take the first component's coarsest map alone, its bands as zeros."""
@@ -98,4 +170,4 @@ class Walk:
         for c, indices in enumerate(self.indices):
             here = [i for i, index in enumerate(indices) if Component(c, index) in kept]
             self.indices[c] = [indices[i] for i in here]
-            self.maps[c] = [self.maps[c][i] for i in here]
+            self.maps[c] = self.maps[c][here]

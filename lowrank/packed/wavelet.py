@@ -19,7 +19,7 @@ Floats = NDArray[np.floating[Any]]
 
 _STEPS = (-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971)
 _SCALE = 1.230174104914001 / 1.4142135623730951
-SMALLEST = 4
+SMALLEST = 2
 
 
 def _lift(low: Floats, high: Floats, step: int) -> None:
