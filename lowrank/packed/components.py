@@ -48,11 +48,6 @@ WEIGHTS = (
     ),
 )
 
-_TABLE = np.array(WEIGHTS, np.int64)
-_BESIDE_PHASES = tuple(PHASES[p] for p in BESIDE)
-_ABOVE_PHASES = tuple(PHASES[p] for p in ABOVE)
-
-
 @cache
 def distances() -> NDArray[np.int64]:
     """(SIZE, SIZE) distance between frequencies, in units of 1/256 octave."""
@@ -146,39 +141,50 @@ class Predictors:
     def weights(
         self, component: Component, *, colour: bool
     ) -> tuple[list[int], NDArray[np.float32], list[int]]:
-        """Rows of the maps used, their weights (9, rows), and those of the own map.
+        """Rows of the maps used, their weights, and those of the own map.
 
-        Rows count the coded maps: first the gradients of each channel's first
+        Weights are (planes, 3, rows): of what a plane gives to its own places, to
+        those beside it and to those above and below. Rows count the coded maps: first the gradients of each channel's first
         component, then the components in order.
         """
         channel, index = component.channel, component.index
         coded = self._coded[channel]
         near = _distance_rows()[index]
         best = sorted(range(len(coded)), key=lambda i: near[coded[i]])[:NEIGHBOURS]
-        share = np.array([(1 << 20) // (77 + near[coded[i]]) for i in best], np.int64)
-        total = int(share.sum())
+        share = [(1 << 20) // (77 + near[coded[i]]) for i in best]
+        total, count = sum(share), len(best)
         rows = [self._rows[channel][i] for i in best]
-        count = len(rows)
-        table = _TABLE[:, (3 if channel else 0) + orientation(index)]
-        W = np.zeros((3, 3, count + 2), np.int64)
-        """[here, across, down; phase; map]"""
-        W[:, :, :count] = table[:, 5:8].T[:, :, None] * share // total
-        W[0, :, : min(4, count)] += table[:, : min(4, count)]
-        if count > 4:
-            W[0, :, 4:count] += table[:, 4, None] // (count - 4)
-        W[1:, :, 0] += table[:, 8:10].T
-        if colour and channel:
+        others = []
+        if colour:
             for other in range(min(channel, 2)):
                 if index in self._coded[other]:
                     rows.append(self._rows[other][self._coded[other].index(index)])
-                    W[0, :, len(rows) - 1] = table[:, 10 + other]
-        scaled = ((W[:, :, : len(rows)] * UNIT + 4096) // 8192).astype(np.float32)
-        # By plane: what is taken at its own places, and by its neighbours.
-        planes = np.stack(
-            [scaled[0, PHASES], scaled[1, _BESIDE_PHASES], scaled[2, _ABOVE_PHASES]], axis=1
+                    others.append(10 + other)
+        kind = (3 if channel else 0) + orientation(index)
+        # Of each phase, by map: at the place, beside and above.
+        phases = []
+        for table in WEIGHTS:
+            w = table[kind]
+            here = [w[5] * x // total for x in share]
+            for i in range(count):
+                here[i] += w[i] if i < 4 else w[4] // (count - 4)
+            beside = [w[6] * x // total for x in share]
+            above = [w[7] * x // total for x in share]
+            beside[0] += w[8]
+            above[0] += w[9]
+            none = [0] * len(others)
+            phases.append((here + [w[i] for i in others], beside + none, above + none))
+        # By plane: for its own places, and for those that it is beside and above of.
+        planes = np.array(
+            [
+                (phases[PHASES[p]][0], phases[PHASES[BESIDE[p]]][1], phases[PHASES[ABOVE[p]]][2])
+                for p in range(4)
+            ],
+            np.float32,
         )
-        own = (table[1, 12], table[2, 13], table[2, 14])
-        return rows, planes, [(int(w) * UNIT + 4096) // 8192 for w in own]
+        planes = np.floor(planes * np.float32(UNIT / 8192) + np.float32(0.5))
+        own = (WEIGHTS[1][kind][12], WEIGHTS[2][kind][13], WEIGHTS[2][kind][14])
+        return rows, planes, [(w * UNIT + 4096) // 8192 for w in own]
 
     def add(self, component: Component) -> None:
         """The component's map is coded: it may predict others."""

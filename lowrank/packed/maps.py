@@ -14,6 +14,7 @@ Indices = NDArray[np.intp]
 Values = NDArray[np.int32]
 Target = NDArray[np.float32]
 ESCAPE = TOKENS - 1
+SAMPLE = 4096
 LENGTH = 5
 """Bits of the length of an escaped magnitude's remainder."""
 LARGEST = 1 << 20
@@ -30,10 +31,15 @@ class Statistics:
         self._hits: list[Indices] = []
         self._tokens: list[NDArray[np.intp]] = []
 
-    def see(self, rows: Indices, hits: Indices, tokens: NDArray[np.intp]) -> None:
-        """Remember a phase: all rows, those of non-zeros, and pair x TOKENS + token."""
-        self._rows.append(rows)
-        self._hits.append(hits)
+    def see(self, rows: Indices, flags: NDArray[np.bool_], tokens: NDArray[np.intp]) -> None:
+        """Remember a phase: rows, whether non-zero, and pair x TOKENS + token.
+
+        Of a large phase every n-th flag is enough: the models forget most of it anyway.
+        """
+        every = max(1, len(rows) // SAMPLE)
+        some = np.ascontiguousarray(rows[::every])
+        self._rows.append(some)
+        self._hits.append(some[flags[::every]])
         self._tokens.append(tokens)
 
     def learn(self) -> None:
@@ -74,7 +80,7 @@ class Reader:
         row = rows[hit]
         pair = row >> 1
         coded = rans.tokens(pair, models.tokens)
-        models.see(rows, row, coded)
+        models.see(rows, flags, coded)
         m = (coded & (TOKENS - 1)).astype(np.int64)
         escaped = (m == ESCAPE).nonzero()[0]
         if len(escaped):
@@ -158,7 +164,7 @@ class Writer:
             models.tokens.frequency.astype(np.uint16).take(index),
             12,
         )
-        models.see(rows, row, index)
+        models.see(rows, flags, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
             rest = coded[escaped] - ESCAPE + 1

@@ -151,7 +151,9 @@ class Walk:
             rows, W, own[:, i, 0] = self.predictors.weights(
                 component, colour=self.header.turn is not None
             )
-            K = self.known.take(rows, axis=0).astype(np.float32)
+            K = np.empty((len(rows), shape.size), np.float32)
+            for k, row in zip(K, rows, strict=True):
+                k[:] = self.known[row]
             for plane in range(4):
                 part = slice(plane * shape.plane, (plane + 1) * shape.plane)
                 np.matmul(W[plane], K[:, part], out=sums[i, :, part])
