@@ -48,6 +48,7 @@ WEIGHTS = (
     ),
 )
 
+
 @cache
 def distances() -> NDArray[np.int64]:
     """(SIZE, SIZE) distance between frequencies, in units of 1/256 octave."""

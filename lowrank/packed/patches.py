@@ -48,7 +48,7 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError, TruncatedError
 from lowrank.packed import prediction, stream, wavelet
 from lowrank.packed.choice import scales_of
-from lowrank.packed.colour import Turn, principal, rotation
+from lowrank.packed.colour import principal, rotation
 from lowrank.packed.components import Component, batches, order
 from lowrank.packed.entropy import Cut, RansReader, RansWriter
 from lowrank.packed.lapped import SIZE, analyse, grid
@@ -132,7 +132,7 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
         firsts[-1] = wavelet.forward(np.zeros(shape, dtype))
     coarsest = [np.rint(low).astype(np.int64) for low, _ in firsts]
     offsets = tuple((0, 0) for _ in range(channels))
-    header = Header(step, turn, alpha, levels, 0, 0, 0, offsets, scales, coarsest)
+    header = Header(step, turn, alpha, levels, 0, 0, (0,) * channels, offsets, scales, coarsest)
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE)
     plan = order(scales)
@@ -156,10 +156,7 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
         late = [rans.withdraw(one) for one in passes[number]] + late
         count += 1
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
-    smooth = 0
-    if height * width <= SMOOTHED:
-        decoded = planes_of([channel_of(walk, 0, bits)], walk.float)[0, :height, :width]
-        smooth = best_strength(_first_plane(samples, turn), decoded, header.step_of(0))
+    smooth = _strengths(walk, samples, bits) if height * width <= SMOOTHED else header.smooth
     payload = stream.write(replace(header, late=count, smooth=smooth), code, lanes) + body
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
     return Packed(payload, ranks, channels + len(plan))
@@ -181,12 +178,21 @@ def _leaves(groups: list[list[Component]]) -> list[int]:
     ]
 
 
-def _first_plane(samples: Samples, turn: Turn | None) -> NDArray[np.float64]:
-    """The first channel, rotated."""
-    if turn is None:
-        return samples[..., 0].astype(np.float64)
-    plane: NDArray[np.float64] = samples[..., :3].astype(np.float64) @ rotation(turn)[0]
-    return plane
+def _strengths(walk: Walk, samples: Samples, bits: int) -> tuple[int, ...]:
+    """How strongly each channel is best smoothed; alpha, which may be all edge, is not."""
+    height, width, channels = samples.shape
+    header = walk.header
+    decoded = planes_of([channel_of(walk, c, bits) for c in range(channels)], walk.float)
+    original = samples.astype(walk.float).transpose(2, 0, 1)
+    if header.turn is not None:
+        R = rotation(header.turn).astype(walk.float)
+        original[:3] = np.tensordot(R, original[:3], 1)
+    return tuple(
+        0
+        if header.alpha and c == channels - 1
+        else best_strength(original[c], decoded[c, :height, :width], header.step_of(c))
+        for c in range(channels)
+    )
 
 
 def decode(

@@ -58,9 +58,10 @@ def samples_of(walk: Walk, height: int, width: int, bits: int, *, smooth: bool) 
     R = None if header.turn is None else rotation(header.turn).astype(walk.float)
     out = np.empty((height, width, count), np.uint8 if bits <= 8 else np.uint16)
 
-    if smooth and header.smooth:
+    if smooth and any(header.smooth):
         planes = planes_of(channels, walk.float)[:, :height, :width]
-        smoothing.smooth(planes[0], header.step_of(0), header.smooth)
+        for c, strength in enumerate(header.smooth):
+            smoothing.smooth(planes[c], header.step_of(c), strength)
         _colour(planes, R, peak, out.transpose(2, 0, 1))
     else:
 

@@ -30,7 +30,7 @@ class Header:
     levels: tuple[int, int] | None
     lanes: int
     late: int
-    smooth: int
+    smooth: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
     scales: list[NDArray[np.int64]]
     coarsest: list[NDArray[np.int64]]
@@ -69,7 +69,8 @@ def write(header: Header, code: int, lanes: int) -> bytes:
             out.bits(value, 16)
     out.number(lanes, "lanes")
     out.number(header.late, "late")
-    out.bits(header.smooth, 4)
+    for value in header.smooth:
+        out.bits(value, 4)
     for c, scale in enumerate(header.scales):
         for value in header.offsets[c]:
             out.bits(value, 3)
@@ -93,7 +94,8 @@ def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     lanes = read.number("lanes")
     if not 1 <= lanes <= LANES:
         raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
-    late, smooth = read.number("late"), read.bits(4)
+    late = read.number("late")
+    smooth = tuple(read.bits(4) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
     offsets, scales, coarsest = [], [], []
     for c in range(channels):
