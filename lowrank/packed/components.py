@@ -145,8 +145,8 @@ class Predictors:
         """Rows of the maps used, their weights, and those of the own map.
 
         Weights are (planes, 3, rows): of what a plane gives to its own places, to
-        those beside it and to those above and below. Rows count the coded maps: first the gradients of each channel's first
-        component, then the components in order.
+        those beside it and to those above and below. Rows count the coded maps: first
+        the gradients of each channel's first component, then the components in order.
         """
         channel, index = component.channel, component.index
         coded = self._coded[channel]

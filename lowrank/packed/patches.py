@@ -46,7 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.packed import prediction, stream, wavelet
+from lowrank.packed import prediction, rotations, stream, wavelet
 from lowrank.packed.choice import scales_of
 from lowrank.packed.colour import principal, rotation
 from lowrank.packed.components import Component, batches, order
@@ -121,10 +121,12 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
         if low == high or np.isin(samples[..., -1], (low, high)).all():
             levels = (low, high)
     shape = grid(height, width)
-    scales, firsts = [], []
+    scales, turns, firsts = [], [], []
     for c in range(channels):
         d = step / ALPHA_FINER if alpha and c == channels - 1 else step
         C[:, :, c] *= dtype.type(1 / d)
+        turns.append(rotations.search(C[:, :, c]))
+        rotations.turn(C[:, :, c], turns[-1])
         scales.append(scales_of(C[:, :, c]))
         firsts.append(wavelet.forward(C[0, :, c].copy()))
     if levels is not None and levels[0] == levels[1]:
@@ -132,7 +134,9 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
         firsts[-1] = wavelet.forward(np.zeros(shape, dtype))
     coarsest = [np.rint(low).astype(np.int64) for low, _ in firsts]
     offsets = tuple((0, 0) for _ in range(channels))
-    header = Header(step, turn, alpha, levels, 0, 0, (0,) * channels, offsets, scales, coarsest)
+    header = Header(
+        step, turn, alpha, levels, 0, 0, (0,) * channels, offsets, scales, turns, coarsest
+    )
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE)
     plan = order(scales)
@@ -296,6 +300,7 @@ def factors(
         B[:, 0] = mean.ravel() * d
         for index, q in zip(walk.indices[c], walk.maps[c], strict=True):
             B[:, index] = q.ravel() * (d / FRACTION)
+        rotations.turn(B.T, walk.header.turns[c], inverse=True)
         result.append(B)
     return result
 

@@ -27,7 +27,7 @@ def channel_of(walk: Walk, c: int, bits: int) -> Channel:
     d = walk.header.step_of(c)
     return Channel(
         walk.firsts[c] * walk.float.type(d / SIDE),
-        basis(walk.indices[c], precision),
+        basis(walk.indices[c], walk.header.turns[c], precision),
         walk.maps[c][: len(walk.indices[c])],
         d / FRACTION / (1 << precision),
     )

@@ -13,6 +13,7 @@ from lowrank.packed import first, wavelet
 from lowrank.packed.colour import Turn
 from lowrank.packed.components import read_scales, write_scales
 from lowrank.packed.header import BitReader, BitWriter
+from lowrank.packed.rotations import MOST, Turns
 
 LANES = 1 << 14
 ALPHA_FINER = 2
@@ -33,6 +34,7 @@ class Header:
     smooth: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
     scales: list[NDArray[np.int64]]
+    turns: list[Turns]
     coarsest: list[NDArray[np.int64]]
 
     def step_of(self, channel: int) -> float:
@@ -75,7 +77,7 @@ def write(header: Header, code: int, lanes: int) -> bytes:
         for value in header.offsets[c]:
             out.bits(value, 3)
         write_scales(out, scale, c)
-        out.number(0, "turns")
+        _write_turns(out, header.turns[c])
         first.write_coarsest(out, header.coarsest[c])
     data = out.finish()
     return _varint(len(data)) + data
@@ -97,18 +99,45 @@ def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
-    offsets, scales, coarsest = [], [], []
+    offsets, scales, turns, coarsest = [], [], [], []
     for c in range(channels):
         offsets.append((read.bits(3), read.bits(3)))
         scales.append(read_scales(read, c))
-        if read.number("turns"):
-            raise FormatError("packed stream: rotations of the basis are not known to this version")
+        turns.append(_read_turns(read))
         coarsest.append(first.read_coarsest(read, low))
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
     return Header(
-        step, turn, bool(alpha), levels, lanes, late, smooth, tuple(offsets), scales, coarsest
+        step,
+        turn,
+        bool(alpha),
+        levels,
+        lanes,
+        late,
+        smooth,
+        tuple(offsets),
+        scales,
+        turns,
+        coarsest,
     )
+
+
+def _write_turns(out: BitWriter, turns: Turns) -> None:
+    out.number(len(turns), "turns")
+    for i, j, angle in turns:
+        out.bits(i, 8)
+        out.bits(j, 8)
+        out.bits(angle + 64, 8)
+
+
+def _read_turns(read: BitReader) -> Turns:
+    count = read.number("turns")
+    if count > MOST:
+        raise FormatError(f"packed stream: {count} rotations of the basis, of at most {MOST}")
+    turns = tuple((read.bits(8), read.bits(8), read.bits(8) - 64) for _ in range(count))
+    if any(not 1 <= i < j or abs(angle) > 64 for i, j, angle in turns):
+        raise FormatError("packed stream: impossible rotation of the basis")
+    return turns
 
 
 def _varint(value: int) -> bytes:

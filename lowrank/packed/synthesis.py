@@ -15,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.packed.lapped import GROUP, SIDE, SIZE, Floats, cosines, lap_columns, lap_rows
+from lowrank.packed.rotations import Turns, turn
 
 FRACTION = 16
 """Coefficients are integers in units of 1/16 step."""
 
 
-def basis(indices: list[int], precision: int) -> NDArray[np.float64]:
+def basis(indices: list[int], turns: Turns, precision: int) -> NDArray[np.float64]:
     """(SIZE, components) integer matrix: patches of each component, times 2^precision."""
     D = cosines()
-    rows, columns = np.divmod(np.array(indices, np.intp), SIDE)
-    patches = (D[rows][:, :, None] * D[columns][:, None, :]).reshape(-1, SIZE)
-    return np.ascontiguousarray(np.rint(patches * float(1 << precision)).T)
+    patches = (D[:, None, :, None] * D[None, :, None, :]).reshape(SIZE, SIZE)
+    turn(patches, turns)
+    return np.ascontiguousarray(np.rint(patches[indices] * float(1 << precision)).T)
 
 
 class Channel:
