@@ -7,8 +7,7 @@ usage errors answer at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -45,7 +44,13 @@ Version = Annotated[
         "--version", "-V", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, no tables.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print JSON on stdout, no tables; of several files a line each, then a summary.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")]
 Output = Annotated[
@@ -176,6 +181,7 @@ def compress(
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=jobs.IMAGE_SUFFIXES)
     _run(
         batch.compress,
+        inputs,
         planned,
         settings,
         processes,
@@ -239,7 +245,7 @@ def decompress(
         skip_existing=skip_existing,
     )
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
-    _run(batch.decompress, planned, settings, processes, dask=dask, json=json, quiet=quiet)
+    _run(batch.decompress, inputs, planned, settings, processes, dask=dask, json=json, quiet=quiet)
 
 
 @app.command(
@@ -325,6 +331,7 @@ def report(
 
 def _run(
     worker: Worker,
+    inputs: list[str],
     planned: list[Job],
     settings: Settings,
     processes: int,
@@ -335,7 +342,7 @@ def _run(
     tables: bool = False,
 ) -> None:
     """Run the jobs; say what became of them; exit with the first failure's code."""
-    from lowrank import batch, signals
+    from lowrank import batch, jobs, signals
 
     to_stdout = any(job.output == "-" for job in planned)
     if to_stdout and json:
@@ -343,16 +350,21 @@ def _run(
     if to_stdout and sys.stdout.isatty():
         raise UsageError("will not write binary data to a terminal; give -o a file")
     signals.unwind()
+    many = jobs.several(inputs)
     total = batch.Total()
     if dask:
         from lowrank import cluster
 
         outcomes = cluster.run(worker, planned, settings, address=dask)
     else:
-        outcomes = batch.run(worker, planned, settings, processes=processes)
-    if len(planned) > 1 and sys.stderr.isatty() and not quiet:
-        outcomes = _progress(outcomes, len(planned))
-    objects: list[dict[str, Any]] = []
+        from lowrank import pool
+
+        outcomes = pool.run(worker, planned, settings, processes=processes)
+    # Lines of JSON stay as they are: a bar would be drawn among them.
+    if many and sys.stderr.isatty() and not quiet and not (json and sys.stdout.isatty()):
+        from lowrank.views import progress
+
+        outcomes = progress.watched(outcomes, len(planned))
     for outcome in outcomes:
         total.add(outcome)
         if outcome.error:
@@ -362,19 +374,20 @@ def _run(
         if json:
             from lowrank.views import as_json
 
-            objects.append(as_json.outcome_object(outcome))
+            typer.echo(as_json.dumps(as_json.outcome_object(outcome), lines=many))
         elif outcome.data is not None:
             sys.stdout.buffer.write(outcome.data)
             sys.stdout.buffer.flush()
         elif not quiet and not outcome.error:
             _show(outcome, tables=tables)
-    if json:
+    if many and json:
         from lowrank.views import as_json
 
-        single = len(planned) == 1
-        typer.echo(as_json.dumps(objects[0] if single else {"files": objects}))
-    elif len(planned) > 1 and not quiet:
-        typer.echo(total.summary())
+        typer.echo(as_json.dumps(as_json.total_object(total), lines=True))
+    elif many and not quiet:
+        from lowrank.views import tables as view
+
+        view.show(view.total(total))
     if total.code:
         raise typer.Exit(total.code)
 
@@ -388,19 +401,6 @@ def _show(outcome: Outcome, *, tables: bool) -> None:
         view.show(view.report(outcome.report))
     else:
         typer.echo(outcome.summary)
-
-
-def _progress(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
-    """Draw a bar on standard error while the outcomes pass by."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        for outcome in outcomes:
-            bar.advance(task)
-            yield outcome
 
 
 def _notes(name: str, notes: tuple[str, ...], *, quiet: bool) -> None:

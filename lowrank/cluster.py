@@ -78,7 +78,8 @@ def run(worker: Worker, jobs: list[Job], settings: Settings, *, address: str) ->
 
 def _attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
     threads.limit(1)  # the cluster's workers share the machine among themselves
-    return batch.attempt(worker, job, settings)
+    # Whether a worker died with this very job, nobody says.
+    return batch.attempt(worker, job, replace(settings, repeated=True))
 
 
 def _absolute(job: Job) -> Job:

@@ -21,7 +21,7 @@ STOREYS = (
     ("bounds", "rivals"),
     ("api",),
     ("batch", "plugin", "__init__"),
-    ("reporting", "cluster"),
+    ("reporting", "cluster", "pool"),
     ("exhibit",),
     ("views",),
     ("cli",),
