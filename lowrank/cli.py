@@ -280,6 +280,14 @@ def report(
         str | None,
         typer.Option(metavar="PAGE", help="Write a page with a rank slider; it needs no network."),
     ] = None,
+    preview: Annotated[
+        bool | None,
+        typer.Option(
+            "--preview/--no-preview",
+            help="Show original and result as small pictures; a terminal with colours does.",
+            show_default=False,
+        ),
+    ] = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -321,9 +329,11 @@ def report(
 
         typer.echo(as_json.dumps(as_json.result_object(result)))
     elif not quiet:
+        from lowrank.views import preview as pictures
         from lowrank.views import tables
 
-        tables.show(tables.result(result))
+        small = pictures.of(result, wish=preview)
+        tables.show(*small, tables.result(result))
 
 
 # -- running ---------------------------------------------------------------------------

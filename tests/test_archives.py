@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, picture
+from conftest import ROOT, on_a_terminal, picture
 from rich.console import Console
 
 import lowrank
@@ -193,33 +193,6 @@ def test_a_batch_is_more_than_one_file(tmp_path):
 
 
 # -- the bar -----------------------------------------------------------------------------------
-
-
-def on_a_terminal(arguments, cwd, *, stdout=None):
-    """Run the command line with standard error (and output, unless given) on a terminal."""
-    pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
-    master, slave = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lowrank", *map(str, arguments)],
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=stdout or slave,
-        stderr=slave,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "80"},
-    )
-    os.close(slave)
-    drawn = b""
-    while True:
-        try:
-            piece = os.read(master, 65536)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not piece:
-            break
-        drawn += piece
-    os.close(master)
-    assert process.wait(60) == 0, drawn
-    return drawn.decode()
 
 
 def test_the_bar_leaves_standard_output_alone(tree, tmp_path):

@@ -13,7 +13,7 @@ LINES = 450
 # From the bottom up; a module imports from the storeys below it, and from its own room.
 STOREYS = (
     ("errors", "limits", "picture", "signals", "threads", "krylov"),
-    ("files", "jobs", "options", "parts", "pixels", "matrix", "wall", "packed"),
+    ("files", "jobs", "options", "parts", "pixels", "matrix", "wall", "packed", "thumbnail"),
     ("certificate", "rank", "layout", "metadata"),
     ("triplets", "format", "modes"),
     ("linalg", "images", "packing", "truncation"),
