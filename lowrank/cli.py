@@ -163,8 +163,8 @@ def compress(
         "size": options.size(size, "--size"),
         "quality": options.number(quality, "--quality"),
     }
-    options.choice(layout, "--layout", ("channels", "patches"))
-    options.choice(store, "--store", ("auto", "float16", "float32", "float64", "packed"))
+    options.choice(layout, "--layout", options.LAYOUTS)
+    options.choice(store, "--store", options.STORES)
     from lowrank import batch, jobs
     from lowrank.api import target_of
 
@@ -300,7 +300,7 @@ def report(
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
     """
     ranks = [int(options.whole(k, "-k")) for k in rank.split(",")] if rank else []
-    options.choice(store, "--store", ("auto", "float16", "float32", "float64"))
+    options.choice(store, "--store", options.FLOAT_STORES)
     limit = options.max_pixels(max_pixels)
     from lowrank import files, reporting
 
