@@ -115,7 +115,7 @@ def test_foreign_libraries_stay_in_their_rooms(path):
         assert library not in roots or room(path) in rooms, f"{library} in {where(path)}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=where)
+@pytest.mark.parametrize("path", [*MODULES, *sorted(PACKAGE.rglob("*.js"))], ids=where)
 def test_a_module_is_read_in_one_sitting(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES
 

@@ -34,7 +34,10 @@ from lowrank.pixels import full_scale
 from lowrank.reporting import Result
 from lowrank.views import words
 
-_SCRIPTS = ("lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "app.js")
+_SCRIPTS = (
+    "lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "words.js", "bounds.js", "stage.js",
+    "plots.js", "calculator.js", "readout.js", "app.js",
+)  # fmt: skip
 _LEVELS_OF_FLOATS = 65535  # of the page's copy of a picture of floats
 
 
