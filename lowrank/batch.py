@@ -167,9 +167,8 @@ def decompress(job: Job, settings: Settings) -> Outcome:
     written = images.write(picture, format=form, **level)
     notes = list(images.write_notes(picture, format=form))
     if parts.missing:
-        notes.append(
-            f"{job.input} ends early: decoded {parts.terms} of {parts.terms + parts.missing} terms"
-        )
+        terms = parts.terms + parts.missing
+        notes.append(f"the file ends early: decoded {parts.terms} of {terms} terms")
     summary = (
         f"{job.input} -> {output}: {parts.width}x{parts.height} {parts.mode.name}, "
         f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"

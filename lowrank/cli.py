@@ -83,7 +83,14 @@ MaxPixels = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog=_examples(
+        "lowrank compress photo.png -k 20",
+        "lowrank decompress photo.lrk",
+        "lowrank report photo.png photo.lrk",
+    ),
+)
 def _lowrank(context: typer.Context, version: Version = False) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)

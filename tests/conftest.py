@@ -122,7 +122,7 @@ def run_lowrank(*arguments, cwd=None, stdin=b"", environment=None, stdout=subpro
     return Run(done.returncode, done.stdout or b"", err)
 
 
-def on_a_terminal(arguments, cwd, *, stdout=None, environment=None):
+def on_a_terminal(arguments, cwd, *, stdout=None, environment=None, code=0):
     """Run the command line with standard error (and output, unless given) on a terminal."""
     pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
     master, slave = pty.openpty()
@@ -151,7 +151,7 @@ def on_a_terminal(arguments, cwd, *, stdout=None, environment=None):
             break
         drawn += piece
     os.close(master)
-    assert process.wait(60) == 0, drawn
+    assert process.wait(60) == code, drawn
     return drawn.decode()
 
 

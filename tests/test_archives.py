@@ -206,6 +206,20 @@ def test_the_bar_leaves_standard_output_alone(tree, tmp_path):
     assert "5/5" in drawn
 
 
+def test_the_bar_goes_while_lines_are_written(tree, tmp_path):
+    """A line begins at the left, where nothing is left of the bar, and so does an error."""
+    folder = tree(5)
+    (folder / "0" / "bad.png").write_bytes(b"no image")
+    drawn = on_a_terminal(["compress", folder, "-r", "-k", 2, "-o", "out"], tmp_path, code=1)
+    lines = re.findall(
+        r"([^\r\n]*)(?:in/\S+ -> |lowrank: error: )", drawn.replace(str(tmp_path), "")
+    )
+    assert len(lines) == 6
+    for before in lines:
+        assert before.rpartition("\x1b[2K")[2].replace("\x1b[?25h", "") in ("", "/")
+    assert "6/6" in drawn
+
+
 def test_json_on_a_terminal_is_not_drawn_over(tree, tmp_path):
     drawn = on_a_terminal(["compress", tree(2), "-r", "-k", 2, "-o", "out", "--json"], tmp_path)
     assert "\x1b" not in drawn

@@ -227,7 +227,7 @@ def _storage(r: Report) -> str:
             ["bytes against the source file", f"{s.bytes:,}", f"{r.source.bytes:,}",
              _ratio(s.source_ratio)]
         )  # fmt: skip
-    table = _table("Storage", ["", "ours", "original", "ratio"], rows)
+    table = _table("Storage", ["compared", "ours", "original", "ratio"], rows)
     said = f"Break-even rank mn/(m+n+1): {s.break_even_rank:.1f}."
     if r.pixels:
         psnr = "exact" if r.pixels.psnr_db is None else f"PSNR {r.pixels.psnr_db:.2f} dB"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -32,13 +31,17 @@ def watched(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
     What is passed over is taken from the total instead of being counted: it costs no time,
     so counted it would promise that the rest goes as fast.
     """
-    columns = (BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    # Lines on standard output are led around the bar only where both are on the terminal;
-    # otherwise they would be drawn there and missing where they belong.
-    with Progress(
-        *columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()
-    ) as bar:
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with bar:
         task = bar.add_task("", total=total)
         for outcome in outcomes:
             if outcome.skipped:
@@ -46,4 +49,6 @@ def watched(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
                 bar.update(task, total=total)
             else:
                 bar.advance(task)
+            bar.stop()  # it goes while others write: they may share the terminal
             yield outcome
+            bar.start()
