@@ -32,9 +32,9 @@ class Stage {
       this.painter.picture(this.planes(decoded), this.images.file.data);
     }
     this.canvas("under").putImageData(this.images.original, 0, 0);
-    // Picture and slider together fit a projector's 720 lines.
-    const room = `(100vh - 17.5rem) * ${width / height}`;
-    byId("frame").style.maxWidth = `min(100%, max(${room}, 20rem))`;
+    // Picture, caption and slider together fit a projector's 720 lines, and a tall picture too.
+    const room = "max(100vh - 19.75rem, 18rem)";
+    byId("frame").style.maxWidth = `min(100%, ${room} * ${width / height})`;
   }
 
   canvas(id) {
