@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import numpy as np
 import pytest
 from conftest import on_a_terminal, picture
 from rich.console import Console
 
-from lowrank import thumbnail
+from lowrank import reporting, thumbnail
 from lowrank.picture import MODES, Metadata, Picture
 from lowrank.views import preview
 
@@ -95,36 +96,62 @@ def test_a_terminal_with_colours_shows_original_and_results(small_png, tmp_path,
         (["in.png", "in.lrk"], ["original", "rank 3"]),
         (["in.png", "-k", "1,2,5,9"], ["original", "rank 1", "rank 5", "rank 9"]),
         (["in.lrk", "--preview"], ["rank 3"]),
-        (["in.png", "--preview"], ["original"]),
     ):
         lines = on_a_terminal(["report", *arguments], tmp_path).splitlines()
         below = 1 + max(i for i, line in enumerate(lines) if BLOCK in line)
         assert re.findall(r"original|rank \d+", lines[below]) == captions
 
 
+class Terminal(io.StringIO):
+    """Standard output that says it is a terminal of some encoding."""
+
+    def __init__(self, encoding="utf-8"):
+        super().__init__()
+        self._encoding = encoding
+
+    @property
+    def encoding(self):
+        return self._encoding
+
+    def isatty(self):
+        return True
+
+
 @pytest.mark.parametrize(
-    ("arguments", "environment"),
+    ("environment", "encoding", "unasked", "asked"),
     [
-        (["in.png"], {}),  # a ladder: nothing is stored that could be shown
-        (["in.png", "-k", "3", "--no-preview"], {}),
-        (["in.png", "-k", "3", "--json", "--preview"], {}),
-        (["in.png", "-k", "3", "--quiet", "--preview"], {}),
-        (["in.png", "-k", "3", "--preview"], {"NO_COLOR": "1"}),
-        (["in.png", "-k", "3", "--preview"], {"TERM": "dumb"}),
-        (["in.png", "-k", "3"], {"TERM": "xterm-16color"}),
-        (["in.png", "-k", "3", "--preview"], {"PYTHONIOENCODING": "latin-1"}),
+        ({"TERM": "xterm-256color"}, "utf-8", True, True),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, "utf-8", True, True),
+        ({"TERM": "xterm-16color"}, "utf-8", False, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, "utf-8", False, False),
+        ({"TERM": "dumb"}, "utf-8", False, False),
+        ({"TERM": "xterm-256color"}, "latin-1", False, False),
     ],
 )
-def test_a_terminal_shows_no_picture_where_none_is_wanted(
-    small_png, tmp_path, arguments, environment
+def test_only_a_terminal_that_can_shows_pictures(
+    small_png, monkeypatch, environment, encoding, unasked, asked
 ):
-    assert BLOCK not in on_a_terminal(["report", *arguments], tmp_path, environment=environment)
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    both = reporting.report(str(small_png), None, ranks=[3], store=None, max_pixels=10**6)
+    ladder = reporting.report(str(small_png), None, ranks=[], store=None, max_pixels=10**6)
+    monkeypatch.setattr(sys, "stdout", Terminal(encoding))
+    assert bool(preview.of(both, wish=None)) == unasked
+    assert bool(preview.of(both, wish=True)) == asked
+    assert not preview.of(both, wish=False)
+    assert not preview.of(ladder, wish=None)  # there is no result to show
+
+
+@pytest.mark.parametrize("option", ["--json", "--quiet"])
+def test_no_picture_among_json_or_silence(small_png, tmp_path, option):
+    drawn = on_a_terminal(["report", "in.png", "-k", "3", "--preview", option], tmp_path)
+    assert BLOCK not in drawn
 
 
 def test_a_pipe_gets_no_picture_whatever_is_asked(small_png, cli):
     run = ("report", "in.png", "-k", "3", "--preview")
-    plain = cli(*run).succeeded().text
-    assert BLOCK not in plain
-    assert plain == cli("report", "in.png", "-k", "3").succeeded().text
     coloured = cli(*run, environment={"FORCE_COLOR": "1", "COLORTERM": "truecolor"})
     assert BLOCK not in coloured.succeeded().text
+    assert "\x1b" in coloured.text
