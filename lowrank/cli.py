@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowrank import __version__, options
+from lowrank import __version__, console, options
 from lowrank.errors import LowrankError, UsageError
 
 if TYPE_CHECKING:
-    from lowrank.batch import Outcome, Settings, Worker
-    from lowrank.jobs import Job
     from lowrank.rank import Kind
 
 app = typer.Typer(
@@ -186,17 +184,18 @@ def compress(
         skip_existing=skip_existing,
     )
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=jobs.IMAGE_SUFFIXES)
-    _run(
+    code = console.run(
         batch.compress,
-        inputs,
         planned,
         settings,
-        processes,
+        many=jobs.several(inputs),
+        processes=processes,
         dask=dask,
         json=json,
         quiet=quiet,
         tables=certify,
     )
+    raise typer.Exit(code)
 
 
 @app.command(
@@ -252,7 +251,17 @@ def decompress(
         skip_existing=skip_existing,
     )
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
-    _run(batch.decompress, inputs, planned, settings, processes, dask=dask, json=json, quiet=quiet)
+    code = console.run(
+        batch.decompress,
+        planned,
+        settings,
+        many=jobs.several(inputs),
+        processes=processes,
+        dask=dask,
+        json=json,
+        quiet=quiet,
+    )
+    raise typer.Exit(code)
 
 
 @app.command(
@@ -323,7 +332,7 @@ def report(
         max_pixels=limit,
         against=tuple(against.split(",")) if against else (),
     )
-    _notes(input, result.notes, quiet=quiet)
+    console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         from lowrank import exhibit, signals
         from lowrank.views import html as view
@@ -343,93 +352,6 @@ def report(
         tables.show(*small, tables.result(result))
 
 
-# -- running ---------------------------------------------------------------------------
-
-
-def _run(
-    worker: Worker,
-    inputs: list[str],
-    planned: list[Job],
-    settings: Settings,
-    processes: int,
-    *,
-    dask: str | None,
-    json: bool,
-    quiet: bool,
-    tables: bool = False,
-) -> None:
-    """Run the jobs; say what became of them; exit with the first failure's code."""
-    from lowrank import batch, jobs, signals
-
-    to_stdout = any(job.output == "-" for job in planned)
-    if to_stdout and json:
-        raise UsageError("--json and the output cannot share standard output; give -o a file")
-    if to_stdout and sys.stdout.isatty():
-        raise UsageError("will not write binary data to a terminal; give -o a file")
-    signals.unwind()
-    many = jobs.several(inputs)
-    total = batch.Total()
-    if dask:
-        from lowrank import cluster
-
-        outcomes = cluster.run(worker, planned, settings, address=dask)
-    else:
-        from lowrank import pool
-
-        outcomes = pool.run(worker, planned, settings, processes=processes)
-    # Lines of JSON stay as they are: a bar would be drawn among them.
-    if many and sys.stderr.isatty() and not quiet and not (json and sys.stdout.isatty()):
-        from lowrank.views import progress
-
-        outcomes = progress.watched(outcomes, len(planned))
-    for outcome in outcomes:
-        total.add(outcome)
-        if outcome.error:
-            _error(outcome.error)
-        else:
-            _notes(outcome.input, outcome.notes, quiet=quiet)
-        if json:
-            from lowrank.views import as_json
-
-            typer.echo(as_json.dumps(as_json.outcome_object(outcome), lines=many))
-        elif outcome.data is not None:
-            sys.stdout.buffer.write(outcome.data)
-            sys.stdout.buffer.flush()
-        elif not quiet and not outcome.error:
-            _show(outcome, tables=tables)
-    if many and json:
-        from lowrank.views import as_json
-
-        typer.echo(as_json.dumps(as_json.total_object(total), lines=True))
-    elif many and not quiet:
-        from lowrank.views import tables as view
-
-        view.show(view.total(total))
-    if total.code:
-        raise typer.Exit(total.code)
-
-
-def _show(outcome: Outcome, *, tables: bool) -> None:
-    if outcome.skipped:
-        typer.echo(f"{outcome.input} -> {outcome.output}: exists, skipped")
-    elif tables and outcome.report:
-        from lowrank.views import tables as view
-
-        view.show(view.report(outcome.report))
-    else:
-        typer.echo(outcome.summary)
-
-
-def _notes(name: str, notes: tuple[str, ...], *, quiet: bool) -> None:
-    if not quiet:
-        for note in notes:
-            typer.echo(f"lowrank: note: {name}: {note}", err=True)
-
-
-def _error(error: Exception | str) -> None:
-    typer.echo(f"lowrank: error: {' '.join(str(error).split())}", err=True)
-
-
 def run() -> int:
     """Run the command line on `sys.argv` and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -438,18 +360,18 @@ def run() -> int:
     try:
         code = app(standalone_mode=False, prog_name="lowrank")
     except LowrankError as error:
-        _error(error)
+        console.error(error)
         return error.exit_code
     except MemoryError:
-        _error("not enough memory; give a smaller image")
+        console.error("not enough memory; give a smaller image")
         return 1
     except OSError as error:  # not a closed pipe: at that, Typer leaves quietly with 1
-        _error(f"{error.strerror or error}, writing the output")
+        console.error(f"{error.strerror or error}, writing the output")
         return 1
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is None:
             raise
-        _error(f"{str(message()).rstrip('.')}; lowrank --help lists commands and options")
+        console.error(f"{str(message()).rstrip('.')}; lowrank --help lists commands and options")
         return 2
     return code if isinstance(code, int) else 0

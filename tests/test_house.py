@@ -24,6 +24,7 @@ STOREYS = (
     ("reporting", "cluster", "pool"),
     ("exhibit",),
     ("views",),
+    ("console",),
     ("cli",),
     ("__main__",),
 )
