@@ -86,7 +86,7 @@ def _until_a_death(
         while not came:
             for job in () if lost else islice(waiting, most - len(running)):
                 try:
-                    running[pool.submit(batch.attempt, worker, job, settings)] = job
+                    running[pool.submit(_attempt, worker, job, settings)] = job
                 except BrokenProcessPool:
                     lost.append(job)
                     break
@@ -105,10 +105,26 @@ def _until_a_death(
     return lost
 
 
+def _attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
+    """Run one job; a signal takes back what is half written, and then ends this process.
+
+    Between two jobs a signal ends it on the spot. An exception would be raised wherever this
+    process stands, also where it has just taken a lock of the pool, and nobody could take
+    that again; of a process that is gone the parent hears.
+    """
+    try:
+        signals.unwind()
+        outcome = batch.attempt(worker, job, settings)
+        signals.leave_at_once()
+    except SystemExit as left:
+        os._exit(left.code if isinstance(left.code, int) else 1)
+    return outcome
+
+
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, and the other processors to the other workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signals.unwind()
+    signals.leave_at_once()
     threads.limit(1)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
