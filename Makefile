@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PHOTO := sample_images/parrots.png
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint type check fuzz bench-speed clean
+.PHONY: help demo install test lint type check fuzz bench-speed bench-archives clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 # Dependency groups need pip >= 25.1, so pip itself comes first.
 $(VENV)/installed: pyproject.toml
@@ -37,6 +37,9 @@ fuzz: $(VENV)/developing  ## Mutate golden files for ten minutes
 
 bench-speed: $(VENV)/developing  ## Measure speed against peers, as ratios
 	$(BIN)/python benchmarks/speed.py
+
+bench-archives: $(VENV)/developing  ## Measure a thousand small images, one process and two
+	$(BIN)/python benchmarks/archives.py
 
 lint: $(VENV)/developing  ## Check style
 	$(BIN)/ruff check .

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import PIL.Image
 
-from lowrank import bounds, codec, files, images, truncation
+from lowrank import bounds, codec, files, images, options, truncation
 from lowrank import format as lrk
 from lowrank.bounds import Report
 from lowrank.errors import UsageError
@@ -229,6 +229,8 @@ def encode(
     certify: bool = False,
 ) -> codec.Encoded:
     """Compress what `images.read` returned."""
+    options.choice(layout, "layout", options.LAYOUTS)
+    options.choice(store, "store", options.STORES)
     layout, store = codec.resolve(target, layout, store)
     return codec.encode(loaded.picture, target, layout=layout, store=store, certify=certify)
 

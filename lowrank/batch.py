@@ -1,18 +1,13 @@
-"""One file in, one file out; and many of them, in as many processes as asked for."""
+"""One file in, one file out; and the sum of many."""
 
 from __future__ import annotations
 
 import math
 import os
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import islice
-from multiprocessing import get_context
 
-from lowrank import api, bounds, codec, files, images, signals, threads, truncation
+from lowrank import api, bounds, codec, files, images, truncation
 from lowrank import format as lrk
 from lowrank.bounds import File, Report
 from lowrank.errors import FileError, LimitError, LowrankError, UsageError
@@ -20,12 +15,14 @@ from lowrank.jobs import Job
 from lowrank.parts import Parts
 from lowrank.rank import Target
 
-_POLL = 0.2  # seconds between two looks at whether a signal came
-
 
 @dataclass(frozen=True)
 class Settings:
-    """What `compress` or `decompress` was asked to do with each file."""
+    """What `compress` or `decompress` was asked to do with each file.
+
+    `repeated` jobs may have been done before by a process that died before it could say so:
+    an output that holds the very bytes is theirs, and no reason to refuse.
+    """
 
     target: Target | None = None
     layout: str | None = None
@@ -39,6 +36,7 @@ class Settings:
     max_pixels: int = images.DEFAULT_MAX_PIXELS
     force: bool = False
     skip_existing: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,11 @@ class Outcome:
 
 @dataclass
 class Total:
-    """What became of many jobs, in so many numbers as for one."""
+    """What became of many jobs, in as many numbers as for one.
+
+    `worst` is the largest relative error that a written file states, `worst_input` the
+    image that it belongs to; "" where nothing states one.
+    """
 
     done: int = 0
     skipped: int = 0
@@ -88,19 +90,6 @@ class Total:
             self.after += outcome.bytes_after
             if outcome.relative_error is not None and outcome.relative_error >= self.worst:
                 self.worst, self.worst_input = outcome.relative_error, outcome.input
-
-    def summary(self) -> str:
-        """Return one line."""
-        parts = [f"{self.done} files: {self.before:,} -> {self.after:,} bytes"]
-        if 0 < self.after <= self.before:
-            parts[0] += f" ({self.before / self.after:.2f}x smaller)"
-        if self.worst_input:
-            parts.append(f"worst error {self.worst:.3%} ({self.worst_input})")
-        if self.skipped:
-            parts.append(f"{self.skipped} skipped")
-        if self.failed:
-            parts.append(f"{self.failed} failed")
-        return "; ".join(parts)
 
 
 Worker = Callable[[Job, Settings], Outcome]
@@ -178,9 +167,8 @@ def decompress(job: Job, settings: Settings) -> Outcome:
     written = images.write(picture, format=form, **level)
     notes = list(images.write_notes(picture, format=form))
     if parts.missing:
-        notes.append(
-            f"{job.input} ends early: decoded {parts.terms} of {parts.terms + parts.missing} terms"
-        )
+        terms = parts.terms + parts.missing
+        notes.append(f"the file ends early: decoded {parts.terms} of {terms} terms")
     summary = (
         f"{job.input} -> {output}: {parts.width}x{parts.height} {parts.mode.name}, "
         f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
@@ -214,8 +202,13 @@ def _write(job: Job, settings: Settings, outcome: Outcome, written: bytes) -> Ou
         return replace(outcome, bytes_after=len(written), data=written)
     if job.stem:
         files.make_folder(os.path.dirname(outcome.output))
-    files.write_atomic(outcome.output, written, force=settings.force)
+    if not (settings.repeated and _holds(outcome.output, written)):
+        files.write_atomic(outcome.output, written, force=settings.force)
     return replace(outcome, bytes_after=len(written))
+
+
+def _holds(path: str, data: bytes) -> bool:
+    return os.path.isfile(path) and files.read_bytes(path) == data
 
 
 def _ranks(parts: Parts, most: int | None = None) -> str:
@@ -243,11 +236,8 @@ def _check_output(source: str, output: str, settings: Settings) -> None:
         raise UsageError(f"{output} is the input itself; give another output with -o")
     if os.path.isdir(output):
         raise FileError(f"{output} is a folder; give a file name with -o")
-    if os.path.lexists(output) and not settings.force:
+    if os.path.lexists(output) and not (settings.force or settings.repeated):
         raise FileError(f"{output} exists; -f replaces it")
-
-
-# -- many ------------------------------------------------------------------------------
 
 
 def attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
@@ -259,50 +249,3 @@ def attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
     except MemoryError:
         limit = LimitError(f"not enough memory for {job.input}; give a smaller image")
         return Outcome(job.input, job.output or "", error=limit)
-
-
-def run(
-    worker: Worker, jobs: list[Job], settings: Settings, *, processes: int
-) -> Iterator[Outcome]:
-    """Run jobs and yield their outcomes as they come, holding few of them at a time."""
-    if processes <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield attempt(worker, job, settings)
-        return
-    # The workers write, this process waits: so a signal is only noted, and acted on between
-    # two waits. Raised inside one it would leave the pool's locks held for ever.
-    with signals.noted() as came:
-        pool = ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=_start_worker
-        )
-        try:
-            waiting = iter(jobs)
-            running: dict[Future[Outcome], Job] = {}
-            while not came:
-                for job in islice(waiting, 2 * processes - len(running)):
-                    running[pool.submit(attempt, worker, job, settings)] = job
-                if not running:
-                    break
-                done, _ = wait(running, timeout=_POLL, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield _result(future, running.pop(future))
-        finally:
-            # An interruption lets the files under way be finished; the rest is not begun.
-            pool.shutdown(cancel_futures=True)
-    if came:
-        raise SystemExit(128 + came[0])
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and the other processors to the other workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signals.unwind()
-    threads.limit(1)
-
-
-def _result(future: Future[Outcome], job: Job) -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        error = FileError(f"a worker process died, perhaps for want of memory, with {job.input}")
-        return Outcome(job.input, job.output or "", error=error)

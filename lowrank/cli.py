@@ -7,17 +7,14 @@ usage errors answer at once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lowrank import __version__, options
+from lowrank import __version__, console, options
 from lowrank.errors import LowrankError, UsageError
 
 if TYPE_CHECKING:
-    from lowrank.batch import Outcome, Settings, Worker
-    from lowrank.jobs import Job
     from lowrank.rank import Kind
 
 app = typer.Typer(
@@ -45,7 +42,13 @@ Version = Annotated[
         "--version", "-V", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, no tables.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print JSON on stdout, no tables; of several files a line each, then a summary.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")]
 Output = Annotated[
@@ -78,7 +81,14 @@ MaxPixels = Annotated[
 ]
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(
+    invoke_without_command=True,
+    epilog=_examples(
+        "lowrank compress photo.png -k 20",
+        "lowrank decompress photo.lrk",
+        "lowrank report photo.png photo.lrk",
+    ),
+)
 def _lowrank(context: typer.Context, version: Version = False) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
@@ -158,8 +168,8 @@ def compress(
         "size": options.size(size, "--size"),
         "quality": options.number(quality, "--quality"),
     }
-    options.choice(layout, "--layout", ("channels", "patches"))
-    options.choice(store, "--store", ("auto", "float16", "float32", "float64", "packed"))
+    options.choice(layout, "--layout", options.LAYOUTS)
+    options.choice(store, "--store", options.STORES)
     from lowrank import batch, jobs
     from lowrank.api import target_of
 
@@ -174,16 +184,18 @@ def compress(
         skip_existing=skip_existing,
     )
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=jobs.IMAGE_SUFFIXES)
-    _run(
+    code = console.run(
         batch.compress,
         planned,
         settings,
-        processes,
+        many=jobs.several(inputs),
+        processes=processes,
         dask=dask,
         json=json,
         quiet=quiet,
         tables=certify,
     )
+    raise typer.Exit(code)
 
 
 @app.command(
@@ -239,7 +251,17 @@ def decompress(
         skip_existing=skip_existing,
     )
     planned = jobs.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
-    _run(batch.decompress, planned, settings, processes, dask=dask, json=json, quiet=quiet)
+    code = console.run(
+        batch.decompress,
+        planned,
+        settings,
+        many=jobs.several(inputs),
+        processes=processes,
+        dask=dask,
+        json=json,
+        quiet=quiet,
+    )
+    raise typer.Exit(code)
 
 
 @app.command(
@@ -274,6 +296,14 @@ def report(
         str | None,
         typer.Option(metavar="PAGE", help="Write a page with a rank slider; it needs no network."),
     ] = None,
+    preview: Annotated[
+        bool | None,
+        typer.Option(
+            "--preview/--no-preview",
+            help="Show original and result as small pictures; a terminal with colours does.",
+            show_default=False,
+        ),
+    ] = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -286,7 +316,7 @@ def report(
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
     """
     ranks = [int(options.whole(k, "-k")) for k in rank.split(",")] if rank else []
-    options.choice(store, "--store", ("auto", "float16", "float32", "float64"))
+    options.choice(store, "--store", options.FLOAT_STORES)
     limit = options.max_pixels(max_pixels)
     from lowrank import files, reporting
 
@@ -302,7 +332,7 @@ def report(
         max_pixels=limit,
         against=tuple(against.split(",")) if against else (),
     )
-    _notes(input, result.notes, quiet=quiet)
+    console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         from lowrank import exhibit, signals
         from lowrank.views import html as view
@@ -315,102 +345,11 @@ def report(
 
         typer.echo(as_json.dumps(as_json.result_object(result)))
     elif not quiet:
+        from lowrank.views import preview as pictures
         from lowrank.views import tables
 
-        tables.show(tables.result(result))
-
-
-# -- running ---------------------------------------------------------------------------
-
-
-def _run(
-    worker: Worker,
-    planned: list[Job],
-    settings: Settings,
-    processes: int,
-    *,
-    dask: str | None,
-    json: bool,
-    quiet: bool,
-    tables: bool = False,
-) -> None:
-    """Run the jobs; say what became of them; exit with the first failure's code."""
-    from lowrank import batch, signals
-
-    to_stdout = any(job.output == "-" for job in planned)
-    if to_stdout and json:
-        raise UsageError("--json and the output cannot share standard output; give -o a file")
-    if to_stdout and sys.stdout.isatty():
-        raise UsageError("will not write binary data to a terminal; give -o a file")
-    signals.unwind()
-    total = batch.Total()
-    if dask:
-        from lowrank import cluster
-
-        outcomes = cluster.run(worker, planned, settings, address=dask)
-    else:
-        outcomes = batch.run(worker, planned, settings, processes=processes)
-    if len(planned) > 1 and sys.stderr.isatty() and not quiet:
-        outcomes = _progress(outcomes, len(planned))
-    objects: list[dict[str, Any]] = []
-    for outcome in outcomes:
-        total.add(outcome)
-        if outcome.error:
-            _error(outcome.error)
-        else:
-            _notes(outcome.input, outcome.notes, quiet=quiet)
-        if json:
-            from lowrank.views import as_json
-
-            objects.append(as_json.outcome_object(outcome))
-        elif outcome.data is not None:
-            sys.stdout.buffer.write(outcome.data)
-            sys.stdout.buffer.flush()
-        elif not quiet and not outcome.error:
-            _show(outcome, tables=tables)
-    if json:
-        from lowrank.views import as_json
-
-        single = len(planned) == 1
-        typer.echo(as_json.dumps(objects[0] if single else {"files": objects}))
-    elif len(planned) > 1 and not quiet:
-        typer.echo(total.summary())
-    if total.code:
-        raise typer.Exit(total.code)
-
-
-def _show(outcome: Outcome, *, tables: bool) -> None:
-    if outcome.skipped:
-        typer.echo(f"{outcome.input} -> {outcome.output}: exists, skipped")
-    elif tables and outcome.report:
-        from lowrank.views import tables as view
-
-        view.show(view.report(outcome.report))
-    else:
-        typer.echo(outcome.summary)
-
-
-def _progress(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
-    """Draw a bar on standard error while the outcomes pass by."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        for outcome in outcomes:
-            bar.advance(task)
-            yield outcome
-
-
-def _notes(name: str, notes: tuple[str, ...], *, quiet: bool) -> None:
-    if not quiet:
-        for note in notes:
-            typer.echo(f"lowrank: note: {name}: {note}", err=True)
-
-
-def _error(error: Exception | str) -> None:
-    typer.echo(f"lowrank: error: {' '.join(str(error).split())}", err=True)
+        small = pictures.of(result, wish=preview)
+        tables.show(*small, tables.result(result))
 
 
 def run() -> int:
@@ -421,18 +360,18 @@ def run() -> int:
     try:
         code = app(standalone_mode=False, prog_name="lowrank")
     except LowrankError as error:
-        _error(error)
+        console.error(error)
         return error.exit_code
     except MemoryError:
-        _error("not enough memory; give a smaller image")
+        console.error("not enough memory; give a smaller image")
         return 1
     except OSError as error:  # not a closed pipe: at that, Typer leaves quietly with 1
-        _error(f"{error.strerror or error}, writing the output")
+        console.error(f"{error.strerror or error}, writing the output")
         return 1
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is None:
             raise
-        _error(f"{str(message()).rstrip('.')}; lowrank --help lists commands and options")
+        console.error(f"{str(message()).rstrip('.')}; lowrank --help lists commands and options")
         return 2
     return code if isinstance(code, int) else 0

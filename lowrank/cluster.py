@@ -2,7 +2,9 @@
 
 Needs the extra `lowrank-image[dask]`, and a file system that the workers share: paths
 travel, files do not. A job whose worker dies is run again elsewhere; outputs appear
-whole or not at all, so a repeated job does no harm.
+whole or not at all, so a repeated job does no harm. When worker after worker dies, dask
+blames every job that lay at them; those are run again one at a time, and only what kills
+its workers alone has failed.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lowrank import batch, threads
 from lowrank.batch import Outcome, Settings, Worker
 from lowrank.errors import FileError, UsageError
 from lowrank.jobs import Job
+
+if TYPE_CHECKING:
+    from distributed import Future
 
 _TIMEOUT = 20  # seconds until a scheduler that does not answer is given up
 _AHEAD = 4  # jobs given out for each thread of the cluster
@@ -59,8 +64,9 @@ def run(worker: Worker, jobs: list[Job], settings: Settings, *, address: str) ->
     with client:
         window = _AHEAD * max(sum(client.nthreads().values()), 1)
         names: dict[Any, Job] = {}
+        blamed: list[Job] = []
 
-        def submit(job: Job) -> Any:
+        def submit(job: Job) -> Future[Outcome]:
             future = client.submit(_attempt, worker, job, settings, pure=False, retries=2)
             names[future.key] = job
             return future
@@ -68,17 +74,42 @@ def run(worker: Worker, jobs: list[Job], settings: Settings, *, address: str) ->
         running = as_completed([submit(job) for job in islice(waiting, window)])
         for future in running:
             job = names.pop(future.key)
-            if future.status == "finished":
-                yield future.result()
+            outcome = _outcome(future, job)
+            if outcome:
+                yield outcome
             else:
-                error = FileError(f"the cluster gave up on {job.input}: its workers died with it")
-                yield Outcome(job.input, job.output or "", error=error)
+                blamed.append(job)
             running.update([submit(job) for job in islice(waiting, 1)])
+        for job in blamed:
+            error = FileError(f"the cluster gave up on {job.input}: its workers died with it")
+            yield _outcome(submit(job), job) or Outcome(job.input, job.output or "", error=error)
+
+
+def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
+    """Return what became of a job, or None where dask gave up on it for workers that died.
+
+    A result that was lost with its worker is waited for: the scheduler has it made again.
+    """
+    from distributed import CancelledError, KilledWorker
+
+    failure = future.exception()
+    if failure is None:
+        try:
+            outcome: Outcome = future.result()
+        except (KilledWorker, CancelledError) as cause:
+            failure = cause
+        else:
+            return outcome
+    if isinstance(failure, KilledWorker):
+        return None
+    error = FileError(f"the cluster failed with {job.input} ({type(failure).__name__}: {failure})")
+    return Outcome(job.input, job.output or "", error=error)
 
 
 def _attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:
     threads.limit(1)  # the cluster's workers share the machine among themselves
-    return batch.attempt(worker, job, settings)
+    # Whether a worker died with this very job, nobody says.
+    return batch.attempt(worker, job, replace(settings, repeated=True))
 
 
 def _absolute(job: Job) -> Job:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import codec, linalg, reporting, threads
+from lowrank import codec, linalg, reporting, threads, thumbnail
 from lowrank import format as lrk
 from lowrank.bounds import Report
 from lowrank.errors import UsageError
 from lowrank.parts import Parts
-from lowrank.picture import MODES, Metadata, Picture
+from lowrank.picture import Metadata, Picture
 from lowrank.reporting import Result
 
 SIDE = 768
@@ -30,17 +29,6 @@ TERM_BYTES = 1_250_000
 """Bytes of factors that a page carries at most: 160 terms of a 768x512 photograph."""
 
 _START = 20  # the rank that a page opens with, where nothing asks for another
-
-# EXIF orientations: transposed first, then rows reversed, columns reversed.
-_ORIENTATIONS = {
-    2: (False, True, False),
-    3: (True, True, False),
-    4: (True, False, False),
-    5: (False, False, True),
-    6: (False, True, True),
-    7: (True, True, True),
-    8: (True, False, True),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +94,7 @@ def of(result: Result) -> Exhibit:
     reports = result.reports
     if result.spectra:  # a ladder is predicted, nothing in it measured
         reports = reporting.of_ranks(result.loaded, [start], store="auto").reports
-    black, white = _range(picture)
+    black, white = thumbnail.shades(picture)
     if picture.mode.name in ("I;16", "F"):
         notes.append(
             f"Samples from {black:g} (black) to {white:g} (white) are shown in 256 greys; "
@@ -130,68 +118,18 @@ def of(result: Result) -> Exhibit:
 def shown(picture: Picture) -> tuple[Picture, list[str]]:
     """Return the copy of a picture that fits a page, upright, and what was done to it."""
     notes = []
-    samples, mode = picture.samples, picture.mode
-    longest = max(picture.height, picture.width)
-    if longest > SIDE:
-        size = [max(round(x * SIDE / longest), 1) for x in (picture.height, picture.width)]
+    copy = thumbnail.reduced(picture, SIDE)
+    if copy is not picture:
         notes.append(
             f"The picture of {picture.width} × {picture.height} pixels is shown reduced to "
-            f"{size[1]} × {size[0]} by averaging; slider and plots are about this copy, the "
-            "report is about the picture itself."
+            f"{copy.width} × {copy.height} by averaging; slider and plots are about this copy, "
+            "the report is about the picture itself."
         )
-        if mode.name == "1":
-            samples, mode = np.asarray(samples, np.uint8) * np.uint8(255), MODES["L"]
-        reduced = _reduced(samples, size[0], size[1])
-        if mode.peak is not None:
-            reduced = np.rint(reduced)
-        samples = reduced.astype(mode.dtype)
-    turn = _ORIENTATIONS.get(orientation(picture.metadata.exif))
-    if turn:
-        rows, columns, transposed = turn
-        if transposed:
-            samples = samples.transpose(1, 0, 2)
-        samples = samples[:: -1 if rows else 1, :: -1 if columns else 1]
+    upright = thumbnail.upright(copy)
+    if upright is not copy:
         notes.append("The picture is shown upright, as its EXIF data say.")
-    return Picture(np.ascontiguousarray(samples), mode), notes
-
-
-def orientation(exif: bytes | None) -> int:
-    """Return the orientation, 1 to 8, that a block of EXIF data states; 1 where it says none."""
-    if exif is None or exif[:4] not in (b"II*\0", b"MM\0*"):
-        return 1
-    order: Literal["little", "big"] = "little" if exif[:1] == b"I" else "big"
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(exif[at : at + size], order)
-
-    directory = number(4, 4)
-    for at in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
-        if number(at, 2) == 0x0112:
-            return number(at + 8, 2)
-    return 1
-
-
-def _reduced(samples: NDArray[np.generic], height: int, width: int) -> NDArray[np.float64]:
-    """Average samples over the cells of a coarser grid, fractions of samples included."""
-    out = np.empty((height, width, samples.shape[2]))
-    for c in range(samples.shape[2]):
-        rows = _cell_means(samples[:, :, c], height)
-        out[:, :, c] = _cell_means(np.ascontiguousarray(rows.T), width).T
-    return out
-
-
-def _cell_means(A: NDArray[np.generic], cells: int) -> NDArray[np.float64]:
-    """Means of the rows of A over `cells` intervals of equal length."""
-    edges = np.linspace(0, len(A), cells + 1)
-    whole = np.minimum(edges.astype(int), len(A) - 1)
-    sums = np.empty((cells + 1, A.shape[1]))
-    total, row = np.zeros(A.shape[1]), 0
-    for i, (edge, last) in enumerate(zip(edges, whole, strict=True)):
-        total += A[row:last].sum(axis=0, dtype=np.float64)
-        row = last
-        sums[i] = total + (edge - last) * A[last].astype(np.float64)
-    means: NDArray[np.float64] = np.diff(sums, axis=0) * (cells / len(A))
-    return means
+    samples = np.ascontiguousarray(upright.samples)
+    return Picture(samples, upright.mode), notes
 
 
 def _room(picture: Picture) -> tuple[str, int]:
@@ -222,13 +160,6 @@ def _decoded(file: Parts | None, most: int) -> Picture | None:
     if file.layout == "channels" and len(ranks) == 1 and 1 <= max(ranks) <= most:
         return None
     return shown(codec.decode(file))[0]
-
-
-def _range(picture: Picture) -> tuple[float, float]:
-    if picture.mode.name not in ("I;16", "F"):
-        return 0.0, float(picture.mode.peak or 1)
-    low, high = float(picture.samples.min()), float(picture.samples.max())
-    return low, high if high > low else low + 1
 
 
 def _rival(A: list[NDArray[np.generic]]) -> NDArray[np.float64]:

@@ -38,6 +38,11 @@ class Job:
         return self.output or (self.stem or os.path.splitext(self.input)[0]) + suffix
 
 
+def several(inputs: list[str]) -> bool:
+    """Whether inputs are a batch: more than one, or a folder, however much it holds."""
+    return len(inputs) > 1 or any(name != "-" and os.path.isdir(name) for name in inputs)
+
+
 def plan(
     inputs: list[str], output: str | None, *, recursive: bool, suffixes: frozenset[str]
 ) -> list[Job]:
@@ -62,7 +67,7 @@ def plan(
         A folder holds nothing to do.
     """
     folders = {name for name in inputs if name != "-" and os.path.isdir(name)}
-    many = len(inputs) > 1 or bool(folders)
+    many = several(inputs)
     if output == "":
         raise UsageError("-o is empty; give it a file or a folder")
     if many and output == "-":

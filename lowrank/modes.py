@@ -84,12 +84,8 @@ def from_image(image: Image.Image, raw: str, notes: list[str]) -> tuple[Samples,
 
 def to_image(picture: Picture) -> Image.Image:
     """Give the picture as an image of Pillow in its mode, with its metadata in `info`."""
-    samples, name = picture.samples, picture.mode.name
-    if name == "1":
-        samples = np.packbits(samples[:, :, 0] != 0, axis=1)
-    elif name == "I;16":
-        samples = samples.astype("<u2")  # the mode's byte order on every machine
-    image = Image.frombytes(name, (picture.width, picture.height), samples.tobytes(), "raw", name)
+    name = picture.mode.name
+    image = Image.frombytes(name, (picture.width, picture.height), raw(picture), "raw", name)
     metadata = picture.metadata
     if metadata.exif is not None:
         image.info["exif"] = EXIF_PREFIX + metadata.exif
@@ -98,6 +94,16 @@ def to_image(picture: Picture) -> Image.Image:
     if metadata.xmp is not None:
         image.info["xmp"] = metadata.xmp
     return image
+
+
+def raw(picture: Picture) -> bytes:
+    """Give the samples as Pillow's raw decoder of the same mode takes them."""
+    samples = picture.samples
+    if picture.mode.name == "1":
+        samples = np.packbits(samples[:, :, 0] != 0, axis=1)
+    elif picture.mode.name == "I;16":
+        samples = samples.astype("<u2")  # the mode's byte order on every machine
+    return samples.tobytes()
 
 
 def _narrowed(samples: Samples, notes: list[str]) -> tuple[Samples, str]:

@@ -1,9 +1,13 @@
-"""Values of the command line: text to numbers, or one line that says what to give."""
+"""What may be asked for: text to numbers and names, or one line that says what to give."""
 
 from __future__ import annotations
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
+
+LAYOUTS = ("channels", "patches")
+FLOAT_STORES = ("auto", "float16", "float32", "float64")
+STORES = (*FLOAT_STORES, "packed")
 
 
 def number(text: str | None, option: str) -> float | None:

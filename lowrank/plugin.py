@@ -7,8 +7,10 @@
 (768, 512)
 
 `Image.open` reads the header and the metadata only; the pixels are decoded on the first
-`load`. `save` takes the targets of `lowrank.compress` as keywords: `im.save("photo.lrk",
-rank=20)`.
+`load`, with `ImageFile.LOAD_TRUNCATED_IMAGES` also those of a file that ends early, from
+the terms that are there. `save` takes the targets of `lowrank.compress` as keywords,
+`im.save("photo.lrk", rank=20)`, and `exif`, `icc_profile` and `xmp`: what is not given
+comes from the image's own `info`, and None leaves it out.
 """
 
 from __future__ import annotations
@@ -20,14 +22,15 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from lowrank import api, codec, images
+from lowrank import api, codec, images, modes
 from lowrank import format as lrk
-from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError
+from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError, UsageError
 from lowrank.limits import MAX_METADATA_BYTES
 from lowrank.metadata import EXIF_PREFIX
 from lowrank.parts import Parts
 
 _OPTIONS = ("rank", "energy", "error", "psnr", "size", "quality", "layout", "store")
+_METADATA = (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp"))  # ours, Pillow's
 _HEAD_CHUNKS = (b"HEAD", b"EXIF", b"ICCP", b"XMP_")
 
 
@@ -47,8 +50,6 @@ class LrkImageFile(ImageFile.ImageFile):
     format = "LRK"
     format_description = "Low-rank image"
 
-    _parts: Parts | None = None
-
     def _open(self) -> None:
         """Read as far as the first term; the file may be a stream."""
         assert self.fp is not None  # noqa: S101 - for the type checker: Pillow sets it
@@ -61,66 +62,51 @@ class LrkImageFile(ImageFile.ImageFile):
             raise Image.DecompressionBombError(str(error)) from error
         except FormatError as error:
             raise SyntaxError(str(error)) from error  # Pillow goes on to the next format
-        self.fp.seek(start)
         self._mode = head.mode.name
         self._size = head.width, head.height
-        self.info.update(
-            {
-                key: value
-                for key, value in (
-                    ("exif", head.metadata.exif),
-                    ("icc_profile", head.metadata.icc),
-                    ("xmp", head.metadata.xmp),
-                )
-                if value
-            }
-        )
+        for ours, theirs in _METADATA:
+            block = getattr(head.metadata, ours)
+            if block:
+                # As in a JPEG, so that it may be handed to any `save` as it is.
+                self.info[theirs] = EXIF_PREFIX + block if ours == "exif" else block
         self.info["layout"], self.info["store"] = head.layout, head.store
         self.info["rank"] = head.ranks
-        self._parts = head
-
-    def load(self) -> Any:
-        """Decode the pixels, once.
-
-        With `ImageFile.LOAD_TRUNCATED_IMAGES`, a file that ends early is decoded from
-        the terms that are there.
-        """
-        if self._parts is not None and self.fp is not None:
-            picture = codec.decode(self._parse(partial=bool(ImageFile.LOAD_TRUNCATED_IMAGES)))
-            self.im = images.to_pillow(picture).im
-            self.tile = []
-            self._parts = None
-            if self._exclusive_fp and self._close_exclusive_fp_after_loading:
-                self.fp.close()
-            self.fp = None
-        return super().load()
+        self.tile = [ImageFile._Tile("lrk", (0, 0, *self._size), start, (self._name(),))]
 
     def verify(self) -> None:
         """Check the whole file, every checksum included, without decoding pixels."""
-        if self._parts is None:
+        if self.fp is None or not self.tile:
             raise RuntimeError("verify must be called directly after open")
-        self._parse(partial=False)
-        if self._exclusive_fp and self.fp is not None:
-            self.fp.close()
-        self.fp = None
-        self._parts = None
-
-    def _parse(self, *, partial: bool) -> Parts:
-        assert self.fp is not None  # noqa: S101 - see _open
-        try:
-            return lrk.parse(
-                self.fp.read(), name=self._name(), max_pixels=_pixel_limit(), partial=partial
-            )
-        except TruncatedError as error:
-            raise OSError(
-                f"image file is truncated ({error.terms} of {error.total} terms)"
-            ) from error
-        except LowrankError as error:
-            raise OSError(str(error)) from error
+        self.fp.seek(self.tile[0].offset)
+        _parse(self.fp, self._name(), partial=False)
+        super().verify()
 
     def _name(self) -> str:
         name = self.filename
         return (name.decode(errors="replace") if isinstance(name, bytes) else name) or "image"
+
+
+class LrkDecoder(ImageFile.PyDecoder):
+    """Decode the pixels of a whole file; the arguments are its name for messages."""
+
+    _pulls_fd = True
+
+    def decode(self, buffer: Any) -> tuple[int, int]:
+        """Set the image's pixels and say that all is done."""
+        assert self.fd is not None  # noqa: S101 - as above
+        partial = bool(ImageFile.LOAD_TRUNCATED_IMAGES)
+        picture = codec.decode(_parse(self.fd, *self.args, partial=partial))
+        self.set_as_raw(modes.raw(picture))
+        return -1, 0
+
+
+def _parse(stream: IO[bytes], name: str, *, partial: bool) -> Parts:
+    try:
+        return lrk.parse(stream.read(), name=name, max_pixels=_pixel_limit(), partial=partial)
+    except TruncatedError as error:
+        raise OSError(f"image file is truncated ({error.terms} of {error.total} terms)") from error
+    except LowrankError as error:
+        raise OSError(str(error)) from error
 
 
 def _read_head(stream: IO[bytes]) -> bytes:
@@ -139,23 +125,25 @@ def _read_head(stream: IO[bytes]) -> bytes:
 
 def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
     options = {key: image.encoderinfo[key] for key in _OPTIONS if key in image.encoderinfo}
-    loaded = images.from_pillow(image, max_pixels=_pixel_limit())
     given = {}
-    for key, name in (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp")):
-        value = image.encoderinfo.get(name)
-        if value:
+    for ours, theirs in _METADATA:
+        if theirs in image.encoderinfo:
+            value = image.encoderinfo[theirs] or b""
             block = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
-            given[key] = block.removeprefix(EXIF_PREFIX)
-    picture = loaded.picture
-    if given:
-        picture = replace(picture, metadata=replace(picture.metadata, **given))
+            given[ours] = block.removeprefix(EXIF_PREFIX) or None
     try:
-        stream.write(api.compress_loaded(replace(loaded, picture=picture), **options).to_bytes())
-    except LowrankError as error:
+        loaded = images.from_pillow(image, max_pixels=_pixel_limit())
+        metadata = replace(loaded.picture.metadata, **given)
+        loaded = replace(loaded, picture=replace(loaded.picture, metadata=metadata))
+        stream.write(api.compress_loaded(loaded, **options).to_bytes())
+    except UsageError as error:
         raise ValueError(str(error)) from error
+    except LowrankError as error:
+        raise OSError(str(error)) from error
 
 
 Image.register_open(LrkImageFile.format, LrkImageFile, _accept)
+Image.register_decoder("lrk", LrkDecoder)
 Image.register_save(LrkImageFile.format, _save)
 Image.register_extension(LrkImageFile.format, ".lrk")
 Image.register_mime(LrkImageFile.format, "image/x-lrk")

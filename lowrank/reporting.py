@@ -51,6 +51,8 @@ class Result:
         The image, where there is one.
     parts : Parts or None
         The file, where the report is of both.
+    stored : tuple of Parts
+        What each report is of; empty for a ladder, where nothing is stored.
     rivals : tuple of Rival
         Other codecs, where they were asked for.
     """
@@ -62,6 +64,7 @@ class Result:
     auto: tuple[int, ...] = ()
     loaded: Loaded | None = None
     parts: Parts | None = None
+    stored: tuple[Parts, ...] = ()
     rivals: tuple[Rival, ...] = ()
 
 
@@ -90,7 +93,8 @@ def report(
         if file or ranks or store:
             raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
         parts = lrk.parse(data, name=path, max_pixels=max_pixels)
-        return Result((bounds.stated(parts, file=batch.file_facts(path, parts, len(data))),))
+        said = bounds.stated(parts, file=batch.file_facts(path, parts, len(data)))
+        return Result((said,), stored=(parts,))
     loaded = images.read(data, name=path, max_pixels=max_pixels)
     if file:
         result = _of_file(loaded, file, ranks=ranks, store=store, max_pixels=max_pixels)
@@ -113,7 +117,7 @@ def _of_file(
         only = bounds.measure(
             loaded.picture, parts, source=loaded.source, file=facts, file_bytes=len(data)
         )
-        return _result(loaded, [only], parts)
+        return _result(loaded, [only], [parts], parts)
     shorter = [truncation.truncate(parts, Target("rank", k)) for k in ranks]
     return _result(
         loaded,
@@ -127,6 +131,7 @@ def _of_file(
             )
             for p in shorter
         ],
+        shorter,
         parts,
     )
 
@@ -146,10 +151,11 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
         loaded.picture, Target("rank", max(ranks)), layout="channels", store=store, certify=True
     )
     A = layout.matrices(loaded.picture, "channels", b"")
-    reports = []
+    reports, stored = [], []
     for k in ranks:
         exact = tuple(bounds.at_rank(a, x, k) for a, x in zip(A, most.exact, strict=True))
         parts = codec.with_ranks(loaded.picture, exact, "channels", store)
+        stored.append(parts)
         reports.append(
             bounds.measure(
                 loaded.picture,
@@ -160,7 +166,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
                 exact=exact,
             )
         )
-    result = _result(loaded, reports)
+    result = _result(loaded, reports, stored)
     return replace(result, notes=result.notes + most.notes)
 
 
@@ -172,9 +178,13 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
     width = "float16" if store == "auto" else store
     rungs = [bounds.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]
     auto = tuple(rank.gavish_donoho_rank(s, m, n) for s in spectra)
-    return replace(_result(loaded, rungs), spectra=tuple(spectra), auto=auto)
+    return replace(_result(loaded, rungs, []), spectra=tuple(spectra), auto=auto)
 
 
-def _result(loaded: Loaded, reports: list[Report], parts: Parts | None = None) -> Result:
+def _result(
+    loaded: Loaded, reports: list[Report], stored: list[Parts], parts: Parts | None = None
+) -> Result:
     peak = full_scale(loaded.picture)
-    return Result(tuple(reports), loaded.notes, peak, loaded=loaded, parts=parts)
+    return Result(
+        tuple(reports), loaded.notes, peak, loaded=loaded, parts=parts, stored=tuple(stored)
+    )

@@ -122,6 +122,39 @@ def run_lowrank(*arguments, cwd=None, stdin=b"", environment=None, stdout=subpro
     return Run(done.returncode, done.stdout or b"", err)
 
 
+def on_a_terminal(arguments, cwd, *, stdout=None, environment=None, code=0):
+    """Run the command line with standard error (and output, unless given) on a terminal."""
+    pty = pytest.importorskip("pty", reason="no pseudo-terminals here")
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowrank", *map(str, arguments)],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout or slave,
+        stderr=slave,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TERM": "xterm-256color",
+            "COLUMNS": "80",
+            **(environment or {}),
+        },
+    )
+    os.close(slave)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not piece:
+            break
+        drawn += piece
+    os.close(master)
+    assert process.wait(60) == code, drawn
+    return drawn.decode()
+
+
 @pytest.fixture
 def cli(tmp_path):
     """Run the command line in a folder of the test's own."""

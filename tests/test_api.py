@@ -151,6 +151,8 @@ def test_auto_is_a_rank():
         {"energy": 2},
         {"quality": 500},
         {"rank": 5, "store": "packed", "quality": 3},
+        {"rank": 5, "store": "float8"},
+        {"rank": 5, "layout": "rows"},
     ],
 )
 def test_requests_that_make_no_sense_are_usage_errors(wrong):

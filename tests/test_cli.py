@@ -301,15 +301,6 @@ def test_the_json_of_exact_files_has_null_where_nothing_is_finite(cli, tmp_path)
     assert found["pixels"]["psnr_db"] is None
 
 
-def test_several_files_are_one_json_object_and_errors_stand_in_it(cli, tree):
-    (tree / "bad.png").write_bytes(b"no image")
-    done = cli("compress", "photos", "-r", "-k", 2, "--json", "-o", "out")
-    done.failed(1)
-    found = strictly(done.text)["files"]
-    assert [set(x) for x in found if "error" in x] == [{"input", "error"}]
-    assert sum("channels" in x for x in found) == 2
-
-
 def test_json_and_output_cannot_share_stdout(cli, small_png):
     cli("compress", "in.png", "-k", 2, "-o", "-", "--json").failed(2)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from lowrank import batch
+from lowrank import cluster as ours
+from lowrank.errors import FileError
+from lowrank.jobs import Job
+from lowrank.rank import Target
 
 distributed = pytest.importorskip(
     "distributed", reason="the extra lowrank-image[dask] is not installed"
@@ -70,33 +73,37 @@ def test_a_cluster_writes_the_same_bytes_and_reports_the_bad_file(cluster, tree)
     assert files_of(tree / "here") == files_of(tree / "there")
 
 
-def test_a_worker_that_dies_loses_nothing(cluster, tree):
-    (tree / "in" / "0" / "bad.png").unlink()
+def dies(job, settings):
+    """Die once before image 0 is done, once with 1 done but not said, always with 2."""
+    name, died = Path(job.input).stem, Path(f"{job.output}.died")
+    if name == "2" or (name == "0" and not died.exists()):
+        died.touch()
+        os._exit(9)
+    outcome = batch.compress(job, settings)
+    if name == "1" and not died.exists():
+        died.touch()
+        os._exit(9)
+    return outcome
 
-    def kill() -> None:
-        time.sleep(1.5)
-        with distributed.Client(cluster.scheduler_address) as client:
-            pids = client.run(os.getpid)
-        os.kill(next(iter(pids.values())), signal.SIGKILL)
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    address = cluster.scheduler_address
-    out = lowrank("compress", tree / "in", "-r", "-o", tree / "out", "-k", 40, "--dask", address)
-    killer.join()
-    assert out.returncode == 0, out.stderr
-    assert len(files_of(tree / "out")) == 12
-    assert not list((tree / "out").rglob("*.tmp"))
+@pytest.mark.parametrize("allowed", [3, 0], ids=["dask's default", "blamed at once"])
+def test_a_worker_that_dies_loses_nothing(cluster, tree, monkeypatch, allowed):
+    """Not even the jobs that lay at a worker with one that kills all it meets."""
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", allowed)
+    (tree / "out").mkdir()
+    images = sorted((tree / "in").rglob("[0-9]*.png"))
+    if allowed:
+        images = [path for path in images if path.name != "2.png"]
+    jobs = [Job(str(path), str(tree / "out" / f"{path.stem}.lrk")) for path in images]
+    settings = batch.Settings(target=Target("rank", 5))
+    found = list(ours.run(dies, jobs, settings, address=cluster.scheduler_address))
+    assert sorted(x.input for x in found) == sorted(job.input for job in jobs)
+    assert [Path(x.input).name for x in found if x.error] == ([] if allowed else ["2.png"])
+    assert len(files_of(tree / "out")) == 11
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(tree, monkeypatch):
-    from lowrank import cluster as ours
-
     monkeypatch.setattr(ours, "_TIMEOUT", 1)
-    from lowrank import batch
-    from lowrank.errors import FileError
-    from lowrank.jobs import Job
-
     with pytest.raises(FileError, match="cannot reach a dask scheduler"):
         list(
             ours.run(

@@ -337,6 +337,21 @@ def test_nothing_overflows_a_phone(make, visit, scheme):
     assert (int(re.findall(r"\d+", dark)[0]) < 128) == (scheme == "dark")
 
 
+@pytest.mark.parametrize(("height", "width"), [(90, 400), (90, 60), (400, 60)])
+@pytest.mark.parametrize("screen", [(1280, 720), (1024, 1366), (360, 740)])
+def test_picture_caption_and_slider_are_seen_together(make, visit, height, width, screen):
+    size = dict(zip(("width", "height"), screen, strict=True))
+    page = visit(make(picture("L", height, width)), viewport=size)
+    page.locator(".bench").scroll_into_view_if_needed()
+    frame, caption, dock = (page.locator(x).bounding_box() for x in ("#frame", "#caption", ".dock"))
+    assert frame["width"] >= 20
+    assert frame["width"] / frame["height"] == pytest.approx(width / height, rel=0.05)
+    tall = frame["height"] + caption["height"] + dock["height"]
+    assert tall <= screen[1]
+    if screen[0] > screen[1]:  # with all that is above them, where there is room beside
+        assert caption["y"] + caption["height"] <= dock["y"] + 1
+
+
 # -- what is shown ---------------------------------------------------------------------
 
 

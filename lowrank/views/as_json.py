@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from lowrank.batch import Outcome
+from lowrank.batch import Outcome, Total
 from lowrank.bounds import Report
 from lowrank.reporting import Result
 
@@ -43,9 +43,24 @@ def outcome_object(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def dumps(fields: dict[str, Any]) -> str:
-    """Return one JSON object on one line per top-level value, for people and programs."""
-    return json.dumps(fields, allow_nan=False, ensure_ascii=False, indent=1)
+def total_object(total: Total) -> dict[str, Any]:
+    """Return the sum of many files: the last line of a batch."""
+    return {
+        "summary": {
+            "done": total.done,
+            "skipped": total.skipped,
+            "failed": total.failed,
+            "bytes_before": total.before,
+            "bytes_after": total.after,
+            "worst_relative_error": total.worst if total.worst_input else None,
+            "worst_input": total.worst_input or None,
+        }
+    }
+
+
+def dumps(fields: dict[str, Any], *, lines: bool = False) -> str:
+    """Return one JSON object: indented for people, or on one line as one of many."""
+    return json.dumps(fields, allow_nan=False, ensure_ascii=False, indent=None if lines else 1)
 
 
 def _finite(value: Any) -> Any:

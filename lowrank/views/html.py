@@ -34,7 +34,10 @@ from lowrank.pixels import full_scale
 from lowrank.reporting import Result
 from lowrank.views import words
 
-_SCRIPTS = ("lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "app.js")
+_SCRIPTS = (
+    "lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "words.js", "bounds.js", "stage.js",
+    "plots.js", "calculator.js", "readout.js", "app.js",
+)  # fmt: skip
 _LEVELS_OF_FLOATS = 65535  # of the page's copy of a picture of floats
 
 
@@ -224,7 +227,7 @@ def _storage(r: Report) -> str:
             ["bytes against the source file", f"{s.bytes:,}", f"{r.source.bytes:,}",
              _ratio(s.source_ratio)]
         )  # fmt: skip
-    table = _table("Storage", ["", "ours", "original", "ratio"], rows)
+    table = _table("Storage", ["compared", "ours", "original", "ratio"], rows)
     said = f"Break-even rank mn/(m+n+1): {s.break_even_rank:.1f}."
     if r.pixels:
         psnr = "exact" if r.pixels.psnr_db is None else f"PSNR {r.pixels.psnr_db:.2f} dB"

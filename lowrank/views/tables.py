@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lowrank.batch import Total
 from lowrank.bounds import Channel, Report, Storage
 from lowrank.pixels import Pixels
 from lowrank.reporting import Result
@@ -58,6 +59,23 @@ def result(x: Result) -> RenderableType:
         items += [_BLANK, ladder(list(x.reports), x.peak)]
         items += [_group_of_rank(r) for r in x.reports]
     return Group(*items)
+
+
+def total(t: Total) -> RenderableType:
+    """Return the sum of many files: one row, and what stands out."""
+    table = _table("files", "bytes before", "bytes after", "ratio", "worst error")
+    table.add_row(
+        f"{t.done:,}",
+        f"{t.before:,}",
+        f"{t.after:,}",
+        f"{t.before / t.after:.2f}" if t.after else "-",
+        f"{t.worst:.3%}" if t.worst_input else "-",
+    )
+    remarks = [f"worst error: {t.worst_input}"] if t.worst_input else []
+    if t.skipped or t.failed:
+        remarks.append(f"{t.skipped:,} skipped, {t.failed:,} failed")
+    # Paths are not broken: they are there to be copied.
+    return Group(_BLANK, table, *(Text(x, no_wrap=True, overflow="ignore") for x in remarks))
 
 
 def _rivals(x: Result) -> list[RenderableType]:

@@ -1,0 +1,137 @@
+"use strict";
+// The picture: what is embedded, and the view of it that is on the canvas.
+
+class Stage {
+  // data: as the page carries it.
+  static async open(data) {
+    const file = Lrk.parse(Stage.bytes(data.lrk));
+    const original = await Png.decode(Stage.bytes(data.png));
+    const decoded = data.file ? await Png.decode(Stage.bytes(data.file)) : null;
+    return new Stage(data, file, original, decoded);
+  }
+
+  static bytes(base64) {
+    return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  }
+
+  constructor(data, file, original, decoded) {
+    const { width, height } = file;
+    Object.assign(this, { data, file, width, height });
+    this.view = "sum";
+    this.amplified = "auto";
+    this.rmse = 0; // at the rank that is shown
+    this.A = this.planes(original);
+    this.sums = new PartialSums(file);
+    this.painter = new Painter(file.mode, data.black, data.white);
+    this.picture = this.canvas("picture");
+    const blank = () => new ImageData(width, height);
+    this.images = { original: blank(), sum: blank(), shown: blank() };
+    this.painter.picture(this.A, this.images.original.data);
+    if (decoded) {
+      this.images.file = blank();
+      this.painter.picture(this.planes(decoded), this.images.file.data);
+    }
+    this.canvas("under").putImageData(this.images.original, 0, 0);
+    // Picture, caption and slider together fit a projector's 720 lines, and a tall picture too.
+    const room = "max(100vh - 19.75rem, 18rem)";
+    byId("frame").style.maxWidth = `min(100%, ${room} * ${width / height})`;
+  }
+
+  canvas(id) {
+    const { width, height } = this;
+    const element = byId(id);
+    Object.assign(element, { width, height });
+    element.classList.toggle("small", Math.max(width, height) < 200);
+    return element.getContext("2d", { willReadFrequently: true });
+  }
+
+  planes(png) {
+    const { step, black, channels } = this.data;
+    return step === null
+      ? png.planes.slice(0, channels.length)
+      : png.planes.map((p) => Float64Array.from(p, (x) => black + step * x));
+  }
+
+  // Factors of layer k, one {s, u, v} for each channel; a channel that ends earlier is zero.
+  term(k) {
+    return this.file.matrices.map(({ s, u, v }) =>
+      k <= s.length
+        ? { s: s[k - 1], u: u[k - 1], v: v[k - 1] }
+        : { s: 0, u: new Float64Array(this.height), v: new Float64Array(this.width) },
+    );
+  }
+
+  gain() {
+    if (this.amplified !== "auto") return Number(this.amplified);
+    const wish = 40 / Math.max(this.rmse * this.painter.scale, 0.4);
+    return 2 ** Math.min(Math.max(Math.round(Math.log2(wish)), 0), 6);
+  }
+
+  // Draw the view at rank k, as far as it is summed, and name it.
+  paint(k) {
+    const { original, sum, shown, file } = this.images;
+    let image = sum;
+    if (this.view === "original") image = original;
+    else if (this.view === "file") image = file;
+    else if (this.view === "layer") {
+      this.painter.layer(this.term(k), this.width, this.height, shown.data);
+      image = shown;
+    } else {
+      this.painter.picture(this.sums.planes, sum.data);
+      if (this.view === "difference") {
+        Painter.difference(original.data, sum.data, this.gain(), shown.data);
+        image = shown;
+      }
+    }
+    this.picture.putImageData(image, 0, 0);
+    const name = {
+      original: "The original",
+      sum: `The sum of the first ${this.layers(k)}`,
+      difference: `Original minus rank ${k}, amplified × ${this.gain()}, around mid-grey`,
+      layer: `Layer ${k} alone, its contrast stretched; mid-grey is zero`,
+      file: this.data.file_caption,
+    }[this.view];
+    const swipe = byId("swipe").checked
+      ? " (right of the divider; the original is left of it)" : "";
+    Words.say("caption", `${name}${swipe}.`);
+    byId("picture").setAttribute("aria-label", `${this.data.name}: ${name}`);
+  }
+
+  layers(k) {
+    const each = this.data.channels.length > 1 ? " of each channel" : "";
+    return (k === 1 ? "layer" : `${k} layers`) + each;
+  }
+
+  // Errors of the sum that is there, which has rank k.
+  measure(k) {
+    const { A, file, width, height, sums, data } = this;
+    let [exact, rounded, spectral] = [0, 0, 0];
+    A.forEach((a, c) => {
+      const squares = Norms.squares(a, sums.planes[c], file.mode.peak);
+      exact += squares.exact;
+      rounded += squares.rounded;
+      const ahead = file.matrices[c].v[k];
+      const start = ahead && file.matrices[c].s[k] > 0 ? ahead : Norms.anyVector(width);
+      const rounds = ahead ? 4 : 12;
+      spectral = Math.max(
+        spectral, Norms.spectral(a, sums.planes[c], height, width, start, rounds),
+      );
+    });
+    const mse = rounded / (width * height * A.length);
+    this.rmse = Math.sqrt(mse);
+    const psnr = mse > 0 ? 10 * Math.log10(data.peak ** 2 / mse) : Infinity;
+    return { frobenius: Math.sqrt(exact), spectral, psnr };
+  }
+
+  // A picture of layer i of at most 240 pixels.
+  thumbnail(i) {
+    const small = document.createElement("canvas");
+    const scale = Math.min(240 / Math.max(this.width, this.height), 1);
+    small.width = Math.max(Math.round(this.width * scale), 1);
+    small.height = Math.max(Math.round(this.height * scale), 1);
+    const image = new ImageData(small.width, small.height);
+    this.painter.layer(this.term(i), small.width, small.height, image.data);
+    small.getContext("2d").putImageData(image, 0, 0);
+    return small;
+  }
+}

@@ -1,0 +1,135 @@
+"""Small pictures in a terminal: half blocks, two pixels to a character.
+
+Half blocks need what rich has already. Protocols that send real pixels (sixel, kitty's,
+iTerm2's) would need another dependency and a terminal that answers to them, and through
+tmux or ssh most do not.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.color import Color
+from rich.console import Console, RenderableType
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from lowrank import codec, thumbnail
+from lowrank.bounds import Report
+from lowrank.picture import Picture
+from lowrank.reporting import Result
+
+_COLUMNS = 40  # of one picture, at most
+_ROWS = 20
+_GAP = 2
+_RESULTS = 3  # beside the original: more would be too small in 80 columns
+_CHECKERBOARD = (102, 153)  # greys below what is transparent
+
+
+def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
+    """Return original and results side by side, or nothing.
+
+    Parameters
+    ----------
+    result : Result
+        What `reporting.report` found.
+    wish : bool or None
+        None shows them where there is an original and a result, and standard output is a
+        terminal of 256 colours or more; True wherever there is a picture and a terminal
+        with colours.
+    """
+    console = Console()
+    both = result.loaded is not None and bool(result.stored)
+    if not (both if wish is None else wish) or not _can_show(console, few_colours=bool(wish)):
+        return []
+    captions, pictures = [], []
+    if result.loaded:
+        captions.append("original")
+        pictures.append(result.loaded.picture)
+    for i in _chosen(len(result.stored)):
+        decoded = codec.decode(result.stored[i])
+        captions.append(_caption(result.reports[i]))
+        pictures.append(decoded)
+    return [row(captions, pictures, width=console.width), Text("")]
+
+
+def _can_show(console: Console, *, few_colours: bool) -> bool:
+    # rich can be told to colour a pipe, and words survive that; pictures do not.
+    if not (sys.stdout.isatty() and console.is_terminal and console.encoding.startswith("utf")):
+        return False
+    if console.no_color:
+        return False
+    return console.color_system in ("256", "truecolor", *(["standard"] if few_colours else []))
+
+
+def _chosen(count: int) -> list[int]:
+    """First, middle and last of many."""
+    if count <= _RESULTS:
+        return list(range(count))
+    return [0, count // 2, count - 1]
+
+
+def _caption(r: Report) -> str:
+    what = "/".join(dict.fromkeys(str(c.k) for c in r.channels))
+    psnr = "" if r.pixels is None or r.pixels.psnr_db is None else f", {r.pixels.psnr_db:.2f} dB"
+    return f"rank {what}{psnr}"
+
+
+def row(captions: list[str], pictures: list[Picture], *, width: int) -> RenderableType:
+    """Return captioned pictures in one row that fits so many columns."""
+    columns = min(_COLUMNS, (width - _GAP * (len(pictures) - 1)) // len(pictures))
+    table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    low, high = thumbnail.shades(pictures[0])
+    for caption in captions:
+        table.add_column(caption, width=columns)
+    table.add_row(*(half_blocks(small(x, columns, low, high)) for x in pictures))
+    table.add_row(*(Text(x, style="dim", no_wrap=True, overflow="ellipsis") for x in captions))
+    return table
+
+
+def small(picture: Picture, columns: int, low: float, high: float) -> NDArray[np.uint8]:
+    """Return a picture as colours for so many columns, (height, width, 3), upright.
+
+    Parameters
+    ----------
+    picture : Picture
+    columns : int
+    low, high : float
+        Samples to show as black and as white.
+    """
+    upright = thumbnail.upright(picture)
+    scale = min(columns / upright.width, 2 * _ROWS / upright.height)
+    copy = thumbnail.reduced(upright, round(scale * max(upright.height, upright.width)))
+    samples = copy.samples.astype(np.float64)
+    level = np.clip((samples - low) * (255 / (high - low)), 0, 255)
+    if copy.mode.name != picture.mode.name:  # black and white became greys
+        level = samples
+    if copy.mode.name == "CMYK":
+        level = (255 - level[:, :, :3]) * (255 - level[:, :, 3:]) / 255
+    elif "alpha" in copy.mode.channels:
+        y, x = np.indices(level.shape[:2])
+        board = np.take(_CHECKERBOARD, (x // 2 + y // 2) % 2)[:, :, None]
+        opacity = level[:, :, -1:] / 255
+        level = level[:, :, :-1] * opacity + board * (1 - opacity)
+    if level.shape[2] == 1:
+        level = np.repeat(level, 3, axis=2)
+    return np.rint(level).astype(np.uint8)
+
+
+def half_blocks(colours: NDArray[np.uint8]) -> Text:
+    """Return pixels, (height, width, 3), as text: the upper half of a cell and the lower."""
+    text = Text(no_wrap=True)
+    for top in range(0, len(colours), 2):
+        for x in range(colours.shape[1]):
+            upper = Color.from_rgb(*map(float, colours[top, x]))
+            if top + 1 < len(colours):
+                lower = Color.from_rgb(*map(float, colours[top + 1, x]))
+                text.append("▀", Style(color=upper, bgcolor=lower))
+            else:
+                text.append("▀", Style(color=upper))
+        text.append("\n")
+    text.right_crop(1)
+    return text
