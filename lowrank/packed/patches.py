@@ -2,8 +2,9 @@
 
 Each channel, after a rotation of the colours, is a matrix A of one row for each patch
 of 16 x 16 samples and one column for each frequency (lapped.py). A payload keeps k of
-the columns, quantised: B = Q V^T, where V holds k columns of the orthonormal basis and
-the columns of Q, one for each component, are maps with one integer for each patch.
+the columns of A V, quantised: B = Q V^T, where V is orthonormal, the cosines turned a
+little toward the singular vectors (rotations.py), and the columns of Q, one for each
+component, are maps with one value for each patch.
 
 Payload (height, width, channels and bits per sample are known from outside)
 ----------------------------------------------------------------------------
@@ -15,27 +16,39 @@ header    header.BitReader, fields in this order:
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
     lanes     number, 1..16384: interleaved coders (entropy.py)
+    late      number: batches whose signs stand in the coders' ends (below)
+    smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
     then for each channel:
     offsets   2 x 3 bits: sixteenths of a step taken off |q| = 1, and off |q| > 1
     scales    components.read_scales: per frequency 0 (dropped) or a size in half octaves
-    turns     number, 0: rotations of the basis, for later versions
+    turns     number, at most 255; for each rotation of V 8 bits i, 8 bits j > i >= 1,
+              8 bits angle + 64, in units of pi/256
     coarsest  signed differences: the coarsest map of the first component (first.py)
 states    lanes x uint32, little-endian
 words     uint16, little-endian, to the end: rANS, with raw bits between (entropy.py)
 
 Components come in this order: the first (mean) of each channel, then all others by
-descending scale, channel, frequency, in batches (components.batches). In a batch the
-three phases of all maps (contexts.py) are coded in turn, flags, tokens, raw bits of
-magnitudes; then the signs of the batch, non-zeros in the order of contexts.Quarters.
-The models (models.py) learn at the end of a batch, or of a band of a first component.
-Alpha has half the step. Samples are rebuilt exactly as synthesis.py says, rotated back,
+descending scale, channel, frequency, in batches (components.batches). A batch has three
+phases (contexts.py), and each phase, for all its maps: flags, tokens, raw bits of the
+magnitudes, signs. Some low frequencies are predicted, and q is what is left
+(prediction.py). The models (models.py) learn at the end of a batch, or of a band of a
+first component. Alpha has half the step.
+
+When all has been read, each coder is left with a state of 2^16 plus 16 bits. Together
+these are the signs of the last `late` batches in which nothing is predicted: they stand
+there, in order, and not with their magnitudes.
+
+Samples are rebuilt exactly as synthesis.py and samples.py say: V Q^T and the lapped
+filter's inverse, the smoothing (if all components are there), the colours rotated back,
 rounded half up and clipped; if levels are given, alpha takes the nearer one.
 
 A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
-few that the maps have more than 2^17 symbols a lane; an initial state below 2^16; a
-header number above 2^32 - 2; a coarsest coefficient of 2^30 or a coefficient of 2^26 or
-more; turns other than 0; levels above the largest sample. A payload that ends early is
-cut; every batch before the cut can be decoded.
+few that the maps have more than 2^17 symbols a lane; an initial state below 2^16, or a
+last one of 2^17 or more; more late batches or signs than there are; a header number
+above 2^32 - 2; a coarsest coefficient of 2^30 or a coefficient of 2^20 or more; a
+rotation that is none; smoothing of more than 2^22 pixels; levels above the largest
+sample. A payload that ends early is cut; every batch before the cut can be decoded, but
+for the late ones.
 """
 
 from __future__ import annotations
@@ -244,6 +257,8 @@ def _decode_maps(
 ) -> tuple[Walk, int, int]:
     shape = grid(height, width)
     header, position = stream.split(payload, shape, channels)
+    if any(header.smooth) and height * width > SMOOTHED:
+        raise FormatError("packed stream: the picture is too large to be smoothed")
     plan = order(header.scales)
     total = channels + len(plan)
     patches = shape[0] * shape[1]
@@ -259,7 +274,10 @@ def _decode_maps(
             walk.first(c)
             done += 1
         groups = batches(plan, patches)
-        late = set(_leaves(groups)[-header.late :] if header.late else ())
+        leaves = _leaves(groups)
+        if header.late > len(leaves):
+            raise FormatError("packed stream: more late signs than components")
+        late = set(leaves[len(leaves) - header.late :])
         whole = channels + sum(len(batch) for batch in groups[: min(late, default=None)])
         for number, batch in enumerate(groups):
             if done >= (wanted if wanted <= whole else total):

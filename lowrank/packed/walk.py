@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank.errors import FormatError
 from lowrank.packed import first, prediction, wavelet
 from lowrank.packed.components import Component, Predictors
 from lowrank.packed.contexts import CAP, Quarters, expected
@@ -133,6 +134,8 @@ class Walk:
     def sign(self, bits: NDArray[np.uint8]) -> None:
         """Give the components that were coded without them their signs."""
         at = 0
+        if sum(len(places) for _, places in self._unsigned) > len(bits):
+            raise FormatError("packed stream: more late signs than room for them")
         for first_of_batch, places in self._unsigned:
             negative = places[bits[at : at + len(places)].nonzero()[0]]
             at += len(places)

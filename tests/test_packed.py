@@ -1,0 +1,254 @@
+"""The parts of the packed codec: each keeps its own promise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lowrank.errors import FormatError
+from lowrank.packed import contexts, patches, prediction, rotations, smoothing, stream, synthesis
+from lowrank.packed.entropy import Cut, RansReader, RansWriter
+from lowrank.packed.lapped import SIDE, SIZE, analyse, cosines
+from lowrank.packed.models import TokenModel
+
+SHAPES = [(1, 1), (1, 5), (4, 1), (2, 2), (5, 7), (8, 6)]
+
+
+def waves(height: int, width: int, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    A = np.stack([np.sin(x / (6 + c) + y / 9) for c in range(3)], axis=2) * 90 + 128
+    return np.clip(np.rint(A + rng.normal(0, 6, A.shape)), 0, 255).astype(np.uint8)
+
+
+# -- entropy ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lanes", [1, 7, 200])
+def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
+    rng = np.random.default_rng(lanes)
+    zero = rng.integers(24, 65512, 999).astype(np.uint32)
+    flags = rng.random(999) * 65536 >= zero
+    model = TokenModel()
+    pair = rng.integers(0, len(model.frequency), 500)
+    coded = pair * 16 + rng.integers(0, 16, 500)
+    raw, tail = rng.integers(0, 2, 77, np.uint8), rng.integers(0, 2, 16 * lanes, np.uint8)
+    writer = RansWriter()
+    start = np.where(flags, zero, 0).astype(np.uint16)
+    writer.symbols(start, np.where(flags, 65536 - zero, zero).astype(np.uint16), 16)
+    writer.raw(raw[:30])
+    number = writer.raw(np.ones(9, np.uint8))
+    frequency = model.frequency.astype(np.uint16)
+    writer.symbols(model.start.take(coded), frequency.take(coded), 12)
+    writer.raw(raw[30:])
+    assert writer.length(number) == len(writer.withdraw(number)) == 9
+    data = writer.finish(lanes, tail)
+    reader = RansReader(data, lanes)
+    assert np.array_equal(reader.flags(zero), flags)
+    assert np.array_equal(reader.raw(30), raw[:30])
+    assert np.array_equal(reader.tokens(pair, model), coded)
+    assert np.array_equal(reader.raw(47), raw[30:])
+    assert np.array_equal(reader.tail(), tail)
+    with pytest.raises(Cut):
+        reader.raw(40)
+
+
+# -- contexts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_planes_hold_each_place_once_and_know_its_neighbours(shape):
+    quarters = contexts.Quarters(*shape)
+    grid = np.arange(1, shape[0] * shape[1] + 1).reshape(shape)
+    flat = quarters.scatter(grid)
+    assert np.array_equal(quarters.gather(flat, np.zeros_like(grid)), grid)
+    assert np.array_equal(grid.ravel()[quarters.where[flat > 0]], flat[flat > 0])
+    around = np.pad(grid, 1)
+    sides = around[1:-1, :-2], around[1:-1, 2:], around[:-2, 1:-1], around[2:, 1:-1]
+    scattered = [quarters.scatter(side) for side in sides]
+    seen = 0
+    for phase in quarters.phases:
+        for plane in phase.planes:
+            here = flat[quarters.spans[plane]] > 0
+            seen += int(here.sum())
+            (left, right), (up, down) = quarters.neighbours[plane]
+            for span, side in zip((left, right, up, down), scattered, strict=True):
+                assert np.array_equal(flat[span][here], side[quarters.spans[plane]][here])
+    assert seen == grid.size
+
+
+def test_rows_rise_with_the_expected_magnitude_and_stay_in_the_table():
+    e = np.arange(0, 1 << 17, dtype=np.float32)
+    rows = contexts.rows_of(e.copy())
+    assert rows[0] == 0
+    assert rows[-1] == contexts.ROWS - 1
+    assert np.all(np.diff(rows) >= 0)
+    assert set(rows) == set(range(contexts.ROWS))
+
+
+# -- prediction ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (7, 4)])
+@pytest.mark.parametrize(("v", "u"), [(0, 1), (1, 1), (2, 1), (0, 4), (3, 0)])
+def test_a_transposed_picture_has_transposed_predictions(shape, v, u):
+    rng = np.random.default_rng(v + 16 * u)
+    values = rng.integers(-900, 900, (SIZE, *shape)).astype(np.float32)
+    mean = rng.normal(0, 30, shape).astype(np.float32)
+
+    def predicted(values, mean, v, u):
+        quarters = contexts.Quarters(*mean.shape)
+        memory = prediction.Memory(quarters)
+        memory.means(0, mean)
+        for a, b in ((v, u - 1), (v - 1, u)):
+            if a >= 0 and b >= 0 and a + b:
+                memory.add(0, a * SIDE + b, quarters.scatter(values[a, b]))
+        index = v * SIDE + u
+        weights = prediction.weights(index)
+        flat = np.zeros(quarters.size, np.float32)
+        own = quarters.scatter(values[v, u])
+        for phase in quarters.phases:
+            flat[phase.places] = memory.predict(0, index, weights, phase, own)
+        return quarters.gather(flat, np.zeros(mean.shape, np.float32))
+
+    grid = values.reshape(SIDE, SIDE, *shape)
+    one = predicted(grid, mean, v, u)
+    turned = predicted(grid.transpose(1, 0, 3, 2), mean.T, u, v)
+    assert np.array_equal(one, turned.T)
+    assert np.array_equal(one, np.rint(one))
+    assert np.any(one)
+
+
+# -- rotations -------------------------------------------------------------------------
+
+
+def test_rotations_keep_lengths_and_turn_back():
+    rng = np.random.default_rng(5)
+    A = rng.normal(size=(SIZE, 30))
+    turns = ((1, 2, 64), (2, 9, -17), (1, 255, 3))
+    B = A.copy()
+    rotations.turn(B, turns)
+    assert np.linalg.norm(B) == pytest.approx(np.linalg.norm(A), rel=1e-14)
+    assert np.linalg.norm(B - A) > 1
+    rotations.turn(B, turns, inverse=True)
+    assert np.allclose(B, A, atol=1e-14)
+
+
+def test_the_search_makes_correlated_columns_orthogonal():
+    rng = np.random.default_rng(6)
+    A = rng.normal(0, 0.1, (SIZE, 20, 30))
+    source = rng.normal(0, 9, (2, 20, 30))
+    angle = math.pi * 40 / 256
+    A[17] = math.cos(angle) * source[0] - 0.2 * math.sin(angle) * source[1]
+    A[33] = math.sin(angle) * source[0] + 0.2 * math.cos(angle) * source[1]
+    turns = rotations.search(A)
+    assert [(i, j) for i, j, _ in turns] == [(17, 33)]
+    rotations.turn(A, turns)
+    x, y = A[17].ravel(), A[33].ravel()
+    assert abs(x @ y) < 0.03 * np.linalg.norm(x) * np.linalg.norm(y)
+    assert rotations.search(rng.normal(0, 5, (SIZE, 20, 30))) == ()
+
+
+def test_a_turned_basis_is_orthonormal_to_its_precision():
+    V = synthesis.basis(list(range(SIZE)), ((3, 40, 31), (7, 8, -64)), 20) / 2**20
+    assert np.allclose(V.T @ V, np.eye(SIZE), atol=2e-5)
+    D = np.kron(cosines(), cosines())
+    plain = synthesis.basis(list(range(SIZE)), (), 20) / 2**20
+    assert np.allclose(plain.T, D, atol=1e-6)
+
+
+# -- smoothing -------------------------------------------------------------------------
+
+
+def test_smoothing_never_moves_the_picture_away_and_no_strength_leaves_it():
+    original = waves(80, 70)[..., 0].astype(np.float32)
+    rng = np.random.default_rng(7)
+    decoded = original + rng.normal(0, 8, original.shape).astype(np.float32)
+    strength = smoothing.best_strength(original, decoded, 30.0)
+    assert strength > 0
+    better = decoded.copy()
+    smoothing.smooth(better, 30.0, strength)
+    assert np.linalg.norm(better - original) < 0.95 * np.linalg.norm(decoded - original)
+    same = decoded.copy()
+    smoothing.smooth(same, 30.0, 0)
+    assert np.array_equal(same, decoded)
+    assert smoothing.best_strength(original, original, 30.0) == 0
+
+
+@pytest.mark.parametrize("turn", [np.transpose, np.flipud, np.fliplr])
+def test_smoothing_knows_no_direction_better_than_another(turn):
+    plane = waves(61, 47)[..., 1].astype(np.float64)
+    one, other = plane.copy(), turn(plane).copy()
+    smoothing.smooth(one, 25.0, 8)
+    smoothing.smooth(other, 25.0, 8)
+    # Sums in another order may fall on the other side of a class's edge.
+    assert np.mean(np.abs(turn(one) - other) < 1e-6) > 0.995
+
+
+def test_smoothing_in_slabs_is_smoothing_at_once(monkeypatch):
+    plane = waves(90, 33)[..., 2].astype(np.float32)
+    one, other = plane.copy(), plane.copy()
+    smoothing.smooth(one, 20.0, 9)
+    monkeypatch.setattr(smoothing, "_SLAB", 33 * 8)
+    smoothing.smooth(other, 20.0, 9)
+    assert np.array_equal(one, other)
+
+
+def test_a_flat_plane_stays_as_it_is():
+    plane = np.full((9, 9), 77.25, np.float32)
+    smoothing.smooth(plane, 12.0, 15)
+    assert np.all(plane == 77.25)
+
+
+# -- the whole -------------------------------------------------------------------------
+
+
+def test_the_factors_are_what_the_samples_are_made_of():
+    """Without smoothing, samples are the rounded picture of B, to the last level."""
+    A = waves(64, 80)
+    payload = patches.encode(A, 8, 20.0).payload
+    header = patches.read_header(payload, *A.shape)
+    B = patches.factors(payload, *A.shape, 8)
+    limited = patches.decode(payload, *A.shape, 8, components=10**6)
+    assert limited.total == limited.decoded
+    from lowrank.packed.colour import rotation
+    from lowrank.packed.lapped import image
+
+    back = image(B, *A.shape[:2], rotation(header.turn))
+    walk, _, _ = patches._decode_maps(payload, *A.shape, 8, components=None, partial=False)
+    from lowrank.packed.samples import samples_of
+
+    plain = samples_of(walk, *A.shape[:2], 8, smooth=False)
+    assert np.max(np.abs(np.clip(back, 0, 255) - plain)) < 0.6
+    for b, scales in zip(B, header.scales, strict=True):
+        assert np.linalg.matrix_rank(b) <= 1 + int((scales > 0).sum())
+
+
+def test_the_error_in_the_factors_is_the_error_in_the_picture():
+    """The layout is orthonormal: ||A - B||_F^2 is the squared error of unrounded samples."""
+    A = waves(64, 80)
+    payload = patches.encode(A, 8, 30.0).payload
+    from lowrank.packed.colour import rotation
+
+    turn = patches.read_header(payload, *A.shape).turn
+    C = analyse(A, rotation(turn), np.dtype(np.float64))
+    B = patches.factors(payload, *A.shape, 8)
+    inside = sum(
+        float(np.linalg.norm(C[:, :, c].reshape(SIZE, -1).T - B[c]) ** 2) for c in range(3)
+    )
+    from lowrank.packed.lapped import image
+
+    outside = float(np.linalg.norm(image(B, *A.shape[:2], rotation(turn)) - A) ** 2)
+    assert outside == pytest.approx(inside, rel=1e-9)
+
+
+def test_smoothing_of_a_huge_picture_is_refused():
+    A = waves(32, 32)
+    payload = patches.encode(A, 8, 20.0).payload
+    header, position = stream.split(payload, (2, 2), 3)
+    assert any(header.smooth)
+    with pytest.raises(FormatError, match="too large to be smoothed"):
+        patches.decode(payload, 4096, 4096, 3, 8)
+    assert position < len(payload)
