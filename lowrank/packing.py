@@ -83,9 +83,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     return replace(parts, packed=_stated(picture, parts)), notes
 
 
-def _coder(
-    picture: Picture, layout: str, target: Target
-) -> Callable[[float], patches.Packed | channels.Packed]:
+def _coder(picture: Picture, layout: str, target: Target) -> Callable[[float], patches.Packed]:
     """What encodes the picture with a step in levels."""
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha = "alpha" in mode.channels
@@ -98,7 +96,7 @@ def _coder(
     return partial(patches.encode, samples, mode.bits, alpha=alpha)
 
 
-def _parts(picture: Picture, layout: str, packed: patches.Packed | channels.Packed) -> Parts:
+def _parts(picture: Picture, layout: str, packed: patches.Packed) -> Parts:
     """Parts whose norms are still to be stated: zeros take as many bytes."""
     limit = min(matrix_shape(picture.width, picture.height, layout))
     return Parts(

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from lowrank import threads
 from lowrank.packed import vectors
 from lowrank.packed.colour import Turn, principal, rotation
+from lowrank.packed.samples import Samples
+from lowrank.packed.stream import ALPHA_FINER
 
 Floats = NDArray[np.float64]
-Samples = NDArray[np.uint8] | NDArray[np.uint16]
-ALPHA_FINER = 2
 ROUNDS = 2
 _ROUND_UP = 0.42
 """Magnitudes are rounded up from 1 - this, until costs are known."""
