@@ -15,8 +15,8 @@ import pytest
 from conftest import ROOT, picture
 
 import lowrank
-from lowrank import format as lrk
 from lowrank import codec, images, layout, packing
+from lowrank import format as lrk
 from lowrank.errors import FormatError, LowrankError, TruncatedError, UsageError
 from lowrank.packed import blocks, channels, mixture, outer, vectors
 from lowrank.picture import Picture
