@@ -7,12 +7,14 @@ from functools import cache
 import numpy as np
 
 from lowrank.packed.mixture import Counts, Index
-from lowrank.packed.models import TOKEN_WEIGHT, TOKENS, TokenModel
+from lowrank.packed.models import STEP, TOKENS, TokenModel
 
 ROWS = 40
 """Context rows: row r holds expected magnitudes 2^(r/3)/64 to 2^((r + 1)/3)/64."""
 ESCAPE = TOKENS - 1
 TOP = 1 << 14
+_WEIGHT = 12 * STEP
+"""The counts to start with weigh twelve observations."""
 
 
 @cache
@@ -45,7 +47,7 @@ def tokens() -> TokenModel:
     # In 1/128, after the shift: never below a half.
     mean = np.maximum((low + high) >> shifts(), 64).astype(np.int64)
     share = 128 * (1 << 16) // (128 + mean)  # of 2^16: the first of a geometric law
-    left = np.full(ROWS, TOKEN_WEIGHT << 16, np.int64)
+    left = np.full(ROWS, _WEIGHT << 16, np.int64)
     prior = np.empty((ROWS, TOKENS), np.int64)
     for token in range(TOKENS):
         prior[:, token] = (left * share >> 32) + 1
