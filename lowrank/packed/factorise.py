@@ -21,7 +21,7 @@ _RIDGE = 1e-6
 _WAVELETS_DEARER = 1.07
 LEAST = 0.06
 """Components with sigma^2 below LEAST (m + n) step^2 are not tried."""
-WORTH = 0.115
+WORTH = 0.1
 """What a bit of a component must buy, in squared steps, or the component is dropped."""
 BITS_EACH, _LARGE = 3.7, 0.6
 """Bits of a weak component, measured, for each coefficient above so many steps."""
