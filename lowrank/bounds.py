@@ -113,7 +113,6 @@ def measure(
         Certified decompositions of the picture's matrices, of at least the file's
         ranks, where the caller has them already.
     """
-    names = layout.names(picture.mode, parts.layout)
     packed = parts.store == "packed"
     if packed:
         from lowrank import packing
@@ -121,6 +120,7 @@ def measure(
         turn, B = packing.turn_and_factors(parts)
     else:
         turn = parts.turn
+    names = layout.names(picture.mode, parts.layout, turn)
     A = layout.matrices(picture, parts.layout, turn)
 
     def channel(i: int) -> Channel:
@@ -239,6 +239,9 @@ def stated(parts: Parts, *, file: File) -> Report:
 
     names = layout.names(parts.mode, parts.layout)
     if parts.store == "packed":
+        from lowrank import packing
+
+        names = layout.names(parts.mode, parts.layout, packing.turn_of(parts))
         channels = tuple(map(of_packed, names, parts.packed))
     else:
         channels = tuple(map(of_float, names, parts.factors))

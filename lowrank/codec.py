@@ -56,7 +56,7 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
     if store is None:
         store = "packed" if packed and layout != "channels" else "auto"
     if layout is None:
-        layout = "patches" if store == "packed" else "channels"
+        layout = "patches" if store == "packed" and target.kind != "rank" else "channels"
     if target.kind == "quality" and store != "packed":
         raise UsageError("quality is a target of the packed store; use --psnr, --error or -k")
     return layout, store

@@ -1,6 +1,7 @@
 """A picture as matrices: its channels, or its patches.
 
-Layout `channels`: each channel is a matrix, as it is. Layout `patches`: the colours are
+Layout `channels`: each channel is a matrix, as it is, or with its colours rotated to
+their principal axes, which the packed store may do. Layout `patches`: the colours are
 rotated to their principal axes, a lapped orthogonal transform is taken over patches of
 16 x 16, and each rotated channel becomes a matrix of patches x 256 coefficients. Both
 maps are orthonormal, so that Frobenius errors of the matrices are those of the picture
@@ -20,9 +21,9 @@ from lowrank.picture import Mode, Picture
 _ROTATED = ("luma", "chroma 1", "chroma 2")
 
 
-def names(mode: Mode, layout: str) -> tuple[str, ...]:
-    """Name of each matrix."""
-    if layout == "patches" and mode.colours == 3:
+def names(mode: Mode, layout: str, turn: bytes = b"") -> tuple[str, ...]:
+    """Name of each matrix; channels have theirs unless their colours are rotated."""
+    if mode.colours == 3 and (layout == "patches" or turn):
         return _ROTATED + mode.channels[3:]
     return mode.channels
 
@@ -48,10 +49,14 @@ def matrices(picture: Picture, layout: str, turn: bytes) -> list[NDArray[Any]]:
     Returns
     -------
     list of (m, n) ndarray
-        Views of the samples in layout `channels`, float64 in layout `patches`.
+        Views of the samples in layout `channels` without a rotation, else float64.
     """
     if layout == "channels":
-        return [picture.samples[:, :, c] for c in range(len(picture.mode.channels))]
+        A = [picture.samples[:, :, c] for c in range(len(picture.mode.channels))]
+        R = _rotation(turn)
+        if R is None:
+            return A
+        return [R[i, 0] * A[0] + R[i, 1] * A[1] + R[i, 2] * A[2] for i in range(3)] + A[3:]
     return list(lapped.matrices(picture.samples, _rotation(turn)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import cast
 
 import numpy as np
@@ -19,7 +19,7 @@ from lowrank import format as lrk
 from lowrank import layout as layouts
 from lowrank import rank
 from lowrank.errors import FormatError, UsageError
-from lowrank.packed import patches
+from lowrank.packed import channels, patches
 from lowrank.packed.samples import Samples
 from lowrank.parts import PackedMatrix, Parts, matrix_shape
 from lowrank.picture import Picture
@@ -31,6 +31,8 @@ _FINEST, _COARSEST = -5.0, 11.0  # binary logarithms of the steps that a search 
 _GRID = 512  # steps to an octave that it tells apart
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
+_EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
+_DIALS = "-q, --psnr, --size, --error or --energy"
 
 
 def step_of_quality(quality: float) -> float:
@@ -60,38 +62,48 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     mode = picture.mode
     if mode.peak is None:
         raise UsageError("float samples have no packed store; use -k, --error or --energy")
-    if layout == "channels":
-        raise UsageError("the packed store has layout patches only; leave out --layout")
     unit = mode.peak / 255
+    coder = _coder(picture, layout, target)
 
     @cache
     def at(step: float) -> Parts:
-        return _pack(picture, step * unit)
+        return _parts(picture, layout, coder(step * unit))
 
     notes: tuple[str, ...] = ()
     if target.kind == "quality":
         parts = at(step_of_quality(target.value))
     elif target.kind == "size":
         parts = _for_size(at, int(target.value))
-    elif target.kind in ("rank", "auto"):
-        raise UsageError("the packed store takes -q, --psnr, --size, --error or --energy, not -k")
+    elif target.kind == "rank":
+        parts, notes = _for_rank(picture, at, int(target.value))
+    elif target.kind == "auto":
+        raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     else:
         parts, notes = _for_psnr(picture, at, _psnr_of(picture, target))
     return replace(parts, packed=_stated(picture, parts)), notes
 
 
-def _pack(picture: Picture, step: float) -> Parts:
+def _coder(picture: Picture, layout: str, target: Target) -> Callable[[float], patches.Packed]:
+    """What encodes the picture with a step in levels."""
+    mode, samples = picture.mode, cast("Samples", picture.samples)
+    alpha = "alpha" in mode.channels
+    if layout == "channels":
+        rank = int(target.value) if target.kind == "rank" else None
+        source = channels.prepare(samples, mode.bits, alpha=alpha, rank=rank)
+        return partial(channels.encode, source)
+    if target.kind == "rank":
+        raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
+    return partial(patches.encode, samples, mode.bits, alpha=alpha)
+
+
+def _parts(picture: Picture, layout: str, packed: patches.Packed) -> Parts:
     """Parts whose norms are still to be stated: zeros take as many bytes."""
-    mode = picture.mode
-    packed = patches.encode(
-        cast("Samples", picture.samples), mode.bits, step, alpha="alpha" in mode.channels
-    )
-    limit = min(matrix_shape(picture.width, picture.height, "patches"))
+    limit = min(matrix_shape(picture.width, picture.height, layout))
     return Parts(
         picture.width,
         picture.height,
-        mode,
-        "patches",
+        picture.mode,
+        layout,
         "packed",
         picture.metadata,
         packed=tuple(PackedMatrix(min(k, limit), 0.0, 0.0, 0.0, 0.0) for k in packed.ranks),
@@ -101,22 +113,66 @@ def _pack(picture: Picture, step: float) -> Parts:
 
 def _stated(picture: Picture, parts: Parts) -> tuple[PackedMatrix, ...]:
     turn, factors = turn_and_factors(parts)
-    matrices = layouts.matrices(picture, "patches", turn)
+    matrices = layouts.matrices(picture, parts.layout, turn)
     stated = []
-    for k, A, B in zip(parts.ranks, matrices, factors, strict=True):
-        s = np.sqrt(np.maximum(np.linalg.eigvalsh(A.T @ A)[::-1], 0))
+    for k, matrix, B in zip(parts.ranks, matrices, factors, strict=True):
+        A = np.asarray(matrix, np.float64)
+        s = _spectrum(A)
         sigma_next = float(s[k]) if k < len(s) else 0.0
         tail, error = float(np.linalg.norm(s[k:])), float(np.linalg.norm(A - B))
         stated.append(PackedMatrix(k, float(np.linalg.norm(A)), sigma_next, tail, error))
     return tuple(stated)
 
 
+def turn_of(parts: Parts) -> bytes:
+    """Return the colour rotation of a packed file; empty where nothing is rotated."""
+    codec = channels if parts.layout == "channels" else patches
+    size = parts.height, parts.width, len(parts.mode.channels)
+    turn = codec.read_header(parts.payload, *size).turn
+    return b"" if turn is None else np.array(turn, np.int8).tobytes()
+
+
 def turn_and_factors(parts: Parts) -> tuple[bytes, list[NDArray[np.float64]]]:
     """Return the colour rotation of a packed file, and its decoded (m, n) matrices B."""
+    codec = channels if parts.layout == "channels" else patches
     size = parts.height, parts.width, len(parts.mode.channels)
-    header = patches.read_header(parts.payload, *size)
-    turn = b"" if header.turn is None else np.array(header.turn, np.int8).tobytes()
-    return turn, patches.factors(parts.payload, *size, parts.mode.bits)
+    return turn_of(parts), codec.factors(parts.payload, *size, parts.mode.bits)
+
+
+def _spectrum(A: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Singular values, descending, from the Gram matrix of the shorter side."""
+    gram = A.T @ A if A.shape[0] > A.shape[1] else A @ A.T
+    s: NDArray[np.float64] = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0))
+    return s
+
+
+def _for_rank(
+    picture: Picture, at: Callable[[float], Parts], k: int
+) -> tuple[Parts, tuple[str, ...]]:
+    """The coarsest step that adds at most 1% to the squared error of the truncation."""
+    A = [x.astype(np.float64) for x in layouts.matrices(picture, "channels", b"")]
+    least = sum(float(np.sum(_spectrum(x)[k:] ** 2)) for x in A)
+
+    def excess(step: float) -> float:
+        _, factors = turn_and_factors(at(step))
+        error = sum(float(np.sum((x - B) ** 2)) for x, B in zip(A, factors, strict=True))
+        return max(error / least - 1, 1e-9) if least else math.inf
+
+    @cache
+    def measured(octave: float) -> float:
+        return -math.log(excess(2**octave))
+
+    m, n = A[0].shape
+    beyond = f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}"
+    notes = (beyond,) if k > min(m, n) else ()
+    low = -math.log(_EXCESS)
+    noise = 255 / (picture.mode.peak or 1) * math.sqrt(_EXCESS * least / (len(A) * k * (m + n)))
+    start = math.log2(max(4 * noise, 2**_FINEST))
+    finer, _ = _meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
+    if finer is not None:
+        return at(2**finer), notes
+    share = f"{excess(2**_FINEST):.1%}" if least else "some error where there was none"
+    return at(2**_FINEST), (*notes, f"packed as finely as can be, which adds {share}")
 
 
 def _psnr_of(picture: Picture, target: Target) -> float:
@@ -223,7 +279,8 @@ def decode(parts: Parts, components: int | None) -> Picture:
     mode = parts.mode
     if mode.peak is None:
         raise FormatError("a packed file of float samples is not known to this version")
-    decoded = patches.decode(
+    codec = channels if parts.layout == "channels" else patches
+    decoded = codec.decode(
         parts.payload,
         parts.height,
         parts.width,

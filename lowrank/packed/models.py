@@ -91,13 +91,21 @@ def _limit(counts: Counts, limit: int) -> None:
 
 
 class TokenModel:
-    """Tokens of the magnitudes above zero, by pairs of context rows."""
+    """Tokens of the magnitudes above zero, by pairs of context rows.
+
+    Parameters
+    ----------
+    prior : (pairs, TOKENS) ndarray of int64, optional
+        Counts to start with; by default those of the maps of patches.
+    """
 
     total = 1 << 12
 
-    def __init__(self) -> None:
-        self._counts = np.array(
-            [[*row, *[0] * (TOKENS - len(row))] for row in _TOKEN_PRIOR], np.int64
+    def __init__(self, prior: Counts | None = None) -> None:
+        self._counts = (
+            np.array([[*row, *[0] * (TOKENS - len(row))] for row in _TOKEN_PRIOR], np.int64)
+            if prior is None
+            else prior.copy()
         )
         self._derive()
 

@@ -38,7 +38,8 @@ def _add(low: Floats, high: Floats, weight: np.floating[Any], *, even: bool) -> 
         low += weight * (before + after)
 
 
-def _split(x: Floats) -> tuple[Floats, Floats]:
+def split(x: Floats) -> tuple[Floats, Floats]:
+    """One level along axis 0: low and high half."""
     low, high = x[0::2].copy(), x[1::2].copy()
     for step in range(4):
         _lift(low, high, step)
@@ -47,7 +48,8 @@ def _split(x: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _join(low: Floats, high: Floats) -> Floats:
+def join(low: Floats, high: Floats) -> Floats:
+    """The array whose split this is."""
     low = low * low.dtype.type(_SCALE)
     high = high / high.dtype.type(_SCALE)
     for step in (3, 2, 1, 0):
@@ -95,13 +97,13 @@ def forward(x: Floats) -> tuple[Floats, list[dict[str, Floats]]]:
     for h, w in levels(*x.shape):
         bands: dict[str, Floats] = {}
         if w > SMALLEST:
-            low, high = (y.T for y in _split(x.T))
+            low, high = (y.T for y in split(x.T))
         else:
             low, high = x, x[:, :0]
         if h > SMALLEST:
-            low, bands["down"] = _split(low)
+            low, bands["down"] = split(low)
             if w > SMALLEST:
-                bands["across"], bands["both"] = _split(high)
+                bands["across"], bands["both"] = split(high)
         elif w > SMALLEST:
             bands["across"] = high
         result.append(bands)
@@ -114,9 +116,9 @@ def inverse(low: Floats, bands: list[dict[str, Floats]]) -> Floats:
     for level in bands:
         high = level.get("across")
         if "down" in level:
-            low = _join(low, level["down"])
+            low = join(low, level["down"])
             if high is not None:
-                high = _join(high, level["both"])
+                high = join(high, level["both"])
         if high is not None:
-            low = _join(low.T, high.T).T
+            low = join(low.T, high.T).T
     return low

@@ -1,0 +1,299 @@
+"""The packed layout `channels`: the truncated SVD of each channel, quantised.
+
+Each channel, after a rotation of the colours where the header says so, is a matrix A of
+height x width. A payload keeps k terms of it: B = step U V^T. The columns of V have
+integers (less an offset) for coefficients in a wavelet or lapped basis, and so have those
+of U, but divided by the length of their coefficients. So the length of u says nothing,
+sigma is that of the column of V, and one step serves all components.
+
+Payload (height, width, channels and bits per sample are known from outside)
+----------------------------------------------------------------------------
+length    2 bytes, little-endian: bytes of the header
+header    header.BitReader, fields in this order:
+    step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16)
+    turned    1 bit: a colour rotation follows; only with 3 or 4 channels
+    alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
+    turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
+    levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
+    offsets   2 x 3 bits: sixteenths of a step taken off |q| = 1, and off |q| > 1
+    lanes     number, 1..16384: interleaved coders (entropy.py)
+    switches  2 numbers for each channel: so many components, from the first, have
+              wavelets for u, and for v; the others have lapped blocks (vectors.py)
+    terms     number: components in all
+    channel   of each component: a bit for each channel but the last, until one is set,
+              in the context of the channel of the component before (at first 0)
+states    lanes x uint32, little-endian
+words     uint16, little-endian, to the end: rANS, with raw bits between (entropy.py)
+
+Components come in descending sigma. Each is one row of integers, those of u, then those
+of v, in four phases (vectors.py), in contexts (columns.py): of each phase the flags, the
+second flags, the tokens and their raw bits (symbols.py); at the end of the component the
+signs of its non-zeros, in order. The models learn after every pass (mixture.py, tokens.py).
+
+Alpha is doubled before all this, and halved after. Samples are the sums of outer.py,
+rotated back, rounded half up and clipped; if levels are given, alpha takes the nearer.
+
+A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
+few that the components have more than 2^17 places a lane; more components of a channel
+than min(height, width); a header number above 2^32 - 2; an initial state below 2^16; a
+magnitude of 2^26 or more; levels above the largest sample. A payload that ends early is
+cut; every component before the cut can be decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import threads
+from lowrank.errors import FormatError, TruncatedError
+from lowrank.packed import factorise, terms, vectors
+from lowrank.packed.colour import rotation
+from lowrank.packed.columns import Walk
+from lowrank.packed.entropy import Cut, RansReader, RansWriter
+from lowrank.packed.factorise import Source, prepare
+from lowrank.packed.outer import Outer
+from lowrank.packed.patches import SMALLEST_STEP, SYMBOLS_PER_LANE, Decoded, Packed
+from lowrank.packed.samples import Samples
+from lowrank.packed.stream import ALPHA_FINER, LANES, coarse_step
+from lowrank.packed.symbols import Integers, Reader, Writer
+from lowrank.packed.synthesis import FRACTION
+from lowrank.packed.terms import Header
+
+__all__ = ["Source", "decode", "encode", "factors", "prepare", "read_header"]
+
+Floats = NDArray[np.float64]
+MULTIPLIER = 0.09
+"""What a bit is worth, in squared steps: the exchange rate of the quantiser."""
+BITS_PER_LANE = 8192
+"""A lane costs four bytes: 0.4%; more lanes decode in fewer steps."""
+OFFSETS = (0, 0)
+"""Written by this encoder: its dead zone leaves the centroids at the integers."""
+
+
+def encode(source: Source, step: float) -> Packed:
+    """Encode an image with one quantiser step, in levels.
+
+    The vectors u are quantised in a first walk, which learns the costs of bits; then V
+    is solved for them as quantised, and everything is coded in a second walk.
+    """
+    code, step = coarse_step(max(step, SMALLEST_STEP[source.bits]))
+    m, n = source.shape
+    channels = len(source.factors)
+    refined = threads.each(lambda f: factorise.refine(f, source.rank, step), source.factors)
+    ranks = tuple(x.U.shape[1] for x in refined)
+    order = source.order(ranks)
+    header = Header(
+        step,
+        source.turn,
+        source.alpha,
+        source.levels,
+        OFFSETS,
+        1,
+        [x.switches for x in refined],
+        order,
+    )
+    U = [vectors.forward(x.U, x.switches[0]).T / step for x in refined]
+    V = [vectors.forward(x.V, x.switches[1]).T / step for x in refined]
+    places = vectors.coefficients(m)
+    U = [x[:, :places] for x in _walk(RansWriter(), header, source.shape, U, V)]
+
+    def solved(c: int) -> tuple[Floats, Floats]:
+        """V for the U of a channel as quantised, in steps; and what its errors carry."""
+        u, v = refined[c].switches
+        fixed = _directions(_sixteenths(U[c], OFFSETS).T, m, u)
+        exact = factorise.solve(source.factors[c].A, fixed)
+        return vectors.forward(exact, v).T / step, factorise.carried(fixed)
+
+    both = threads.each(solved, range(channels))
+    V, carry = [x for x, _ in both], [x for _, x in both]
+    rans = RansWriter()
+    _walk(rans, header, source.shape, U, V, carry)
+    symbols = len(order) * (m + n)
+    lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
+    payload = terms.write(replace(header, lanes=lanes), code, channels) + rans.finish(
+        lanes, np.empty(0, np.uint8)
+    )
+    return Packed(payload, ranks, len(order))
+
+
+def _walk(
+    rans: RansWriter,
+    header: Header,
+    shape: tuple[int, int],
+    U: list[Floats],
+    V: list[Floats],
+    carry: list[Floats] | None = None,
+) -> list[Floats]:
+    """Quantise and collect all components.
+
+    Parameters
+    ----------
+    U, V : lists of (k, coefficients) ndarray
+        Of each channel, in steps.
+    carry : list of (k, k) ndarray, optional
+        What an error in a row of V does to those after it (factorise.carried). If given,
+        U are integers already and stay as they are.
+
+    Returns
+    -------
+    list of (k, coefficients) ndarray of integers as floats
+        Of each channel, u and v side by side.
+    """
+    walk = Walk(*shape, header.switches)
+    coder = Writer(rans, multiplier=MULTIPLIER)
+    places = vectors.coefficients(shape[0])
+    coder.exact = places if carry else 0
+    errors = [np.zeros_like(v) for v in V]
+    seen = [0] * len(U)
+    result = [np.zeros((len(u), places + v.shape[1])) for u, v in zip(U, V, strict=True)]
+    for c in header.order:
+        i = seen[c]
+        v = V[c][i]
+        if carry:
+            v = v - carry[c][:i, i] @ errors[c][:i]
+        coder.target = np.concatenate([U[c][i], v])
+        result[c][i] = walk.component(coder, c)
+        errors[c][i] = result[c][i, places:] - V[c][i]
+        seen[c] += 1
+    return result
+
+
+def _sixteenths(q: NDArray[np.number[Any]], offsets: tuple[int, int]) -> Floats:
+    """Coefficients in sixteenths of a step: magnitudes less the offsets."""
+    size = np.abs(q).astype(np.int64)
+    table = np.array([0, *offsets], np.int64)
+    signed: NDArray[Any] = np.sign(q) * (size * FRACTION - table[np.minimum(size, 2)])
+    return signed.astype(np.float64)
+
+
+# -- decoding --------------------------------------------------------------------------
+
+
+def decode(
+    payload: bytes,
+    height: int,
+    width: int,
+    channels: int,
+    bits: int,
+    *,
+    components: int | None = None,
+    partial: bool = False,
+) -> Decoded:
+    """Decode an image, or what its first components show of it.
+
+    Parameters
+    ----------
+    components : int, optional
+        Decode no more than these, of the order of the stream.
+    partial : bool
+        Of a payload that is cut, decode the whole components before the cut.
+
+    Raises
+    ------
+    TruncatedError
+        The payload ends early (with `partial`, in its header).
+    FormatError
+        The payload is not one.
+    """
+    shape = height, width, channels
+    header, sums = _sums(payload, *shape, components=components, partial=partial)
+    samples = _samples(header, sums, shape, bits)
+    return Decoded(samples, len(header.order), sum(x.rank for x in sums))
+
+
+def factors(
+    payload: bytes, height: int, width: int, channels: int, bits: int
+) -> list[NDArray[np.float64]]:
+    """The decoded matrices of rank k, before the colours are rotated back."""
+    header, sums = _sums(payload, height, width, channels, components=None, partial=False)
+    result = [np.concatenate([rows for _, rows in x.slabs()]) for x in sums]
+    if header.alpha:
+        result[-1] /= ALPHA_FINER
+    return result
+
+
+def read_header(payload: bytes, height: int, width: int, channels: int) -> Header:
+    """What a payload says before its components."""
+    return terms.split(payload, height, width, channels)[0]
+
+
+def _sums(
+    payload: bytes,
+    height: int,
+    width: int,
+    channels: int,
+    *,
+    components: int | None,
+    partial: bool,
+) -> tuple[Header, list[Outer]]:
+    header, position = terms.split(payload, height, width, channels)
+    total = len(header.order)
+    wanted = total if components is None else min(max(components, 0), total)
+    if total * (height + width) > header.lanes * SYMBOLS_PER_LANE * 2:
+        raise FormatError("packed stream: too few interleaved coders for its size")
+    found: list[list[Integers]] = [[] for _ in range(channels)]
+    done = 0
+    try:
+        coder = Reader(RansReader(payload[position:], header.lanes))
+        walk = Walk(height, width, header.switches)
+        for c in header.order[:wanted]:
+            found[c].append(walk.component(coder, c))
+            done += 1
+    except Cut:
+        if not partial:
+            raise TruncatedError(
+                f"packed stream ends after {done} of {total} components", terms=done, total=total
+            ) from None
+    return header, [_sum(rows, header, c, height, width) for c, rows in enumerate(found)]
+
+
+def _sum(rows: list[Integers], header: Header, channel: int, height: int, width: int) -> Outer:
+    """The matrix of a channel's components: elementwise IEEE arithmetic, then exact."""
+    places = vectors.coefficients(height)
+    q = np.array(rows, np.int64).reshape(-1, places + vectors.coefficients(width)).T
+    Y = _sixteenths(q, header.offsets)
+    u, v = (min(x, len(rows)) for x in header.switches[channel])
+    U = _directions(Y[:places], height, u) * (header.step / FRACTION)
+    return Outer(U, vectors.inverse(Y[places:], width, v))
+
+
+def _directions(Y: Floats, length: int, switch: int) -> Floats:
+    """The columns whose coefficients these are, divided by the coefficients' lengths."""
+    size = np.sqrt(_squares(np.abs(Y).astype(np.int64)))
+    return vectors.inverse(Y, length, switch) / np.where(size > 0, size, 1.0)
+
+
+def _squares(size: Integers) -> Floats:
+    """Sums of squares of each column, of integers below 2^30, the same on every machine."""
+    high, low = size >> 15, size & 0x7FFF
+    # Each sum is an integer below 2^62; then three roundings in a fixed order.
+    parts = [(x * y).sum(0).astype(np.float64) for x, y in ((high, high), (high, low), (low, low))]
+    total: Floats = parts[0] * 2.0**30 + parts[1] * 2.0**16 + parts[2]
+    return total
+
+
+def _samples(header: Header, sums: list[Outer], shape: tuple[int, int, int], bits: int) -> Samples:
+    peak = (1 << bits) - 1
+    if header.levels is not None and max(header.levels) > peak:
+        raise FormatError("packed stream: a level of alpha is out of range")
+    out = np.empty(shape, np.uint8 if bits <= 8 else np.uint16)
+    R = None if header.turn is None else rotation(header.turn)
+    for parts in zip(*(x.slabs() for x in sums), strict=True):
+        rows = parts[0][0]
+        X = [x for _, x in parts]
+        if R is not None:
+            X[:3] = [X[0] * R[0, c] + X[1] * R[1, c] + X[2] * R[2, c] for c in range(3)]
+        if header.alpha:
+            X[-1] *= 1 / ALPHA_FINER
+        for c, x in enumerate(X):
+            x += 0.5
+            out[rows, :, c] = np.clip(x, 0, peak, out=x)
+    if header.levels is not None:
+        low, high = header.levels
+        last = out[..., -1].astype(np.int64)
+        out[..., -1] = np.where(2 * last > low + high, high, low)
+    return out
