@@ -11,6 +11,7 @@ again. The small golden files are the first corpus. Where Atheris is not install
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import sys
@@ -67,10 +68,14 @@ def main() -> int:
         sys.stdout.write("\n".join(out) + "\n")
         sys.stdout.flush()
         shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # not where an earlier run kept something
+            keep.rmdir()
         os._exit(0)
 
     first = reading.seeds(options.seeds or [reading.GOLDEN], options.largest)
     folder = Path(tempfile.mkdtemp(prefix="lowrank-guided-"))
+    keep = Path("fuzz-failures")
+    keep.mkdir(exist_ok=True)
     for i, data in enumerate(first):
         (folder / str(i)).write_bytes(data)
     arguments = [
@@ -80,7 +85,7 @@ def main() -> int:
         f"-max_len={options.largest}",
         f"-timeout={reading.HANG}",
         "-rss_limit_mb=1024",
-        "-artifact_prefix=fuzz-failures-",
+        f"-artifact_prefix={keep}/",
         "-verbosity=0",
     ]
     end = time.monotonic() + options.seconds
