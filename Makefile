@@ -35,7 +35,7 @@ test: $(VENV)/developing  ## Run the tests
 
 fuzz: $(VENV)/developing  ## Read a million damaged files, kill 200 writes; an hour at most
 	$(BIN)/python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600
-	$(BIN)/python fuzz/kill.py --kills 200
+	$(BIN)/python fuzz/kill.py --kills 200 --interruptions 60
 
 fuzz-guided: $(VENV)/developing  ## Fuzz by coverage with Atheris for five minutes
 	-$(BIN)/python -m pip install --quiet --group fuzz

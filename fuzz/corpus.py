@@ -26,6 +26,9 @@ from lowrank import format as lrk
 from lowrank.errors import LowrankError
 from lowrank.jobs import Job
 
+LONG = 60
+"""Seconds of processor time to code and decode a file: some of 461 bytes have 36 million pixels."""
+
 
 def in_process(path: Path, folder: Path) -> tuple[str, str]:
     """Compress one file here.
@@ -41,7 +44,7 @@ def in_process(path: Path, folder: Path) -> tuple[str, str]:
     try:
         with reading.limited():
             images.read(path.read_bytes(), name=str(path))
-        with reading.limited(reading.STUCK):  # some are small files of 36 million pixels
+        with reading.limited(LONG):
             batch.compress(Job(str(path), str(output)), batch.Settings())
             parts = lrk.parse(output.read_bytes(), name="out", max_pixels=10**9)
             codec.decode(parts)
@@ -66,7 +69,10 @@ def as_process(path: Path) -> tuple[str, str]:
         command = [sys.executable, "-m", "lowrank", "compress", str(path), "-o", str(output)]
         try:
             done = subprocess.run(
-                [*command, "--quiet"], capture_output=True, timeout=reading.STUCK, check=False
+                [*command, "--quiet"],
+                capture_output=True,
+                timeout=reading.SLACK * LONG,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return "process escaped", "hangs"
