@@ -14,6 +14,7 @@ from lowrank import bounds, codec, truncation
 from lowrank import format as lrk
 from lowrank.bounds import File
 from lowrank.errors import LowrankError
+from lowrank.picture import Source
 from lowrank.rank import Target
 from lowrank.views import as_json
 
@@ -47,10 +48,17 @@ def read(data: bytes, *, partial: bool) -> str:
     except LowrankError as error:
         return type(error).__name__
     try:
-        codec.decode(parts)
+        picture = codec.decode(parts)
         codec.decode(parts, rank=1)
         facts = File("mutant", len(data), parts.layout, parts.store, 1.0)
-        as_json.dumps(as_json.report_object(bounds.stated(parts, file=facts)))
+        reports = [bounds.stated(parts, file=facts)]
+        if not partial:
+            source = Source("picture", "PNG", parts.mode.name, parts.width, parts.height, 1)
+            reports.append(
+                bounds.measure(picture, parts, source=source, file=facts, file_bytes=len(data))
+            )
+        for report in reports:
+            as_json.dumps(as_json.report_object(report))
         if parts.store != "packed":  # of which only a prefix can be decoded
             shorter = lrk.serialize(truncation.truncate(parts, Target("rank", 1)))
             lrk.parse(shorter, name="shorter", max_pixels=MAX_PIXELS)
