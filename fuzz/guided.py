@@ -87,6 +87,7 @@ def main() -> int:
         f"-seed={options.seed}",
         f"-max_len={options.largest}",
         "-handle_alrm=0",  # libFuzzer's own clock goes on while others work
+        "-report_slow_units=3600",
         "-rss_limit_mb=1024",
         f"-artifact_prefix={keep}/",
         "-verbosity=0",
