@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PHOTO := sample_images/parrots.png
+CORPORA ?= ../shared/corpora
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint type check fuzz bench-speed bench-archives clean
+.PHONY: help demo install test lint type check fuzz fuzz-guided corpus bench-speed bench-rd \
+  bench-archives clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -32,8 +34,16 @@ demo: install  ## Compress, decompress and report on a sample photograph
 test: $(VENV)/developing  ## Run the tests
 	$(BIN)/python -m pytest
 
-fuzz: $(VENV)/developing  ## Mutate golden files for ten minutes
-	$(BIN)/python fuzz/mutate.py --seconds 600
+fuzz: $(VENV)/developing  ## Read a million damaged files, kill 200 writes; an hour at most
+	$(BIN)/python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600
+	$(BIN)/python fuzz/kill.py --kills 200 --interruptions 60
+
+fuzz-guided: $(VENV)/developing  ## Fuzz by coverage with Atheris for five minutes
+	-$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python fuzz/guided.py --seconds 300
+
+corpus: $(VENV)/developing  ## Compress corpora of broken images (CORPORA=FOLDER)
+	$(BIN)/python fuzz/corpus.py $(CORPORA)
 
 bench-speed: $(VENV)/developing  ## Measure speed against peers, as ratios
 	$(BIN)/python benchmarks/speed.py
@@ -51,4 +61,4 @@ type: $(VENV)/developing  ## Check types
 check: lint type test  ## All of these
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo dist build fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis

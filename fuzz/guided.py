@@ -1,0 +1,102 @@
+"""Fuzz the reader of `.lrk` files towards code that no file has reached yet.
+
+    python fuzz/guided.py --seconds 300
+
+Atheris (libFuzzer) measures which branches of lowrank a file reaches, keeps the files
+that reach new ones, and mutates these. In every other one the checksums are made to hold
+again. The small golden files are the first corpus. Where Atheris is not installed
+(`pip install --group fuzz`), nothing is done, and a line says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import mutators
+
+try:
+    import atheris
+except ImportError:
+    atheris = None
+
+
+def main() -> int:
+    """Fuzz for a time and print the counts; libFuzzer exits with 77 where something escaped."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--largest", type=int, default=2000, help="bytes of a file")
+    parser.add_argument("--seeds", type=Path, nargs="+")
+    options = parser.parse_args()
+    if atheris is None:
+        sys.stderr.write("guided fuzzing skipped: Atheris is not installed (or not for here)\n")
+        return 0
+    with atheris.instrument_imports(include=["lowrank"], enable_loader_override=False):
+        import reading
+
+        from lowrank import packing  # noqa: F401 - loaded later otherwise, and not measured
+
+    reading.watch()
+    warnings.simplefilter("error")  # numpy's, too, are a defect
+    counts: Counter[str] = Counter()
+
+    def one(data: bytes) -> None:
+        if time.monotonic() > end:
+            finish()
+        for partial in (False, True):
+            with reading.limited():
+                what = reading.read(data, partial=partial)
+            counts[what] += 1
+
+    def mutated(data: bytes, most: int, seed: int) -> bytes:
+        changed = bytearray(atheris.Mutate(data, most))
+        return mutators.mend(changed) if seed % 2 else bytes(changed)
+
+    def finish() -> None:
+        """Print the counts and end here: libFuzzer, which has the thread, never returns."""
+        decodes = sum(n for what, n in counts.items() if what.startswith("decoded"))
+        out = [f"{counts.total():,} reads, {decodes:,} full decodes, 0 escaped"]
+        out += [f"  {count:>10,}  {what}" for what, count in counts.most_common()]
+        kept = len(list(folder.iterdir())) - len(first)
+        out += [f"{kept} files reached something new; peak memory {reading.memory():.0f} MiB"]
+        sys.stdout.write("\n".join(out) + "\n")
+        sys.stdout.flush()
+        shutil.rmtree(folder)
+        with contextlib.suppress(OSError):  # not where an earlier run kept something
+            keep.rmdir()
+        os._exit(0)
+
+    first = reading.seeds(options.seeds or [reading.GOLDEN], options.largest)
+    folder = Path(tempfile.mkdtemp(prefix="lowrank-guided-"))
+    keep = Path("fuzz-failures")
+    keep.mkdir(exist_ok=True)
+    for i, data in enumerate(first):
+        (folder / str(i)).write_bytes(data)
+    arguments = [
+        sys.argv[0],
+        str(folder),
+        f"-seed={options.seed}",
+        f"-max_len={options.largest}",
+        "-handle_alrm=0",  # libFuzzer's own clock goes on while others work
+        "-report_slow_units=3600",
+        "-rss_limit_mb=1024",
+        f"-artifact_prefix={keep}/",
+        "-verbosity=0",
+    ]
+    end = time.monotonic() + options.seconds
+    atheris.Setup(arguments, one, custom_mutator=mutated)
+    atheris.Fuzz()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

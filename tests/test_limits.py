@@ -1,0 +1,232 @@
+"""What a file claims takes neither memory nor time; what it may take is what is documented."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from conftest import ROOT, picture
+from goldens import data_of
+from handmade import DONE, chunk, head, lrk, sigm, split, term
+
+from lowrank import codec
+from lowrank import format as lrk_format
+from lowrank.errors import LowrankError
+from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture import MODES, Picture
+from lowrank.rank import Target
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are set as on Linux")
+MOST = 2**31 - 1
+SIDE = 13_000  # squared, a little less than the limit on pixels
+
+# Each line is a file. It gets `room` MiB beyond what is there, and a second of processor time.
+CLAIMS = """
+import resource, signal, sys
+from lowrank import codec, format as lrk, packing
+from lowrank.errors import LowrankError
+room = int(sys.argv[1])
+files = [bytes.fromhex(line) for line in sys.stdin]
+codec.decode(lrk.parse(files[0], name="x", max_pixels=1))  # whatever loads late
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * resource.getpagesize() + (room << 20)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+for data in files[1:]:
+    for partial in (False, True):
+        for most in (178_956_970, 2**62):
+            signal.setitimer(signal.ITIMER_PROF, 1)
+            try:
+                codec.decode(lrk.parse(data, name="x", max_pixels=most, partial=partial))
+                print("decoded")
+            except LowrankError as error:
+                print(type(error).__name__)
+"""
+
+
+def said_of(files, room):
+    """What becomes of each file, four times: strictly and partially, with two limits."""
+    warm = data_of("1x1-float16")
+    done = subprocess.run(
+        [sys.executable, "-c", CLAIMS, str(room)],
+        input="\n".join(x.hex() for x in (warm, *files)),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"OPENBLAS_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.split()
+    assert len(said) == 4 * len(files)
+    return set(said)
+
+
+@linux
+def test_what_the_header_of_a_float_file_claims_takes_neither_memory_nor_time():
+    rgb = ((MOST, 1.0, 1.0, 1.0),) * 3
+    claims = [
+        lrk(head(MOST, MOST), chunk(b"SIGM"), DONE),
+        lrk(head(MOST, MOST, mode=3, matrices=rgb)),
+        lrk(head(MOST, MOST, mode=3, matrices=rgb), sigm(*[1.0] * 1000)),
+        lrk(head(SIDE, SIDE, matrices=((SIDE, 1.0, 1.0, 1.0),))),
+        lrk(head(SIDE, SIDE, matrices=((SIDE, 1.0, 1.0, 1.0),)), sigm(*[1.0] * SIDE)),
+        lrk(head(MOST, 2**29 - 1, matrices=((2**29 - 1, 1.0, 1.0, 1.0),)))
+        + struct.pack("<I4s", 2**32 - 8, b"SIGM"),
+        lrk(head()) + struct.pack("<I4s", 2**32 - 1, b"EXIF"),
+        lrk() + struct.pack("<I4s", 2**32 - 1, b"HEAD"),
+        lrk(head(MOST, MOST, layout=1), chunk(b"SIGM"), DONE),
+        # Whole and without a fault, but pictures of 169 MB from 52 kB and 1.3 MB:
+        rank_one(SIDE, SIDE),
+        rank_one(SIDE, SIDE, layout=1),
+    ]
+    assert said_of(claims, room=64) <= {"LimitError", "FormatError", "TruncatedError"}
+
+
+def rank_one(width, height, *, mode=1, layout=0):
+    """A whole file of one term, which holds m + n floats and claims any number of pixels."""
+    m, n = (height, width) if layout == 0 else (-(-height // 16) * -(-width // 16), 256)
+    return lrk(
+        head(width, height, mode=mode, layout=layout, matrices=((1, 1.0, 1.0, 1.0),)),
+        sigm(1.0),
+        term(np.zeros(m), np.zeros(n)),
+        DONE,
+    )
+
+
+def packed(width, height, payload, *, mode=1, layout=1):
+    """A packed file with checksums that hold, whatever its payload."""
+    channels = len(MODES["RGBA" if mode == 4 else "L"].channels)
+    fields = struct.pack("<IIBBBB", width, height, mode, layout, 3, 0)
+    fields += struct.pack("<HHHHH", 1, 1, 1, 1, 1) * channels
+    return lrk(chunk(b"HEAD", fields), chunk(b"PACK", payload), DONE)
+
+
+@linux
+@pytest.mark.parametrize("layout", ["channels", "patches"])
+def test_what_the_header_of_a_packed_file_claims_takes_neither_memory_nor_time(layout):
+    own = dict(split(data_of(f"1x1-{layout}-packed")))[b"PACK"]
+    sizes = ((MOST, MOST), (SIDE, SIDE), (4096, 4096), (1, MOST), (MOST, 1), (178_956_970, 1))
+    payloads = (own, b"", bytes(40), b"\xff" * 40, bytes(range(256)) * 8)
+    claims = [
+        packed(*size, payload, mode=mode, layout=("channels", "patches").index(layout))
+        for size in sizes
+        for payload in payloads
+        for mode in (1, 4)
+    ]
+    assert said_of(claims, room=64) <= {"LimitError", "FormatError", "TruncatedError"}
+
+
+@linux
+@pytest.mark.parametrize("layout", ["channels", "patches"])
+def test_a_small_packed_file_of_a_large_picture_is_refused_where_memory_is_short(layout):
+    data_of(f"1x1-{layout}-packed")  # or a skip
+    flat = Picture(np.full((2048, 2048, 1), 77, np.uint8), MODES["L"])
+    target = Target("quality", 10) if layout == "patches" else Target("rank", 1)
+    data = lrk_format.serialize(codec.encode(flat, target, layout=layout, store="packed").parts)
+    assert len(data) < 20_000
+    assert said_of([data], room=2) == {"LimitError"}
+
+
+DECOMPRESS = """
+import resource, signal, sys
+from lowrank import batch
+from lowrank.__main__ import main
+most = 600 << 20
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+signal.setitimer(signal.ITIMER_PROF, 1)
+sys.argv = ["lowrank", *sys.argv[1:]]
+main()
+"""
+
+
+@linux
+@pytest.mark.parametrize("options", [(), ("--max-pixels", "1000"), ("--max-pixels", "4e18")])
+@pytest.mark.parametrize("side", [SIDE, 2**30])
+@pytest.mark.parametrize("layout", [0, 1])
+def test_a_file_of_one_term_that_claims_a_huge_image_is_refused_in_a_second(
+    tmp_path, layout, side, options
+):
+    (tmp_path / "huge.lrk").write_bytes(
+        rank_one(SIDE, SIDE, mode=7, layout=layout)
+        if side == SIDE
+        else lrk(head(side, side, mode=7, layout=layout), chunk(b"SIGM"), DONE)
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", DECOMPRESS, "decompress", "huge.lrk", *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    limited = options == ("--max-pixels", "1000") or (side > SIDE and not options)
+    assert ("the limit of" if limited else "not enough memory") in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["huge.lrk"]
+
+
+# -- what decoding takes -----------------------------------------------------------------------
+
+
+def documented():
+    """Bytes a sample, bytes a byte of the file, and MiB, of the sentence in SECURITY.md."""
+    text = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
+    pattern = r"at most (\d+) bytes for each sample, (\d+) for each byte of the file, and (\d+) MiB"
+    return [int(number) for number in re.search(pattern, text).groups()]
+
+
+@pytest.mark.parametrize(
+    ("mode", "height", "width"),
+    [("L", 280, 320), ("RGB", 280, 320), ("I;16", 280, 320), ("L", 1, 5000), ("L", 5000, 1)],
+)
+@pytest.mark.parametrize(
+    ("layout", "store", "target"),
+    [
+        ("channels", "float16", Target("rank", 150)),
+        ("channels", "float64", Target("rank", 1)),
+        ("patches", "float16", Target("rank", 100)),
+        ("patches", "packed", Target("quality", 99)),
+        ("channels", "packed", Target("rank", 100)),
+    ],
+)
+def test_decoding_takes_no_more_memory_than_is_documented(
+    mode, height, width, layout, store, target
+):
+    data_of(f"1x1-{layout}-{store}" if store == "packed" else f"1x1-{store}")  # or a skip
+    A = picture(mode, height, width)
+    data = lrk_format.serialize(codec.encode(A, target, layout=layout, store=store).parts)
+    tracemalloc.start()
+    try:
+        parsed = lrk_format.parse(data, name="x", max_pixels=DEFAULT_MAX_PIXELS)
+        codec.decode(parsed)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    sample, byte, fixed = documented()
+    padded = (
+        (height, width) if layout == "channels" else (height + -height % 16, width + -width % 16)
+    )
+    samples = math.prod(padded) * len(A.mode.channels)
+    # What does not grow with the picture hardly shows here, so a share of it is allowed.
+    assert peak <= sample * samples + byte * len(data) + (fixed << 20) / 8
+
+
+@pytest.mark.parametrize("name", ["large-float16", "large-patches-packed", "large-channels-packed"])
+def test_the_limit_on_pixels_is_checked_before_memory_is_taken(name):
+    data = data_of(name)
+    tracemalloc.start()
+    try:
+        with pytest.raises(LowrankError, match="more than the limit of 126118"):
+            lrk_format.parse(data, name="x", max_pixels=301 * 419 - 1)
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
