@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from types import ModuleType
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from lowrank import layout as layouts
 from lowrank import rank
 from lowrank.errors import FormatError, UsageError
 from lowrank.packed import channels, patches
+from lowrank.packed.norms import Norms
 from lowrank.packed.samples import Samples
 from lowrank.parts import PackedMatrix, Parts, matrix_shape
 from lowrank.picture import Picture
@@ -69,6 +71,9 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     def at(step: float) -> Parts:
         return _parts(picture, layout, coder(step * unit))
 
+    if target.kind == "quality" and layout == "patches":
+        step = step_of_quality(target.value) * unit
+        return _parts(picture, layout, coder(step, measured=True)), ()
     notes: tuple[str, ...] = ()
     if target.kind == "quality":
         parts = at(step_of_quality(target.value))
@@ -80,10 +85,13 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
         raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     else:
         parts, notes = _for_psnr(picture, at, _psnr_of(picture, target))
+    if layout == "patches":
+        step = patches.read_header(parts.payload, *_size(parts)).step
+        return _parts(picture, layout, coder(step, measured=True)), notes
     return replace(parts, packed=_stated(picture, parts)), notes
 
 
-def _coder(picture: Picture, layout: str, target: Target) -> Callable[[float], patches.Packed]:
+def _coder(picture: Picture, layout: str, target: Target) -> Callable[..., patches.Packed]:
     """What encodes the picture with a step in levels."""
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha = "alpha" in mode.channels
@@ -97,8 +105,9 @@ def _coder(picture: Picture, layout: str, target: Target) -> Callable[[float], p
 
 
 def _parts(picture: Picture, layout: str, packed: patches.Packed) -> Parts:
-    """Parts whose norms are still to be stated: zeros take as many bytes."""
+    """Parts of a file; where norms are still to be stated, zeros take as many bytes."""
     limit = min(matrix_shape(picture.width, picture.height, layout))
+    norms = packed.norms or (Norms(0.0, 0.0, 0.0, 0.0),) * len(packed.ranks)
     return Parts(
         picture.width,
         picture.height,
@@ -106,7 +115,10 @@ def _parts(picture: Picture, layout: str, packed: patches.Packed) -> Parts:
         layout,
         "packed",
         picture.metadata,
-        packed=tuple(PackedMatrix(min(k, limit), 0.0, 0.0, 0.0, 0.0) for k in packed.ranks),
+        packed=tuple(
+            PackedMatrix(min(k, limit), x.norm, x.sigma_next, x.tail, x.error)
+            for k, x in zip(packed.ranks, norms, strict=True)
+        ),
         payload=packed.payload,
     )
 
@@ -124,18 +136,24 @@ def _stated(picture: Picture, parts: Parts) -> tuple[PackedMatrix, ...]:
     return tuple(stated)
 
 
+def _codec(parts: Parts) -> ModuleType:
+    return channels if parts.layout == "channels" else patches
+
+
+def _size(parts: Parts) -> tuple[int, int, int]:
+    return parts.height, parts.width, len(parts.mode.channels)
+
+
 def turn_of(parts: Parts) -> bytes:
     """Return the colour rotation of a packed file; empty where nothing is rotated."""
-    codec = channels if parts.layout == "channels" else patches
-    size = parts.height, parts.width, len(parts.mode.channels)
+    codec, size = _codec(parts), _size(parts)
     turn = codec.read_header(parts.payload, *size).turn
     return b"" if turn is None else np.array(turn, np.int8).tobytes()
 
 
 def turn_and_factors(parts: Parts) -> tuple[bytes, list[NDArray[np.float64]]]:
     """Return the colour rotation of a packed file, and its decoded (m, n) matrices B."""
-    codec = channels if parts.layout == "channels" else patches
-    size = parts.height, parts.width, len(parts.mode.channels)
+    codec, size = _codec(parts), _size(parts)
     return turn_of(parts), codec.factors(parts.payload, *size, parts.mode.bits)
 
 
@@ -279,12 +297,9 @@ def decode(parts: Parts, components: int | None) -> Picture:
     mode = parts.mode
     if mode.peak is None:
         raise FormatError("a packed file of float samples is not known to this version")
-    codec = channels if parts.layout == "channels" else patches
-    decoded = codec.decode(
+    decoded = _codec(parts).decode(
         parts.payload,
-        parts.height,
-        parts.width,
-        len(mode.channels),
+        *_size(parts),
         mode.bits,
         components=components,
         partial=parts.missing > 0,

@@ -17,6 +17,7 @@ header    header.BitReader, fields in this order:
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
     offsets   2 x 3 bits: sixteenths of a step taken off |q| = 1, and off |q| > 1
     lanes     number, 1..16384: interleaved coders (entropy.py)
+    smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
     switches  2 numbers for each channel: so many components, from the first, have
               wavelets for u, and for v; the others have lapped blocks (vectors.py)
     terms     number: components in all
@@ -31,17 +32,20 @@ second flags, the tokens and their raw bits (symbols.py); at the end of the comp
 signs of its non-zeros, in order. The models learn after every pass (mixture.py, tokens.py).
 
 Alpha is doubled before all this, and halved after. Samples are the sums of outer.py,
-rotated back, rounded half up and clipped; if levels are given, alpha takes the nearer.
+smoothed (if all components are there), rotated back, rounded half up and clipped; if
+levels are given, alpha takes the nearer. A file of a rank that was asked for is not
+smoothed: its picture is the matrix of that rank.
 
 A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
 few that the components have more than 2^17 places a lane; more components of a channel
 than min(height, width); a header number above 2^32 - 2; an initial state below 2^16; a
-magnitude of 2^26 or more; levels above the largest sample. A payload that ends early is
-cut; every component before the cut can be decoded.
+magnitude of 2^26 or more; smoothing of more than 2^22 pixels; levels above the largest
+sample. A payload that ends early is cut; every component before the cut can be decoded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -50,14 +54,15 @@ from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.packed import factorise, terms, vectors
+from lowrank.packed import factorise, smoothing, terms, vectors
 from lowrank.packed.colour import rotation
 from lowrank.packed.columns import Walk
 from lowrank.packed.entropy import Cut, RansReader, RansWriter
 from lowrank.packed.factorise import Source, prepare
 from lowrank.packed.outer import Outer
-from lowrank.packed.patches import SMALLEST_STEP, SYMBOLS_PER_LANE, Decoded, Packed
+from lowrank.packed.patches import SMALLEST_STEP, SMOOTHED, SYMBOLS_PER_LANE, Decoded, Packed
 from lowrank.packed.samples import Samples
+from lowrank.packed.smoothing import best_strength
 from lowrank.packed.stream import ALPHA_FINER, LANES, coarse_step
 from lowrank.packed.symbols import Integers, Reader, Writer
 from lowrank.packed.synthesis import FRACTION
@@ -93,6 +98,7 @@ def encode(source: Source, step: float) -> Packed:
         source.levels,
         OFFSETS,
         1,
+        (0,) * channels,
         [x.switches for x in refined],
         order,
     )
@@ -111,13 +117,23 @@ def encode(source: Source, step: float) -> Packed:
     both = threads.each(solved, range(channels))
     V, carry = [x for x, _ in both], [x for _, x in both]
     rans = RansWriter()
-    _walk(rans, header, source.shape, U, V, carry)
+    coded = _walk(rans, header, source.shape, U, V, carry)
     symbols = len(order) * (m + n)
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
-    payload = terms.write(replace(header, lanes=lanes), code, channels) + rans.finish(
-        lanes, np.empty(0, np.uint8)
-    )
-    return Packed(payload, ranks, len(order))
+    smooth = header.smooth
+    if source.rank is None and m * n <= SMOOTHED:
+        smooth = tuple(_strength(source, header, c, x) for c, x in enumerate(coded))
+    header = replace(header, lanes=lanes, smooth=smooth)
+    body = rans.finish(lanes, np.empty(0, np.uint8))
+    return Packed(terms.write(header, code, channels) + body, ranks, len(order))
+
+
+def _strength(source: Source, header: Header, channel: int, coded: Floats) -> int:
+    """How strongly a channel is best smoothed; alpha, which may be all edge, is not."""
+    if source.alpha and channel == len(source.factors) - 1:
+        return 0
+    decoded = _plane(_sum(list(coded.astype(np.int64)), header, channel, *source.shape))
+    return best_strength(source.factors[channel].A, decoded, header.step)
 
 
 def _walk(
@@ -201,8 +217,8 @@ def decode(
     """
     shape = height, width, channels
     header, sums = _sums(payload, *shape, components=components, partial=partial)
-    samples = _samples(header, sums, shape, bits)
-    return Decoded(samples, len(header.order), sum(x.rank for x in sums))
+    total, done = len(header.order), sum(x.rank for x in sums)
+    return Decoded(_samples(header, sums, shape, bits, smooth=done == total), total, done)
 
 
 def factors(
@@ -210,7 +226,7 @@ def factors(
 ) -> list[NDArray[np.float64]]:
     """The decoded matrices of rank k, before the colours are rotated back."""
     header, sums = _sums(payload, height, width, channels, components=None, partial=False)
-    result = [np.concatenate([rows for _, rows in x.slabs()]) for x in sums]
+    result = [_plane(x) for x in sums]
     if header.alpha:
         result[-1] /= ALPHA_FINER
     return result
@@ -231,6 +247,8 @@ def _sums(
     partial: bool,
 ) -> tuple[Header, list[Outer]]:
     header, position = terms.split(payload, height, width, channels)
+    if any(header.smooth) and height * width > SMOOTHED:
+        raise FormatError("packed stream: the picture is too large to be smoothed")
     total = len(header.order)
     wanted = total if components is None else min(max(components, 0), total)
     if total * (height + width) > header.lanes * SYMBOLS_PER_LANE * 2:
@@ -276,15 +294,33 @@ def _squares(size: Integers) -> Floats:
     return total
 
 
-def _samples(header: Header, sums: list[Outer], shape: tuple[int, int, int], bits: int) -> Samples:
+def _plane(total: Outer) -> Floats:
+    return np.concatenate([rows for _, rows in total.slabs()])
+
+
+def _parts(
+    header: Header, sums: list[Outer], *, smooth: bool
+) -> Iterator[tuple[slice, list[Floats]]]:
+    """Rows of all channels, some at a time, or all at once where they are smoothed."""
+    if smooth and any(header.smooth):
+        planes = [_plane(x) for x in sums]
+        for plane, strength in zip(planes, header.smooth, strict=True):
+            smoothing.smooth(plane, header.step, strength)
+        yield slice(None), planes
+    else:
+        for parts in zip(*(x.slabs() for x in sums), strict=True):
+            yield parts[0][0], [x for _, x in parts]
+
+
+def _samples(
+    header: Header, sums: list[Outer], shape: tuple[int, int, int], bits: int, *, smooth: bool
+) -> Samples:
     peak = (1 << bits) - 1
     if header.levels is not None and max(header.levels) > peak:
         raise FormatError("packed stream: a level of alpha is out of range")
     out = np.empty(shape, np.uint8 if bits <= 8 else np.uint16)
     R = None if header.turn is None else rotation(header.turn)
-    for parts in zip(*(x.slabs() for x in sums), strict=True):
-        rows = parts[0][0]
-        X = [x for _, x in parts]
+    for rows, X in _parts(header, sums, smooth=smooth):
         if R is not None:
             X[:3] = [X[0] * R[0, c] + X[1] * R[1, c] + X[2] * R[2, c] for c in range(3)]
         if header.alpha:

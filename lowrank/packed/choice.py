@@ -23,9 +23,8 @@ def scales_of(maps: Floats) -> NDArray[np.int64]:
         Coefficients of each component, in steps.
     """
     scale = np.zeros(SIZE, np.int64)
-    flat = maps.reshape(SIZE, -1)
     for index in range(1, SIZE):
-        x = np.abs(flat[index])
+        x = np.abs(maps[index]).ravel()
         large = x[x > 0.6]
         count = large.size
         if not count:

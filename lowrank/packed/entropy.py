@@ -24,6 +24,7 @@ from lowrank.packed.models import TokenModel
 
 Words = NDArray[np.uint16]
 Bits = NDArray[np.uint8]
+Places = NDArray[np.int32]
 LOW = 1 << 16
 
 
@@ -35,7 +36,7 @@ class RansWriter:
     """Collects passes of symbols and raw bits, then codes them all backward."""
 
     def __init__(self) -> None:
-        self._passes: list[tuple[Words, Words, int] | Bits] = []
+        self._passes: list[tuple[Words, Words, int] | tuple[Words, Places] | Bits] = []
         self.bits = 0.0
 
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
@@ -43,6 +44,21 @@ class RansWriter:
         if len(start):
             self._passes.append((start, frequency, bits))
             self.bits -= float(np.log2(frequency.astype(np.float32) / (1 << bits)).sum())
+
+    def flags(self, zero: Words, ones: Places) -> None:
+        """Add one pass of binary symbols.
+
+        Parameters
+        ----------
+        zero : ndarray
+            Probability of a 0, of 65536.
+        ones : ndarray
+            Places of the 1s.
+        """
+        self._passes.append((zero, ones))
+        p = zero.astype(np.float32) / LOW
+        self.bits -= float(np.log2(p).sum())
+        self.bits -= float((np.log2(1 - p[ones]) - np.log2(p[ones])).sum())
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
@@ -90,7 +106,7 @@ class RansWriter:
             if isinstance(item, np.ndarray):
                 blocks.append(raw.pop())
                 continue
-            start, frequency, bits = item
+            start, frequency, bits = item if len(item) == 3 else _intervals(*item)
             for begin in range((len(start) - 1) // lanes * lanes, -1, -lanes):
                 f = frequency[begin : begin + lanes].astype(np.uint32)
                 x = state[: len(f)]
@@ -103,6 +119,14 @@ class RansWriter:
                 x += quotient * ((1 << bits) - f) + start[begin : begin + lanes]
         words = np.concatenate(blocks[::-1]) if blocks else np.empty(0, np.uint16)
         return state.astype("<u4").tobytes() + words.astype("<u2").tobytes()
+
+
+def _intervals(zero: Words, ones: Places) -> tuple[Words, Words, int]:
+    """Start and length of the interval of each binary symbol."""
+    start, frequency = np.zeros_like(zero), zero.copy()
+    start[ones] = zero[ones]
+    frequency[ones] = LOW - zero[ones].astype(np.uint32)
+    return start, frequency, 16
 
 
 class RansReader:

@@ -138,11 +138,7 @@ class Writer:
         threshold[PAD] = np.inf
         flags = x > threshold.astype(np.float32).take(rows)
         hit = flags.nonzero()[0]
-        f = zero.take(rows).astype(np.uint16)
-        start = np.zeros(len(f), np.uint16)
-        start[hit] = f[hit]
-        f[hit] = TOTAL - f[hit].astype(np.uint32)
-        rans.symbols(start, f, 16)
+        rans.flags(zero.astype(np.uint16).take(rows), hit.astype(np.int32))
         row = rows[hit]
         pair = row >> 1
         xs = x[hit]

@@ -66,6 +66,7 @@ from lowrank.packed.components import Component, batches, order
 from lowrank.packed.entropy import Cut, RansReader, RansWriter
 from lowrank.packed.lapped import SIZE, analyse, grid
 from lowrank.packed.maps import Reader, Writer
+from lowrank.packed.norms import Norms, measure
 from lowrank.packed.samples import Samples, channel_of, planes_of, samples_of
 from lowrank.packed.smoothing import best_strength
 from lowrank.packed.stream import ALPHA_FINER, LANES, Header, coarse_step
@@ -91,6 +92,7 @@ class Packed:
     payload: bytes
     ranks: tuple[int, ...]
     components: int
+    norms: tuple[Norms, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ class Decoded:
     decoded: int
 
 
-def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = None) -> Packed:
+def encode(
+    samples: Samples, bits: int, step: float, *, alpha: bool | None = None, measured: bool = False
+) -> Packed:
     """Encode an image with one quantiser step.
 
     Parameters
@@ -117,6 +121,8 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
         The last channel is opacity: coded apart with half the step, exact where it
         has one value, and with no values of its own where it has two. By default so
         for 2 and 4 channels; False for CMYK.
+    measured : bool
+        Measure the matrices, too.
     """
     height, width, channels = samples.shape
     if alpha is None:
@@ -126,7 +132,7 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
     if channels >= 3:
         pixels = samples[:: max(1, height // 256), :: max(1, width // 256), :3].reshape(-1, 3)
         turn = principal(pixels)
-    dtype = np.dtype(np.float32)
+    dtype = np.dtype(np.float32 if bits <= 8 else np.float64)
     C = analyse(samples, None if turn is None else rotation(turn), dtype)
     levels = None
     if alpha:
@@ -176,7 +182,8 @@ def encode(samples: Samples, bits: int, step: float, *, alpha: bool | None = Non
     smooth = _strengths(walk, samples, bits) if height * width <= SMOOTHED else header.smooth
     payload = stream.write(replace(header, late=count, smooth=smooth), code, lanes) + body
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
-    return Packed(payload, ranks, channels + len(plan))
+    norms = tuple(measure(C[:, :, c], walk, c) for c in range(channels)) if measured else None
+    return Packed(payload, ranks, channels + len(plan), norms)
 
 
 def _lanes(bits: float, symbols: int) -> int:

@@ -34,7 +34,7 @@ MOST = 255
 _NOISE = 0.15
 _RUN = 8
 _SAMPLE = 1 << 14
-"""Patches of a large picture that are looked at, at least."""
+"""Patches of a large picture that are looked at, about: every n-th row of them."""
 
 
 @cache
@@ -76,10 +76,10 @@ def search(maps: Floats) -> Turns:
         Coefficients of a channel, in steps: the columns of A V, one a row.
     """
     every = max(1, maps[0].size // _SAMPLE)
-    A = maps.reshape(SIZE, -1)[:, ::every].astype(np.float64)
+    A = maps[:, ::every].reshape(SIZE, -1).astype(np.float64)
     patches = A.shape[1]
     G = A @ A.T / patches
-    weight = every * patches
+    weight = maps[0].size
     gains = np.full((SIZE, SIZE), -np.inf)
     for i in range(1, SIZE):
         gains[i, i + 1 :] = _gains(G, i)[i + 1 :]

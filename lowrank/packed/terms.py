@@ -22,6 +22,8 @@ class Header:
         Quantiser step in levels, as the code of 16 bits says it.
     switches : list of tuple of int
         For each channel, how many components have wavelets for u, and for v.
+    smooth : tuple of int
+        For each channel, the strength of the filter, in eighths.
     order : tuple of int
         The channel of each component.
     """
@@ -32,6 +34,7 @@ class Header:
     levels: tuple[int, int] | None
     offsets: tuple[int, int]
     lanes: int
+    smooth: tuple[int, ...]
     switches: list[tuple[int, int]]
     order: tuple[int, ...]
 
@@ -51,6 +54,8 @@ def write(header: Header, code: int, channels: int) -> bytes:
     for value in header.offsets:
         out.bits(value, 3)
     out.number(header.lanes, "lanes")
+    for value in header.smooth:
+        out.bits(value, 4)
     for pair in header.switches:
         for value in pair:
             out.number(value, "switch")
@@ -85,6 +90,7 @@ def _read(data: bytes, most: int, channels: int) -> Header:
     lanes = read.number("lanes")
     if not 1 <= lanes <= LANES:
         raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
+    smooth = tuple(read.bits(4) for _ in range(channels))
     switches = [(read.number("switch"), read.number("switch")) for _ in range(channels)]
     terms = read.number("terms")
     if terms > most * channels:
@@ -101,4 +107,4 @@ def _read(data: bytes, most: int, channels: int) -> Header:
             raise FormatError("packed stream: more components than the image can have")
         order.append(c)
         before = c
-    return Header(step, turn, bool(alpha), levels, offsets, lanes, switches, tuple(order))
+    return Header(step, turn, bool(alpha), levels, offsets, lanes, smooth, switches, tuple(order))
