@@ -19,7 +19,6 @@ header    header.BitReader, fields in this order:
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
     then for each channel:
-    offsets   2 x 3 bits: sixteenths of a step taken off |q| = 1, and off |q| > 1
     scales    components.read_scales: per frequency 0 (dropped) or a size in half octaves
     turns     number, at most 255; for each rotation of V 8 bits i, 8 bits j > i >= 1,
               8 bits angle + 64, in units of pi/256
@@ -152,10 +151,8 @@ def encode(
         scales[-1][:] = 0
         firsts[-1] = wavelet.forward(np.zeros(shape, dtype))
     coarsest = [np.rint(low).astype(np.int64) for low, _ in firsts]
-    offsets = tuple((0, 0) for _ in range(channels))
-    header = Header(
-        step, turn, alpha, levels, 0, 0, (0,) * channels, offsets, scales, turns, coarsest
-    )
+    smooth = (0,) * channels
+    header = Header(step, turn, alpha, levels, 0, 0, smooth, scales, turns, coarsest)
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE)
     plan = order(scales)

@@ -32,7 +32,6 @@ class Header:
     lanes: int
     late: int
     smooth: tuple[int, ...]
-    offsets: tuple[tuple[int, int], ...]
     scales: list[NDArray[np.int64]]
     turns: list[Turns]
     coarsest: list[NDArray[np.int64]]
@@ -74,8 +73,6 @@ def write(header: Header, code: int, lanes: int) -> bytes:
     for value in header.smooth:
         out.bits(value, 4)
     for c, scale in enumerate(header.scales):
-        for value in header.offsets[c]:
-            out.bits(value, 3)
         write_scales(out, scale, c)
         _write_turns(out, header.turns[c])
         first.write_coarsest(out, header.coarsest[c])
@@ -99,9 +96,8 @@ def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
-    offsets, scales, turns, coarsest = [], [], [], []
+    scales, turns, coarsest = [], [], []
     for c in range(channels):
-        offsets.append((read.bits(3), read.bits(3)))
         scales.append(read_scales(read, c))
         turns.append(_read_turns(read))
         coarsest.append(first.read_coarsest(read, low))
@@ -115,7 +111,6 @@ def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
         lanes,
         late,
         smooth,
-        tuple(offsets),
         scales,
         turns,
         coarsest,

@@ -45,7 +45,6 @@ class Walk:
         self._bands: first.Bands | None = None
         self._order: list[tuple[int, int]] = []
         self._unsigned: list[tuple[int, NDArray[np.intp]]] = []
-        self._less = np.array([(0, *offsets) for offsets in header.offsets], np.int32)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
@@ -55,23 +54,11 @@ class Walk:
         if channel == 0:
             self._bands = bands
         low = self.header.coarsest[channel].astype(self.float)
-        levels = [{k: self.restore(v, channel) for k, v in b.items()} for b in bands]
+        levels = [{k: v.astype(self.float) for k, v in b.items()} for b in bands]
         mean = wavelet.inverse(low, levels)
         self.firsts.append(mean)
         self.memory.means(channel, mean)
         self.known[channel] = self.quarters.scatter(first.gradient(mean.astype(np.float32)))
-
-    def restore(self, q: NDArray[np.int32], channel: int) -> Floats:
-        """Coefficients in steps."""
-        return self.sixteenths(q, channel).astype(self.float) / self.float.type(FRACTION)
-
-    def sixteenths(
-        self, q: NDArray[np.int32], channel: int | NDArray[np.intp]
-    ) -> NDArray[np.int32]:
-        """Coefficients in sixteenths of a step: magnitudes less the offsets."""
-        size = np.minimum(np.abs(q), 2)
-        kept: NDArray[np.int32] = q * FRACTION - np.sign(q) * self._less[channel, size]
-        return kept
 
     def next(
         self,
@@ -110,14 +97,11 @@ class Walk:
             hit, q = self.coder.phase(rows.ravel(), target, signs=signs)
             if maps == 1:
                 place = phase.places.take(hit)
-                values = self.sixteenths(q, batch[0].channel)
             else:
                 owner = hit // phase.count
                 place = phase.places.take(hit - owner * phase.count) + owner * shape.size
-                channels = np.array([x.channel for x in batch])
-                values = self.sixteenths(q, channels.take(owner))
             known.ravel()[place] = np.minimum(np.abs(q), CAP)
-            kept.ravel()[place] += values
+            kept.ravel()[place] += q * FRACTION
             if not signs:
                 self._unsigned.append((len(self._order), place))
         self.coder.models.learn()
