@@ -20,7 +20,7 @@ from lowrank.errors import ImageError, UsageError
 Floats = NDArray[np.float64]
 
 NUMPY_SIDE = 700  # above it scipy is worth its import: subsets of eigenvectors, in place
-_SLAB_ENTRIES = 2**20  # 8 MB of float64: larger than caches, small beside the picture
+_SLAB_ENTRIES = 2**19  # 4 MB of float64: products are large enough, and caches keep it
 _SAFE_EXPONENT = 20  # entries within 2^-20 .. 2^20 square and add without scaling
 _LARGEST = 2.0**1000  # beyond it the norm itself may overflow
 
@@ -105,7 +105,13 @@ class Matrix:
 
     def frobenius(self) -> float:
         """||A||_F, scaled (definition 37)."""
-        return math.sqrt(sum(square_sum(slab) for _, slab in self.slabs()))
+        rows = self._rows if _row_order(self._rows) else self._rows.T
+        height = max(1, 2**16 // rows.shape[1])  # half a megabyte of float64
+        square = 0.0
+        for start in range(0, rows.shape[0], height):
+            slab = rows[start : start + height].astype(np.float64)
+            square += square_sum(np.ldexp(slab, -self.exponent) if self.exponent else slab)
+        return math.sqrt(square)
 
     def gram(self) -> Floats:
         """(short, short) Gram matrix ``A @ A.T``."""
@@ -171,6 +177,11 @@ class Matrix:
         for _, E in self.residual_slabs(left, right):
             out += E @ E.T
         return out
+
+
+def _row_order(A: NDArray[Any]) -> bool:
+    """Whether a row is nearer together in memory than a column."""
+    return abs(A.strides[1]) <= abs(A.strides[0])
 
 
 def _packed(A: NDArray[Any]) -> bool:

@@ -104,7 +104,7 @@ def _by_krylov(matrix: Matrix, count: int) -> Triplets | None:
     # A generic block of b vectors meets a space of equal singular values in b dimensions:
     # more of them than b are seen as a run of b. Where all values are one run, a Krylov
     # space is slow to tell them apart.
-    longest = min(krylov.block_size(count), max(count, 4))
+    longest = min(krylov.BLOCK, max(count, 4))
     if refined is None or _longest_run(refined.s) >= longest:
         return None
     return refined
