@@ -113,7 +113,7 @@ def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[An
     X, link = np.linalg.qr(Z - _transposed_times(known, _times(known, Z)))
     exhausted = np.abs(np.diag(link)) <= np.finfo(Z.dtype).eps * scale
     if exhausted.any():
-        X[:, exhausted] = _scattered(*X.shape, start=known.size)[:, exhausted]
+        X[:, exhausted] = _scattered(len(X), X.shape[1], known.size)[:, exhausted]
         for _ in range(2):
             X = np.linalg.qr(X - _transposed_times(known, _times(known, X)))[0]
     return X, link.astype(np.float64)
@@ -129,7 +129,7 @@ def _scattered(size: int, count: int, start: int = 0) -> NDArray[np.float64]:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     x ^= x >> np.uint64(31)
-    return ((x >> np.uint64(11)) * 2.0**-52 - 1.0).reshape(size, count)
+    return ((x >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0).reshape(size, count)
 
 
 def _steps(previous: tuple[int, float] | None, filled: int, worst: float, block: int) -> int:

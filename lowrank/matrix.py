@@ -20,7 +20,8 @@ from lowrank.errors import ImageError, UsageError
 Floats = NDArray[np.float64]
 
 NUMPY_SIDE = 700  # above it scipy is worth its import: subsets of eigenvectors, in place
-_SLAB_ENTRIES = 2**19  # 4 MB of float64: products are large enough, and caches keep it
+_SLAB_ENTRIES = 2**20  # 8 MB of float64: larger than caches, small beside the picture
+_BAND_ENTRIES = 2**19  # 4 MB of float64: a cache holds it
 _SAFE_EXPONENT = 20  # entries within 2^-20 .. 2^20 square and add without scaling
 _LARGEST = 2.0**1000  # beyond it the norm itself may overflow
 
@@ -91,27 +92,50 @@ class Matrix:
 
     def left(self, W: Floats) -> Floats:
         """(r, long) product ``W @ A`` for W of shape (r, short)."""
-        out = np.empty((W.shape[0], self.long))
-        for columns, slab in self.slabs():
-            np.matmul(W, slab, out=out[:, columns])
-        return out
+        if not self._by_rows:
+            return self._along(W, self.long)
+        return self._across(W, self.long)
 
     def right(self, Y: Floats) -> Floats:
         """(r, short) product ``Y @ A.T`` for Y of shape (r, long)."""
-        out = np.zeros((Y.shape[0], self.short))
-        for columns, slab in self.slabs():
-            out += Y[:, columns] @ slab.T
+        if self._by_rows:
+            return self._along(Y, self.short)
+        return self._across(Y, self.short)
+
+    def _along(self, X: Floats, length: int) -> Floats:
+        """``X @ band.T`` for the bands, side by side."""
+        out = np.empty((X.shape[0], length))
+        for lines, band in self._bands():
+            np.matmul(X, band.T, out=out[:, lines])
+        return out
+
+    def _across(self, X: Floats, length: int) -> Floats:
+        """``X[:, lines] @ band`` for the bands, added up."""
+        out = np.zeros((X.shape[0], length))
+        for lines, band in self._bands():
+            out += X[:, lines] @ band
         return out
 
     def frobenius(self) -> float:
         """||A||_F, scaled (definition 37)."""
-        rows = self._rows if _row_order(self._rows) else self._rows.T
-        height = max(1, 2**16 // rows.shape[1])  # half a megabyte of float64
-        square = 0.0
-        for start in range(0, rows.shape[0], height):
-            slab = rows[start : start + height].astype(np.float64)
-            square += square_sum(np.ldexp(slab, -self.exponent) if self.exponent else slab)
-        return math.sqrt(square)
+        return math.sqrt(sum(square_sum(band) for _, band in self._bands()))
+
+    @property
+    def _by_rows(self) -> bool:
+        """Whether the entries of a row are nearer together in memory than those of a column."""
+        return abs(self._rows.strides[1]) <= abs(self._rows.strides[0])
+
+    def _bands(self) -> Iterator[tuple[slice, Floats]]:
+        """Yield ``(lines, band)``: float64 copies of some rows, or columns, as they lie in memory.
+
+        Much faster to copy than slabs, where whichever comes first will do.
+        """
+        lines = self._rows if self._by_rows else self._rows.T
+        height = max(1, _BAND_ENTRIES // lines.shape[1])
+        for start in range(0, lines.shape[0], height):
+            some = slice(start, min(start + height, lines.shape[0]))
+            band = lines[some].astype(np.float64)
+            yield some, np.ldexp(band, -self.exponent) if self.exponent else band
 
     def gram(self) -> Floats:
         """(short, short) Gram matrix ``A @ A.T``."""
@@ -177,11 +201,6 @@ class Matrix:
         for _, E in self.residual_slabs(left, right):
             out += E @ E.T
         return out
-
-
-def _row_order(A: NDArray[Any]) -> bool:
-    """Whether a row is nearer together in memory than a column."""
-    return abs(A.strides[1]) <= abs(A.strides[0])
 
 
 def _packed(A: NDArray[Any]) -> bool:

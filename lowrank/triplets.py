@@ -26,6 +26,7 @@ _POLISHING = 4  # Rayleigh-Ritz steps before a subspace is given up
 _ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
 _CLEAR = 1e-3  # of the largest singular value, what float32 tells from rounding
 _SPACES = 6  # Krylov spaces, each three orders of magnitude below the last
+_SQUARED = 1e-7  # of the largest eigenvalue: a Gram matrix knows eigenvalues above it to 1e-9
 _RUN = 1e-3  # singular values that differ by less may be one, repeated
 
 
@@ -149,9 +150,28 @@ def _ritz(matrix: Matrix, W: Floats, count: int) -> Triplets:
     whatever the spectrum.
     """
     W = np.linalg.qr(W.T)[0].T
-    inner, s, right = np.linalg.svd(matrix.left(W), full_matrices=False)
+    inner, s, right = _wide_svd(matrix.left(W))
     left = W.T @ inner[:, :count]
     return Triplets(left, s[:count], right[:count])
+
+
+def _wide_svd(Y: Floats) -> tuple[Floats, Floats, Floats]:
+    """SVD of a matrix of few long rows; by its Gram matrix, twice as fast, if that will do.
+
+    Squares lose eps (s_1 / s_r)^2 of the smallest value, and the right vectors are that far
+    from orthogonal. To first order V (I - E / 2) is orthonormal, where E = V V^T - I.
+    """
+    squares, inner = np.linalg.eigh(Y @ Y.T)
+    if not squares[0] > _SQUARED * squares[-1]:
+        return np.linalg.svd(Y, full_matrices=False)
+    inner = inner[:, ::-1]
+    right = inner.T @ Y
+    s = np.linalg.norm(right, axis=1)
+    right /= s[:, np.newaxis]
+    E = right @ right.T
+    np.fill_diagonal(E, 0.0)
+    right -= 0.5 * (E @ right)
+    return inner, s, right
 
 
 def _refine(
