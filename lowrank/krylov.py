@@ -109,8 +109,11 @@ def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[An
     Columns of Z with nothing new above the rounding of H, of norm `scale`, are replaced by
     scattered directions: a space that is exhausted (low rank, the identity) grows on.
     """
-    # A second pass: the first left rounding errors behind.
-    X, link = np.linalg.qr(Z - _transposed_times(known, _times(known, Z)))
+    X, link = np.linalg.qr(Z)
+    # A second pass: the first left rounding errors behind, and a column of which little is
+    # new has more of them than of anything else once it is scaled up.
+    X, again = np.linalg.qr(X - _transposed_times(known, _times(known, X)))
+    link = again @ link
     exhausted = np.abs(np.diag(link)) <= np.finfo(Z.dtype).eps * scale
     if exhausted.any():
         X[:, exhausted] = _scattered(len(X), X.shape[1], known.size)[:, exhausted]

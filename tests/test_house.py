@@ -17,6 +17,7 @@ STOREYS = (
     ("certificate", "rank", "layout", "metadata"),
     ("triplets", "format", "modes"),
     ("linalg", "images", "packing", "truncation"),
+    ("search",),
     ("codec",),
     ("bounds", "rivals"),
     ("api",),

@@ -1,0 +1,128 @@
+"""Which terms meet a target, found in decompositions that grow until they reach it.
+
+The leading singular values and ||A||_F tell how much lies behind them. So most targets
+are met by a decomposition that is needed anyway, or a little shorter than that; the whole
+spectrum, which takes as long as ten of them, is left for what lies beyond a Krylov space.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import linalg, rank, threads
+from lowrank.linalg import TruncatedSVD
+
+Matrices = list[NDArray[Any]]
+Found = tuple[tuple[int, ...], tuple[TruncatedSVD, ...]]
+
+_SHARE = 6  # a Krylov space pays up to this share of the short side, see `triplets`
+_FIRST = 32  # the first decomposition has this share of it
+
+
+def of_tail(A: Matrices, allowed: float, *, certify: bool) -> Found:
+    """Fewest terms of all matrices together that lose at most `allowed`.
+
+    Parameters
+    ----------
+    A : list of (m, n) ndarray
+        Matrices of one shape.
+    allowed : float
+        Frobenius norm of what may be lost, in levels.
+    certify : bool
+        Prove the decompositions.
+
+    Returns
+    -------
+    ranks : tuple of int
+        Of each matrix; may be 0.
+    exact : tuple of TruncatedSVD
+        Decompositions of these ranks, of rank 1 where that is 0.
+    """
+
+    def terms(spectra: list[NDArray[np.float64]], lost: float) -> int | None:
+        if lost > allowed:
+            return None
+        return rank.terms_for_tail(spectra, math.sqrt(allowed * allowed - lost * lost))
+
+    def longer(exact: list[TruncatedSVD]) -> int:
+        return _reaching(exact, allowed)
+
+    return _search(A, terms, min(A[0].shape) // _FIRST, longer, certify=certify)
+
+
+def of_count(A: Matrices, count: int, *, certify: bool) -> Found:
+    """The `count` leading terms of all matrices together; as `of_tail`."""
+
+    def terms(spectra: list[NDArray[np.float64]], lost: float) -> int | None:
+        known = sum(map(len, spectra))
+        return None if known < count and lost > 0.0 else min(count, known)
+
+    first = math.ceil(1.3 * count / len(A))
+    return _search(A, terms, first, lambda exact: 2 * len(exact[0].s), certify=certify)
+
+
+def of_ranks(A: Matrices, ranks: tuple[int, ...], *, certify: bool) -> Found:
+    """Decompositions of given ranks; as `of_tail`."""
+
+    def factorise(job: tuple[NDArray[Any], int]) -> TruncatedSVD:
+        return linalg.truncated_svd(job[0], max(job[1], 1), certify=certify)
+
+    return ranks, tuple(threads.each(factorise, zip(A, ranks, strict=True)))
+
+
+def _search(
+    A: Matrices,
+    terms: Callable[[list[NDArray[np.float64]], float], int | None],
+    k: int,
+    longer: Callable[[list[TruncatedSVD]], int],
+    *,
+    certify: bool,
+) -> Found:
+    """Grow the rank from `k` to what `longer` guesses, until `terms` knows how many to keep."""
+    k = max(k, 1)
+    while _SHARE * (k + 1) <= min(A[0].shape):
+        exact = threads.each(partial(linalg.truncated_svd, k=k), A)
+        spectra = [x.s for x in exact]
+        kept = terms(spectra, math.hypot(*(x.tail for x in exact)))
+        if kept is not None and _known(exact, kept):
+            ranks = rank.ranks_of_leading(spectra, kept)
+            cut = [x.truncate(max(r, 1)) for x, r in zip(exact, ranks, strict=True)]
+            if certify:
+                cut = threads.each(_proved, zip(A, cut, strict=True))
+            return ranks, tuple(cut)
+        k = max(k + k // 2 + 1, longer(exact) if kept is None else 0)
+    spectra = threads.each(linalg.spectrum, A)
+    kept = terms(spectra, 0.0) or 0
+    return of_ranks(A, rank.ranks_of_leading(spectra, kept), certify=certify)
+
+
+def _known(exact: list[TruncatedSVD], terms: int) -> bool:
+    """Whether no unknown singular value is above the least of so many leading ones."""
+    s = np.sort(np.concatenate([x.s for x in exact]))
+    return terms == 0 or float(s[-terms]) >= max(x.sigma_next for x in exact)
+
+
+def _reaching(exact: list[TruncatedSVD], allowed: float) -> int:
+    """Guess the rank at which the tail is down to `allowed`, if it goes on as a power of it."""
+    k = len(exact[0].s)
+    lost = math.hypot(*(x.tail for x in exact))
+    before = math.hypot(lost, *(float(np.linalg.norm(x.s[k // 2 :])) for x in exact))
+    if allowed <= 0.0 or k < 2:
+        return 4 * k
+    slope = math.log(before / lost) / math.log(k / (k // 2))
+    growth = math.log(lost / allowed) / max(slope, 1e-3)
+    return math.ceil(k * math.exp(min(growth, 20.0))) + 4
+
+
+def _proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:
+    A, x = job
+    if linalg.certify(A, x.U, x.s, x.sigma_next):
+        return replace(x, certified=True)
+    return linalg.truncated_svd(A, len(x.s), certify=True)
