@@ -125,10 +125,12 @@ def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[An
 def _scattered(size: int, count: int, start: int = 0) -> NDArray[np.float64]:
     """(size, count) numbers spread over [-1, 1) without a pattern, the same on every machine.
 
-    Hashes of a counter from `start` on (splitmix64, of Steele, Lea and Flood 2014): loading
+    Hashes of a counter above `start` (splitmix64, of Steele, Lea and Flood 2014): loading
     numpy's generators would take longer than the factorisation of a small picture.
     """
-    x = np.arange(start, start + size * count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    x = np.arange(start + 1, start + 1 + size * count, dtype=np.uint64) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
     x ^= x >> np.uint64(31)
