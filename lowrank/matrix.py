@@ -19,7 +19,7 @@ from lowrank.errors import ImageError, UsageError
 
 Floats = NDArray[np.float64]
 
-NUMPY_SIDE = 700  # above it scipy is worth its import: subsets of eigenvectors, in place
+NUMPY_SIDE = 1000  # above it scipy is worth its import: subsets of eigenvectors, in place
 _SLAB_ENTRIES = 2**20  # 8 MB of float64: larger than caches, small beside the picture
 _BAND_ENTRIES = 2**19  # 4 MB of float64: a cache holds it
 _SAFE_EXPONENT = 20  # entries within 2^-20 .. 2^20 square and add without scaling

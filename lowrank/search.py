@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from lowrank import linalg, rank, threads
 from lowrank.linalg import TruncatedSVD
+from lowrank.triplets import SHARE
 
 Matrices = list[NDArray[Any]]
 Found = tuple[tuple[int, ...], tuple[TruncatedSVD, ...]]
 
-_SHARE = 6  # a Krylov space pays up to this share of the short side, see `triplets`
 _FIRST = 32  # the first decomposition has this share of it
 
 
@@ -87,7 +87,7 @@ def _search(
 ) -> Found:
     """Grow the rank from `k` to what `longer` guesses, until `terms` knows how many to keep."""
     k = max(k, 1)
-    while _SHARE * (k + 1) <= min(A[0].shape):
+    while SHARE * (k + 1) <= min(A[0].shape):
         exact = threads.each(partial(linalg.truncated_svd, k=k), A)
         spectra = [x.s for x in exact]
         kept = terms(spectra, math.hypot(*(x.tail for x in exact)))
@@ -110,15 +110,21 @@ def _known(exact: list[TruncatedSVD], terms: int) -> bool:
 
 
 def _reaching(exact: list[TruncatedSVD], allowed: float) -> int:
-    """Guess the rank at which the tail is down to `allowed`, if it goes on as a power of it."""
+    """Guess the rank at which the tail is down to `allowed`.
+
+    Photographs fall off faster than by a power of the rank and slower than exponentially:
+    the geometric mean of the two guesses.
+    """
     k = len(exact[0].s)
+    half = k // 2
     lost = math.hypot(*(x.tail for x in exact))
-    before = math.hypot(lost, *(float(np.linalg.norm(x.s[k // 2 :])) for x in exact))
-    if allowed <= 0.0 or k < 2:
+    before = math.hypot(lost, *(float(np.linalg.norm(x.s[half:])) for x in exact))
+    decay = math.log(before / lost)
+    if allowed <= 0.0 or half < 1 or decay <= 0.0:
         return 4 * k
-    slope = math.log(before / lost) / math.log(k / (k // 2))
-    growth = math.log(lost / allowed) / max(slope, 1e-3)
-    return math.ceil(k * math.exp(min(growth, 20.0))) + 4
+    steps = math.log(lost / allowed) / decay
+    power = k * math.exp(min(steps * math.log(k / half), 20.0))
+    return math.ceil(math.sqrt(power * (k + steps * (k - half))))
 
 
 def _proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:

@@ -1,7 +1,7 @@
 """Leading singular triplets: which candidates are tried, and when one is accepted.
 
 The dispatch, in full: the full SVD where the short side is at most 64; a block Krylov
-space where 6 (k + 1) is at most the short side; the eigenvectors of the Gram matrix
+space where 5 (k + 1) is at most the short side; the eigenvectors of the Gram matrix
 otherwise, or where the Krylov space leaves a doubt; the full SVD where residuals or the
 proof fail even so. A Rayleigh-Ritz step in float64 makes triplets of a subspace, and
 residual vectors, taken into the subspace, improve them.
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import krylov
+from lowrank import krylov, tridiagonal
 from lowrank.certificate import ZERO, proved
 from lowrank.matrix import NUMPY_SIDE, Floats, Matrix
 
+SHARE = 5
+"""A Krylov space of k terms is the faster one up to this share of the short side."""
 _SINGLE_EPS = float(np.finfo(np.float32).eps)
 _TINY_SIDE = 64  # below it the full SVD costs nothing
 _KRYLOV = 5e-5  # of a Ritz pair of the float32 Krylov space, against its eigenvalue
@@ -65,7 +67,7 @@ def leading(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[Triple
         sigma_next = float(found.s[k]) if k < matrix.short else 0.0
         return proved(matrix, found.left[:, :k], found.s[:k], found.right[:k], sigma_next, norm)
 
-    routes = [_by_krylov, _by_gram] if 6 * count <= matrix.short else [_by_gram]
+    routes = [_by_krylov, _by_gram] if SHARE * count <= matrix.short else [_by_gram]
     for route in routes if matrix.short > _TINY_SIDE else []:
         try:
             candidate = route(matrix, count)
@@ -124,10 +126,7 @@ def _by_gram(matrix: Matrix, count: int) -> Triplets | None:
     if matrix.short <= NUMPY_SIDE:
         vectors = np.linalg.eigh(gram)[1][:, -count:]
     else:
-        from scipy.linalg import eigh
-
-        last = matrix.short - 1
-        _, vectors = eigh(gram, subset_by_index=[last - count + 1, last], overwrite_a=True)
+        vectors = tridiagonal.leading_vectors(gram, count)
     return _refine(matrix, _ritz(matrix, vectors.T, count))
 
 
