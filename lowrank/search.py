@@ -1,7 +1,7 @@
 """Which terms meet a target, found in decompositions that grow until they reach it.
 
 The leading singular values and ||A||_F tell how much lies behind them. So most targets
-are met by a decomposition that is needed anyway, or a little shorter than that; the whole
+are met by the decomposition that is needed anyway, or one a little longer; the whole
 spectrum, which takes as long as ten of them, is left for what lies beyond a Krylov space.
 """
 
@@ -23,7 +23,9 @@ from lowrank.triplets import SHARE
 Matrices = list[NDArray[Any]]
 Found = tuple[tuple[int, ...], tuple[TruncatedSVD, ...]]
 
-_FIRST = 32  # the first decomposition has this share of it
+_FIRST = 32  # of the short side: rank of the first decomposition
+_MARGIN = 1.2  # of a guessed rank: a little too long costs less than a second time
+_GROWTH = 3  # at most, from one to the next: a guess from afar is a poor one
 
 
 def of_tail(A: Matrices, allowed: float, *, certify: bool) -> Found:
@@ -97,7 +99,7 @@ def _search(
             if certify:
                 cut = threads.each(_proved, zip(A, cut, strict=True))
             return ranks, tuple(cut)
-        k = max(k + k // 2 + 1, longer(exact) if kept is None else 0)
+        k = max(k + k // 2 + 1, min(longer(exact), _GROWTH * k) if kept is None else 0)
     spectra = threads.each(linalg.spectrum, A)
     kept = terms(spectra, 0.0) or 0
     return of_ranks(A, rank.ranks_of_leading(spectra, kept), certify=certify)
@@ -124,7 +126,7 @@ def _reaching(exact: list[TruncatedSVD], allowed: float) -> int:
         return 4 * k
     steps = math.log(lost / allowed) / decay
     power = k * math.exp(min(steps * math.log(k / half), 20.0))
-    return math.ceil(math.sqrt(power * (k + steps * (k - half))))
+    return math.ceil(_MARGIN * math.sqrt(power * (k + steps * (k - half))))
 
 
 def _proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:
