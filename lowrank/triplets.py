@@ -88,8 +88,10 @@ def _by_krylov(matrix: Matrix, count: int) -> Triplets | None:
     samples, exponent = matrix.whole(np.float32), 0
     known = np.empty((0, matrix.short))
     for _ in range(_SPACES):
+        # Of a residual, what is missing, and some more lest what is known shows in it.
+        wanted = min(count, count - len(known) + krylov.BLOCK)
         W = krylov.leading_rows(
-            krylov.gram_product(samples), matrix.short, count, dtype=np.float32, tolerance=_KRYLOV
+            krylov.gram_product(samples), matrix.short, wanted, dtype=np.float32, tolerance=_KRYLOV
         )
         if W is None:
             return None
