@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 NUMPY_SIDE = 1000  # above it scipy is worth its import: subsets of eigenvectors, in place
 _SLAB_ENTRIES = 2**20  # 8 MB of float64: larger than caches, small beside the picture
 _BAND_ENTRIES = 2**19  # 4 MB of float64: a cache holds it
+_SQUARE = 512  # rows of a square matrix that are worked on at a time
 _SAFE_EXPONENT = 20  # entries within 2^-20 .. 2^20 square and add without scaling
 _LARGEST = 2.0**1000  # beyond it the norm itself may overflow
 
@@ -143,8 +144,8 @@ class Matrix:
             return self._gram_of_bytes()
         out = np.zeros((self.short, self.short))
         for _, slab in self.slabs():
-            out += slab @ slab.T
-        return out
+            _add_square(out, slab)
+        return _mirrored(out)
 
     def _gram_of_bytes(self) -> Floats:
         """The exact Gram matrix of 8-bit samples, by float32 products.
@@ -153,17 +154,16 @@ class Matrix:
         the 2^24 integers that float32 holds exactly; the shift is undone in float64.
         """
         out = np.zeros((self.short, self.short))
-        product = np.empty((self.short, self.short), np.float32)
         sums = np.zeros(self.short)
         for start in range(0, self.long, 1024):
             shifted = self._rows[:, start : start + 1024].astype(np.float32, order="K")
             shifted -= 128.0
-            out += np.matmul(shifted, shifted.T, out=product)
+            _add_square(out, shifted)
             sums += shifted.sum(axis=1, dtype=np.float64)
         sums = 128.0 * sums + 64.0 * 128.0 * self.long
         out += sums[:, np.newaxis]
         out += sums
-        return out
+        return _mirrored(out)
 
     def residual_slabs(self, left: Floats, right: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
         """Yield slabs of ``A - left @ right``: left (short, r), right (r, long)."""
@@ -199,8 +199,25 @@ class Matrix:
         """
         out = np.zeros((self.short, self.short))
         for _, E in self.residual_slabs(left, right):
-            out += E @ E.T
-        return out
+            _add_square(out, E)
+        return _mirrored(out)
+
+
+def _add_square(out: Floats, slab: NDArray[Any]) -> None:
+    """Add ``slab @ slab.T`` to the lower triangle of `out`, without a second matrix like it."""
+    for start in range(0, len(slab), _SQUARE):
+        stop = start + _SQUARE
+        out[start:stop, :stop] += slab[start:stop] @ slab[:stop].T
+
+
+def _mirrored(square: Floats) -> Floats:
+    """The symmetric matrix of a lower triangle, in place."""
+    for start in range(0, len(square), _SQUARE):
+        stop = start + _SQUARE
+        square[:start, start:stop] = square[start:stop, :start].T
+        corner = square[start:stop, start:stop]
+        corner[:] = np.tril(corner) + np.tril(corner, -1).T
+    return square
 
 
 def _packed(A: NDArray[Any]) -> bool:

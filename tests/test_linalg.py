@@ -464,7 +464,7 @@ class TestNorms:
 
 
 class TestMatrix:
-    @pytest.mark.parametrize("shape", [(300, 2500), (1300, 290), (40, 40)])
+    @pytest.mark.parametrize("shape", [(300, 2500), (1300, 290), (40, 40), (1100, 1050)])
     @pytest.mark.parametrize("packed", [False, True])
     def test_the_gram_matrix_of_bytes_is_exact(self, shape, packed):
         A = noise(*shape)
