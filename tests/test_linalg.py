@@ -470,7 +470,7 @@ class TestMatrix:
         A = noise(*shape)
         A[:9], A[9:20] = 255, 0
         matrix = Matrix(A).packed() if packed else Matrix(A)
-        rows = A.astype(np.int64) if shape[0] <= shape[1] else A.T.astype(np.int64)
+        rows = (A if shape[0] <= shape[1] else A.T).astype(np.float64)  # exact: below 2^53
         np.testing.assert_array_equal(matrix.gram(), rows @ rows.T)
 
     @pytest.mark.parametrize("tall", [False, True])
