@@ -45,8 +45,12 @@ fuzz-guided: $(VENV)/developing  ## Fuzz by coverage with Atheris for five minut
 corpus: $(VENV)/developing  ## Compress corpora of broken images (CORPORA=FOLDER)
 	$(BIN)/python fuzz/corpus.py $(CORPORA)
 
-bench-speed: $(VENV)/developing  ## Measure speed against peers, as ratios
-	$(BIN)/python benchmarks/speed.py
+$(VENV)/benchmarking: $(VENV)/developing
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+bench-speed: $(VENV)/benchmarking  ## Measure speed against peers in ten minutes (QUICK=1: one)
+	$(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick)
 
 bench-archives: $(VENV)/developing  ## Measure a thousand small images, one process and two
 	$(BIN)/python benchmarks/archives.py

@@ -151,16 +151,9 @@ def at_rank(A: NDArray[np.generic], x: TruncatedSVD, k: int) -> TruncatedSVD:
     """
     if k >= len(x.s):
         return x
-    U, s, sigma_next = x.U[:, :k], x.s[:k], float(x.s[k])
-    return replace(
-        x,
-        U=U,
-        s=s,
-        Vt=x.Vt[:k],
-        sigma_next=sigma_next,
-        tail=math.hypot(x.tail, float(np.linalg.norm(x.s[k:]))),
-        certified=x.certified and linalg.certify(A, U, s, sigma_next),
-    )
+    cut = x.truncate(k)
+    proved = x.certified and linalg.certify(A, cut.U, cut.s, cut.sigma_next)
+    return replace(cut, certified=proved)
 
 
 def channel_bounds(name: str, x: TruncatedSVD, measured: linalg.ResidualNorms | None) -> Channel:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layout as layouts
-from lowrank import linalg, rank, threads
+from lowrank import linalg, rank, search, threads
 from lowrank.errors import LimitError, UsageError
 from lowrank.parts import Factors, Parts, matrix_shape
 from lowrank.picture import Mode, Picture
@@ -94,14 +94,9 @@ def encode(
     turn = layouts.principal_turn(picture, layout)
     A = layouts.matrices(picture, layout, turn)
     m, n = matrix_shape(picture.width, picture.height, layout)
-    ranks, notes = _ranks(picture, A, target, store, turned=bool(turn))
+    (ranks, exact), notes = _search(picture, A, target, store, turned=bool(turn), certify=certify)
     if target.kind == "rank" and target.value > min(m, n):
         notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
-
-    def factorise(job: tuple[NDArray[np.generic], int]) -> linalg.TruncatedSVD:
-        return linalg.truncated_svd(job[0], max(job[1], 1), certify=certify)
-
-    exact = tuple(threads.each(factorise, zip(A, ranks, strict=True)))
     if store == "auto" and target.kind == "size":
         store = "float16"
     parts = with_ranks(picture, exact, layout, store, turn=turn, ranks=ranks)
@@ -133,17 +128,24 @@ def with_ranks(
     )
 
 
-def _ranks(
-    picture: Picture, A: list[NDArray[np.generic]], target: Target, store: str, *, turned: bool
-) -> tuple[tuple[int, ...], list[str]]:
-    """Ranks of the matrices, and notes on how the target was met."""
+def _search(
+    picture: Picture,
+    A: list[NDArray[np.generic]],
+    target: Target,
+    store: str,
+    *,
+    turned: bool,
+    certify: bool,
+) -> tuple[search.Found, list[str]]:
+    """Ranks and decompositions of the matrices, and notes on how the target was met."""
     m, n = A[0].shape[0], A[0].shape[1]
     limit = min(m, n)
     if target.kind == "rank":
-        return (min(int(target.value), limit),) * len(A), []
-    spectra = threads.each(linalg.spectrum, A)
+        ranks = (min(int(target.value), limit),) * len(A)
+        return search.of_ranks(A, ranks, certify=certify), []
     if target.kind == "auto":
-        return tuple(rank.gavish_donoho_rank(s, m, n) for s in spectra), []
+        ranks = tuple(rank.gavish_donoho_rank(s, m, n) for s in threads.each(linalg.spectrum, A))
+        return search.of_ranks(A, ranks, certify=certify), []
     if target.kind == "size":
         width = "float16" if store == "auto" else store
 
@@ -154,10 +156,10 @@ def _ranks(
 
         terms, total = rank.terms_that_fit(target, size(0), size(1)), limit * len(A)
         notes = [f"every term fits: kept all {total}"] if terms >= total else []
-        return rank.ranks_of_leading(spectra, min(terms, total)), notes
-    norm = math.sqrt(sum(float(s @ s) for s in spectra))
+        return search.of_count(A, min(terms, total), certify=certify), notes
+    norm = math.hypot(*threads.each(linalg.frobenius_norm, A))
     allowed = rank.allowed_tail(target, norm, full_scale(picture), picture.samples.size)
-    return rank.ranks_of_leading(spectra, rank.terms_for_tail(spectra, allowed)), []
+    return search.of_tail(A, allowed, certify=certify), []
 
 
 def _stored(exact: linalg.TruncatedSVD, k: int, store: str) -> Factors:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Iterable, Iterator
@@ -165,7 +164,7 @@ def _write_then_move(
     folder = os.path.dirname(target)
     # Named before it is made, so that an interrupt between the two leaves nothing. The
     # system applies the umask to 0o666; mkstemp would give 0o600.
-    temporary = os.path.join(folder, f".lowrank-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(folder, f".lowrank-{os.urandom(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         with os.fdopen(os.open(temporary, flags, 0o666), "wb") as stream:

@@ -30,15 +30,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import (
-    AvifImagePlugin,  # noqa: F401 - importing a plugin registers its format
-    Image,
-    Jpeg2KImagePlugin,  # noqa: F401
-    QoiImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
-    UnidentifiedImageError,
-    WebPImagePlugin,  # noqa: F401
-)
+from PIL import Image, UnidentifiedImageError
 
 from lowrank import limits, metadata
 from lowrank.errors import ImageError, LimitError, UsageError
@@ -50,6 +42,8 @@ DEFAULT_MAX_PIXELS = limits.DEFAULT_MAX_PIXELS
 
 READABLE = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "JPEG2000", "AVIF", "QOI")
 """Formats that are read, by Pillow's names (a JPEG may turn out to be an MPO)."""
+
+_COMMON = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin, which Pillow always knows
 
 _DAMAGED = "the image is damaged or of a rare kind"
 
@@ -117,6 +111,8 @@ def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
     with wall(f"read {_shown(name)}", _DAMAGED, max_pixels) as warned:
         if not data:
             raise ImageError("the file is empty; give an image")
+        if not data.startswith(_COMMON):
+            _register_rarer_formats()
         try:
             opened = Image.open(BytesIO(data), formats=READABLE)
         except UnidentifiedImageError as error:
@@ -133,6 +129,17 @@ def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
                         raise ImageError("it has no image data; the file is damaged")
                     second.verify()
             return _load(image, name, data, warned)
+
+
+def _register_rarer_formats() -> None:
+    """Load the decoders that Pillow does not load by itself; it takes a while."""
+    from PIL import (  # noqa: F401 - importing a plugin registers its format
+        AvifImagePlugin,
+        Jpeg2KImagePlugin,
+        QoiImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
 
 
 def from_pillow(

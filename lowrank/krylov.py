@@ -1,10 +1,9 @@
 """Block Krylov: the leading eigenvectors of a matrix known by its products alone.
 
 Musco and Musco (2015), "Randomized block Krylov methods for stronger and faster
-approximate singular value decomposition": from a random block W, the space spanned by
-W, HW, H^2 W, ... holds the leading eigenvectors of H after a few blocks. Here H = A A^T
-is applied as two products with A, in float32; vectors are rows, the orientation in which
-such products are fast.
+approximate singular value decomposition": from a random block X, the space spanned by
+X, HX, H^2 X, ... holds the leading eigenvectors of H after a few blocks. Here H = A A^T
+is applied as two products with A, in float32.
 """
 
 from __future__ import annotations
@@ -16,26 +15,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[Any]  # of the working precision, float32 or float64
+Block = NDArray[Any]  # of the working precision, float32 or float64
 
-_SEED = 20150614  # any; fixed so that equal input gives equal output
-
-
-def block_size(count: int) -> int:
-    """Rows of a block: small ones need fewer products, large ones run faster."""
-    if count <= 32:
-        return 8
-    return 16 if count <= 128 else 24
+BLOCK = 16
+"""Rows of a block: fewer need more products, more grow the space faster than it converges."""
+_TILE = 800_000  # multiplications in a product of tiles, see `_times`
+_DECAY = math.log(8.0)  # of the residuals in a step, at a guess
+_DEPTH = 512  # terms of a sum in float32 before it is added to the whole
 
 
-def gram_product(samples: NDArray[np.float32]) -> Callable[[Rows], Rows]:
-    """W -> W A A^T, for `krylov.leading_rows`."""
-    # As columns: BLAS is up to twice as fast at a tall product as at its transpose.
-    return lambda W: (samples @ (samples.T @ W.T)).T
+def gram_product(samples: NDArray[np.float32]) -> Callable[[Block], Block]:
+    """X -> A A^T X, for `krylov.leading_rows`.
+
+    Parameters
+    ----------
+    samples : (short, long) ndarray of float32
+        A, contiguous in memory in either order.
+    """
+    if samples.flags.c_contiguous:
+        return lambda X: _times(samples, _transposed_times(samples, X))
+    return lambda X: _transposed_times(samples.T, _times(samples.T, X))
 
 
 def leading_rows(
-    apply: Callable[[Rows], Rows],
+    apply: Callable[[Block], Block],
     size: int,
     count: int,
     *,
@@ -47,7 +50,7 @@ def leading_rows(
     Parameters
     ----------
     apply : function
-        Maps W of shape (b, size) to ``W @ H``, in `dtype`.
+        Maps X of shape (size, b) to ``H @ X``, in `dtype`.
     size : int
         Order of H.
     count : int
@@ -61,74 +64,128 @@ def leading_rows(
     -------
     (count, size) ndarray of float64, or None
         Rows orthonormal to working precision, leading first; None if the space grew to
-        the limit without convergence. An eigenvalue repeated more than `block_size` times
+        the limit without convergence. An eigenvalue repeated more than `BLOCK` times
         is found only so many times: the caller must look for such runs.
     """
-    block = block_size(count)
+    block = min(BLOCK, size)
     capacity = min(size, 6 * count + 60 * block) // block * block
     if capacity < count:
         return None
-    rng = np.random.default_rng(_SEED)
     basis = np.empty((capacity, size), dtype)
     projected = np.zeros((capacity, capacity))
-    W = np.linalg.qr(rng.standard_normal((size, block)))[0].T.astype(dtype)
-    check = min(capacity, _multiple(2.2 * count + 5 * block, block))
+    X = np.linalg.qr(_scattered(size, block))[0].astype(dtype)
+    check = min(capacity, _multiple(1.6 * count + 4 * block, block))
     previous: tuple[int, float] | None = None
     scale = 0.0
     for filled in range(block, capacity + 1, block):
-        basis[filled - block : filled] = W
+        basis[filled - block : filled] = X.T
         known = basis[:filled]
-        Z = apply(W)
+        Z = apply(X)
         scale = max(scale, float(np.linalg.norm(Z)))
-        coefficients = known @ Z.T
+        coefficients = _times(known, Z)
         projected[:filled, filled - block : filled] = coefficients
         projected[filled - block : filled, :filled] = coefficients.T
-        Z -= coefficients.T @ known
-        W, link = _next_block(Z, known, scale, rng)
+        Z -= _transposed_times(known, coefficients)
+        X, link = _next_block(Z, known, scale)
         if filled < check:
             continue
         values, vectors = np.linalg.eigh(projected[:filled, :filled])
         values, vectors = values[: -count - 1 : -1], vectors[:, : -count - 1 : -1]
-        # H y - theta y lies in the next block alone, with coefficients link^T y_last.
-        residuals = np.linalg.norm(link.T @ vectors[-block:], axis=0)
+        # H y - theta y lies in the next block alone, with coefficients link y_last.
+        residuals = np.linalg.norm(link @ vectors[-block:], axis=0)
         # Below the rounding of H itself an eigenvalue is zero, and any vector will do.
         real = values > 8.0 * float(np.finfo(dtype).eps) * values[0]
         worst = float(np.max(residuals[real] / (tolerance * values[real]), initial=0.0))
         if worst <= 1.0:
             return vectors.T @ known.astype(np.float64)
-        check = filled + _steps(previous, filled, worst, block) * block
+        check = min(filled + _steps(previous, filled, worst, block) * block, capacity)
         previous = (filled, worst)
     return None
 
 
-def _next_block(
-    Z: Rows, known: Rows, scale: float, rng: np.random.Generator
-) -> tuple[Rows, NDArray[Any]]:
-    """Orthonormal W and `link` with ``Z = link @ W`` beside the span of `known`.
+def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[Any]]:
+    """Orthonormal X and `link` with ``Z = X @ link`` beside the span of the rows of `known`.
 
-    Rows of Z with nothing new above the rounding of H, of norm `scale`, are replaced by
-    random directions: a space that is exhausted (low rank, the identity) grows on.
+    Columns of Z with nothing new above the rounding of H, of norm `scale`, are replaced by
+    scattered directions: a space that is exhausted (low rank, the identity) grows on.
     """
-    Z = Z - (Z @ known.T) @ known  # a second pass: the first left rounding errors behind
-    Q, R = np.linalg.qr(Z.T)
-    W = np.ascontiguousarray(Q.T)
-    exhausted = np.abs(np.diag(R)) <= np.finfo(Z.dtype).eps * scale
+    X, link = np.linalg.qr(Z)
+    # A second pass: the first left rounding errors behind, and a column of which little is
+    # new has more of them than of anything else once it is scaled up.
+    X, again = np.linalg.qr(X - _transposed_times(known, _times(known, X)))
+    link = again @ link
+    exhausted = np.abs(np.diag(link)) <= np.finfo(Z.dtype).eps * scale
     if exhausted.any():
-        W[exhausted] = rng.standard_normal((int(exhausted.sum()), Z.shape[1]))
+        X[:, exhausted] = _scattered(len(X), X.shape[1], known.size)[:, exhausted]
         for _ in range(2):
-            W -= (W @ known.T) @ known
-            W = np.ascontiguousarray(np.linalg.qr(W.T)[0].T)
-    return W, R.T.astype(np.float64)
+            X = np.linalg.qr(X - _transposed_times(known, _times(known, X)))[0]
+    return X, link.astype(np.float64)
+
+
+def _scattered(size: int, count: int, start: int = 0) -> NDArray[np.float64]:
+    """(size, count) numbers spread over [-1, 1) without a pattern, the same on every machine.
+
+    Hashes of a counter above `start` (splitmix64, of Steele, Lea and Flood 2014): loading
+    numpy's generators would take longer than the factorisation of a small picture.
+    """
+    x = np.arange(start + 1, start + 1 + size * count, dtype=np.uint64) * np.uint64(
+        0x9E3779B97F4A7C15
+    )
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    x ^= x >> np.uint64(31)
+    return ((x >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0).reshape(size, count)
 
 
 def _steps(previous: tuple[int, float] | None, filled: int, worst: float, block: int) -> int:
-    """Blocks until the next check, from the decay of the worst residual so far."""
-    if previous is None or worst >= previous[1]:
-        return max(1, filled // (8 * block))
+    """Blocks until the next check, from the decay of the worst residual so far.
+
+    The decay grows steeper towards the end: rather a check too many than a block.
+    """
+    if previous is None:
+        return max(1, int(math.log(worst) / _DECAY))
     rows, before = previous
+    if worst >= before:
+        return max(1, filled // (8 * block))
     per_row = math.log(before / worst) / (filled - rows)
-    return min(max(1, math.ceil(math.log(worst) / per_row / block)), 1 + filled // (4 * block))
+    return max(1, int(0.6 * math.log(worst) / per_row / block))
 
 
 def _multiple(value: float, block: int) -> int:
     return math.ceil(value / block) * block
+
+
+def _times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
+    """``A @ X`` for A in row order and X of few columns.
+
+    A product as thin as this is bound by reading A, and BLAS copies A into an order of its
+    own first, at twice the price. For tiles of less than a million multiplications it does
+    not; so the product is cut into such.
+    """
+    m, n = A.shape
+    b = X.shape[1]
+    out = np.zeros((m, b), A.dtype)
+    height = max(1, _TILE // (_DEPTH * b))
+    whole = m // height * height
+    for start in range(0, n, _DEPTH):
+        columns = slice(start, start + _DEPTH)
+        tiles = A[:whole, columns].reshape(whole // height, height, len(X[columns]))
+        out[:whole] += np.matmul(tiles, X[columns]).reshape(whole, b)
+        out[whole:] += A[whole:, columns] @ X[columns]
+    return out
+
+
+def _transposed_times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
+    """``A.T @ X`` for A in row order and X of few columns, as `_times`."""
+    m, n = A.shape
+    b = X.shape[1]
+    out = np.zeros((n, b), A.dtype)
+    depth = _DEPTH // 2  # rows far apart in memory: fewer of them stay in cache
+    width = max(1, _TILE // (2 * depth * b))
+    whole = n // width * width
+    for start in range(0, m, depth):
+        rows = slice(start, start + depth)
+        tiles = A[rows, :whole].T.reshape(whole // width, width, len(X[rows]))
+        out[:whole] += np.matmul(tiles, X[rows]).reshape(whole, b)
+        out[whole:] += A[rows, whole:].T @ X[rows]
+    return out

@@ -9,7 +9,7 @@ in several threads; scipy is loaded only where numpy has no match.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,23 @@ class TruncatedSVD:
     tail: float
     norm: float
     certified: bool
+
+    def truncate(self, k: int) -> TruncatedSVD:
+        """The decomposition at a lower rank k >= 0, its bounds moved down with it.
+
+        A proof holds for its own rank only.
+        """
+        if k >= len(self.s):
+            return self
+        return replace(
+            self,
+            U=self.U[:, :k],
+            s=self.s[:k],
+            Vt=self.Vt[:k],
+            sigma_next=float(self.s[k]),
+            tail=math.hypot(self.tail, float(np.linalg.norm(self.s[k:]))),
+            certified=False,
+        )
 
 
 @dataclass(frozen=True)

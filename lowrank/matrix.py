@@ -19,8 +19,10 @@ from lowrank.errors import ImageError, UsageError
 
 Floats = NDArray[np.float64]
 
-NUMPY_SIDE = 700  # above it scipy is worth its import: subsets of eigenvectors, in place
+NUMPY_SIDE = 1000  # above it scipy is worth its import: subsets of eigenvectors, in place
 _SLAB_ENTRIES = 2**20  # 8 MB of float64: larger than caches, small beside the picture
+_BAND_ENTRIES = 2**19  # 4 MB of float64: a cache holds it
+_SQUARE = 512  # rows of a square matrix that are worked on at a time
 _SAFE_EXPONENT = 20  # entries within 2^-20 .. 2^20 square and add without scaling
 _LARGEST = 2.0**1000  # beyond it the norm itself may overflow
 
@@ -91,21 +93,50 @@ class Matrix:
 
     def left(self, W: Floats) -> Floats:
         """(r, long) product ``W @ A`` for W of shape (r, short)."""
-        out = np.empty((W.shape[0], self.long))
-        for columns, slab in self.slabs():
-            np.matmul(W, slab, out=out[:, columns])
-        return out
+        if not self._by_rows:
+            return self._along(W, self.long)
+        return self._across(W, self.long)
 
     def right(self, Y: Floats) -> Floats:
         """(r, short) product ``Y @ A.T`` for Y of shape (r, long)."""
-        out = np.zeros((Y.shape[0], self.short))
-        for columns, slab in self.slabs():
-            out += Y[:, columns] @ slab.T
+        if self._by_rows:
+            return self._along(Y, self.short)
+        return self._across(Y, self.short)
+
+    def _along(self, X: Floats, length: int) -> Floats:
+        """``X @ band.T`` for the bands, side by side."""
+        out = np.empty((X.shape[0], length))
+        for lines, band in self._bands():
+            np.matmul(X, band.T, out=out[:, lines])
+        return out
+
+    def _across(self, X: Floats, length: int) -> Floats:
+        """``X[:, lines] @ band`` for the bands, added up."""
+        out = np.zeros((X.shape[0], length))
+        for lines, band in self._bands():
+            out += X[:, lines] @ band
         return out
 
     def frobenius(self) -> float:
         """||A||_F, scaled (definition 37)."""
-        return math.sqrt(sum(square_sum(slab) for _, slab in self.slabs()))
+        return math.sqrt(sum(square_sum(band) for _, band in self._bands()))
+
+    @property
+    def _by_rows(self) -> bool:
+        """Whether the entries of a row are nearer together in memory than those of a column."""
+        return abs(self._rows.strides[1]) <= abs(self._rows.strides[0])
+
+    def _bands(self) -> Iterator[tuple[slice, Floats]]:
+        """Yield ``(lines, band)``: float64 copies of some rows, or columns, as they lie in memory.
+
+        Much faster to copy than slabs, where whichever comes first will do.
+        """
+        lines = self._rows if self._by_rows else self._rows.T
+        height = max(1, _BAND_ENTRIES // lines.shape[1])
+        for start in range(0, lines.shape[0], height):
+            some = slice(start, min(start + height, lines.shape[0]))
+            band = lines[some].astype(np.float64)
+            yield some, np.ldexp(band, -self.exponent) if self.exponent else band
 
     def gram(self) -> Floats:
         """(short, short) Gram matrix ``A @ A.T``."""
@@ -113,8 +144,8 @@ class Matrix:
             return self._gram_of_bytes()
         out = np.zeros((self.short, self.short))
         for _, slab in self.slabs():
-            out += slab @ slab.T
-        return out
+            _add_square(out, slab)
+        return _mirrored(out)
 
     def _gram_of_bytes(self) -> Floats:
         """The exact Gram matrix of 8-bit samples, by float32 products.
@@ -123,17 +154,16 @@ class Matrix:
         the 2^24 integers that float32 holds exactly; the shift is undone in float64.
         """
         out = np.zeros((self.short, self.short))
-        product = np.empty((self.short, self.short), np.float32)
         sums = np.zeros(self.short)
         for start in range(0, self.long, 1024):
             shifted = self._rows[:, start : start + 1024].astype(np.float32, order="K")
             shifted -= 128.0
-            out += np.matmul(shifted, shifted.T, out=product)
+            _add_square(out, shifted)
             sums += shifted.sum(axis=1, dtype=np.float64)
         sums = 128.0 * sums + 64.0 * 128.0 * self.long
         out += sums[:, np.newaxis]
         out += sums
-        return out
+        return _mirrored(out)
 
     def residual_slabs(self, left: Floats, right: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
         """Yield slabs of ``A - left @ right``: left (short, r), right (r, long)."""
@@ -169,8 +199,25 @@ class Matrix:
         """
         out = np.zeros((self.short, self.short))
         for _, E in self.residual_slabs(left, right):
-            out += E @ E.T
-        return out
+            _add_square(out, E)
+        return _mirrored(out)
+
+
+def _add_square(out: Floats, slab: NDArray[Any]) -> None:
+    """Add ``slab @ slab.T`` to the lower triangle of `out`, without a second matrix like it."""
+    for start in range(0, len(slab), _SQUARE):
+        stop = start + _SQUARE
+        out[start:stop, :stop] += slab[start:stop] @ slab[:stop].T
+
+
+def _mirrored(square: Floats) -> Floats:
+    """The symmetric matrix of a lower triangle, in place."""
+    for start in range(0, len(square), _SQUARE):
+        stop = start + _SQUARE
+        square[:start, start:stop] = square[start:stop, :start].T
+        corner = square[start:stop, start:stop]
+        corner[:] = np.tril(corner) + np.tril(corner, -1).T
+    return square
 
 
 def _packed(A: NDArray[Any]) -> bool:

@@ -12,11 +12,12 @@ LINES = 450
 
 # From the bottom up; a module imports from the storeys below it, and from its own room.
 STOREYS = (
-    ("errors", "limits", "picture", "signals", "threads", "krylov"),
+    ("errors", "limits", "picture", "signals", "threads", "krylov", "tridiagonal"),
     ("files", "jobs", "options", "parts", "pixels", "matrix", "wall", "packed", "thumbnail"),
     ("certificate", "rank", "layout", "metadata"),
     ("triplets", "format", "modes"),
     ("linalg", "images", "packing", "truncation"),
+    ("search",),
     ("codec",),
     ("bounds", "rivals"),
     ("api",),
@@ -34,7 +35,7 @@ STOREY = {room: i for i, rooms in enumerate(STOREYS) for room in rooms}
 WALLS = {"wall", "cli"}
 PILLOW = {"images", "metadata", "modes", "wall", "plugin", "rivals", "api"}
 DRAWING = {"views", "cli"}
-SCIPY = {"certificate", "triplets", "linalg", "matrix"}
+SCIPY = {"certificate", "triplets", "linalg", "matrix", "tridiagonal"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

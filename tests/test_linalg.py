@@ -464,13 +464,13 @@ class TestNorms:
 
 
 class TestMatrix:
-    @pytest.mark.parametrize("shape", [(300, 2500), (1300, 290), (40, 40)])
+    @pytest.mark.parametrize("shape", [(300, 2500), (1300, 290), (40, 40), (1100, 1050)])
     @pytest.mark.parametrize("packed", [False, True])
     def test_the_gram_matrix_of_bytes_is_exact(self, shape, packed):
         A = noise(*shape)
         A[:9], A[9:20] = 255, 0
         matrix = Matrix(A).packed() if packed else Matrix(A)
-        rows = A.astype(np.int64) if shape[0] <= shape[1] else A.T.astype(np.int64)
+        rows = (A if shape[0] <= shape[1] else A.T).astype(np.float64)  # exact: below 2^53
         np.testing.assert_array_equal(matrix.gram(), rows @ rows.T)
 
     @pytest.mark.parametrize("tall", [False, True])
@@ -512,6 +512,25 @@ class TestKrylov:
         assert rows is not None
         np.testing.assert_allclose(rows @ rows.T, np.eye(5), rtol=0, atol=1e-5)
         np.testing.assert_allclose(np.abs(rows[0]), 60**-0.5, rtol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(1, 1), (70, 90), (97, 513), (300, 700), (1000, 520)])
+    @pytest.mark.parametrize("columns", [1, 5, 16])
+    def test_thin_products_are_products(self, shape, columns):
+        A, rng = noise(*shape, "float32"), np.random.default_rng(1)
+        for order in "CF":
+            X = rng.standard_normal((shape[0], columns)).astype(np.float32)
+            got = krylov.gram_product(np.asarray(A, order=order))(X)
+            expected = A.astype(np.float64) @ (A.astype(np.float64).T @ X)
+            scale = np.linalg.norm(A) ** 2 * np.linalg.norm(X, axis=0)
+            assert np.all(np.linalg.norm(got - expected, axis=0) <= 1e-6 * scale)
+
+    def test_directions_are_spread_without_a_pattern(self):
+        X = krylov._scattered(4096, 16)
+        assert np.abs(X).max() < 1 < 1.01 * np.abs(X).max()
+        assert np.abs(X.mean(axis=0)).max() < 0.05
+        Q = X / np.linalg.norm(X, axis=0)
+        assert np.abs(Q.T @ Q - np.eye(16)).max() < 0.08
+        assert not np.isin(X, krylov._scattered(4096, 16, X.size)).any()
 
     def test_no_convergence_is_said(self):
         A = np.random.default_rng(0).standard_normal((800, 800)).astype(np.float32)

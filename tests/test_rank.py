@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lowrank import api, codec, rank, truncation
+from lowrank import api, codec, linalg, rank, truncation
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.rank import Target
@@ -137,6 +137,45 @@ def test_size_is_the_largest_file_that_fits_in_order_of_sigma(store, wanted):
     item = np.dtype(parts.store).itemsize
     assert len(data) <= wanted < len(data) + 12 + 8 + item * (36 + 52)
     assert ranks == leading(numpy_spectra(A), sum(ranks))
+
+
+@pytest.mark.parametrize("certify", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB", "F"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        Target("error", 0.2), Target("error", 0.14), Target("energy", 0.98), Target("psnr", 21),
+        Target("energy", 0.5), Target("size", 2000), Target("size", 12_000),
+    ],
+    ids=lambda target: f"{target.kind} {target.value:g}",
+)  # fmt: skip
+def test_what_is_met_early_is_found_without_the_whole_spectrum(monkeypatch, mode, target, certify):
+    A = picture(mode, 240, 210)
+    spectra = numpy_spectra(A)
+    monkeypatch.setattr(linalg, "spectrum", lambda A: pytest.fail("the whole spectrum"))
+    found = codec.encode(A, target, layout="channels", store="float16", certify=certify)
+    ranks = found.parts.ranks
+    assert ranks == leading(spectra, sum(ranks))
+    if target.kind != "size":
+        norm = math.sqrt(sum(float(s @ s) for s in spectra))
+        peak = A.mode.peak or float(A.samples.max() - A.samples.min())
+        allowed = rank.allowed_tail(target, norm, peak, A.samples.size)
+        _, fewest = by_brute_force(spectra, allowed)
+        assert ranks == fewest
+    for x, s, k in zip(found.exact, spectra, ranks, strict=True):
+        k = max(k, 1)  # exact decompositions have a term at least
+        assert x.certified == certify
+        np.testing.assert_allclose(x.s, s[:k], rtol=1e-7)
+        assert x.sigma_next == pytest.approx(s[k], rel=1e-7)
+        assert x.tail == pytest.approx(np.linalg.norm(s[k:]), rel=1e-7)
+
+
+def test_what_needs_most_of_the_terms_is_found_in_the_whole_spectrum():
+    A = picture("RGB", 90, 120, seed=3)
+    spectra = numpy_spectra(A)
+    _, fewest = by_brute_force(spectra, 0.02 * math.sqrt(sum(float(s @ s) for s in spectra)))
+    assert encoded(A, Target("error", 0.02)).parts.ranks == fewest
+    assert min(fewest) > 90 // 2
 
 
 def test_a_size_of_60k_of_a_photograph_is_nine_tenths_used(photo):
