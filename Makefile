@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PHOTO := sample_images/parrots.png
 CORPORA ?= ../shared/corpora
+IMAGES ?= sample_images
 .DEFAULT_GOAL := help
 .PHONY: help demo install test lint type check fuzz fuzz-guided corpus bench-speed bench-rd \
   bench-archives clean
@@ -51,6 +52,9 @@ $(VENV)/benchmarking: $(VENV)/developing
 
 bench-speed: $(VENV)/benchmarking  ## Measure speed against peers in ten minutes (QUICK=1: one)
 	$(BIN)/python benchmarks/speed.py $(if $(QUICK),--quick)
+
+bench-rd: $(VENV)/benchmarking  ## Measure bytes against PSNR beside other codecs (IMAGES=FOLDER)
+	$(BIN)/python benchmarks/rate_distortion.py $(IMAGES)
 
 bench-archives: $(VENV)/developing  ## Measure a thousand small images, one process and two
 	$(BIN)/python benchmarks/archives.py

@@ -47,7 +47,7 @@ def noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+def _handle(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, handler)
@@ -58,4 +58,7 @@ def _exit(signum: int, frame: FrameType | None) -> None:
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:
+    # A second signal, as of a pool that ends its other workers, must not interrupt what
+    # the first one makes them take back.
+    _handle(signal.SIG_IGN)
     raise SystemExit(128 + signum)

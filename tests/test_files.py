@@ -218,6 +218,7 @@ def test_a_signal_leaves_the_old_file_and_nothing_else(tmp_path: Path, number: i
         import signal, time
         from lowrank import files
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
         def data():
             yield bytes(100_000)
             print("half", flush=True)

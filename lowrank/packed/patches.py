@@ -72,7 +72,7 @@ from lowrank.packed.stream import ALPHA_FINER, LANES, Header, coarse_step
 from lowrank.packed.synthesis import FRACTION
 from lowrank.packed.walk import Walk
 
-ZERO, RISE = 0.11, 0.06
+ZERO, RISE = 0.08, 0.07
 """What a bit is worth, in squared steps: the quantiser's rates of exchange."""
 BITS_PER_LANE = 2560
 MANY_LANES = 2048
