@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,13 @@ def distances() -> NDArray[np.int64]:
 def _distance_rows() -> list[list[int]]:
     rows: list[list[int]] = distances().tolist()
     return rows
+
+
+@cache
+def _nearest(index: int) -> tuple[int, ...]:
+    """All frequencies, the nearest first, of the equally near the lower."""
+    near = _distance_rows()[index]
+    return tuple(sorted(range(SIZE), key=near.__getitem__))
 
 
 def orientation(index: int) -> int:
@@ -135,8 +143,8 @@ class Predictors:
     """Chooses, for each component in turn, the maps that predict it."""
 
     def __init__(self, channels: int) -> None:
-        self._coded: list[list[int]] = [[0] for _ in range(channels)]
-        self._rows: list[list[int]] = [[c] for c in range(channels)]
+        self._rows: list[dict[int, int]] = [{0: c} for c in range(channels)]
+        """By channel and frequency, the number of the coded map."""
         self._next = channels
 
     def weights(
@@ -149,17 +157,16 @@ class Predictors:
         the gradients of each channel's first component, then the components in order.
         """
         channel, index = component.channel, component.index
-        coded = self._coded[channel]
-        near = _distance_rows()[index]
-        best = sorted(range(len(coded)), key=lambda i: near[coded[i]])[:NEIGHBOURS]
-        share = [(1 << 20) // (77 + near[coded[i]]) for i in best]
+        coded, near = self._rows[channel], _distance_rows()[index]
+        best = list(islice((i for i in _nearest(index) if i in coded), NEIGHBOURS))
+        share = [(1 << 20) // (77 + near[i]) for i in best]
         total, count = sum(share), len(best)
-        rows = [self._rows[channel][i] for i in best]
+        rows = [coded[i] for i in best]
         others = []
         if colour:
             for other in range(min(channel, 2)):
-                if index in self._coded[other]:
-                    rows.append(self._rows[other][self._coded[other].index(index)])
+                if index in self._rows[other]:
+                    rows.append(self._rows[other][index])
                     others.append(10 + other)
         kind = (3 if channel else 0) + orientation(index)
         # Of each phase, by map: at the place, beside and above.
@@ -189,8 +196,7 @@ class Predictors:
 
     def add(self, component: Component) -> None:
         """The component's map is coded: it may predict others."""
-        self._coded[component.channel].append(component.index)
-        self._rows[component.channel].append(self._next)
+        self._rows[component.channel][component.index] = self._next
         self._next += 1
 
 

@@ -122,9 +122,8 @@ def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
     np.minimum(e, _LARGEST, out=e)
     bits = e.view(np.int32)
     bits -= _BASE
-    bits >>= 12
     bits *= 5
-    bits >>= 12
+    bits >>= 24
     return bits.astype(np.intp)
 
 

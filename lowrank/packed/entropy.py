@@ -167,11 +167,15 @@ class RansReader:
             product *= f
             low = x & 0xFFFF
             one = np.greater_equal(low, f, out=result[begin : begin + self._lanes])
-            hit = one.nonzero()[0]
-            ones = x[hit] - product[hit] - f[hit]
-            np.add(low, product, out=x)
-            x[hit] = ones
+            x -= product
+            x -= f
+            low += product
+            x = np.where(one, x, low)
             self._refill(x)
+            if len(f) == self._lanes:
+                self._state = x
+            else:
+                self._state[: len(f)] = x
         return result
 
     def tokens(self, pair: NDArray[np.intp], model: TokenModel) -> NDArray[np.intp]:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 SIDE = 16
 HALF = SIDE // 2
 SIZE = SIDE * SIDE
-GROUP = 2048
+GROUP = 1536
 """Patches transformed at once: numpy's calls are few, memory stays small."""
 
 Floats = NDArray[np.floating[Any]]

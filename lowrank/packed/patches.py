@@ -75,7 +75,7 @@ from lowrank.packed.walk import Walk
 ZERO, RISE = 0.08, 0.07
 """What a bit is worth, in squared steps: the quantiser's rates of exchange."""
 BITS_PER_LANE = 2560
-MANY_LANES = 2048
+MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
 SYMBOLS_PER_LANE = 1 << 16
 SMOOTHED = 1 << 22

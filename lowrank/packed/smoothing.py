@@ -32,7 +32,7 @@ LEVELS = 12
 ORIENTED = 9
 """No direction; then across, down, falling and rising, first weak, then strong."""
 _MARGIN = 3
-_SLAB = 1 << 16
+_SLAB = 1 << 15
 _FAINT = np.float32(0.0450)
 _BASE = int(_FAINT.view(np.int32))
 

@@ -43,8 +43,7 @@ class Walk:
         """Coefficients of each channel's components, in sixteenths of a step."""
         self.symbols = (channels + len(plan)) * self.quarters.size
         self._bands: first.Bands | None = None
-        self._order: list[tuple[int, int]] = []
-        self._unsigned: list[tuple[int, NDArray[np.intp]]] = []
+        self._unsigned: list[tuple[Floats, NDArray[np.intp]]] = []
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
@@ -77,58 +76,67 @@ class Walk:
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
-        shape, maps = self.quarters, len(batch)
+        shape = self.quarters
         sums, own = self._sums(batch)
-        known = np.zeros((maps, shape.size), np.float32)
-        kept = np.zeros((maps, shape.size), self.float)
+        known = np.zeros((len(batch), shape.size), np.float32)
         weights = [prediction.weights(x.index) for x in batch]
+        maps = self._maps_of(batch)
+        # What is predicted is kept in planes, too, where its neighbours look for it.
+        kept = [None if w is None else np.zeros(shape.size, self.float) for w in weights]
         for phase in shape.phases:
             rows = expected(shape, phase, sums, known, own)
             target = None
             if targets is not None:
                 target = np.concatenate([t[phase.places] for t in targets])
-            for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
-                if w is not None:
-                    guess = self.memory.predict(x.channel, x.index, w, phase, kept[i])
-                    kept[i, phase.places] = guess
+            for i, (x, w, values) in enumerate(zip(batch, weights, kept, strict=True)):
+                if w is not None and values is not None:
+                    guess = self.memory.predict(x.channel, x.index, w, phase, values)
+                    values[phase.places] = guess
                     if target is not None:
-                        part = target[i * phase.count : (i + 1) * phase.count]
-                        part -= guess * np.float32(1 / FRACTION)
+                        whole = target[i * phase.count : (i + 1) * phase.count]
+                        whole -= guess * np.float32(1 / FRACTION)
             hit, q = self.coder.phase(rows.ravel(), target, signs=signs)
-            if maps == 1:
-                place = phase.places.take(hit)
-            else:
-                owner = hit // phase.count
-                place = phase.places.take(hit - owner * phase.count) + owner * shape.size
-            known.ravel()[place] = np.minimum(np.abs(q), CAP)
-            kept.ravel()[place] += q * FRACTION
-            if not signs:
-                self._unsigned.append((len(self._order), place))
+            size = np.minimum(np.abs(q), CAP)
+            ends = np.searchsorted(hit, phase.count * np.arange(len(batch) + 1))
+            for i, values in enumerate(kept):
+                part = slice(ends[i], ends[i + 1])
+                place = phase.places.take(hit[part] - i * phase.count)
+                known[i, place] = size[part]
+                if values is not None:
+                    values[place] += q[part] * FRACTION
+                    continue
+                here = shape.where.take(place)
+                maps[i][here] = q[part] * FRACTION
+                if not signs:
+                    self._unsigned.append((maps[i], here))
         self.coder.models.learn()
-        self.known[self.count : self.count + maps] = known
-        self.count += maps
-        for i, x in enumerate(batch):
-            shape.gather(kept[i], self.maps[x.channel][len(self.indices[x.channel])])
-            if weights[i] is not None:
-                self.memory.add(x.channel, x.index, kept[i])
+        self.known[self.count : self.count + len(batch)] = known
+        self.count += len(batch)
+        for x, values, flat in zip(batch, kept, maps, strict=True):
+            if values is not None:
+                shape.gather(values, flat.reshape(self.shape))
+                self.memory.add(x.channel, x.index, values)
             self.predictors.add(x)
-            self._order.append((x.channel, len(self.indices[x.channel])))
             self.indices[x.channel].append(x.index)
+
+    def _maps_of(self, batch: list[Component]) -> list[Floats]:
+        """The next maps of the channels, flat, still zero."""
+        used = [len(indices) for indices in self.indices]
+        maps = []
+        for x in batch:
+            maps.append(self.maps[x.channel][used[x.channel]].reshape(-1))
+            used[x.channel] += 1
+        return maps
 
     def sign(self, bits: NDArray[np.uint8]) -> None:
         """Give the components that were coded without them their signs."""
-        at = 0
         if sum(len(places) for _, places in self._unsigned) > len(bits):
             raise FormatError("packed stream: more late signs than room for them")
-        for first_of_batch, places in self._unsigned:
+        at = 0
+        for flat, places in self._unsigned:
             negative = places[bits[at : at + len(places)].nonzero()[0]]
+            flat[negative] = -flat[negative]
             at += len(places)
-            owner, place = np.divmod(negative, self.quarters.size)
-            for i in np.unique(owner):
-                channel, number = self._order[first_of_batch + i]
-                flat = self.maps[channel][number].reshape(-1)
-                here = self.quarters.where[place[owner == i]]
-                flat[here] = -flat[here]
 
     def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         shape = self.quarters
