@@ -55,7 +55,8 @@ sigma_i u_i v_i^T. One chunk a term, in descending sigma over all matrices,
 ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
-PACK: the quantised, entropy-coded factors; the module `packed.patches` specifies it.
+PACK: the quantised, entropy-coded factors; the modules `packed.patches` and
+`packed.channels` specify it, one for each layout.
 
 DONE: empty; nothing follows it.
 
