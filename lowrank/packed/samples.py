@@ -69,9 +69,11 @@ def samples_of(walk: Walk, height: int, width: int, bits: int, *, smooth: bool) 
             y, x, rows, _, columns = block.shape
             levels = np.empty((count, y, x, rows, columns), out.dtype)
             _colour(block.transpose(3, 0, 1, 2, 4), R, peak, levels)
-            pixels = levels.transpose(3, 1, 4, 2, 0).reshape(rows * y, columns * x, count)
+            pixels = np.empty((rows, y, columns, x, count), out.dtype)
+            for c, level in enumerate(levels):
+                pixels[..., c] = level.transpose(2, 0, 3, 1)
             part = out[top * SIDE : (top + rows) * SIDE]
-            part[:] = pixels[: len(part), :width]
+            part[:] = pixels.reshape(rows * y, columns * x, count)[: len(part), :width]
 
         render(channels, emit, walk.float)
     if header.levels is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,18 +57,51 @@ def fine_step(code: int) -> float:
     return math.ldexp(1 + m / 1024, exponent - 16)
 
 
+class Start(NamedTuple):
+    """What both layouts say first: the step, the colour rotation, and of alpha."""
+
+    step: float
+    turn: Turn | None
+    alpha: bool
+    levels: tuple[int, int] | None
+
+
+def write_start(out: BitWriter, code: int, start: Start) -> None:
+    """Write the first fields, the step as its code."""
+    out.bits(code, 16)
+    out.bits(int(start.turn is not None), 1)
+    out.bits(int(start.alpha), 1)
+    for value in start.turn or ():
+        out.bits(value + 128, 8)
+    if start.alpha:
+        out.bits(int(start.levels is not None), 1)
+        for value in start.levels or ():
+            out.bits(value, 16)
+
+
+def read_start(read: BitReader, channels: int) -> Start:
+    """What write_start wrote."""
+    step = fine_step(read.bits(16))
+    turned, alpha = read.bits(1), read.bits(1)
+    if (turned and channels < 3) or (alpha and channels not in (2, 4)):
+        raise FormatError("packed stream: a flag does not fit the number of channels")
+    turn = (read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128) if turned else None
+    levels = (read.bits(16), read.bits(16)) if alpha and read.bits(1) else None
+    return Start(step, turn, bool(alpha), levels)
+
+
+def read_lanes(read: BitReader) -> int:
+    """Number of interleaved coders."""
+    lanes = read.number("lanes")
+    if not 1 <= lanes <= LANES:
+        raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
+    return lanes
+
+
 def write(header: Header, code: int, lanes: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
-    out.bits(code, 16)
-    out.bits(int(header.turn is not None), 1)
-    out.bits(int(header.alpha), 1)
-    for value in header.turn or ():
-        out.bits(value + 128, 8)
-    if header.alpha:
-        out.bits(int(header.levels is not None), 1)
-        for value in header.levels or ():
-            out.bits(value, 16)
+    write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
     out.number(lanes, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
@@ -82,17 +116,8 @@ def write(header: Header, code: int, lanes: int) -> bytes:
 
 def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     read = BitReader(data)
-    step = fine_step(read.bits(16))
-    turned, alpha = read.bits(1), read.bits(1)
-    if (turned and channels < 3) or (alpha and channels not in (2, 4)):
-        raise FormatError("packed stream: a flag does not fit the number of channels")
-    turn = (read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128) if turned else None
-    levels = None
-    if alpha and read.bits(1):
-        levels = (read.bits(16), read.bits(16))
-    lanes = read.number("lanes")
-    if not 1 <= lanes <= LANES:
-        raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
+    start = read_start(read, channels)
+    lanes = read_lanes(read)
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
@@ -103,18 +128,7 @@ def _read_header(data: bytes, shape: tuple[int, int], channels: int) -> Header:
         coarsest.append(first.read_coarsest(read, low))
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
-    return Header(
-        step,
-        turn,
-        bool(alpha),
-        levels,
-        lanes,
-        late,
-        smooth,
-        scales,
-        turns,
-        coarsest,
-    )
+    return Header(*start, lanes, late, smooth, scales, turns, coarsest)
 
 
 def _write_turns(out: BitWriter, turns: Turns) -> None:

@@ -46,11 +46,12 @@ class Channel:
         self, first: Floats, basis: NDArray[np.float64], maps: Floats, scale: float
     ) -> None:
         self.first, self.maps, self.scale = first, maps, scale
-        total, size = np.zeros(first.shape), np.empty(first.shape, maps.dtype)
+        total, size = np.zeros(first.shape, maps.dtype), np.empty(first.shape, maps.dtype)
         for one in maps:
             total += np.abs(one, out=size)
         largest = float(np.abs(basis).max()) if basis.size else 0.0
-        exact = maps.dtype == np.float32 and float(total.max()) * largest < 2**24
+        # The margin is for the rounding of the sums in float32.
+        exact = maps.dtype == np.float32 and float(total.max()) * largest < 0.999 * 2**24
         self.basis: Floats = basis.astype(np.float32) if exact else basis
 
     def patches(self, rows: slice, out: Floats) -> None:

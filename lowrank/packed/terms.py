@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lowrank.errors import FormatError, TruncatedError
 from lowrank.packed.colour import Turn
 from lowrank.packed.header import BitReader, BitWriter
-from lowrank.packed.stream import LANES, fine_step
+from lowrank.packed.stream import Start, read_lanes, read_start, write_start
 
 _LENGTH = 2
 
@@ -42,15 +42,7 @@ class Header:
 def write(header: Header, code: int, channels: int) -> bytes:
     """Length and bytes of a header, given the step's code."""
     out = BitWriter()
-    out.bits(code, 16)
-    out.bits(int(header.turn is not None), 1)
-    out.bits(int(header.alpha), 1)
-    for value in header.turn or ():
-        out.bits(value + 128, 8)
-    if header.alpha:
-        out.bits(int(header.levels is not None), 1)
-        for value in header.levels or ():
-            out.bits(value, 16)
+    write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
     for value in header.offsets:
         out.bits(value, 3)
     out.number(header.lanes, "lanes")
@@ -80,16 +72,9 @@ def split(payload: bytes, height: int, width: int, channels: int) -> tuple[Heade
 
 def _read(data: bytes, most: int, channels: int) -> Header:
     read = BitReader(data)
-    step = fine_step(read.bits(16))
-    turned, alpha = read.bits(1), read.bits(1)
-    if (turned and channels < 3) or (alpha and channels not in (2, 4)):
-        raise FormatError("packed stream: a flag does not fit the number of channels")
-    turn = (read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128) if turned else None
-    levels = (read.bits(16), read.bits(16)) if alpha and read.bits(1) else None
+    start = read_start(read, channels)
     offsets = (read.bits(3), read.bits(3))
-    lanes = read.number("lanes")
-    if not 1 <= lanes <= LANES:
-        raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
+    lanes = read_lanes(read)
     smooth = tuple(read.bits(4) for _ in range(channels))
     switches = [(read.number("switch"), read.number("switch")) for _ in range(channels)]
     terms = read.number("terms")
@@ -107,4 +92,4 @@ def _read(data: bytes, most: int, channels: int) -> Header:
             raise FormatError("packed stream: more components than the image can have")
         order.append(c)
         before = c
-    return Header(step, turn, bool(alpha), levels, offsets, lanes, smooth, switches, tuple(order))
+    return Header(*start, offsets, lanes, smooth, switches, tuple(order))
