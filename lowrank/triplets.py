@@ -1,7 +1,7 @@
 """Leading singular triplets: which candidates are tried, and when one is accepted.
 
 The dispatch, in full: the full SVD where the short side is at most 64; a block Krylov
-space where 5 (k + 1) is at most the short side; the eigenvectors of the Gram matrix
+space where it is more than 128 and at least 5 (k + 1); the eigenvectors of the Gram matrix
 otherwise, or where the Krylov space leaves a doubt; the full SVD where residuals or the
 proof fail even so. A Rayleigh-Ritz step in float64 makes triplets of a subspace, and
 residual vectors, taken into the subspace, improve them.
@@ -22,6 +22,7 @@ SHARE = 5
 """A Krylov space of k terms is the faster one up to this share of the short side."""
 _SINGLE_EPS = float(np.finfo(np.float32).eps)
 _TINY_SIDE = 64  # below it the full SVD costs nothing
+_SMALL_SIDE = 128  # up to it the eigenvectors are faster than any space
 _KRYLOV = 5e-5  # of a Ritz pair of the float32 Krylov space, against its eigenvalue
 _RESIDUAL = 1e-4  # of every triplet, against the last sigma: the tail sees them all
 _POLISHING = 4  # Rayleigh-Ritz steps before a subspace is given up
@@ -67,7 +68,8 @@ def leading(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[Triple
         sigma_next = float(found.s[k]) if k < matrix.short else 0.0
         return proved(matrix, found.left[:, :k], found.s[:k], found.right[:k], sigma_next, norm)
 
-    routes = [_by_krylov, _by_gram] if SHARE * count <= matrix.short else [_by_gram]
+    thin = matrix.short > max(_SMALL_SIDE, SHARE * count - 1)
+    routes = [_by_krylov, _by_gram] if thin else [_by_gram]
     for route in routes if matrix.short > _TINY_SIDE else []:
         try:
             candidate = route(matrix, count)
