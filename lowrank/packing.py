@@ -20,7 +20,7 @@ from lowrank import format as lrk
 from lowrank import layout as layouts
 from lowrank import rank
 from lowrank.errors import FormatError, UsageError
-from lowrank.packed import channels, patches
+from lowrank.packed import patches
 from lowrank.packed.norms import Norms
 from lowrank.packed.samples import Samples
 from lowrank.parts import PackedMatrix, Parts, matrix_shape
@@ -96,6 +96,8 @@ def _coder(picture: Picture, layout: str, target: Target) -> Callable[..., patch
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha = "alpha" in mode.channels
     if layout == "channels":
+        from lowrank.packed import channels
+
         rank = int(target.value) if target.kind == "rank" else None
         source = channels.prepare(samples, mode.bits, alpha=alpha, rank=rank)
         return partial(channels.encode, source)
@@ -137,7 +139,12 @@ def _stated(picture: Picture, parts: Parts) -> tuple[PackedMatrix, ...]:
 
 
 def _codec(parts: Parts) -> ModuleType:
-    return channels if parts.layout == "channels" else patches
+    if parts.layout == "patches":
+        return patches
+    # Loaded where it is needed: patches, which are the rule, start the sooner.
+    from lowrank.packed import channels
+
+    return channels
 
 
 def _size(parts: Parts) -> tuple[int, int, int]:
