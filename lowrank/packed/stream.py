@@ -18,8 +18,6 @@ from lowrank.packed.rotations import MOST, Turns
 
 LANES = 1 << 14
 ALPHA_FINER = 2
-LARGEST = 1 << 26
-"""Bound of coefficients: sixteenths of a step still fit 32 bits."""
 
 
 @dataclass(frozen=True)
