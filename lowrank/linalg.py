@@ -150,10 +150,11 @@ def spectrum(A: NDArray[Any]) -> Floats:
     """
     matrix = Matrix(A)
     if matrix.short <= _EXACT_SPECTRUM:
-        values = np.linalg.svd(matrix.whole(np.float64), compute_uv=False)
+        values = np.linalg.svd(matrix.whole(), compute_uv=False)
     else:
         values = np.sqrt(np.maximum(np.linalg.eigvalsh(matrix.gram())[::-1], 0.0))
-    return np.ldexp(values, matrix.exponent)
+    spectrum: Floats = np.ldexp(values, matrix.exponent)
+    return spectrum
 
 
 def frobenius_norm(A: NDArray[Any]) -> float:
@@ -265,7 +266,7 @@ def residual_norms(
         frobenius = math.sqrt(float(np.trace(gram)))
         spectral = math.sqrt(max(float(np.linalg.eigvalsh(gram)[-1]), 0.0))
     else:
-        residual = np.empty((matrix.short, matrix.long), np.float32)
+        residual = np.empty((matrix.long, matrix.short), np.float32).T
         square = 0.0
         for columns, E in matrix.residual_slabs(left, right):
             residual[:, columns] = E
@@ -281,13 +282,8 @@ def residual_norms(
 def _spectral(residual: NDArray[np.float32]) -> float:
     """||E||_2: a Krylov space finds the vectors, a product in float64 the value."""
     matrix = Matrix(residual)
-    W = krylov.leading_rows(
-        krylov.gram_product(matrix.whole(np.float32)),
-        matrix.short,
-        1,
-        dtype=np.float32,
-        tolerance=_TOP,
-    )
+    product = krylov.gram_product(matrix.columns())
+    W = krylov.leading_rows(product, matrix.short, 1, tolerance=_TOP)
     if W is None:
         from scipy.linalg import eigvalsh
 

@@ -9,6 +9,7 @@ residual vectors, taken into the subspace, improve them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,9 +24,11 @@ SHARE = 5
 _SINGLE_EPS = float(np.finfo(np.float32).eps)
 _TINY_SIDE = 64  # below it the full SVD costs nothing
 _SMALL_SIDE = 128  # up to it the eigenvectors are faster than any space
-_KRYLOV = 5e-5  # of a Ritz pair of the float32 Krylov space, against its eigenvalue
-_RESIDUAL = 1e-4  # of every triplet, against the last sigma: the tail sees them all
+_KRYLOV = 1e-4  # of a Ritz pair of the float32 Krylov space, against its eigenvalue
+_RESIDUAL = 2e-4  # of every triplet, against the last sigma, which half the square spoils
+_TOGETHER = 1e-4  # of all of them, against the tail, which half the square exceeds
 _POLISHING = 4  # Rayleigh-Ritz steps before a subspace is given up
+_NEARLY = 1e-3  # of rows to orthonormal ones, so that one step by Cholesky makes them so
 _ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
 _CLEAR = 1e-3  # of the largest singular value, what float32 tells from rounding
 _SPACES = 6  # Krylov spaces, each three orders of magnitude below the last
@@ -72,7 +75,7 @@ def leading(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[Triple
     routes = [_by_krylov, _by_gram] if thin else [_by_gram]
     for route in routes if matrix.short > _TINY_SIDE else []:
         try:
-            candidate = route(matrix, count)
+            candidate = route(matrix, count, norm)
         except np.linalg.LinAlgError:  # an inner eigenvalue iteration gave up
             continue
         if candidate is not None and (not proof or check(candidate)):
@@ -81,33 +84,32 @@ def leading(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[Triple
     return found, proof and check(found)
 
 
-def _by_krylov(matrix: Matrix, count: int) -> Triplets | None:
+def _by_krylov(matrix: Matrix, count: int, norm: float) -> Triplets | None:
     """Leading triplets from block Krylov spaces in float32; None if in doubt.
 
     One space tells values above 1e-3 of its largest from rounding. Where more is wanted
     (smooth pictures of 16 bits or floats), the next space is that of the residual.
     """
-    samples, exponent = matrix.whole(np.float32), 0
+    columns, exponent = matrix.columns(), 0
     known = np.empty((0, matrix.short))
     for _ in range(_SPACES):
         # Of a residual, what is missing, and some more lest what is known shows in it.
         wanted = min(count, count - len(known) + krylov.BLOCK)
-        W = krylov.leading_rows(
-            krylov.gram_product(samples), matrix.short, wanted, dtype=np.float32, tolerance=_KRYLOV
-        )
+        product = krylov.gram_product(columns)
+        W = krylov.leading_rows(product, matrix.short, wanted, tolerance=_KRYLOV)
         if W is None:
             return None
-        largest = np.ldexp(np.linalg.norm(W[0].astype(np.float32) @ samples), exponent)
+        largest = np.ldexp(np.linalg.norm(columns @ W[0].astype(np.float32)), exponent)
         found = _ritz(matrix, np.vstack([known, W]), count)
         clear = found.s >= _CLEAR * largest
         if clear.all():
             break
         # A V V^T, not U U^T A: half a step further, V is as good as float64 can have it.
         known = matrix.right(found.right[clear])
-        samples, exponent = matrix.residual_samples(known.T, found.right[clear])
-        if np.ldexp(np.linalg.norm(samples), exponent) <= ZERO * found.s[0]:
+        columns, exponent = matrix.residual_columns(known.T, found.right[clear])
+        if np.ldexp(np.linalg.norm(columns), exponent) <= ZERO * found.s[0]:
             break  # the rest is zero: A has no more rank
-    refined = _refine(matrix, found, None if len(known) else samples)
+    refined = _refine(matrix, found, norm, None if len(known) else columns)
     # A generic block of b vectors meets a space of equal singular values in b dimensions:
     # more of them than b are seen as a run of b. Where all values are one run, a Krylov
     # space is slow to tell them apart.
@@ -124,19 +126,19 @@ def _longest_run(s: Floats) -> int:
     return int((ends - np.arange(s.size)).max(initial=0))
 
 
-def _by_gram(matrix: Matrix, count: int) -> Triplets | None:
+def _by_gram(matrix: Matrix, count: int, norm: float) -> Triplets | None:
     """Leading triplets from the eigenvectors of the Gram matrix; None if not accurate."""
     gram = matrix.gram()
     if matrix.short <= NUMPY_SIDE:
         vectors = np.linalg.eigh(gram)[1][:, -count:]
     else:
         vectors = tridiagonal.leading_vectors(gram, count)
-    return _refine(matrix, _ritz(matrix, vectors.T, count))
+    return _refine(matrix, _ritz(matrix, vectors.T, count), norm)
 
 
 def _by_full_svd(matrix: Matrix, count: int) -> Triplets:
     """Leading triplets from the full SVD, divide and conquer, then QR iteration."""
-    whole = matrix.whole(np.float64)
+    whole = matrix.whole()
     try:
         left, s, right = np.linalg.svd(whole, full_matrices=False)
     except np.linalg.LinAlgError:
@@ -152,10 +154,19 @@ def _ritz(matrix: Matrix, W: Floats, count: int) -> Triplets:
     Rayleigh-Ritz in float64. The SVD of W A gives orthonormal vectors on both sides
     whatever the spectrum.
     """
-    W = np.linalg.qr(W.T)[0].T
+    W = _orthonormal(W)
     inner, s, right = _wide_svd(matrix.left(W))
     left = W.T @ inner[:, :count]
     return Triplets(left, s[:count], right[:count])
+
+
+def _orthonormal(W: Floats) -> Floats:
+    """Rows that span those of W; nearly orthonormal ones are mended the quick way."""
+    squares = W @ W.T
+    if np.abs(squares - np.eye(len(W))).max() > _NEARLY:
+        return np.linalg.qr(W.T)[0].T
+    mended: Floats = np.linalg.inv(np.linalg.cholesky(squares)) @ W
+    return mended
 
 
 def _wide_svd(Y: Floats) -> tuple[Floats, Floats, Floats]:
@@ -178,22 +189,42 @@ def _wide_svd(Y: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _refine(
-    matrix: Matrix, found: Triplets, samples: NDArray[np.float32] | None = None
+    matrix: Matrix, found: Triplets, norm: float, columns: NDArray[np.float32] | None = None
 ) -> Triplets | None:
     """Extend the span by residuals A v - s u until all of them are small; None if they stay.
 
-    They are formed from `samples`, the matrix in float32, if given, where its rounding
+    They are formed from `columns`, the matrix in float32, if given, where its rounding
     cannot hide them.
     """
     for _ in range(_POLISHING):
         s = found.s
-        if samples is None or _SINGLE_EPS * s[0] > _RESIDUAL * s[-1]:
+        tail = math.sqrt(max(norm * norm - float(s @ s), 0.0) + float(s[-1]) ** 2)
+        if columns is None or _SINGLE_EPS * s[0] > _RESIDUAL * s[-1]:
             image = matrix.right(found.right)
         else:
-            image = (samples @ found.right.T.astype(np.float32)).T.astype(np.float64)
+            together, last = _estimated(columns, found)
+            if together <= _TOGETHER * tail and last <= _RESIDUAL * s[-1]:
+                return found
+            image = (found.right.astype(np.float32) @ columns).astype(np.float64)
         residual = image - (found.left * s).T
-        large = np.linalg.norm(residual, axis=1) > _RESIDUAL * s[-1] + _ROUNDING * s[0]
+        allowed = min(_RESIDUAL * s[-1], _TOGETHER * tail / math.sqrt(s.size))
+        large = np.linalg.norm(residual, axis=1) > allowed + _ROUNDING * s[0]
         if not large.any():
             return found
         found = _ritz(matrix, np.vstack([found.left.T, residual[large]]), s.size)
     return None
+
+
+def _estimated(columns: NDArray[np.float32], found: Triplets) -> tuple[float, float]:
+    """||A V - U S||_F of all residuals together, estimated, and the norm of the last one.
+
+    From `krylov.BLOCK` random combinations: that their mean square is less than a ninth of
+    what it should be has a probability below 1e-6.
+    """
+    count = found.s.size
+    mix = np.zeros((count, krylov.BLOCK + 1))
+    mix[:, :-1] = krylov.scattered(count, krylov.BLOCK) / math.sqrt(krylov.BLOCK / 3.0)
+    mix[-1, -1] = 1.0
+    mixed = (found.right.T @ mix).astype(np.float32)
+    residual = krylov.transposed_times(columns, mixed) - (found.left * found.s) @ mix
+    return float(np.linalg.norm(residual[:, :-1])), float(np.linalg.norm(residual[:, -1]))
