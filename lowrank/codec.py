@@ -193,14 +193,16 @@ def _rounding_error(exact: linalg.TruncatedSVD, store: str) -> float:
     """||A_k - B||_F, where B is A_k with its vectors rounded to the store's type.
 
     With u + du and v + dv the rounded vectors, A_k - B = -(U S dV^T + dU S (V + dV)^T),
-    the product X Y^T of two thin matrices; ||X Y^T||_F^2 = tr(X^T X Y^T Y).
+    the product X Y^T of two thin matrices; ||X Y^T||_F^2 = tr(X^T X Y^T Y). Nothing
+    cancels in it, so that float32 will do.
     """
     U, s, Vt = exact.U, exact.s, exact.Vt
+    scale = float(s[0]) or 1.0
     dU = U.astype(store).astype(np.float64) - U
     V = Vt.astype(store).astype(np.float64)
-    X = np.hstack([U * s, dU * s])
-    Y = np.vstack([V - Vt, V])
-    return math.sqrt(max(float(np.sum((X.T @ X) * (Y @ Y.T))), 0.0))
+    X = (np.hstack([U, dU]) * np.tile(s / scale, 2)).astype(np.float32)
+    Y = np.vstack([V - Vt, V]).astype(np.float32)
+    return scale * math.sqrt(max(float(np.vdot(X.T @ X, Y @ Y.T)), 0.0))
 
 
 # -- pixels ----------------------------------------------------------------------------

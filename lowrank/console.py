@@ -79,10 +79,12 @@ def run(
         from lowrank import cluster
 
         outcomes = cluster.run(worker, planned, settings, address=dask)
-    else:
+    elif processes > 1 and len(planned) > 1:
         from lowrank import pool
 
         outcomes = pool.run(worker, planned, settings, processes=processes)
+    else:
+        outcomes = (batch.attempt(worker, job, settings) for job in planned)
     # Lines of JSON stay as they are: a bar would be drawn among them.
     if many and sys.stderr.isatty() and not quiet and not (json and sys.stdout.isatty()):
         from lowrank.views import progress

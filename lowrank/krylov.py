@@ -21,7 +21,8 @@ BLOCK = 16
 """Rows of a block: fewer need more products, more grow the space faster than it converges."""
 _CACHED = 1_500_000  # entries of A at a time, which a cache holds for a second product
 _TILE = 800_000  # multiplications in a product of tiles, see `_times`
-_DECAY = math.log(8.0)  # of the residuals in a step, at a guess
+_FIRST_DECAY = 1.5  # of the logarithm of the residuals in a step, at a guess
+_LEAST_DECAY = 1.1  # when a second check has shown that it is slow: it will not stay so
 _DEPTH = 512  # terms of a sum in float32 before it is added to the whole
 _EPS = float(np.finfo(np.float32).eps)
 
@@ -158,15 +159,13 @@ def scattered(size: int, count: int, start: int = 0) -> NDArray[np.float64]:
 def _steps(previous: tuple[int, float] | None, filled: int, worst: float, block: int) -> int:
     """Blocks until the next check, from the decay of the worst residual so far.
 
-    The decay grows steeper towards the end: rather a check too many than a block.
+    It grows steeper towards the end, and a check costs about as much as two blocks.
     """
     if previous is None:
-        return max(1, int(math.log(worst) / _DECAY))
+        return max(1, int(math.log(worst) / _FIRST_DECAY))
     rows, before = previous
-    if worst >= before:
-        return max(1, filled // (8 * block))
-    per_row = math.log(before / worst) / (filled - rows)
-    return max(1, int(0.6 * math.log(worst) / per_row / block))
+    decay = math.log(before / worst) * block / (filled - rows)
+    return max(1, math.ceil(math.log(worst) / max(decay / 0.6, _LEAST_DECAY)))
 
 
 def _multiple(value: float, block: int) -> int:

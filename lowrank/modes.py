@@ -28,6 +28,9 @@ Samples = NDArray[np.generic]
 
 _CLEAR, _OPAQUE = np.uint8(0), np.uint8(255)
 
+_BYTES = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})
+_BAND = 1 << 15  # pixels at a time: less than what malloc takes from the system afresh
+
 _ROUNDED = {"YCbCr": "RGB", "HSV": "RGB", "La": "LA", "RGBa": "RGBA"}
 
 
@@ -65,7 +68,7 @@ def from_image(image: Image.Image, raw: str, notes: list[str]) -> tuple[Samples,
         image, name = image.convert(target), target
     elif name == "RGBX":
         image, name = image.convert("RGB"), "RGB"
-    samples: Samples = np.asarray(image)
+    samples = _copied(image)
     if name == "I":
         samples, name = _narrowed(samples, notes)
     elif name.startswith("I;16"):
@@ -104,6 +107,24 @@ def raw(picture: Picture) -> bytes:
     elif picture.mode.name == "I;16":
         samples = samples.astype("<u2")  # the mode's byte order on every machine
     return samples.tobytes()
+
+
+def _copied(image: Image.Image) -> Samples:
+    """The samples of an image, some rows at a time.
+
+    Pillow gives an array by way of two copies as large; small ones stay in a cache, and take
+    no fresh pages of memory.
+    """
+    width, height = image.size
+    rows = max(_BAND // width, 1)
+    if image.mode not in _BYTES or rows >= height:
+        return np.asarray(image)
+    first = np.asarray(image.crop((0, 0, width, rows)))
+    samples = np.empty((height, *first.shape[1:]), first.dtype)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        samples[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return samples
 
 
 def _narrowed(samples: Samples, notes: list[str]) -> tuple[Samples, str]:

@@ -40,12 +40,7 @@ def run(
     jobs : list of Job
     settings : Settings
     processes : int
-        1 works in this process.
     """
-    if processes <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield batch.attempt(worker, job, settings)
-        return
     # The workers write, this process waits: so a signal is only noted, and acted on between
     # two waits. Raised inside one it would leave the pool's locks held for ever.
     with signals.noted() as came:

@@ -240,6 +240,15 @@ def test_arrays_survive_pillow(mode: str, shape: tuple[int, int], data: st.DataO
     np.testing.assert_array_equal(back.samples.reshape(array.shape), array)
 
 
+@pytest.mark.parametrize("shape", [(301, 211), (7, 40_000), (40_000, 3)])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "CMYK"])
+def test_an_image_of_many_rows_is_taken_row_by_row(mode: str, shape: tuple[int, int]) -> None:
+    channels = len(MODES[mode].channels)
+    array = np.random.default_rng(5).integers(0, 256, (*shape, channels), dtype=np.uint8)
+    image = Image.frombytes(mode, shape[::-1], array.tobytes())
+    np.testing.assert_array_equal(images.from_pillow(image).picture.samples, array)
+
+
 def test_an_array_is_copied() -> None:
     array = np.zeros((2, 3), np.uint8)
     loaded = images.from_array(array)
