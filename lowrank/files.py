@@ -64,7 +64,7 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
             status = os.fstat(stream.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size > limit:
                 raise _too_large(_shown(name), limit)
-            return _read_all(stream, _shown(name), limit)
+            return _read_all(stream, _shown(name), limit, status.st_size + 1)
     except (OSError, ValueError) as error:
         raise _failure("read", name, error) from error
 
@@ -217,18 +217,20 @@ def _write_all(stream: BinaryIO, pieces: Iterable[Buffer]) -> None:
         stream.write(piece)
 
 
-def _read_all(stream: BinaryIO, shown: str, limit: int) -> bytes:
-    pieces = list(_chunks(stream, shown, limit))
+def _read_all(stream: BinaryIO, shown: str, limit: int, first: int = _CHUNK) -> bytes:
+    """Read to the end, `first` bytes at once: a file in one piece, if its size is true."""
+    pieces = list(_chunks(stream, shown, limit, first))
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _chunks(stream: BinaryIO, shown: str, limit: int) -> Iterator[bytes]:
+def _chunks(stream: BinaryIO, shown: str, limit: int, size: int) -> Iterator[bytes]:
     total = 0
-    while chunk := stream.read(_CHUNK):
+    while chunk := stream.read(size):
         total += len(chunk)
         if total > limit:
             raise _too_large(shown, limit)
         yield chunk
+        size = _CHUNK
 
 
 def _exists(name: str) -> FileError:
