@@ -144,8 +144,10 @@ def _search(
         ranks = (min(int(target.value), limit),) * len(A)
         return search.of_ranks(A, ranks, certify=certify), []
     if target.kind == "auto":
-        ranks = tuple(rank.gavish_donoho_rank(s, m, n) for s in threads.each(linalg.spectrum, A))
-        return search.of_ranks(A, ranks, certify=certify), []
+        return search.of_spectra(
+            A, lambda spectra: tuple(rank.gavish_donoho_rank(s, m, n) for s in spectra),
+            certify=certify,
+        ), []  # fmt: skip
     if target.kind == "size":
         width = "float16" if store == "auto" else store
 

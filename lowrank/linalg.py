@@ -1,9 +1,9 @@
 """Truncated SVD with a proof, full spectrum, norms: linear algebra without images.
 
-The public face of five modules: `matrix` reads A slab by slab, `krylov` finds leading
-subspaces, `triplets` chooses the route and makes singular triplets of them,
-`certificate` proves that nothing larger was missed. Functions hold no state and may run
-in several threads; scipy is loaded only where numpy has no match.
+The public face of several modules: `matrix` reads A slab by slab, `krylov` finds leading
+subspaces and `tridiagonal` larger ones, `triplets` chooses the route and makes singular
+triplets, `certificate` proves that nothing larger was missed. All of it may run in several
+threads; scipy is loaded only where numpy has no match.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from lowrank import krylov
 from lowrank.certificate import SLACK, ZERO, norm_below, positive_definite
 from lowrank.errors import ImageError, UsageError
 from lowrank.matrix import NUMPY_SIDE, Floats, Matrix, square_sum
+from lowrank.tridiagonal import Tridiagonal
 from lowrank.triplets import Triplets, leading
 
 _EXACT_SPECTRUM = 1500  # below it the spectrum comes from an SVD, above from the Gram matrix
@@ -113,24 +114,32 @@ def truncated_svd(A: NDArray[Any], k: int, *, certify: bool = False) -> Truncate
     """
     if k < 1:
         raise UsageError(f"a rank is at least 1, not {k}")
-    matrix = Matrix(A).packed()
-    k = min(int(k), matrix.short)
+    return _truncated(Matrix(A).packed(), int(k), certify=certify)
+
+
+def _truncated(
+    matrix: Matrix, k: int, *, certify: bool, form: Tridiagonal | None = None
+) -> TruncatedSVD:
+    k = min(k, matrix.short)
     norm = matrix.frobenius()
     if norm == 0.0:
-        m, n = np.shape(A)
+        m, n = matrix.short, matrix.long
+        m, n = (n, m) if matrix.transposed else (m, n)
         return TruncatedSVD(np.eye(m, k), np.zeros(k), np.eye(k, n), 0.0, 0.0, 0.0, certify)
-    found, certified = leading(matrix, k, norm, proof=certify)
+    found, certified = leading(matrix, k, norm, proof=certify, form=form)
     found.s[found.s <= ZERO * found.s[0]] = 0.0  # lost in the rounding of A: beyond its rank
     sigma_next = float(found.s[k]) if k < matrix.short else 0.0
     tail = _tail(matrix, found, k, norm) if sigma_next > 0.0 else 0.0
     s, left, right = found.s[:k], found.left[:, :k], found.right[:k]
     U, Vt = (right.T, left.T) if matrix.transposed else (left, right)
     signs = _signs(U)
+    U *= signs
+    Vt *= signs[:, np.newaxis]
     unit = matrix.exponent
     return TruncatedSVD(
-        U=np.ascontiguousarray(U * signs),
+        U=np.ascontiguousarray(U),
         s=np.ldexp(s, unit),
-        Vt=np.ascontiguousarray(Vt * signs[:, np.newaxis]),
+        Vt=np.ascontiguousarray(Vt),
         sigma_next=math.ldexp(sigma_next, unit),
         tail=math.ldexp(tail, unit),
         norm=math.ldexp(norm, unit),
@@ -148,13 +157,43 @@ def spectrum(A: NDArray[Any]) -> Floats:
     the absolute error eps sigma_1^2 / sigma_i, at most 1e-8 sigma_1; values above 1e-4
     sigma_1 are good to about 1e-8, relative.
     """
-    matrix = Matrix(A)
-    if matrix.short <= _EXACT_SPECTRUM:
-        values = np.linalg.svd(matrix.whole(), compute_uv=False)
-    else:
-        values = np.sqrt(np.maximum(np.linalg.eigvalsh(matrix.gram())[::-1], 0.0))
-    spectrum: Floats = np.ldexp(values, matrix.exponent)
-    return spectrum
+    return Spectrum(A).s
+
+
+class Spectrum:
+    """All singular values of A, and what makes some of its vectors cheap once they are known.
+
+    Parameters
+    ----------
+    A : (m, n) array of real numbers
+
+    Attributes
+    ----------
+    s : (min(m, n),) ndarray of float64
+        As `spectrum` gives them.
+    large : bool
+        They come from the Gram matrix. It is kept in tridiagonal form, at 8 min(m, n)^2
+        bytes, until `truncate` takes its vectors.
+    """
+
+    def __init__(self, A: NDArray[Any]) -> None:
+        matrix = Matrix(A)
+        self._A = A
+        self._form: Tridiagonal | None = None
+        self.large = matrix.short > _EXACT_SPECTRUM
+        if self.large:
+            self._form = Tridiagonal(matrix.gram())
+            values = np.sqrt(np.maximum(self._form.values()[::-1], 0.0))
+        else:
+            values = np.linalg.svd(matrix.whole(), compute_uv=False)
+        self.s: Floats = np.ldexp(values, matrix.exponent)
+
+    def truncate(self, k: int, *, certify: bool = False) -> TruncatedSVD:
+        """As `truncated_svd`, several times as fast at high ranks of a large matrix."""
+        form, self._form = self._form, None
+        if form is None:
+            return truncated_svd(self._A, k, certify=certify)
+        return _truncated(Matrix(self._A), k, certify=certify, form=form)
 
 
 def frobenius_norm(A: NDArray[Any]) -> float:

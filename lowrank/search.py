@@ -70,6 +70,25 @@ def of_count(A: Matrices, count: int, *, certify: bool) -> Found:
     return _search(A, terms, first, lambda exact: 2 * len(exact[0].s), certify=certify)
 
 
+def of_spectra(
+    A: Matrices,
+    choose: Callable[[list[NDArray[np.float64]]], tuple[int, ...]],
+    *,
+    certify: bool,
+) -> Found:
+    """Decompositions of the ranks that `choose` names, given all singular values; as `of_tail`."""
+    spectra = threads.each(linalg.Spectrum, A)
+    ranks = choose([x.s for x in spectra])
+
+    def truncate(job: tuple[linalg.Spectrum, int]) -> TruncatedSVD:
+        return job[0].truncate(max(job[1], 1), certify=certify)
+
+    jobs = zip(spectra, ranks, strict=True)
+    if spectra[0].large:  # one after another, for the memory that each takes and gives back
+        return ranks, tuple(map(truncate, jobs))
+    return ranks, tuple(threads.each(truncate, jobs))
+
+
 def of_ranks(A: Matrices, ranks: tuple[int, ...], *, certify: bool) -> Found:
     """Decompositions of given ranks; as `of_tail`."""
 
@@ -89,7 +108,8 @@ def _search(
 ) -> Found:
     """Grow the rank from `k` to what `longer` guesses, until `terms` knows how many to keep."""
     k = max(k, 1)
-    while SHARE * (k + 1) <= min(A[0].shape):
+    limit = min(A[0].shape) // SHARE - 1
+    while k <= limit:
         exact = threads.each(partial(linalg.truncated_svd, k=k), A)
         spectra = [x.s for x in exact]
         kept = terms(spectra, math.hypot(*(x.tail for x in exact)))
@@ -99,10 +119,12 @@ def _search(
             if certify:
                 cut = threads.each(_proved, zip(A, cut, strict=True))
             return ranks, tuple(cut)
-        k = max(k + k // 2 + 1, min(longer(exact), _GROWTH * k) if kept is None else 0)
-    spectra = threads.each(linalg.spectrum, A)
-    kept = terms(spectra, 0.0) or 0
-    return of_ranks(A, rank.ranks_of_leading(spectra, kept), certify=certify)
+        known, guess = k, longer(exact) if kept is None else 0
+        k = max(k + k // 6 + 1, min(math.ceil(_MARGIN * guess), _GROWTH * k))
+        if guess <= limit < k and known < limit:
+            k = limit
+        del exact, spectra  # before the next ones, which are larger
+    return of_spectra(A, lambda s: rank.ranks_of_leading(s, terms(s, 0.0) or 0), certify=certify)
 
 
 def _known(exact: list[TruncatedSVD], terms: int) -> bool:
@@ -114,19 +136,18 @@ def _known(exact: list[TruncatedSVD], terms: int) -> bool:
 def _reaching(exact: list[TruncatedSVD], allowed: float) -> int:
     """Guess the rank at which the tail is down to `allowed`.
 
-    Photographs fall off faster than by a power of the rank and slower than exponentially:
-    the geometric mean of the two guesses.
+    The logarithm of a photograph's tail falls about as the square root of the rank: over
+    24 photographs, half as far again to three times as far, nine of ten guesses were
+    within a fifth.
     """
     k = len(exact[0].s)
-    half = k // 2
+    nearer = 3 * k // 4
     lost = math.hypot(*(x.tail for x in exact))
-    before = math.hypot(lost, *(float(np.linalg.norm(x.s[half:])) for x in exact))
-    decay = math.log(before / lost)
-    if allowed <= 0.0 or half < 1 or decay <= 0.0:
-        return 4 * k
-    steps = math.log(lost / allowed) / decay
-    power = k * math.exp(min(steps * math.log(k / half), 20.0))
-    return math.ceil(_MARGIN * math.sqrt(power * (k + steps * (k - half))))
+    before = math.hypot(lost, *(float(np.linalg.norm(x.s[nearer:])) for x in exact))
+    if allowed <= 0.0 or before <= lost:
+        return _GROWTH * k
+    slope = math.log(before / lost) / (math.sqrt(k) - math.sqrt(nearer))
+    return math.ceil((math.sqrt(k) + math.log(lost / allowed) / slope) ** 2)
 
 
 def _proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:

@@ -1,7 +1,7 @@
 """Leading singular triplets: which candidates are tried, and when one is accepted.
 
 The dispatch, in full: the full SVD where the short side is at most 64; a block Krylov
-space where it is more than 128 and at least 5 (k + 1); the eigenvectors of the Gram matrix
+space where it is more than 128 and at least 4 (k + 1); the eigenvectors of the Gram matrix
 otherwise, or where the Krylov space leaves a doubt; the full SVD where residuals or the
 proof fail even so. A Rayleigh-Ritz step in float64 makes triplets of a subspace, and
 residual vectors, taken into the subspace, improve them.
@@ -10,16 +10,19 @@ residual vectors, taken into the subspace, improve them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import krylov, tridiagonal
+from lowrank import krylov
 from lowrank.certificate import ZERO, proved
 from lowrank.matrix import NUMPY_SIDE, Floats, Matrix
+from lowrank.tridiagonal import Tridiagonal
 
-SHARE = 5
+SHARE = 4
 """A Krylov space of k terms is the faster one up to this share of the short side."""
 _SINGLE_EPS = float(np.finfo(np.float32).eps)
 _TINY_SIDE = 64  # below it the full SVD costs nothing
@@ -45,7 +48,9 @@ class Triplets:
     right: Floats
 
 
-def leading(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[Triplets, bool]:
+def leading(
+    matrix: Matrix, k: int, norm: float, *, proof: bool, form: Tridiagonal | None = None
+) -> tuple[Triplets, bool]:
     """Compute min(k + 1, short) leading triplets by the cheapest route that is accepted.
 
     Parameters
@@ -58,6 +63,8 @@ def leading(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[Triple
         ||A||_F.
     proof : bool
         Accept only what `certificate.proved` proves, as long as there is another route.
+    form : Tridiagonal, optional
+        The Gram matrix in tridiagonal form, if it is known: its vectors come first then.
 
     Returns
     -------
@@ -72,7 +79,10 @@ def leading(matrix: Matrix, k: int, norm: float, *, proof: bool) -> tuple[Triple
         return proved(matrix, found.left[:, :k], found.s[:k], found.right[:k], sigma_next, norm)
 
     thin = matrix.short > max(_SMALL_SIDE, SHARE * count - 1)
+    routes: list[Callable[[Matrix, int, float], Triplets | None]]
     routes = [_by_krylov, _by_gram] if thin else [_by_gram]
+    if form is not None:
+        routes = [partial(_by_gram, form=form)]
     for route in routes if matrix.short > _TINY_SIDE else []:
         try:
             candidate = route(matrix, count, norm)
@@ -126,13 +136,14 @@ def _longest_run(s: Floats) -> int:
     return int((ends - np.arange(s.size)).max(initial=0))
 
 
-def _by_gram(matrix: Matrix, count: int, norm: float) -> Triplets | None:
+def _by_gram(
+    matrix: Matrix, count: int, norm: float, form: Tridiagonal | None = None
+) -> Triplets | None:
     """Leading triplets from the eigenvectors of the Gram matrix; None if not accurate."""
-    gram = matrix.gram()
-    if matrix.short <= NUMPY_SIDE:
-        vectors = np.linalg.eigh(gram)[1][:, -count:]
+    if form is None and matrix.short <= NUMPY_SIDE:
+        vectors = np.linalg.eigh(matrix.gram())[1][:, -count:]
     else:
-        vectors = tridiagonal.leading_vectors(gram, count)
+        vectors = (form or Tridiagonal(matrix.gram())).take_vectors(count)
     return _refine(matrix, _ritz(matrix, vectors.T, count), norm)
 
 
@@ -184,7 +195,8 @@ def _wide_svd(Y: Floats) -> tuple[Floats, Floats, Floats]:
     right /= s[:, np.newaxis]
     E = right @ right.T
     np.fill_diagonal(E, 0.0)
-    right -= 0.5 * (E @ right)
+    E *= 0.5
+    right -= E @ right
     return inner, s, right
 
 
@@ -198,15 +210,13 @@ def _refine(
     """
     for _ in range(_POLISHING):
         s = found.s
+        exact = columns is None or _SINGLE_EPS * s[0] > _RESIDUAL * s[-1]
+        samples = None if exact else columns
         tail = math.sqrt(max(norm * norm - float(s @ s), 0.0) + float(s[-1]) ** 2)
-        if columns is None or _SINGLE_EPS * s[0] > _RESIDUAL * s[-1]:
-            image = matrix.right(found.right)
-        else:
-            together, last = _estimated(columns, found)
-            if together <= _TOGETHER * tail and last <= _RESIDUAL * s[-1]:
-                return found
-            image = (found.right.astype(np.float32) @ columns).astype(np.float64)
-        residual = image - (found.left * s).T
+        together, last = _estimated(matrix, found, samples)
+        if together <= _TOGETHER * tail and last <= _RESIDUAL * s[-1]:
+            return found
+        residual = _image(matrix, found.right, samples) - (found.left * s).T
         allowed = min(_RESIDUAL * s[-1], _TOGETHER * tail / math.sqrt(s.size))
         large = np.linalg.norm(residual, axis=1) > allowed + _ROUNDING * s[0]
         if not large.any():
@@ -215,16 +225,26 @@ def _refine(
     return None
 
 
-def _estimated(columns: NDArray[np.float32], found: Triplets) -> tuple[float, float]:
+def _estimated(
+    matrix: Matrix, found: Triplets, columns: NDArray[np.float32] | None
+) -> tuple[float, float]:
     """||A V - U S||_F of all residuals together, estimated, and the norm of the last one.
 
     From `krylov.BLOCK` random combinations: that their mean square is less than a ninth of
     what it should be has a probability below 1e-6.
     """
     count = found.s.size
-    mix = np.zeros((count, krylov.BLOCK + 1))
-    mix[:, :-1] = krylov.scattered(count, krylov.BLOCK) / math.sqrt(krylov.BLOCK / 3.0)
+    mix = np.zeros((krylov.BLOCK + 1, count))
+    mix[:-1] = krylov.scattered(krylov.BLOCK, count) / math.sqrt(krylov.BLOCK / 3.0)
     mix[-1, -1] = 1.0
-    mixed = (found.right.T @ mix).astype(np.float32)
-    residual = krylov.transposed_times(columns, mixed) - (found.left * found.s) @ mix
-    return float(np.linalg.norm(residual[:, :-1])), float(np.linalg.norm(residual[:, -1]))
+    residual = _image(matrix, mix @ found.right, columns) - mix @ (found.left * found.s).T
+    return float(np.linalg.norm(residual[:-1])), float(np.linalg.norm(residual[-1]))
+
+
+def _image(matrix: Matrix, Y: Floats, columns: NDArray[np.float32] | None) -> Floats:
+    """``Y @ A.T``, in float32 if its `columns` are given."""
+    if columns is None:
+        return matrix.right(Y)
+    if len(Y) > 2 * krylov.BLOCK:
+        return (Y.astype(np.float32) @ columns).astype(np.float64)
+    return krylov.transposed_times(columns, Y.T.astype(np.float32, order="C")).T.astype(np.float64)

@@ -16,6 +16,7 @@ from lowrank import certificate, krylov, linalg, triplets
 from lowrank import matrix as matrix_module
 from lowrank.errors import ImageError, UsageError
 from lowrank.matrix import Matrix
+from lowrank.tridiagonal import Tridiagonal
 
 
 def with_spectrum(s, m, n, seed=0):
@@ -391,6 +392,22 @@ class TestSpectrum:
         clear = expected > 1e-4 * expected[0]
         np.testing.assert_allclose(found[clear], expected[clear], rtol=2e-8)
 
+    @pytest.mark.parametrize("limit", [10, 1500])
+    @pytest.mark.parametrize("shape", [(150, 210), (210, 150)])
+    def test_terms_follow_from_it(self, monkeypatch, limit, shape):
+        monkeypatch.setattr(linalg, "_EXACT_SPECTRUM", limit)
+        A = with_spectrum(0.97 ** np.arange(150), *shape)
+        known = linalg.Spectrum(A)
+        assert known.large == (limit == 10)
+        for k in (40, 150, 7):  # the form serves the first time only
+            found = known.truncate(k, certify=True)
+            assert found.certified
+            np.testing.assert_allclose(found.s, 0.97 ** np.arange(k), rtol=1e-9)
+            best = np.linalg.norm(0.97 ** np.arange(k, 150))
+            residual = np.linalg.norm(A - (found.U * found.s) @ found.Vt)
+            assert residual <= best * (1 + 1e-8) + 1e-12
+        assert not linalg.Spectrum(np.zeros(shape)).truncate(3).s.any()
+
     def test_zeros_and_scale(self):
         assert not linalg.spectrum(np.zeros((4, 6))).any()
         np.testing.assert_array_equal(linalg.spectrum(np.ldexp(np.eye(5), 800)), 2.0**800)
@@ -507,6 +524,21 @@ class TestMatrix:
             np.testing.assert_array_equal(columns.T, short_first.astype(np.float32))
         scaled = Matrix(np.full((3, 4), 2.0**40))
         np.testing.assert_array_equal(np.ldexp(scaled.columns(), scaled.exponent), 2.0**40)
+
+
+class TestTridiagonal:
+    @pytest.mark.parametrize("n", [2, 3, 17, 120])
+    def test_values_and_leading_vectors(self, n):
+        H = np.cov(np.random.default_rng(n).standard_normal((n, 2 * n)))
+        expected, V = np.linalg.eigh(H)
+        np.testing.assert_allclose(Tridiagonal(H.copy()).values(), expected, rtol=1e-12)
+        for count in {1, n // 2, n - 1, n}:
+            vectors = Tridiagonal(H.copy()).take_vectors(count)
+            np.testing.assert_allclose(np.abs(vectors.T @ V[:, -count:]), np.eye(count), atol=1e-10)
+
+    def test_a_repeated_value_has_orthonormal_vectors(self):
+        vectors = Tridiagonal(np.eye(40)).take_vectors(9)
+        np.testing.assert_allclose(vectors.T @ vectors, np.eye(9), atol=1e-14)
 
 
 class TestKrylov:
