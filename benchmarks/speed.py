@@ -279,7 +279,9 @@ def growth(folder: Path, runs: int, *, quick: bool) -> dict[str, Points]:
     by_size = [(w * h / 1e6, point(w, h, 50)) for w, h in sizes]
     ranks = (10, 20, 50, 100, 200, 400)[: 4 if quick else 6]
     by_rank = [(float(k), point(*sizes[-1 if quick else -2], k)) for k in ranks]
-    base = once(compress(PHOTO, 1, folder / "grow.lrk"))  # start-up, which does not grow
+    least = folder / "least.png"
+    photograph(16, 16).save(least)
+    base = median([once(compress(least, 1, folder / "grow.lrk")) for _ in range(5)])
     print(
         f"\nabove a start-up of {base.cpu:.2f} s and {base.memory:.0f} MB: time grows as "
         f"pixels^{exponent(by_size, base, 'cpu'):.2f} and k^{exponent(by_rank, base, 'cpu'):.2f}, "

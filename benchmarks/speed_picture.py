@@ -37,7 +37,7 @@ def processes(axes: Any, rows: Sequence[Any]) -> None:
     bars = axes.barh(
         range(len(rows)), ratios, color=[OURS if r <= 1 else "#b5533c" for r in ratios], height=0.6
     )
-    axes.bar_label(bars, fmt="%.2f", padding=3, color=INK)
+    axes.bar_label(bars, fmt="%.2f", padding=-26, color="white")
     names = [row.name.replace("`", "").replace(", against ", "\nagainst ") for row in rows]
     axes.set_yticks(range(len(rows)), names[::-1], fontsize=7)
     axes.axvline(1, color=INK, linewidth=0.8)
@@ -63,7 +63,7 @@ def accuracy(axes: Any, found: Mapping[str, tuple[float, float]]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     low, high = axes.get_xlim()
-    axes.set_xlim(low / 8, high * 5)  # room for the names
+    axes.set_xlim(low / 20, high * 8)  # room for the names
     axes.set_xlabel("processor seconds, one channel of 2.8 MP, k = 50")
     axes.set_ylabel("Frobenius error above the optimum, relative")
     axes.set_title("kernels: time and accuracy", fontsize=10)
