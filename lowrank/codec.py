@@ -144,10 +144,11 @@ def _search(
         ranks = (min(int(target.value), limit),) * len(A)
         return search.of_ranks(A, ranks, certify=certify), []
     if target.kind == "auto":
-        return search.of_spectra(
-            A, lambda spectra: tuple(rank.gavish_donoho_rank(s, m, n) for s in spectra),
-            certify=certify,
-        ), []  # fmt: skip
+
+        def thresholded(spectra: list[NDArray[np.float64]]) -> tuple[int, ...]:
+            return tuple(rank.gavish_donoho_rank(s, m, n) for s in spectra)
+
+        return search.of_spectra(A, thresholded, certify=certify), []
     if target.kind == "size":
         width = "float16" if store == "auto" else store
 

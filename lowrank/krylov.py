@@ -101,19 +101,10 @@ def leading_rows(
         real = values > 8.0 * _EPS * values[0]
         worst = float(np.max(residuals[real] / (tolerance * values[real]), initial=0.0))
         if worst <= 1.0:
-            return _combined(vectors, known)
+            return vectors.T @ known.astype(np.float64)
         check = min(filled + _steps(previous, filled, worst, block) * block, capacity)
         previous = (filled, worst)
     return None
-
-
-def _combined(vectors: NDArray[np.float64], known: Block) -> NDArray[np.float64]:
-    """``vectors.T @ known`` in float64, without a copy of all of `known`."""
-    out = np.zeros((vectors.shape[1], known.shape[1]))
-    for start in range(0, len(known), _DEPTH):
-        rows = slice(start, start + _DEPTH)
-        out += vectors[rows].T @ known[rows].astype(np.float64)
-    return out
 
 
 def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[Any]]:

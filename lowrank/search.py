@@ -85,7 +85,8 @@ def of_spectra(
 
     jobs = zip(spectra, ranks, strict=True)
     if spectra[0].large:  # one after another, for the memory that each takes and gives back
-        return ranks, tuple(map(truncate, jobs))
+        with threads.one_blas_thread():
+            return ranks, tuple(map(truncate, jobs))
     return ranks, tuple(threads.each(truncate, jobs))
 
 
@@ -119,9 +120,9 @@ def _search(
             if certify:
                 cut = threads.each(_proved, zip(A, cut, strict=True))
             return ranks, tuple(cut)
-        known, guess = k, longer(exact) if kept is None else 0
+        tried, guess = k, longer(exact) if kept is None else 0
         k = max(k + k // 6 + 1, min(math.ceil(_MARGIN * guess), _GROWTH * k))
-        if guess <= limit < k and known < limit:
+        if guess <= limit < k and tried < limit:
             k = limit
         del exact, spectra  # before the next ones, which are larger
     return of_spectra(A, lambda s: rank.ranks_of_leading(s, terms(s, 0.0) or 0), certify=certify)

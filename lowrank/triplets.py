@@ -79,10 +79,9 @@ def leading(
         return proved(matrix, found.left[:, :k], found.s[:k], found.right[:k], sigma_next, norm)
 
     thin = matrix.short > max(_SMALL_SIDE, SHARE * count - 1)
-    routes: list[Callable[[Matrix, int, float], Triplets | None]]
-    routes = [_by_krylov, _by_gram] if thin else [_by_gram]
-    if form is not None:
-        routes = [partial(_by_gram, form=form)]
+    routes: list[Callable[[Matrix, int, float], Triplets | None]] = [partial(_by_gram, form=form)]
+    if thin and form is None:
+        routes.insert(0, _by_krylov)
     for route in routes if matrix.short > _TINY_SIDE else []:
         try:
             candidate = route(matrix, count, norm)
