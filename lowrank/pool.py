@@ -81,7 +81,8 @@ def _until_a_death(
         while not came:
             for job in () if lost else islice(waiting, most - len(running)):
                 try:
-                    running[pool.submit(_attempt, worker, job, settings)] = job
+                    with signals.held():  # a process may be started
+                        running[pool.submit(_attempt, worker, job, settings)] = job
                 except BrokenProcessPool:
                     lost.append(job)
                     break

@@ -16,7 +16,7 @@ from conftest import ROOT, picture
 from PIL import Image
 
 import lowrank
-from lowrank import images
+from lowrank import images, signals
 from lowrank.picture import MODES
 
 COMMANDS = ("compress", "decompress", "report")
@@ -625,6 +625,14 @@ def test_an_interrupted_batch_leaves_whole_files_only(samples, tmp_path, number)
     for name in written:
         assert name.endswith(".lrk")
         assert lowrank.open(tmp_path / "out" / name).ranks == (60, 60, 60)
+
+
+def test_ctrl_c_waits_for_processes_that_are_being_started():
+    code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with signals.held():
+        inside = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    outside = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert (inside.stdout.strip(), outside.stdout.strip()) == (b"True", b"False")
 
 
 # -- what is loaded ----------------------------------------------------------------------------
