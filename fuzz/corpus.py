@@ -21,10 +21,12 @@ from pathlib import Path
 
 import reading
 
-from lowrank import batch, codec, images
+from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import LowrankError
-from lowrank.jobs import Job
+from lowrank.io import pillow
+from lowrank.runs import work
+from lowrank.runs.plan import Job
 
 LONG = 60
 """Seconds of processor time to code and decode a file: some of 461 bytes have 36 million pixels."""
@@ -43,9 +45,9 @@ def in_process(path: Path, folder: Path) -> tuple[str, str]:
     output = folder / "out.lrk"
     try:
         with reading.limited():
-            images.read(path.read_bytes(), name=str(path))
+            pillow.read(path.read_bytes(), name=str(path))
         with reading.limited(LONG):
-            batch.compress(Job(str(path), str(output)), batch.Settings())
+            work.compress(Job(str(path), str(output)), work.Settings())
             parts = lrk.parse(output.read_bytes(), name="out", max_pixels=10**9)
             codec.decode(parts)
         outcome, fault = "compressed and decoded", ""

@@ -43,7 +43,7 @@ def main() -> int:
     with atheris.instrument_imports(include=["lowrank"], enable_loader_override=False):
         import reading
 
-        from lowrank import packing  # noqa: F401 - loaded later otherwise, and not measured
+        from lowrank.stores.packed import dial  # noqa: F401 - loaded later otherwise, and not measured
 
     reading.watch()
     warnings.simplefilter("error")  # numpy's, too, are a defect

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from lowrank import bounds, codec, truncation
+from lowrank import codec
 from lowrank import format as lrk
-from lowrank.bounds import File
 from lowrank.errors import LowrankError
-from lowrank.picture import Source
-from lowrank.rank import Target
+from lowrank.picture.value import Source
+from lowrank.report import measure
+from lowrank.report.measure import File
+from lowrank.stores import truncation
+from lowrank.targets.target import Target
 from lowrank.views import as_json
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"
@@ -52,11 +54,11 @@ def read(data: bytes, *, partial: bool) -> str:
         picture = codec.decode(parts)
         codec.decode(parts, rank=1)
         facts = File("mutant", len(data), parts.layout, parts.store, 1.0)
-        reports = [bounds.stated(parts, file=facts)]
+        reports = [measure.stated(parts, file=facts)]
         if not partial:
             source = Source("picture", "PNG", parts.mode.name, parts.width, parts.height, 1)
             reports.append(
-                bounds.measure(picture, parts, source=source, file=facts, file_bytes=len(data))
+                measure.measure(picture, parts, source=source, file=facts, file_bytes=len(data))
             )
         for report in reports:
             as_json.dumps(as_json.report_object(report))

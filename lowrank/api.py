@@ -17,16 +17,20 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import PIL.Image
 
-from lowrank import bounds, codec, files, images, options, truncation
+from lowrank import codec, files
 from lowrank import format as lrk
-from lowrank.bounds import Report
-from lowrank.errors import UsageError
-from lowrank.images import DEFAULT_MAX_PIXELS, Loaded
-from lowrank.parts import Parts
-from lowrank.rank import Kind, Target
+from lowrank.format.parts import Parts
+from lowrank.io import arrays, pillow
+from lowrank.io.modes import to_image
+from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture.value import Loaded
+from lowrank.targets import target
+from lowrank.targets.target import Kind, Target
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from lowrank.report.value import Report
 
     ImageLike = str | os.PathLike[str] | bytes | PIL.Image.Image | ArrayLike
 
@@ -42,36 +46,36 @@ class LowRankImage:
         self.notes = notes
 
     def __repr__(self) -> str:
-        p = self.parts
+        head = self.parts.head
         return (
-            f"<LowRankImage {p.width}x{p.height} {p.mode.name}, ranks {self.ranks}, "
-            f"{p.layout}, {p.store}>"
+            f"<LowRankImage {head.width}x{head.height} {head.mode.name}, ranks {self.ranks}, "
+            f"{head.layout}, {head.store}>"
         )
 
     @property
     def width(self) -> int:
         """Columns of the image."""
-        return self.parts.width
+        return self.parts.head.width
 
     @property
     def height(self) -> int:
         """Rows of the image."""
-        return self.parts.height
+        return self.parts.head.height
 
     @property
     def mode(self) -> str:
         """Pillow's name of the image's mode."""
-        return self.parts.mode.name
+        return self.parts.head.mode.name
 
     @property
     def layout(self) -> str:
         """How the image is seen as matrices: `channels` or `patches`."""
-        return self.parts.layout
+        return self.parts.head.layout
 
     @property
     def store(self) -> str:
         """How the factors are stored: `float16`, `float32`, `float64` or `packed`."""
-        return self.parts.store
+        return self.parts.head.store
 
     @property
     def ranks(self) -> tuple[int, ...]:
@@ -79,7 +83,13 @@ class LowRankImage:
         return self.parts.ranks
 
     def to_bytes(self) -> bytes:
-        """Return the bytes of the `.lrk` file."""
+        """Return the bytes of the `.lrk` file.
+
+        Raises
+        ------
+        UsageError
+            It is a packed file that was cut: no whole file can be made of its parts.
+        """
         return lrk.serialize(self.parts)
 
     def save(self, path: str | os.PathLike[str], *, force: bool = True) -> None:
@@ -96,20 +106,21 @@ class LowRankImage:
         FileError
             The file cannot be written, or exists and `force` is false.
         """
-        files.write_atomic(os.fspath(path), self.to_bytes(), force=force)
+        files.write_atomic(_named(path), self.to_bytes(), force=force)
 
     def to_image(self, rank: int | None = None) -> PIL.Image.Image:
         """Decode to a Pillow image, from the first `rank` terms of each matrix or from all."""
-        return images.to_pillow(codec.decode(self.parts, rank=_checked(rank)))
+        return to_image(codec.decode(self.parts, rank=_checked(rank)).picture)
 
     def to_array(self, rank: int | None = None) -> NDArray[Any]:
         """Decode to an array: (height, width) for one channel, else (height, width, channels)."""
-        samples = codec.decode(self.parts, rank=_checked(rank)).samples
+        samples = codec.decode(self.parts, rank=_checked(rank)).picture.samples
         return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
     def truncate(self, rank: int) -> LowRankImage:
         """Keep the first `rank` terms of each matrix: the best image of that rank."""
-        return LowRankImage(truncation.truncate(self.parts, Target("rank", rank)), self.notes)
+        shorter = codec.shorten(self.parts, Target("rank", target.rank(rank)))
+        return LowRankImage(shorter, self.notes)
 
     def report(self, original: ImageLike) -> Report:
         """Measure the errors against the original, beside the bounds of Eckart and Young.
@@ -119,14 +130,16 @@ class LowRankImage:
         UsageError
             The original has another size or mode.
         """
+        from lowrank.report import measure
+
         loaded = load(original)
-        check_same_image(loaded, self.parts, "the image")
-        return bounds.measure(
+        measure.check_same_image(loaded, self.parts, "the image")
+        return measure.measure(
             loaded.picture,
             self.parts,
             source=loaded.source,
             file=None,
-            file_bytes=len(self.to_bytes()),
+            file_bytes=lrk.file_size(self.parts),
         )
 
 
@@ -194,45 +207,14 @@ def compress(
 def compress_loaded(
     loaded: Loaded,
     *,
-    rank: int | Literal["auto"] | None = None,
     layout: str | None = None,
     store: str | None = None,
-    **wishes: float | None,
+    **wishes: object,
 ) -> LowRankImage:
-    """Compress what `images` has read; the keywords are those of `compress`."""
-    target = target_of(
-        {
-            "rank": None if rank == "auto" else rank,
-            "auto": 0 if rank == "auto" else None,
-            **cast("dict[Kind, float | None]", wishes),
-        }
-    )
-    encoded = encode(loaded, target, layout=layout, store=store)
+    """Compress what `io` has read; the keywords are those of `compress`."""
+    wanted = target.chosen(cast("dict[Kind, object]", wishes))
+    encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
     return LowRankImage(encoded.parts, loaded.notes + encoded.notes)
-
-
-def target_of(wishes: dict[Kind, float | None]) -> Target:
-    """Turn wishes, of which one at most is given, into the target; none means quality 75."""
-    given = [(kind, value) for kind, value in wishes.items() if value is not None]
-    if len(given) > 1:
-        names = " and ".join(kind for kind, _ in given)
-        raise UsageError(f"{names} exclude each other; give one target")
-    return Target(*given[0]) if given else Target("quality", 75)
-
-
-def encode(
-    loaded: Loaded,
-    target: Target,
-    *,
-    layout: str | None = None,
-    store: str | None = None,
-    certify: bool = False,
-) -> codec.Encoded:
-    """Compress what `images.read` returned."""
-    options.choice(layout, "layout", options.LAYOUTS)
-    options.choice(store, "store", options.STORES)
-    layout, store = codec.resolve(target, layout, store)
-    return codec.encode(loaded.picture, target, layout=layout, store=store, certify=certify)
 
 
 def open(
@@ -255,7 +237,7 @@ def open(
     ------
     FileError, FormatError, TruncatedError, LimitError
     """
-    name = os.fspath(path)
+    name = _named(path)
     return LowRankImage(
         lrk.parse(files.read_bytes(name), name=name, max_pixels=max_pixels, partial=partial)
     )
@@ -264,26 +246,20 @@ def open(
 def load(image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loaded:
     """Read an image from wherever it is."""
     if isinstance(image, str | os.PathLike):
-        name = os.fspath(image)
-        return images.read(files.read_bytes(name), name=name, max_pixels=max_pixels)
+        name = _named(image)
+        return pillow.read(files.read_bytes(name), name=name, max_pixels=max_pixels)
     if isinstance(image, bytes):
-        return images.read(image, name="image", max_pixels=max_pixels)
+        return pillow.read(image, name="image", max_pixels=max_pixels)
     if isinstance(image, PIL.Image.Image):
-        return images.from_pillow(image, max_pixels=max_pixels)
-    return images.from_array(image)
+        return pillow.from_pillow(image, max_pixels=max_pixels)
+    return arrays.from_array(image, max_pixels=max_pixels)
 
 
-def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
-    """Refuse to compare a file with an image that it cannot have been made from."""
-    a, b = loaded.picture, parts
-    if (a.width, a.height, a.mode.name) != (b.width, b.height, b.mode.name):
-        raise UsageError(
-            f"{name} is {a.width}x{a.height} {a.mode.name}, the file "
-            f"{b.width}x{b.height} {b.mode.name}; give the image that the file was made from"
-        )
+def _named(path: str | os.PathLike[str]) -> str:
+    """A path as a string; `-` is a file of that name here, not standard input."""
+    name = os.fspath(path)
+    return os.path.join(os.curdir, name) if name == "-" else name
 
 
 def _checked(rank: int | None) -> int | None:
-    if rank is not None and rank < 1:
-        raise UsageError(f"rank {rank} is out of range; give 1 or more")
-    return rank
+    return None if rank is None else target.rank(rank)

@@ -7,15 +7,13 @@ usage errors answer at once.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from lowrank import __version__, console, options
-from lowrank.errors import LowrankError, UsageError
-
-if TYPE_CHECKING:
-    from lowrank.rank import Kind
+from lowrank import __version__, console, names
+from lowrank.errors import LowrankError
+from lowrank.targets import target
 
 app = typer.Typer(
     help="Low-rank image compression, with proved error bounds.",
@@ -159,36 +157,37 @@ def compress(
 
     Give one target at most: -k, --energy, --error, --psnr, --size or -q.
     """
-    wishes: dict[Kind, float | None] = {
-        "rank": None if rank in (None, "auto") else options.whole(rank, "-k"),
-        "auto": 0 if rank == "auto" else None,
-        "energy": options.share(energy, "--energy"),
-        "error": options.share(error, "--error"),
-        "psnr": options.number(psnr, "--psnr"),
-        "size": options.size(size, "--size"),
-        "quality": options.number(quality, "--quality"),
-    }
-    options.choice(layout, "--layout", options.LAYOUTS)
-    options.choice(store, "--store", options.STORES)
-    from lowrank import batch, jobs
-    from lowrank.api import target_of
+    wanted = target.read(
+        {
+            "rank": rank,
+            "energy": energy,
+            "error": error,
+            "psnr": psnr,
+            "size": size,
+            "quality": quality,
+        }
+    )
+    target.choice(layout, "--layout", names.LAYOUTS)
+    target.choice(store, "--store", names.CHOICES)
+    limit = target.max_pixels(max_pixels)
+    from lowrank.io.formats import SUFFIXES
+    from lowrank.runs import plan, work
 
-    settings = batch.Settings(
-        target=target_of(wishes),
+    settings = work.Compressing(
+        target=wanted,
         layout=layout,
         store=store,
-        certify=certify,
-        measure=json,
-        max_pixels=options.max_pixels(max_pixels),
+        measure=certify or json,
+        max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
     )
-    planned = jobs.plan(inputs, output, recursive=recursive, suffixes=jobs.IMAGE_SUFFIXES)
+    planned = plan.jobs(inputs, output, recursive=recursive, suffixes=SUFFIXES)
     code = console.run(
-        batch.compress,
+        work.compress,
         planned,
         settings,
-        many=jobs.several(inputs),
+        many=plan.several(inputs),
         processes=processes,
         dask=dask,
         json=json,
@@ -238,24 +237,24 @@ def decompress(
     version: Version = False,
 ) -> None:
     """Turn .lrk files back into images."""
-    kept = None if rank is None else int(options.whole(rank, "-k"))
-    from lowrank import batch, jobs
+    kept = None if rank is None else target.one_rank(rank)
+    from lowrank.runs import plan, work
 
-    settings = batch.Settings(
+    settings = work.Decompressing(
         rank=kept,
         partial=partial,
         format=format,
         png_level=png_level,
-        max_pixels=options.max_pixels(max_pixels),
+        max_pixels=target.max_pixels(max_pixels),
         force=force,
         skip_existing=skip_existing,
     )
-    planned = jobs.plan(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
+    planned = plan.jobs(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
     code = console.run(
-        batch.decompress,
+        work.decompress,
         planned,
         settings,
-        many=jobs.several(inputs),
+        many=plan.several(inputs),
         processes=processes,
         dask=dask,
         json=json,
@@ -315,16 +314,15 @@ def report(
     Of an image: a ladder of ranks to choose from. Of an image and its .lrk file, or at
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
     """
-    ranks = [int(options.whole(k, "-k")) for k in rank.split(",")] if rank else []
-    options.choice(store, "--store", options.FLOAT_STORES)
-    limit = options.max_pixels(max_pixels)
-    from lowrank import files, reporting
+    ranks = target.ranks(rank)
+    target.choice(store, "--store", names.FLOAT_CHOICES)
+    limit = target.max_pixels(max_pixels)
+    from lowrank import files
+    from lowrank.report import ask
 
     if html is not None:
-        if any(files.same_file(html, path) for path in (input, file) if path):
-            raise UsageError(f"--html {html} would replace its own input; give another file")
-        files.check_output(html, force=force)
-    result = reporting.report(
+        files.check_output(html, force=force, inputs=filter(None, (input, file)))
+    result = ask.report(
         input,
         file,
         ranks=ranks,
@@ -334,7 +332,8 @@ def report(
     )
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
-        from lowrank import exhibit, signals
+        from lowrank import signals
+        from lowrank.report import exhibit
         from lowrank.views import html as view
 
         signals.unwind()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from lowrank.errors import UsageError
+from lowrank.errors import FileError, UsageError
 
 if TYPE_CHECKING:
-    from lowrank.batch import Outcome, Settings, Worker
-    from lowrank.jobs import Job
+    from lowrank.runs.plan import Job
+    from lowrank.runs.work import Outcome, Settings, Worker
 
 
 def say(line: str, *, aside: bool = False) -> None:
@@ -49,7 +49,7 @@ def run(
     Parameters
     ----------
     worker : callable
-        `batch.compress` or `batch.decompress`.
+        `work.compress` or `work.decompress`.
     planned : list of Job
     settings : Settings
     many : bool
@@ -66,27 +66,30 @@ def run(
     int
         The exit code: 0, or that of the first failure.
     """
-    from lowrank import batch, signals
+    from lowrank import signals
+    from lowrank.runs import work
 
     to_stdout = any(job.output == "-" for job in planned)
     if to_stdout and json:
         raise UsageError("--json and the output cannot share standard output; give -o a file")
-    if to_stdout and sys.stdout.isatty():
+    if to_stdout and sys.stdout is None:
+        raise FileError("standard output is closed; give -o a file")
+    if to_stdout and _on_terminal(sys.stdout):
         raise UsageError("will not write binary data to a terminal; give -o a file")
     signals.unwind()
-    total = batch.Total()
+    total = work.Total()
     if dask:
-        from lowrank import cluster
+        from lowrank.runs import cluster
 
         outcomes = cluster.run(worker, planned, settings, address=dask)
     elif processes > 1 and len(planned) > 1:
-        from lowrank import pool
+        from lowrank.runs import pool
 
         outcomes = pool.run(worker, planned, settings, processes=processes)
     else:
-        outcomes = (batch.attempt(worker, job, settings) for job in planned)
+        outcomes = (work.attempt(worker, job, settings) for job in planned)
     # Lines of JSON stay as they are: a bar would be drawn among them.
-    if many and sys.stderr.isatty() and not quiet and not (json and sys.stdout.isatty()):
+    if many and not quiet and _on_terminal(sys.stderr) and not (json and _on_terminal(sys.stdout)):
         from lowrank.views import progress
 
         outcomes = progress.watched(outcomes, len(planned))
@@ -114,6 +117,11 @@ def run(
 
         view.show(view.total(total))
     return total.code
+
+
+def _on_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is a terminal; it is None where a program is started without."""
+    return stream is not None and stream.isatty()
 
 
 def _show(outcome: Outcome, *, tables: bool) -> None:

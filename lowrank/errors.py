@@ -7,6 +7,11 @@ escapes is a defect of lowrank.
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    """Replace what would break a line or steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 class LowrankError(Exception):
     """Base of all errors: one line that says what is wrong and what to do."""
 

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from lowrank.errors import FileError
+from lowrank.errors import FileError, UsageError, printable
 
 Buffer = bytes | bytearray | memoryview
 
@@ -63,8 +63,8 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
         with open(name, "rb") as stream:
             status = os.fstat(stream.fileno())
             if stat.S_ISREG(status.st_mode) and status.st_size > limit:
-                raise _too_large(_shown(name), limit)
-            return _read_all(stream, _shown(name), limit, status.st_size + 1)
+                raise _too_large(printable(name), limit)
+            return _read_all(stream, printable(name), limit, status.st_size + 1)
     except (OSError, ValueError) as error:
         raise _failure("read", name, error) from error
 
@@ -106,18 +106,41 @@ def write_atomic(
         raise _failure("write", name, error) from error
 
 
-def check_output(path: str | os.PathLike[str], *, force: bool) -> None:
+def check_output(
+    path: str | os.PathLike[str],
+    *,
+    force: bool,
+    inputs: Iterable[str] = (),
+    makes_folder: bool = False,
+) -> None:
     """Refuse early, before any work, an output that `write_atomic` would refuse.
+
+    Parameters
+    ----------
+    path : path-like
+    force : bool
+        An existing file may be replaced.
+    inputs : iterable of str
+        Paths of what the output is made from; `-` is standard input.
+    makes_folder : bool
+        Its folder will be made where it is missing.
 
     Raises
     ------
+    UsageError
+        It is one of the inputs.
     FileError
         It exists and `force` is false, is a folder, or its folder is missing or may not
         be written to.
     """
     name = os.fspath(path)
+    if any(source != "-" and same_file(source, name) for source in inputs):
+        raise UsageError(f"{printable(name)} is the input itself; give another output with -o")
     try:
         _checked_output(name, force=force)
+    except FileNotFoundError as error:
+        if not makes_folder:
+            raise _failure("write", name, error) from error
     except OSError as error:
         raise _failure("write", name, error) from error
 
@@ -234,7 +257,7 @@ def _chunks(stream: BinaryIO, shown: str, limit: int, size: int) -> Iterator[byt
 
 
 def _exists(name: str) -> FileError:
-    return FileError(f"{_shown(name)} exists; give --force to replace it")
+    return FileError(f"{printable(name)} exists; -f replaces it")
 
 
 def _too_large(shown: str, limit: int) -> FileError:
@@ -242,16 +265,12 @@ def _too_large(shown: str, limit: int) -> FileError:
 
 
 def _failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
-    shown = "standard input" if name == "-" else _shown(name)
+    shown = "standard input" if name == "-" else printable(name)
     if not isinstance(error, OSError):  # a null byte in the path
         return FileError(f"cannot {verb} {shown}: {error}; check the path")
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     advice = _ADVICE.get(error.errno or 0)
     return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))
-
-
-def _shown(name: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def make_folder(path: str) -> None:

@@ -17,17 +17,20 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from lowrank import api, codec, images, modes
+from lowrank import api, codec
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError, UsageError
+from lowrank.format.parts import Parts
+from lowrank.io import modes, pillow
+from lowrank.io.metadata import EXIF_PREFIX
 from lowrank.limits import MAX_METADATA_BYTES
-from lowrank.metadata import EXIF_PREFIX
-from lowrank.parts import Parts
 
 _OPTIONS = ("rank", "energy", "error", "psnr", "size", "quality", "layout", "store")
 _METADATA = (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp"))  # ours, Pillow's
@@ -55,13 +58,14 @@ class LrkImageFile(ImageFile.ImageFile):
         assert self.fp is not None  # noqa: S101 - for the type checker: Pillow sets it
         start = self.fp.tell()
         try:
-            head = lrk.parse_header(
+            parts = lrk.parse_header(
                 _read_head(self.fp), name=self._name(), max_pixels=_pixel_limit()
             )
         except LimitError as error:
             raise Image.DecompressionBombError(str(error)) from error
         except FormatError as error:
             raise SyntaxError(str(error)) from error  # Pillow goes on to the next format
+        head = parts.head
         self._mode = head.mode.name
         self._size = head.width, head.height
         for ours, theirs in _METADATA:
@@ -70,7 +74,7 @@ class LrkImageFile(ImageFile.ImageFile):
                 # As in a JPEG, so that it may be handed to any `save` as it is.
                 self.info[theirs] = EXIF_PREFIX + block if ours == "exif" else block
         self.info["layout"], self.info["store"] = head.layout, head.store
-        self.info["rank"] = head.ranks
+        self.info["rank"] = parts.ranks
         self.tile = [ImageFile._Tile("lrk", (0, 0, *self._size), start, (self._name(),))]
 
     def verify(self) -> None:
@@ -78,7 +82,8 @@ class LrkImageFile(ImageFile.ImageFile):
         if self.fp is None or not self.tile:
             raise RuntimeError("verify must be called directly after open")
         self.fp.seek(self.tile[0].offset)
-        _parse(self.fp, self._name(), partial=False)
+        with _as_pillow_says():
+            _parse(self.fp, self._name(), partial=False)
         super().verify()
 
     def _name(self) -> str:
@@ -95,18 +100,25 @@ class LrkDecoder(ImageFile.PyDecoder):
         """Set the image's pixels and say that all is done."""
         assert self.fd is not None  # noqa: S101 - as above
         partial = bool(ImageFile.LOAD_TRUNCATED_IMAGES)
-        picture = codec.decode(_parse(self.fd, *self.args, partial=partial))
-        self.set_as_raw(modes.raw(picture))
+        with _as_pillow_says():
+            decoded = codec.decode(_parse(self.fd, *self.args, partial=partial))
+        self.set_as_raw(modes.raw(decoded.picture))
         return -1, 0
 
 
-def _parse(stream: IO[bytes], name: str, *, partial: bool) -> Parts:
+@contextmanager
+def _as_pillow_says() -> Iterator[None]:
+    """Pillow's callers expect OSError of whatever is wrong with a file."""
     try:
-        return lrk.parse(stream.read(), name=name, max_pixels=_pixel_limit(), partial=partial)
+        yield
     except TruncatedError as error:
         raise OSError(f"image file is truncated ({error.terms} of {error.total} terms)") from error
     except LowrankError as error:
         raise OSError(str(error)) from error
+
+
+def _parse(stream: IO[bytes], name: str, *, partial: bool) -> Parts:
+    return lrk.parse(stream.read(), name=name, max_pixels=_pixel_limit(), partial=partial)
 
 
 def _read_head(stream: IO[bytes]) -> bytes:
@@ -132,7 +144,7 @@ def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
             block = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
             given[ours] = block.removeprefix(EXIF_PREFIX) or None
     try:
-        loaded = images.from_pillow(image, max_pixels=_pixel_limit())
+        loaded = pillow.from_pillow(image, max_pixels=_pixel_limit())
         metadata = replace(loaded.picture.metadata, **given)
         loaded = replace(loaded, picture=replace(loaded.picture, metadata=metadata))
         stream.write(api.compress_loaded(loaded, **options).to_bytes())

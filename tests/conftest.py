@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from lowrank import images
-from lowrank.picture import MODES, Picture
+from lowrank.io import pillow
+from lowrank.picture.value import MODES, Picture
 
 settings.register_profile("lowrank", deadline=None, derandomize=True)
 settings.load_profile("lowrank")
@@ -55,14 +55,14 @@ def kodak(shared):
 def photo(samples):
     """A colour photograph, read."""
     path = samples / "parrots.png"
-    return images.read(path.read_bytes(), name=str(path))
+    return pillow.read(path.read_bytes(), name=str(path))
 
 
 @pytest.fixture
 def small_png(tmp_path):
     """A colour PNG of 40 x 30 pixels, `in.png` in a folder of its own."""
     path = tmp_path / "in.png"
-    path.write_bytes(images.write(picture("RGB", 30, 40), format="PNG"))
+    path.write_bytes(pillow.write(picture("RGB", 30, 40), format="PNG"))
     return path
 
 

@@ -15,7 +15,7 @@ from conftest import picture
 from PIL import Image
 
 import lowrank
-from lowrank import api, bounds, images, reporting
+from lowrank import api
 from lowrank.errors import (
     FileError,
     FormatError,
@@ -25,7 +25,9 @@ from lowrank.errors import (
     TruncatedError,
     UsageError,
 )
-from lowrank.picture import MODES
+from lowrank.io import pillow
+from lowrank.picture.value import MODES
+from lowrank.report import ask, measure
 from lowrank.views import as_json
 
 
@@ -269,10 +271,10 @@ def check(report, A, parts, file_bytes, *, source_bytes):
 @pytest.mark.parametrize("k", [1, 6, 25])
 def test_what_a_report_says_is_true_in_every_mode(mode, k):
     A = picture(mode, 25, 37)
-    source = images.Source("a", "PNG", mode, 37, 25, 4321)
-    loaded = images.Loaded(A, source)
+    source = pillow.Source("a", "PNG", mode, 37, 25, 4321)
+    loaded = pillow.Loaded(A, source)
     image = lowrank.LowRankImage(api.encode(loaded, api.Target("rank", k)).parts)
-    report = bounds.measure(
+    report = measure.measure(
         A, image.parts, source=source, file=None, file_bytes=len(image.to_bytes())
     )
     check(report, A.samples, image.parts, len(image.to_bytes()), source_bytes=4321)
@@ -295,8 +297,8 @@ def test_the_report_of_a_photograph_is_true(photo, samples, compressed):
 
 def test_several_ranks_are_reported_as_each_alone(samples):
     path = str(samples / "photographer.png")
-    found = reporting.report(path, None, ranks=[3, 40], store=None, max_pixels=10**7)
-    A = images.read((samples / "photographer.png").read_bytes(), name="x").picture.samples
+    found = ask.report(path, None, ranks=[3, 40], store=None, max_pixels=10**7)
+    A = pillow.read((samples / "photographer.png").read_bytes(), name="x").picture.samples
     for report, k in zip(found.reports, (3, 40), strict=True):
         image = lowrank.compress(path, rank=k)
         check(
@@ -310,7 +312,7 @@ def test_several_ranks_are_reported_as_each_alone(samples):
 
 def test_the_ladder_predicts_what_compressing_gives(samples):
     path = samples / "photographer.png"
-    found = reporting.report(str(path), None, ranks=[], store="float16", max_pixels=10**7)
+    found = ask.report(str(path), None, ranks=[], store="float16", max_pixels=10**7)
     assert [r.channels[0].k for r in found.reports] == [1, 2, 5, 10, 20, 50, 100, 200, 500, 512]
     s = np.linalg.svd(np.asarray(Image.open(path)).astype(float), compute_uv=False)
     np.testing.assert_allclose(found.spectra[0], s, atol=1e-7 * s[0])
@@ -327,7 +329,7 @@ def test_the_ladder_predicts_what_compressing_gives(samples):
 def test_a_file_alone_states_bounds_and_measures_nothing(compressed, tmp_path):
     path = tmp_path / "a.lrk"
     compressed.save(path)
-    (report,) = reporting.report(str(path), None, ranks=[], store=None, max_pixels=10**7).reports
+    (report,) = ask.report(str(path), None, ranks=[], store=None, max_pixels=10**7).reports
     assert report.source is None
     assert report.pixels is None
     assert report.file.bytes == path.stat().st_size

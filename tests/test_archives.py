@@ -18,11 +18,12 @@ from conftest import ROOT, on_a_terminal, picture
 from rich.console import Console
 
 import lowrank
-from lowrank import batch, images, pool
-from lowrank.batch import Outcome, Settings
 from lowrank.errors import FormatError
-from lowrank.jobs import Job, several
-from lowrank.rank import Target
+from lowrank.io import pillow
+from lowrank.runs import pool, work
+from lowrank.runs.plan import Job, several
+from lowrank.runs.work import Outcome, Settings
+from lowrank.targets.target import Target
 from lowrank.views import as_json, progress, tables
 
 SETTINGS = Settings(target=Target("rank", 2))
@@ -36,7 +37,7 @@ def tree(tmp_path):
         for i in range(count):
             path = tmp_path / "in" / f"{i % 2}" / f"{i % 3}" / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(images.write(picture("L", 20, 24, seed=i), format="PNG"))
+            path.write_bytes(pillow.write(picture("L", 20, 24, seed=i), format="PNG"))
         return tmp_path / "in"
 
     return make
@@ -58,7 +59,7 @@ def dies(job, settings):
     name = Path(job.input).stem
     if name == "2" or (name == "0" and not settings.repeated):
         os._exit(9)
-    outcome = batch.compress(job, settings)
+    outcome = work.compress(job, settings)
     if name == "1" and not settings.repeated:
         os._exit(9)
     return outcome
@@ -79,11 +80,11 @@ def test_a_process_that_dies_loses_nothing_but_an_image_that_kills_every_one(tre
 def test_a_repeated_job_takes_its_own_output_and_no_other(tree, tmp_path):
     (job,) = planned(tree(1), tmp_path)
     again = Settings(target=SETTINGS.target, repeated=True)
-    assert batch.attempt(batch.compress, job, SETTINGS).error is None
-    assert batch.attempt(batch.compress, job, SETTINGS).error is not None
-    assert batch.attempt(batch.compress, job, again).error is None
+    assert work.attempt(work.compress, job, SETTINGS).error is None
+    assert work.attempt(work.compress, job, SETTINGS).error is not None
+    assert work.attempt(work.compress, job, again).error is None
     Path(job.output).write_bytes(b"mine")
-    assert "exists" in str(batch.attempt(batch.compress, job, again).error)
+    assert "exists" in str(work.attempt(work.compress, job, again).error)
     assert Path(job.output).read_bytes() == b"mine"
 
 
@@ -136,7 +137,7 @@ def test_json_of_a_folder_is_lines_however_little_it_holds(tree, cli):
 
 def test_lines_come_as_files_are_done(tmp_path):
     """The first line can be read while the second input is still being written."""
-    (tmp_path / "a.png").write_bytes(images.write(picture("L", 20, 24), format="PNG"))
+    (tmp_path / "a.png").write_bytes(pillow.write(picture("L", 20, 24), format="PNG"))
     os.mkfifo(tmp_path / "b.png")
     with subprocess.Popen(
         [sys.executable, "-m", "lowrank", "compress", "a.png", "b.png", "-k", "2", "--json"],
@@ -167,7 +168,7 @@ def test_a_batch_ends_with_a_table_of_80_columns(tree, cli):
 
 
 def test_a_large_total_fits_80_columns():
-    total = batch.Total(10**6, 10**6, 10**6, 10**12, 10**11, 1.5, "a.png")
+    total = work.Total(10**6, 10**6, 10**6, 10**12, 10**11, 1.5, "a.png")
     stream = io.StringIO()
     Console(file=stream, width=80).print(tables.total(total))
     assert "1,000,000,000,000" in stream.getvalue()
@@ -175,7 +176,7 @@ def test_a_large_total_fits_80_columns():
 
 
 def test_nothing_was_done_is_said_too():
-    total = batch.Total()
+    total = work.Total()
     total.add(Outcome("a", "b", error=FormatError("bad")))
     total.add(Outcome("a", "b", skipped=True))
     assert as_json.total_object(total)["summary"]["worst_input"] is None
@@ -255,7 +256,7 @@ def test_a_thread_may_run_a_pool(tree, tmp_path):
     (tmp_path / "out").mkdir()
     jobs, found = planned(tree(2), tmp_path / "out"), []
     thread = threading.Thread(
-        target=lambda: found.extend(pool.run(batch.compress, jobs, SETTINGS, processes=2))
+        target=lambda: found.extend(pool.run(work.compress, jobs, SETTINGS, processes=2))
     )
     before = signal.getsignal(signal.SIGINT)
     thread.start()

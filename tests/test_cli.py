@@ -16,8 +16,9 @@ from conftest import ROOT, picture
 from PIL import Image
 
 import lowrank
-from lowrank import images, signals
-from lowrank.picture import MODES
+from lowrank import signals
+from lowrank.io import formats, pillow
+from lowrank.picture.value import MODES
 
 COMMANDS = ("compress", "decompress", "report")
 SOURCE = {"path", "format", "mode", "width", "height", "bytes"}
@@ -47,7 +48,7 @@ def tree(tmp_path):
     for seed, name in enumerate(("a.png", "below/b.png")):
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(images.write(picture("RGB", 20, 24, seed), format="PNG"))
+        path.write_bytes(pillow.write(picture("RGB", 20, 24, seed), format="PNG"))
     (tmp_path / "photos" / "notes.txt").write_text("no image")
     return tmp_path / "photos"
 
@@ -92,14 +93,14 @@ def test_an_output_may_be_named_or_be_a_folder(cli, small_png, tmp_path):
 
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_every_mode_comes_back_in_a_format_that_holds_it(cli, tmp_path, mode):
-    lossless = images.default_suffix(MODES[mode])
+    lossless = formats.default_suffix(MODES[mode])
     A = picture(mode, 12, 17)
     source = tmp_path / f"in{lossless}"
-    source.write_bytes(images.write(A, format=images.format_for(lossless, A.mode)))
+    source.write_bytes(pillow.write(A, format=formats.format_for(lossless, A.mode)))
     cli("compress", source.name, "-k", 99, "--store", "float64").succeeded()
     source.unlink()
     cli("decompress", "in.lrk").succeeded()
-    back = images.read(source.read_bytes(), name="x").picture
+    back = pillow.read(source.read_bytes(), name="x").picture
     assert back.mode == A.mode
     np.testing.assert_allclose(back.samples, A.samples, rtol=1e-6, atol=1e-6)
 
@@ -327,9 +328,9 @@ def test_no_command_is_a_usage_error_with_the_help_on_stderr(cli):
 @pytest.mark.parametrize("mode", sorted(MODES))
 def test_tables_fit_80_columns_in_every_mode(cli, tmp_path, mode):
     A = picture(mode, 50, 60)
-    name = f"in{images.default_suffix(A.mode)}"
+    name = f"in{formats.default_suffix(A.mode)}"
     (tmp_path / name).write_bytes(
-        images.write(A, format=images.format_for(name, A.mode)),
+        pillow.write(A, format=formats.format_for(name, A.mode)),
     )
     lowrank.compress(tmp_path / name, rank=12).save(tmp_path / "in.lrk")
     runs = [("report", name), ("report", name, "-k", "1,12,50"), ("report", name, "in.lrk")]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowrank import batch
-from lowrank import cluster as ours
 from lowrank.errors import FileError
-from lowrank.jobs import Job
-from lowrank.rank import Target
+from lowrank.runs import cluster as ours
+from lowrank.runs import work
+from lowrank.runs.plan import Job
+from lowrank.targets.target import Target
 
 distributed = pytest.importorskip(
     "distributed", reason="the extra lowrank-image[dask] is not installed"
@@ -79,7 +79,7 @@ def dies(job, settings):
     if name == "2" or (name == "0" and not died.exists()):
         died.touch()
         os._exit(9)
-    outcome = batch.compress(job, settings)
+    outcome = work.compress(job, settings)
     if name == "1" and not died.exists():
         died.touch()
         os._exit(9)
@@ -95,7 +95,7 @@ def test_a_worker_that_dies_loses_nothing(cluster, tree, monkeypatch, allowed):
     if allowed:
         images = [path for path in images if path.name != "2.png"]
     jobs = [Job(str(path), str(tree / "out" / f"{path.stem}.lrk")) for path in images]
-    settings = batch.Settings(target=Target("rank", 5))
+    settings = work.Settings(target=Target("rank", 5))
     found = list(ours.run(dies, jobs, settings, address=cluster.scheduler_address))
     assert sorted(x.input for x in found) == sorted(job.input for job in jobs)
     assert [Path(x.input).name for x in found if x.error] == ([] if allowed else ["2.png"])
@@ -107,9 +107,9 @@ def test_a_scheduler_that_is_not_there_is_one_line(tree, monkeypatch):
     with pytest.raises(FileError, match="cannot reach a dask scheduler"):
         list(
             ours.run(
-                batch.compress,
+                work.compress,
                 [Job("a.png", "a.lrk")],
-                batch.Settings(),
+                work.Settings(),
                 address="tcp://127.0.0.1:9",
             )
         )

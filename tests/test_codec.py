@@ -11,12 +11,14 @@ from conftest import picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowrank import codec, images, truncation
+from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import ImageError, LimitError, UsageError
-from lowrank.parts import Parts
-from lowrank.picture import MODES, Picture
-from lowrank.rank import Target
+from lowrank.format.parts import Parts
+from lowrank.io import pillow
+from lowrank.picture.value import MODES, Picture
+from lowrank.stores import truncation
+from lowrank.targets.target import Target
 
 SAMPLES = ("parrots.png", "photographer.png", "cup.png", "elevation.png", "door.png")
 EXACT = {}  # numpy's decompositions of the samples' matrices, made once
@@ -24,7 +26,7 @@ EXACT = {}  # numpy's decompositions of the samples' matrices, made once
 
 def read(path, crop=300):
     """A crop of a sample image: real samples, and quick to decompose."""
-    loaded = images.read(path.read_bytes(), name=path.name).picture
+    loaded = pillow.read(path.read_bytes(), name=path.name).picture
     return Picture(np.ascontiguousarray(loaded.samples[:crop, :crop]), loaded.mode)
 
 

@@ -15,12 +15,13 @@ from handmade import DONE, chunk, head, join, lrk, one_pixel, sigm, split, term
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowrank import codec, truncation
+from lowrank import codec
 from lowrank import format as lrk_format
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import MODES, Metadata, Picture
-from lowrank.rank import Target
+from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.stores import truncation
+from lowrank.targets.target import Target
 
 STORES = ("float16", "float32", "float64")
 

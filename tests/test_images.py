@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFile, PngImagePlugin
 
-from lowrank import images
 from lowrank.errors import ImageError, LimitError, LowrankError, TruncatedError, UsageError
-from lowrank.picture import MODES, Metadata, Picture
+from lowrank.io import arrays, formats, modes, pillow
+from lowrank.picture.value import MODES, Metadata, Picture
 
 SUITE = Path(__file__).parent / "data" / "pngsuite"
 SAMPLES = Path(__file__).parents[1] / "sample_images"
@@ -101,11 +101,11 @@ def header_of(data: bytes) -> tuple[int, int, int, int]:
 def test_pngsuite_reads_in_its_mode_or_is_refused(path: Path) -> None:
     data = path.read_bytes()
     if path.name.startswith("x"):
-        error = refusal(lambda: images.read(data, name=path.name))
+        error = refusal(lambda: pillow.read(data, name=path.name))
         assert isinstance(error, ImageError)
         assert path.name in str(error)
         return
-    loaded = images.read(data, name=path.name)
+    loaded = pillow.read(data, name=path.name)
     width, height, depth, colour = header_of(data)
     transparent = b"tRNS" in data
     expected = {
@@ -132,8 +132,8 @@ def test_pngsuite_interlaced_files_equal_their_twins() -> None:
     twins = [p for p in SUITE_FILES if p.name.startswith("basi")]
     assert len(twins) == 15
     for path in twins:
-        a = images.read(path.read_bytes(), name="a").picture
-        b = images.read((SUITE / f"basn{path.name[4:]}").read_bytes(), name="b").picture
+        a = pillow.read(path.read_bytes(), name="a").picture
+        b = pillow.read((SUITE / f"basn{path.name[4:]}").read_bytes(), name="b").picture
         np.testing.assert_array_equal(a.samples, b.samples)
 
 
@@ -143,13 +143,13 @@ def test_pngsuite_interlaced_files_equal_their_twins() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_survives_pillow_and_its_default_file(mode: str) -> None:
     original = picture(mode)
-    image = images.to_pillow(original)
+    image = modes.to_image(original)
     assert image.mode == mode
     assert image.size == (11, 13)
-    held = images.from_pillow(image)
-    suffix = images.default_suffix(original.mode)
-    data = images.write(original, format=images.format_for(suffix, original.mode))
-    stored = images.read(data, name=f"a{suffix}")
+    held = pillow.from_pillow(image)
+    suffix = formats.default_suffix(original.mode)
+    data = pillow.write(original, format=formats.format_for(suffix, original.mode))
+    stored = pillow.read(data, name=f"a{suffix}")
     for loaded in (held, stored):
         assert loaded.picture.mode is MODES[mode]
         assert loaded.notes == ()
@@ -170,8 +170,8 @@ def test_every_mode_survives_pillow_and_its_default_file(mode: str) -> None:
 )
 def test_every_lossless_format_keeps_the_samples(suffix: str, mode: str) -> None:
     original = picture(mode, Metadata())
-    data = images.write(original, format=images.format_for(suffix, original.mode))
-    loaded = images.read(data, name="a")
+    data = pillow.write(original, format=formats.format_for(suffix, original.mode))
+    loaded = pillow.read(data, name="a")
     samples = loaded.picture.samples
     if suffix == ".webp" and mode in ("L", "LA"):  # stored as equal red, green and blue
         colour = samples[:, :, :3]
@@ -184,7 +184,7 @@ def test_every_lossless_format_keeps_the_samples(suffix: str, mode: str) -> None
 def test_jpeg_is_close(mode: str) -> None:
     ramp = np.linspace(0, 255, 64)[:, None, None] * np.ones((1, 64, len(MODES[mode].channels)))
     original = Picture(ramp.astype(np.uint8), MODES[mode])
-    loaded = images.read(images.write(original, format="JPEG"), name="a.jpg")
+    loaded = pillow.read(pillow.write(original, format="JPEG"), name="a.jpg")
     assert loaded.picture.mode.name == mode
     difference = loaded.picture.samples.astype(int) - original.samples
     assert np.abs(difference).max() <= 4
@@ -193,29 +193,29 @@ def test_jpeg_is_close(mode: str) -> None:
 def test_jpeg_keeps_the_resolution_of_colour() -> None:
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2, 0], stripes[:, 1::2, 2] = 200, 200
-    loaded = images.read(images.write(Picture(stripes, MODES["RGB"]), format="JPEG"), name="a")
+    loaded = pillow.read(pillow.write(Picture(stripes, MODES["RGB"]), format="JPEG"), name="a")
     assert np.abs(loaded.picture.samples.astype(int) - stripes).max() <= 20
 
 
 @pytest.mark.parametrize("level", range(10))
 def test_png_level_changes_the_bytes_only(level: int) -> None:
     original = picture("RGB")
-    data = images.write(original, format="PNG", png_level=level)
-    np.testing.assert_array_equal(images.read(data, name="a").picture.samples, original.samples)
+    data = pillow.write(original, format="PNG", png_level=level)
+    np.testing.assert_array_equal(pillow.read(data, name="a").picture.samples, original.samples)
 
 
 def test_a_higher_png_level_is_never_larger_than_the_default() -> None:
-    photograph = images.read((SAMPLES / "photographer.png").read_bytes(), name="a").picture
+    photograph = pillow.read((SAMPLES / "photographer.png").read_bytes(), name="a").picture
     U, s, Vt = np.linalg.svd(photograph.samples[:, :, 0].astype(float))
     A20 = np.clip(np.rint(U[:, :20] * s[:20] @ Vt[:20]), 0, 255).astype(np.uint8)
-    truncated = images.from_array(A20).picture
-    pattern = images.from_array(np.tile(sample("L")[:, :, 0], (12, 12))).picture
+    truncated = arrays.from_array(A20).picture
+    pattern = arrays.from_array(np.tile(sample("L")[:, :, 0], (12, 12))).picture
     sizes = [
-        [len(images.write(p, format="PNG", png_level=level)) for level in (1, 6)]
+        [len(pillow.write(p, format="PNG", png_level=level)) for level in (1, 6)]
         for p in (truncated, pattern)
     ]
     assert sizes[1][1] < sizes[1][0] / 2
-    searched = encoded(images.to_pillow(truncated), "PNG", compress_level=6)
+    searched = encoded(modes.to_image(truncated), "PNG", compress_level=6)
     assert len(searched) > sizes[0][0] == sizes[0][1]  # searching alone would lose
 
 
@@ -231,10 +231,10 @@ def test_arrays_survive_pillow(mode: str, shape: tuple[int, int], data: st.DataO
     array = data.draw(hnp.arrays(dtype, (*shape, channels), elements=elements))
     if channels == 1 and data.draw(st.booleans()):
         array = array[:, :, 0]
-    loaded = images.from_array(array)
+    loaded = arrays.from_array(array)
     assert loaded.picture.mode.name == mode
     assert loaded.notes == ()
-    back = images.from_pillow(images.to_pillow(loaded.picture)).picture
+    back = pillow.from_pillow(modes.to_image(loaded.picture)).picture
     assert back.mode.name == mode
     np.testing.assert_array_equal(back.samples, loaded.picture.samples)
     np.testing.assert_array_equal(back.samples.reshape(array.shape), array)
@@ -246,19 +246,19 @@ def test_an_image_of_many_rows_is_taken_row_by_row(mode: str, shape: tuple[int, 
     channels = len(MODES[mode].channels)
     array = np.random.default_rng(5).integers(0, 256, (*shape, channels), dtype=np.uint8)
     image = Image.frombytes(mode, shape[::-1], array.tobytes())
-    np.testing.assert_array_equal(images.from_pillow(image).picture.samples, array)
+    np.testing.assert_array_equal(pillow.from_pillow(image).picture.samples, array)
 
 
 def test_an_array_is_copied() -> None:
     array = np.zeros((2, 3), np.uint8)
-    loaded = images.from_array(array)
+    loaded = arrays.from_array(array)
     array[:] = 9
     assert loaded.picture.samples.max() == 0
 
 
 def test_wide_floats_are_rounded_with_a_note() -> None:
-    assert images.from_array(np.array([[0.5]])).notes == ()
-    assert images.from_array(np.array([[0.1]])).notes == (
+    assert arrays.from_array(np.array([[0.5]])).notes == ()
+    assert arrays.from_array(np.array([[0.1]])).notes == (
         "Samples of float64 were rounded to float32.",
     )
 
@@ -284,7 +284,7 @@ def test_wide_floats_are_rounded_with_a_note() -> None:
     ids=lambda a: str(np.shape(a) if isinstance(a, np.ndarray) else "ragged"),
 )
 def test_arrays_that_are_no_images_are_refused(array: Any) -> None:
-    assert isinstance(refusal(lambda: images.from_array(array)), ImageError)
+    assert isinstance(refusal(lambda: arrays.from_array(array)), ImageError)
 
 
 # --- what Pillow converts, and what is said about it -------------------------------
@@ -294,11 +294,11 @@ def test_a_palette_becomes_the_colours_it_names() -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putpixel((1, 0), 1)
-    loaded = images.read(encoded(image, "PNG"), name="a")
+    loaded = pillow.read(encoded(image, "PNG"), name="a")
     assert loaded.source.mode == "P"
     assert loaded.notes == ("The palette is stored as RGB samples.",)
     np.testing.assert_array_equal(loaded.picture.samples, [[[10, 20, 30], [40, 50, 60]]])
-    transparent = images.read(encoded(image, "PNG", transparency=b"\x80"), name="a")
+    transparent = pillow.read(encoded(image, "PNG", transparency=b"\x80"), name="a")
     np.testing.assert_array_equal(
         transparent.picture.samples, [[[10, 20, 30, 128], [40, 50, 60, 255]]]
     )
@@ -317,7 +317,7 @@ def test_a_transparent_grey_of_any_depth_is_found(
     depth: int, row: bytes, levels: list[int], scale: int
 ) -> None:
     data = png(len(levels), 1, depth, 0, (b"tRNS", b"\0\1"), idat([row]))
-    loaded = images.read(data, name="a")
+    loaded = pillow.read(data, name="a")
     grey = np.array(levels)
     expected = np.stack((grey * scale, np.where(grey == 1, 0, 255)), axis=1)
     np.testing.assert_array_equal(loaded.picture.samples[0], expected)
@@ -327,14 +327,14 @@ def test_a_transparent_grey_of_any_depth_is_found(
 def test_a_transparent_colour_becomes_alpha() -> None:
     row = bytes([1, 2, 3, 1, 2, 4])
     data = png(2, 1, 8, 2, (b"tRNS", bytes([0, 1, 0, 2, 0, 3])), idat([row]))
-    loaded = images.read(data, name="a")
+    loaded = pillow.read(data, name="a")
     np.testing.assert_array_equal(loaded.picture.samples, [[[1, 2, 3, 0], [1, 2, 4, 255]]])
 
 
 def test_a_transparent_colour_of_16_bits_is_matched_by_its_upper_byte() -> None:
     row = struct.pack(">6H", 0x1234, 0x5678, 0x9ABC, 0x1334, 0x5678, 0x9ABC)
     data = png(2, 1, 16, 2, (b"tRNS", row[:6]), idat([row]))
-    loaded = images.read(data, name="a")
+    loaded = pillow.read(data, name="a")
     np.testing.assert_array_equal(loaded.picture.samples[:, :, 3], [[0, 255]])
     assert any("upper 8 bits only" in note for note in loaded.notes)
 
@@ -343,14 +343,14 @@ def test_a_transparent_level_of_16_bits_is_lost_aloud() -> None:
     row = struct.pack(">2H", 500, 1000)
     for key, lost in ((500, True), (501, False)):
         data = png(2, 1, 16, 0, (b"tRNS", struct.pack(">H", key)), idat([row]))
-        loaded = images.read(data, name="a")
+        loaded = pillow.read(data, name="a")
         np.testing.assert_array_equal(loaded.picture.samples[:, :, 0], [[500, 1000]])
         assert any("500" in note for note in loaded.notes) == lost
 
 
 def test_16_bit_colour_keeps_the_upper_byte_and_says_so() -> None:
     row = struct.pack(">3H", 0x1234, 0x56FF, 0xFF00)
-    loaded = images.read(png(1, 1, 16, 2, idat([row])), name="a")
+    loaded = pillow.read(png(1, 1, 16, 2, idat([row])), name="a")
     np.testing.assert_array_equal(loaded.picture.samples, [[[0x12, 0x56, 0xFF]]])
     assert "reduced to 8" in loaded.notes[0]
 
@@ -373,18 +373,18 @@ def tiff16() -> bytes:
 
 
 def test_reduction_is_said_for_other_formats_too() -> None:
-    loaded = images.read(tiff16(), name="a.tif")
+    loaded = pillow.read(tiff16(), name="a.tif")
     np.testing.assert_array_equal(loaded.picture.samples, [[[0x12, 0x56, 0xFF]]])
     assert any("reduced to 8" in note for note in loaded.notes)
     ppm = b"P6 1 1 65535\n" + struct.pack(">3H", 0x1234, 0x5678, 0xFFFF)
-    assert any("reduced to 8" in note for note in images.read(ppm, name="a").notes)
-    assert images.read(b"P6 1 1 255\nabc", name="a").notes == ()
-    assert images.read(b"P5 1 1 65535\n\x12\x34", name="a").notes == ()
+    assert any("reduced to 8" in note for note in pillow.read(ppm, name="a").notes)
+    assert pillow.read(b"P6 1 1 255\nabc", name="a").notes == ()
+    assert pillow.read(b"P5 1 1 65535\n\x12\x34", name="a").notes == ()
     jpeg2000 = bytearray(encoded(Image.new("RGB", (8, 8)), "JPEG2000", no_jp2=True))
-    assert images.read(bytes(jpeg2000), name="a").notes == ("Left out: comment.",)
+    assert pillow.read(bytes(jpeg2000), name="a").notes == ("Left out: comment.",)
     for component in range(3):  # Ssiz, ITU-T T.800 A.5.1: 12 bits instead of 8
         jpeg2000[42 + 3 * component] = 11
-    assert any("reduced to 8" in note for note in images.read(bytes(jpeg2000), name="a").notes)
+    assert any("reduced to 8" in note for note in pillow.read(bytes(jpeg2000), name="a").notes)
 
 
 def test_deep_avif_is_told_by_its_configuration_box() -> None:
@@ -392,15 +392,15 @@ def test_deep_avif_is_told_by_its_configuration_box() -> None:
     # flag high_bitdepth (AV1-ISOBMFF 2.3.3) is looked at without decoding.
     data = bytearray(encoded(Image.new("RGB", (8, 8)), "AVIF"))
     with Image.open(io.BytesIO(bytes(data))) as image:
-        assert not images._is_deeper(image, "", bytes(data))
+        assert not pillow._is_deeper(image, "", bytes(data))
         data[data.index(b"av1C") + 6] |= 0x40
-        assert images._is_deeper(image, "", bytes(data))
+        assert pillow._is_deeper(image, "", bytes(data))
 
 
 def test_5_bit_colour_is_widened_without_a_note() -> None:
     head = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 16, 0, 4, 0, 0, 0, 0)
     bmp = b"BM" + struct.pack("<IHHI", 58, 0, 0, 54) + head + struct.pack("<I", 0b11111_00000_00001)
-    loaded = images.read(bmp, name="a.bmp")
+    loaded = pillow.read(bmp, name="a.bmp")
     np.testing.assert_array_equal(loaded.picture.samples, [[[255, 0, 8]]])
     assert loaded.notes == ()
 
@@ -419,9 +419,9 @@ def test_integers_keep_their_values_or_are_refused(values: list[int], mode: str 
     image = Image.fromarray(np.array([values], np.int32))
     assert image.mode == "I"
     if mode is None:
-        refusal(lambda: images.from_pillow(image))
+        refusal(lambda: pillow.from_pillow(image))
         return
-    loaded = images.from_pillow(image)
+    loaded = pillow.from_pillow(image)
     assert loaded.picture.mode.name == mode
     np.testing.assert_array_equal(loaded.picture.samples[0, :, 0], values)
 
@@ -431,7 +431,7 @@ def test_16_bit_grey_in_any_byte_order(mode: str) -> None:
     native = mode == "I;16N" and sys.byteorder == "big"
     order = ">u2" if mode == "I;16B" or native else "<u2"
     image = Image.frombytes(mode, (2, 1), np.array([1, 515], order).tobytes())
-    np.testing.assert_array_equal(images.from_pillow(image).picture.samples[0, :, 0], [1, 515])
+    np.testing.assert_array_equal(pillow.from_pillow(image).picture.samples[0, :, 0], [1, 515])
 
 
 @pytest.mark.parametrize(
@@ -446,26 +446,26 @@ def test_16_bit_grey_in_any_byte_order(mode: str) -> None:
     ],
 )
 def test_rare_modes_become_common_ones(mode: str, becomes: str, said: bool) -> None:
-    loaded = images.from_pillow(Image.new(mode, (3, 2)))
+    loaded = pillow.from_pillow(Image.new(mode, (3, 2)))
     assert loaded.picture.mode.name == becomes
     assert loaded.source.mode == mode
     assert bool(loaded.notes) == said
 
 
 def test_a_mode_without_an_exact_place_is_refused() -> None:
-    assert "LAB" in str(refusal(lambda: images.from_pillow(Image.new("LAB", (1, 1)))))
+    assert "LAB" in str(refusal(lambda: pillow.from_pillow(Image.new("LAB", (1, 1)))))
 
 
 def test_floats_that_are_not_finite_are_refused() -> None:
     image = Image.fromarray(np.array([[1, np.nan]], np.float32))
-    assert "NaN" in str(refusal(lambda: images.from_pillow(image)))
+    assert "NaN" in str(refusal(lambda: pillow.from_pillow(image)))
 
 
 def test_the_first_of_several_frames_is_read_aloud() -> None:
     frames = [Image.new("L", (4, 4), level) for level in (0, 100, 200)]
     for format in ("PNG", "TIFF", "GIF", "WEBP"):
         data = encoded(frames[0], format, save_all=True, append_images=frames[1:])
-        loaded = images.read(data, name="a")
+        loaded = pillow.read(data, name="a")
         assert loaded.picture.samples[:, :, 0].max() == 0, format
         assert "Only the first of 3 images was read." in loaded.notes, format
 
@@ -485,7 +485,7 @@ def test_the_sample_images_are_what_their_list_says(
     name: str, mode: str, size: tuple[int, int]
 ) -> None:
     data = (SAMPLES / name).read_bytes()
-    loaded = images.read(data, name=name)
+    loaded = pillow.read(data, name=name)
     assert loaded.picture.mode.name == mode
     assert (loaded.picture.width, loaded.picture.height) == size
     assert len(data) < 900_000
@@ -497,12 +497,12 @@ def test_the_sample_images_are_what_their_list_says(
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "QOI"])
 def test_an_opened_image_is_taken_as_its_file_is(format: str, loaded: bool) -> None:
     data = encoded(Image.fromarray(sample("RGB")), format)
-    expected = images.read(data, name="a").picture
+    expected = pillow.read(data, name="a").picture
     with Image.open(io.BytesIO(data)) as image:
         if loaded:
             image.load()
-        taken = images.from_pillow(image)
-        again = images.from_pillow(image)  # the image is not used up
+        taken = pillow.from_pillow(image)
+        again = pillow.from_pillow(image)  # the image is not used up
     assert taken.source.format == format
     assert taken.picture.mode is expected.mode
     np.testing.assert_array_equal(taken.picture.samples, expected.samples)
@@ -514,17 +514,17 @@ def test_the_frame_that_an_opened_image_shows_is_taken() -> None:
     data = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
     with Image.open(io.BytesIO(data)) as image:
         image.seek(2)
-        loaded = images.from_pillow(image)
+        loaded = pillow.from_pillow(image)
     assert loaded.picture.samples.min() == 200
     assert loaded.notes == ("Only number 3 of 3 images was read.",)
 
 
 def test_white_is_zero_is_said_where_pillow_does_not_turn_it() -> None:
     for mode, said in (("L", False), ("I;16", True)):
-        data = bytearray(encoded(images.to_pillow(picture(mode, Metadata())), "TIFF"))
+        data = bytearray(encoded(modes.to_image(picture(mode, Metadata())), "TIFF"))
         start = data.index(struct.pack("<HHIH", 262, 3, 1, 1))
         data[start + 8] = 0
-        assert any("White" in n for n in images.read(bytes(data), name="a").notes) == said
+        assert any("White" in n for n in pillow.read(bytes(data), name="a").notes) == said
 
 
 # --- metadata --------------------------------------------------------------------
@@ -538,11 +538,11 @@ def orientation(exif: bytes | None) -> int | None:
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_metadata_travel_byte_for_byte(format: str) -> None:
-    loaded = images.read(images.write(picture("RGB"), format=format), name="a")
+    loaded = pillow.read(pillow.write(picture("RGB"), format=format), name="a")
     assert loaded.picture.metadata == METADATA
     assert loaded.notes == ()
-    assert images.write_notes(picture("RGB"), format=format) == ()
-    again = images.read(images.write(loaded.picture, format=format), name="a")
+    assert pillow.write_notes(picture("RGB"), format=format) == ()
+    again = pillow.read(pillow.write(loaded.picture, format=format), name="a")
     assert again.picture.metadata == METADATA
 
 
@@ -561,7 +561,7 @@ def test_what_pillow_wrote_is_found(format: str) -> None:
         exif[700] = XMP
     options["exif"] = exif.tobytes()
     data = encoded(Image.new("RGB", (8, 8)), format, **options)
-    kept = images.read(data, name="a").picture.metadata
+    kept = pillow.read(data, name="a").picture.metadata
     assert (kept.icc, kept.xmp) == (ICC, XMP)
     assert kept.exif is not None
     assert not kept.exif.startswith(b"Exif")
@@ -579,7 +579,7 @@ def test_tiff_carries_metadata_in_every_mode(mode: str) -> None:
     exif[256], exif[257], exif[277] = 4000, 3000, 1  # the layout of another image
     exif.get_ifd(0x8769)[0x9003] = "2026:01:02 03:04:05"
     metadata = Metadata(exif.tobytes().removeprefix(b"Exif\0\0"), ICC, XMP)
-    loaded = images.read(images.write(picture(mode, metadata), format="TIFF"), name="a.tif")
+    loaded = pillow.read(pillow.write(picture(mode, metadata), format="TIFF"), name="a.tif")
     np.testing.assert_array_equal(loaded.picture.samples, sample(mode))
     kept = loaded.picture.metadata
     assert (kept.icc, kept.xmp) == (ICC, XMP)
@@ -592,12 +592,12 @@ def test_tiff_carries_metadata_in_every_mode(mode: str) -> None:
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_orientation_travels_and_samples_stay(format: str) -> None:
     upright = Image.new("RGB", (16, 8), (200, 0, 0))
-    loaded = images.read(
+    loaded = pillow.read(
         encoded(upright, format, exif=b"Exif\0\0" + EXIF_ROTATED, quality=95), name="a"
     )
     assert (loaded.picture.width, loaded.picture.height) == (16, 8)
     assert orientation(loaded.picture.metadata.exif) == 6
-    written = images.read(images.write(loaded.picture, format=format), name="a").picture
+    written = pillow.read(pillow.write(loaded.picture, format=format), name="a").picture
     assert (written.width, written.height) == (16, 8)
     assert orientation(written.metadata.exif) == 6
 
@@ -605,10 +605,10 @@ def test_orientation_travels_and_samples_stay(format: str) -> None:
 def test_orientation_of_a_tiff_is_applied_once() -> None:
     stored = sample("L", 4, 6)[:, :, 0]
     data = encoded(Image.fromarray(stored), "TIFF", tiffinfo={0x0112: 6, 0x010E: "x"})
-    loaded = images.read(data, name="a.tif")
+    loaded = pillow.read(data, name="a.tif")
     np.testing.assert_array_equal(loaded.picture.samples[:, :, 0], np.rot90(stored, -1))
     assert orientation(loaded.picture.metadata.exif) in (None, 1)
-    again = images.read(images.write(loaded.picture, format="TIFF"), name="a.tif").picture
+    again = pillow.read(pillow.write(loaded.picture, format="TIFF"), name="a.tif").picture
     np.testing.assert_array_equal(again.samples, loaded.picture.samples)
 
 
@@ -616,14 +616,14 @@ def test_imagemagicks_exif_in_a_png_is_found() -> None:
     text = PngImagePlugin.PngInfo()
     block = b"Exif\0\0" + EXIF_ROTATED
     text.add_text("Raw profile type exif", f"\nexif\n{len(block):8}\n{block.hex()}\n", zip=True)
-    loaded = images.read(encoded(Image.new("L", (2, 2)), "PNG", pnginfo=text), name="a")
+    loaded = pillow.read(encoded(Image.new("L", (2, 2)), "PNG", pnginfo=text), name="a")
     assert loaded.picture.metadata.exif == EXIF_ROTATED
 
 
 def test_damaged_exif_is_left_out_aloud() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("Raw profile type exif", "\nexif\n       4\nnot hex\n")
-    loaded = images.read(encoded(Image.new("L", (2, 2)), "PNG", pnginfo=text), name="a")
+    loaded = pillow.read(encoded(Image.new("L", (2, 2)), "PNG", pnginfo=text), name="a")
     assert loaded.picture.metadata.exif is None
     assert any("EXIF" in note for note in loaded.notes)
 
@@ -632,16 +632,16 @@ def test_metadata_that_are_left_out_are_named() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("Author", "someone")
     image = Image.new("RGB", (2, 2))
-    assert "text" in images.read(encoded(image, "PNG", pnginfo=text), name="a").notes[0]
-    assert "comment" in images.read(encoded(image, "JPEG", comment="hi"), name="a").notes[0]
+    assert "text" in pillow.read(encoded(image, "PNG", pnginfo=text), name="a").notes[0]
+    assert "comment" in pillow.read(encoded(image, "JPEG", comment="hi"), name="a").notes[0]
     gamma = png(1, 1, 8, 0, (b"gAMA", struct.pack(">I", 100000)), idat([b"\0"]))
-    assert "gamma 1" in images.read(gamma, name="a").notes[0]
+    assert "gamma 1" in pillow.read(gamma, name="a").notes[0]
     usual = png(1, 1, 8, 0, (b"gAMA", struct.pack(">I", 45455)), idat([b"\0"]))
-    assert images.read(usual, name="a").notes == ()
-    assert len(images.write_notes(picture("RGB"), format="BMP")) == 3
+    assert pillow.read(usual, name="a").notes == ()
+    assert len(pillow.write_notes(picture("RGB"), format="BMP")) == 3
     huge = picture("RGB", Metadata(exif=EXIF_ROTATED + bytes(70000)))
-    assert len(images.write_notes(huge, format="JPEG")) == 1
-    assert images.read(images.write(huge, format="JPEG"), name="a").picture.metadata.exif is None
+    assert len(pillow.write_notes(huge, format="JPEG")) == 1
+    assert pillow.read(pillow.write(huge, format="JPEG"), name="a").picture.metadata.exif is None
 
 
 # --- names of formats ------------------------------------------------------------
@@ -649,10 +649,10 @@ def test_metadata_that_are_left_out_are_named() -> None:
 
 def test_formats_are_found_by_suffix() -> None:
     for name in ("out.png", ".png", "png", "PNG", "a.b/out.PNG"):
-        assert images.format_for(name, MODES["RGB"]) == "PNG"
-    assert images.format_for("x.jpeg", MODES["L"]) == "JPEG"
-    assert images.format_for("x.tif", MODES["F"]) == "TIFF"
-    assert {mode: images.default_suffix(MODES[mode]) for mode in MODES} == {
+        assert formats.format_for(name, MODES["RGB"]) == "PNG"
+    assert formats.format_for("x.jpeg", MODES["L"]) == "JPEG"
+    assert formats.format_for("x.tif", MODES["F"]) == "TIFF"
+    assert {mode: formats.default_suffix(MODES[mode]) for mode in MODES} == {
         **dict.fromkeys(("1", "L", "LA", "RGB", "RGBA", "I;16"), ".png"),
         **dict.fromkeys(("CMYK", "F"), ".tif"),
     }
@@ -660,7 +660,7 @@ def test_formats_are_found_by_suffix() -> None:
 
 @pytest.mark.parametrize("name", ["out.xyz", "out", "", ".", "out.eps", "a\nb.gif"])
 def test_an_unknown_format_is_a_usage_error(name: str) -> None:
-    assert isinstance(refusal(lambda: images.format_for(name, MODES["L"])), UsageError)
+    assert isinstance(refusal(lambda: formats.format_for(name, MODES["L"])), UsageError)
 
 
 @pytest.mark.parametrize(
@@ -668,18 +668,18 @@ def test_an_unknown_format_is_a_usage_error(name: str) -> None:
     [("a.jpg", "RGBA"), ("a.jpg", "I;16"), ("a.png", "F"), ("a.png", "CMYK"), ("a.pgm", "RGB")],
 )
 def test_a_format_that_would_lose_samples_is_refused(name: str, mode: str) -> None:
-    error = refusal(lambda: images.format_for(name, MODES[mode]))
+    error = refusal(lambda: formats.format_for(name, MODES[mode]))
     assert isinstance(error, ImageError)
-    assert images.default_suffix(MODES[mode]) in str(error)
+    assert formats.default_suffix(MODES[mode]) in str(error)
 
 
 def test_write_refuses_what_it_cannot_do() -> None:
-    assert isinstance(refusal(lambda: images.write(picture("L"), format="EPS")), UsageError)
-    assert isinstance(refusal(lambda: images.write(picture("F"), format="PNG")), ImageError)
-    bad_level = refusal(lambda: images.write(picture("L"), format="PNG", png_level=10))
+    assert isinstance(refusal(lambda: pillow.write(picture("L"), format="EPS")), UsageError)
+    assert isinstance(refusal(lambda: pillow.write(picture("F"), format="PNG")), ImageError)
+    bad_level = refusal(lambda: pillow.write(picture("L"), format="PNG", png_level=10))
     assert isinstance(bad_level, UsageError)
     wide = Picture(np.zeros((1, 70000, 3), np.uint8), MODES["RGB"])
-    too_wide = refusal(lambda: images.write(wide, format="JPEG"))
+    too_wide = refusal(lambda: pillow.write(wide, format="JPEG"))
     assert isinstance(too_wide, ImageError)
     assert "damaged" not in str(too_wide)
 
@@ -689,28 +689,28 @@ def test_write_refuses_what_it_cannot_do() -> None:
 
 @pytest.mark.parametrize("name", ["photo.png", "-", "a\nb\x1b[31m.png"])
 def test_an_error_names_its_file_on_one_line(name: str) -> None:
-    message = str(refusal(lambda: images.read(b"not an image", name=name)))
+    message = str(refusal(lambda: pillow.read(b"not an image", name=name)))
     assert ("standard input" if name == "-" else name[:1]) in message
 
 
 def test_an_empty_file_is_refused() -> None:
-    assert "empty" in str(refusal(lambda: images.read(b"", name="a")))
+    assert "empty" in str(refusal(lambda: pillow.read(b"", name="a")))
 
 
 @pytest.mark.parametrize("magic", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xd7\xcd\xc6\x9a", b"SIMPLE  ="])
 def test_formats_off_the_list_are_refused(magic: bytes) -> None:
-    refusal(lambda: images.read(magic + bytes(200), name="a"))
+    refusal(lambda: pillow.read(magic + bytes(200), name="a"))
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "QOI"])
 def test_every_truncation_is_refused(format: str) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8))
     data = encoded(noise, format)
-    whole = images.read(data, name="a").picture.samples
+    whole = pillow.read(data, name="a").picture.samples
     step = max(1, len(data) // 40)
     for length in range(0, len(data) * 9 // 10, step):
         try:
-            cut = images.read(data[:length], name="a")
+            cut = pillow.read(data[:length], name="a")
         except LowrankError as error:
             check_one_line(error)
         else:  # a cut in the trailing tables of a format may leave the pixels whole
@@ -718,29 +718,29 @@ def test_every_truncation_is_refused(format: str) -> None:
 
 
 def test_a_wrong_checksum_is_refused() -> None:
-    data = bytearray(images.write(picture("RGB", Metadata()), format="PNG"))
+    data = bytearray(pillow.write(picture("RGB", Metadata()), format="PNG"))
     start = data.index(b"IDAT")
     length = struct.unpack(">I", data[start - 4 : start])[0]
     data[start + 4 + length] ^= 1  # the first byte of the CRC: the pixels are sound
-    assert "checksum" in str(refusal(lambda: images.read(bytes(data), name="a")))
+    assert "checksum" in str(refusal(lambda: pillow.read(bytes(data), name="a")))
 
 
 def test_a_png_without_image_data_is_refused() -> None:
-    assert "no image data" in str(refusal(lambda: images.read(png(1, 1, 8, 0), name="a")))
+    assert "no image data" in str(refusal(lambda: pillow.read(png(1, 1, 8, 0), name="a")))
 
 
 def test_an_image_of_no_pixels_is_refused() -> None:
-    assert "0 x 3" in str(refusal(lambda: images.from_pillow(Image.new("L", (0, 3)))))
+    assert "0 x 3" in str(refusal(lambda: pillow.from_pillow(Image.new("L", (0, 3)))))
 
 
 BOMB = png(60000, 60000, 8, 2, (b"IDAT", zlib.compress(bytes(100))))
 
 
 def test_a_bomb_is_refused_before_memory_is_taken() -> None:
-    images.read(png(1, 1, 8, 0, idat([b"\0"])), name="warm up")
+    pillow.read(png(1, 1, 8, 0, idat([b"\0"])), name="warm up")
     tracemalloc.start()
     try:
-        error = refusal(lambda: images.read(BOMB, name="a"))
+        error = refusal(lambda: pillow.read(BOMB, name="a"))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -752,7 +752,7 @@ def test_a_bomb_is_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     for size in (60000, 13500):  # beyond twice the limit, where Pillow raises, and below
         data = png(size, size, 8, 2, (b"IDAT", b""))
-        assert isinstance(refusal(partial(images.read, data, name="a")), LimitError)
+        assert isinstance(refusal(partial(pillow.read, data, name="a")), LimitError)
 
 
 def claiming(format: str, side: int) -> bytes:
@@ -784,20 +784,20 @@ def claiming(format: str, side: int) -> bytes:
 def test_a_bomb_of_any_format_is_never_decoded(
     format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images.read(claiming(format, 8) if format != "PPM" else b"P6 1 1 255\nabc", name="sound")
+    pillow.read(claiming(format, 8) if format != "PPM" else b"P6 1 1 255\nabc", name="sound")
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
-    error = refusal(lambda: images.read(claiming(format, 16000), name="a"))
+    error = refusal(lambda: pillow.read(claiming(format, 16000), name="a"))
     assert isinstance(error, LimitError)
 
 
 def test_the_limit_is_the_largest_size_that_is_read() -> None:
     data = encoded(Image.new("L", (10, 10)), "PNG")
-    assert images.read(data, name="a", max_pixels=100).picture.width == 10
+    assert pillow.read(data, name="a", max_pixels=100).picture.width == 10
     for limit in (99, 49, 1):
-        error = refusal(partial(images.read, data, name="a", max_pixels=limit))
+        error = refusal(partial(pillow.read, data, name="a", max_pixels=limit))
         assert isinstance(error, LimitError)
     image = Image.new("L", (10, 10))
-    refusal(lambda: images.from_pillow(image, max_pixels=99))
+    refusal(lambda: pillow.from_pillow(image, max_pixels=99))
 
 
 def test_a_raised_limit_raises_pillows_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -805,7 +805,7 @@ def test_a_raised_limit_raises_pillows_too(monkeypatch: pytest.MonkeyPatch) -> N
     data = encoded(Image.new("L", (10, 10)), "PNG")
     with pytest.raises(Image.DecompressionBombError):
         Image.open(io.BytesIO(data))
-    loaded = images.read(data, name="a", max_pixels=100)
+    loaded = pillow.read(data, name="a", max_pixels=100)
     assert loaded.notes == ()
     assert Image.MAX_IMAGE_PIXELS == 20
 
@@ -813,9 +813,9 @@ def test_a_raised_limit_raises_pillows_too(monkeypatch: pytest.MonkeyPatch) -> N
 def test_nothing_global_is_left_changed() -> None:
     before = (Image.MAX_IMAGE_PIXELS, list(warnings.filters), warnings.showwarning)
     handlers = list(logging.getLogger("PIL").handlers)
-    images.read(images.write(picture("RGB"), format="PNG"), name="a")
-    refusal(lambda: images.read(BOMB, name="a"))
-    refusal(lambda: images.read(b"x", name="a"))
+    pillow.read(pillow.write(picture("RGB"), format="PNG"), name="a")
+    refusal(lambda: pillow.read(BOMB, name="a"))
+    refusal(lambda: pillow.read(b"x", name="a"))
     assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters), warnings.showwarning) == before
     assert logging.getLogger("PIL").handlers == handlers
 
@@ -825,7 +825,7 @@ def test_standard_error_is_given_back(capfd: pytest.CaptureFixture[str]) -> None
     start = deflated.index(b"\x78\x9c")
     for data in (deflated, deflated[: start + 5] + b"\xff" + deflated[start + 6 :]):
         try:
-            images.read(data, name="a")
+            pillow.read(data, name="a")
         except ImageError:
             assert data is not deflated
     assert capfd.readouterr() == ("", "")
@@ -835,7 +835,7 @@ def test_standard_error_is_given_back(capfd: pytest.CaptureFixture[str]) -> None
 
 def test_pillows_warnings_become_notes(capfd: pytest.CaptureFixture[str]) -> None:
     data = png(1, 1, 8, 0, (b"acTL", bytes(8)), idat([b"\0"]))  # an animation of 0 frames
-    loaded = images.read(data, name="a")
+    loaded = pillow.read(data, name="a")
     assert loaded.notes == (
         "The decoder warns: Invalid APNG, will use default PNG image if possible.",
     )
@@ -862,7 +862,7 @@ def test_whatever_pillow_raises_becomes_an_image_error(
 
     data = encoded(Image.new("L", (2, 2)), "PNG")
     monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
-    raised = refusal(lambda: images.read(data, name="a.png"))
+    raised = refusal(lambda: pillow.read(data, name="a.png"))
     assert isinstance(raised, ImageError)
     assert raised.__cause__ is error
 
@@ -875,7 +875,7 @@ def test_an_error_of_ours_passes_the_wall(monkeypatch: pytest.MonkeyPatch) -> No
 
     data = encoded(Image.new("L", (2, 2)), "PNG")
     monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
-    assert refusal(lambda: images.read(data, name="a.png")) is error
+    assert refusal(lambda: pillow.read(data, name="a.png")) is error
 
 
 def test_no_memory_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -884,7 +884,7 @@ def test_no_memory_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
     data = encoded(Image.new("L", (2, 2)), "PNG")
     monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
-    assert isinstance(refusal(lambda: images.read(data, name="a.png")), LimitError)
+    assert isinstance(refusal(lambda: pillow.read(data, name="a.png")), LimitError)
 
 
 def test_an_interrupt_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -894,9 +894,9 @@ def test_an_interrupt_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(Image.new("L", (2, 2)), "PNG")
     monkeypatch.setattr(ImageFile.ImageFile, "load", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        images.read(data, name="a.png")
+        pillow.read(data, name="a.png")
     monkeypatch.undo()
-    assert images.read(data, name="a.png").picture.width == 2  # the lock was given back
+    assert pillow.read(data, name="a.png").picture.width == 2  # the lock was given back
 
 
 def mutants(data: bytes, count: int, seed: int) -> list[bytes]:
@@ -935,10 +935,10 @@ def mutants(data: bytes, count: int, seed: int) -> list[bytes]:
 def test_damaged_files_raise_nothing_foreign(
     format: str, options: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    image = images.to_pillow(Picture(sample("RGB", 20, 20), MODES["RGB"]))
+    image = modes.to_image(Picture(sample("RGB", 20, 20), MODES["RGB"]))
     for mutant in mutants(encoded(image, format, **options), 60, seed=len(format)):
         try:
-            images.read(mutant, name="a", max_pixels=1_000_000)
+            pillow.read(mutant, name="a", max_pixels=1_000_000)
         except LowrankError as error:
             check_one_line(error)
     assert capfd.readouterr() == ("", "")

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lowrank import certificate, krylov, linalg, triplets
-from lowrank import matrix as matrix_module
+from lowrank import linalg
 from lowrank.errors import ImageError, UsageError
-from lowrank.matrix import Matrix
-from lowrank.tridiagonal import Tridiagonal
+from lowrank.linalg import certificate, krylov, triplets
+from lowrank.linalg import matrix as matrix_module
+from lowrank.linalg.matrix import Matrix
+from lowrank.linalg.tridiagonal import Tridiagonal
 
 
 def with_spectrum(s, m, n, seed=0):

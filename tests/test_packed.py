@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from lowrank.errors import FormatError
-from lowrank.packed import contexts, patches, prediction, rotations, smoothing, stream, synthesis
-from lowrank.packed.entropy import Cut, RansReader, RansWriter
-from lowrank.packed.lapped import SIDE, SIZE, analyse, cosines
-from lowrank.packed.models import TokenModel
+from lowrank.layouts.lapped import SIDE, SIZE, analyse, cosines
+from lowrank.stores.packed.coding import smoothing
+from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
+from lowrank.stores.packed.patches import codec, contexts, prediction, rotations, synthesis
+from lowrank.stores.packed.patches.models import TokenModel
 
 SHAPES = [(1, 1), (1, 5), (4, 1), (2, 2), (5, 7), (8, 6)]
 
@@ -208,17 +209,17 @@ def test_a_flat_plane_stays_as_it_is():
 def test_the_factors_are_what_the_samples_are_made_of():
     """Without smoothing, samples are the rounded picture of B, to the last level."""
     A = waves(64, 80)
-    payload = patches.encode(A, 8, 20.0).payload
-    header = patches.read_header(payload, *A.shape)
-    B = patches.factors(payload, *A.shape, 8)
-    limited = patches.decode(payload, *A.shape, 8, components=10**6)
+    payload = codec.encode(A, 8, 20.0).payload
+    header = codec.read_header(payload, *A.shape)
+    B = codec.factors(payload, *A.shape, 8)
+    limited = codec.decode(payload, *A.shape, 8, components=10**6)
     assert limited.total == limited.decoded
-    from lowrank.packed.colour import rotation
-    from lowrank.packed.lapped import image
+    from lowrank.layouts.colour import rotation
+    from lowrank.layouts.lapped import image
 
     back = image(B, *A.shape[:2], rotation(header.turn))
-    walk, _, _ = patches._decode_maps(payload, *A.shape, 8, components=None, partial=False)
-    from lowrank.packed.samples import samples_of
+    walk, _, _ = codec._decode_maps(payload, *A.shape, 8, components=None, partial=False)
+    from lowrank.stores.packed.patches.samples import samples_of
 
     plain = samples_of(walk, *A.shape[:2], 8, smooth=False)
     assert np.max(np.abs(np.clip(back, 0, 255) - plain)) < 0.6
@@ -229,16 +230,16 @@ def test_the_factors_are_what_the_samples_are_made_of():
 def test_the_error_in_the_factors_is_the_error_in_the_picture():
     """The layout is orthonormal: ||A - B||_F^2 is the squared error of unrounded samples."""
     A = waves(64, 80)
-    payload = patches.encode(A, 8, 30.0).payload
-    from lowrank.packed.colour import rotation
+    payload = codec.encode(A, 8, 30.0).payload
+    from lowrank.layouts.colour import rotation
 
-    turn = patches.read_header(payload, *A.shape).turn
+    turn = codec.read_header(payload, *A.shape).turn
     C = analyse(A, rotation(turn), np.dtype(np.float64))
-    B = patches.factors(payload, *A.shape, 8)
+    B = codec.factors(payload, *A.shape, 8)
     inside = sum(
         float(np.linalg.norm(C[:, :, c].reshape(SIZE, -1).T - B[c]) ** 2) for c in range(3)
     )
-    from lowrank.packed.lapped import image
+    from lowrank.layouts.lapped import image
 
     outside = float(np.linalg.norm(image(B, *A.shape[:2], rotation(turn)) - A) ** 2)
     assert outside == pytest.approx(inside, rel=1e-9)
@@ -246,9 +247,9 @@ def test_the_error_in_the_factors_is_the_error_in_the_picture():
 
 def test_smoothing_of_a_huge_picture_is_refused():
     A = waves(32, 32)
-    payload = patches.encode(A, 8, 20.0).payload
-    header, position = stream.split(payload, (2, 2), 3)
+    payload = codec.encode(A, 8, 20.0).payload
+    header, position = split(payload, (2, 2), 3)
     assert any(header.smooth)
     with pytest.raises(FormatError, match="too large to be smoothed"):
-        patches.decode(payload, 4096, 4096, 3, 8)
+        codec.decode(payload, 4096, 4096, 3, 8)
     assert position < len(payload)

@@ -15,18 +15,21 @@ import pytest
 from conftest import ROOT, picture
 
 import lowrank
-from lowrank import codec, images, layout, packing
+from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LowrankError, TruncatedError, UsageError
-from lowrank.packed import blocks, channels, mixture, outer, vectors
-from lowrank.picture import Picture
-from lowrank.rank import Target
+from lowrank.io import modes, pillow
+from lowrank.layouts import matrices
+from lowrank.picture.value import Picture
+from lowrank.stores.packed import dial
+from lowrank.stores.packed.channels import blocks, codec, mixture, sums, vectors
+from lowrank.targets.target import Target
 
 SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (33, 50)]
 
 
 def compress(p, **wishes):
-    return lowrank.compress(images.to_pillow(p), layout="channels", store="packed", **wishes)
+    return lowrank.compress(modes.to_image(p), layout="channels", store="packed", **wishes)
 
 
 def psnr(p, samples):
@@ -39,7 +42,7 @@ def psnr(p, samples):
 def part():
     """A part of a photograph, small enough to be quick."""
     path = ROOT / "sample_images" / "parrots.png"
-    whole = images.read(path.read_bytes(), name=str(path)).picture
+    whole = pillow.read(path.read_bytes(), name=str(path)).picture
     return Picture(np.ascontiguousarray(whole.samples[100:244, 300:480]), whole.mode)
 
 
@@ -56,7 +59,7 @@ def packed(crop):
 
 
 def decode(parts, **wishes):
-    return channels.decode(
+    return codec.decode(
         parts.payload, parts.height, parts.width, len(parts.mode.channels), parts.mode.bits,
         **wishes,
     )  # fmt: skip
@@ -72,7 +75,7 @@ def test_fine_packing_is_close_in_every_mode_and_size(mode, height, width):
     file = compress(p, quality=100).to_bytes()
     parts = lrk.parse(file, name="x", max_pixels=10**6)
     assert (parts.layout, parts.store) == ("channels", "packed")
-    assert psnr(p, packing.decode(parts, None).samples) > (45 if mode != "1" else 30)
+    assert psnr(p, dial.decode(parts, None).samples) > (45 if mode != "1" else 30)
 
 
 def test_alpha_of_two_values_keeps_them_and_of_one_value_costs_nothing():
@@ -98,7 +101,7 @@ def test_a_black_picture_has_no_components():
 def test_a_rank_is_kept_and_adds_at_most_one_per_cent_to_the_squared_error(crop, k):
     image = compress(crop, rank=k)
     assert image.ranks == (k, k, k)
-    turn, B = packing.turn_and_factors(image.parts)
+    turn, B = dial.turn_and_factors(image.parts)
     assert not turn
     best = error = 0.0
     for c in range(3):
@@ -107,7 +110,7 @@ def test_a_rank_is_kept_and_adds_at_most_one_per_cent_to_the_squared_error(crop,
         error += float(np.sum((A - B[c]) ** 2))
         assert np.linalg.matrix_rank(B[c]) == k
     assert best < error <= 1.01 * best
-    floats = lowrank.compress(images.to_pillow(crop), rank=k, store="float32")
+    floats = lowrank.compress(modes.to_image(crop), rank=k, store="float32")
     assert len(image.to_bytes()) * 5 < len(floats.to_bytes())
 
 
@@ -134,7 +137,7 @@ def test_the_automatic_rank_and_a_rank_of_patches_are_refused(crop):
     with pytest.raises(UsageError, match="rank by its number"):
         compress(crop, rank="auto")
     with pytest.raises(UsageError, match="--layout channels"):
-        lowrank.compress(images.to_pillow(crop), rank=3, layout="patches", store="packed")
+        lowrank.compress(modes.to_image(crop), rank=3, layout="patches", store="packed")
 
 
 # -- targets ---------------------------------------------------------------------------
@@ -169,13 +172,13 @@ def test_quality_is_monotone_in_bytes_and_in_psnr(crop):
 @pytest.mark.parametrize("wish", [{"quality": 60}, {"rank": 5}])
 def test_the_report_is_of_the_matrices_that_were_factorised(crop, wish):
     image = compress(crop, **wish)
-    report = image.report(images.to_pillow(crop))
-    turn, factors = packing.turn_and_factors(image.parts)
+    report = image.report(modes.to_image(crop))
+    turn, factors = dial.turn_and_factors(image.parts)
     rotated = ["luma", "chroma 1", "chroma 2"]
     assert [c.name for c in report.channels] == (
         ["red", "green", "blue"] if "rank" in wish else rotated
     )
-    A = layout.matrices(crop, "channels", turn)
+    A = matrices.matrices(crop, "channels", turn)
     assert math.hypot(*(np.linalg.norm(a.astype(float)) for a in A)) == pytest.approx(
         np.linalg.norm(crop.samples.astype(float))
     )
@@ -245,7 +248,7 @@ def test_sums_of_outer_products_are_exact_in_any_order():
     rng = np.random.default_rng(5)
     U, V = rng.normal(size=(30, 12)) * 1e3, rng.normal(size=(40, 12))
     order = rng.permutation(12)
-    parts = [outer.Outer(X, Y) for X, Y in ((U, V), (U[:, order], V[:, order]))]
+    parts = [sums.Outer(X, Y) for X, Y in ((U, V), (U[:, order], V[:, order]))]
     one, other = (np.concatenate([rows for _, rows in x.slabs()]) for x in parts)
     assert np.array_equal(one, other)
     assert np.allclose(one, U @ V.T, rtol=0, atol=2e-3)

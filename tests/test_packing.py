@@ -10,9 +10,11 @@ import pytest
 
 import lowrank
 from lowrank import format as lrk
-from lowrank import images, layout, packing
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
-from lowrank.picture import MODES, Picture
+from lowrank.io import modes, pillow
+from lowrank.layouts import matrices
+from lowrank.picture.value import MODES, Picture
+from lowrank.stores.packed import dial
 
 SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (50, 70)]
 MODES_8 = ["L", "LA", "RGB", "RGBA", "CMYK"]
@@ -35,14 +37,14 @@ def psnr(a: Picture, b: np.ndarray) -> float:
 
 
 def image_of(p: Picture):
-    return images.to_pillow(p)
+    return modes.to_image(p)
 
 
 @pytest.fixture(scope="module")
 def photo(request):
     """A corner of a photograph: large enough for statistics, small enough to be quick."""
     path = request.config.rootpath / "sample_images" / "parrots.png"
-    whole = images.read(path.read_bytes(), name=str(path)).picture
+    whole = pillow.read(path.read_bytes(), name=str(path)).picture
     return Picture(np.ascontiguousarray(whole.samples[100:356, 300:620]), whole.mode)
 
 
@@ -53,7 +55,7 @@ def photo(request):
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_patches_keep_the_frobenius_norm_of_the_padded_picture(mode, height, width):
     p = picture(mode, height, width)
-    A = layout.matrices(p, "patches", layout.principal_turn(p, "patches"))
+    A = matrices.matrices(p, "patches", matrices.principal_turn(p, "patches"))
     pad = ((0, -height % 16), (0, -width % 16), (0, 0))
     padded = np.pad(p.samples.astype(float), pad, mode="edge")
     assert math.hypot(*(np.linalg.norm(a) for a in A)) == pytest.approx(
@@ -65,17 +67,17 @@ def test_patches_keep_the_frobenius_norm_of_the_padded_picture(mode, height, wid
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_patches_turn_back_into_the_picture(mode, height, width):
     p = picture(mode, height, width)
-    turn = layout.principal_turn(p, "patches")
-    A = layout.matrices(p, "patches", turn)
-    back = layout.samples_of_patches(A, height, width, turn)
+    turn = matrices.principal_turn(p, "patches")
+    A = matrices.matrices(p, "patches", turn)
+    back = matrices.samples_of_patches(A, height, width, turn)
     assert np.allclose(back, p.samples, atol=1e-9 * (p.mode.peak or 1))
 
 
 def test_the_map_to_patches_is_orthogonal_on_differences(photo):
     """Inner products survive, not norms alone: the map is linear and orthogonal."""
     other = Picture(photo.samples[::-1, ::-1].copy(), photo.mode)
-    turn = layout.principal_turn(photo, "patches")
-    A, B = (layout.matrices(p, "patches", turn) for p in (photo, other))
+    turn = matrices.principal_turn(photo, "patches")
+    A, B = (matrices.matrices(p, "patches", turn) for p in (photo, other))
     inner = sum(float(np.vdot(a, b)) for a, b in zip(A, B, strict=True))
     assert inner == pytest.approx(
         float(np.vdot(photo.samples.astype(float), other.samples.astype(float))), rel=1e-12
@@ -84,7 +86,7 @@ def test_the_map_to_patches_is_orthogonal_on_differences(photo):
 
 def test_a_float_store_of_patches_holds_the_exact_truncation(photo):
     image = lowrank.compress(image_of(photo), rank=7, layout="patches", store="float64")
-    A = layout.matrices(photo, "patches", image.parts.turn)
+    A = matrices.matrices(photo, "patches", image.parts.turn)
     for a, f in zip(A, image.parts.factors, strict=True):
         s = np.linalg.svd(a, compute_uv=False)
         B = (f.U * f.s) @ f.Vt
@@ -103,7 +105,7 @@ def test_fine_packing_is_close_in_every_mode_and_size(mode, height, width):
     p = picture(mode, height, width)
     image = lowrank.compress(image_of(p), quality=100)
     back = lrk.parse(image.to_bytes(), name="x", max_pixels=10**6)
-    decoded = packing.decode(back, None)
+    decoded = dial.decode(back, None)
     assert decoded.mode.name == mode
     assert psnr_or_inf(p, decoded.samples) > (45 if mode != "1" else 30)
 
@@ -116,7 +118,7 @@ def test_quality_is_monotone_in_bytes_and_in_psnr(photo):
     files = [lowrank.compress(image_of(photo), quality=q) for q in (1, 20, 50, 75, 90, 100)]
     assert np.all(np.diff([len(f.to_bytes()) for f in files]) > 0)
     assert np.all(np.diff([psnr(photo, f.to_array()) for f in files]) > 0)
-    steps = [packing.step_of_quality(q) for q in range(1, 101)]
+    steps = [dial.step_of_quality(q) for q in range(1, 101)]
     assert np.all(np.diff(steps) <= 0)
 
 
@@ -167,8 +169,8 @@ def test_a_flat_picture_takes_next_to_nothing():
 def test_the_report_of_a_packed_file_is_true(photo):
     image = lowrank.compress(image_of(photo), quality=60)
     report = image.report(image_of(photo))
-    turn, factors = packing.turn_and_factors(image.parts)
-    A = layout.matrices(photo, "patches", turn)
+    turn, factors = dial.turn_and_factors(image.parts)
+    A = matrices.matrices(photo, "patches", turn)
     for c, a, B, stated in zip(report.channels, A, factors, image.parts.packed, strict=True):
         s = np.linalg.svd(a, compute_uv=False)
         assert np.linalg.matrix_rank(B) <= c.k == stated.k
@@ -225,7 +227,7 @@ def test_damage_that_checksums_cannot_see_is_still_refused(photo):
                 max_pixels=10**6,
             )
             with contextlib.suppress(FormatError, LimitError):
-                assert packing.decode(broken, None).samples.shape == photo.samples.shape
+                assert dial.decode(broken, None).samples.shape == photo.samples.shape
 
 
 def _with(parts, payload):

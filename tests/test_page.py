@@ -14,8 +14,10 @@ from conftest import picture
 from PIL import Image, ImageOps
 
 import lowrank
-from lowrank import codec, exhibit, images, reporting
+from lowrank import codec
 from lowrank import format as lrk
+from lowrank.io import formats, pillow
+from lowrank.report import ask, exhibit
 from lowrank.views import html as view
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -75,9 +77,9 @@ def make(tmp_path):
     def make(source, *, name="in.png", file=None, ranks=()):
         path = tmp_path / name
         if not isinstance(source, bytes):
-            source = images.write(source, format=images.format_for(name, source.mode))
+            source = pillow.write(source, format=formats.format_for(name, source.mode))
         path.write_bytes(source)
-        result = reporting.report(
+        result = ask.report(
             str(path), file and str(file), ranks=list(ranks), store=None, max_pixels=1 << 24
         )
         page = tmp_path / "page.html"
@@ -503,7 +505,7 @@ def reader(make, visit):
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 def test_readers_agree(reader, mode, store):
     image = lowrank.compress(
-        images.write(picture(mode, 12, 17), format="PNG"), rank=5, layout="channels", store=store
+        pillow.write(picture(mode, 12, 17), format="PNG"), rank=5, layout="channels", store=store
     )
     found = reader(image.to_bytes())
     parts = image.parts

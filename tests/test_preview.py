@@ -11,8 +11,9 @@ import pytest
 from conftest import on_a_terminal, picture
 from rich.console import Console
 
-from lowrank import reporting, thumbnail
-from lowrank.picture import MODES, Metadata, Picture
+from lowrank.picture import thumbnail
+from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.report import ask
 from lowrank.views import preview
 
 BLOCK = "▀"
@@ -135,8 +136,8 @@ def test_only_a_terminal_that_can_shows_pictures(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    both = reporting.report(str(small_png), None, ranks=[3], store=None, max_pixels=10**6)
-    ladder = reporting.report(str(small_png), None, ranks=[], store=None, max_pixels=10**6)
+    both = ask.report(str(small_png), None, ranks=[3], store=None, max_pixels=10**6)
+    ladder = ask.report(str(small_png), None, ranks=[], store=None, max_pixels=10**6)
     monkeypatch.setattr(sys, "stdout", Terminal(encoding))
     assert bool(preview.of(both, wish=None)) == unasked
     assert bool(preview.of(both, wish=True)) == asked

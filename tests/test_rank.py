@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lowrank import api, codec, linalg, rank, truncation
+from lowrank import api, codec, linalg
 from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.rank import Target
+from lowrank.stores import truncation
+from lowrank.targets import spectrum
+from lowrank.targets.target import Target
 
 SPECTRA = st.lists(
     st.integers(1, 8).flatmap(lambda n: arrays(np.float64, n, elements=st.floats(0, 1e4))),
@@ -60,7 +62,7 @@ def leading(spectra, terms):
 @given(SPECTRA, st.data())
 def test_leading_terms_are_taken_one_by_one_in_order_of_sigma(spectra, data):
     terms = data.draw(st.integers(0, sum(map(len, spectra))))
-    got = rank.ranks_of_leading(spectra, terms)
+    got = spectrum.ranks_of_leading(spectra, terms)
     assert sum(got) == terms
     assert got == leading(spectra, terms)
 
@@ -68,7 +70,7 @@ def test_leading_terms_are_taken_one_by_one_in_order_of_sigma(spectra, data):
 @given(SPECTRA, st.data())
 def test_no_other_ranks_of_as_many_terms_are_nearer(spectra, data):
     terms = data.draw(st.integers(0, sum(map(len, spectra))))
-    best = discarded(spectra, rank.ranks_of_leading(spectra, terms))
+    best = discarded(spectra, spectrum.ranks_of_leading(spectra, terms))
     rival = [0] * len(spectra)
     for _ in range(terms):
         free = [i for i, s in enumerate(spectra) if rival[i] < len(s)]
@@ -79,7 +81,7 @@ def test_no_other_ranks_of_as_many_terms_are_nearer(spectra, data):
 @given(SPECTRA, st.floats(0, 1.1))
 def test_a_tail_is_met_by_the_fewest_terms(spectra, share):
     tail = share * math.sqrt(sum(float(s @ s) for s in spectra))
-    got = rank.terms_for_tail(spectra, tail)
+    got = spectrum.terms_for_tail(spectra, tail)
     # Sums of squares in another order differ in their last bits: allow for these alone.
     most, _ = by_brute_force(spectra, tail * (1 - 1e-12))
     least, _ = by_brute_force(spectra, tail * (1 + 1e-12))
@@ -159,7 +161,7 @@ def test_what_is_met_early_is_found_without_the_whole_spectrum(monkeypatch, mode
     if target.kind != "size":
         norm = math.sqrt(sum(float(s @ s) for s in spectra))
         peak = A.mode.peak or float(A.samples.max() - A.samples.min())
-        allowed = rank.allowed_tail(target, norm, peak, A.samples.size)
+        allowed = spectrum.allowed_tail(target, norm, peak, A.samples.size)
         _, fewest = by_brute_force(spectra, allowed)
         assert ranks == fewest
     for x, s, k in zip(found.exact, spectra, ranks, strict=True):
@@ -267,11 +269,11 @@ def test_only_one_target_is_taken():
 
 
 def omega(beta):
-    return rank._gavish_donoho_lambda(beta) / math.sqrt(rank.marchenko_pastur_median(beta))
+    return spectrum._gavish_donoho_lambda(beta) / math.sqrt(spectrum.marchenko_pastur_median(beta))
 
 
 def test_the_threshold_is_4_over_root_3_for_square_matrices_of_known_noise():
-    assert rank._gavish_donoho_lambda(1.0) == pytest.approx(4 / math.sqrt(3), rel=1e-12)
+    assert spectrum._gavish_donoho_lambda(1.0) == pytest.approx(4 / math.sqrt(3), rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def test_the_coefficient_of_the_median_is_that_of_the_papers_table(beta, coeffic
 @pytest.mark.parametrize("beta", [0.1, 0.5, 1.0])
 def test_the_median_halves_the_marchenko_pastur_density(beta):
     low, high = (1 - math.sqrt(beta)) ** 2, (1 + math.sqrt(beta)) ** 2
-    median = rank.marchenko_pastur_median(beta)
+    median = spectrum.marchenko_pastur_median(beta)
     t = np.linspace(low, high, 2_000_001)[1:-1]
     density = np.sqrt((high - t) * (t - low)) / (2 * math.pi * beta * t)
     mass = density.sum() * (t[1] - t[0])
@@ -304,15 +306,15 @@ def test_auto_finds_the_rank_under_white_noise(m, n):
     rng = np.random.default_rng(5)
     signal = rng.normal(size=(m, 6)) @ rng.normal(size=(6, n)) * 3
     s = np.linalg.svd(signal + rng.normal(size=(m, n)), compute_uv=False)
-    assert rank.gavish_donoho_rank(s, m, n) == 6
+    assert spectrum.gavish_donoho_rank(s, m, n) == 6
     beta = min(m, n) / max(m, n)
-    assert rank.gavish_donoho_rank(s, m, n) == np.sum(s > omega(beta) * np.median(s))
+    assert spectrum.gavish_donoho_rank(s, m, n) == np.sum(s > omega(beta) * np.median(s))
 
 
 def test_auto_keeps_at_least_one_term():
-    assert rank.gavish_donoho_rank(np.ones(5), 5, 9) == 1
-    assert rank.gavish_donoho_rank(np.zeros(5), 5, 9) == 1
+    assert spectrum.gavish_donoho_rank(np.ones(5), 5, 9) == 1
+    assert spectrum.gavish_donoho_rank(np.zeros(5), 5, 9) == 1
     A = picture("L", 20, 30)
     s = numpy_spectra(A)[0]
     parts = encoded(A, Target("auto")).parts
-    assert parts.factors[0].k == rank.gavish_donoho_rank(s, 20, 30)
+    assert parts.factors[0].k == spectrum.gavish_donoho_rank(s, 20, 30)

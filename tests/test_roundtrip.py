@@ -10,10 +10,11 @@ from goldens import known
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowrank import codec, images
+from lowrank import codec
 from lowrank import format as lrk
-from lowrank.picture import MODES, Metadata, Picture
-from lowrank.rank import Target
+from lowrank.io import formats, pillow
+from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.targets.target import Target
 
 EXAMPLES = 1000 if os.environ.get("CI") else 150
 
@@ -59,8 +60,8 @@ def test_any_picture_is_written_read_and_written_again(
     assert B.samples.dtype == A.samples.dtype
     assert B.samples.shape == A.samples.shape
     np.testing.assert_array_equal(B.samples, codec.decode(parts).samples)
-    form = images.format_for(images.default_suffix(A.mode), A.mode)
-    stored = images.read(images.write(Picture(B.samples, B.mode), format=form), name="x")
+    form = formats.format_for(formats.default_suffix(A.mode), A.mode)
+    stored = pillow.read(pillow.write(Picture(B.samples, B.mode), format=form), name="x")
     assert stored.picture.mode.name == mode
     np.testing.assert_array_equal(stored.picture.samples, B.samples)
 

@@ -25,13 +25,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import __version__, images
+from lowrank import __version__
 from lowrank import format as lrk
-from lowrank.bounds import Report
-from lowrank.exhibit import Exhibit
-from lowrank.picture import MODES, Metadata, Picture
-from lowrank.pixels import full_scale
-from lowrank.reporting import Result
+from lowrank.errors import printable
+from lowrank.io import pillow
+from lowrank.picture.distance import full_scale
+from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.report.ask import Result
+from lowrank.report.exhibit import Exhibit
+from lowrank.report.value import Report
 from lowrank.views import words
 
 _SCRIPTS = (
@@ -47,7 +49,7 @@ def page(result: Result, exhibit: Exhibit) -> str:
     Parameters
     ----------
     result : Result
-        What `reporting.report` found.
+        What `ask.report` found.
     exhibit : Exhibit
         What `exhibit.of` made of it.
     """
@@ -92,7 +94,7 @@ def _hash(text: str) -> str:
 
 def _text(value: str) -> str:
     """Return text for markup: one line, printable (no reversed writing), escaped."""
-    return html.escape("".join(c if c.isprintable() else "?" for c in value))
+    return html.escape(printable(value))
 
 
 def _json(value: Any) -> str:
@@ -165,7 +167,7 @@ def _png(picture: Picture, exhibit: Exhibit) -> str:
     elif mode.name == "CMYK":
         mode = MODES["RGBA"]  # four samples of eight bits, whatever they mean
     plain = replace(picture, samples=samples, mode=mode, metadata=Metadata())
-    return base64.b64encode(images.write(plain, format="PNG", png_level=9)).decode()
+    return base64.b64encode(pillow.write(plain, format="PNG", png_level=9)).decode()
 
 
 # -- the tables -----------------------------------------------------------------------
@@ -193,21 +195,17 @@ def _table(caption: str, headers: list[str], rows: list[list[str]]) -> str:
 
 
 def _measured(r: Report) -> str:
-    ranks = dict.fromkeys(str(c.k) for c in r.channels)
+    ranks = dict.fromkeys(str(c.k) for c in r.matrices)
     what = f"{r.file.path}, rank" if r.file else "Rank"
-    rows = [[*words.errors(c), "yes" if c.certified else "–"] for c in r.channels]
-    first = r.channels[0]
+    rows = [[*words.errors(c), "yes" if c.certified else "–"] for c in r.matrices]
+    first = r.matrices[0]
     errors = _table(
         _text(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
         ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ bound", "ratio",
          "energy", "proved"],
         rows,
     )  # fmt: skip
-    return errors + f"<p>{_text(words.verdict(r.channels, packed=_is_packed(r)))}</p>" + _storage(r)
-
-
-def _is_packed(r: Report) -> bool:
-    return r.file is not None and r.file.store == "packed"
+    return errors + f"<p>{_text(words.verdict(r.matrices))}</p>" + _storage(r)
 
 
 _SPECTRAL = '<span class="math">‖A−B‖<sub>2</sub></span>'
@@ -247,15 +245,15 @@ def _ratio(value: float) -> str:
 def _ladder(result: Result, exhibit: Exhibit) -> str:
     rows = []
     for r in result.reports:
-        k = max(c.k for c in r.channels)
-        norm2 = sum(c.norm**2 for c in r.channels)
-        tail2 = sum(c.frobenius_bound**2 for c in r.channels)
+        k = max(c.k for c in r.matrices)
+        norm2 = sum(c.norm**2 for c in r.matrices)
+        tail2 = sum(c.frobenius_bound**2 for c in r.matrices)
         button = f'<button type="button" data-k="{k}" aria-label="Rank {k}">{k}</button>'
         source = r.storage.source_ratio
         rows.append(
             [
                 button if k <= exhibit.most else str(k),
-                words.level(max(c.spectral_bound for c in r.channels)),
+                words.level(max(c.spectral_bound for c in r.matrices)),
                 f"{math.sqrt(tail2 / norm2) if norm2 else 0:.3%}",
                 words.share(1 - tail2 / norm2 if norm2 else 1),
                 f"{r.storage.bytes:,}",
@@ -277,15 +275,16 @@ def _ladder(result: Result, exhibit: Exhibit) -> str:
 
 def _notes(result: Result, exhibit: Exhibit, file_bytes: int) -> str:
     p = exhibit.parts
-    terms = max(f.k for f in p.factors)
-    each = " of each channel" if len(p.factors) > 1 else ""
-    N = min(p.height, p.width)
+    width, height = p.head.width, p.head.height
+    terms = max(p.ranks)
+    each = " of each channel" if len(p.ranks) > 1 else ""
+    N = min(height, width)
     rest = "all there are" if terms == N else f"of {N}, the others would make the page too large"
     notes = [
         *exhibit.notes,
-        f"The original is embedded as samples without loss (PNG, {p.width} × {p.height}); the "
+        f"The original is embedded as samples without loss (PNG, {width} × {height}); the "
         f"sums come from an embedded .lrk file of {file_bytes:,} bytes with {terms} terms{each} "
-        f"({rest}), as {p.store} numbers.",
+        f"({rest}), as {p.head.store} numbers.",
         *result.notes,
         f"Made by lowrank {__version__}.",
     ]

@@ -17,10 +17,11 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from lowrank import codec, thumbnail
-from lowrank.bounds import Report
-from lowrank.picture import Picture
-from lowrank.reporting import Result
+from lowrank import codec
+from lowrank.picture import thumbnail
+from lowrank.picture.value import Picture
+from lowrank.report.ask import Result
+from lowrank.report.value import Report
 
 _COLUMNS = 40  # of one picture, at most
 _ROWS = 20
@@ -35,7 +36,7 @@ def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
     Parameters
     ----------
     result : Result
-        What `reporting.report` found.
+        What `ask.report` found.
     wish : bool or None
         None shows them where there is an original and a result, and standard output is a
         terminal of 256 colours or more; True wherever there is a picture and a terminal
@@ -50,7 +51,7 @@ def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
         captions.append("original")
         pictures.append(result.loaded.picture)
     for i in _chosen(len(result.stored)):
-        decoded = codec.decode(result.stored[i])
+        decoded = codec.decode(result.stored[i]).picture
         captions.append(_caption(result.reports[i]))
         pictures.append(decoded)
     return [row(captions, pictures, width=console.width), Text("")]
@@ -73,7 +74,7 @@ def _chosen(count: int) -> list[int]:
 
 
 def _caption(r: Report) -> str:
-    what = "/".join(dict.fromkeys(str(c.k) for c in r.channels))
+    what = "/".join(dict.fromkeys(str(c.k) for c in r.matrices))
     psnr = "" if r.pixels is None or r.pixels.psnr_db is None else f", {r.pixels.psnr_db:.2f} dB"
     return f"rank {what}{psnr}"
 

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from lowrank.batch import Outcome
+from lowrank.runs.work import Outcome
 
 
 class _Rate(ProgressColumn):

@@ -11,15 +11,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lowrank.batch import Total
-from lowrank.bounds import Channel, Report, Storage
-from lowrank.pixels import Pixels
-from lowrank.reporting import Result
+from lowrank.picture.distance import Pixels
+from lowrank.report.ask import Result
+from lowrank.report.value import OfMatrix, Report, Storage
+from lowrank.runs.work import Total
 from lowrank.views import words
 
 _PLOT_ROWS = 7
 _PLOT_COLUMNS = 64
 _BLANK = Text("")
+_NARROWEST = 16  # bits of a float: a file of less has been quantised
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
@@ -31,7 +32,7 @@ def show(*items: RenderableType) -> None:
 
 def report(r: Report) -> RenderableType:
     """Return everything a report says."""
-    items: list[RenderableType] = [_title(r), _BLANK, _channels(r.channels)]
+    items: list[RenderableType] = [_title(r), _BLANK, _channels(r.matrices)]
     items += [_verdict(r), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
         items += [_BLANK, _pixels(r.pixels)]
@@ -39,13 +40,13 @@ def report(r: Report) -> RenderableType:
 
 
 def result(x: Result) -> RenderableType:
-    """Return whatever `reporting.report` found, as it reads best."""
+    """Return whatever `ask.report` found, as it reads best."""
     if len(x.reports) == 1:
-        return Group(report(x.reports[0]), *(_rivals(x) if x.rivals else ()))
+        return Group(report(x.reports[0]), *(_peers(x) if x.peers else ()))
     items: list[RenderableType] = [_source_line(x.reports[0])]
     if x.spectra:
         items += [
-            Text("what each rank would cost and lose, from the spectrum; float16 factors"),
+            Text(f"what each rank would cost and lose, from the spectrum; {x.store} factors"),
             _BLANK,
             ladder(list(x.reports), x.peak),
             _BLANK,
@@ -78,17 +79,17 @@ def total(t: Total) -> RenderableType:
     return Group(_BLANK, table, *(Text(x, no_wrap=True, overflow="ignore") for x in remarks))
 
 
-def _rivals(x: Result) -> list[RenderableType]:
+def _peers(x: Result) -> list[RenderableType]:
     """Other codecs at our bytes, and at our PSNR."""
     ours, pixels = x.reports[0].storage.bytes, x.reports[0].pixels
     psnr = "our" if pixels is None or pixels.psnr_db is None else f"{pixels.psnr_db:.2f}"
     table = _table("codec", f"dB at {ours:,} bytes", f"bytes at {psnr} dB", "of ours")
-    for rival in x.rivals:
+    for peer in x.peers:
         table.add_row(
-            rival.codec,
-            "-" if rival.psnr_db is None else f"{rival.psnr_db:.2f}",
-            "-" if rival.bytes is None else f"{rival.bytes:,}",
-            "-" if rival.bytes is None else f"{rival.bytes / ours:.2f}x",
+            peer.codec,
+            "-" if peer.psnr_db is None else f"{peer.psnr_db:.2f}",
+            "-" if peer.bytes is None else f"{peer.bytes:,}",
+            "-" if peer.bytes is None else f"{peer.bytes / ours:.2f}x",
         )
     return [_BLANK, table]
 
@@ -104,15 +105,15 @@ def _source_line(r: Report) -> Text:
 
 def _group_of_rank(r: Report) -> RenderableType:
     return Group(
-        Text(f"\nrank {r.channels[0].k}", style="bold"),
-        _channels(r.channels),
+        Text(f"\nrank {r.matrices[0].k}", style="bold"),
+        _channels(r.matrices),
         _verdict(r),
         *_larger_than_source(r.storage),
     )
 
 
 def _title(r: Report) -> Text:
-    first = r.channels[0]
+    first = r.matrices[0]
     text = _source_line(r)
     if r.source:
         text.append("\n")
@@ -122,7 +123,7 @@ def _title(r: Report) -> Text:
             f"  {r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes, "
             f"{r.file.bits_per_pixel:.3f} bits per pixel\n"
         )
-    each = f", in each of {len(r.channels)} channels" if len(r.channels) > 1 else ""
+    each = f", in each of {len(r.matrices)} channels" if len(r.matrices) > 1 else ""
     text.append(f"A is {first.m} x {first.n}{each}; errors in levels of the source")
     return text
 
@@ -135,7 +136,7 @@ def _table(*headers: str) -> Table:
     return table
 
 
-def _channels(channels: tuple[Channel, ...]) -> Table:
+def _channels(channels: tuple[OfMatrix, ...]) -> Table:
     table = _table(
         "channel", "k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "proof"
     )
@@ -145,12 +146,12 @@ def _channels(channels: tuple[Channel, ...]) -> Table:
 
 
 def _verdict(r: Report) -> Text:
-    return Text(words.verdict(r.channels, packed=r.file is not None and r.file.store == "packed"))
+    return Text(words.verdict(r.matrices))
 
 
 def _storage(r: Report) -> Table:
     s = r.storage
-    ranks = {c.k for c in r.channels}
+    ranks = {c.k for c in r.matrices}
     k = f"k = {ranks.pop()}" if len(ranks) == 1 else "k of each channel"
     table = _table("storage", "ours", "original", "ratio")
     table.add_row(
@@ -169,7 +170,7 @@ def _storage(r: Report) -> Table:
             f"{r.source.bytes:,}",
             f"{s.source_ratio:.2f}",
         )
-    if r.file and r.file.store == "packed" and s.floats:
+    if s.floats and 8 * s.bytes < _NARROWEST * s.floats:
         table.add_row("bits per float", f"{8 * s.bytes / s.floats:.2f}", "", "")
     table.add_row("break-even rank mn/(m+n+1)", "", f"{s.break_even_rank:.1f}", "")
     return table
@@ -212,17 +213,17 @@ def ladder(reports: list[Report], peak: float) -> RenderableType:
     """
     table = _table("k", "σₖ₊₁", "rel. error", "energy", "PSNR dB", "bytes", "vs raw", "vs source")
     for r in reports:
-        samples = sum(c.m * c.n for c in r.channels)
+        samples = sum(c.m * c.n for c in r.matrices)
         error = math.hypot(
             *(c.frobenius_bound if c.frobenius_error is None else c.frobenius_error
-              for c in r.channels)
+              for c in r.matrices)
         )  # fmt: skip
-        norm2 = sum(c.norm**2 for c in r.channels)
+        norm2 = sum(c.norm**2 for c in r.matrices)
         psnr = r.pixels.psnr_db if r.pixels else _psnr(error, peak, samples)
-        tail2 = sum(c.frobenius_bound**2 for c in r.channels)
+        tail2 = sum(c.frobenius_bound**2 for c in r.matrices)
         table.add_row(
-            "/".join(dict.fromkeys(str(c.k) for c in r.channels)),
-            words.level(max(c.spectral_bound for c in r.channels)),
+            "/".join(dict.fromkeys(str(c.k) for c in r.matrices)),
+            words.level(max(c.spectral_bound for c in r.matrices)),
             f"{error / math.sqrt(norm2) if norm2 else 0:.3%}",
             f"{1 - tail2 / norm2 if norm2 else 1:.2%}",
             "exact" if psnr is None else f"{psnr:.2f}",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from lowrank.bounds import Channel
+from lowrank.report.value import OfMatrix
 
+_FAR = 0.1  # above the optimum: no rounding of floats comes near it
 _NOTHING = 1e-9  # a bound below this share of ||A||_F is rounding, and a ratio to it is noise
 
 
@@ -32,7 +33,7 @@ def ratio(error: float | None, bound: float, norm: float) -> str:
     return f"{error / bound:.4f}"[:6]
 
 
-def verdict(channels: tuple[Channel, ...], *, packed: bool = False) -> str:
+def verdict(channels: tuple[OfMatrix, ...]) -> str:
     """Return one sentence: what the errors beside their bounds prove."""
     if any(c.spectral_error is None for c in channels):
         return "Stated by the file, not measured: give the original image and the file to measure."
@@ -41,7 +42,7 @@ def verdict(channels: tuple[Channel, ...], *, packed: bool = False) -> str:
     norm = math.hypot(*(c.norm for c in channels))
     if bound <= _NOTHING * norm:
         excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
-    elif packed:
+    elif error / bound - 1 >= _FAR:
         excess = f"{error / bound:.2f} times as far as the optimum: that is what quantisation added"
     else:
         excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
@@ -53,7 +54,7 @@ def verdict(channels: tuple[Channel, ...], *, packed: bool = False) -> str:
     return f"The stored factors are {excess}. Not every bound could be proved."
 
 
-def errors(c: Channel) -> list[str]:
+def errors(c: OfMatrix) -> list[str]:
     """Return the cells of one channel: name, rank, errors beside bounds, energy."""
     return [
         c.name,

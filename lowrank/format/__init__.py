@@ -1,0 +1,114 @@
+r"""The `.lrk` file format, version 1: bytes <-> parts.
+
+A file is a signature, a version and chunks. All numbers are little-endian;
+floats are IEEE 754.
+
+===========  ====  ======================================================
+offset       size  field
+===========  ====  ======================================================
+0            8     signature ``89 4C 52 4B 0D 0A 1A 0A`` (``\x89LRK\r\n\x1a\n``)
+8            1     version, 1
+9            ...   chunks, each: length of data (u32), type (4 ASCII
+                   characters), data, CRC-32 of type and data (u32)
+===========  ====  ======================================================
+
+Chunks stand in this order, each once unless said otherwise::
+
+    HEAD  [EXIF] [ICCP] [XMP_]  SIGM  TERM ...  DONE      float stores
+    HEAD  [EXIF] [ICCP] [XMP_]  PACK  DONE                packed store
+
+HEAD, the header:
+
+======  ====  =======  ===================================================
+offset  size  type     field
+======  ====  =======  ===================================================
+0       4     u32      width in pixels, 1 to 2^31 - 1
+4       4     u32      height in pixels, 1 to 2^31 - 1
+8       1     u8       mode: 0 `1`, 1 `L`, 2 `LA`, 3 `RGB`, 4 `RGBA`,
+                       5 `CMYK`, 6 `I;16`, 7 `F`; it fixes channels and bits
+9       1     u8       layout: 0 channels, 1 patches
+10      1     u8       store: 0 float16, 1 float32, 2 float64, 3 packed
+11      1     u8       flags, 0
+12      3     3 x i8   layout patches with a float store and three colour
+                       channels only: the colour rotation (see below)
+...     28 c           float stores, for each of the c matrices:
+                       k (u32), ||A||_F (f64), sigma_(k+1) (f64),
+                       tail sqrt(sum of sigma_i^2, i > k) (f64)
+...     10 c           packed store, for each of the c matrices: k (u16),
+                       ||A||_F, sigma_(k+1), tail and the Frobenius error of
+                       the decoded factors, each of the four a u16 x that
+                       stands for 2^(x/1024 - 24), rounded up; 0 stands for 0
+======  ====  =======  ===================================================
+
+Layout `channels`: each channel is a matrix, m = height and n = width, in the
+order of the mode's channels. Layout `patches`: each (turned) channel is a
+matrix of m = ceil(height/16) ceil(width/16) patches by n = 256 coefficients of a
+lapped orthogonal transform, which the module `layouts.lapped` specifies; the
+rotation is that of the quaternion (127, a, b, c) of the header's three numbers.
+
+EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
+
+SIGM: the singular values, f64, matrix after matrix, descending in each.
+
+TERM: u (m floats), then v (n floats), in the store's type: one term
+sigma_i u_i v_i^T. One chunk a term, in descending sigma over all matrices,
+ties by matrix, then by index: so the order needs no field of its own, and
+every prefix that ends after a term is the best image of that many terms.
+
+PACK: the quantised, entropy-coded factors; the modules
+`stores.packed.patches.codec` and `stores.packed.channels.codec` specify it, one for each
+layout.
+
+DONE: empty; nothing follows it.
+
+So a float file holds k(m+n+1) floats for each matrix. Beyond them: 21 bytes
+before the header's fields, 12 + 28 c (+ 3) of header, 24 around SIGM and DONE,
+12 for each term, and what sigma takes beyond the store's type (6, 4 or 0 bytes
+a term).
+
+A decoder must reject: another signature or version; a chunk of unknown type,
+out of order, missing, or of another length than its place demands; a CRC that
+does not hold; unknown mode, layout, store or flags; k > min(m, n); values of
+the header or sigmas that are NaN, negative or above 2^160 (no float32 image has
+such norms, and no product of them overflows); sigmas that ascend; a value of u
+or v that is NaN or beyond -2 to 2 (they are unit vectors); bytes after DONE. It
+must check every size against the bytes at hand before it takes memory, and the
+pixels against a limit of its own: a file of one term is m + n floats and may
+claim mn pixels.
+
+A file that only ends too early is *truncated*. A decoder may, on request,
+decode the terms before the cut.
+
+The smallest file that holds a term, 109 bytes: one grey pixel of level 200. With
+k = 0 and no TERM, 85 bytes are a legal file too, of a picture of zeros::
+
+    89 4C 52 4B 0D 0A 1A 0A 01                    signature, version 1
+    28 00 00 00 48 45 41 44                       HEAD, 40 bytes
+      01 00 00 00 01 00 00 00                     width 1, height 1
+      01 00 00 00                                 mode L, channels, float16, no flags
+      01 00 00 00 00 00 00 00 00 00 69 40         k = 1, ||A||_F = 200
+      00 00 00 00 00 00 00 00                     sigma_2 = 0
+      00 00 00 00 00 00 00 00 53 D7 53 05         tail = 0; CRC-32
+    08 00 00 00 53 49 47 4D                       SIGM, 8 bytes
+      00 00 00 00 00 00 69 40 0E 00 6D 0C         sigma_1 = 200; CRC-32
+    04 00 00 00 54 45 52 4D                       TERM, 4 bytes
+      00 3C 00 3C FC 2D 46 41                     u = 1, v = 1; CRC-32
+    00 00 00 00 44 4F 4E 45 1F 0D B8 26           DONE; CRC-32
+"""
+
+from __future__ import annotations
+
+from lowrank.format.fields import MAX_SIDE, SIGNATURE, VERSION
+from lowrank.format.reading import parse, parse_header
+from lowrank.format.writing import file_size, float_file_size, serialize
+
+__all__ = [
+    "MAX_SIDE",
+    "SIGNATURE",
+    "VERSION",
+    "file_size",
+    "float_file_size",
+    "parse",
+    "parse_header",
+    "serialize",
+]

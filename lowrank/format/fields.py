@@ -1,0 +1,31 @@
+"""What reading and writing share: the signature, the fields of the header, its codes."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+SIGNATURE = b"\x89LRK\r\n\x1a\n"
+VERSION = 1
+MAX_SIDE = 2**31 - 1  # as in PNG: a side fits a signed 32-bit integer anywhere
+MAX_NORM = 2.0**160  # above ||A||_F of any float32 matrix of MAX_SIDE x MAX_SIDE
+MAX_ENTRY = 2  # of unit vectors, with room for rounding
+
+MODE_NAMES = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F")
+HEAD = struct.Struct("<IIBBBB")
+MATRIX = struct.Struct("<Iddd")
+PACKED_MATRIX = struct.Struct("<HHHHH")
+CHUNK_BYTES = 12
+METADATA = {b"EXIF": "exif", b"ICCP": "icc", b"XMP_": "xmp"}
+
+
+def log_code(value: float) -> int:
+    """Smallest u16 x with 2^(x/1024 - 24) >= value."""
+    if value <= 0:
+        return 0
+    return min(max(math.ceil((math.log2(value) + 24) * 1024 - 1e-9), 1), 65535)
+
+
+def log_value(code: int) -> float:
+    """What a code stands for."""
+    return 2.0 ** (code / 1024 - 24) if code else 0.0

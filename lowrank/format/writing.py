@@ -1,0 +1,109 @@
+"""Parts to the bytes of a `.lrk` file."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+
+from lowrank.errors import UsageError
+from lowrank.format.fields import (
+    CHUNK_BYTES,
+    HEAD,
+    MATRIX,
+    METADATA,
+    MODE_NAMES,
+    PACKED_MATRIX,
+    SIGNATURE,
+    VERSION,
+    log_code,
+)
+from lowrank.format.parts import Packed, Parts, term_order
+from lowrank.names import LAYOUTS, STORES
+from lowrank.picture.value import Metadata
+
+
+def float_file_size(
+    shape: tuple[int, int], matrices: int, terms: int, store: str, metadata: Metadata,
+    *, turned: bool = False,
+) -> int:  # fmt: skip
+    """Bytes of a float file, known before anything is factorised."""
+    m, n = shape
+    itemsize = np.dtype(store).itemsize
+    extra = [x for x in (metadata.exif, metadata.icc, metadata.xmp) if x]
+    chunks = 3 + terms + len(extra)
+    head = len(SIGNATURE) + 1 + HEAD.size + 3 * turned + matrices * MATRIX.size
+    return head + chunks * CHUNK_BYTES + sum(map(len, extra)) + terms * (8 + itemsize * (m + n))
+
+
+def serialize(parts: Parts) -> bytes:
+    """Write parts as the bytes of a `.lrk` file.
+
+    Raises
+    ------
+    UsageError
+        They are those of a packed file that was cut: what is there of its payload is none.
+    """
+    if parts.missing is not None and isinstance(parts.body, Packed):
+        raise UsageError(
+            f"{parts.name} is a packed file that ends early, of which no whole one can be made; "
+            "decode what is there to an image"
+        )
+    return b"".join(_pieces(parts))
+
+
+def file_size(parts: Parts) -> int:
+    """Bytes of the file, or of what is there of one that was cut."""
+    return sum(map(len, _pieces(parts)))
+
+
+def _pieces(parts: Parts) -> list[bytes]:
+    out = [SIGNATURE, bytes([VERSION])]
+
+    def chunk(kind: bytes, *data: bytes) -> None:
+        crc = zlib.crc32(kind)
+        for piece in data:
+            crc = zlib.crc32(piece, crc)
+        out.append(struct.pack("<I4s", sum(map(len, data)), kind))
+        out.extend(data)
+        out.append(struct.pack("<I", crc))
+
+    chunk(b"HEAD", _header(parts))
+    for kind, name in METADATA.items():
+        data = getattr(parts.head.metadata, name)
+        if data:
+            chunk(kind, data)
+    body = parts.body
+    if isinstance(body, Packed):
+        chunk(b"PACK", body.payload)
+    else:
+        dtype = np.dtype(parts.head.store).newbyteorder("<")
+        factors = body.factors
+        chunk(b"SIGM", *(f.s.astype("<f8").tobytes() for f in factors))
+        for i, j in term_order([f.s for f in factors]):
+            u, v = factors[i].U[:, j], factors[i].Vt[j]
+            chunk(b"TERM", u.astype(dtype).tobytes(), v.astype(dtype).tobytes())
+    chunk(b"DONE")
+    return out
+
+
+def _header(parts: Parts) -> bytes:
+    said, body = parts.head, parts.body
+    head = HEAD.pack(
+        said.width,
+        said.height,
+        MODE_NAMES.index(said.mode.name),
+        LAYOUTS.index(said.layout),
+        STORES.index(said.store),
+        0,
+    )
+    if isinstance(body, Packed):
+        return head + b"".join(
+            PACKED_MATRIX.pack(p.k, *map(log_code, (p.norm, p.sigma_next, p.tail, p.error)))
+            for p in body.stated
+        )
+    turn = np.array(body.turn or (), np.int8).tobytes()
+    return (
+        head + turn + b"".join(MATRIX.pack(f.k, f.norm, f.sigma_next, f.tail) for f in body.factors)
+    )

@@ -1,0 +1,1 @@
+"""Pictures to and from files and arrays: the only room with foreign libraries."""

@@ -1,0 +1,116 @@
+"""The one table of image formats: suffixes, names, what each holds, whether it is read or written.
+
+Formats that are read form an allow-list of plain decoders with a signature. Left out
+on purpose: EPS (runs Ghostscript), WMF (runs the system's drawing code), FITS (gzip
+without a limit), TGA (no signature: noise passes for an image), and rarely tested ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from lowrank.errors import ImageError, UsageError, printable
+from lowrank.picture.value import MODES, Mode
+
+_COLOUR = ("RGB", "RGBA")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format by Pillow's name.
+
+    Attributes
+    ----------
+    name : str
+    suffixes : dict of str to tuple of str
+        Each suffix, in small letters, and the modes that a file of it holds without loss;
+        none where the format is read only.
+    metadata : bool
+        It holds EXIF, ICC and XMP.
+    """
+
+    name: str
+    suffixes: dict[str, tuple[str, ...]]
+    metadata: bool = False
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Modes that some file of the format holds without loss."""
+        return tuple(dict.fromkeys(mode for modes in self.suffixes.values() for mode in modes))
+
+
+_TIFF, _JPEG = tuple(MODES), ("L", "RGB", "CMYK")
+_TABLE = (
+    Format("PNG", {".png": ("1", "L", "LA", "I;16", *_COLOUR)}, metadata=True),
+    Format("TIFF", {".tif": _TIFF, ".tiff": _TIFF}, metadata=True),
+    Format("JPEG", dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG), metadata=True),
+    # Grey as equal red, green and blue.
+    Format("WEBP", {".webp": ("L", "LA", *_COLOUR)}, metadata=True),
+    Format("JPEG2000", {".jp2": ("L", "LA", "I;16", *_COLOUR)}),
+    Format("BMP", {".bmp": ("1", "L", "RGB")}),
+    Format(
+        "PPM",
+        {
+            ".pbm": ("1",),
+            ".pgm": ("L", "I;16"),
+            ".ppm": ("RGB",),
+            ".pfm": ("F",),
+            ".pnm": ("1", "L", "I;16", "RGB", "F"),
+        },
+    ),
+    Format("QOI", {".qoi": _COLOUR}),
+    Format("GIF", {".gif": ()}),
+    Format("AVIF", {".avif": ()}),
+)
+FORMATS = {format.name: format for format in _TABLE}
+
+READABLE = tuple(FORMATS)
+"""Formats that are read, by Pillow's names (a JPEG may turn out to be an MPO)."""
+WRITABLE = tuple(name for name, format in FORMATS.items() if format.modes)
+SUFFIXES = frozenset(suffix for format in _TABLE for suffix in format.suffixes)
+"""What images in a folder are known by."""
+
+_WRITTEN = {suffix: format for format in _TABLE if format.modes for suffix in format.suffixes}
+
+
+def default_suffix(mode: Mode) -> str:
+    """Give the suffix of the usual lossless format for a mode."""
+    return ".png" if mode.name in FORMATS["PNG"].modes else ".tif"
+
+
+def format_for(path_or_suffix: str, mode: Mode) -> str:
+    """Give Pillow's name of the format for an output.
+
+    Parameters
+    ----------
+    path_or_suffix : str
+        `out.png`, `.png` or `png`.
+    mode : Mode
+        The mode that it has to hold.
+
+    Raises
+    ------
+    UsageError
+        No such format is written.
+    ImageError
+        The format cannot hold the mode without loss.
+    """
+    path = PurePath(path_or_suffix)
+    suffix = (path.suffix or f".{path.name.removeprefix('.')}").lower()
+    if suffix not in _WRITTEN:
+        raise UsageError(
+            f"no image format for {printable(path_or_suffix)}; end it in one of "
+            f"{', '.join(_WRITTEN)}"
+        )
+    format = _WRITTEN[suffix]
+    check_holds(mode, suffix, format.suffixes[suffix])
+    return format.name
+
+
+def check_holds(mode: Mode, target: str, modes: tuple[str, ...]) -> None:
+    """Refuse a mode that is not among those that the target holds."""
+    if mode.name not in modes:
+        raise ImageError(
+            f"{target} cannot hold mode {mode.name} without loss; write {default_suffix(mode)}"
+        )

@@ -1,0 +1,134 @@
+"""EXIF, ICC and XMP between Pillow's images and `picture.Metadata`.
+
+The blocks travel unread, so a new writer cannot spoil what it does not understand.
+TIFF alone keeps no EXIF block: its tags are the EXIF, mixed with those that lay out the
+samples. These are taken out on the way in and on the way out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from lowrank.io.formats import FORMATS
+from lowrank.io.wall import tolerated
+from lowrank.picture.value import Metadata
+
+EXIF_PREFIX = b"Exif\0\0"
+"""What Pillow puts before the TIFF structure of an EXIF block; we keep it without."""
+
+_KINDS = ("exif", "icc", "xmp")
+
+# Bytes that fit into JPEG marker segments beside their identifiers.
+_JPEG_ROOM = {"exif": 65533 - len(EXIF_PREFIX), "xmp": 65533 - 29, "icc": 255 * (65533 - 14)}
+
+# Metadata of other kinds that a reader may miss; by Pillow's key in `info`.
+_LEFT_OUT = {"comment": "comment", "photoshop": "Photoshop and IPTC data", "cicp": "cICP colours"}
+
+_USUAL_GAMMA = 1 / 2.2  # which a viewer assumes where there is none
+
+_XMP_TAG, _ICC_TAG = 700, 34675
+
+# Tags of TIFF 6.0 and its supplements that say how the samples are laid out, false as
+# soon as the image is stored otherwise; and the two blocks that travel on their own.
+_LAYOUT_TAGS = frozenset(
+    {*range(254, 260), 262, *range(263, 267), 273, *range(277, 282), 284, 288, 289}
+    | {*range(290, 294), 301, 317, 320, *range(322, 326), *range(330, 348)}
+    | {*range(512, 522), *range(529, 533), _XMP_TAG, _ICC_TAG}
+)
+
+
+def of_image(image: Image.Image, notes: list[str]) -> Metadata:
+    """Take the metadata of a loaded image; `notes` receives what is left out."""
+    info = image.info
+    exif = None
+    with tolerated("The EXIF data are damaged and were left out", notes):
+        exif = _exif_block(image)
+    blocks = {"exif": exif, "icc": info.get("icc_profile"), "xmp": info.get("xmp")}
+    kept = {kind: block for kind, block in blocks.items() if block and isinstance(block, bytes)}
+    if "exif" in kept:
+        kept["exif"] = kept["exif"].removeprefix(EXIF_PREFIX)
+    dropped = [what for key, what in _LEFT_OUT.items() if info.get(key)]
+    texts = [str(key) for key, value in info.items() if _is_text(key, value)]
+    if image.format == "PNG" and texts:
+        dropped.append(f"text ({', '.join(texts)})")
+    gamma = info.get("gamma", _USUAL_GAMMA)
+    if abs(gamma - _USUAL_GAMMA) > 0.01 and "srgb" not in info and "icc" not in kept:
+        dropped.append(f"gamma {gamma:.3g}")
+    if dropped:
+        notes.append(f"Left out: {', '.join(dropped)}.")
+    return Metadata(**kept)
+
+
+def kept_by(format: str, metadata: Metadata) -> tuple[Metadata, tuple[str, ...]]:
+    """Reduce metadata to what a file of the format holds, with a note on each loss."""
+    notes = []
+    for kind in _KINDS:
+        block = getattr(metadata, kind)
+        if block is None:
+            continue
+        if not FORMATS[format].metadata:
+            notes.append(f"{format} holds no {kind.upper()} data: they were left out.")
+        elif format == "JPEG" and len(block) > _JPEG_ROOM[kind]:
+            notes.append(f"{len(block):,} bytes of {kind.upper()} data are too many for a JPEG.")
+        else:
+            continue
+        metadata = replace(metadata, **{kind: None})
+    return metadata, tuple(notes)
+
+
+def save_options(format: str, metadata: Metadata) -> dict[str, Any]:
+    """Pillow's options of `save` that embed the metadata."""
+    options: dict[str, Any] = {}
+    if metadata.icc is not None:
+        options["icc_profile"] = metadata.icc
+    if format == "TIFF":
+        tags = _exif_tags(metadata.exif or b"")
+        if metadata.xmp is not None:
+            tags[_XMP_TAG] = metadata.xmp
+        if len(tags):
+            options["exif"] = tags
+        return options
+    if metadata.exif is not None:
+        options["exif"] = EXIF_PREFIX + metadata.exif
+    if metadata.xmp is None:
+        return options
+    if format == "PNG":
+        # The chunk is made here: Pillow's own would pass the bytes through a string.
+        chunks = PngInfo()
+        chunks.add(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + metadata.xmp)
+        options["pnginfo"] = chunks
+    else:
+        options["xmp"] = metadata.xmp
+    return options
+
+
+def _exif_block(image: Image.Image) -> bytes | None:
+    block = image.info.get("exif")
+    profile = image.info.get("Raw profile type exif")
+    if image.format in (None, "TIFF") and not block:
+        tags = _exif_tags(image.getexif().tobytes())
+        return tags.tobytes() if len(tags) else None
+    if not block and isinstance(profile, str):
+        # ImageMagick's way of keeping EXIF in a PNG: a name, a length, then hex.
+        return bytes.fromhex("".join(profile.split("\n")[3:]))
+    return block
+
+
+def _is_text(key: object, value: object) -> bool:
+    """Whether an entry of a PNG's `info` is a text chunk that `of_image` does not keep."""
+    kept = ("XML:com.adobe.xmp", "xmp", "Raw profile type exif")
+    return isinstance(value, str) and key not in kept
+
+
+def _exif_tags(block: bytes) -> Image.Exif:
+    """The tags of an EXIF block, without those that lay out samples."""
+    exif = Image.Exif()
+    if block:
+        exif.load(block)
+    for tag in _LAYOUT_TAGS.intersection(exif):
+        del exif[tag]
+    return exif

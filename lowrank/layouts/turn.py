@@ -1,0 +1,62 @@
+"""Which pictures have their colours rotated, and what the matrices are called then.
+
+The one rule: with layout `patches` the first three of three colours are turned to their
+principal axes, where most of the energy is in the first; the packed store turns the first
+three of four inks, too. With layout `channels` the matrices are the picture's own channels,
+except that the packed store turns three colours where no rank was asked for: a rank is that
+of the channels themselves. Alpha is never turned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.layouts import colour
+from lowrank.picture.value import Mode, Picture, Turn
+
+_SPARSE = 256  # rows and columns that are looked at, about
+
+_AXES = ("luma", "chroma 1", "chroma 2")
+_INKS = ("ink axis 1", "ink axis 2", "ink axis 3")
+
+
+def of(picture: Picture, layout: str, *, packed: bool = False, ranked: bool = False) -> Turn | None:
+    """The rotation that a picture is given, or None.
+
+    Parameters
+    ----------
+    picture : Picture
+    layout : {"channels", "patches"}
+    packed : bool
+        For the packed store.
+    ranked : bool
+        A rank was asked for.
+    """
+    colours = picture.mode.colours
+    if layout == "patches":
+        turned = colours == 3 or (packed and colours == 4)
+    else:
+        turned = packed and colours == 3 and not ranked
+    return principal(picture.samples) if turned else None
+
+
+def principal(samples: NDArray[Any]) -> Turn:
+    """Principal axes of the first three channels of (height, width, channels) samples."""
+    height, width = samples.shape[:2]
+    sparse = samples[:: max(1, height // _SPARSE), :: max(1, width // _SPARSE), :3]
+    return colour.principal(sparse.reshape(-1, 3))
+
+
+def names(mode: Mode, turn: Turn | None) -> tuple[str, ...]:
+    """Name of each matrix: its channel's, or that of an axis where colours are turned."""
+    if turn is None:
+        return mode.channels
+    return (_AXES if mode.colours == 3 else _INKS) + mode.channels[3:]
+
+
+def axes(turn: Turn | None) -> NDArray[np.float64] | None:
+    """The (3, 3) rotation, a row for each axis, or None."""
+    return None if turn is None else colour.rotation(turn)

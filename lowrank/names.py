@@ -1,0 +1,16 @@
+"""Names that requests and files share, in the order of their codes in the format."""
+
+from __future__ import annotations
+
+LAYOUTS = ("channels", "patches")
+"""How a picture is seen as matrices."""
+
+FLOAT_STORES = ("float16", "float32", "float64")
+STORES = (*FLOAT_STORES, "packed")
+"""How factors are kept."""
+
+AUTO = "auto"
+"""The narrowest float store whose rounding does not show; no file states it."""
+CHOICES = (AUTO, *STORES)
+FLOAT_CHOICES = (AUTO, *FLOAT_STORES)
+"""What a request may say of the store."""

@@ -1,1 +1,0 @@
-"""The packed store: quantised, entropy-coded factors of the matrix of patches."""

@@ -1,0 +1,1 @@
+"""What samples are, and how far two pictures are apart."""

@@ -1,0 +1,46 @@
+"""How far two pictures are apart, sample by sample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowrank.picture.value import Picture
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The saved image, rounded and clipped; PSNR is None where the images are equal."""
+
+    psnr_db: float | None
+    rmse: float
+    max_abs_error: float
+
+
+def compare(original: Picture, result: Picture) -> Pixels:
+    """PSNR (dB), root mean square error and largest error (levels) between two pictures."""
+    squares, largest = 0.0, 0.0
+    for c in range(len(original.mode.channels)):
+        for top in range(0, original.height, 256):
+            rows = slice(top, top + 256)
+            a = original.samples[rows, :, c].astype(np.float64)
+            a -= result.samples[rows, :, c].astype(np.float64)
+            squares += float(np.vdot(a, a))
+            largest = max(largest, float(np.abs(a).max()))
+    mse = squares / original.samples.size
+    peak = full_scale(original)
+    return Pixels(
+        psnr_db=10 * math.log10(peak * peak / mse) if mse else None,
+        rmse=math.sqrt(mse),
+        max_abs_error=largest,
+    )
+
+
+def full_scale(picture: Picture) -> float:
+    """Peak of a PSNR: the largest sample of the mode, or the range of float samples."""
+    if picture.mode.peak is not None:
+        return picture.mode.peak
+    # As Python's floats: the range of float32 samples may be beyond float32.
+    return float(np.max(picture.samples)) - float(np.min(picture.samples)) or 1.0

@@ -1,0 +1,1 @@
+"""Measured errors beside the bounds that no rank-k matrix can beat."""

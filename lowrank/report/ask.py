@@ -1,0 +1,186 @@
+"""What `lowrank report` does with its arguments: files in, reports out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import codec, files, linalg, threads
+from lowrank import format as lrk
+from lowrank.errors import UsageError
+from lowrank.format.parts import Parts
+from lowrank.io import pillow
+from lowrank.layouts import matrices
+from lowrank.names import AUTO
+from lowrank.picture.distance import full_scale
+from lowrank.picture.value import Loaded
+from lowrank.report import measure, peers
+from lowrank.report.peers import Peer
+from lowrank.report.value import Report
+from lowrank.stores import floats
+from lowrank.targets import spectrum
+from lowrank.targets.target import Target
+
+_LADDER = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Reports, and for a ladder the spectra behind it.
+
+    Attributes
+    ----------
+    reports : tuple of Report
+    notes : tuple of str
+    peak : float
+        Full scale of the samples.
+    spectra : tuple of (N,) ndarray
+        All singular values of each channel; empty where nothing needed them.
+    auto : tuple of int
+        Ranks of the Gavish-Donoho threshold, beside the spectra.
+    loaded : Loaded or None
+        The image, where there is one.
+    parts : Parts or None
+        The file, where the report is of both.
+    stored : tuple of Parts
+        What each report is of; empty for a ladder, where nothing is stored.
+    store : str
+        Float type that a ladder counts bytes in; "" where something is stored.
+    peers : tuple of Peer
+        Other codecs, where they were asked for.
+    """
+
+    reports: tuple[Report, ...]
+    notes: tuple[str, ...] = ()
+    peak: float = 255.0
+    spectra: tuple[NDArray[np.float64], ...] = ()
+    auto: tuple[int, ...] = ()
+    loaded: Loaded | None = None
+    parts: Parts | None = None
+    stored: tuple[Parts, ...] = ()
+    store: str = ""
+    peers: tuple[Peer, ...] = ()
+
+
+def report(
+    path: str,
+    file: str | None,
+    *,
+    ranks: list[int],
+    store: str | None,
+    max_pixels: int,
+    against: tuple[str, ...] = (),
+) -> Result:
+    """Report on an image, on a `.lrk` file, or on both together.
+
+    Raises
+    ------
+    UsageError
+        The arguments do not go together.
+    LowrankError
+        A file cannot be read.
+    """
+    if against and (not file or ranks):
+        raise UsageError("--against compares one .lrk file; give the image, then the file")
+    data = files.read_bytes(path)
+    if data.startswith(lrk.SIGNATURE):
+        if file or ranks or store:
+            raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
+        parts = lrk.parse(data, name=path, max_pixels=max_pixels)
+        said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
+        return Result((said,), stored=(parts,))
+    loaded = pillow.read(data, name=path, max_pixels=max_pixels)
+    if file:
+        result = _of_file(loaded, file, ranks=ranks, store=store, max_pixels=max_pixels)
+        return replace(result, peers=_peers(loaded, result.reports[0], against))
+    if ranks:
+        return of_ranks(loaded, ranks, store=store or AUTO)
+    return _ladder(loaded, store=store or AUTO)
+
+
+def _of_file(
+    loaded: Loaded, file: str, *, ranks: list[int], store: str | None, max_pixels: int
+) -> Result:
+    if store:
+        raise UsageError("--store goes with -k alone; the file has its store already")
+    data = files.read_bytes(file)
+    parts = lrk.parse(data, name=file, max_pixels=max_pixels)
+    measure.check_same_image(loaded, parts, loaded.source.path)
+    facts = measure.file_facts(file, parts, len(data))
+    if not ranks:
+        only = measure.measure(
+            loaded.picture, parts, source=loaded.source, file=facts, file_bytes=len(data)
+        )
+        return _result(loaded, [only], [parts], parts)
+    shorter = [codec.shorten(parts, Target("rank", k)) for k in ranks]
+    return _result(
+        loaded,
+        [
+            measure.measure(
+                loaded.picture,
+                p,
+                source=loaded.source,
+                file=facts,
+                file_bytes=len(lrk.serialize(p)),
+            )
+            for p in shorter
+        ],
+        shorter,
+        parts,
+    )
+
+
+def _peers(loaded: Loaded, ours: Report, against: tuple[str, ...]) -> tuple[Peer, ...]:
+    psnr = ours.pixels.psnr_db if ours.pixels else None
+    return tuple(
+        peers.against(loaded.picture, against, size=ours.storage.bytes, psnr=psnr)
+        if against
+        else ()
+    )
+
+
+def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
+    """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
+    most = codec.encode(
+        loaded.picture, Target("rank", max(ranks)), layout="channels", store=store, certify=True
+    )
+    A = matrices.of_samples(loaded.picture.samples, "channels", None)
+    reports, stored = [], []
+    for k in ranks:
+        exact = tuple(measure.at_rank(a, x, k) for a, x in zip(A, most.exact, strict=True))
+        parts = floats.with_ranks(loaded.picture, exact, "channels", store)
+        stored.append(parts)
+        reports.append(
+            measure.measure(
+                loaded.picture,
+                parts,
+                source=loaded.source,
+                file=None,
+                file_bytes=len(lrk.serialize(parts)),
+                exact=exact,
+            )
+        )
+    result = _result(loaded, reports, stored)
+    return replace(result, notes=result.notes + most.notes)
+
+
+def _ladder(loaded: Loaded, *, store: str) -> Result:
+    picture = loaded.picture
+    spectra = threads.each(linalg.spectrum, matrices.of_samples(picture.samples, "channels", None))
+    m, n = picture.height, picture.width
+    steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
+    width = floats.AUTO_WIDTH if store == AUTO else store
+    rungs = [measure.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]
+    auto = tuple(spectrum.gavish_donoho_rank(s, m, n) for s in spectra)
+    return replace(_result(loaded, rungs, []), spectra=tuple(spectra), auto=auto, store=width)
+
+
+def _result(
+    loaded: Loaded, reports: list[Report], stored: list[Parts], parts: Parts | None = None
+) -> Result:
+    peak = full_scale(loaded.picture)
+    return Result(
+        tuple(reports), loaded.notes, peak, loaded=loaded, parts=parts, stored=tuple(stored)
+    )

@@ -1,0 +1,184 @@
+"""What an HTML page shows of a picture: a copy small enough to travel inside the page.
+
+The page sums terms of a `.lrk` file and measures the sums against the picture, so it
+carries both: the picture, reduced to `SIDE` pixels where it is larger, and as many of
+the copy's terms as `TERM_BYTES` hold. Everything that moves with the slider is about
+this copy; the report's tables are about the picture itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import codec, linalg, threads
+from lowrank import format as lrk
+from lowrank.errors import UsageError
+from lowrank.format.parts import Floats, Parts
+from lowrank.names import AUTO
+from lowrank.picture import thumbnail
+from lowrank.picture.value import Metadata, Picture
+from lowrank.report import ask
+from lowrank.report.ask import Result
+from lowrank.report.value import Report
+from lowrank.stores import floats
+
+SIDE = 768
+"""Longest side in pixels of a picture that a page shows."""
+
+TERM_BYTES = 1_250_000
+"""Bytes of factors that a page carries at most: 160 terms of a 768x512 photograph."""
+
+_START = 20  # the rank that a page opens with, where nothing asks for another
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """A picture's copy, its terms, and the numbers that the page plots.
+
+    Attributes
+    ----------
+    picture : Picture
+        The copy, in the mode of its terms.
+    parts : Parts
+        The leading terms of the copy, in layout `channels`: `most` for the slider and,
+        where there is one, the next, which the page starts from to measure ||A - B||_2.
+    spectra : tuple of (N,) ndarray
+        All singular values of each channel of the copy.
+    rival : (N + 1,) ndarray
+        ||A - B_k||_F over all channels, k = 0 to N, of the matrix B_k of rank k that keeps
+        the k lowest cosine frequencies.
+    black, white : float
+        Samples that are shown as black and as white.
+    start, most : int
+        Rank that the page opens with, and the largest of the slider.
+    reports : tuple of Report
+        Measured on the picture itself.
+    decoded : Picture or None
+        What the file decodes to, where no rank of the slider is that picture.
+    notes : tuple of str
+    """
+
+    picture: Picture
+    parts: Parts
+    spectra: tuple[NDArray[np.float64], ...]
+    rival: NDArray[np.float64]
+    black: float
+    white: float
+    start: int
+    most: int
+    reports: tuple[Report, ...]
+    decoded: Picture | None
+    notes: tuple[str, ...]
+
+
+def of(result: Result) -> Exhibit:
+    """Make what a page shows from what `ask.report` found.
+
+    Raises
+    ------
+    UsageError
+        The report is of a `.lrk` file alone.
+    """
+    if result.loaded is None:
+        raise UsageError("a page shows the original as well; give the image first, then the file")
+    original, file = result.loaded.picture, result.parts
+    picture, notes = shown(original)
+    A = [picture.samples[:, :, c] for c in range(len(picture.mode.channels))]
+    N = min(picture.height, picture.width)
+    store, terms = _room(picture)
+    spectra = tuple(threads.each(linalg.spectrum, A))
+    exact = tuple(threads.each(lambda a: linalg.truncated_svd(a, terms), A))
+    parts = floats.with_ranks(picture, exact, "channels", store)
+    parts = replace(parts, head=replace(parts.head, metadata=Metadata()))
+    most = terms if terms == N else terms - 1
+    start = min(_asked(result), most)
+    reports = result.reports
+    if result.spectra:  # a ladder is predicted, nothing in it measured
+        reports = ask.of_ranks(result.loaded, [start], store=AUTO).reports
+    black, white = thumbnail.shades(picture)
+    if picture.mode.name in ("I;16", "F"):
+        notes.append(
+            f"Samples from {black:g} (black) to {white:g} (white) are shown in 256 greys; "
+            "errors are in levels of the samples."
+        )
+    if picture.mode.name == "F":
+        notes.append("The page's copy of the original is rounded to 65,536 levels.")
+    if picture.mode.name == "CMYK":
+        notes.append("Ink is shown as R = (255 - C)(255 - K) / 255 and so on, without a profile.")
+    if "alpha" in picture.mode.channels:
+        notes.append(
+            "Alpha is a matrix as the colours are; the picture is shown over a checkerboard, "
+            "the difference and the layers without alpha."
+        )
+    return Exhibit(
+        picture, parts, spectra, _rival(A), black, white, start, most, reports,
+        _decoded(file, most), tuple(notes),
+    )  # fmt: skip
+
+
+def shown(picture: Picture) -> tuple[Picture, list[str]]:
+    """Return the copy of a picture that fits a page, upright, and what was done to it."""
+    notes = []
+    copy = thumbnail.reduced(picture, SIDE)
+    if copy is not picture:
+        notes.append(
+            f"The picture of {picture.width} × {picture.height} pixels is shown reduced to "
+            f"{copy.width} × {copy.height} by averaging; slider and plots are about this copy, "
+            "the report is about the picture itself."
+        )
+    upright = thumbnail.upright(copy)
+    if upright is not copy:
+        notes.append("The picture is shown upright, as its EXIF data say.")
+    samples = np.ascontiguousarray(upright.samples)
+    return Picture(samples, upright.mode), notes
+
+
+def _room(picture: Picture) -> tuple[str, int]:
+    """Store and number of terms of each channel that a page has room for."""
+    shape, c = (picture.height, picture.width), len(picture.mode.channels)
+    N = min(shape)
+
+    def size(terms: int, store: str) -> int:
+        return lrk.float_file_size(shape, c, terms * c, store, Metadata())
+
+    if size(N, "float32") <= TERM_BYTES:
+        return "float32", N
+    empty, one = size(0, "float16"), size(1, "float16")
+    return "float16", max(min((TERM_BYTES - empty) // (one - empty), N), min(2, N))
+
+
+def _asked(result: Result) -> int:
+    """Rank that the page opens with: that of the request or of the file."""
+    if result.spectra or (result.parts and result.parts.head.layout != "channels"):
+        return _START
+    return max(1, *(c.k for c in result.reports[0].channels))
+
+
+def _decoded(file: Parts | None, most: int) -> Picture | None:
+    if file is None:
+        return None
+    ranks = set(file.ranks) if isinstance(file.body, Floats) else set()
+    if file.head.layout == "channels" and len(ranks) == 1 and 1 <= max(ranks) <= most:
+        return None
+    return shown(codec.decode(file).picture)[0]
+
+
+def _rival(A: list[NDArray[np.generic]]) -> NDArray[np.float64]:
+    """Frobenius errors of the k lowest cosine frequencies along the shorter side, any k.
+
+    The cosine transform is orthonormal, so what is dropped adds up as singular values do.
+    """
+    N = min(A[0].shape)
+    i, j = np.ogrid[:N, :N]
+    C = np.cos(np.pi * (j + 0.5) * i / N) * math.sqrt(2 / N)
+    C[0] /= math.sqrt(2)
+    energies = np.zeros(N + 1)
+    for a in A:
+        short = a if a.shape[0] == N else a.T
+        energies[:N] += np.sum((C @ short.astype(np.float64)) ** 2, axis=1)
+    errors: NDArray[np.float64] = np.sqrt(np.cumsum(energies[::-1])[::-1])
+    return errors

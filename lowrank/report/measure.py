@@ -1,0 +1,211 @@
+"""Measured errors beside the bounds that no rank-k matrix can beat.
+
+Eckart and Young (spectral norm, and Frobenius norm): for every B of rank at most k,
+||A - B||_2 >= sigma_(k+1) and ||A - B||_F >= sqrt(sum of sigma_i^2, i > k). A report
+holds, for each matrix, both errors of the factors *as stored and decoded*, measured on
+A itself, beside both bounds, computed from A anew; and whether the singular values
+behind the bounds are proved to be the leading ones.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import codec, linalg, threads
+from lowrank.errors import UsageError
+from lowrank.format import float_file_size
+from lowrank.format.parts import Parts
+from lowrank.layouts import matrices, turn
+from lowrank.linalg import TruncatedSVD
+from lowrank.picture.distance import compare
+from lowrank.picture.value import Loaded, Mode, Picture, Source
+from lowrank.report.value import File, OfMatrix, Report, Storage
+from lowrank.stores import Factored, Stated
+
+
+def file_facts(path: str, parts: Parts, size: int) -> File:
+    """What a report says of a file of `size` bytes."""
+    head = parts.head
+    return File(path, size, head.layout, head.store, 8 * size / (head.width * head.height))
+
+
+def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
+    """Refuse to compare a file with an image that it cannot have been made from."""
+    a, b = loaded.picture, parts.head
+    if (a.width, a.height, a.mode.name) != (b.width, b.height, b.mode.name):
+        raise UsageError(
+            f"{name} is {a.width}x{a.height} {a.mode.name}, the file "
+            f"{b.width}x{b.height} {b.mode.name}; give the image that the file was made from"
+        )
+
+
+def measure(
+    picture: Picture,
+    parts: Parts,
+    *,
+    source: Source,
+    file: File | None,
+    file_bytes: int,
+    exact: tuple[TruncatedSVD, ...] | None = None,
+) -> Report:
+    """Measure a file against the picture that it was made from.
+
+    Parameters
+    ----------
+    picture : Picture
+        The original.
+    parts : Parts
+        The file, as parsed.
+    source, file : Source, File
+        What to say of them.
+    file_bytes : int
+        Bytes that the file has, or would have.
+    exact : tuple of TruncatedSVD, optional
+        Certified decompositions of the picture's matrices, of at least the file's
+        ranks, where the caller has them already.
+    """
+    turned, B = codec.factors(parts)
+    names = turn.names(picture.mode, turned)
+    A = matrices.of_samples(picture.samples, parts.head.layout, turned)
+
+    def of_matrix(i: int) -> OfMatrix:
+        k = parts.ranks[i]
+        x = exact[i] if exact else linalg.truncated_svd(A[i], max(k, 1), certify=True)
+        return bounded(names[i], at_rank(A[i], x, k), _residual_norms(A[i], B[i]))
+
+    found = tuple(threads.each(of_matrix, range(len(A))))
+    return Report(
+        source,
+        file,
+        found,
+        storage(parts, found, file_bytes, source),
+        compare(picture, codec.decode(parts).picture),
+    )
+
+
+def _residual_norms(A: NDArray[np.generic], B: Factored) -> linalg.ResidualNorms:
+    if isinstance(B, tuple):
+        return linalg.residual_norms(A, *B)
+    R = np.subtract(A, B)
+    return linalg.ResidualNorms(linalg.spectral_norm(R), linalg.frobenius_norm(R))
+
+
+def at_rank(A: NDArray[np.generic], x: TruncatedSVD, k: int) -> TruncatedSVD:
+    """The decomposition of A at a lower rank k >= 0, its bounds moved down with it.
+
+    A proof holds for its own rank: a lower one is proved anew, where `x` was proved.
+    """
+    if k >= len(x.s):
+        return x
+    cut = x.truncate(k)
+    proved = x.certified and linalg.certify(A, cut.U, cut.s, cut.sigma_next)
+    return replace(cut, certified=proved)
+
+
+def bounded(name: str, x: TruncatedSVD, measured: linalg.ResidualNorms) -> OfMatrix:
+    """Bounds of the exact decomposition `x`, with the measured errors of factors of its rank."""
+    k = len(x.s)
+    return OfMatrix(
+        name=name,
+        m=len(x.U),
+        n=x.Vt.shape[1],
+        k=k,
+        norm=x.norm,
+        sigma_1=float(x.s[0]) if k else x.sigma_next,
+        sigma_next=x.sigma_next,
+        spectral_error=measured.spectral,
+        spectral_bound=x.sigma_next,
+        frobenius_error=measured.frobenius,
+        frobenius_bound=x.tail,
+        relative_error=measured.frobenius / x.norm if x.norm else 0.0,
+        energy=energy(x.norm, x.tail),
+        certified=x.certified,
+    )
+
+
+def energy(norm: float, tail: float) -> float:
+    """Share of ||A||_F^2 that is kept when `tail` is lost; a zero matrix loses nothing."""
+    return 1 - min(tail / norm, 1.0) ** 2 if norm else 1.0
+
+
+def storage(
+    parts: Parts, found: tuple[OfMatrix, ...], file_bytes: int, source: Source | None
+) -> Storage:
+    """Storage of a file against its source."""
+    head = parts.head
+    return _storage(
+        head.width * head.height, head.mode, found, file_bytes, source.bytes if source else 0
+    )
+
+
+def _storage(
+    pixels: int, mode: Mode, found: tuple[OfMatrix, ...], file_bytes: int, source_bytes: int
+) -> Storage:
+    m, n = found[0].m, found[0].n
+    raw = -(-pixels * len(mode.channels) * mode.bits // 8)
+    floats = sum(c.k * (c.m + c.n + 1) for c in found)
+    original = sum(c.m * c.n for c in found)
+    return Storage(
+        floats=floats,
+        original_floats=original,
+        float_ratio=original / floats if floats else math.inf,
+        bytes=file_bytes,
+        raw_bytes=raw,
+        byte_ratio=raw / file_bytes,
+        source_ratio=source_bytes / file_bytes if source_bytes else None,
+        break_even_rank=m * n / (m + n + 1),
+    )
+
+
+def unmeasured(shape: tuple[int, int], x: Stated) -> OfMatrix:
+    """What is stated of a matrix, or follows from its spectrum: bounds, and nothing measured."""
+    lost = x.tail if x.error is None else x.error
+    return OfMatrix(
+        x.name, *shape, x.k, x.norm, x.sigma_1, x.sigma_next,
+        None, x.sigma_next, x.error, x.tail,
+        lost / x.norm if x.norm else 0.0, energy(x.norm, x.tail), certified=False,
+    )  # fmt: skip
+
+
+def stated(parts: Parts, *, file: File) -> Report:
+    """What a file states of itself, with no original at hand: bounds, and nothing measured."""
+    found = tuple(unmeasured(parts.head.shape, x) for x in codec.stated(parts))
+    return Report(None, file, found, storage(parts, found, file.bytes, None), None)
+
+
+def predict(
+    picture: Picture,
+    spectra: list[NDArray[np.float64]],
+    k: int,
+    *,
+    source: Source,
+    store: str,
+) -> Report:
+    """Bounds at rank k from the spectra alone: what exact factors would reach, unmeasured.
+
+    Parameters
+    ----------
+    picture : Picture
+    spectra : list of (N,) ndarray
+        All singular values of each channel.
+    k : int
+        Rank, at most N.
+    source : Source
+    store : str
+        Float type that the predicted bytes are counted in.
+    """
+    m, n = picture.height, picture.width
+
+    def of_channel(name: str, s: NDArray[np.float64]) -> OfMatrix:
+        norm, tail = float(np.linalg.norm(s)), float(np.linalg.norm(s[k:]))
+        sigma_next = float(s[k]) if k < len(s) else 0.0
+        return unmeasured((m, n), Stated(name, k, norm, float(s[0]), sigma_next, None, tail))
+
+    found = tuple(map(of_channel, picture.mode.channels, spectra))
+    size = float_file_size((m, n), len(spectra), k * len(spectra), store, picture.metadata)
+    stored = _storage(m * n, picture.mode, found, size, source.bytes)
+    return Report(source, None, found, stored, None)

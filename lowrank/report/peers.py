@@ -1,0 +1,166 @@
+"""Other codecs on the same picture: their PSNR at our bytes, their bytes at our PSNR.
+
+Each codec is taken at the better of its usual settings (chroma subsampled or not,
+baseline or progressive), at the quality of its dial that just meets the comparison.
+All of them are Pillow's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image, features
+
+from lowrank.errors import UsageError
+from lowrank.io import pillow
+from lowrank.io.modes import to_image
+from lowrank.picture.distance import compare
+from lowrank.picture.value import Picture
+
+CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One codec beside ours; None where it cannot reach the comparison.
+
+    Attributes
+    ----------
+    codec : str
+    psnr_db : float or None
+        At no more bytes than ours.
+    bytes : int or None
+        At no less PSNR than ours.
+    """
+
+    codec: str
+    psnr_db: float | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class _Dial:
+    """A codec's settings, and the values of its dial from worst to best."""
+
+    format: str
+    feature: str | None
+    values: tuple[float, ...]
+    settings: tuple[dict[str, Any], ...]
+    option: Callable[[float], dict[str, Any]]
+
+
+_WHOLE = tuple(float(q) for q in range(1, 101))
+_DIALS = {
+    "jpeg": _Dial(
+        "JPEG",
+        None,
+        _WHOLE[:-5],  # beyond 95 Pillow advises against it: size without gain
+        tuple(
+            {"subsampling": s, "progressive": p, "optimize": True}
+            for s in (0, 2)
+            for p in (False, True)
+        ),
+        lambda q: {"quality": int(q)},
+    ),
+    "webp": _Dial("WEBP", "webp", _WHOLE, ({"method": 6},), lambda q: {"quality": int(q)}),
+    "avif": _Dial(
+        "AVIF",
+        "avif",
+        _WHOLE[:-1],
+        tuple({"speed": 6, "subsampling": s} for s in ("4:2:0", "4:4:4")),
+        lambda q: {"quality": int(q)},
+    ),
+    "jpeg2000": _Dial(
+        "JPEG2000",
+        "jpg_2000",
+        tuple(np.arange(15, 60, 0.25)),
+        ({"irreversible": True, "quality_mode": "dB"},),
+        lambda db: {"quality_layers": [db]},
+    ),
+}
+
+
+def against(
+    picture: Picture, codecs: Iterable[str], *, size: int, psnr: float | None
+) -> list[Peer]:
+    """Compare codecs with a file of `size` bytes and a PSNR in dB (None: it is exact).
+
+    Raises
+    ------
+    UsageError
+        An unknown codec, or a picture of more than 8 bits.
+    """
+    unknown = [name for name in codecs if name not in CODECS]
+    if unknown:
+        raise UsageError(f"--against {unknown[0]}: unknown; give some of {', '.join(CODECS)}")
+    if picture.mode.name not in ("L", "RGB", "RGBA"):
+        raise UsageError(f"--against compares L, RGB and RGBA, not {picture.mode.name}")
+    return [_peer(picture, name, size, psnr) for name in codecs]
+
+
+def _peer(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
+    if name == "png":
+        stored = len(pillow.write(picture, format="PNG", png_level=6))
+        return Peer(name, None, stored)
+    dial = _DIALS[name]
+    if (dial.feature and not features.check(dial.feature)) or (
+        name == "jpeg" and picture.mode.name == "RGBA"
+    ):
+        return Peer(name, None, None)
+    image = to_image(picture)
+    found = [
+        _at_setting(_measured(picture, image, dial, s), dial, size, psnr) for s in dial.settings
+    ]
+    return Peer(
+        name,
+        max((p for p, _ in found if p is not None), default=None),
+        min((b for _, b in found if b is not None), default=None),
+    )
+
+
+def _at_setting(
+    measured: Callable[[float], tuple[int, float]], dial: _Dial, size: int, psnr: float | None
+) -> tuple[float | None, int | None]:
+    """PSNR within `size` and bytes for `psnr`; the dial is taken as monotone."""
+    fits = _last(dial.values, lambda q: measured(q)[0] <= size)
+    reaches = None if psnr is None else _last(dial.values[::-1], lambda q: measured(q)[1] >= psnr)
+    return (
+        None if fits is None else measured(fits)[1],
+        None if reaches is None else measured(reaches)[0],
+    )
+
+
+def _measured(
+    picture: Picture, image: Image.Image, dial: _Dial, setting: dict[str, Any]
+) -> Callable[[float], tuple[int, float]]:
+    @cache
+    def measure(value: float) -> tuple[int, float]:
+        stream = BytesIO()
+        options = setting | dial.option(value)
+        if dial.format == "JPEG2000" and picture.mode.colours == 3:
+            options["mct"] = 1
+        image.save(stream, dial.format, **options)
+        with Image.open(BytesIO(stream.getvalue())) as decoded:
+            samples = np.asarray(decoded.convert(image.mode))
+        shaped = samples.reshape(picture.samples.shape)
+        pixels = compare(picture, Picture(shaped, picture.mode))
+        return len(stream.getvalue()), float("inf") if pixels.psnr_db is None else pixels.psnr_db
+
+    return measure
+
+
+def _last(values: tuple[float, ...], holds: Callable[[float], bool]) -> float | None:
+    """Last value for which `holds`, if it holds for a start of the values and then no more."""
+    low, high = 0, len(values)
+    while low < high:
+        middle = (low + high) // 2
+        if holds(values[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    return values[low - 1] if low else None

@@ -1,0 +1,1 @@
+"""One file in, one file out; and many of them."""

@@ -1,0 +1,262 @@
+"""One file in, one file out; and the sum of many."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lowrank import codec, files
+from lowrank import format as lrk
+from lowrank.errors import LimitError, LowrankError, UsageError
+from lowrank.format.parts import Parts
+from lowrank.io import formats, pillow
+from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture.value import Loaded
+from lowrank.runs.plan import Job
+from lowrank.stores import Encoded
+from lowrank.targets.target import USUAL, Target
+
+if TYPE_CHECKING:
+    from lowrank.report.value import Report
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What either command was asked to do with each file."""
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    force: bool = False
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Compressing(Settings):
+    """What `compress` was asked to do; `measure` wants a report of what is written."""
+
+    target: Target = USUAL
+    layout: str | None = None
+    store: str | None = None
+    measure: bool = False
+
+
+@dataclass(frozen=True)
+class Decompressing(Settings):
+    """What `decompress` was asked to do."""
+
+    rank: int | None = None
+    partial: bool = False
+    format: str | None = None
+    png_level: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job.
+
+    `summary` is a line for people, `report` the numbers behind it (compress only, where
+    asked for), `data` the output's bytes where it goes to standard output.
+    """
+
+    input: str
+    output: str
+    bytes_before: int = 0
+    bytes_after: int = 0
+    summary: str = ""
+    notes: tuple[str, ...] = ()
+    report: Report | None = None
+    relative_error: float | None = None
+    error: LowrankError | None = None
+    skipped: bool = False
+    data: bytes | None = None
+
+
+@dataclass
+class Total:
+    """What became of many jobs, in as many numbers as for one.
+
+    `worst` is the largest relative error that a written file states, `worst_input` the
+    image that it belongs to; "" where nothing states one.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    before: int = 0
+    after: int = 0
+    worst: float = 0.0
+    worst_input: str = ""
+    code: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more; the first failure's exit code stays."""
+        if outcome.error:
+            self.failed += 1
+            self.code = self.code or outcome.error.exit_code
+        elif outcome.skipped:
+            self.skipped += 1
+        else:
+            self.done += 1
+            self.before += outcome.bytes_before
+            self.after += outcome.bytes_after
+            if outcome.relative_error is not None and outcome.relative_error >= self.worst:
+                self.worst, self.worst_input = outcome.relative_error, outcome.input
+
+
+class Worker(Protocol):
+    """`compress` or `decompress`.
+
+    A `repeated` job may have been done before by a process that died before it could say so:
+    an output that holds the very bytes is its own, and no reason to refuse.
+    """
+
+    def __call__(self, job: Job, settings: Any, *, repeated: bool = False) -> Outcome:
+        """Do one job."""
+
+
+def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outcome:
+    """Compress one image, or shorten one `.lrk` file; write the result."""
+    output = job.place(".lrk")
+    if _skip(output, settings):
+        return Outcome(job.input, output, skipped=True)
+    _check_output(job, output, settings, repeated=repeated)
+    data = files.read_bytes(job.input)
+    if data.startswith(lrk.SIGNATURE):
+        outcome, written = _shorten(job, output, data, settings)
+        return _write(job, settings, outcome, written, repeated=repeated)
+    loaded = pillow.read(data, name=job.input, max_pixels=settings.max_pixels)
+    encoded = codec.encode(
+        loaded.picture,
+        settings.target,
+        layout=settings.layout,
+        store=settings.store,
+        certify=settings.measure,
+    )
+    written = lrk.serialize(encoded.parts)
+    before, after = len(data), len(written)
+    against = (
+        f"{before / after:.2f}x smaller" if after <= before else f"{after / before:.2f}x larger"
+    )
+    error = codec.relative_error(encoded.parts)
+    outcome = Outcome(
+        job.input,
+        output,
+        bytes_before=before,
+        summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
+        f"{_ranks(encoded.parts)}, error {error:.3%}",
+        notes=loaded.notes + encoded.notes,
+        report=_measured(loaded, encoded, output, after) if settings.measure else None,
+        relative_error=error,
+    )
+    return _write(job, settings, outcome, written, repeated=repeated)
+
+
+def _measured(loaded: Loaded, encoded: Encoded, output: str, size: int) -> Report:
+    from lowrank.report import measure
+
+    return measure.measure(
+        loaded.picture,
+        encoded.parts,
+        source=loaded.source,
+        file=measure.file_facts(output, encoded.parts, size),
+        file_bytes=size,
+        exact=encoded.exact or None,
+    )
+
+
+def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> Outcome:
+    """Rebuild the image of one `.lrk` file and write it."""
+    if job.output and _skip(job.output, settings):
+        return Outcome(job.input, job.output, skipped=True)
+    if job.output:
+        _check_output(job, job.output, settings, repeated=repeated)
+    data = files.read_bytes(job.input)
+    parts = lrk.parse(
+        data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
+    )
+    head = parts.head
+    suffix = formats.default_suffix(head.mode)
+    if settings.format:
+        suffix = f".{settings.format.lower().lstrip('.')}"
+    # Names that are made here follow the format; standard output has no name to follow.
+    output = job.place(suffix)
+    named = job.output not in (None, "-") and (
+        not settings.format or os.path.splitext(output)[1] != ""
+    )
+    form = formats.format_for(output if named else suffix, head.mode)
+    if settings.format and form != formats.format_for(suffix, head.mode):
+        raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
+    if _skip(output, settings):
+        return Outcome(job.input, output, skipped=True)
+    _check_output(job, output, settings, repeated=repeated)
+    decoded = codec.decode(parts, rank=settings.rank)
+    level = {} if settings.png_level is None else {"png_level": settings.png_level}
+    written = pillow.write(decoded.picture, format=form, **level)
+    notes = pillow.write_notes(decoded.picture, format=form) + decoded.notes
+    summary = (
+        f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.name}, "
+        f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
+    )
+    outcome = Outcome(job.input, output, len(data), summary=summary, notes=notes)
+    return _write(job, settings, outcome, written, repeated=repeated)
+
+
+def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple[Outcome, bytes]:
+    if settings.measure or settings.layout or settings.store:
+        raise UsageError(
+            f"{job.input} is a .lrk file, which compress only shortens; "
+            "--certify, --json, --layout and --store need the image"
+        )
+    longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
+    parts = codec.shorten(longer, settings.target)
+    written = lrk.serialize(parts)
+    summary = f"{job.input} -> {output}: {_ranks(parts)}, {len(written):,} bytes"
+    return Outcome(job.input, output, len(data), summary=summary), written
+
+
+def _write(
+    job: Job, settings: Settings, outcome: Outcome, written: bytes, *, repeated: bool
+) -> Outcome:
+    if outcome.output == "-":
+        return replace(outcome, bytes_after=len(written), data=written)
+    if job.stem:
+        files.make_folder(os.path.dirname(outcome.output))
+    if not (repeated and _holds(outcome.output, written)):
+        files.write_atomic(outcome.output, written, force=settings.force)
+    return replace(outcome, bytes_after=len(written))
+
+
+def _holds(path: str, data: bytes) -> bool:
+    return os.path.isfile(path) and files.read_bytes(path) == data
+
+
+def _ranks(parts: Parts, most: int | None = None) -> str:
+    ranks = [k if most is None else min(k, most) for k in parts.ranks]
+    text = str(ranks[0]) if len(set(ranks)) == 1 else "/".join(map(str, ranks))
+    return f"rank {text}, {parts.head.store}"
+
+
+def _skip(output: str, settings: Settings) -> bool:
+    return settings.skip_existing and output != "-" and os.path.exists(output)
+
+
+def _check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -> None:
+    """Refuse early what would be refused late, before any work is done."""
+    if output != "-":
+        files.check_output(
+            output,
+            force=settings.force or repeated,
+            inputs=(job.input,),
+            makes_folder=job.stem is not None,
+        )
+
+
+def attempt(worker: Worker, job: Job, settings: Settings, *, repeated: bool = False) -> Outcome:
+    """Run one job; an error of ours becomes its outcome."""
+    try:
+        return worker(job, settings, repeated=repeated)
+    except LowrankError as error:
+        return Outcome(job.input, job.output or "", error=error)
+    except MemoryError:
+        limit = LimitError(f"not enough memory for {job.input}; give a smaller image")
+        return Outcome(job.input, job.output or "", error=limit)

@@ -1,0 +1,138 @@
+"""The packed store: quantised, entropy-coded factors.
+
+`dial` finds the quantiser step that meets a target; `patches` and `channels` are the codecs
+of the two layouts, each with a specification of its payload, and `coding` is what they share.
+A codec loads when its layout is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FormatError, TruncatedError, UsageError
+from lowrank.format.parts import Packed, Parts
+from lowrank.layouts import turn
+from lowrank.picture.value import Picture, Turn
+from lowrank.stores import Decoded, Encoded, Factored, Stated
+from lowrank.stores.packed.coding.payload import Decoded as DecodedSamples
+from lowrank.targets.target import Target
+
+Size = tuple[int, int, int]
+
+
+class Codec(Protocol):
+    """The decoder of a layout; `size` is (height, width, channels)."""
+
+    def decode(
+        self, payload: bytes, size: Size, bits: int, *, rank: int | None, partial: bool
+    ) -> DecodedSamples:
+        """Samples of the first terms of each matrix."""
+
+    def factors(
+        self, payload: bytes, size: Size, bits: int, *, partial: bool
+    ) -> list[NDArray[np.float64]]:
+        """The decoded matrices."""
+
+    def turn_of(self, payload: bytes, size: Size) -> Turn | None:
+        """The rotation of the colours."""
+
+
+def encode(
+    picture: Picture, target: Target, *, layout: str, store: str = "packed", certify: bool = False
+) -> Encoded:
+    """Compress a picture; nothing exact is left of it, so nothing can be certified here.
+
+    Raises
+    ------
+    UsageError
+        The target or the mode is not one that the packed store knows, or cannot be met.
+    """
+    from lowrank.stores.packed import dial
+
+    return Encoded(*dial.encode(picture, target, layout=layout))
+
+
+def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
+    """Rebuild the picture from `rank` terms of each matrix, or from all that are there.
+
+    Raises
+    ------
+    FormatError
+        The payload is damaged behind checksums that hold.
+    """
+    head, mode = parts.head, parts.head.mode
+    if mode.peak is None:
+        raise FormatError(
+            f"a packed file of float samples is not known to this version, in {parts.name}"
+        )
+    cut = parts.missing is not None
+    with _named(parts):
+        found = _codec(parts).decode(
+            _body(parts).payload, _size(parts), mode.bits, rank=rank, partial=cut
+        )
+    notes = (f"the file ends early: decoded {found.decoded} of {found.total} components",)
+    return Decoded(Picture(found.samples, mode, head.metadata), notes if cut else ())
+
+
+def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
+    """Return the rotation of the colours and the (m, n) matrices B, as far as they are there."""
+    codec, payload, size = _codec(parts), _body(parts).payload, _size(parts)
+    with _named(parts):
+        B = codec.factors(payload, size, parts.head.mode.bits, partial=parts.missing is not None)
+        return codec.turn_of(payload, size), tuple(B)
+
+
+def stated(parts: Parts) -> tuple[Stated, ...]:
+    """Return what the file says of each matrix."""
+    head, body = parts.head, _body(parts)
+    with _named(parts):
+        names = turn.names(head.mode, _codec(parts).turn_of(body.payload, _size(parts)))
+    return tuple(
+        Stated(name, x.k, x.norm, None, x.sigma_next, x.error, x.tail)
+        for name, x in zip(names, body.stated, strict=True)
+    )
+
+
+def shorten(parts: Parts, target: Target) -> Parts:
+    """Refuse: the components of a packed file depend on each other."""
+    raise UsageError(
+        f"a packed file cannot be shortened, and {parts.name} is one; compress its source again"
+    )
+
+
+def _codec(parts: Parts) -> Codec:
+    return import_module(f"lowrank.stores.packed.{parts.head.layout}.codec")
+
+
+def _size(parts: Parts) -> Size:
+    return parts.head.height, parts.head.width, len(parts.head.mode.channels)
+
+
+def _body(parts: Parts) -> Packed:
+    """The body of a packed file, for the type checker."""
+    if not isinstance(parts.body, Packed):
+        raise TypeError(f"store {parts.head.store} is not the packed store")
+    return parts.body
+
+
+@contextmanager
+def _named(parts: Parts) -> Iterator[None]:
+    """Say which file a damaged payload is in, and what can be done about it."""
+    try:
+        yield
+    except TruncatedError as error:
+        if parts.missing is None:  # its chunk is whole, so it was made like this
+            raise FormatError(f"{error}, in {parts.name}; get the file again") from error
+        raise TruncatedError(
+            f"{error}, in {parts.name}: nothing can be decoded; get the file again",
+            terms=error.terms,
+            total=error.total,
+        ) from error
+    except FormatError as error:
+        raise FormatError(f"{error}, in {parts.name}; get the file again") from error

@@ -1,0 +1,74 @@
+"""What the encoders and decoders of both layouts give, and the limits that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+
+FRACTION = 16
+"""Coefficients are integers in units of 1/16 step."""
+ALPHA_FINER = 2
+"""Alpha has this part of the step."""
+SYMBOLS_PER_LANE = 1 << 16
+SMOOTHED = 1 << 22
+"""Pixels of the largest picture that is smoothed: beyond, it would take too long."""
+SMALLEST_STEP = {1: 2.0**-8, 8: 2.0**-4, 16: 1.0}
+"""By bits per sample: finer steps gain nothing, and coefficients stay in range."""
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Of a matrix A and its packed factors B, in levels.
+
+    Attributes
+    ----------
+    norm : float
+        ||A||_F.
+    sigma_next, tail : float
+        sigma_(k+1) and sqrt(sum of sigma_i^2, i > k) of A, with k the terms of B.
+    error : float
+        ||A - B||_F.
+    """
+
+    norm: float
+    sigma_next: float
+    tail: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """An encoded image, and what the encoder knows of what its decoder will find.
+
+    Attributes
+    ----------
+    payload : bytes
+    ranks : tuple of int
+        Terms of each matrix.
+    samples : callable
+        Gives the (height, width, channels) samples that decoding the payload gives.
+    norms : callable
+        Gives the norms of each matrix and of its error.
+    """
+
+    payload: bytes
+    ranks: tuple[int, ...]
+    samples: Callable[[], Samples]
+    norms: Callable[[], tuple[Norms, ...]]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image: `decoded` of the stream's `total` components are in the samples.
+
+    `missing` says whether the stream was cut before the components that were asked for.
+    """
+
+    samples: Samples
+    total: int
+    decoded: int

@@ -1,0 +1,255 @@
+"""What the decoder knows of its own errors: a filter along the edges of the picture.
+
+Quantisation zeroes most coefficients, and what it takes away looks alike in all
+pictures: texture along edges, at a strength that goes with the step. So every sample
+of the first (luma) plane gains a weighted sum of its differences to 12 neighbours.
+The weights, least-squares fits on photographs, depend on the local activity in steps
+and on its direction, by a fixed table; the stream tells only how strongly they are
+applied. Elementwise IEEE arithmetic in a fixed order: the same bits on every machine.
+
+References
+----------
+C.-Y. Tsai et al., "Adaptive loop filtering for video coding", IEEE J. Sel. Top.
+Signal Process. 7 (2013): Wiener filters by class of activity and direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.layouts.lapped import Floats
+
+EIGHTHS = 15
+"""Largest strength, in eighths of the table's."""
+TAPS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))
+"""(down, across): each stands for itself and its opposite."""
+LEVELS = 12
+ORIENTED = 9
+"""No direction; then across, down, falling and rising, first weak, then strong."""
+_MARGIN = 3
+_SLAB = 1 << 15
+_FAINT = np.float32(0.0450)
+_BASE = int(_FAINT.view(np.int32))
+
+# Weights in 1/1024, by activity (half octaves, in steps) and kind of direction: none,
+# across, falling, strongly across, strongly falling.
+TABLE = (
+    (
+        (-92, 291, 74, -92, 74, 291),
+        (-144, 174, 132, -115, 132, 351),
+        (-40, 235, -81, -40, 310, 235),
+        (-128, 56, 178, -167, 178, 502),
+        (65, 86, -83, 65, 504, 86),
+    ),
+    (
+        (-17, 116, 123, -17, 123, 116),
+        (-16, 47, 140, -83, 140, 202),
+        (59, 67, -2, 59, 313, 67),
+        (43, -32, 133, -137, 133, 387),
+        (118, -21, -14, 118, 533, -21),
+    ),
+    (
+        (8, 75, 120, 8, 120, 75),
+        (-6, 9, 145, -30, 145, 141),
+        (81, 34, 3, 81, 274, 34),
+        (54, -50, 114, -93, 114, 325),
+        (192, -33, -77, 192, 444, -33),
+    ),
+    (
+        (47, 41, 102, 47, 102, 41),
+        (36, -10, 114, 7, 114, 110),
+        (115, 6, 10, 115, 233, 6),
+        (87, -61, 79, -28, 79, 265),
+        (214, -37, -101, 214, 373, -37),
+    ),
+    (
+        (69, 21, 88, 69, 88, 21),
+        (55, -29, 96, 57, 96, 79),
+        (152, -8, -12, 152, 181, -8),
+        (63, -64, 74, 3, 74, 203),
+        (187, -23, -118, 187, 280, -23),
+    ),
+    (
+        (111, 5, 57, 111, 57, 5),
+        (79, -40, 70, 93, 70, 57),
+        (165, -17, -25, 165, 140, -17),
+        (55, -56, 47, 65, 47, 154),
+        (94, -17, -78, 94, 279, -17),
+    ),
+    (
+        (139, -11, 34, 139, 34, -11),
+        (101, -46, 42, 136, 42, 38),
+        (160, -25, -25, 160, 113, -25),
+        (36, -33, 18, 120, 18, 113),
+        (18, -8, -53, 18, 294, -8),
+    ),
+    (
+        (141, -20, 21, 141, 21, -20),
+        (93, -42, 23, 169, 23, 13),
+        (136, -25, -24, 136, 95, -25),
+        (19, -14, -3, 176, -3, 72),
+        (-24, 2, -39, -24, 256, 2),
+    ),
+    (
+        (137, -27, 9, 137, 9, -27),
+        (81, -34, 8, 177, 8, -6),
+        (110, -25, -21, 110, 82, -25),
+        (-11, -6, 2, 185, 2, 36),
+        (-46, 14, -41, -46, 235, 14),
+    ),
+    (
+        (110, -27, 3, 110, 3, -27),
+        (51, -21, 3, 160, 3, -21),
+        (78, -19, -20, 78, 66, -19),
+        (-30, -3, 11, 180, 11, 6),
+        (-43, 20, -46, -43, 196, 20),
+    ),
+    (
+        (73, -20, -1, 73, -1, -20),
+        (24, -10, 0, 131, 0, -27),
+        (48, -13, -18, 48, 51, -13),
+        (-33, -1, 12, 173, 12, -11),
+        (-34, 16, -37, -34, 166, 16),
+    ),
+    (
+        (3, -2, 0, 3, 0, -2),
+        (-3, -1, 1, 18, 1, -7),
+        (1, -1, -3, 1, 9, -1),
+        (-12, -1, 5, 66, 5, -14),
+        (-9, 5, -12, -9, 42, 5),
+    ),
+)
+
+
+@cache
+def _weights() -> NDArray[np.float32]:
+    """(TAPS, LEVELS x ORIENTED) weights of the table: the other directions by symmetry."""
+    T = np.array(TABLE, np.float32) / 1024
+    down = [_index(dx, dy) for dy, dx in TAPS]
+    rising = [_index(dy, -dx) for dy, dx in TAPS]
+    across, falling, across2, falling2 = (T[:, kind] for kind in range(1, 5))
+    every = np.stack([
+        T[:, 0],
+        across, across[:, down], falling, falling[:, rising],
+        across2, across2[:, down], falling2, falling2[:, rising],
+    ], axis=1)  # fmt: skip
+    return np.ascontiguousarray(every.reshape(-1, len(TAPS)).T)
+
+
+def _index(dy: int, dx: int) -> int:
+    return TAPS.index((dy, dx)) if (dy, dx) in TAPS else TAPS.index((-dy, -dx))
+
+
+def _box(x: Floats) -> Floats:
+    """Sums over 3 x 3 samples; the result is smaller by one sample all around."""
+    rows = x[:-2] + x[1:-1]
+    rows += x[2:]
+    total: Floats = rows[:, :-2] + rows[:, 1:-1]
+    total += rows[:, 2:]
+    return total
+
+
+def classes(padded: Floats, step: float) -> NDArray[np.intp]:
+    """Class of each sample of a plane that has a margin of _MARGIN samples.
+
+    Differences of second order across, down and along both diagonals, summed over
+    3 x 3 samples: their size in steps is the activity, the smallest of them has the
+    direction of the edge.
+    """
+    P = padded.astype(np.float32, copy=False)
+    inner = P[1:-1, 1:-1]
+    twice = inner + inner
+
+    def bend(dy: int, dx: int) -> Floats:
+        h, w = inner.shape
+        d = twice - P[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
+        d -= P[1 - dy : 1 - dy + h, 1 - dx : 1 - dx + w]
+        return _box(np.abs(d, out=d))[1:-1, 1:-1]
+
+    across, down, rising, falling = bend(0, 1), bend(1, 0), bend(1, -1), bend(1, 1)
+    activity = across + down
+    activity *= np.float32(1 / (9 * step))
+    np.clip(activity, _FAINT, np.float32(2.0), out=activity)
+    level = (activity.view(np.int32) - _BASE) >> 22
+    np.minimum(level, LEVELS - 1, out=level)
+    straight_high, straight_low = np.maximum(across, down), np.minimum(across, down)
+    skew_high, skew_low = np.maximum(rising, falling), np.minimum(rising, falling)
+    straight = straight_high * skew_low > skew_high * straight_low
+    high = np.where(straight, straight_high, skew_high)
+    low = np.where(straight, straight_low, skew_low)
+    turned = np.where(straight, down > across, falling > rising)
+    kind = np.where(straight, 1, 3).astype(np.int32)
+    kind += turned
+    kind += 4 * (high > np.float32(3.0) * low)
+    kind[high <= np.float32(1.6) * low] = 0
+    return (level * ORIENTED + kind).astype(np.intp)
+
+
+def smooth(plane: Floats, step: float, eighths: int) -> None:
+    """Filter a plane in place.
+
+    Parameters
+    ----------
+    plane : (height, width) ndarray
+    step : float
+        Quantiser step, in the plane's units.
+    eighths : int
+        Strength, 0 to EIGHTHS.
+    """
+    if eighths:
+        weights = _weights() * np.float32(eighths / 8)
+        for top, change in _changes(plane, step, weights):
+            plane[top : top + len(change)] += change
+
+
+def best_strength(original: Floats, decoded: Floats, step: float) -> int:
+    """Strength, in eighths, that brings the decoded plane nearest to the original.
+
+    With c the change at full strength and e the error, |e - k c|^2 is least for
+    k = <e, c>/<c, c>.
+    """
+    along = power = 0.0
+    for top, change in _changes(decoded, step, _weights()):
+        rows = slice(top, top + len(change))
+        flat = change.ravel().astype(np.float64)
+        along += float(flat @ (original[rows] - decoded[rows]).ravel())
+        power += float(flat @ flat)
+    return min(max(round(8 * along / power), 0), EIGHTHS) if power else 0
+
+
+def _changes(
+    plane: Floats, step: float, weights: NDArray[np.float32]
+) -> Iterator[tuple[int, Floats]]:
+    """What the filter adds, some rows at a time, from the plane as it was."""
+    P = np.pad(plane, _MARGIN, mode="edge")
+    rows = max(_SLAB // plane.shape[1], 8)
+    for top in range(0, len(plane), rows):
+        part = P[top : top + rows + 2 * _MARGIN]
+        yield top, correction(part, classes(part, step), weights)
+
+
+def differences(padded: Floats, tap: tuple[int, int]) -> Floats:
+    """Sum of a sample's differences to the two neighbours of a tap."""
+    m = _MARGIN
+    h, w = padded.shape[0] - 2 * m, padded.shape[1] - 2 * m
+    dy, dx = tap
+    centre = padded[m:-m, m:-m]
+    d: Floats = padded[m + dy : m + dy + h, m + dx : m + dx + w] - centre
+    d += padded[m - dy : m - dy + h, m - dx : m - dx + w]
+    d -= centre
+    return d
+
+
+def correction(padded: Floats, kinds: NDArray[np.intp], weights: NDArray[Any]) -> Floats:
+    """What the filter adds to the samples inside the margin."""
+    total = np.zeros(kinds.shape, padded.dtype)
+    for tap, w in zip(TAPS, weights, strict=True):
+        d = differences(padded, tap)
+        d *= w.take(kinds)
+        total += d
+    return total

@@ -1,0 +1,119 @@
+"""The header of a packed payload: everything but the coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FormatError, TruncatedError
+from lowrank.picture.value import Turn
+from lowrank.stores.packed.coding import wavelet
+from lowrank.stores.packed.coding.payload import ALPHA_FINER
+from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
+from lowrank.stores.packed.coding.start import Start, read_lanes, read_start, write_start
+from lowrank.stores.packed.patches import means
+from lowrank.stores.packed.patches.order import read_scales, write_scales
+from lowrank.stores.packed.patches.rotations import MOST, Turns
+
+
+@dataclass(frozen=True)
+class Header:
+    """What precedes the coefficients."""
+
+    step: float
+    turn: Turn | None
+    alpha: bool
+    levels: tuple[int, int] | None
+    lanes: int
+    late: int
+    smooth: tuple[int, ...]
+    scales: list[NDArray[np.int64]]
+    turns: list[Turns]
+    coarsest: list[NDArray[np.int64]]
+
+    def step_of(self, channel: int) -> float:
+        """Quantiser step of a channel: alpha, the last, has a finer one."""
+        last = channel == len(self.scales) - 1
+        return self.step / ALPHA_FINER if self.alpha and last else self.step
+
+
+def write_header(header: Header, code: int, lanes: int) -> bytes:
+    """Length and bytes of a header."""
+    out = BitWriter()
+    write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
+    out.number(lanes, "lanes")
+    out.number(header.late, "late")
+    for value in header.smooth:
+        out.bits(value, 4)
+    for c, scale in enumerate(header.scales):
+        write_scales(out, scale, c)
+        _write_turns(out, header.turns[c])
+        means.write_coarsest(out, header.coarsest[c])
+    data = out.finish()
+    return _varint(len(data)) + data
+
+
+def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
+    read = BitReader(data)
+    start = read_start(read, channels)
+    lanes = read_lanes(read)
+    late = read.number("late")
+    smooth = tuple(read.bits(4) for _ in range(channels))
+    low, _ = wavelet.band_shapes(*shape)
+    scales, turns, coarsest = [], [], []
+    for c in range(channels):
+        scales.append(read_scales(read, c))
+        turns.append(_read_turns(read))
+        coarsest.append(means.read_coarsest(read, low))
+        if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
+            raise FormatError("packed stream: a coefficient is out of range")
+    return Header(*start, lanes, late, smooth, scales, turns, coarsest)
+
+
+def _write_turns(out: BitWriter, turns: Turns) -> None:
+    out.number(len(turns), "turns")
+    for i, j, angle in turns:
+        out.bits(i, 8)
+        out.bits(j, 8)
+        out.bits(angle + 64, 8)
+
+
+def _read_turns(read: BitReader) -> Turns:
+    count = read.number("turns")
+    if count > MOST:
+        raise FormatError(f"packed stream: {count} rotations of the basis, of at most {MOST}")
+    turns = tuple((read.bits(8), read.bits(8), read.bits(8) - 64) for _ in range(count))
+    if any(not 1 <= i < j or abs(angle) > 64 for i, j, angle in turns):
+        raise FormatError("packed stream: impossible rotation of the basis")
+    return turns
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_header(payload: bytes, shape: tuple[int, int], channels: int) -> tuple[Header, int]:
+    """The header of a payload, and where the coefficients start."""
+    size, position = _read_varint(payload)
+    head = payload[position : position + size]
+    if len(head) < size:
+        raise TruncatedError("packed stream ends in its header", terms=0, total=0)
+    return _fields(head, shape, channels), position + size
+
+
+def _read_varint(payload: bytes) -> tuple[int, int]:
+    value = 0
+    for i in range(4):
+        if i >= len(payload):
+            raise TruncatedError("packed stream is empty", terms=0, total=0)
+        value |= (payload[i] & 127) << 7 * i
+        if payload[i] < 128:
+            return value, i + 1
+    raise FormatError("packed stream: the header's length is out of range")

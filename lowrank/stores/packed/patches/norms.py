@@ -1,0 +1,47 @@
+"""What a packed file states of its matrices, from the coefficients that were coded."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lowrank.layouts.lapped import SIZE, Floats
+from lowrank.stores.packed.coding.payload import FRACTION, Norms
+from lowrank.stores.packed.patches.walk import Walk
+
+_SLAB = 1 << 12
+
+
+def measure(maps: Floats, walk: Walk, channel: int) -> Norms:
+    """Measure a channel in the coordinates of its basis, which is orthonormal.
+
+    Parameters
+    ----------
+    maps : (SIZE, rows, columns) ndarray
+        Coefficients before quantisation, in steps.
+    walk : Walk
+        What was made of them.
+    channel : int
+    """
+    step = walk.header.step_of(channel)
+    kept = walk.indices[channel]
+    G = np.zeros((SIZE, SIZE))
+    error = 0.0
+    rows = max(1, _SLAB // maps.shape[2])
+    for top in range(0, maps.shape[1], rows):
+        part = slice(top, top + rows)
+        A = maps[:, part].reshape(SIZE, -1).astype(np.float64)
+        G += A @ A.T
+        A[0] -= walk.firsts[channel][part].ravel()
+        B = walk.maps[channel][: len(kept), part].reshape(len(kept), A.shape[1])
+        A[kept] -= B / FRACTION
+        error += float(np.sum(A * A))
+    squares = np.maximum(np.linalg.eigvalsh(G)[::-1], 0)
+    # No matrix has more singular values than rows.
+    squares = squares[: maps[0].size]
+    beyond = squares[len(kept) + 1 :]
+    return Norms(
+        float(np.sqrt(np.trace(G))) * step,
+        float(np.sqrt(beyond[0])) * step if len(beyond) else 0.0,
+        float(np.sqrt(beyond.sum())) * step,
+        float(np.sqrt(error)) * step,
+    )

@@ -1,0 +1,178 @@
+"""The coefficients of one phase to and from the stream."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FormatError
+from lowrank.stores.packed.coding.rans import RansReader, RansWriter
+from lowrank.stores.packed.coding.tokens import TOKENS
+from lowrank.stores.packed.patches.contexts import PAD
+from lowrank.stores.packed.patches.models import SHIFT, TOTAL, FlagModel, token_model
+
+Indices = NDArray[np.intp]
+Values = NDArray[np.int32]
+Target = NDArray[np.float32]
+ESCAPE = TOKENS - 1
+SAMPLE = 4096
+LENGTH = 5
+"""Bits of the length of an escaped magnitude's remainder."""
+LARGEST = 1 << 20
+"""Bound of coefficients: sixteenths of a step still are exact in float32."""
+
+
+class Statistics:
+    """The models, and what was coded since they last learnt."""
+
+    def __init__(self) -> None:
+        self.flags = FlagModel()
+        self.tokens = token_model()
+        self._rows: list[Indices] = []
+        self._hits: list[Indices] = []
+        self._tokens: list[NDArray[np.intp]] = []
+
+    def see(self, rows: Indices, flags: NDArray[np.bool_], tokens: NDArray[np.intp]) -> None:
+        """Remember a phase: rows, whether non-zero, and pair x TOKENS + token.
+
+        Of a large phase every n-th flag is enough: the models forget most of it anyway.
+        """
+        every = max(1, len(rows) // SAMPLE)
+        some = np.ascontiguousarray(rows[::every])
+        self._rows.append(some)
+        self._hits.append(some[flags[::every]])
+        self._tokens.append(tokens)
+
+    def learn(self) -> None:
+        """Update the models at the end of some maps."""
+        self.flags.update(self._rows, self._hits)
+        self.tokens.update(self._tokens)
+        self._rows, self._hits, self._tokens = [], [], []
+
+
+def _expand(values: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The low `lengths` bits of each value, most significant first, as one row of bits."""
+    owner = np.repeat(np.arange(len(values)), lengths)
+    ends = np.cumsum(lengths)
+    place = ends[owner] - 1 - np.arange(len(owner))
+    return (values[owner] >> place & 1).astype(np.uint8)
+
+
+def _collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    place = np.cumsum(lengths)[owner] - 1 - np.arange(len(owner))
+    parts = bits.astype(np.int64) << place
+    # Sums of distinct powers of two below 2^32: exact in float64.
+    return np.bincount(owner, weights=parts, minlength=len(lengths)).astype(np.int64)
+
+
+class Reader:
+    """Decodes coefficients."""
+
+    def __init__(self, rans: RansReader) -> None:
+        self._rans = rans
+        self.models = Statistics()
+
+    def phase(self, rows: Indices, target: Target | None, *, signs: bool) -> tuple[Indices, Values]:
+        """Places and values of the non-zeros of one phase, or their magnitudes."""
+        models, rans = self.models, self._rans
+        flags = rans.flags(models.flags.zero.take(rows))
+        hit = flags.nonzero()[0]
+        row = rows[hit]
+        pair = row >> 1
+        model = models.tokens
+        coded = rans.tokens(pair, model.table, model.start, model.frequency)
+        models.see(rows, flags, coded)
+        m = (coded & (TOKENS - 1)).astype(np.int64)
+        escaped = (m == ESCAPE).nonzero()[0]
+        if len(escaped):
+            lengths = _collapse(
+                rans.raw(LENGTH * len(escaped)), np.full(len(escaped), LENGTH, np.int64)
+            )
+            rest = _collapse(rans.raw(int(lengths.sum())), lengths)
+            m[escaped] += rest + (np.int64(1) << lengths) - 1
+        shift = SHIFT[row]
+        if shift.any():
+            m = (m << shift) + _collapse(rans.raw(int(shift.sum())), shift)
+        m += 1
+        if len(m) and int(m.max()) >= LARGEST:
+            raise FormatError("packed stream: a coefficient is out of range")
+        values = m.astype(np.int32)
+        if signs:
+            negative = rans.raw(len(hit)).nonzero()[0]
+            values[negative] = -values[negative]
+        return hit, values
+
+
+class Writer:
+    """Quantises coefficients and collects their symbols.
+
+    Parameters
+    ----------
+    zero, rise : float
+        What one bit is worth, in squared quantiser steps, when it is asked whether a
+        coefficient becomes zero, and whether its magnitude is rounded up.
+    """
+
+    def __init__(self, rans: RansWriter, *, zero: float, rise: float) -> None:
+        self._rans = rans
+        self._zero, self._rise = zero / 2, rise / 2
+        self.models = Statistics()
+        self.signs: list[int] = []
+        """Passes of raw bits that are signs, one for each phase."""
+
+    def phase(self, rows: Indices, target: Target | None, *, signs: bool) -> tuple[Indices, Values]:
+        """Quantise `target` and collect it; places and values of the non-zeros.
+
+        Signs are always collected, each phase in a pass of its own: those that stand
+        elsewhere are withdrawn from the stream in the end.
+        """
+        if target is None:
+            raise ValueError("nothing to write")
+        models, rans = self.models, self._rans
+        x = np.abs(target)
+        zero = models.flags.zero
+        frequency = models.tokens.frequency
+        p = zero / TOTAL
+        cost = -np.log2(frequency / models.tokens.total)
+        pairs = np.arange(len(p)) >> 1
+        threshold = 0.5 + self._zero * (np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0])
+        threshold[PAD] = np.inf
+        flags = x > threshold.astype(np.float32).take(rows)
+        hit = flags.nonzero()[0]
+        rans.flags(zero.astype(np.uint16).take(rows), hit.astype(np.int32))
+        row = rows[hit]
+        pair = row >> 1
+        xs = x[hit]
+        m = np.maximum(xs.astype(np.int64), 1)
+        shift = SHIFT[row]
+        step = np.minimum((m - 1) >> shift, ESCAPE - 1)
+        rise = (
+            self._rise
+            * np.diff(cost, axis=1)
+            / (1 << SHIFT[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
+        )
+        m += xs - m > 0.5 + np.clip(rise, -0.1, 0.45)[pair, step]
+        np.minimum(m, LARGEST - 1, out=m)
+        coded = (m - 1) >> shift
+        tokens = np.minimum(coded, ESCAPE)
+        index = pair * TOKENS + tokens
+        rans.symbols(
+            models.tokens.start.take(index),
+            models.tokens.frequency.astype(np.uint16).take(index),
+            12,
+        )
+        models.see(rows, flags, index)
+        escaped = (tokens == ESCAPE).nonzero()[0]
+        if len(escaped):
+            rest = coded[escaped] - ESCAPE + 1
+            lengths = np.frexp(rest.astype(np.float64))[1].astype(np.int64) - 1
+            rans.raw(_expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
+            rans.raw(_expand(rest, lengths))
+        if shift.any():
+            rans.raw(_expand(m - 1, shift))
+        values = m.astype(np.int32)
+        negative = target[hit] < 0
+        self.signs.append(rans.raw(negative.astype(np.uint8)))
+        np.negative(values, where=negative, out=values)
+        return hit, values

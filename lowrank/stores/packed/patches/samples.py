@@ -1,0 +1,113 @@
+"""From decoded maps to samples: synthesis, smoothing, colour, rounding.
+
+Elementwise IEEE arithmetic in a fixed order after the exact products of synthesis.py:
+the same samples on every machine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FormatError
+from lowrank.layouts.lapped import SIDE, Floats
+from lowrank.layouts.turn import axes
+from lowrank.stores.packed.coding import smoothing
+from lowrank.stores.packed.coding.payload import FRACTION, Samples
+from lowrank.stores.packed.patches.synthesis import Channel, basis, render
+from lowrank.stores.packed.patches.walk import Walk
+
+
+def channel_of(walk: Walk, c: int, bits: int) -> Channel:
+    """One channel of a walk, ready for synthesis."""
+    precision = 13 if bits <= 8 else 24
+    d = walk.header.step_of(c)
+    return Channel(
+        walk.firsts[c] * walk.float.type(d / SIDE),
+        basis(walk.indices[c], walk.header.turns[c], precision),
+        walk.maps[c][: len(walk.indices[c])],
+        d / FRACTION / (1 << precision),
+    )
+
+
+def planes_of(walk: Walk, bits: int) -> Floats:
+    """(channels, rows, columns) samples of whole patches, before smoothing and colour."""
+    channels = [channel_of(walk, c, bits) for c in range(len(walk.header.scales))]
+    height, width = walk.shape
+    planes = np.empty((len(channels), height * SIDE, width * SIDE), walk.float)
+
+    def emit(top: int, block: Floats) -> None:
+        y, x, rows, _, columns = block.shape
+        part = planes[:, top * SIDE : (top + rows) * SIDE]
+        part.reshape(-1, rows, y, columns, x)[:] = block.transpose(3, 2, 0, 4, 1)
+
+    render(channels, emit, walk.float)
+    return planes
+
+
+def samples_of(
+    walk: Walk,
+    height: int,
+    width: int,
+    bits: int,
+    *,
+    smooth: bool,
+    planes: Floats | None = None,
+) -> Samples:
+    """The picture of a walk; `smooth` asks for the filter that the header wants.
+
+    `planes` are those of `planes_of`, where they are known already; smoothing changes them.
+    """
+    header = walk.header
+    count = len(header.scales)
+    peak = (1 << bits) - 1
+    if header.levels is not None and max(header.levels) > peak:
+        raise FormatError("packed stream: a level of alpha is out of range")
+    R = axes(header.turn)
+    R = None if R is None else R.astype(walk.float)
+    out = np.empty((height, width, count), np.uint8 if bits <= 8 else np.uint16)
+
+    if smooth and any(header.smooth):
+        planes = (planes_of(walk, bits) if planes is None else planes)[:, :height, :width]
+        for c, strength in enumerate(header.smooth):
+            smoothing.smooth(planes[c], header.step_of(c), strength)
+        _colour(planes, R, peak, out.transpose(2, 0, 1))
+    else:
+
+        def emit(top: int, block: Floats) -> None:
+            y, x, rows, _, columns = block.shape
+            levels = np.empty((count, y, x, rows, columns), out.dtype)
+            _colour(block.transpose(3, 0, 1, 2, 4), R, peak, levels)
+            pixels = np.empty((rows, y, columns, x, count), out.dtype)
+            for c, level in enumerate(levels):
+                pixels[..., c] = level.transpose(2, 0, 3, 1)
+            part = out[top * SIDE : (top + rows) * SIDE]
+            part[:] = pixels.reshape(rows * y, columns * x, count)[: len(part), :width]
+
+        render([channel_of(walk, c, bits) for c in range(count)], emit, walk.float)
+    if header.levels is not None:
+        low, high = header.levels
+        last = out[..., -1].astype(np.int64)
+        out[..., -1] = np.where(2 * last > low + high, high, low)
+    return out
+
+
+def _colour(planes: Floats, R: Floats | None, peak: int, out: NDArray[Any]) -> None:
+    """Rotate back the first three of (channels, ...) planes, round half up and clip."""
+    scratch = np.empty((2, *planes.shape[1:]), planes.dtype)
+    half = planes.dtype.type(0.5)
+    for c in range(len(planes)):
+        level, part = scratch
+        if R is not None and c < 3:
+            np.multiply(planes[0], R[0, c], out=level)
+            for i in (1, 2):
+                np.multiply(planes[i], R[i, c], out=part)
+                level += part
+            level += half
+        else:
+            np.add(planes[c], half, out=level)
+        np.maximum(level, 0, out=level)
+        np.minimum(level, peak, out=level)
+        out[c] = level

@@ -1,0 +1,96 @@
+"""From coefficients to samples, the same bits on every machine.
+
+The sum over components is a product of integer matrices: the basis in units of 2^-13
+(2^-28 for 16-bit samples), coefficients in sixteenths of a step. It is taken in
+float32 where no partial sum can reach 2^24, in float64 (2^53) elsewhere: exact, hence
+independent of the order of summation. All that follows is elementwise arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.layouts.lapped import GROUP, SIDE, SIZE, Floats, cosines, lap_columns, lap_rows
+from lowrank.stores.packed.patches.rotations import Turns, turn
+
+
+def basis(indices: list[int], turns: Turns, precision: int) -> NDArray[np.float64]:
+    """(SIZE, components) integer matrix: patches of each component, times 2^precision."""
+    D = cosines()
+    patches = (D[:, None, :, None] * D[None, :, None, :]).reshape(SIZE, SIZE)
+    turn(patches, turns)
+    return np.ascontiguousarray(np.rint(patches[indices] * float(1 << precision)).T)
+
+
+class Channel:
+    """The decoded maps of one channel: the first, and integers for the others.
+
+    Parameters
+    ----------
+    first : (height, width) ndarray
+        What each patch has beside the other components.
+    basis : (SIZE, components) ndarray of integers
+    maps : (components, height, width) ndarray of integers
+    scale : float
+        Of the product of the two.
+    """
+
+    def __init__(
+        self, first: Floats, basis: NDArray[np.float64], maps: Floats, scale: float
+    ) -> None:
+        self.first, self.maps, self.scale = first, maps, scale
+        total, size = np.zeros(first.shape, maps.dtype), np.empty(first.shape, maps.dtype)
+        for one in maps:
+            total += np.abs(one, out=size)
+        largest = float(np.abs(basis).max()) if basis.size else 0.0
+        # The margin is for the rounding of the sums in float32.
+        exact = maps.dtype == np.float32 and float(total.max()) * largest < 0.999 * 2**24
+        self.basis: Floats = basis.astype(np.float32) if exact else basis
+
+    def patches(self, rows: slice, out: Floats) -> None:
+        """Samples [y, x, row of patches, patch] of some rows of patches."""
+        mean = self.first[rows]
+        if not self.basis.shape[1]:
+            out[:] = mean
+            return
+        Q = self.maps[:, rows].reshape(len(self.maps), -1)
+        product = self.basis @ Q.astype(self.basis.dtype, copy=False)
+        product *= self.basis.dtype.type(self.scale)
+        np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out, casting="same_kind")
+
+
+def render(
+    channels: list[Channel],
+    emit: Callable[[int, Floats], None],
+    dtype: np.dtype[Any],
+) -> None:
+    """Samples of all channels, before colour, some rows of patches at a time.
+
+    Parameters
+    ----------
+    emit : callable
+        Called with the first row of patches and samples (y, x, rows, channels, patches)
+        of whole rows of patches, from the top.
+    """
+    height, width = channels[0].first.shape
+    step = max(1, GROUP // (len(channels) * width))
+    block = np.empty((SIDE, SIDE, step + 1, len(channels), width), dtype)
+    kept = 0
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        fresh = block[:, :, kept : kept + rows.stop - top]
+        for c, channel in enumerate(channels):
+            channel.patches(rows, fresh[:, :, :, c])
+        lap_columns(fresh, inverse=True)
+        part = block[:, :, : kept + rows.stop - top]
+        lap_rows(part, inverse=True)
+        done = part.shape[2] - (rows.stop < height)
+        if done:
+            emit(top - kept, part[:, :, :done])
+        if rows.stop < height:
+            block[:, :, 0] = part[:, :, -1]
+            kept = 1

@@ -1,0 +1,1 @@
+"""What is asked for, and how much of a spectrum that is."""

@@ -1,0 +1,186 @@
+"""One wish, and only one: from texts or numbers, or one line that says what to give.
+
+Nothing here needs numpy, so that a wrong option is answered at once.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, SupportsFloat, cast
+
+from lowrank.errors import UsageError
+from lowrank.limits import DEFAULT_MAX_PIXELS
+
+Kind = Literal["rank", "auto", "energy", "error", "psnr", "size", "quality"]
+
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
+
+
+def _number(text: str, unit: str = "") -> float:
+    """A number, which may end in its unit."""
+    return float(text.lower().removesuffix(unit.lower()))
+
+
+def _decibels(text: str) -> float:
+    return _number(text, "dB")
+
+
+def _quality(text: str) -> float:
+    return _number(text, "%")
+
+
+def _whole(text: str) -> float:
+    return float(int(text))
+
+
+def _share(text: str) -> float:
+    """A share: 0.05 or 5%."""
+    return _number(text, "%") / 100 if text.endswith("%") else float(text)
+
+
+def _size(text: str) -> float:
+    """A number of bytes, or of anything: 20k, 1.5M, 20kB, 20KiB."""
+    digits = text.lower().removesuffix("b").rstrip("kmgi")
+    value = float(digits) * _UNITS[text.lower().removesuffix("b")[len(digits) :]]
+    return float(math.floor(value))
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A kind of target: its option, its range, and what to give instead."""
+
+    option: str
+    low: float
+    high: float
+    read: Callable[[str], float]
+    advice: str
+
+
+_WISHES: dict[Kind, _Wish] = {
+    "rank": _Wish("-k", 1, 2**31 - 1, _whole, "a whole number from 1 on, or auto"),
+    "auto": _Wish("-k", 0, 0, _number, "auto"),
+    "energy": _Wish("--energy", 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
+    "error": _Wish("--error", 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
+    "psnr": _Wish("--psnr", 0, 200, _decibels, "a number from 0 to 200, in dB"),
+    "size": _Wish("--size", 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
+    "quality": _Wish("--quality", 1, 100, _quality, "a number from 1 to 100"),
+}
+
+
+def _in_range(kind: Kind, value: float, shown: str) -> None:
+    wish = _WISHES[kind]
+    if not wish.low <= value <= wish.high:  # refuses NaN too
+        raise UsageError(f"{shown} is out of range; give {wish.advice}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One wish, and only one.
+
+    Attributes
+    ----------
+    kind : str
+        `rank` (terms of each channel), `auto` (Gavish-Donoho), `energy` (share of
+        ||A||_F^2 kept, 0 to 1), `error` (relative Frobenius error, 0 to 1), `psnr`
+        (dB), `size` (bytes) or `quality` (1 to 100).
+    value : float
+        0 for `auto`.
+
+    Raises
+    ------
+    UsageError
+        The value is out of the kind's range.
+    """
+
+    kind: Kind
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        _in_range(self.kind, self.value, f"{self.kind} {self.value:g}")
+
+
+USUAL = Target("quality", 75)
+"""What no target means."""
+
+
+def chosen(wishes: Mapping[Kind, object]) -> Target:
+    """Turn numbers, of which one at most is not None, into the target.
+
+    Parameters
+    ----------
+    wishes : mapping of str to number
+        `rank` may also be "auto".
+
+    Raises
+    ------
+    UsageError
+        Several are given, or one is no number of its kind.
+    """
+    given = [(kind, value) for kind, value in wishes.items() if value is not None]
+    if len(given) > 1:
+        names = " and ".join(kind for kind, _ in given)
+        raise UsageError(f"{names} exclude each other; give one target")
+    for kind, value in given:
+        if kind == "rank" and isinstance(value, str) and value == "auto":
+            return Target("auto")
+        return Target(kind, _real(kind, value))
+    return USUAL
+
+
+def read(texts: Mapping[Kind, str | None]) -> Target:
+    """Turn the texts of options into the target; errors name the option as it is typed."""
+    wishes: dict[Kind, object] = {}
+    for kind, text in texts.items():
+        if text is None or (kind == "rank" and text == "auto"):
+            wishes[kind] = text
+            continue
+        wishes[kind] = _read(kind, text, f"{_WISHES[kind].option} {text}")
+    return chosen(wishes)
+
+
+def ranks(text: str | None, option: str = "-k") -> list[int]:
+    """Ranks of a list such as 5,20,50; none for no text."""
+    if text is None:
+        return []
+    return [int(_read("rank", one, f"{option} {text}")) for one in text.split(",")]
+
+
+def one_rank(text: str, option: str = "-k") -> int:
+    """Return a rank given as a text."""
+    return int(_read("rank", text, f"{option} {text}"))
+
+
+def rank(value: object) -> int:
+    """Return a rank given as a number."""
+    return int(Target("rank", _real("rank", value)).value)
+
+
+def max_pixels(text: str | None) -> int:
+    """Return the limit on pixels: 500M, or the default."""
+    return DEFAULT_MAX_PIXELS if text is None else int(_read("size", text, f"--max-pixels {text}"))
+
+
+def choice(text: object, option: str, known: tuple[str, ...]) -> None:
+    """Refuse what is not among the known names."""
+    if text is not None and text not in known:
+        raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
+
+
+def _read(kind: Kind, text: str, shown: str) -> float:
+    wish = _WISHES[kind]
+    try:
+        value = wish.read(text)
+    except (ValueError, KeyError, OverflowError):
+        value = math.nan
+    _in_range(kind, value, shown)
+    return value
+
+
+def _real(kind: Kind, value: object) -> float:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or (kind == "rank" and value != int(cast("SupportsFloat", value))):  # type: ignore[call-overload]
+        raise UsageError(f"{kind} {value!r} does not do; give {_WISHES[kind].advice}")
+    return float(cast("SupportsFloat", value))
