@@ -47,7 +47,7 @@ def in_process(path: Path, folder: Path) -> tuple[str, str]:
         with reading.limited():
             pillow.read(path.read_bytes(), name=str(path))
         with reading.limited(LONG):
-            work.compress(Job(str(path), str(output)), work.Settings())
+            work.compress(Job(str(path), str(output)), work.Compressing())
             parts = lrk.parse(output.read_bytes(), name="out", max_pixels=10**9)
             codec.decode(parts)
         outcome, fault = "compressed and decoded", ""

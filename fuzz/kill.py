@@ -36,14 +36,14 @@ while True:
         files.write_atomic("target.lrk", data, force=True)
 """
 SHORTEN = """
-from lowrank import batch
-from lowrank.jobs import Job
-from lowrank.rank import Target
+from lowrank.runs import work
+from lowrank.runs.plan import Job
+from lowrank.targets.target import Target
 print("writing", flush=True)
 while True:
     for rank in (2, 30):
-        settings = batch.Settings(target=Target("rank", rank), force=True)
-        batch.compress(Job("picture.lrk", "target.lrk"), settings)
+        settings = work.Compressing(target=Target("rank", rank), force=True)
+        work.compress(Job("picture.lrk", "target.lrk"), settings)
 """
 RUN = ("-m", "lowrank", "compress", "picture.lrk", "-k", "30", "-o", "target.lrk", "-f", "--quiet")
 

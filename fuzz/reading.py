@@ -12,11 +12,9 @@ from types import FrameType
 
 from lowrank import codec
 from lowrank import format as lrk
-from lowrank.errors import LowrankError
+from lowrank.errors import LowrankError, UsageError
 from lowrank.picture.value import Source
 from lowrank.report import measure
-from lowrank.report.measure import File
-from lowrank.stores import truncation
 from lowrank.targets.target import Target
 from lowrank.views import as_json
 
@@ -51,23 +49,25 @@ def read(data: bytes, *, partial: bool) -> str:
     except LowrankError as error:
         return type(error).__name__
     try:
-        picture = codec.decode(parts)
+        head = parts.head
+        picture = codec.decode(parts).picture
         codec.decode(parts, rank=1)
-        facts = File("mutant", len(data), parts.layout, parts.store, 1.0)
-        reports = [measure.stated(parts, file=facts)]
-        if not partial:
-            source = Source("picture", "PNG", parts.mode.name, parts.width, parts.height, 1)
-            reports.append(
-                measure.measure(picture, parts, source=source, file=facts, file_bytes=len(data))
-            )
+        facts = measure.file_facts("mutant", parts, len(data))
+        source = Source("picture", "PNG", head.mode.name, head.width, head.height, 1)
+        reports = [
+            measure.stated(parts, file=facts),
+            measure.measure(picture, parts, source=source, file=facts, file_bytes=len(data)),
+        ]
         for report in reports:
-            as_json.dumps(as_json.report_object(report))
-        if parts.store != "packed":  # of which only a prefix can be decoded
-            shorter = lrk.serialize(truncation.truncate(parts, Target("rank", 1)))
+            as_json.dumps(report.to_dict())
+        with contextlib.suppress(UsageError):  # a packed file is not shortened, nor a cut one saved
+            written = lrk.serialize(parts)
+            codec.decode(lrk.parse(written, name="written", max_pixels=MAX_PIXELS))
+            shorter = lrk.serialize(codec.shorten(parts, Target("rank", 1)))
             lrk.parse(shorter, name="shorter", max_pixels=MAX_PIXELS)
     except LowrankError as error:
-        return f"decoding {parts.store}: {type(error).__name__}"
-    return f"decoded {parts.layout} {parts.store}"
+        return f"decoding {head.store}: {type(error).__name__}"
+    return f"decoded {head.layout} {head.store}"
 
 
 @contextlib.contextmanager

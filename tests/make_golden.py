@@ -142,7 +142,7 @@ def content(name: str) -> bytes:
 def entry(data: bytes, *, partial: bool) -> dict[str, object]:
     """Return what the index says of a golden file."""
     parts = lrk.parse(data, name="golden", max_pixels=DEFAULT_MAX_PIXELS, partial=partial)
-    picture = codec.decode(parts)
+    picture = codec.decode(parts).picture
     samples = picture.samples
     return {
         "file_sha256": hashlib.sha256(data).hexdigest(),

@@ -15,7 +15,7 @@ from conftest import picture
 from PIL import Image
 
 import lowrank
-from lowrank import api
+from lowrank import api, codec
 from lowrank.errors import (
     FileError,
     FormatError,
@@ -25,6 +25,7 @@ from lowrank.errors import (
     TruncatedError,
     UsageError,
 )
+from lowrank.format.parts import Missing
 from lowrank.io import pillow
 from lowrank.picture.value import MODES
 from lowrank.report import ask, measure
@@ -127,7 +128,7 @@ def test_a_cut_file_opens_only_on_request(compressed, tmp_path):
         lowrank.open(path)
     image = lowrank.open(path, partial=True)
     assert 0 < sum(image.ranks) < 60
-    assert image.parts.missing == 60 - sum(image.ranks)
+    assert image.parts.missing == Missing("terms", 60 - sum(image.ranks))
 
 
 def test_a_rank_beyond_the_image_keeps_all_with_a_note():
@@ -223,8 +224,8 @@ def test_every_error_is_a_lowrank_error_with_an_exit_code():
 
 def check(report, A, parts, file_bytes, *, source_bytes):
     """Recompute every number of a report with numpy, from the factors and the samples."""
-    peak = MODES[parts.mode.name].peak or float(A.max() - A.min())
-    for c, (channel, f) in enumerate(zip(report.channels, parts.factors, strict=True)):
+    peak = MODES[parts.head.mode.name].peak or float(A.max() - A.min())
+    for c, (channel, f) in enumerate(zip(report.channels, parts.body.factors, strict=True)):
         M = A[:, :, c].astype(np.float64)
         s = np.linalg.svd(M, compute_uv=False)
         R = M - (f.U.astype(float) * f.s) @ f.Vt.astype(float)
@@ -248,16 +249,18 @@ def check(report, A, parts, file_bytes, *, source_bytes):
         assert channel.certified is True
     m, n = A.shape[:2]
     s = report.storage
-    floats = sum(f.k for f in parts.factors) * (m + n + 1)
+    floats = sum(f.k for f in parts.body.factors) * (m + n + 1)
     assert (s.floats, s.original_floats) == (floats, A.size)
     assert s.float_ratio == pytest.approx(A.size / floats)
-    raw = math.ceil(A.size * parts.mode.bits / 8)
+    raw = math.ceil(A.size * parts.head.mode.bits / 8)
     assert (s.bytes, s.raw_bytes) == (file_bytes, raw)
     assert s.byte_ratio == pytest.approx(raw / file_bytes)
     assert s.source_ratio == pytest.approx(source_bytes / file_bytes)
     assert s.break_even_rank == pytest.approx(m * n / (m + n + 1))
-    B = np.stack([(f.U.astype(float) * f.s) @ f.Vt.astype(float) for f in parts.factors], axis=2)
-    B = B.astype(np.float32) if parts.mode.peak is None else np.clip(np.rint(B), 0, peak)
+    B = np.stack(
+        [(f.U.astype(float) * f.s) @ f.Vt.astype(float) for f in parts.body.factors], axis=2
+    )
+    B = B.astype(np.float32) if parts.head.mode.peak is None else np.clip(np.rint(B), 0, peak)
     E = A.astype(float) - B
     assert report.pixels.rmse == pytest.approx(math.sqrt(np.mean(E**2)), rel=1e-5, abs=1e-9)
     assert report.pixels.max_abs_error == pytest.approx(np.abs(E).max(), rel=1e-5)
@@ -273,7 +276,7 @@ def test_what_a_report_says_is_true_in_every_mode(mode, k):
     A = picture(mode, 25, 37)
     source = pillow.Source("a", "PNG", mode, 37, 25, 4321)
     loaded = pillow.Loaded(A, source)
-    image = lowrank.LowRankImage(api.encode(loaded, api.Target("rank", k)).parts)
+    image = lowrank.LowRankImage(codec.encode(loaded.picture, api.Target("rank", k)).parts)
     report = measure.measure(
         A, image.parts, source=source, file=None, file_bytes=len(image.to_bytes())
     )
@@ -333,7 +336,7 @@ def test_a_file_alone_states_bounds_and_measures_nothing(compressed, tmp_path):
     assert report.source is None
     assert report.pixels is None
     assert report.file.bytes == path.stat().st_size
-    for channel, f in zip(report.channels, compressed.parts.factors, strict=True):
+    for channel, f in zip(report.channels, compressed.parts.body.factors, strict=True):
         assert channel.spectral_error is None
         assert channel.frobenius_error is None
         assert channel.certified is False
@@ -344,7 +347,7 @@ def test_perfect_and_empty_pictures_have_reports_that_json_can_hold():
     for value in (0, 7):
         A = np.full((9, 12, 3), value, np.uint8)
         image = lowrank.compress(A, rank=9)
-        fields = json.loads(as_json.dumps(as_json.report_object(image.report(A))))
+        fields = json.loads(as_json.dumps(image.report(A).to_dict()))
         assert fields["pixels"] == {"psnr_db": None, "rmse": 0.0, "max_abs_error": 0.0}
         for channel in fields["channels"]:
             assert channel["certified"] is True

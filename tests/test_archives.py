@@ -22,11 +22,11 @@ from lowrank.errors import FormatError
 from lowrank.io import pillow
 from lowrank.runs import pool, work
 from lowrank.runs.plan import Job, several
-from lowrank.runs.work import Outcome, Settings
+from lowrank.runs.work import Compressing, Outcome
 from lowrank.targets.target import Target
 from lowrank.views import as_json, progress, tables
 
-SETTINGS = Settings(target=Target("rank", 2))
+SETTINGS = Compressing(target=Target("rank", 2))
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def planned(folder, out):
 # -- processes that die ------------------------------------------------------------------------
 
 
-def dies(job, settings):
+def dies(job, settings, *, repeated=False):
     """Die once before image 0 is done, once with image 1 done but not said, always with 2."""
     name = Path(job.input).stem
-    if name == "2" or (name == "0" and not settings.repeated):
+    if name == "2" or (name == "0" and not repeated):
         os._exit(9)
-    outcome = work.compress(job, settings)
-    if name == "1" and not settings.repeated:
+    outcome = work.compress(job, settings, repeated=repeated)
+    if name == "1" and not repeated:
         os._exit(9)
     return outcome
 
@@ -79,12 +79,11 @@ def test_a_process_that_dies_loses_nothing_but_an_image_that_kills_every_one(tre
 
 def test_a_repeated_job_takes_its_own_output_and_no_other(tree, tmp_path):
     (job,) = planned(tree(1), tmp_path)
-    again = Settings(target=SETTINGS.target, repeated=True)
     assert work.attempt(work.compress, job, SETTINGS).error is None
     assert work.attempt(work.compress, job, SETTINGS).error is not None
-    assert work.attempt(work.compress, job, again).error is None
+    assert work.attempt(work.compress, job, SETTINGS, repeated=True).error is None
     Path(job.output).write_bytes(b"mine")
-    assert "exists" in str(work.attempt(work.compress, job, again).error)
+    assert "exists" in str(work.attempt(work.compress, job, SETTINGS, repeated=True).error)
     assert Path(job.output).read_bytes() == b"mine"
 
 

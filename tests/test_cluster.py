@@ -73,13 +73,13 @@ def test_a_cluster_writes_the_same_bytes_and_reports_the_bad_file(cluster, tree)
     assert files_of(tree / "here") == files_of(tree / "there")
 
 
-def dies(job, settings):
+def dies(job, settings, *, repeated=False):
     """Die once before image 0 is done, once with 1 done but not said, always with 2."""
     name, died = Path(job.input).stem, Path(f"{job.output}.died")
     if name == "2" or (name == "0" and not died.exists()):
         died.touch()
         os._exit(9)
-    outcome = work.compress(job, settings)
+    outcome = work.compress(job, settings, repeated=repeated)
     if name == "1" and not died.exists():
         died.touch()
         os._exit(9)
@@ -95,7 +95,7 @@ def test_a_worker_that_dies_loses_nothing(cluster, tree, monkeypatch, allowed):
     if allowed:
         images = [path for path in images if path.name != "2.png"]
     jobs = [Job(str(path), str(tree / "out" / f"{path.stem}.lrk")) for path in images]
-    settings = work.Settings(target=Target("rank", 5))
+    settings = work.Compressing(target=Target("rank", 5))
     found = list(ours.run(dies, jobs, settings, address=cluster.scheduler_address))
     assert sorted(x.input for x in found) == sorted(job.input for job in jobs)
     assert [Path(x.input).name for x in found if x.error] == ([] if allowed else ["2.png"])
@@ -109,7 +109,7 @@ def test_a_scheduler_that_is_not_there_is_one_line(tree, monkeypatch):
             ours.run(
                 work.compress,
                 [Job("a.png", "a.lrk")],
-                work.Settings(),
+                work.Compressing(),
                 address="tcp://127.0.0.1:9",
             )
         )

@@ -57,8 +57,8 @@ def test_a_new_file_holds_the_data_and_stands_alone(tmp_path: Path, data: Any) -
 def test_an_existing_file_is_replaced_on_request_only(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(OLD)
-    assert "--force" in refusal(lambda: files.write_atomic(path, NEW, force=False))
-    assert "--force" in refusal(lambda: files.check_output(path, force=False))
+    assert "-f replaces it" in refusal(lambda: files.write_atomic(path, NEW, force=False))
+    assert "-f replaces it" in refusal(lambda: files.check_output(path, force=False))
     assert path.read_bytes() == OLD
     files.check_output(path, force=True)
     files.write_atomic(path, NEW, force=True)
@@ -78,7 +78,7 @@ def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
         yield NEW
         path.write_bytes(OLD)  # another process, after the look and before the move
 
-    assert "--force" in refusal(lambda: files.write_atomic(path, slow(), force=False))
+    assert "-f replaces it" in refusal(lambda: files.write_atomic(path, slow(), force=False))
     assert path.read_bytes() == OLD
     assert names(tmp_path) == ["a"]
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from lowrank import codec
 from lowrank import format as lrk_format
 from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.format.parts import Missing, term_order
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture.value import MODES, Metadata, Picture
-from lowrank.stores import truncation
 from lowrank.targets.target import Target
 
 STORES = ("float16", "float32", "float64")
@@ -64,7 +64,7 @@ def test_the_header_is_laid_out_as_the_table_says(mode, store):
     data = lrk_format.serialize(parts)
     assert data[:9] == handmade.SIGNATURE + b"\x01"
     kind, fields = split(data)[0]
-    matrices = [(f.k, f.norm, f.sigma_next, f.tail) for f in parts.factors]
+    matrices = [(f.k, f.norm, f.sigma_next, f.tail) for f in parts.body.factors]
     assert kind == b"HEAD"
     assert len(fields) == 12 + 28 * len(MODES[mode].channels)
     assert data[9:].startswith(
@@ -75,7 +75,7 @@ def test_the_header_is_laid_out_as_the_table_says(mode, store):
 def test_what_the_header_states_of_a_matrix_is_true():
     A = picture("RGB", 30, 20)
     parts = codec.encode(A, Target("rank", 4), layout="channels", store="float16").parts
-    for c, f in enumerate(parts.factors):
+    for c, f in enumerate(parts.body.factors):
         s = np.linalg.svd(A.samples[:, :, c].astype(float), compute_uv=False)
         assert f.norm == pytest.approx(math.sqrt(s @ s), rel=1e-9)
         assert f.sigma_next == pytest.approx(s[4], rel=1e-6)
@@ -92,9 +92,9 @@ def test_chunks_stand_in_order_with_metadata_after_the_header():
     kinds = [kind for kind, _ in split(data)]
     assert kinds == [b"HEAD", b"EXIF", b"ICCP", b"XMP_", b"SIGM", b"TERM", b"TERM", b"DONE"]
     assert join(split(data)) == data  # every checksum is CRC-32 of type and data
-    assert parse(data).metadata == metadata
+    assert parse(data).head.metadata == metadata
     seen = lrk_format.parse_header(data, name="x", max_pixels=30)
-    assert (seen.width, seen.height, seen.metadata) == (6, 5, metadata)
+    assert (seen.head.width, seen.head.height, seen.head.metadata) == (6, 5, metadata)
 
 
 @given(
@@ -113,14 +113,16 @@ def test_what_is_written_is_read_again_for_any_shape_mode_and_rank(
     parts = codec.encode(A, Target("rank", k), layout="channels", store=store).parts
     data = lrk_format.serialize(parts)
     size = lrk_format.float_file_size(
-        (height, width), len(parts.factors), parts.terms, store, A.metadata
+        (height, width), len(parts.body.factors), sum(parts.ranks), store, A.metadata
     )
     assert len(data) == size
     again = parse(data)
     assert lrk_format.serialize(again) == data
-    assert (again.mode, again.store, again.missing) == (A.mode, store, 0)
-    assert [f.k for f in again.factors] == [min(k, height, width)] * len(A.mode.channels)
-    np.testing.assert_array_equal(codec.decode(again).samples, codec.decode(parts).samples)
+    assert (again.head.mode, again.head.store, again.missing) == (A.mode, store, None)
+    assert [f.k for f in again.body.factors] == [min(k, height, width)] * len(A.mode.channels)
+    np.testing.assert_array_equal(
+        codec.decode(again).picture.samples, codec.decode(parts).picture.samples
+    )
 
 
 def test_decoding_takes_float_factors_as_they_are_written():
@@ -131,7 +133,7 @@ def test_decoding_takes_float_factors_as_they_are_written():
         DONE,
     )
     np.testing.assert_array_equal(
-        codec.decode(parse(data)).samples[:, :, 0], [[12, 24, 24], [16, 32, 32]]
+        codec.decode(parse(data)).picture.samples[:, :, 0], [[12, 24, 24], [16, 32, 32]]
     )
 
 
@@ -149,7 +151,7 @@ def test_the_dump_in_the_docstring_is_the_smallest_file_with_a_term():
     data = dump()
     assert len(data) == 109
     assert data == one_pixel()
-    assert codec.decode(parse(data)).samples.tolist() == [[[200]]]
+    assert codec.decode(parse(data)).picture.samples.tolist() == [[[200]]]
     A = Picture(np.full((1, 1, 1), 200, np.uint8), MODES["L"])
     parts = codec.encode(A, Target("rank", 1), layout="channels", store="float16").parts
     assert lrk_format.serialize(parts) == data
@@ -158,7 +160,7 @@ def test_the_dump_in_the_docstring_is_the_smallest_file_with_a_term():
 def test_a_file_of_no_terms_is_a_picture_of_zeros():
     data = lrk(head(), chunk(b"SIGM"), DONE)
     assert len(data) == 85
-    assert codec.decode(parse(data)).samples.tolist() == [[[0]]]
+    assert codec.decode(parse(data)).picture.samples.tolist() == [[[0]]]
 
 
 def test_the_page_of_the_format_is_the_docstring():
@@ -193,37 +195,40 @@ def test_every_prefix_that_ends_after_a_term_is_the_best_image_of_these_terms():
     length = 12 + 8 * (24 + 31)
     start = len(data) - 12 - 18 * length  # DONE, and 6 terms of 3 channels before it
     seen = set()
-    for j in range(19):
+    for j in range(1, 19):
         for cut in (start + j * length, start + j * length + 5):
             if cut >= len(data):
                 continue
             shorter = parse(data[:cut], partial=True)
-            assert (shorter.terms, shorter.missing) == (j, 18 - j)
-            got = codec.decode(shorter).samples
+            lost = Missing("terms", 18 - j) if j < 18 else None
+            assert (sum(shorter.ranks), shorter.missing) == (j, lost)
+            got = codec.decode(shorter).picture.samples
             wrong = np.abs(got - best_image(A, j, 6))
             assert wrong.max() <= 1
             assert np.mean(wrong > 0) < 0.002, j  # ties at .5 alone
-            for f in shorter.factors:
+            for f in shorter.body.factors:
                 assert f.tail == pytest.approx(
                     math.sqrt(f.norm**2 - np.sum(f.s**2)), rel=1e-6, abs=1e-6 * f.norm
                 )
-        seen.add(tuple(f.k for f in shorter.factors))
+        seen.add(tuple(f.k for f in shorter.body.factors))
     assert len(seen) > 12  # the channels take turns
 
 
 def test_terms_of_all_channels_descend_together():
     parts = encoded("RGBA", 20, 20, 7)
-    order = lrk_format.term_order([f.s for f in parts.factors])
+    order = term_order([f.s for f in parts.body.factors])
     written = [x for kind, x in split(lrk_format.serialize(parts)) if kind == b"TERM"]
-    sigmas = [parts.factors[c].s[i] for c, i in order]
+    sigmas = [parts.body.factors[c].s[i] for c, i in order]
     assert sigmas == sorted(sigmas, reverse=True)
     for data, (c, i) in zip(written, order, strict=True):
-        assert data == parts.factors[c].U[:, i].tobytes() + parts.factors[c].Vt[i].tobytes()
+        assert (
+            data == parts.body.factors[c].U[:, i].tobytes() + parts.body.factors[c].Vt[i].tobytes()
+        )
 
 
 def test_equal_sigmas_stand_by_matrix_then_by_index():
     one = np.array([5.0, 3.0, 3.0])
-    assert lrk_format.term_order([one, one]) == [(0, 0), (1, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
+    assert term_order([one, one]) == [(0, 0), (1, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -233,7 +238,7 @@ def test_truncating_a_file_gives_the_file_of_the_lower_rank(store, k):
     shorter, direct = (
         codec.encode(A, Target("rank", r), layout="channels", store=store).parts for r in (10, k)
     )
-    shorter = truncation.truncate(parse(lrk_format.serialize(shorter)), Target("rank", k))
+    shorter = codec.shorten(parse(lrk_format.serialize(shorter)), Target("rank", k))
     got, expected = (split(lrk_format.serialize(x)) for x in (shorter, direct))
     assert got[1:] == expected[1:]
     # The tail is a sum of what was kept or of what was dropped: equal up to rounding.
@@ -383,9 +388,14 @@ def test_every_truncation_is_refused_and_says_how_far_the_file_goes():
             continue
         with pytest.raises(TruncatedError) as caught:
             parse(data[:end])
-        assert (caught.value.terms, caught.value.total) == (min((end - first) // 22, 3), 3)
-        assert "--partial" in str(caught.value)
-        assert parse(data[:end], partial=True).terms == caught.value.terms
+        whole = min((end - first) // 22, 3)
+        assert (caught.value.terms, caught.value.total) == (whole, 3)
+        assert ("--partial" in str(caught.value)) == (whole > 0)
+        if whole:
+            assert sum(parse(data[:end], partial=True).ranks) == whole
+        else:  # nobody is told to ask for what cannot be had
+            with pytest.raises(TruncatedError, match="nothing of the picture is there"):
+                parse(data[:end], partial=True)
 
 
 def test_appended_bytes_are_refused():

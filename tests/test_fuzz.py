@@ -102,8 +102,8 @@ def test_what_a_refused_file_leaves_is_a_fault(tmp_path, monkeypatch):
         raise corpus.LowrankError("refused")
 
     reading.watch()
-    monkeypatch.setattr(corpus.batch, "compress", compress)
-    monkeypatch.setattr(corpus.images, "read", lambda data, name: None)
+    monkeypatch.setattr(corpus.work, "compress", compress)
+    monkeypatch.setattr(corpus.pillow, "read", lambda data, name: None)
     assert corpus.in_process(ROOT / "README.md", tmp_path) == (
         "refused: LowrankError",
         "left behind: ['half']",

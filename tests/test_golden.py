@@ -19,6 +19,7 @@ from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import TruncatedError
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.stores import floats
 
 
 def parse(data, *, partial=False):
@@ -65,7 +66,7 @@ def test_golden_files_differ_in_what_they_hold():
     hashes = Counter((facts["mode"], facts["sha256"]) for facts in EXPECTED.values())
     # The smallest pictures are the same in every store; no larger one is more than thrice.
     assert hashes.most_common(1)[0][1] <= 8
-    ranks = [f.k for f in parse(data_of("unequal-ranks-float16")).factors]
+    ranks = [f.k for f in parse(data_of("unequal-ranks-float16")).body.factors]
     assert len(set(ranks)) > 1
 
 
@@ -74,7 +75,7 @@ def test_golden_files_differ_in_what_they_hold():
              "metadata-channels-packed"],
 )  # fmt: skip
 def test_metadata_are_in_the_files_that_have_some(name):
-    found = parse(data_of(name)).metadata
+    found = parse(data_of(name)).head.metadata
     assert (found.exif, found.icc, found.xmp) == (
         b"MM\0*\0\0\0\x08\0\0", b"a profile", b"<x:xmpmeta/>",
     )  # fmt: skip
@@ -137,8 +138,8 @@ def test_decoding_is_bit_identical_on_other_processors_and_threads(gathered, ker
 def test_the_number_of_our_own_threads_changes_nothing(name, monkeypatch):
     data = data_of(name)
     expected = entry(data, partial=False)["sha256"]
-    monkeypatch.setattr(codec, "_SLAB", 4096)  # many slabs
+    monkeypatch.setattr(floats, "_SLAB", 4096)  # many slabs
     for cores in (1, 2, 5):
         monkeypatch.setattr("lowrank.threads.cores", lambda cores=cores: cores)
-        samples = codec.decode(parse(data)).samples
+        samples = codec.decode(parse(data)).picture.samples
         assert hashlib.sha256(little_endian(samples)).hexdigest() == expected

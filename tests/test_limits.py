@@ -30,7 +30,9 @@ SIDE = 13_000  # squared, a little less than the limit on pixels
 # Each line is a file. It gets `room` MiB beyond what is there, and a second of processor time.
 CLAIMS = """
 import resource, signal, sys
-from lowrank import codec, format as lrk, packing
+from lowrank import codec, format as lrk
+from lowrank.stores.packed.patches import codec as _
+from lowrank.stores.packed.channels import codec as _
 from lowrank.errors import LowrankError
 room = int(sys.argv[1])
 files = [bytes.fromhex(line) for line in sys.stdin]
@@ -137,7 +139,7 @@ def test_a_small_packed_file_of_a_large_picture_is_refused_where_memory_is_short
 
 DECOMPRESS = """
 import resource, signal, sys
-from lowrank import batch
+from lowrank.runs import work
 from lowrank.__main__ import main
 most = 600 << 20
 resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lowrank import linalg
 from lowrank.errors import ImageError, UsageError
-from lowrank.linalg import certificate, krylov, triplets
+from lowrank.linalg import certificate, krylov, svd, triplets
 from lowrank.linalg import matrix as matrix_module
 from lowrank.linalg.matrix import Matrix
 from lowrank.linalg.tridiagonal import Tridiagonal
@@ -385,7 +385,7 @@ class TestSpectrum:
 
     @pytest.mark.parametrize("dtype", ["uint8", "float64"])
     def test_gram_values_to_their_stated_accuracy(self, monkeypatch, dtype):
-        monkeypatch.setattr(linalg, "_EXACT_SPECTRUM", 10)
+        monkeypatch.setattr(svd, "_EXACT_SPECTRUM", 10)
         A = noise(300, 310, dtype)
         expected = np.linalg.svd(A.astype(float), compute_uv=False)
         found = linalg.spectrum(A)
@@ -396,7 +396,7 @@ class TestSpectrum:
     @pytest.mark.parametrize("limit", [10, 1500])
     @pytest.mark.parametrize("shape", [(150, 210), (210, 150)])
     def test_terms_follow_from_it(self, monkeypatch, limit, shape):
-        monkeypatch.setattr(linalg, "_EXACT_SPECTRUM", limit)
+        monkeypatch.setattr(svd, "_EXACT_SPECTRUM", limit)
         A = with_spectrum(0.97 ** np.arange(150), *shape)
         known = linalg.Spectrum(A)
         assert known.large == (limit == 10)
@@ -418,7 +418,7 @@ class TestResidualNorms:
     @pytest.fixture(params=["exact eigenvalue", "Krylov"])
     def route(self, request, monkeypatch):
         if request.param == "Krylov":
-            monkeypatch.setattr(linalg, "NUMPY_SIDE", 0)
+            monkeypatch.setattr(svd, "NUMPY_SIDE", 0)
         return request.param
 
     @pytest.mark.parametrize("store", ["float16", "float32", "float64"])
@@ -487,7 +487,7 @@ class TestMatrix:
     def test_the_gram_matrix_of_bytes_is_exact(self, shape, packed):
         A = noise(*shape)
         A[:9], A[9:20] = 255, 0
-        matrix = Matrix(A).packed() if packed else Matrix(A)
+        matrix = Matrix(A).contiguous() if packed else Matrix(A)
         rows = (A if shape[0] <= shape[1] else A.T).astype(np.float64)  # exact: below 2^53
         np.testing.assert_array_equal(matrix.gram(), rows @ rows.T)
 
@@ -508,10 +508,10 @@ class TestMatrix:
 
     def test_only_exact_samples_are_packed(self):
         for dtype in ("uint8", "uint16", "float32"):
-            packed = Matrix(np.ones((3, 4), dtype)).packed()
+            packed = Matrix(np.ones((3, 4), dtype)).contiguous()
             assert np.shares_memory(packed.columns(), packed.columns())  # no copy any more
         fine = np.full((3, 4), 1 + 2.0**-40)
-        np.testing.assert_array_equal(Matrix(fine).packed().whole(), fine)
+        np.testing.assert_array_equal(Matrix(fine).contiguous().whole(), fine)
         assert not np.array_equal(Matrix(fine).columns().T, fine)
 
     @pytest.mark.parametrize("shape", [(700, 1100), (1100, 700)])

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from lowrank.errors import FormatError
-from lowrank.layouts.lapped import SIDE, SIZE, analyse, cosines
+from lowrank.layouts import turn
+from lowrank.layouts.lapped import SIDE, SIZE, analyse, cosines, image
+from lowrank.layouts.turn import axes
 from lowrank.stores.packed.coding import smoothing
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.patches import codec, contexts, prediction, rotations, synthesis
-from lowrank.stores.packed.patches.models import TokenModel
+from lowrank.stores.packed.patches.header import read_header
+from lowrank.stores.packed.patches.models import token_model
+from lowrank.stores.packed.patches.samples import samples_of
 
 SHAPES = [(1, 1), (1, 5), (4, 1), (2, 2), (5, 7), (8, 6)]
 
@@ -32,7 +36,7 @@ def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
     rng = np.random.default_rng(lanes)
     zero = rng.integers(24, 65512, 999).astype(np.uint32)
     flags = rng.random(999) * 65536 >= zero
-    model = TokenModel()
+    model = token_model()
     pair = rng.integers(0, len(model.frequency), 500)
     coded = pair * 16 + rng.integers(0, 16, 500)
     raw, tail = rng.integers(0, 2, 77, np.uint8), rng.integers(0, 2, 16 * lanes, np.uint8)
@@ -49,7 +53,7 @@ def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
     reader = RansReader(data, lanes)
     assert np.array_equal(reader.flags(zero), flags)
     assert np.array_equal(reader.raw(30), raw[:30])
-    assert np.array_equal(reader.tokens(pair, model), coded)
+    assert np.array_equal(reader.tokens(pair, model.table, model.start, model.frequency), coded)
     assert np.array_equal(reader.raw(47), raw[30:])
     assert np.array_equal(reader.tail(), tail)
     with pytest.raises(Cut):
@@ -206,50 +210,61 @@ def test_a_flat_plane_stays_as_it_is():
 # -- the whole -------------------------------------------------------------------------
 
 
+def encoded(A, step):
+    """The source of an array of 8 bits, and what it was encoded to."""
+    source = codec.prepare(A, 8, alpha=False, turn=turn.principal(A))
+    return source, codec.encode(source, step, again=True)
+
+
 def test_the_factors_are_what_the_samples_are_made_of():
     """Without smoothing, samples are the rounded picture of B, to the last level."""
     A = waves(64, 80)
-    payload = codec.encode(A, 8, 20.0).payload
-    header = codec.read_header(payload, *A.shape)
-    B = codec.factors(payload, *A.shape, 8)
-    limited = codec.decode(payload, *A.shape, 8, components=10**6)
+    source, coded = encoded(A, 20.0)
+    B = codec.factors(coded.payload, A.shape, 8)
+    limited = codec.decode(coded.payload, A.shape, 8, rank=10**6)
     assert limited.total == limited.decoded
-    from lowrank.layouts.colour import rotation
-    from lowrank.layouts.lapped import image
-
-    back = image(B, *A.shape[:2], rotation(header.turn))
-    walk, _, _ = codec._decode_maps(payload, *A.shape, 8, components=None, partial=False)
-    from lowrank.stores.packed.patches.samples import samples_of
-
+    back = image(B, *A.shape[:2], axes(source.turn))
+    walk, *_ = codec._decode_maps(coded.payload, A.shape, 8, rank=None, partial=False)
     plain = samples_of(walk, *A.shape[:2], 8, smooth=False)
     assert np.max(np.abs(np.clip(back, 0, 255) - plain)) < 0.6
-    for b, scales in zip(B, header.scales, strict=True):
-        assert np.linalg.matrix_rank(b) <= 1 + int((scales > 0).sum())
+    for b, k in zip(B, coded.ranks, strict=True):
+        assert np.linalg.matrix_rank(b) <= k
 
 
 def test_the_error_in_the_factors_is_the_error_in_the_picture():
     """The layout is orthonormal: ||A - B||_F^2 is the squared error of unrounded samples."""
     A = waves(64, 80)
-    payload = codec.encode(A, 8, 30.0).payload
-    from lowrank.layouts.colour import rotation
-
-    turn = codec.read_header(payload, *A.shape).turn
-    C = analyse(A, rotation(turn), np.dtype(np.float64))
-    B = codec.factors(payload, *A.shape, 8)
+    source, coded = encoded(A, 30.0)
+    assert codec.turn_of(coded.payload, A.shape) == source.turn
+    C = analyse(A, axes(source.turn), np.dtype(np.float64))
+    B = codec.factors(coded.payload, A.shape, 8)
     inside = sum(
         float(np.linalg.norm(C[:, :, c].reshape(SIZE, -1).T - B[c]) ** 2) for c in range(3)
     )
-    from lowrank.layouts.lapped import image
-
-    outside = float(np.linalg.norm(image(B, *A.shape[:2], rotation(turn)) - A) ** 2)
+    outside = float(np.linalg.norm(image(B, *A.shape[:2], axes(source.turn)) - A) ** 2)
     assert outside == pytest.approx(inside, rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [(5, 3, 4), (33, 50, 3), (64, 80, 1)])
+def test_the_encoder_knows_what_its_decoder_will_find(size):
+    A = np.repeat(waves(*size[:2]), 2, axis=2)[:, :, : size[2]]
+    source = codec.prepare(A, 8, alpha=size[2] == 4, turn=None)
+    for step in (4.0, 40.0):
+        coded = codec.encode(source, step, again=True)
+        found = codec.decode(coded.payload, size, 8)
+        assert np.array_equal(coded.samples(), found.samples)
+        assert coded.payload == codec.encode(source, step, again=True).payload
+        factors = codec.factors(coded.payload, size, 8)
+        for c, (x, B) in enumerate(zip(coded.norms(), factors, strict=True)):
+            C = source.C[:, :, c].reshape(SIZE, -1).T.astype(float)
+            assert x.norm == pytest.approx(np.linalg.norm(C), rel=1e-5)
+            assert x.error == pytest.approx(np.linalg.norm(C - B), rel=1e-4)
 
 
 def test_smoothing_of_a_huge_picture_is_refused():
     A = waves(32, 32)
-    payload = codec.encode(A, 8, 20.0).payload
-    header, position = split(payload, (2, 2), 3)
+    payload = encoded(A, 20.0)[1].payload
+    header, _ = read_header(payload, (2, 2), 3)
     assert any(header.smooth)
     with pytest.raises(FormatError, match="too large to be smoothed"):
-        codec.decode(payload, 4096, 4096, 3, 8)
-    assert position < len(payload)
+        codec.decode(payload, (4096, 4096, 3), 8)

@@ -15,13 +15,13 @@ import pytest
 from conftest import ROOT, picture
 
 import lowrank
-from lowrank import codec
 from lowrank import format as lrk
+from lowrank import stores
 from lowrank.errors import FormatError, LowrankError, TruncatedError, UsageError
 from lowrank.io import modes, pillow
 from lowrank.layouts import matrices
 from lowrank.picture.value import Picture
-from lowrank.stores.packed import dial
+from lowrank.stores import packed as store
 from lowrank.stores.packed.channels import blocks, codec, mixture, sums, vectors
 from lowrank.targets.target import Target
 
@@ -59,10 +59,13 @@ def packed(crop):
 
 
 def decode(parts, **wishes):
-    return codec.decode(
-        parts.payload, parts.height, parts.width, len(parts.mode.channels), parts.mode.bits,
-        **wishes,
-    )  # fmt: skip
+    head = parts.head
+    size = head.height, head.width, len(head.mode.channels)
+    return codec.decode(parts.body.payload, size, head.mode.bits, **wishes)
+
+
+def with_payload(parts, payload):
+    return replace(parts, body=replace(parts.body, payload=payload))
 
 
 # -- round trips -----------------------------------------------------------------------
@@ -74,8 +77,8 @@ def test_fine_packing_is_close_in_every_mode_and_size(mode, height, width):
     p = picture(mode, height, width)
     file = compress(p, quality=100).to_bytes()
     parts = lrk.parse(file, name="x", max_pixels=10**6)
-    assert (parts.layout, parts.store) == ("channels", "packed")
-    assert psnr(p, dial.decode(parts, None).samples) > (45 if mode != "1" else 30)
+    assert (parts.head.layout, parts.head.store) == ("channels", "packed")
+    assert psnr(p, store.decode(parts).picture.samples) > (45 if mode != "1" else 30)
 
 
 def test_alpha_of_two_values_keeps_them_and_of_one_value_costs_nothing():
@@ -101,7 +104,7 @@ def test_a_black_picture_has_no_components():
 def test_a_rank_is_kept_and_adds_at_most_one_per_cent_to_the_squared_error(crop, k):
     image = compress(crop, rank=k)
     assert image.ranks == (k, k, k)
-    turn, B = dial.turn_and_factors(image.parts)
+    turn, B = store.factors(image.parts)
     assert not turn
     best = error = 0.0
     for c in range(3):
@@ -115,9 +118,9 @@ def test_a_rank_is_kept_and_adds_at_most_one_per_cent_to_the_squared_error(crop,
 
 
 def test_a_rank_of_the_packed_store_means_channels():
-    assert codec.resolve(Target("rank", 3), None, "packed") == ("channels", "packed")
-    assert codec.resolve(Target("rank", 3), "patches", "packed") == ("patches", "packed")
-    assert codec.resolve(Target("error", 0.1), None, "packed") == ("patches", "packed")
+    assert stores.resolve(Target("rank", 3), None, "packed") == ("channels", "packed")
+    assert stores.resolve(Target("rank", 3), "patches", "packed") == ("patches", "packed")
+    assert stores.resolve(Target("error", 0.1), None, "packed") == ("patches", "packed")
 
 
 def test_a_rank_beyond_the_matrix_is_all_of_it_with_a_note():
@@ -173,16 +176,16 @@ def test_quality_is_monotone_in_bytes_and_in_psnr(crop):
 def test_the_report_is_of_the_matrices_that_were_factorised(crop, wish):
     image = compress(crop, **wish)
     report = image.report(modes.to_image(crop))
-    turn, factors = dial.turn_and_factors(image.parts)
+    turn, factors = store.factors(image.parts)
     rotated = ["luma", "chroma 1", "chroma 2"]
     assert [c.name for c in report.channels] == (
         ["red", "green", "blue"] if "rank" in wish else rotated
     )
-    A = matrices.matrices(crop, "channels", turn)
+    A = matrices.of_samples(crop.samples, "channels", turn)
     assert math.hypot(*(np.linalg.norm(a.astype(float)) for a in A)) == pytest.approx(
         np.linalg.norm(crop.samples.astype(float))
     )
-    for c, a, B, stated in zip(report.channels, A, factors, image.parts.packed, strict=True):
+    for c, a, B, stated in zip(report.channels, A, factors, image.parts.body.stated, strict=True):
         s = np.linalg.svd(a.astype(float), compute_uv=False)
         assert np.linalg.matrix_rank(B) <= c.k == stated.k
         assert c.frobenius_error == pytest.approx(np.linalg.norm(a - B), rel=1e-9)
@@ -198,24 +201,36 @@ def test_the_report_is_of_the_matrices_that_were_factorised(crop, wish):
 
 def test_a_cut_payload_is_its_first_components(packed):
     parts, whole = packed.parts, decode(packed.parts)
+    payload = parts.body.payload
     assert whole.decoded == whole.total > 12
-    counts = []
+    counts, size = [], (parts.head.height, parts.head.width, 3)
     for share in (0.1, 0.3, 0.6, 0.9, 0.999):
-        cut = replace(parts, payload=parts.payload[: int(len(parts.payload) * share)])
+        cut = with_payload(parts, payload[: int(len(payload) * share)])
         with pytest.raises(TruncatedError) as caught:
             decode(cut)
         some = decode(cut, partial=True)
         assert some.decoded == caught.value.terms < whole.total == caught.value.total
-        assert np.array_equal(some.samples, decode(parts, components=some.decoded).samples)
+        B = codec.factors(cut.body.payload, size, 8, partial=True)
+        assert sum(np.linalg.matrix_rank(b) for b in B) == some.decoded
         counts.append(some.decoded)
     assert counts == sorted(set(counts))
 
 
-def test_components_come_in_descending_size_and_add_up_to_the_picture(crop, packed):
-    total = decode(packed.parts).total
-    some = [psnr(crop, decode(packed.parts, components=k).samples) for k in (1, 3, 8, total)]
-    assert np.all(np.diff(some) > 0)
-    assert np.array_equal(packed.to_array(rank=10_000), decode(packed.parts).samples)
+def test_a_rank_keeps_so_many_terms_of_each_matrix(crop):
+    """A_k as stored: the sum of the first k terms of every channel, and no other."""
+    image = compress(crop, rank=6)
+    _, B = store.factors(image.parts)
+    for k in (1, 3, 5):
+        some = image.to_array(rank=k)
+        for c in range(3):
+            # The terms are not orthogonal, but nearly: B_k is near the best of its rank.
+            U, s, Vt = np.linalg.svd(B[c])
+            best = np.clip(np.rint((U[:, :k] * s[:k]) @ Vt[:k]), 0, 255)
+            off = np.linalg.norm(best - some[..., c]) / np.linalg.norm(best - crop.samples[..., c])
+            assert off < 0.35
+        assert psnr(crop, some) < psnr(crop, image.to_array(rank=k + 1))
+    assert np.array_equal(image.to_array(rank=6), image.to_array())
+    assert np.array_equal(image.to_array(rank=10_000), image.to_array())
 
 
 # -- the same on every machine ---------------------------------------------------------
@@ -283,7 +298,7 @@ def test_random_changes_of_a_payload_raise_our_errors_or_decode():
     parts = compress(p, quality=10).parts
     rng = np.random.default_rng(11)
     for _ in range(250):
-        data = bytearray(parts.payload)
+        data = bytearray(parts.body.payload)
         for _ in range(int(rng.integers(1, 4))):
             # The header is where a change does most.
             reach = len(data) if rng.random() < 0.5 else 30
@@ -291,7 +306,7 @@ def test_random_changes_of_a_payload_raise_our_errors_or_decode():
         if rng.random() < 0.2:
             del data[int(rng.integers(len(data))) :]
         with contextlib.suppress(LowrankError):
-            assert decode(replace(parts, payload=bytes(data))).samples.shape == p.samples.shape
+            assert decode(with_payload(parts, bytes(data))).samples.shape == p.samples.shape
 
 
 def test_noise_for_a_payload_raises_our_errors_or_decodes():
@@ -299,17 +314,17 @@ def test_noise_for_a_payload_raises_our_errors_or_decodes():
     rng = np.random.default_rng(12)
     for length in (0, 1, 2, 3, 20, 200):
         for _ in range(20):
-            noise = replace(parts, payload=rng.bytes(length))
+            noise = with_payload(parts, rng.bytes(length))
             with contextlib.suppress(FormatError):
                 decode(noise, partial=True)
 
 
 def test_flags_and_counts_that_do_not_fit_are_refused_by_name():
     parts = compress(picture("L", 24, 36), quality=30).parts
-    header = bytearray(parts.payload)
+    header = bytearray(parts.body.payload)
     header[4] ^= 0x80  # turned, of one channel
     with pytest.raises(FormatError, match="flag does not fit"):
-        decode(replace(parts, payload=bytes(header)))
+        decode(with_payload(parts, bytes(header)))
 
 
 def test_probabilities_leave_room_for_every_symbol():

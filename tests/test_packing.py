@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import lowrank
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.io import modes, pillow
-from lowrank.layouts import matrices
+from lowrank.layouts import matrices, turn
 from lowrank.picture.value import MODES, Picture
+from lowrank.stores import packed as store
 from lowrank.stores.packed import dial
 
 SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (50, 70)]
@@ -55,7 +57,7 @@ def photo(request):
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_patches_keep_the_frobenius_norm_of_the_padded_picture(mode, height, width):
     p = picture(mode, height, width)
-    A = matrices.matrices(p, "patches", matrices.principal_turn(p, "patches"))
+    A = matrices.of_samples(p.samples, "patches", turn.of(p, "patches"))
     pad = ((0, -height % 16), (0, -width % 16), (0, 0))
     padded = np.pad(p.samples.astype(float), pad, mode="edge")
     assert math.hypot(*(np.linalg.norm(a) for a in A)) == pytest.approx(
@@ -67,17 +69,17 @@ def test_patches_keep_the_frobenius_norm_of_the_padded_picture(mode, height, wid
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_patches_turn_back_into_the_picture(mode, height, width):
     p = picture(mode, height, width)
-    turn = matrices.principal_turn(p, "patches")
-    A = matrices.matrices(p, "patches", turn)
-    back = matrices.samples_of_patches(A, height, width, turn)
+    turned = turn.of(p, "patches")
+    A = matrices.of_samples(p.samples, "patches", turned)
+    back = matrices.samples_of_patches(A, height, width, turned)
     assert np.allclose(back, p.samples, atol=1e-9 * (p.mode.peak or 1))
 
 
 def test_the_map_to_patches_is_orthogonal_on_differences(photo):
     """Inner products survive, not norms alone: the map is linear and orthogonal."""
     other = Picture(photo.samples[::-1, ::-1].copy(), photo.mode)
-    turn = matrices.principal_turn(photo, "patches")
-    A, B = (matrices.matrices(p, "patches", turn) for p in (photo, other))
+    turned = turn.of(photo, "patches")
+    A, B = (matrices.of_samples(p.samples, "patches", turned) for p in (photo, other))
     inner = sum(float(np.vdot(a, b)) for a, b in zip(A, B, strict=True))
     assert inner == pytest.approx(
         float(np.vdot(photo.samples.astype(float), other.samples.astype(float))), rel=1e-12
@@ -86,8 +88,8 @@ def test_the_map_to_patches_is_orthogonal_on_differences(photo):
 
 def test_a_float_store_of_patches_holds_the_exact_truncation(photo):
     image = lowrank.compress(image_of(photo), rank=7, layout="patches", store="float64")
-    A = matrices.matrices(photo, "patches", image.parts.turn)
-    for a, f in zip(A, image.parts.factors, strict=True):
+    A = matrices.of_samples(photo.samples, "patches", image.parts.body.turn)
+    for a, f in zip(A, image.parts.body.factors, strict=True):
         s = np.linalg.svd(a, compute_uv=False)
         B = (f.U * f.s) @ f.Vt
         assert np.linalg.norm(a - B) == pytest.approx(np.linalg.norm(s[7:]), rel=1e-9)
@@ -105,7 +107,7 @@ def test_fine_packing_is_close_in_every_mode_and_size(mode, height, width):
     p = picture(mode, height, width)
     image = lowrank.compress(image_of(p), quality=100)
     back = lrk.parse(image.to_bytes(), name="x", max_pixels=10**6)
-    decoded = dial.decode(back, None)
+    decoded = store.decode(back).picture
     assert decoded.mode.name == mode
     assert psnr_or_inf(p, decoded.samples) > (45 if mode != "1" else 30)
 
@@ -169,9 +171,9 @@ def test_a_flat_picture_takes_next_to_nothing():
 def test_the_report_of_a_packed_file_is_true(photo):
     image = lowrank.compress(image_of(photo), quality=60)
     report = image.report(image_of(photo))
-    turn, factors = dial.turn_and_factors(image.parts)
-    A = matrices.matrices(photo, "patches", turn)
-    for c, a, B, stated in zip(report.channels, A, factors, image.parts.packed, strict=True):
+    turned, factors = store.factors(image.parts)
+    A = matrices.of_samples(photo.samples, "patches", turned)
+    for c, a, B, stated in zip(report.channels, A, factors, image.parts.body.stated, strict=True):
         s = np.linalg.svd(a, compute_uv=False)
         assert np.linalg.matrix_rank(B) <= c.k == stated.k
         assert c.frobenius_error == pytest.approx(np.linalg.norm(a - B), rel=1e-9)
@@ -218,7 +220,7 @@ def test_damage_that_checksums_cannot_see_is_still_refused(photo):
     """The payload of a well-formed file, replaced by noise: our error, or a picture."""
     parts = lowrank.compress(image_of(photo), quality=40).parts
     rng = np.random.default_rng(3)
-    for length in (0, 1, 5, 40, len(parts.payload)):
+    for length in (0, 1, 5, 40, len(parts.body.payload)):
         for _ in range(20):
             noise = rng.bytes(length)
             broken = lrk.parse(
@@ -227,10 +229,8 @@ def test_damage_that_checksums_cannot_see_is_still_refused(photo):
                 max_pixels=10**6,
             )
             with contextlib.suppress(FormatError, LimitError):
-                assert dial.decode(broken, None).samples.shape == photo.samples.shape
+                assert store.decode(broken).picture.samples.shape == photo.samples.shape
 
 
 def _with(parts, payload):
-    from dataclasses import replace
-
-    return replace(parts, payload=payload)
+    return replace(parts, body=replace(parts.body, payload=payload))

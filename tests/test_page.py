@@ -155,7 +155,7 @@ def test_canvas_is_what_the_tool_decodes(make, visit, mode):
     low, high = data["black"], data["white"]
     for k in (1, 2, 7, 20, data["most"], 3):  # up and down: sums are kept between
         set_rank(page, k)
-        wanted = codec.decode(parts, rank=k).samples
+        wanted = codec.decode(parts, rank=k).picture.samples
         assert_within_a_level(canvas(page), displayed(wanted, mode, low, high))
     page.check("input[value=original]")
     assert_within_a_level(canvas(page), displayed(original.samples, mode, low, high))
@@ -165,12 +165,12 @@ def test_photograph_at_several_ranks_and_size_of_page(make, visit, samples):
     path = make((samples / "parrots.png").read_bytes())
     assert path.stat().st_size < 3_000_000
     data, parts = embedded(path)
-    assert parts.store == "float16"
+    assert parts.head.store == "float16"
     assert data["most"] >= 120
     page = visit(path)
     for k in (1, 20, 120):
         set_rank(page, k)
-        wanted = displayed(codec.decode(parts, rank=k).samples, "RGB", 0, 255)
+        wanted = displayed(codec.decode(parts, rank=k).picture.samples, "RGB", 0, 255)
         assert_within_a_level(canvas(page), wanted)
     page.check("input[value=original]")
     with Image.open(samples / "parrots.png") as image:
@@ -238,7 +238,7 @@ def test_views_by_keys(make, visit):
     path = make(original, ranks=[4])
     page = visit(path)
     _, parts = embedded(path)
-    wanted = codec.decode(parts, rank=4).samples[:, :, 0].astype(int)
+    wanted = codec.decode(parts, rank=4).picture.samples[:, :, 0].astype(int)
     page.focus("input[value=sum]")
     page.keyboard.press("ArrowRight")
     assert page.is_checked("input[value=difference]")
@@ -249,7 +249,7 @@ def test_views_by_keys(make, visit):
     page.focus("input[value=difference]")
     page.keyboard.press("ArrowRight")
     assert page.is_checked("input[value=layer]")
-    factors = parts.factors[0]
+    factors = parts.body.factors[0]
     layer = np.outer(factors.U[:, 3].astype(float), factors.Vt[3].astype(float))
     shown = canvas(page)[:, :, 0] - 128
     clear = np.abs(layer) > 0.05 * np.abs(layer).max()
@@ -469,7 +469,7 @@ def test_command_line_writes_pages(cli, visit, small_png):
 def test_page_is_not_replaced_unasked(cli, small_png):
     (small_png.parent / "page.html").write_text("mine")
     line = cli("report", small_png, "--html", "page.html").failed()
-    assert "--force" in line
+    assert "-f replaces it" in line
     assert (small_png.parent / "page.html").read_text() == "mine"
     cli("report", small_png, "--html", "page.html", "--force").succeeded()
     assert cli("report", small_png, "--html", small_png, "--force").failed(2)
@@ -510,7 +510,7 @@ def test_readers_agree(reader, mode, store):
     found = reader(image.to_bytes())
     parts = image.parts
     assert (found["width"], found["height"], found["mode"]["name"]) == (17, 12, mode)
-    for matrix, f in zip(found["matrices"], parts.factors, strict=True):
+    for matrix, f in zip(found["matrices"], parts.body.factors, strict=True):
         assert (matrix["k"], matrix["norm"], matrix["tail"]) == (f.k, f.norm, f.tail)
         assert matrix["sigmaNext"] == f.sigma_next
         assert matrix["s"] == f.s.tolist()

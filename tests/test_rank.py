@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 from lowrank import api, codec, linalg
 from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.stores import truncation
 from lowrank.targets import spectrum
+from lowrank.targets import target as targets
 from lowrank.targets.target import Target
 
 SPECTRA = st.lists(
@@ -96,7 +96,7 @@ def test_energy_keeps_its_share_with_the_fewest_terms(mode, share):
     norm2 = sum(float(s @ s) for s in spectra)
     _, ranks = by_brute_force(spectra, math.sqrt(norm2 * (1 - share)))
     parts = encoded(A, Target("energy", share)).parts
-    assert tuple(f.k for f in parts.factors) == ranks
+    assert tuple(f.k for f in parts.body.factors) == ranks
     assert 1 - discarded(spectra, ranks) ** 2 / norm2 >= share
 
 
@@ -108,9 +108,10 @@ def test_error_is_kept_with_the_fewest_terms(mode, share):
     norm = math.sqrt(sum(float(s @ s) for s in spectra))
     _, ranks = by_brute_force(spectra, share * norm)
     parts = encoded(A, Target("error", share)).parts
-    assert tuple(f.k for f in parts.factors) == ranks
+    assert tuple(f.k for f in parts.body.factors) == ranks
     errors = [
-        np.linalg.norm(A.samples[:, :, c] - (f.U * f.s) @ f.Vt) for c, f in enumerate(parts.factors)
+        np.linalg.norm(A.samples[:, :, c] - (f.U * f.s) @ f.Vt)
+        for c, f in enumerate(parts.body.factors)
     ]
     assert math.hypot(*errors) / norm <= share * 1.001
 
@@ -124,7 +125,7 @@ def test_psnr_of_the_factors_is_reached_with_the_fewest_terms(mode, wanted):
     allowed = math.sqrt(peak**2 / 10 ** (wanted / 10) * A.samples.size)
     _, ranks = by_brute_force(spectra, allowed)
     parts = encoded(A, Target("psnr", wanted)).parts
-    assert tuple(f.k for f in parts.factors) == ranks
+    assert tuple(f.k for f in parts.body.factors) == ranks
     mse = discarded(spectra, ranks) ** 2 / A.samples.size
     assert 10 * math.log10(peak**2 / mse) >= wanted
 
@@ -135,8 +136,8 @@ def test_size_is_the_largest_file_that_fits_in_order_of_sigma(store, wanted):
     A = picture("RGB", 36, 52)
     parts = encoded(A, Target("size", wanted), store).parts
     data = lrk.serialize(parts)
-    ranks = tuple(f.k for f in parts.factors)
-    item = np.dtype(parts.store).itemsize
+    ranks = tuple(f.k for f in parts.body.factors)
+    item = np.dtype(parts.head.store).itemsize
     assert len(data) <= wanted < len(data) + 12 + 8 + item * (36 + 52)
     assert ranks == leading(numpy_spectra(A), sum(ranks))
 
@@ -181,7 +182,8 @@ def test_what_needs_most_of_the_terms_is_found_in_the_whole_spectrum():
 
 
 def test_a_size_of_60k_of_a_photograph_is_nine_tenths_used(photo):
-    data = lrk.serialize(api.encode(photo, Target("size", 60_000), layout="channels").parts)
+    encoded = codec.encode(photo.picture, Target("size", 60_000), layout="channels")
+    data = lrk.serialize(encoded.parts)
     assert 54_000 <= len(data) <= 60_000
 
 
@@ -190,7 +192,8 @@ def test_a_size_counts_the_metadata_too(samples):
     metadata = image.picture.metadata
     carried = sum(len(x) for x in (metadata.exif, metadata.icc, metadata.xmp) if x)
     assert carried > 0
-    data = lrk.serialize(api.encode(image, Target("size", 40_000), layout="channels").parts)
+    encoded = codec.encode(image.picture, Target("size", 40_000), layout="channels")
+    data = lrk.serialize(encoded.parts)
     assert 36_000 <= len(data) <= 40_000
 
 
@@ -199,14 +202,14 @@ def test_a_size_for_no_term_or_for_all_is_said():
     with pytest.raises(UsageError, match="hold no term"):
         encoded(A, Target("size", 100))
     all_of_it = encoded(A, Target("size", 1e9))
-    assert all_of_it.parts.factors[0].k == 9
+    assert all_of_it.parts.body.factors[0].k == 9
     assert "kept all 9" in " ".join(all_of_it.notes)
 
 
 def test_a_rank_beyond_the_matrix_keeps_all_with_a_note():
     for k, kept in ((9, 9), (10, 9), (10**9, 9)):
         found = encoded(picture("RGB", 9, 14), Target("rank", k))
-        assert [f.k for f in found.parts.factors] == [kept] * 3
+        assert [f.k for f in found.parts.body.factors] == [kept] * 3
         assert bool(found.notes) == (k > 9)
 
 
@@ -227,8 +230,8 @@ def test_shortening_a_file_meets_a_target_as_compressing_does(target):
     A = picture("RGB", 36, 52)
     whole = encoded(A, Target("rank", 30)).parts
     direct = encoded(A, target).parts
-    assert [f.k for f in truncation.truncate(whole, target).factors] == [
-        f.k for f in direct.factors
+    assert [f.k for f in codec.shorten(whole, target).body.factors] == [
+        f.k for f in direct.body.factors
     ]
 
 
@@ -236,8 +239,8 @@ def test_shortening_cannot_bring_back_what_is_lost():
     parts = encoded(picture("L", 30, 30), Target("rank", 2)).parts
     for target in (Target("error", 0.001), Target("energy", 0.99999), Target("psnr", 60)):
         with pytest.raises(UsageError, match="compress the source again"):
-            truncation.truncate(parts, target)
-    assert truncation.truncate(parts, Target("rank", 50)).terms == 2
+            codec.shorten(parts, target)
+    assert codec.shorten(parts, Target("rank", 50)).ranks == (2,)
 
 
 # -- ranges --------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ def test_targets_out_of_range_are_refused(kind, values):
 
 def test_only_one_target_is_taken():
     with pytest.raises(UsageError, match="rank and psnr exclude each other"):
-        api.target_of({"rank": 3, "psnr": 30.0})
+        targets.chosen({"rank": 3, "psnr": 30.0})
 
 
 # -- Gavish and Donoho -----------------------------------------------------------------------------
@@ -317,4 +320,4 @@ def test_auto_keeps_at_least_one_term():
     A = picture("L", 20, 30)
     s = numpy_spectra(A)[0]
     parts = encoded(A, Target("auto")).parts
-    assert parts.factors[0].k == spectrum.gavish_donoho_rank(s, 20, 30)
+    assert parts.body.factors[0].k == spectrum.gavish_donoho_rank(s, 20, 30)

@@ -45,15 +45,17 @@ def test_scipy_loaded_inside_gets_one_thread_then_as_many_as_numpy():
 def test_large_matrices_taken_one_after_another_get_one_thread_too():
     code = CODE.rpartition("print")[0] + (
         "import numpy as np\n"
-        "from lowrank import linalg, search\n"
-        "linalg._EXACT_SPECTRUM = 10\n"
+        "from lowrank import linalg\n"
+        "from lowrank.linalg import svd\n"
+        "from lowrank.stores import growing\n"
+        "svd._EXACT_SPECTRUM = 10\n"
         "truncate, seen = linalg.Spectrum.truncate, []\n"
         "def watched(*a, **k):\n"
         "    seen.append(counts())\n"
         "    return truncate(*a, **k)\n"
         "linalg.Spectrum.truncate = watched\n"
         "A = [np.random.default_rng(c).standard_normal((90, 110)) for c in (0, 1)]\n"
-        "search.of_spectra(A, lambda s: (3, 4), certify=False)\n"
+        "growing.of_spectra(A, lambda s: (3, 4), certify=False)\n"
         "print(seen, counts())\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -253,7 +253,7 @@ class _Reader:
         for whole, (i, j) in enumerate(order):
             data = self.chunk(b"TERM", length)
             if data is None:
-                if not self.partial:
+                if not self.partial or not whole:
                     raise self.cut(whole, total)
                 break
             term = np.frombuffer(data, dtype.newbyteorder("<"))

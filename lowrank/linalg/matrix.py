@@ -64,7 +64,7 @@ class Matrix:
         self.short, self.long = self._rows.shape
         self._bytes = A.dtype == np.uint8
 
-    def packed(self) -> Matrix:
+    def contiguous(self) -> Matrix:
         """The same matrix on `columns` of its own, if float32 holds every entry exactly.
 
         Every pass over them takes less time than one over a channel of a picture.
@@ -72,9 +72,9 @@ class Matrix:
         dtype = self._rows.dtype
         if self.exponent or dtype.itemsize > (4 if dtype.kind == "f" else 2):
             return self
-        packed = copy(self)
-        packed._rows = self.columns().T
-        return packed
+        copied = copy(self)
+        copied._rows = self.columns().T
+        return copied
 
     def slabs(self) -> Iterator[tuple[slice, Floats]]:
         """Yield ``(columns, A[:, columns])`` as float64 copies, left to right."""

@@ -114,7 +114,7 @@ def truncated_svd(A: NDArray[Any], k: int, *, certify: bool = False) -> Truncate
     """
     if k < 1:
         raise UsageError(f"a rank is at least 1, not {k}")
-    return _truncated(Matrix(A).packed(), int(k), certify=certify)
+    return _truncated(Matrix(A).contiguous(), int(k), certify=certify)
 
 
 def _truncated(
