@@ -171,23 +171,23 @@ def test_smoothing_never_moves_the_picture_away_and_no_strength_leaves_it():
     original = waves(80, 70)[..., 0].astype(np.float32)
     rng = np.random.default_rng(7)
     decoded = original + rng.normal(0, 8, original.shape).astype(np.float32)
-    strength = smoothing.best_strength(original, decoded, 30.0)
+    strength = smoothing.Filter(decoded, 30.0).best_strength(original)
     assert strength > 0
     better = decoded.copy()
-    smoothing.smooth(better, 30.0, strength)
+    smoothing.Filter(better, 30.0).apply(strength)
     assert np.linalg.norm(better - original) < 0.95 * np.linalg.norm(decoded - original)
     same = decoded.copy()
-    smoothing.smooth(same, 30.0, 0)
+    smoothing.Filter(same, 30.0).apply(0)
     assert np.array_equal(same, decoded)
-    assert smoothing.best_strength(original, original, 30.0) == 0
+    assert smoothing.Filter(original, 30.0).best_strength(original) == 0
 
 
 @pytest.mark.parametrize("turn", [np.transpose, np.flipud, np.fliplr])
 def test_smoothing_knows_no_direction_better_than_another(turn):
     plane = waves(61, 47)[..., 1].astype(np.float64)
     one, other = plane.copy(), turn(plane).copy()
-    smoothing.smooth(one, 25.0, 8)
-    smoothing.smooth(other, 25.0, 8)
+    smoothing.Filter(one, 25.0).apply(8)
+    smoothing.Filter(other, 25.0).apply(8)
     # Sums in another order may fall on the other side of a class's edge.
     assert np.mean(np.abs(turn(one) - other) < 1e-6) > 0.995
 
@@ -195,15 +195,15 @@ def test_smoothing_knows_no_direction_better_than_another(turn):
 def test_smoothing_in_slabs_is_smoothing_at_once(monkeypatch):
     plane = waves(90, 33)[..., 2].astype(np.float32)
     one, other = plane.copy(), plane.copy()
-    smoothing.smooth(one, 20.0, 9)
+    smoothing.Filter(one, 20.0).apply(9)
     monkeypatch.setattr(smoothing, "_SLAB", 33 * 8)
-    smoothing.smooth(other, 20.0, 9)
+    smoothing.Filter(other, 20.0).apply(9)
     assert np.array_equal(one, other)
 
 
 def test_a_flat_plane_stays_as_it_is():
     plane = np.full((9, 9), 77.25, np.float32)
-    smoothing.smooth(plane, 12.0, 15)
+    smoothing.Filter(plane, 12.0).apply(15)
     assert np.all(plane == 77.25)
 
 

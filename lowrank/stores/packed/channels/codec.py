@@ -48,7 +48,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,6 @@ from lowrank.stores.packed.channels.header import Header, read_header, write_hea
 from lowrank.stores.packed.channels.sums import Outer
 from lowrank.stores.packed.channels.symbols import Integers, Reader, Writer
 from lowrank.stores.packed.channels.walk import Walk
-from lowrank.stores.packed.coding import smoothing
 from lowrank.stores.packed.coding.payload import (
     ALPHA_FINER,
     FRACTION,
@@ -76,7 +75,7 @@ from lowrank.stores.packed.coding.payload import (
     Samples,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
-from lowrank.stores.packed.coding.smoothing import best_strength
+from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 
 __all__ = ["Source", "decode", "encode", "factors", "prepare", "turn_of"]
@@ -134,9 +133,10 @@ def encode(source: Source, step: float) -> Coded:
     symbols = len(order) * (m + n)
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     sums = [_sum(list(x.astype(np.int64)), header, c, m, n) for c, x in enumerate(coded)]
-    smooth = header.smooth
+    smooth, filters = header.smooth, None
     if source.rank is None and m * n <= SMOOTHED:
-        smooth = tuple(_strength(source, header, c, x) for c, x in enumerate(sums))
+        filters = [Filter(_plane(x), header.step) for x in sums]
+        smooth = tuple(_strength(source, c, x) for c, x in enumerate(filters))
     header = replace(header, lanes=lanes, smooth=smooth)
     body = rans.finish(lanes, np.empty(0, np.uint8))
 
@@ -146,16 +146,17 @@ def encode(source: Source, step: float) -> Coded:
 
     @cache
     def decoded() -> Samples:
-        return _samples(header, sums, (m, n, channels), source.bits, smooth=True)
+        size = m, n, channels
+        return _samples(header, sums, size, source.bits, smooth=True, filters=filters)
 
     return Coded(write_header(header, code, channels) + body, ranks, decoded, norms)
 
 
-def _strength(source: Source, header: Header, channel: int, total: Outer) -> int:
+def _strength(source: Source, channel: int, decoded: Filter) -> int:
     """How strongly a channel is best smoothed; alpha, which may be all edge, is not."""
     if source.alpha and channel == len(source.factors) - 1:
         return 0
-    return best_strength(source.factors[channel].A, _plane(total), header.step)
+    return decoded.best_strength(source.factors[channel].A)
 
 
 def _walk(
@@ -323,28 +324,35 @@ def _plane(total: Outer) -> Floats:
 
 
 def _parts(
-    header: Header, sums: list[Outer], *, smooth: bool
+    header: Header, sums: list[Outer], *, smooth: bool, filters: list[Filter] | None
 ) -> Iterator[tuple[slice, list[Floats]]]:
     """Rows of all channels, some at a time, or all at once where they are smoothed."""
     if smooth and any(header.smooth):
-        planes = [_plane(x) for x in sums]
-        for plane, strength in zip(planes, header.smooth, strict=True):
-            smoothing.smooth(plane, header.step, strength)
-        yield slice(None), planes
+        filters = filters or [Filter(_plane(x), header.step) for x in sums]
+        for one, strength in zip(filters, header.smooth, strict=True):
+            one.apply(strength)
+        yield slice(None), [cast("Floats", one.plane) for one in filters]
     else:
         for parts in zip(*(x.slabs() for x in sums), strict=True):
             yield parts[0][0], [x for _, x in parts]
 
 
 def _samples(
-    header: Header, sums: list[Outer], shape: tuple[int, int, int], bits: int, *, smooth: bool
+    header: Header,
+    sums: list[Outer],
+    shape: tuple[int, int, int],
+    bits: int,
+    *,
+    smooth: bool,
+    filters: list[Filter] | None = None,
 ) -> Samples:
+    """The picture of some terms; what is smoothed is in `filters`, where that is known already."""
     peak = (1 << bits) - 1
     if header.levels is not None and max(header.levels) > peak:
         raise FormatError("packed stream: a level of alpha is out of range")
     out = np.empty(shape, np.uint8 if bits <= 8 else np.uint16)
     R = axes(header.turn)
-    for rows, X in _parts(header, sums, smooth=smooth):
+    for rows, X in _parts(header, sums, smooth=smooth, filters=filters):
         if R is not None:
             X[:3] = [X[0] * R[0, c] + X[1] * R[1, c] + X[2] * R[2, c] for c in range(3)]
         if header.alpha:

@@ -106,16 +106,18 @@ class RansWriter:
                 blocks.append(raw.pop())
                 continue
             start, frequency, bits = item if len(item) == 3 else _intervals(*item)
-            for begin in range((len(start) - 1) // lanes * lanes, -1, -lanes):
-                f = frequency[begin : begin + lanes].astype(np.uint32)
-                x = state[: len(f)]
-                full = ((x >> (32 - bits)) >= f).nonzero()[0]
+            f = frequency.astype(np.uint32)
+            gap, limit = np.uint32(1 << bits) - f, f << np.uint32(32 - bits)
+            for begin in range((len(f) - 1) // lanes * lanes, -1, -lanes):
+                here = slice(begin, begin + lanes)
+                part = f[here]
+                x = state[: len(part)]
+                full = (x >= limit[here]).nonzero()[0]
                 if len(full):
-                    blocks.append(x[full].astype(np.uint16))
-                    x[full] >>= 16
-                # Exact: 32 bits by 16 bits fits the 53 bits of a double.
-                quotient = (x / f.astype(np.float64)).astype(np.uint32)
-                x += quotient * ((1 << bits) - f) + start[begin : begin + lanes]
+                    low = x[full]
+                    blocks.append(low.astype(np.uint16))
+                    x[full] = low >> 16
+                x += x // part * gap[here] + start[here]
         words = np.concatenate(blocks[::-1]) if blocks else np.empty(0, np.uint16)
         return state.astype("<u4").tobytes() + words.astype("<u2").tobytes()
 

@@ -190,47 +190,58 @@ def classes(padded: Floats, step: float) -> NDArray[np.intp]:
     return (level * ORIENTED + kind).astype(np.intp)
 
 
-def smooth(plane: Floats, step: float, eighths: int) -> None:
-    """Filter a plane in place.
+class Filter:
+    """The filter of one plane; an encoder asks for its best strength before it is applied.
 
     Parameters
     ----------
     plane : (height, width) ndarray
+        Decoded samples, which `apply` changes.
     step : float
         Quantiser step, in the plane's units.
-    eighths : int
-        Strength, 0 to EIGHTHS.
     """
-    if eighths:
+
+    def __init__(self, plane: Floats, step: float) -> None:
+        self.plane, self._step = plane, step
+        self._kinds: list[NDArray[np.uint8]] = []
+
+    def best_strength(self, original: Floats) -> int:
+        """Strength, in eighths, that brings the plane nearest to the original.
+
+        With c the change at full strength and e the error, |e - k c|^2 is least for
+        k = <e, c>/<c, c>.
+        """
+        along = power = 0.0
+        plane, kinds = self.plane, []
+        for top, part in self._slabs():
+            kinds.append(classes(part, self._step).astype(np.uint8))
+            change = correction(part, kinds[-1], _weights())
+            rows = slice(top, top + len(change))
+            flat = change.ravel().astype(np.float64)
+            along += float(flat @ (original[rows] - plane[rows]).ravel())
+            power += float(flat @ flat)
+        self._kinds = kinds
+        return min(max(round(8 * along / power), 0), EIGHTHS) if power else 0
+
+    def apply(self, eighths: int) -> None:
+        """Filter the plane in place, at a strength of 0 to EIGHTHS."""
+        if not eighths:
+            return
         weights = _weights() * np.float32(eighths / 8)
-        for top, change in _changes(plane, step, weights):
-            plane[top : top + len(change)] += change
+        known = iter(self._kinds)
+        for top, part in self._slabs():
+            kinds = next(known, None)
+            change = correction(
+                part, classes(part, self._step) if kinds is None else kinds, weights
+            )
+            self.plane[top : top + len(change)] += change
 
-
-def best_strength(original: Floats, decoded: Floats, step: float) -> int:
-    """Strength, in eighths, that brings the decoded plane nearest to the original.
-
-    With c the change at full strength and e the error, |e - k c|^2 is least for
-    k = <e, c>/<c, c>.
-    """
-    along = power = 0.0
-    for top, change in _changes(decoded, step, _weights()):
-        rows = slice(top, top + len(change))
-        flat = change.ravel().astype(np.float64)
-        along += float(flat @ (original[rows] - decoded[rows]).ravel())
-        power += float(flat @ flat)
-    return min(max(round(8 * along / power), 0), EIGHTHS) if power else 0
-
-
-def _changes(
-    plane: Floats, step: float, weights: NDArray[np.float32]
-) -> Iterator[tuple[int, Floats]]:
-    """What the filter adds, some rows at a time, from the plane as it was."""
-    P = np.pad(plane, _MARGIN, mode="edge")
-    rows = max(_SLAB // plane.shape[1], 8)
-    for top in range(0, len(plane), rows):
-        part = P[top : top + rows + 2 * _MARGIN]
-        yield top, correction(part, classes(part, step), weights)
+    def _slabs(self) -> Iterator[tuple[int, Floats]]:
+        """Some rows at a time, with a margin, of the plane as it was."""
+        P = np.pad(self.plane, _MARGIN, mode="edge")
+        rows = max(_SLAB // self.plane.shape[1], 8)
+        for top in range(0, len(self.plane), rows):
+            yield top, P[top : top + rows + 2 * _MARGIN]
 
 
 def differences(padded: Floats, tap: tuple[int, int]) -> Floats:
@@ -245,7 +256,7 @@ def differences(padded: Floats, tap: tuple[int, int]) -> Floats:
     return d
 
 
-def correction(padded: Floats, kinds: NDArray[np.intp], weights: NDArray[Any]) -> Floats:
+def correction(padded: Floats, kinds: NDArray[Any], weights: NDArray[Any]) -> Floats:
     """What the filter adds to the samples inside the margin."""
     total = np.zeros(kinds.shape, padded.dtype)
     for tap, w in zip(TAPS, weights, strict=True):

@@ -53,7 +53,7 @@ for the late ones.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,14 +75,14 @@ from lowrank.stores.packed.coding.payload import (
     Samples,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
-from lowrank.stores.packed.coding.smoothing import best_strength
+from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.patches import prediction, rotations
 from lowrank.stores.packed.patches.header import Header, read_header, write_header
 from lowrank.stores.packed.patches.norms import measure
 from lowrank.stores.packed.patches.order import Component, batches, order
 from lowrank.stores.packed.patches.phases import Reader, Writer
-from lowrank.stores.packed.patches.samples import planes_of, samples_of
+from lowrank.stores.packed.patches.samples import filters_of, planes_of, samples_of
 from lowrank.stores.packed.patches.select import scales_of
 from lowrank.stores.packed.patches.walk import Walk
 
@@ -119,6 +119,15 @@ class Source:
     turn: Turn | None
     levels: tuple[int, int] | None
     C: Floats
+
+    @cached_property
+    def planes(self) -> Floats:
+        """(channels, height, width) samples, their colours turned."""
+        planes = self.samples.astype(self.C.dtype).transpose(2, 0, 1)
+        R = axes(self.turn)
+        if R is not None:
+            planes[:3] = np.tensordot(R.astype(planes.dtype), planes[:3], 1)
+        return planes
 
 
 def prepare(samples: Samples, bits: int, *, alpha: bool, turn: Turn | None) -> Source:
@@ -200,9 +209,10 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
         late = [rans.withdraw(one) for one in passes[number]] + late
         count += 1
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
-    planes = planes_of(walk, bits) if height * width <= SMOOTHED else None
-    if planes is not None:
-        smooth = _strengths(walk, samples, planes)
+    planes = planes_of(walk, bits)[:, :height, :width] if height * width <= SMOOTHED else None
+    filters = [] if planes is None else filters_of(planes, header)
+    if filters:
+        smooth = _strengths(source, filters)
     walk.header = replace(header, late=count, smooth=smooth)
     payload = write_header(walk.header, code, lanes) + body
 
@@ -212,7 +222,7 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
 
     @cache
     def decoded() -> Samples:
-        return samples_of(walk, height, width, bits, smooth=True, planes=planes)
+        return samples_of(walk, height, width, bits, smooth=True, planes=planes, filters=filters)
 
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
     return Coded(payload, ranks, decoded, norms)
@@ -234,19 +244,12 @@ def _leaves(groups: list[list[Component]]) -> list[int]:
     ]
 
 
-def _strengths(walk: Walk, samples: Samples, decoded: Floats) -> tuple[int, ...]:
+def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
     """How strongly each channel is best smoothed; alpha, which may be all edge, is not."""
-    height, width, channels = samples.shape
-    header = walk.header
-    original = samples.astype(walk.float).transpose(2, 0, 1)
-    R = axes(header.turn)
-    if R is not None:
-        original[:3] = np.tensordot(R.astype(walk.float), original[:3], 1)
+    last = len(filters) - 1
     return tuple(
-        0
-        if header.alpha and c == channels - 1
-        else best_strength(original[c], decoded[c, :height, :width], header.step_of(c))
-        for c in range(channels)
+        0 if source.alpha and c == last else one.best_strength(source.planes[c])
+        for c, one in enumerate(filters)
     )
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError
 from lowrank.layouts.lapped import SIDE, Floats
 from lowrank.layouts.turn import axes
-from lowrank.stores.packed.coding import smoothing
 from lowrank.stores.packed.coding.payload import FRACTION, Samples
+from lowrank.stores.packed.coding.smoothing import Filter
+from lowrank.stores.packed.patches.header import Header
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 from lowrank.stores.packed.patches.walk import Walk
 
@@ -47,6 +48,11 @@ def planes_of(walk: Walk, bits: int) -> Floats:
     return planes
 
 
+def filters_of(planes: Floats, header: Header) -> list[Filter]:
+    """The filter of each plane."""
+    return [Filter(plane, header.step_of(c)) for c, plane in enumerate(planes)]
+
+
 def samples_of(
     walk: Walk,
     height: int,
@@ -55,10 +61,12 @@ def samples_of(
     *,
     smooth: bool,
     planes: Floats | None = None,
+    filters: list[Filter] | None = None,
 ) -> Samples:
     """The picture of a walk; `smooth` asks for the filter that the header wants.
 
-    `planes` are those of `planes_of`, where they are known already; smoothing changes them.
+    `planes` are those of `planes_of`, cut to the picture, and `filters` theirs, where they are
+    known already; smoothing changes them.
     """
     header = walk.header
     count = len(header.scales)
@@ -70,9 +78,10 @@ def samples_of(
     out = np.empty((height, width, count), np.uint8 if bits <= 8 else np.uint16)
 
     if smooth and any(header.smooth):
-        planes = (planes_of(walk, bits) if planes is None else planes)[:, :height, :width]
-        for c, strength in enumerate(header.smooth):
-            smoothing.smooth(planes[c], header.step_of(c), strength)
+        if planes is None:
+            planes = planes_of(walk, bits)[:, :height, :width]
+        for one, strength in zip(filters or filters_of(planes, header), header.smooth, strict=True):
+            one.apply(strength)
         _colour(planes, R, peak, out.transpose(2, 0, 1))
     else:
 
