@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.layouts import lapped
 from lowrank.layouts.turn import axes
 from lowrank.picture.value import Turn
 
@@ -37,6 +36,8 @@ def of_samples(samples: NDArray[Any], layout: str, turn: Turn | None) -> list[ND
     """
     R = axes(turn)
     if layout == "patches":
+        from lowrank.layouts import lapped  # where it is needed: textbook factors start sooner
+
         return list(lapped.matrices(samples, R))
     A = [samples[:, :, c] for c in range(samples.shape[2])]
     if R is None:
@@ -48,4 +49,6 @@ def samples_of_patches(
     matrices: list[NDArray[np.float64]], height: int, width: int, turn: Turn | None
 ) -> NDArray[np.float64]:
     """Return the (height, width, channels) samples of the matrices of layout `patches`."""
+    from lowrank.layouts import lapped
+
     return lapped.image(matrices, height, width, axes(turn))

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.layouts import colour
 from lowrank.picture.value import Mode, Picture, Turn
 
 _SPARSE = 256  # rows and columns that are looked at, about
@@ -45,6 +44,8 @@ def of(picture: Picture, layout: str, *, packed: bool = False, ranked: bool = Fa
 
 def principal(samples: NDArray[Any]) -> Turn:
     """Principal axes of the first three channels of (height, width, channels) samples."""
+    from lowrank.layouts import colour  # where something is turned, which is seldom with -k
+
     height, width = samples.shape[:2]
     sparse = samples[:: max(1, height // _SPARSE), :: max(1, width // _SPARSE), :3]
     return colour.principal(sparse.reshape(-1, 3))
@@ -59,4 +60,8 @@ def names(mode: Mode, turn: Turn | None) -> tuple[str, ...]:
 
 def axes(turn: Turn | None) -> NDArray[np.float64] | None:
     """The (3, 3) rotation, a row for each axis, or None."""
-    return None if turn is None else colour.rotation(turn)
+    if turn is None:
+        return None
+    from lowrank.layouts import colour
+
+    return colour.rotation(turn)
