@@ -6,8 +6,9 @@ Every point is a real file, headers included, decoded again; PSNR is over all RG
 samples. Each peer is Pillow's codec, taken at the better of its settings at each PSNR
 (the lower envelope of its curves): JPEG optimised, baseline or progressive, 4:2:0 or
 4:4:4; WebP method 6; JPEG 2000 irreversible with the colour transform; AVIF speed 6,
-4:2:0 or 4:4:4, tuned for PSNR, and once more as Pillow tunes it, for the eye. BD-rate is the mean difference of log bytes at equal PSNR, curves
-interpolated by PCHIP, from 0.1 to 2 bits per pixel of either codec, per image.
+4:2:0 or 4:4:4, tuned for PSNR, and once more as Pillow tunes it, for the eye. BD-rate
+is the mean difference of log bytes at equal PSNR, curves interpolated by PCHIP, from
+0.1 to 2 bits per pixel of either codec, per image.
 
 References
 ----------
