@@ -6,22 +6,31 @@ PHOTO := sample_images/parrots.png
 CORPORA ?= ../shared/corpora
 IMAGES ?= sample_images
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint type check fuzz fuzz-guided corpus bench-speed bench-rd \
+.PHONY: help demo install test test-lowest lint type check fuzz fuzz-guided corpus bench-speed bench-rd \
   bench-archives clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
+# `numpy>=2.0` as `numpy==2.0`, and so on.
+define FLOORS
+import tomllib
+for floor in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]:
+    print(floor.split(",")[0].replace(">=", "=="))
+endef
+export FLOORS
+
 # Dependency groups need pip >= 25.1, so pip itself comes first.
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable .
+	$(if $(LOWEST),$(BIN)/python -c "$$FLOORS" > $(VENV)/lowest.txt)
+	$(BIN)/python -m pip install --quiet --editable . $(LOWEST)
 	$(BIN)/python -m compileall -q lowrank
 	@touch $@
 
 $(VENV)/developing: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --group dev $(LOWEST)
 	@touch $@
 
 install: $(VENV)/installed  ## Install lowrank into .venv
@@ -35,6 +44,9 @@ demo: install  ## Compress, decompress and report on a sample photograph
 
 test: $(VENV)/developing  ## Run the tests
 	$(BIN)/python -m pytest
+
+test-lowest:  ## Run the tests on the lowest versions that pyproject.toml allows
+	$(MAKE) test VENV=.venv-lowest LOWEST="--constraint .venv-lowest/lowest.txt"
 
 fuzz: $(VENV)/developing  ## Read a million damaged files, kill 200 writes; an hour at most
 	$(BIN)/python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600
@@ -70,4 +82,4 @@ type: $(VENV)/developing  ## Check types
 check: lint type test  ## All of these
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) demo dist build fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest demo dist build fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,15 +7,46 @@ usage errors answer at once.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from lowrank import __version__, console, names
 from lowrank.errors import LowrankError
 from lowrank.targets import target
 
+
+class _AsTyped:
+    """Stands in for Typer's conversion: a text or a flag is what it should be already.
+
+    From 0.29 on Typer converts with pydantic, and what was not given too; to load that takes a
+    third of a short run. So every option below is a text or a flag. Older versions do not ask.
+    """
+
+    @staticmethod
+    def coerce(value: Any, param: Any, ctx: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
+
+def _as_typed(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        parameter.get_runtime_param = lambda: _AsTyped
+    return parameters
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _as_typed(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _as_typed(super().get_params(ctx))
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Low-rank image compression, with proved error bounds.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -61,9 +92,7 @@ Output = Annotated[
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Descend into folders; -o keeps their tree.")
 ]
-Jobs = Annotated[
-    int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Files to work on at once.")
-]
+Jobs = Annotated[str, typer.Option("--jobs", "-j", metavar="N", help="Files to work on at once.")]
 Dask = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Work on a dask.distributed cluster: tcp://host:8786."),
@@ -94,12 +123,13 @@ def _lowrank(context: typer.Context, version: Version = False) -> None:
 
 
 @app.command(
+    cls=_Command,
     epilog=_examples(
         "lowrank compress photo.png -k 20",
         "lowrank compress photo.png --error 5% -o close.lrk",
         "lowrank compress photos/ -r -o small/ -q 60 -j 2",
         "lowrank compress close.lrk -k 5 -o rough.lrk",
-    )
+    ),
 )
 def compress(
     inputs: Annotated[
@@ -144,7 +174,7 @@ def compress(
         bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
     ] = False,
     recursive: Recursive = False,
-    processes: Jobs = 1,
+    jobs: Jobs = "1",
     dask: Dask = None,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = None,
@@ -170,6 +200,7 @@ def compress(
     target.choice(layout, "--layout", names.LAYOUTS)
     target.choice(store, "--store", names.CHOICES)
     limit = target.max_pixels(max_pixels)
+    processes = target.whole(jobs, "-j", 1)
     from lowrank.io.formats import SUFFIXES
     from lowrank.runs import plan, work
 
@@ -198,11 +229,12 @@ def compress(
 
 
 @app.command(
+    cls=_Command,
     epilog=_examples(
         "lowrank decompress photo.lrk",
         "lowrank decompress photo.lrk -k 5 -o rough.png",
         "lowrank decompress - --format png < photo.lrk > photo.png",
-    )
+    ),
 )
 def decompress(
     inputs: Annotated[
@@ -221,13 +253,11 @@ def decompress(
         bool, typer.Option("--partial", help="Decode what is there of a file that ends early.")
     ] = False,
     png_level: Annotated[
-        int | None,
-        typer.Option(
-            "--png-level", min=0, max=9, metavar="0-9", help="Effort of PNG coding, 0 to 9."
-        ),
+        str | None,
+        typer.Option("--png-level", metavar="0-9", help="Effort of PNG coding, 0 to 9."),
     ] = None,
     recursive: Recursive = False,
-    processes: Jobs = 1,
+    jobs: Jobs = "1",
     dask: Dask = None,
     skip_existing: SkipExisting = False,
     max_pixels: MaxPixels = None,
@@ -238,13 +268,15 @@ def decompress(
 ) -> None:
     """Turn .lrk files back into images."""
     kept = None if rank is None else target.one_rank(rank)
+    level = None if png_level is None else target.whole(png_level, "--png-level", 0, 9)
+    processes = target.whole(jobs, "-j", 1)
     from lowrank.runs import plan, work
 
     settings = work.Decompressing(
         rank=kept,
         partial=partial,
         format=format,
-        png_level=png_level,
+        png_level=level,
         max_pixels=target.max_pixels(max_pixels),
         force=force,
         skip_existing=skip_existing,
@@ -264,13 +296,14 @@ def decompress(
 
 
 @app.command(
+    cls=_Command,
     epilog=_examples(
         "lowrank report photo.png",
         "lowrank report photo.png photo.lrk",
         "lowrank report photo.png -k 5,20,50 --json",
         "lowrank report photo.png --html photo.html",
         "lowrank report photo.png photo.lrk --against jpeg,webp,avif",
-    )
+    ),
 )
 def report(
     input: Annotated[str, typer.Argument(metavar="INPUT", help="An image, or a .lrk file.")],

@@ -2,8 +2,8 @@
 
 The page sums terms of a `.lrk` file and measures the sums against the picture, so it
 carries both: the picture, reduced to `SIDE` pixels where it is larger, and as many of
-the copy's terms as `TERM_BYTES` hold. Everything that moves with the slider is about
-this copy; the report's tables are about the picture itself.
+the copy's terms as `TERM_BYTES` hold. What is seen, and what the page measures of it, is
+then the copy's; spectra, plots and reports are those of the picture itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lowrank.format.parts import Floats, Parts
 from lowrank.names import AUTO
 from lowrank.picture import thumbnail
 from lowrank.picture.value import Metadata, Picture
-from lowrank.report import ask
+from lowrank.report import ask, measure
 from lowrank.report.ask import Result
 from lowrank.report.value import Report
 from lowrank.stores import floats
@@ -32,6 +32,7 @@ SIDE = 768
 TERM_BYTES = 1_250_000
 """Bytes of factors that a page carries at most: 160 terms of a 768x512 photograph."""
 
+_SLAB = 256  # columns transformed at once
 _START = 20  # the rank that a page opens with, where nothing asks for another
 
 
@@ -42,36 +43,48 @@ class Exhibit:
     Attributes
     ----------
     picture : Picture
-        The copy, in the mode of its terms.
+        The copy, in the mode of its terms; the picture itself where that is small enough.
+    size : (int, int)
+        Height and width of the picture itself, upright as the copy is.
     parts : Parts
         The leading terms of the copy, in layout `channels`: `most` for the slider and,
         where there is one, the next, which the page starts from to measure ||A - B||_2.
     spectra : tuple of (N,) ndarray
-        All singular values of each channel of the copy.
+        All singular values of each channel of the picture itself.
+    copied : tuple of ndarray
+        The same of the copy; empty where that is the picture itself.
     rival : (N + 1,) ndarray
-        ||A - B_k||_F over all channels, k = 0 to N, of the matrix B_k of rank k that keeps
-        the k lowest cosine frequencies.
+        ||A - B_k||_F over all channels of the picture itself, k = 0 to N, of the matrix B_k of
+        rank k that keeps the k lowest cosine frequencies.
     black, white : float
         Samples that are shown as black and as white.
     start, most : int
         Rank that the page opens with, and the largest of the slider.
     reports : tuple of Report
         Measured on the picture itself.
+    measured : tuple of Report
+        The same, of one rank of every channel each, as slider and plots are.
     decoded : Picture or None
         What the file decodes to, where no rank of the slider is that picture.
+    of_file : Report or None
+        Beside `decoded`: the file, measured on the picture itself.
     notes : tuple of str
     """
 
     picture: Picture
+    size: tuple[int, int]
     parts: Parts
     spectra: tuple[NDArray[np.float64], ...]
+    copied: tuple[NDArray[np.float64], ...]
     rival: NDArray[np.float64]
     black: float
     white: float
     start: int
     most: int
     reports: tuple[Report, ...]
+    measured: tuple[Report, ...]
     decoded: Picture | None
+    of_file: Report | None
     notes: tuple[str, ...]
 
 
@@ -85,20 +98,24 @@ def of(result: Result) -> Exhibit:
     """
     if result.loaded is None:
         raise UsageError("a page shows the original as well; give the image first, then the file")
-    original, file = result.loaded.picture, result.parts
+    original = result.loaded.picture
     picture, notes = shown(original)
-    A = [picture.samples[:, :, c] for c in range(len(picture.mode.channels))]
+    reduced = picture.height * picture.width < original.height * original.width
+    whole = _channels(thumbnail.upright(original))
+    A = _channels(picture) if reduced else whole
     N = min(picture.height, picture.width)
     store, terms = _room(picture)
-    spectra = tuple(threads.each(linalg.spectrum, A))
+    spectra = result.spectra or tuple(threads.each(linalg.spectrum, whole))
+    copied = tuple(threads.each(linalg.spectrum, A)) if reduced else ()
     exact = tuple(threads.each(lambda a: linalg.truncated_svd(a, terms), A))
     parts = floats.with_ranks(picture, exact, "channels", store)
     parts = replace(parts, head=replace(parts.head, metadata=Metadata()))
     most = terms if terms == N else terms - 1
     start = min(_asked(result), most)
-    reports = result.reports
-    if result.spectra:  # a ladder is predicted, nothing in it measured
-        reports = ask.of_ranks(result.loaded, [start], store=AUTO).reports
+    measured = tuple(r for r in result.reports if _of_one_rank(r, original))
+    if result.spectra or (reduced and not measured):  # a ladder is predicted, nothing in it measured
+        measured = ask.of_ranks(result.loaded, [start], store=AUTO).reports
+    reports = measured if result.spectra else result.reports
     black, white = thumbnail.shades(picture)
     if picture.mode.name in ("I;16", "F"):
         notes.append(
@@ -114,10 +131,23 @@ def of(result: Result) -> Exhibit:
             "Alpha is a matrix as the colours are; the picture is shown over a checkerboard, "
             "the difference and the layers without alpha."
         )
+    decoded = None
+    if result.parts and (reduced or not _on_the_slider(result.parts, most)):
+        decoded = shown(codec.decode(result.parts).picture)[0]
     return Exhibit(
-        picture, parts, spectra, _rival(A), black, white, start, most, reports,
-        _decoded(file, most), tuple(notes),
+        picture, whole[0].shape, parts, spectra, copied, _rival(whole), black, white, start, most,
+        reports, measured, decoded, _of_file(result) if decoded else None, tuple(notes),
     )  # fmt: skip
+
+
+def _channels(picture: Picture) -> list[NDArray[np.generic]]:
+    return [picture.samples[:, :, c] for c in range(len(picture.mode.channels))]
+
+
+def _of_one_rank(r: Report, picture: Picture) -> bool:
+    plain = tuple(c.name for c in r.matrices) == picture.mode.channels
+    shape = (r.matrices[0].m, r.matrices[0].n) == (picture.height, picture.width)
+    return plain and shape and len({c.k for c in r.matrices}) == 1
 
 
 def shown(picture: Picture) -> tuple[Picture, list[str]]:
@@ -127,8 +157,9 @@ def shown(picture: Picture) -> tuple[Picture, list[str]]:
     if copy is not picture:
         notes.append(
             f"The picture of {picture.width} × {picture.height} pixels is shown reduced to "
-            f"{copy.width} × {copy.height} by averaging; slider and plots are about this copy, "
-            "the report is about the picture itself."
+            f"{copy.width} × {copy.height} by averaging, and the slider adds layers of this copy. "
+            "What is measured of it is called the copy's; all other numbers and the plots are "
+            "about the picture itself."
         )
     upright = thumbnail.upright(copy)
     if upright is not copy:
@@ -158,13 +189,25 @@ def _asked(result: Result) -> int:
     return max(1, *(c.k for c in result.reports[0].channels))
 
 
-def _decoded(file: Parts | None, most: int) -> Picture | None:
-    if file is None:
-        return None
+def _on_the_slider(file: Parts, most: int) -> bool:
+    """Whether a rank of the slider is what the file decodes to."""
     ranks = set(file.ranks) if isinstance(file.body, Floats) else set()
-    if file.head.layout == "channels" and len(ranks) == 1 and 1 <= max(ranks) <= most:
-        return None
-    return shown(codec.decode(file).picture)[0]
+    return file.head.layout == "channels" and len(ranks) == 1 and 1 <= max(ranks) <= most
+
+
+def _of_file(result: Result) -> Report | None:
+    """The file itself, measured; at given ranks the reports are of shorter ones."""
+    loaded, parts = result.loaded, result.parts
+    if loaded is None or parts is None or result.stored[0] is parts:
+        return result.reports[0]
+    facts = result.reports[0].file
+    return measure.measure(
+        loaded.picture,
+        parts,
+        source=loaded.source,
+        file=facts,
+        file_bytes=facts.bytes if facts else 0,
+    )
 
 
 def _rival(A: list[NDArray[np.generic]]) -> NDArray[np.float64]:
@@ -173,12 +216,21 @@ def _rival(A: list[NDArray[np.generic]]) -> NDArray[np.float64]:
     The cosine transform is orthonormal, so what is dropped adds up as singular values do.
     """
     N = min(A[0].shape)
-    i, j = np.ogrid[:N, :N]
-    C = np.cos(np.pi * (j + 0.5) * i / N) * math.sqrt(2 / N)
-    C[0] /= math.sqrt(2)
     energies = np.zeros(N + 1)
     for a in A:
         short = a if a.shape[0] == N else a.T
-        energies[:N] += np.sum((C @ short.astype(np.float64)) ** 2, axis=1)
+        for slab in range(0, short.shape[1], _SLAB):
+            C = _cosines(short[:, slab : slab + _SLAB].astype(np.float64))
+            energies[:N] += np.sum(C * C, axis=1)
     errors: NDArray[np.float64] = np.sqrt(np.cumsum(energies[::-1])[::-1])
     return errors
+
+
+def _cosines(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The orthonormal cosine transform (DCT-II) of each column, by one FFT as long as it."""
+    N = len(x)
+    F = np.fft.fft(np.concatenate([x[::2], x[1::2][::-1]]), axis=0)
+    k = np.arange(N)[:, None]
+    C: NDArray[np.float64] = (F * np.exp(-0.5j * np.pi * k / N)).real * math.sqrt(2 / N)
+    C[0] /= math.sqrt(2)
+    return C

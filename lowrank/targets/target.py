@@ -163,6 +163,18 @@ def max_pixels(text: str | None) -> int:
     return DEFAULT_MAX_PIXELS if text is None else int(_read("size", text, f"--max-pixels {text}"))
 
 
+def whole(text: str, option: str, low: int, high: int | None = None) -> int:
+    """Return a whole number given as a text."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if value < low or (high is not None and value > high):
+        span = f"from {low} on" if high is None else f"from {low} to {high}"
+        raise UsageError(f"{option} {text} is out of range; give a whole number {span}")
+    return value
+
+
 def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     """Refuse what is not among the known names."""
     if text is not None and text not in known:

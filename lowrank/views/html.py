@@ -71,6 +71,12 @@ def page(result: Result, exhibit: Exhibit) -> str:
         start=exhibit.start,
         most=exhibit.most,
         each=f" in each of {len(channels)} channels" if len(channels) > 1 else "",
+        shown=_shown(exhibit),
+        dots=_DOTS_OF_WHOLE if exhibit.copied else _DOTS,
+        layers_of=f" These are the layers of {_copy(exhibit)}." if exhibit.copied else "",
+        copy_hidden="" if exhibit.copied else "hidden",
+        file_name=_text(_file_name(exhibit.of_file)),
+        file_said=_text(_file_said(exhibit)),
         file_view=_FILE_VIEW if exhibit.decoded else "",
         report=_report(result, exhibit),
         notes=_notes(result, exhibit, len(file)),
@@ -79,6 +85,14 @@ def page(result: Result, exhibit: Exhibit) -> str:
     )
 
 
+_DOTS = (
+    "The dot is measured in this page, on these pixels; the line is the bound that no matrix of "
+    "rank <i>k</i> can get below."
+)
+_DOTS_OF_WHOLE = (
+    "The dots were measured on the picture itself when this page was made; the line is the bound "
+    "that no matrix of rank <i>k</i> can get below."
+)
 _FILE_VIEW = '<label><input type="radio" name="view" value="file"><span>The file</span></label>'
 
 
@@ -126,29 +140,89 @@ def _data(result: Result, exhibit: Exhibit, file: bytes) -> dict[str, Any]:
     return {
         "name": name,
         "lrk_name": f"{name.rsplit('.', 1)[0]}-page.lrk",
-        "m": picture.height,
-        "n": picture.width,
+        "m": exhibit.size[0],
+        "n": exhibit.size[1],
         "channels": picture.mode.channels,
         "start": exhibit.start,
         "most": exhibit.most,
         "peak": full_scale(picture),
+        "whole_peak": result.peak,
         "black": exhibit.black,
         "white": exhibit.white,
         "step": (exhibit.white - exhibit.black) / _LEVELS_OF_FLOATS if floats else None,
         "spectra": [_short(s) for s in exhibit.spectra],
         "rival": _short(exhibit.rival),
+        "copy": _copy(exhibit) if exhibit.copied else None,
+        "copied": [_short(s) for s in exhibit.copied],
+        "measured": [_numbers(r) for r in exhibit.measured],
         "lrk": base64.b64encode(file).decode(),
         "png": _png(picture, exhibit),
         "file": _png(exhibit.decoded, exhibit) if exhibit.decoded else None,
-        "file_caption": _file_caption(result),
+        "file_caption": _file_caption(exhibit),
+        "of_file": _numbers(exhibit.of_file) if exhibit.of_file else None,
     }
 
 
-def _file_caption(result: Result) -> str:
-    file = result.reports[0].file
-    if file is None:
+def _numbers(r: Report) -> dict[str, Any]:
+    """Return what was measured over all matrices: the largest error, and the sums of squares."""
+    return {
+        "k": max(c.k for c in r.matrices),
+        "norm": _norm([c.norm for c in r.matrices]),
+        "spectral": max(c.spectral_error or 0 for c in r.matrices),
+        "spectral_bound": max(c.spectral_bound for c in r.matrices),
+        "frobenius": _norm([c.frobenius_error or 0 for c in r.matrices]),
+        "frobenius_bound": _norm([c.frobenius_bound for c in r.matrices]),
+        "psnr": r.pixels.psnr_db if r.pixels else None,
+        "bytes": r.storage.bytes,
+        "raw_bytes": r.storage.raw_bytes,
+    }
+
+
+def _norm(values: list[float]) -> float:
+    return math.hypot(*values)
+
+
+def _copy(exhibit: Exhibit) -> str:
+    return f"the copy of {exhibit.picture.width} × {exhibit.picture.height}"
+
+
+def _shown(exhibit: Exhibit) -> str:
+    """Return what the page measures: the picture, or what stands for it."""
+    if not exhibit.copied:
+        return "this page measures it."
+    height, width = exhibit.size
+    return (
+        f"the numbers of the picture itself, {width} × {height}, stand first. "
+        f"What you see, and what this page measures, is {_copy(exhibit)}."
+    )
+
+
+def _file_name(r: Report | None) -> str:
+    return r.file.path.replace("\\", "/").rsplit("/", 1)[-1] if r and r.file else ""
+
+
+def _file_said(exhibit: Exhibit) -> str:
+    r = exhibit.of_file
+    if r is None or r.file is None:
         return ""
-    return f"What {file.path} decodes to ({file.layout}, {file.store}, {file.bytes:,} bytes)"
+    first, ranks = r.matrices[0], "/".join(str(c.k) for c in r.matrices)
+    many = f"{len(r.matrices)} matrices" if len(r.matrices) > 1 else "one matrix"
+    copy = (
+        f" It is seen reduced to {_copy(exhibit)[len('the copy of ') :]}." if exhibit.copied else ""
+    )
+    return (
+        f"{r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes: {many} of {first.m} × {first.n} "
+        f"at rank {ranks}, measured on the original beside the bounds of those ranks.{copy} "
+        "The slider shows the best picture of any rank instead."
+    )
+
+
+def _file_caption(exhibit: Exhibit) -> str:
+    r = exhibit.of_file
+    if r is None or r.file is None:
+        return ""
+    reduced = f", reduced as {_copy(exhibit)}" if exhibit.copied else ""
+    return f"What {r.file.path} decodes to ({r.file.layout}, {r.file.store}){reduced}"
 
 
 def _short(values: NDArray[np.float64]) -> list[float]:
@@ -243,30 +317,38 @@ def _ratio(value: float) -> str:
 
 
 def _ladder(result: Result, exhibit: Exhibit) -> str:
+    measured = not result.spectra
     rows = []
     for r in result.reports:
         k = max(c.k for c in r.matrices)
-        norm2 = sum(c.norm**2 for c in r.matrices)
-        tail2 = sum(c.frobenius_bound**2 for c in r.matrices)
+        norm = _norm([c.norm for c in r.matrices])
+        bound = _norm([c.frobenius_bound for c in r.matrices])
+        error = _norm([c.frobenius_error or 0 for c in r.matrices]) if measured else bound
         button = f'<button type="button" data-k="{k}" aria-label="Rank {k}">{k}</button>'
         source = r.storage.source_ratio
         rows.append(
             [
                 button if k <= exhibit.most else str(k),
+                *(
+                    [words.level(max(c.spectral_error or 0 for c in r.matrices))]
+                    if measured
+                    else []
+                ),
                 words.level(max(c.spectral_bound for c in r.matrices)),
-                f"{math.sqrt(tail2 / norm2) if norm2 else 0:.3%}",
-                words.share(1 - tail2 / norm2 if norm2 else 1),
+                f"{error / norm if norm else 0:.3%}",
+                words.share(1 - (bound / norm) ** 2 if norm else 1),
                 f"{r.storage.bytes:,}",
                 f"{r.storage.byte_ratio:.2f}",
                 "–" if source is None else f"{source:.2f}",
             ]
         )
-    kind = "what each would cost and lose, from the spectrum" if result.spectra else "as measured"
+    kind = "as measured" if measured else "what each would cost and lose, from the spectrum"
     table = _table(
         f"Ranks: {kind}",
-        ["k", _NEXT, "relative error", "energy", "bytes", "raw : ours", "source : ours"],
+        ["k", *([_SPECTRAL, f"≥ {_NEXT}"] if measured else [_NEXT]), "relative error", "energy",
+         "bytes", "raw : ours", "source : ours"],
         rows,
-    )
+    )  # fmt: skip
     if not result.auto:
         return table
     auto = "/".join(map(str, result.auto))
@@ -282,8 +364,9 @@ def _notes(result: Result, exhibit: Exhibit, file_bytes: int) -> str:
     rest = "all there are" if terms == N else f"of {N}, the others would make the page too large"
     notes = [
         *exhibit.notes,
-        f"The original is embedded as samples without loss (PNG, {width} × {height}); the "
-        f"sums come from an embedded .lrk file of {file_bytes:,} bytes with {terms} terms{each} "
+        f"{'The copy' if exhibit.copied else 'The original'} is embedded as samples without loss "
+        f"(PNG, {width} × {height}); the sums come from an embedded .lrk file of "
+        f"{file_bytes:,} bytes with {terms} terms{each} "
         f"({rest}), as {p.head.store} numbers.",
         *result.notes,
         f"Made by lowrank {__version__}.",

@@ -60,6 +60,7 @@
 
   function choose(k) {
     stop();
+    if (stage.view === "file") setView("sum");
     setRank(k);
   }
 
@@ -69,6 +70,7 @@
     stage.view = view;
     document.querySelector(`input[name=view][value=${view}]`).checked = true;
     byId("gain-label").hidden = view !== "difference";
+    readout.figures();
     if (state.k > 0) stage.paint(state.k);
   }
 
@@ -93,7 +95,8 @@
     title.textContent = `Layer ${i}`;
     const facts = document.createElement("small");
     const sigma = Math.hypot(...stage.file.matrices.map(({ s }) => s[i - 1] ?? 0));
-    const energy = Words.percent(bounds.kept(i) - bounds.kept(i - 1));
+    const seen = readout.copied ?? bounds;
+    const energy = Words.percent(seen.kept(i) - seen.kept(i - 1));
     facts.textContent = `σ = ${Words.level(sigma)}, ${energy}`;
     const button = document.createElement("button");
     Object.assign(button, { type: "button" }).dataset.k = i;
@@ -160,6 +163,6 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
   });
 
-  setView("sum");
+  setView(data.of_file === null ? "sum" : "file");
   setRank(data.start);
 })();

@@ -1,15 +1,21 @@
 "use strict";
-// What the page says of a rank: at once from the spectrum, then as measured.
+// What the page says of a rank: at once from the spectrum, then as measured; or of the file.
 
 class Readout {
+  // bounds: of the picture itself; so are all numbers but those that are called the copy's.
   constructor(data, bounds, stage, charts) {
     Object.assign(this, { data, bounds, stage, charts, speaking: 0 });
+    this.copied = data.copy === null ? null : new Bounds(data.copied);
+    this.measured = new Map(data.measured.map((x) => [x.k, x]));
+    this.at = { k: data.start, found: null };
+    this.ofWhom = null;
   }
 
   // What is known before anything is summed.
   announce(k) {
     const { data, bounds, charts } = this;
     const { N } = bounds;
+    this.at = { k, found: null };
     const kept = Words.percent(bounds.kept(k));
     const slider = byId("rank");
     slider.value = k;
@@ -21,8 +27,7 @@ class Readout {
     Words.say("headline-terms", String(k));
     for (const element of document.querySelectorAll(".views .k")) element.textContent = k;
     Readout.markButtons(k);
-    Words.say("energy", kept);
-    this.storage(k);
+    this.figures();
     const [low, high] = [k, Math.min(k + 1, N)].map((i) =>
       Words.level(Math.max(...data.spectra.map((s) => s[i - 1]))),
     );
@@ -53,52 +58,144 @@ class Readout {
     }
   }
 
-  storage(k) {
-    const { m, n, channels } = this.data;
-    const [stored, all] = [channels.length * k * (m + n + 1), channels.length * m * n];
-    const share = Words.percent(stored / all).replace(/\.(\d)\d /, ".$1 ");
-    Words.say("stored", Words.whole(stored));
-    Words.say("stored-of", `of ${Words.whole(all)}: ${share}`);
-    byId("stored-bar").style.width = `${Math.min((100 * stored) / all, 100)}%`;
-    byId("stored-bar").classList.toggle("over", stored > all);
-  }
-
-  // found: what Stage.measure returned.
+  // found: what Stage.measure returned, of the sum that is seen.
   tell(k, found) {
-    const { data, bounds, charts } = this;
+    const { bounds, charts, data } = this;
     const { level } = Words;
-    Words.say("psnr", found.psnr === Infinity ? "exact" : `${found.psnr.toFixed(2)} dB`);
+    this.at = { k, found };
+    this.figures();
+    const own = this.ofPicture();
     for (const name of ["spectral", "frobenius"]) {
-      const bound = bounds[name][k];
-      Words.say(name, level(found[name]));
-      Words.say(`${name}-bound`, level(bound));
-      Words.say(
-        `${name}-ratio`,
-        bounds.isNothing(bound) ? "the bound is zero: rounding is left"
-          : `${(found[name] / bound).toFixed(5)} × the bound`,
-      );
-      charts[name].mark(k, [{ value: found[name], style: "" }]);
+      const dots = this.copied === null ? [{ k, ...found }] : data.measured;
+      charts[name].mark(k, dots.map((x) => ({ value: x[name], style: "", at: x.k })));
     }
     const [spectral, frobenius] = [bounds.spectral[k], bounds.frobenius[k]];
-    Words.say(
-      "say-spectral", `At k = ${k}: measured ${level(found.spectral)}, bound ${level(spectral)}.`,
-    );
+    const measured = (name) => (own ? `measured ${level(own[name])}, ` : "");
+    Words.say("say-spectral", `At k = ${k}: ${measured("spectral")}bound ${level(spectral)}.`);
     const rival = data.rival[k];
     const worse = bounds.isNothing(frobenius)
       ? "" : `, ${(rival / frobenius).toFixed(2)} × the bound`;
     Words.say(
       "say-frobenius",
-      `At k = ${k}: measured ${level(found.frobenius)}, bound ${level(frobenius)}; ` +
+      `At k = ${k}: ${measured("frobenius")}bound ${level(frobenius)}; ` +
         `the rival ${level(rival)}${worse}.`,
     );
     // Said aloud when the slider has come to rest, not for every step on its way.
     clearTimeout(this.speaking);
     this.speaking = setTimeout(() => {
+      const error = own ? `Frobenius error ${level(own.frobenius)}, ` : "";
       Words.say(
         "spoken",
         `Rank ${k}: ${Words.percent(bounds.kept(k))} of the energy, ` +
-          `Frobenius error ${level(found.frobenius)}, bound ${level(frobenius)}.`,
+          `${error}bound ${level(frobenius)}.`,
       );
     }, 600);
+  }
+
+  // What was measured of the picture itself at this rank: here, or when the page was made.
+  ofPicture() {
+    return this.copied === null ? this.at.found : this.measured.get(this.at.k) ?? null;
+  }
+
+  // The numbers beside the picture: of the file where that is seen, else of the rank.
+  figures() {
+    const ofFile = this.stage.view === "file";
+    const changed = this.ofWhom !== ofFile;
+    this.ofWhom = ofFile;
+    for (const x of document.querySelectorAll(".of-rank")) x.hidden = ofFile;
+    for (const x of document.querySelectorAll(".of-file")) x.hidden = !ofFile;
+    const { m, n } = this.data;
+    byId("whose").hidden = !ofFile && this.copied === null;
+    Words.say("whose", `Of the ${ofFile ? "file, against the picture" : "picture"} itself, ${n} × ${m}`);
+    Words.say("energy-name", ofFile ? "relative error ‖A−B‖ / ‖A‖, Frobenius" : "energy kept");
+    Words.say("stored-name", ofFile ? "bytes" : "numbers stored");
+    if (ofFile) this.tellFile();
+    else this.tellRank(changed);
+  }
+
+  tellFile() {
+    const { of_file: found } = this.data;
+    Words.say("energy", found.norm > 0 ? `${((100 * found.frobenius) / found.norm).toFixed(3)} %` : "0 %");
+    for (const name of ["spectral", "frobenius"]) {
+      const bound = found[`${name}_bound`];
+      this.beside(name, found[name], bound, bound <= 1e-6 * found.norm);
+    }
+    Readout.psnr(found.psnr ?? Infinity, "");
+    Readout.stored(found.bytes, found.raw_bytes, "raw");
+  }
+
+  tellRank(changed) {
+    const { data, bounds, copied } = this;
+    const { m, n, channels } = data;
+    const { k, found } = this.at;
+    Words.say("energy", Words.percent(bounds.kept(k)));
+    Readout.stored(channels.length * k * (m + n + 1), channels.length * m * n, "");
+    const own = this.ofPicture();
+    if (own) {
+      for (const name of ["spectral", "frobenius"]) {
+        const bound = bounds[name][k];
+        this.beside(name, own[name], bound, bounds.isNothing(bound));
+      }
+      Readout.psnr(own.psnr ?? Infinity, "");
+    } else if (copied !== null) {
+      this.tellBounds(k);
+    } else if (changed) {
+      for (const id of ["spectral", "spectral-bound", "frobenius", "frobenius-bound", "psnr"]) {
+        Words.say(id, "–");
+      }
+      for (const id of ["spectral-ratio", "frobenius-ratio"]) Words.say(id, "");
+    }
+    byId("copy-said").hidden = copied === null;
+    if (copied !== null && found !== null) this.tellCopy(k, found);
+  }
+
+  // No measurement at this rank: what the best matrix of it has, by the theorem.
+  tellBounds(k) {
+    const { data, bounds } = this;
+    for (const name of ["spectral", "frobenius"]) {
+      Words.say(name, Words.level(bounds[name][k]));
+      Words.say(`${name}-bound`, Words.level(bounds[name][k]));
+      Words.say(`${name}-ratio`, "from the spectrum, not measured at this rank");
+    }
+    const samples = Math.sqrt(data.channels.length * data.m * data.n);
+    const tail = bounds.isNothing(bounds.frobenius[k]) ? 0 : bounds.frobenius[k];
+    Readout.psnr(20 * Math.log10((data.whole_peak * samples) / tail), "from the bound, not measured");
+  }
+
+  tellCopy(k, found) {
+    const { copied, data } = this;
+    const times = (name) => {
+      const bound = copied[name][k];
+      return copied.isNothing(bound) ? "" : `, ${(found[name] / bound).toFixed(5)} × its bound`;
+    };
+    const psnr = found.psnr === Infinity ? "exact" : `${found.psnr.toFixed(2)} dB`;
+    Words.say(
+      "copy-said",
+      `Measured in this page, of ${data.copy}: spectral error ${Words.level(found.spectral)}` +
+        `${times("spectral")}; Frobenius error ${Words.level(found.frobenius)}` +
+        `${times("frobenius")}; PSNR ${psnr}; energy kept ${Words.percent(copied.kept(k))}.`,
+    );
+  }
+
+  beside(name, value, bound, isNothing) {
+    Words.say(name, Words.level(value));
+    Words.say(`${name}-bound`, Words.level(bound));
+    Words.say(
+      `${name}-ratio`,
+      isNothing ? "the bound is zero: rounding is left" : `${(value / bound).toFixed(5)} × the bound`,
+    );
+  }
+
+  static psnr(value, kind) {
+    Words.say("psnr", value === Infinity ? "exact" : `${value.toFixed(2)} dB`);
+    Words.say("psnr-kind", kind);
+  }
+
+  static stored(ours, all, what) {
+    const share = Words.percent(ours / all).replace(/\.(\d)\d /, ".$1 ");
+    Words.say("stored", Words.whole(ours));
+    Words.say("stored-of", `of ${Words.whole(all)}${what && ` ${what}`}: ${share}`);
+    byId("stored-bar").style.width = `${Math.min((100 * ours) / all, 100)}%`;
+    byId("stored-bar").classList.toggle("over", ours > all);
   }
 }

@@ -33,7 +33,8 @@ class Stage {
     }
     this.canvas("under").putImageData(this.images.original, 0, 0);
     // Picture, caption and slider together fit a projector's 720 lines, and a tall picture too.
-    const room = "max(100vh - 19.75rem, 18rem)";
+    const above = data.copy === null && data.of_file === null ? "19.75rem" : "21.5rem";
+    const room = `max(100vh - ${above}, 18rem)`;
     byId("frame").style.maxWidth = `min(100%, ${room} * ${width / height})`;
   }
 
@@ -84,11 +85,13 @@ class Stage {
       }
     }
     this.picture.putImageData(image, 0, 0);
+    const { copy } = this.data;
+    const of = copy === null ? "" : ` of ${copy}`;
     const name = {
-      original: "The original",
-      sum: `The sum of the first ${this.layers(k)}`,
-      difference: `Original minus rank ${k}, amplified × ${this.gain()}, around mid-grey`,
-      layer: `Layer ${k} alone, its contrast stretched; mid-grey is zero`,
+      original: copy === null ? "The original" : `The original, as ${copy}`,
+      sum: `The sum of the first ${this.layers(k)}${of}`,
+      difference: `Original minus rank ${k}${of}, amplified × ${this.gain()}, around mid-grey`,
+      layer: `Layer ${k}${of} alone, its contrast stretched; mid-grey is zero`,
       file: this.data.file_caption,
     }[this.view];
     const swipe = byId("swipe").checked
