@@ -147,6 +147,31 @@ def regular(path: str) -> os.stat_result | None:
     return None
 
 
+_KINDS = (
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
+
+
+def special(path: str) -> str:
+    """Return what a path is where that is neither a file nor a folder: `pipe`; or ""."""
+    with contextlib.suppress(OSError, ValueError):
+        mode = os.stat(path).st_mode
+        return next((kind for test, kind in _KINDS if test(mode)), "")
+    return ""
+
+
+def is_standard_output(path: str) -> bool:
+    """Whether a path is the pipe or terminal that standard output is: /dev/stdout."""
+    if not special(path):
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    return False
+
+
 def check_output(
     path: str | os.PathLike[str],
     *,

@@ -244,7 +244,9 @@ def test_norms_that_no_reader_believes_are_not_written(store: str) -> None:
     (said,) = getattr(parts.body, name)
     for key in ("norm", "sigma_next", "tail"):
         for value in (2.0**161, np.inf, np.nan, -1.0):
-            bad = replace(parts, body=replace(parts.body, **{name: (replace(said, **{key: value}),)}))
+            bad = replace(
+                parts, body=replace(parts.body, **{name: (replace(said, **{key: value}),)})
+            )
             with pytest.raises(FormatError, match="cannot be stated"):
                 lrk.serialize(bad)
 

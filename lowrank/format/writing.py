@@ -66,9 +66,9 @@ def _check(parts: Parts) -> None:
     limit = log_value(_LAST_CODE) if packed else MAX_NORM
     for x in parts.body.matrices:
         rest = x.s[:1] if isinstance(x, Factors) else (x.error,)
-        if not all(0 <= norm <= limit for norm in (x.norm, x.sigma_next, x.tail, *rest)):  # NaN too
-            raise FormatError(
-                f"norms beyond {limit:.3g} of {parts.name} cannot be stated in a file; keep more terms"
+        if not all(0 <= norm <= limit for norm in (x.norm, x.sigma_next, x.tail, *rest)):
+            raise FormatError(  # of NaN, too
+                f"norms beyond {limit:.3g} of {parts.name} cannot be stated; keep more terms"
             )
 
 
