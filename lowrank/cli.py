@@ -6,6 +6,7 @@ usage errors answer at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -98,7 +99,13 @@ Dask = Annotated[
     typer.Option(metavar="ADDRESS", help="Work on a dask.distributed cluster: tcp://host:8786."),
 ]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="Pass over inputs whose output is there.")
+    bool,
+    typer.Option(
+        "--skip-existing", help="Pass over inputs whose output is there, and not older than they."
+    ),
+]
+Preserve = Annotated[
+    bool, typer.Option("--preserve", "-p", help="Outputs keep times and mode of their inputs.")
 ]
 MaxPixels = Annotated[
     str | None,
@@ -177,6 +184,7 @@ def compress(
     jobs: Jobs = "1",
     dask: Dask = None,
     skip_existing: SkipExisting = False,
+    preserve: Preserve = False,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -195,7 +203,8 @@ def compress(
             "psnr": psnr,
             "size": size,
             "quality": quality,
-        }
+        },
+        sys.argv,
     )
     target.choice(layout, "--layout", names.LAYOUTS)
     target.choice(store, "--store", names.CHOICES)
@@ -212,13 +221,13 @@ def compress(
         max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
+        preserve=preserve,
     )
-    planned = plan.jobs(inputs, output, recursive=recursive, suffixes=SUFFIXES)
+    planned = plan.of(inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",))
     code = console.run(
         work.compress,
         planned,
         settings,
-        many=plan.several(inputs),
         processes=processes,
         dask=dask,
         json=json,
@@ -247,7 +256,7 @@ def decompress(
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", metavar="NAME", help="Format of stdout: png, tif, jpg, ..."),
+        typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
     ] = None,
     partial: Annotated[
         bool, typer.Option("--partial", help="Decode what is there of a file that ends early.")
@@ -260,6 +269,7 @@ def decompress(
     jobs: Jobs = "1",
     dask: Dask = None,
     skip_existing: SkipExisting = False,
+    preserve: Preserve = False,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -267,9 +277,11 @@ def decompress(
     version: Version = False,
 ) -> None:
     """Turn .lrk files back into images."""
-    kept = None if rank is None else target.one_rank(rank)
+    kept = None if rank is None else target.one_rank(rank, sys.argv)
     level = None if png_level is None else target.whole(png_level, "--png-level", 0, 9)
     processes = target.whole(jobs, "-j", 1)
+    limit = target.max_pixels(max_pixels)
+    from lowrank.io.formats import WRITTEN
     from lowrank.runs import plan, work
 
     settings = work.Decompressing(
@@ -277,16 +289,18 @@ def decompress(
         partial=partial,
         format=format,
         png_level=level,
-        max_pixels=target.max_pixels(max_pixels),
+        max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
+        preserve=preserve,
     )
-    planned = plan.jobs(inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}))
+    planned = plan.of(
+        inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}), made=WRITTEN
+    )
     code = console.run(
         work.decompress,
         planned,
         settings,
-        many=plan.several(inputs),
         processes=processes,
         dask=dask,
         json=json,
@@ -347,36 +361,24 @@ def report(
     Of an image: a ladder of ranks to choose from. Of an image and its .lrk file, or at
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
     """
-    ranks = target.ranks(rank)
+    ranks = target.ranks(rank, sys.argv)
     target.choice(store, "--store", names.FLOAT_CHOICES)
     limit = target.max_pixels(max_pixels)
-    from lowrank import files
+    rivals = target.several_of(against, "--against")
     from lowrank.report import ask
 
+    sources = [name for name in (input, file) if name]
     if html is not None:
-        files.check_output(html, force=force, inputs=filter(None, (input, file)))
-    result = ask.report(
-        input,
-        file,
-        ranks=ranks,
-        store=store,
-        max_pixels=limit,
-        against=tuple(against.split(",")) if against else (),
-    )
+        console.check_page(html, sources, force=force)
+    result = ask.report(input, file, ranks=ranks, store=store, max_pixels=limit, against=rivals)
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
-        from lowrank import signals
-        from lowrank.report import exhibit
-        from lowrank.views import html as view
-
-        signals.unwind()
-        page = view.page(result, exhibit.of(result))
-        files.write_atomic(html, page.encode(), force=force)
+        console.write_page(html, result, sources, force=force, quiet=quiet or json)
     if json:
         from lowrank.views import as_json
 
-        typer.echo(as_json.dumps(as_json.result_object(result)))
-    elif not quiet:
+        console.say_json(as_json.result_object(result))
+    elif html is None and not quiet:
         from lowrank.views import preview as pictures
         from lowrank.views import tables
 
@@ -386,6 +388,7 @@ def report(
 
 def run() -> int:
     """Run the command line on `sys.argv` and return its exit code."""
+    console.occupy_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without σ still gets its table
@@ -402,8 +405,15 @@ def run() -> int:
         return 1
     except Exception as error:
         message = getattr(error, "format_message", None)
-        if message is None:
+        if message is not None:
+            usage = str(message()).rstrip(".")
+            console.error(f"{usage}; lowrank --help lists commands and options")
+            return 2
+        if os.environ.get("LOWRANK_DEBUG"):
             raise
-        console.error(f"{str(message()).rstrip('.')}; lowrank --help lists commands and options")
-        return 2
+        console.error(
+            f"a defect of lowrank ({type(error).__name__}: {error}); "
+            "please report it with the command; LOWRANK_DEBUG=1 shows where"
+        )
+        return 1
     return code if isinstance(code, int) else 0

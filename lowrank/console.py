@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TextIO
 
-from lowrank.errors import FileError, UsageError
+from lowrank.errors import FileError, UsageError, printable
 
 if TYPE_CHECKING:
-    from lowrank.runs.plan import Job
+    from lowrank.report.ask import Result
+    from lowrank.runs.plan import Plan
     from lowrank.runs.work import Outcome, Settings, Worker
 
 
 def say(line: str, *, aside: bool = False) -> None:
-    """Write a line to standard output, or aside, to standard error."""
-    stream = sys.stderr if aside else sys.stdout
+    """Write a line to standard output, or aside, to standard error.
+
+    It stays one line, and steers no terminal, whatever name or text it quotes.
+    """
+    _write(printable(line), sys.stderr if aside else sys.stdout)
+
+
+def say_json(fields: dict[str, Any], *, lines: bool = False) -> None:
+    """Write an object to standard output."""
+    from lowrank.views import as_json
+
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    _write(as_json.dumps(fields, lines=lines, encoding=encoding), sys.stdout)
+
+
+def _write(text: str, stream: TextIO | None) -> None:
     if stream is not None:  # it is where a program was started with it closed
-        stream.write(f"{line}\n")
+        stream.write(f"{text}\n")
         stream.flush()
 
 
-def notes(name: str, lines: tuple[str, ...], *, quiet: bool) -> None:
-    """Say what somebody should know of a file, unless silence was asked for."""
+def note(text: str, *, quiet: bool) -> None:
+    """Say what somebody should know, unless silence was asked for."""
     if not quiet:
-        for line in lines:
-            say(f"lowrank: note: {name}: {line}", aside=True)
+        say(f"lowrank: note: {text}", aside=True)
+
+
+def notes(name: str, lines: tuple[str, ...], *, quiet: bool) -> None:
+    """Say what somebody should know of a file."""
+    for line in lines:
+        note(f"{name}: {line}", quiet=quiet)
 
 
 def error(message: Exception | str) -> None:
     """Say in one line what went wrong."""
-    say(f"lowrank: error: {' '.join(str(message).split())}", aside=True)
+    lines = (line.strip() for line in str(message).splitlines())
+    say(f"lowrank: error: {' '.join(filter(None, lines))}", aside=True)
 
 
 def run(
     worker: Worker,
-    planned: list[Job],
+    plan: Plan,
     settings: Settings,
     *,
-    many: bool,
     processes: int,
     dask: str | None,
     json: bool,
@@ -50,10 +72,9 @@ def run(
     ----------
     worker : callable
         `work.compress` or `work.decompress`.
-    planned : list of Job
+    plan : Plan
+        Of a batch there is a summary, and JSON comes in lines.
     settings : Settings
-    many : bool
-        They are a batch, however few: there is a summary, and JSON comes in lines.
     processes : int
     dask : str or None
         Address of a cluster to work on instead.
@@ -69,6 +90,7 @@ def run(
     from lowrank import signals
     from lowrank.runs import work
 
+    planned, many = plan.jobs, plan.many
     to_stdout = any(job.output == "-" for job in planned)
     if to_stdout and json:
         raise UsageError("--json and the output cannot share standard output; give -o a file")
@@ -76,12 +98,18 @@ def run(
         raise FileError("standard output is closed; give -o a file")
     if to_stdout and _on_terminal(sys.stdout):
         raise UsageError("will not write binary data to a terminal; give -o a file")
+    if settings.preserve and any("-" in (job.input, job.output) for job in planned):
+        raise UsageError("-p keeps times and mode of a file, which a stream has not; leave it out")
     signals.unwind()
-    total = work.Total()
-    if dask:
+    total = work.Total(passed=plan.passed)
+    for path, text in plan.notes:
+        notes(path, (text,), quiet=quiet)
+    if dask is not None:
         from lowrank.runs import cluster
 
-        outcomes = cluster.run(worker, planned, settings, address=dask)
+        outcomes = cluster.run(
+            worker, planned, settings, address=dask, say=lambda text: note(text, quiet=quiet)
+        )
     elif processes > 1 and len(planned) > 1:
         from lowrank.runs import pool
 
@@ -93,7 +121,8 @@ def run(
         from lowrank.views import progress
 
         outcomes = progress.watched(outcomes, len(planned))
-    for outcome in outcomes:
+    failed = (work.Outcome(path, "", error=cause) for path, cause in plan.failed)
+    for outcome in chain(failed, outcomes):
         total.add(outcome)
         if outcome.error:
             error(outcome.error)
@@ -102,7 +131,7 @@ def run(
         if json:
             from lowrank.views import as_json
 
-            say(as_json.dumps(as_json.outcome_object(outcome), lines=many))
+            say_json(as_json.outcome_object(outcome), lines=many)
         elif outcome.data is not None:
             sys.stdout.buffer.write(outcome.data)
             sys.stdout.buffer.flush()
@@ -111,12 +140,46 @@ def run(
     if many and json:
         from lowrank.views import as_json
 
-        say(as_json.dumps(as_json.total_object(total), lines=True))
+        say_json(as_json.total_object(total), lines=True)
     elif many and not quiet:
         from lowrank.views import tables as view
 
         view.show(view.total(total))
     return total.code
+
+
+def check_page(name: str, sources: list[str], *, force: bool) -> None:
+    """Refuse early a page that cannot be, or whose name says that it is something else."""
+    from lowrank import files
+    from lowrank.io.formats import SUFFIXES
+
+    stem, suffix = os.path.splitext(name)
+    if name == "-" or suffix.lower() in SUFFIXES | {".lrk"}:
+        stem = "page" if name == "-" else stem
+        raise UsageError(f"--html writes a page, not {name}; give --html {stem}.html")
+    files.check_output(name, force=force, inputs=sources)
+
+
+def write_page(name: str, result: Result, sources: list[str], *, force: bool, quiet: bool) -> None:
+    """Write a report as a page, and say so."""
+    from lowrank import files, signals
+    from lowrank.report import exhibit
+    from lowrank.views import html
+
+    signals.unwind()
+    page = html.page(result, exhibit.of(result)).encode()
+    files.write_atomic(name, page, force=force, allowed=files.permissions(*sources))
+    if not quiet:
+        say(f"{sources[0]} -> {name}: {len(page):,} bytes")
+
+
+def occupy_closed_streams() -> None:
+    """Take the places of closed standard streams: no file of ours may come to stand there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free place
 
 
 def _on_terminal(stream: TextIO | None) -> bool:

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Replace what would break a line or steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+    """Replace what would break a line or steer a terminal.
+
+    That is what Unicode calls control and format characters (escapes, C1, bidirectional
+    marks), separators but the space, and bytes of a name that are no text.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 class LowrankError(Exception):
-    """Base of all errors: one line that says what is wrong and what to do."""
+    """Base of all errors: one line that says what is wrong and what to do.
+
+    Whatever the message quotes, it is printable.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(LowrankError):

@@ -3,7 +3,8 @@
 A file is written under a temporary name in its own folder, synced, and moved into
 place in one step, so that a reader, a crash or a full disk never meets a part of one.
 A file that exists is replaced only on request, and the check is part of the move, not
-a look beforehand that another process can overtake.
+a look beforehand that another process can overtake. What is made from a file that others
+may not read, they may not read either.
 """
 
 from __future__ import annotations
@@ -13,17 +14,27 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import BinaryIO
 
-from lowrank.errors import FileError, UsageError, printable
+from lowrank.errors import FileError, UsageError
 
 Buffer = bytes | bytearray | memoryview
 
 MAX_BYTES = 1 << 33
 """Largest input that is read, 8 GiB: beyond it a wrong path is likelier than an image."""
 
+MAX_DEVICE_BYTES = 1 << 28
+"""Most that is read of a device, 256 MiB: many have no end."""
+
 _CHUNK = 1 << 20
+
+# A way of moving a file is not to be had here: the system or the file system lacks it.
+_LACKING = {errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+_HERE = -100  # AT_FDCWD of Linux: names are looked up as usual
+_KEEPS = 1  # RENAME_NOREPLACE
 
 # What the user can do, where the system's words do not say it.
 _ADVICE = {
@@ -61,16 +72,18 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
                 raise FileError("standard input is closed; give a file")
             return _read_all(sys.stdin.buffer, "standard input", limit)
         with open(name, "rb") as stream:
-            status = os.fstat(stream.fileno())
-            if stat.S_ISREG(status.st_mode) and status.st_size > limit:
-                raise _too_large(printable(name), limit)
-            return _read_all(stream, printable(name), limit, status.st_size + 1)
+            return _read_all(stream, name, limit)
     except (OSError, ValueError) as error:
         raise _failure("read", name, error) from error
 
 
 def write_atomic(
-    path: str | os.PathLike[str], data: Buffer | Iterable[Buffer], *, force: bool
+    path: str | os.PathLike[str],
+    data: Buffer | Iterable[Buffer],
+    *,
+    force: bool,
+    allowed: int = 0o777,
+    preserved: os.stat_result | None = None,
 ) -> None:
     """Write a file whole or not at all.
 
@@ -84,7 +97,11 @@ def write_atomic(
     path : path-like
     data : bytes-like, or iterable of bytes-like
     force : bool
-        Replace a file that exists; its permission bits are kept.
+        Replace a file that exists; its permission bits are kept, as far as allowed.
+    allowed : int
+        Permission bits that the file may have at most, see `permissions`.
+    preserved : stat_result, optional
+        The file gets the times and the permission bits of this one.
 
     Raises
     ------
@@ -96,7 +113,10 @@ def write_atomic(
     try:
         previous = _checked_output(name, force=force)
         if previous is None or stat.S_ISREG(previous.st_mode):
-            _write_then_move(os.path.realpath(name), pieces, previous, force=force)
+            _write_then_move(
+                os.path.realpath(name), pieces, previous, force=force,
+                allowed=allowed, preserved=preserved,
+            )  # fmt: skip
         else:
             with open(name, "wb") as stream:
                 _write_all(stream, pieces)
@@ -104,6 +124,52 @@ def write_atomic(
         raise _exists(name) from error
     except OSError as error:
         raise _failure("write", name, error) from error
+
+
+def permissions(*paths: str) -> int:
+    """Permission bits that all of some files have: the most that what they become may have.
+
+    Standard input, pipes and devices say nothing about their content.
+    """
+    bits = 0o777
+    for path in paths:
+        status = regular(path)
+        bits &= 0o777 if status is None or sys.platform == "win32" else status.st_mode
+    return bits
+
+
+def regular(path: str) -> os.stat_result | None:
+    """Return the status of a regular file, through links; None for anything else, and `-`."""
+    with contextlib.suppress(OSError, ValueError):
+        status = os.stat(path)
+        if path != "-" and stat.S_ISREG(status.st_mode):
+            return status
+    return None
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
+
+
+def special(path: str) -> str:
+    """Return what a path is where that is neither a file nor a folder: `pipe`; or ""."""
+    with contextlib.suppress(OSError, ValueError):
+        mode = os.stat(path).st_mode
+        return next((kind for test, kind in _KINDS if test(mode)), "")
+    return ""
+
+
+def is_standard_output(path: str) -> bool:
+    """Whether a path is the pipe or terminal that standard output is: /dev/stdout."""
+    if not special(path):
+        return False
+    with contextlib.suppress(OSError, ValueError):
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    return False
 
 
 def check_output(
@@ -135,7 +201,7 @@ def check_output(
     """
     name = os.fspath(path)
     if any(source != "-" and same_file(source, name) for source in inputs):
-        raise UsageError(f"{printable(name)} is the input itself; give another output with -o")
+        raise UsageError(f"{name} is the input itself; give another output with -o")
     try:
         _checked_output(name, force=force)
     except FileNotFoundError as error:
@@ -182,7 +248,13 @@ def _checked_output(name: str, *, force: bool) -> os.stat_result | None:
 
 
 def _write_then_move(
-    target: str, pieces: Iterable[Buffer], previous: os.stat_result | None, *, force: bool
+    target: str,
+    pieces: Iterable[Buffer],
+    previous: os.stat_result | None,
+    *,
+    force: bool,
+    allowed: int,
+    preserved: os.stat_result | None,
 ) -> None:
     folder = os.path.dirname(target)
     # Named before it is made, so that an interrupt between the two leaves nothing. The
@@ -190,14 +262,19 @@ def _write_then_move(
     temporary = os.path.join(folder, f".lowrank-{os.urandom(8).hex()}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as stream:
+        with os.fdopen(os.open(temporary, flags, 0o666 & allowed), "wb") as stream:
             if previous is not None and sys.platform != "win32":
                 with contextlib.suppress(OSError):  # only root may keep another's owner
                     os.fchown(stream.fileno(), previous.st_uid, previous.st_gid)
-                os.fchmod(stream.fileno(), stat.S_IMODE(previous.st_mode) & 0o777)
+                with contextlib.suppress(OSError):  # FAT knows no such bits
+                    os.fchmod(stream.fileno(), previous.st_mode & 0o777 & allowed)
             _write_all(stream, pieces)
             stream.flush()
+            if preserved is not None and sys.platform != "win32":
+                os.fchmod(stream.fileno(), preserved.st_mode & 0o777)
             os.fsync(stream.fileno())
+        if preserved is not None:
+            os.utime(temporary, ns=(preserved.st_atime_ns, preserved.st_mtime_ns))
         if force:
             os.replace(temporary, target)
         else:
@@ -209,20 +286,68 @@ def _write_then_move(
 
 
 def _move_to_new(temporary: str, target: str) -> None:
-    """Move a file to a name that must not exist, FileExistsError if it does.
+    """Move a whole file to a name that must not exist, FileExistsError if it does.
 
-    A hard link fails where the name exists, in one step. Where the file system has no
-    links (FAT, some network drives) the name is claimed by an empty file first.
+    Linux renames without replacing; elsewhere a hard link fails where the name exists.
+    Either is one step. Any error but that a way is lacking is an error.
     """
-    try:
-        os.link(temporary, target)
-    except OSError:  # the name exists, which the next line finds again, or no links
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    for move in (_rename_to_new, os.link):
         try:
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(target)
-            raise
+            move(temporary, target)
+        except OSError as error:
+            if error.errno not in _LACKING:
+                raise
+        else:
+            return
+    _look_then_rename(temporary, target)
+
+
+def _rename_to_new(temporary: str, target: str) -> None:
+    rename = _renameat2()
+    if rename is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    code = rename(_HERE, os.fsencode(temporary), _HERE, os.fsencode(target), _KEEPS)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
+@cache
+def _renameat2() -> Callable[..., int] | None:
+    """Linux's rename with flags, which Python has not; it returns 0 or the error's number."""
+    if sys.platform != "linux":
+        return None
+    try:
+        import ctypes
+
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except (ImportError, OSError, AttributeError):  # another libc, or an old one
+        return None
+    name, number = ctypes.c_char_p, ctypes.c_int
+    function.argtypes = (number, name, number, name, ctypes.c_uint)
+    return lambda *arguments: ctypes.get_errno() if function(*arguments) else 0
+
+
+def _look_then_rename(temporary: str, target: str) -> None:
+    """Move where the file system has neither (FAT, some network drives).
+
+    A lock on the folder, which ends with its process, keeps runs of ours apart. A foreign
+    program that makes the file between the look and the move loses it; to claim the name by
+    an empty file would leave that behind when this process is killed.
+    """
+    if sys.platform == "win32":
+        os.rename(temporary, target)  # replaces nothing there
+        return
+    import fcntl
+
+    folder = os.open(os.path.dirname(target), os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # no locks either
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.replace(temporary, target)
+    finally:
+        os.close(folder)
 
 
 def _sync_folder(folder: str) -> None:
@@ -240,9 +365,18 @@ def _write_all(stream: BinaryIO, pieces: Iterable[Buffer]) -> None:
         stream.write(piece)
 
 
-def _read_all(stream: BinaryIO, shown: str, limit: int, first: int = _CHUNK) -> bytes:
-    """Read to the end, `first` bytes at once: a file in one piece, if its size is true."""
-    pieces = list(_chunks(stream, shown, limit, first))
+def _read_all(stream: BinaryIO, shown: str, limit: int) -> bytes:
+    """Read to the end: a file in one piece, if the size that it says is true."""
+    size = _CHUNK
+    with contextlib.suppress(OSError):  # a stream of Python's own has no status
+        status = os.fstat(stream.fileno())
+        if stat.S_ISREG(status.st_mode):
+            if status.st_size > limit:
+                raise _too_large(shown, limit)
+            size = status.st_size + 1
+        elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            limit = min(limit, MAX_DEVICE_BYTES)
+    pieces = list(_chunks(stream, shown, limit, size))
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -257,7 +391,7 @@ def _chunks(stream: BinaryIO, shown: str, limit: int, size: int) -> Iterator[byt
 
 
 def _exists(name: str) -> FileError:
-    return FileError(f"{printable(name)} exists; -f replaces it")
+    return FileError(f"{name} exists; -f replaces it")
 
 
 def _too_large(shown: str, limit: int) -> FileError:
@@ -265,7 +399,7 @@ def _too_large(shown: str, limit: int) -> FileError:
 
 
 def _failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
-    shown = "standard input" if name == "-" else printable(name)
+    shown = "standard input" if name == "-" else name
     if not isinstance(error, OSError):  # a null byte in the path
         return FileError(f"cannot {verb} {shown}: {error}; check the path")
     reason = (error.strerror or str(error) or type(error).__name__).lower()
@@ -277,5 +411,5 @@ def make_folder(path: str) -> None:
     """Make a folder and those above it, where they are not there yet."""
     try:
         os.makedirs(path or ".", exist_ok=True)
-    except OSError as error:
-        raise FileError(f"cannot make folder {path}: {error.strerror}; check the path") from error
+    except (OSError, ValueError) as error:
+        raise _failure("make the folder", path, error) from error

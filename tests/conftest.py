@@ -112,7 +112,13 @@ def run_lowrank(*arguments, cwd=None, stdin=b"", environment=None, stdout=subpro
         input=stdin,
         stdout=stdout,
         stderr=subprocess.PIPE,
-        env={**os.environ, "COLUMNS": "80", "PYTHONPATH": str(ROOT), **(environment or {})},
+        env={
+            **os.environ,
+            "COLUMNS": "80",
+            "PYTHONPATH": str(ROOT),
+            "LOWRANK_DEBUG": "1",
+            **(environment or {}),
+        },
         timeout=120,
         check=False,
     )

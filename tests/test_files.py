@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import random
@@ -71,92 +70,6 @@ def test_force_writes_a_new_file_too(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == NEW
 
 
-def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "a"
-
-    def slow() -> Iterator[bytes]:
-        yield NEW
-        path.write_bytes(OLD)  # another process, after the look and before the move
-
-    assert "-f replaces it" in refusal(lambda: files.write_atomic(path, slow(), force=False))
-    assert path.read_bytes() == OLD
-    assert names(tmp_path) == ["a"]
-
-
-@pytest.mark.parametrize("links", [True, False])
-def test_of_many_writers_one_wins(
-    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not links:
-        monkeypatch.setattr(os, "link", raising(OSError(errno.EPERM, "no links here")))
-    path, won = tmp_path / "a", []
-    barrier = threading.Barrier(8)
-
-    def write(number: int) -> None:
-        barrier.wait()
-        try:
-            files.write_atomic(path, bytes([number]) * 5000, force=False)
-        except FileError:
-            return
-        won.append(number)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(won) == 1
-    assert path.read_bytes() == bytes(won) * 5000
-    assert names(tmp_path) == ["a"]
-
-
-def raising(error: BaseException) -> Callable[..., Any]:
-    def fail(*_: Any, **__: Any) -> Any:
-        raise error
-
-    return fail
-
-
-STEPS = ["open", "fdopen", "fsync", "link", "replace"]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), SystemExit(1)],
-    ids=["full", "interrupt", "exit"],
-)
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("force", [True, False])
-def test_a_failure_at_any_step_leaves_things_as_they_were(
-    tmp_path: Path,
-    step: str,
-    force: bool,
-    error: BaseException,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    path = tmp_path / "a"
-    if force:
-        path.write_bytes(OLD)
-    reached = step != ("link" if force else "replace")
-    if isinstance(error, OSError) and step == "link":
-        reached = False  # without links another way is taken
-    with monkeypatch.context() as patch:
-        patch.setattr(os, step, raising(error))
-        if not reached:
-            files.write_atomic(path, NEW, force=force)
-        elif isinstance(error, OSError):
-            assert "space" in refusal(lambda: files.write_atomic(path, NEW, force=force))
-        else:
-            with pytest.raises(type(error)):
-                files.write_atomic(path, NEW, force=force)
-    if reached:
-        assert names(tmp_path) == (["a"] if force else [])
-        assert not force or path.read_bytes() == OLD
-    else:
-        assert path.read_bytes() == NEW
-        assert names(tmp_path) == ["a"]
-
-
 @pytest.mark.parametrize("kind", [LowrankError, ValueError, KeyboardInterrupt, GeneratorExit])
 def test_a_failure_of_the_data_passes_unchanged(tmp_path: Path, kind: type[BaseException]) -> None:
     path = tmp_path / "a"
@@ -172,15 +85,6 @@ def test_a_failure_of_the_data_passes_unchanged(tmp_path: Path, kind: type[BaseE
     assert caught.value is error
     assert path.read_bytes() == OLD
     assert names(tmp_path) == ["a"]
-
-
-def test_a_failed_move_without_links_leaves_no_empty_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "link", raising(OSError(errno.EPERM, "no links here")))
-    monkeypatch.setattr(os, "replace", raising(OSError(errno.EIO, "Input/output error")))
-    refusal(lambda: files.write_atomic(tmp_path / "a", NEW, force=False))
-    assert names(tmp_path) == []
 
 
 @posix

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.errors import FormatError, LimitError, TruncatedError, printable
 from lowrank.format.fields import (
     CHUNK_BYTES,
     HEAD,
@@ -75,7 +75,7 @@ class _Reader:
 
     def __init__(self, data: bytes, name: str, *, partial: bool) -> None:
         self.data = memoryview(data)
-        self.name = name
+        self.name = printable(name)
         self.partial = partial
         self.at = 0
 

@@ -7,21 +7,25 @@ import zlib
 
 import numpy as np
 
-from lowrank.errors import UsageError
+from lowrank.errors import FormatError, UsageError
 from lowrank.format.fields import (
     CHUNK_BYTES,
     HEAD,
     MATRIX,
+    MAX_NORM,
     METADATA,
     MODE_NAMES,
     PACKED_MATRIX,
     SIGNATURE,
     VERSION,
     log_code,
+    log_value,
 )
-from lowrank.format.parts import Packed, Parts, term_order
+from lowrank.format.parts import Factors, Packed, Parts, term_order
 from lowrank.names import LAYOUTS, STORES
 from lowrank.picture.value import Metadata
+
+_LAST_CODE = 0xFFFF  # of the logarithms in a packed header
 
 
 def float_file_size(
@@ -44,13 +48,28 @@ def serialize(parts: Parts) -> bytes:
     ------
     UsageError
         They are those of a packed file that was cut: what is there of its payload is none.
+    FormatError
+        They say what no reader would believe.
     """
     if parts.missing is not None and isinstance(parts.body, Packed):
         raise UsageError(
             f"{parts.name} is a packed file that ends early, of which no whole one can be made; "
             "decode what is there to an image"
         )
+    _check(parts)
     return b"".join(_pieces(parts))
+
+
+def _check(parts: Parts) -> None:
+    """Refuse norms that no file can state: the tail of a shortened one may pass the limit."""
+    packed = isinstance(parts.body, Packed)
+    limit = log_value(_LAST_CODE) if packed else MAX_NORM
+    for x in parts.body.matrices:
+        rest = x.s[:1] if isinstance(x, Factors) else (x.error,)
+        if not all(0 <= norm <= limit for norm in (x.norm, x.sigma_next, x.tail, *rest)):
+            raise FormatError(  # of NaN, too
+                f"norms beyond {limit:.3g} of {parts.name} cannot be stated; keep more terms"
+            )
 
 
 def file_size(parts: Parts) -> int:

@@ -73,6 +73,9 @@ SUFFIXES = frozenset(suffix for format in _TABLE for suffix in format.suffixes)
 
 _WRITTEN = {suffix: format for format in _TABLE if format.modes for suffix in format.suffixes}
 
+WRITTEN = tuple(_WRITTEN)
+"""Suffixes that outputs may have."""
+
 
 def default_suffix(mode: Mode) -> str:
     """Give the suffix of the usual lossless format for a mode."""

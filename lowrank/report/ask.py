@@ -47,7 +47,8 @@ class Result:
     stored : tuple of Parts
         What each report is of; empty for a ladder, where nothing is stored.
     store : str
-        Float type that a ladder counts bytes in; "" where something is stored.
+        Float type that a ladder counts bytes in, or that ranks were measured in; "" where a
+        file says it.
     peers : tuple of Peer
         Other codecs, where they were asked for.
     """
@@ -163,7 +164,8 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
             )
         )
     result = _result(loaded, reports, stored)
-    return replace(result, notes=result.notes + most.notes)
+    width = "/".join(dict.fromkeys(p.head.store for p in stored))
+    return replace(result, notes=result.notes + most.notes, store=width)
 
 
 def _ladder(loaded: Loaded, *, store: str) -> Result:

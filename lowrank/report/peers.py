@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from lowrank.errors import UsageError
+from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import pillow
 from lowrank.io.modes import to_image
+from lowrank.io.wall import wall
 from lowrank.picture.distance import compare
 from lowrank.picture.value import Picture
 
 CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
+_ALSO = {"jpg": "jpeg", "jp2": "jpeg2000"}
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,14 @@ class Peer:
         At no more bytes than ours.
     bytes : int or None
         At no less PSNR than ours.
+    why : str
+        Why the codec has no numbers at all; "" where it has.
     """
 
     codec: str
     psnr_db: float | None
     bytes: int | None
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class _Dial:
     values: tuple[float, ...]
     settings: tuple[dict[str, Any], ...]
     option: Callable[[float], dict[str, Any]]
+    most: int  # pixels of a side
 
 
 _WHOLE = tuple(float(q) for q in range(1, 101))
@@ -66,14 +72,16 @@ _DIALS = {
             for p in (False, True)
         ),
         lambda q: {"quality": int(q)},
+        65_500,
     ),
-    "webp": _Dial("WEBP", "webp", _WHOLE, ({"method": 6},), lambda q: {"quality": int(q)}),
+    "webp": _Dial("WEBP", "webp", _WHOLE, ({"method": 6},), lambda q: {"quality": int(q)}, 16_383),
     "avif": _Dial(
         "AVIF",
         "avif",
         _WHOLE[:-1],
         tuple({"speed": 6, "subsampling": s} for s in ("4:2:0", "4:4:4")),
         lambda q: {"quality": int(q)},
+        65_536,
     ),
     "jpeg2000": _Dial(
         "JPEG2000",
@@ -81,6 +89,7 @@ _DIALS = {
         tuple(np.arange(15, 60, 0.25)),
         ({"irreversible": True, "quality_mode": "dB"},),
         lambda db: {"quality_layers": [db]},
+        2**31 - 1,
     ),
 }
 
@@ -95,6 +104,7 @@ def against(
     UsageError
         An unknown codec, or a picture of more than 8 bits.
     """
+    codecs = list(dict.fromkeys(_ALSO.get(name, name) for name in codecs))
     unknown = [name for name in codecs if name not in CODECS]
     if unknown:
         raise UsageError(f"--against {unknown[0]}: unknown; give some of {', '.join(CODECS)}")
@@ -104,14 +114,23 @@ def against(
 
 
 def _peer(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
+    try:
+        return _compared(picture, name, size, psnr)
+    except (ImageError, LimitError) as error:  # one that cannot hold it stops no other
+        return Peer(name, None, None, str(error))
+
+
+def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
     if name == "png":
         stored = len(pillow.write(picture, format="PNG", png_level=6))
         return Peer(name, None, stored)
     dial = _DIALS[name]
-    if (dial.feature and not features.check(dial.feature)) or (
-        name == "jpeg" and picture.mode.name == "RGBA"
-    ):
-        return Peer(name, None, None)
+    if dial.feature and not features.check(dial.feature):
+        return Peer(name, None, None, "this Pillow was built without it")
+    if name == "jpeg" and picture.mode.name == "RGBA":
+        return Peer(name, None, None, "it holds no alpha")
+    if max(picture.width, picture.height) > dial.most:
+        return Peer(name, None, None, f"it holds {dial.most:,} pixels a side, and not more")
     image = to_image(picture)
     found = [
         _at_setting(_measured(picture, image, dial, s), dial, size, psnr) for s in dial.settings
@@ -144,9 +163,10 @@ def _measured(
         options = setting | dial.option(value)
         if dial.format == "JPEG2000" and picture.mode.colours == 3:
             options["mct"] = 1
-        image.save(stream, dial.format, **options)
-        with Image.open(BytesIO(stream.getvalue())) as decoded:
-            samples = np.asarray(decoded.convert(image.mode))
+        with wall(f"write {dial.format}", "leave it out"):
+            image.save(stream, dial.format, **options)
+            with Image.open(BytesIO(stream.getvalue())) as decoded:
+                samples = np.asarray(decoded.convert(image.mode))
         shaped = samples.reshape(picture.samples.shape)
         pixels = compare(picture, Picture(shaped, picture.mode))
         return len(stream.getvalue()), float("inf") if pixels.psnr_db is None else pixels.psnr_db

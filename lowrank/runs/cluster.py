@@ -9,26 +9,42 @@ its workers alone has failed.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lowrank import threads
 from lowrank.errors import FileError, UsageError
+from lowrank.io.wall import one_line
 from lowrank.runs import work
 from lowrank.runs.plan import Job
 from lowrank.runs.work import Outcome, Settings, Worker
 
 if TYPE_CHECKING:
-    from distributed import Future
+    from distributed import Client, Future
 
 _TIMEOUT = 20  # seconds until a scheduler that does not answer is given up
 _AHEAD = 4  # jobs given out for each thread of the cluster
+_POLL = 0.2  # seconds between two looks for workers
+
+# What dask raises where it is not given what it can take: no scheduler, a scheme without its
+# library or its certificates, an address that is none.
+_UNREACHABLE = (OSError, ValueError, TypeError, ImportError, RuntimeError, LookupError)
 
 
-def run(worker: Worker, jobs: list[Job], settings: Settings, *, address: str) -> Iterator[Outcome]:
+def run(
+    worker: Worker,
+    jobs: list[Job],
+    settings: Settings,
+    *,
+    address: str,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[Outcome]:
     """Run jobs on a cluster and yield their outcomes as they come.
 
     Parameters
@@ -39,41 +55,49 @@ def run(worker: Worker, jobs: list[Job], settings: Settings, *, address: str) ->
     settings : Settings
     address : str
         Of the scheduler: `tcp://host:8786`.
+    say : callable
+        Is told what takes time.
 
     Raises
     ------
     UsageError
-        The extra is not installed, or a job reads standard input or writes standard output.
+        There is no address, the extra is not installed, or a job reads standard input or
+        writes standard output.
     FileError
         The scheduler cannot be reached.
     """
+    if not address.strip():
+        raise UsageError("--dask is empty; give a scheduler's address, such as tcp://host:8786")
     try:
-        from distributed import Client, as_completed
+        from distributed import as_completed
     except ImportError:
         raise UsageError("--dask needs an extra: pip install 'lowrank-image[dask]'") from None
     if any("-" in (job.input, job.output) for job in jobs):
         raise UsageError("--dask works on files; standard input and output stay here")
     # A worker has a working folder of its own.
     waiting = (_absolute(job) for job in jobs)
-    try:
-        client = Client(address, timeout=_TIMEOUT)
-    except (OSError, ValueError) as cause:
-        raise FileError(
-            f"cannot reach a dask scheduler at {address} ({type(cause).__name__}); "
-            "start one with: dask scheduler"
-        ) from cause
-    with client:
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it becomes an error
+    with _reached(address) as client:
+        with _translated(address):
+            _wait_for_workers(client, address, say)
         window = _AHEAD * max(sum(client.nthreads().values()), 1)
         names: dict[Any, Job] = {}
         blamed: list[Job] = []
 
         def submit(job: Job) -> Future[Outcome]:
-            future = client.submit(_attempt, worker, job, settings, pure=False, retries=2)
+            future: Future[Outcome] = client.submit(
+                _attempt, worker, job, settings, pure=False, retries=2
+            )
             names[future.key] = job
             return future
 
         running = as_completed([submit(job) for job in islice(waiting, window)])
         for future in running:
+            if client.status != "running":  # what was given out is lost, the rest would wait
+                for job in [*names.values(), *waiting]:
+                    error = FileError(f"lost the scheduler before {job.input} was done")
+                    yield Outcome(job.input, job.output or "", error=error)
+                return
             job = names.pop(future.key)
             outcome = _outcome(future, job)
             if outcome:
@@ -84,6 +108,31 @@ def run(worker: Worker, jobs: list[Job], settings: Settings, *, address: str) ->
         for job in blamed:
             error = FileError(f"the cluster gave up on {job.input}: its workers died with it")
             yield _outcome(submit(job), job) or Outcome(job.input, job.output or "", error=error)
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    try:
+        yield
+    except _UNREACHABLE as cause:
+        raise FileError(
+            f"cannot reach a dask scheduler at {address} "
+            f"({type(cause).__name__}: {one_line(cause)}); start one with: dask scheduler"
+        ) from cause
+
+
+def _reached(address: str) -> Client:
+    from distributed import Client
+
+    with _translated(address):
+        return Client(address, timeout=_TIMEOUT)
+
+
+def _wait_for_workers(client: Client, address: str, say: Callable[[str], None]) -> None:
+    if not client.nthreads():
+        say(f"the scheduler at {address} has no workers yet; waiting for one")
+    while not client.nthreads():
+        time.sleep(_POLL)
 
 
 def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
@@ -103,7 +152,8 @@ def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
             return outcome
     if isinstance(failure, KilledWorker):
         return None
-    error = FileError(f"the cluster failed with {job.input} ({type(failure).__name__}: {failure})")
+    why = one_line(failure)
+    error = FileError(f"the cluster failed with {job.input} ({type(failure).__name__}: {why})")
     return Outcome(job.input, job.output or "", error=error)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from lowrank import files
 from lowrank.errors import FileError, UsageError
+
+_NO_SUFFIX = "without suffix"
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,43 @@ class Job:
         return self.output or (self.stem or os.path.splitext(self.input)[0]) + suffix
 
 
+@dataclass
+class Plan:
+    """Jobs, and what a folder holds beside them: nothing is passed over in silence.
+
+    Attributes
+    ----------
+    jobs : list of Job
+    many : bool
+        They are a batch, however few.
+    passed : Counter of str
+        How many files were passed over, by suffix or kind.
+    notes : list of (str, str)
+        A path, and what should be known of it.
+    failed : list of (str, FileError)
+        A folder, and why nothing in it is worked on.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    many: bool = False
+    passed: Counter[str] = field(default_factory=Counter)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    failed: list[tuple[str, FileError]] = field(default_factory=list)
+
+
 def several(inputs: list[str]) -> bool:
     """Whether inputs are a batch: more than one, or a folder, however much it holds."""
     return len(inputs) > 1 or any(name != "-" and os.path.isdir(name) for name in inputs)
 
 
-def jobs(
-    inputs: list[str], output: str | None, *, recursive: bool, suffixes: frozenset[str]
-) -> list[Job]:
+def of(
+    inputs: list[str],
+    output: str | None,
+    *,
+    recursive: bool,
+    suffixes: frozenset[str],
+    made: tuple[str, ...],
+) -> Plan:
     """Pair every input with its output.
 
     Parameters
@@ -53,63 +86,151 @@ def jobs(
         Descend into folders, whose tree is kept below `output`.
     suffixes : frozenset of str
         Which files of a folder to take.
+    made : tuple of str
+        Suffixes that outputs may have, the usual one first.
 
     Raises
     ------
     UsageError
         The request is ambiguous, or two inputs claim one output.
     FileError
-        A folder holds nothing to do.
+        There is nothing to do.
     """
-    folders = {name for name in inputs if name != "-" and os.path.isdir(name)}
+    inputs = list(dict.fromkeys(inputs))
     many = several(inputs)
-    if output == "":
-        raise UsageError("-o is empty; give it a file or a folder")
-    if many and output == "-":
-        raise UsageError("several inputs cannot share standard output; give -o a folder")
-    if many and output and os.path.exists(output) and not os.path.isdir(output):
-        raise UsageError(f"several inputs need a folder, and {output} is a file")
+    output = _checked(inputs, output, many=many, suffixes=suffixes, made=made)
     is_folder = many or (output and (os.path.isdir(output) or output.endswith(os.sep)))
-    into = output if output and is_folder else None
-    found: list[Job] = []
+    nowhere = output == os.devnull
+    into = output if output and is_folder and not nowhere else None
+    plan = Plan(many=many)
     for name in inputs:
         if name == "-":
-            if many:
-                raise UsageError("standard input goes alone; leave out the other inputs")
-            found.append(Job("-", output or "-"))
-        elif name in folders:
-            for path in _found(name, recursive=recursive, suffixes=suffixes):
-                found.append(_placed(path, into, os.path.relpath(path, name)))
+            plan.jobs.append(Job("-", output or "-"))
+        elif os.path.isdir(name):
+            for path in _found(name, plan, recursive=recursive, suffixes=suffixes):
+                plan.jobs.append(_placed(path, into, os.path.relpath(path, name)))
         elif into:
-            found.append(_placed(name, into, os.path.basename(name)))
+            plan.jobs.append(_placed(name, into, os.path.basename(name)))
         else:
-            found.append(Job(name, output))
-    claimed: dict[str, str] = {}
-    for job in found if many else ():
-        stem = os.path.normpath(job.place(""))
-        if claimed.setdefault(stem, job.input) != job.input:
-            raise UsageError(
-                f"{claimed[stem]} and {job.input} would get the same output; do them apart"
-            )
-    return found
+            if not output and _nameless(name):
+                raise UsageError(f"{name} is no name to make another from; give -o a file")
+            plan.jobs.append(Job(name, output))
+    if nowhere:
+        plan.jobs = [Job(job.input, output) for job in plan.jobs]
+    elif many:
+        plan.jobs = _apart(list(dict.fromkeys(plan.jobs)))
+    if not plan.jobs and plan.failed:
+        raise plan.failed[0][1]
+    return plan
+
+
+def _checked(
+    inputs: list[str],
+    output: str | None,
+    *,
+    many: bool,
+    suffixes: frozenset[str],
+    made: tuple[str, ...],
+) -> str | None:
+    """The output, which is `-` by whatever name standard output is called; or why it cannot be."""
+    if output == "":
+        raise UsageError("-o is empty; give it a file or a folder")
+    if many and "-" in inputs:
+        raise UsageError("standard input goes alone; leave out the other inputs")
+    last = inputs[-1]
+    if output is None and len(inputs) > 1 and not os.path.lexists(last):
+        there = len(inputs) == 2 and os.path.splitext(last)[1].lower() in made
+        if there or last.endswith(os.sep):
+            raise UsageError(f"{last} does not exist; did you mean -o {last}?")
+    if output is None or output == os.devnull:
+        return output
+    if output == "-" or files.is_standard_output(output):
+        if many:
+            raise UsageError("several inputs cannot share standard output; give -o a folder")
+        return "-"
+    if many and os.path.exists(output) and not os.path.isdir(output):
+        raise UsageError(f"several inputs need a folder, and {output} is a file")
+    stem, suffix = os.path.splitext(output)
+    if not many and suffix.lower() in suffixes.difference(made) and not os.path.isdir(output):
+        raise UsageError(
+            f"-o {output} names what is read here, not what is written; give -o {stem}{made[0]}"
+        )
+    return output
+
+
+def _nameless(name: str) -> bool:
+    """Whether a path is a stream of the system's, such as /dev/stdin, and not a name."""
+    if os.path.splitext(name)[1] or not os.path.exists(name):
+        return False
+    return bool(files.special(name)) or os.path.abspath(name).startswith(("/dev/", "/proc/"))
+
+
+def _apart(jobs: list[Job]) -> list[Job]:
+    """Let inputs that would share an output keep their whole name: `a.png.lrk`, `a.jpg.lrk`."""
+    whole: set[int] = set()
+    while True:
+        claimed: dict[str, list[int]] = {}
+        for i, job in enumerate(jobs):
+            claimed.setdefault(os.path.normpath(job.place("")), []).append(i)
+        shared = [several for several in claimed.values() if len(several) > 1]
+        if not shared:
+            return jobs
+        more = {i for group in shared for i in group} - whole
+        if not more:
+            one, other = (jobs[i].input for i in shared[0][:2])
+            raise UsageError(f"{one} and {other} would get the same output; do them apart")
+        whole |= more
+        jobs = [_whole(job) if i in more else job for i, job in enumerate(jobs)]
+
+
+def _whole(job: Job) -> Job:
+    stem = job.place("")
+    return replace(job, stem=stem + os.path.splitext(job.input)[1])
 
 
 def _placed(path: str, into: str | None, below: str) -> Job:
     return Job(path, stem=os.path.join(into, os.path.splitext(below)[0]) if into else None)
 
 
-def _found(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> list[str]:
-    found = sorted(_walk(folder, recursive=recursive, suffixes=suffixes))
-    if not found:
+def _found(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str]) -> list[str]:
+    before, failures = plan.passed.copy(), len(plan.failed)
+    found = sorted(_walk(folder, plan, recursive=recursive, suffixes=suffixes))
+    if not found and len(plan.failed) == failures:
+        there = counted(plan.passed - before)
+        holds = f", which holds {there}" if there else ""
         hint = "" if recursive else "; -r descends into its folders"
-        raise FileError(f"nothing to do in folder {folder}{hint}")
+        error = FileError(f"nothing to do in folder {folder}{holds}{hint}")
+        plan.failed.append((folder, error))
     return found
 
 
-def _walk(folder: str, *, recursive: bool, suffixes: frozenset[str]) -> Iterator[str]:
-    for base, below, names in os.walk(folder):
-        if not recursive:
+def _walk(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str]) -> Iterator[str]:
+    def failed(error: OSError) -> None:
+        path = str(error.filename)
+        why = (error.strerror or type(error).__name__).lower()
+        plan.failed.append((path, FileError(f"cannot read the folder {path}: {why}")))
+
+    for base, below, names in os.walk(folder, onerror=failed):
+        if recursive:
+            linked = sum(os.path.islink(os.path.join(base, name)) for name in below)
+            plan.passed["linked folders"] += linked
+        else:
+            plan.passed["folders"] += len(below)
             below.clear()
         for name in names:
-            if os.path.splitext(name)[1].lower() in suffixes:
-                yield os.path.join(base, name)
+            path = os.path.join(base, name)
+            suffix = os.path.splitext(name)[1].lower()
+            if name.startswith("._"):
+                plan.passed["._*"] += 1  # what macOS keeps beside a file on foreign disks
+            elif suffix not in suffixes:
+                plan.passed[suffix or _NO_SUFFIX] += 1
+            elif kind := files.special(path):
+                plan.passed[f"{kind}s"] += 1
+                plan.notes.append((path, f"a {kind}, passed over"))
+            else:
+                yield path
+
+
+def counted(passed: Counter[str]) -> str:
+    """Return how many files were passed over as words: `3 .txt, 1 ._*`."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in passed.most_common() if count)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lowrank import codec, files
@@ -28,6 +29,7 @@ class Settings:
     max_pixels: int = DEFAULT_MAX_PIXELS
     force: bool = False
     skip_existing: bool = False
+    preserve: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Total:
     """What became of many jobs, in as many numbers as for one.
 
     `worst` is the largest relative error that a written file states, `worst_input` the
-    image that it belongs to; "" where nothing states one.
+    image that it belongs to; "" where nothing states one. `passed` counts what folders hold
+    beside what was worked on, by suffix.
     """
 
     done: int = 0
@@ -87,6 +90,7 @@ class Total:
     worst: float = 0.0
     worst_input: str = ""
     code: int = 0
+    passed: Counter[str] = field(default_factory=Counter)
 
     def add(self, outcome: Outcome) -> None:
         """Count one more; the first failure's exit code stays."""
@@ -117,7 +121,7 @@ class Worker(Protocol):
 def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outcome:
     """Compress one image, or shorten one `.lrk` file; write the result."""
     output = job.place(".lrk")
-    if _skip(output, settings):
+    if _skip(job, output, settings):
         return Outcome(job.input, output, skipped=True)
     _check_output(job, output, settings, repeated=repeated)
     data = files.read_bytes(job.input)
@@ -166,7 +170,7 @@ def _measured(loaded: Loaded, encoded: Encoded, output: str, size: int) -> Repor
 
 def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> Outcome:
     """Rebuild the image of one `.lrk` file and write it."""
-    if job.output and _skip(job.output, settings):
+    if job.output and _skip(job, job.output, settings):
         return Outcome(job.input, job.output, skipped=True)
     if job.output:
         _check_output(job, job.output, settings, repeated=repeated)
@@ -181,12 +185,12 @@ def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> 
     # Names that are made here follow the format; standard output has no name to follow.
     output = job.place(suffix)
     named = job.output not in (None, "-") and (
-        not settings.format or os.path.splitext(output)[1] != ""
+        os.path.splitext(output)[1] != "" or not (settings.format or files.special(output))
     )
     form = formats.format_for(output if named else suffix, head.mode)
     if settings.format and form != formats.format_for(suffix, head.mode):
         raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
-    if _skip(output, settings):
+    if _skip(job, output, settings):
         return Outcome(job.input, output, skipped=True)
     _check_output(job, output, settings, repeated=repeated)
     decoded = codec.decode(parts, rank=settings.rank)
@@ -222,7 +226,14 @@ def _write(
     if job.stem:
         files.make_folder(os.path.dirname(outcome.output))
     if not (repeated and _holds(outcome.output, written)):
-        files.write_atomic(outcome.output, written, force=settings.force)
+        source = files.regular(job.input)
+        files.write_atomic(
+            outcome.output,
+            written,
+            force=settings.force or (settings.skip_existing and _exists(outcome.output)),
+            allowed=files.permissions(job.input),
+            preserved=source if settings.preserve else None,
+        )
     return replace(outcome, bytes_after=len(written))
 
 
@@ -236,8 +247,16 @@ def _ranks(parts: Parts, most: int | None = None) -> str:
     return f"rank {text}, {parts.head.store}"
 
 
-def _skip(output: str, settings: Settings) -> bool:
-    return settings.skip_existing and output != "-" and os.path.exists(output)
+def _exists(path: str) -> bool:
+    return files.regular(path) is not None
+
+
+def _skip(job: Job, output: str, settings: Settings) -> bool:
+    """Whether the output is there, and not older than its source."""
+    there, source = files.regular(output), files.regular(job.input)
+    if not settings.skip_existing or there is None:
+        return False
+    return source is None or there.st_mtime_ns >= source.st_mtime_ns
 
 
 def _check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -> None:
@@ -245,7 +264,7 @@ def _check_output(job: Job, output: str, settings: Settings, *, repeated: bool) 
     if output != "-":
         files.check_output(
             output,
-            force=settings.force or repeated,
+            force=settings.force or settings.skip_existing or repeated,
             inputs=(job.input,),
             makes_folder=job.stem is not None,
         )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat, cast
 
 from lowrank.errors import UsageError
@@ -21,7 +21,7 @@ _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "
 
 def _number(text: str, unit: str = "") -> float:
     """A number, which may end in its unit."""
-    return float(text.lower().removesuffix(unit.lower()))
+    return float(text.strip().lower().removesuffix(unit.lower()))
 
 
 def _decibels(text: str) -> float:
@@ -38,40 +38,41 @@ def _whole(text: str) -> float:
 
 def _share(text: str) -> float:
     """A share: 0.05 or 5%."""
-    return _number(text, "%") / 100 if text.endswith("%") else float(text)
+    return _number(text, "%") / 100 if text.strip().endswith("%") else float(text)
 
 
 def _size(text: str) -> float:
     """A number of bytes, or of anything: 20k, 1.5M, 20kB, 20KiB."""
-    digits = text.lower().removesuffix("b").rstrip("kmgi")
-    value = float(digits) * _UNITS[text.lower().removesuffix("b")[len(digits) :]]
-    return float(math.floor(value))
+    short = text.strip().lower().removesuffix("b")
+    digits = short.rstrip("kmgi")
+    return float(math.floor(float(digits) * _UNITS[short[len(digits) :]]))
 
 
 @dataclass(frozen=True)
 class _Wish:
-    """A kind of target: its option, its range, and what to give instead."""
+    """A kind of number: its option as it may be typed, its range, and what to give instead."""
 
-    option: str
+    options: tuple[str, ...]
     low: float
     high: float
     read: Callable[[str], float]
     advice: str
 
 
+_RANK = _Wish(("-k", "--rank"), 1, 2**31 - 1, _whole, "a whole number from 1 on")
+_PIXELS = _Wish(("--max-pixels",), 1, 2**63, _size, "a number of pixels, such as 500M")
 _WISHES: dict[Kind, _Wish] = {
-    "rank": _Wish("-k", 1, 2**31 - 1, _whole, "a whole number from 1 on, or auto"),
-    "auto": _Wish("-k", 0, 0, _number, "auto"),
-    "energy": _Wish("--energy", 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
-    "error": _Wish("--error", 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
-    "psnr": _Wish("--psnr", 0, 200, _decibels, "a number from 0 to 200, in dB"),
-    "size": _Wish("--size", 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
-    "quality": _Wish("--quality", 1, 100, _quality, "a number from 1 to 100"),
+    "rank": replace(_RANK, advice="a whole number from 1 on, or auto"),
+    "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
+    "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
+    "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
+    "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
+    "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
+    "quality": _Wish(("-q", "--quality"), 1, 100, _quality, "a number from 1 to 100"),
 }
 
 
-def _in_range(kind: Kind, value: float, shown: str) -> None:
-    wish = _WISHES[kind]
+def _in_range(wish: _Wish, value: float, shown: str) -> None:
     if not wish.low <= value <= wish.high:  # refuses NaN too
         raise UsageError(f"{shown} is out of range; give {wish.advice}")
 
@@ -99,20 +100,22 @@ class Target:
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        _in_range(self.kind, self.value, f"{self.kind} {self.value:g}")
+        _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
 
 
 USUAL = Target("quality", 75)
 """What no target means."""
 
 
-def chosen(wishes: Mapping[Kind, object]) -> Target:
+def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:
     """Turn numbers, of which one at most is not None, into the target.
 
     Parameters
     ----------
     wishes : mapping of str to number
         `rank` may also be "auto".
+    options : mapping of str to str, optional
+        What messages call the kinds; by default, as they are.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def chosen(wishes: Mapping[Kind, object]) -> Target:
     """
     given = [(kind, value) for kind, value in wishes.items() if value is not None]
     if len(given) > 1:
-        names = " and ".join(kind for kind, _ in given)
+        names = " and ".join(options[kind] if options else kind for kind, _ in given)
         raise UsageError(f"{names} exclude each other; give one target")
     for kind, value in given:
         if kind == "rank" and isinstance(value, str) and value == "auto":
@@ -130,27 +133,32 @@ def chosen(wishes: Mapping[Kind, object]) -> Target:
     return USUAL
 
 
-def read(texts: Mapping[Kind, str | None]) -> Target:
-    """Turn the texts of options into the target; errors name the option as it is typed."""
+def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:
+    """Turn the texts of options into the target.
+
+    Errors name an option as it stands among the words that were typed.
+    """
+    options = {kind: _option(_WISHES[kind], typed) for kind in texts}
     wishes: dict[Kind, object] = {}
     for kind, text in texts.items():
-        if text is None or (kind == "rank" and text == "auto"):
-            wishes[kind] = text
+        if text is None or (kind == "rank" and text.strip().lower() == "auto"):
+            wishes[kind] = text and "auto"
             continue
-        wishes[kind] = _read(kind, text, f"{_WISHES[kind].option} {text}")
-    return chosen(wishes)
+        wishes[kind] = _read(_WISHES[kind], text, f"{options[kind]} {text}")
+    return chosen(wishes, options)
 
 
-def ranks(text: str | None, option: str = "-k") -> list[int]:
+def ranks(text: str | None, typed: Sequence[str] = ()) -> list[int]:
     """Ranks of a list such as 5,20,50; none for no text."""
     if text is None:
         return []
-    return [int(_read("rank", one, f"{option} {text}")) for one in text.split(",")]
+    shown = f"{_option(_RANK, typed)} {text}"
+    return [int(_read(_RANK, one, shown)) for one in text.split(",")]
 
 
-def one_rank(text: str, option: str = "-k") -> int:
+def one_rank(text: str, typed: Sequence[str] = ()) -> int:
     """Return a rank given as a text."""
-    return int(_read("rank", text, f"{option} {text}"))
+    return int(_read(_RANK, text, f"{_option(_RANK, typed)} {text}"))
 
 
 def rank(value: object) -> int:
@@ -160,7 +168,7 @@ def rank(value: object) -> int:
 
 def max_pixels(text: str | None) -> int:
     """Return the limit on pixels: 500M, or the default."""
-    return DEFAULT_MAX_PIXELS if text is None else int(_read("size", text, f"--max-pixels {text}"))
+    return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
 
 
 def whole(text: str, option: str, low: int, high: int | None = None) -> int:
@@ -181,13 +189,34 @@ def choice(text: object, option: str, known: tuple[str, ...]) -> None:
         raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
 
 
-def _read(kind: Kind, text: str, shown: str) -> float:
-    wish = _WISHES[kind]
+def several_of(text: str | None, option: str) -> tuple[str, ...]:
+    """Names of a list such as "jpeg, webp", in small letters; none for no text."""
+    if text is None:
+        return ()
+    found = tuple(filter(None, (name.strip().lower() for name in text.split(","))))
+    if not found:
+        raise UsageError(f"{option} is empty; give a name, or several with commas between")
+    return tuple(dict.fromkeys(found))
+
+
+def _option(wish: _Wish, typed: Sequence[str]) -> str:
+    """The option as it was typed; its usual spelling where nobody knows."""
+    for option in wish.options:
+        if any(word == option or word.startswith(f"{option}=") for word in typed):
+            return option
+    return wish.options[0]
+
+
+def _read(wish: _Wish, text: str, shown: str) -> float:
     try:
         value = wish.read(text)
     except (ValueError, KeyError, OverflowError):
         value = math.nan
-    _in_range(kind, value, shown)
+    if math.isnan(value):
+        raise UsageError(f"{shown} is not understood; give {wish.advice}")
+    if wish.read is _share and "%" not in text and 1 < value <= 100:
+        raise UsageError(f"{shown} is out of range; did you mean {value:g}%?")
+    _in_range(wish, value, shown)
     return value
 
 

@@ -47,10 +47,26 @@ def total_object(total: Total) -> dict[str, Any]:
             "bytes_after": total.after,
             "worst_relative_error": total.worst if total.worst_input else None,
             "worst_input": total.worst_input or None,
+            "passed_over": {kind: n for kind, n in total.passed.most_common() if n},
         }
     }
 
 
-def dumps(fields: dict[str, Any], *, lines: bool = False) -> str:
-    """Return one JSON object: indented for people, or on one line as one of many."""
-    return json.dumps(fields, allow_nan=False, ensure_ascii=False, indent=None if lines else 1)
+def dumps(fields: dict[str, Any], *, lines: bool = False, encoding: str = "utf-8") -> str:
+    """Return one JSON object: indented for people, or on one line as one of many.
+
+    What would steer a terminal, or has no place in the encoding, is escaped: names come back
+    as they are, `os.fsencode` of one that is not UTF-8 too.
+    """
+    text = json.dumps(fields, allow_nan=False, ensure_ascii=False, indent=None if lines else 1)
+    return "".join(
+        c if c == "\n" or (c.isprintable() and _fits(c, encoding)) else json.dumps(c)[1:-1]
+        for c in text
+    )
+
+
+def _fits(c: str, encoding: str) -> bool:
+    try:
+        return c.isascii() or bool(c.encode(encoding))
+    except UnicodeError:
+        return False

@@ -1,4 +1,4 @@
-"""A report as rich tables, 80 columns wide and readable in more."""
+"""A report as rich tables: 80 columns, and no digit is cut where there are fewer."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from lowrank.errors import printable
 from lowrank.picture.distance import Pixels
 from lowrank.report.ask import Result
 from lowrank.report.value import OfMatrix, Report, Storage
+from lowrank.runs import plan
 from lowrank.runs.work import Total
 from lowrank.views import words
 
 _PLOT_ROWS = 7
 _PLOT_COLUMNS = 64
+_UNBOUND = 10_000  # columns, more than any table has
 _BLANK = Text("")
 _NARROWEST = 16  # bits of a float: a file of less has been quantised
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -27,12 +30,12 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 def show(*items: RenderableType) -> None:
     """Write tables to standard output."""
     console = Console(highlight=False, soft_wrap=False)
-    console.print(Group(*items))
+    console.print(Group(*items), crop=False)
 
 
-def report(r: Report) -> RenderableType:
-    """Return everything a report says."""
-    items: list[RenderableType] = [_title(r), _BLANK, _channels(r.matrices)]
+def report(r: Report, store: str = "") -> RenderableType:
+    """Return everything a report says; `store` names that of factors which are in no file."""
+    items: list[RenderableType] = [_title(r, store), _BLANK, _channels(r.matrices)]
     items += [_verdict(r), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
         items += [_BLANK, _pixels(r.pixels)]
@@ -42,7 +45,7 @@ def report(r: Report) -> RenderableType:
 def result(x: Result) -> RenderableType:
     """Return whatever `ask.report` found, as it reads best."""
     if len(x.reports) == 1:
-        return Group(report(x.reports[0]), *(_peers(x) if x.peers else ()))
+        return Group(report(x.reports[0], x.store), *(_peers(x) if x.peers else ()))
     items: list[RenderableType] = [_source_line(x.reports[0])]
     if x.spectra:
         items += [
@@ -57,6 +60,7 @@ def result(x: Result) -> RenderableType:
             ),
         ]
     else:
+        items += [Text(f"{x.store} factors, in no file")] if x.store else []
         items += [_BLANK, ladder(list(x.reports), x.peak)]
         items += [_group_of_rank(r) for r in x.reports]
     return Group(*items)
@@ -72,9 +76,11 @@ def total(t: Total) -> RenderableType:
         f"{t.before / t.after:.2f}" if t.after else "-",
         f"{t.worst:.3%}" if t.worst_input else "-",
     )
-    remarks = [f"worst error: {t.worst_input}"] if t.worst_input else []
+    remarks = [f"worst error: {printable(t.worst_input)}"] if t.worst_input else []
     if t.skipped or t.failed:
         remarks.append(f"{t.skipped:,} skipped, {t.failed:,} failed")
+    if passed := plan.counted(t.passed):
+        remarks.append(f"passed over: {printable(passed)}")
     # Paths are not broken: they are there to be copied.
     return Group(_BLANK, table, *(Text(x, no_wrap=True, overflow="ignore") for x in remarks))
 
@@ -91,14 +97,14 @@ def _peers(x: Result) -> list[RenderableType]:
             "-" if peer.bytes is None else f"{peer.bytes:,}",
             "-" if peer.bytes is None else f"{peer.bytes / ours:.2f}x",
         )
-    return [_BLANK, table]
+    return [_BLANK, table, *(Text(f"{p.codec}: {p.why}") for p in x.peers if p.why)]
 
 
 def _source_line(r: Report) -> Text:
     text = Text()
     if r.source:
         s = r.source
-        text.append(s.path, style="bold")
+        text.append(printable(s.path), style="bold")
         text.append(f"  {s.width}x{s.height} {s.mode}, {s.format}, {s.bytes:,} bytes")
     return text
 
@@ -112,24 +118,35 @@ def _group_of_rank(r: Report) -> RenderableType:
     )
 
 
-def _title(r: Report) -> Text:
+def _title(r: Report, store: str) -> Text:
     first = r.matrices[0]
     text = _source_line(r)
     if r.source:
         text.append("\n")
     if r.file:
-        text.append(r.file.path, style="bold")
+        text.append(printable(r.file.path), style="bold")
         text.append(
             f"  {r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes, "
             f"{r.file.bits_per_pixel:.3f} bits per pixel\n"
         )
     each = f", in each of {len(r.matrices)} channels" if len(r.matrices) > 1 else ""
+    if store:
+        text.append(f"{store} factors, in no file\n")
     text.append(f"A is {first.m} x {first.n}{each}; errors in levels of the source")
     return text
 
 
+class _Table(Table):
+    """A table as wide as its numbers, even where the terminal is not, which breaks its lines."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        needed = console.measure(self, options=options.update(max_width=_UNBOUND)).maximum
+        room = options.update(max_width=max(needed, options.max_width))
+        return super().__rich_console__(console, room)
+
+
 def _table(*headers: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    table = _Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     table.add_column(headers[0], no_wrap=True)
     for header in headers[1:]:
         table.add_column(header, justify="right", no_wrap=True)
@@ -250,7 +267,8 @@ def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
     # Each bar is as wide as its share of the logarithmic axis.
     ticks = np.log(edges + 1) / max(math.log(len(s)), 1e-9)
     at = np.clip(np.searchsorted(ticks, np.linspace(0, 1, _PLOT_COLUMNS), "right") - 1, 0, None)
-    text = Text("singular values σᵢ (root mean square of the channels), both axes logarithmic\n")
+    text = Text(no_wrap=True, overflow="ignore")
+    text.append("singular values σᵢ (root mean square of the channels), both axes logarithmic\n")
     for row in reversed(range(_PLOT_ROWS)):
         label = f"{10 ** (low + (row + 1) / _PLOT_ROWS * (high - low)):9.3g} "
         text.append(label, style="dim")
