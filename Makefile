@@ -33,8 +33,10 @@ demo: install  ## Compress, decompress and report on a sample photograph
 	$(BIN)/lowrank report $(PHOTO) demo/photo.lrk
 	@echo "Look at demo/photo.png beside $(PHOTO)."
 
-test: $(VENV)/developing  ## Run the tests
-	$(BIN)/python -m pytest
+# Processes that tests start would compile anew what changed since the installation.
+test: $(VENV)/developing  ## Run the tests, on every core
+	$(BIN)/python -m compileall -q lowrank
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 fuzz: $(VENV)/developing  ## Read a million damaged files, kill 200 writes; an hour at most
 	$(BIN)/python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600

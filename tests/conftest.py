@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import os
+
+# Workers of pytest-xdist share the cores: BLAS in each of them has one thread, or they wait
+# for each other. It is asked for while BLAS loads only; what tests start is as users have it.
+_CROWDED = "PYTEST_XDIST_WORKER" in os.environ and "OPENBLAS_NUM_THREADS" not in os.environ
+if _CROWDED:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +21,11 @@ from hypothesis import settings
 
 from lowrank.io import pillow
 from lowrank.picture.value import MODES, Picture
+
+if _CROWDED:
+    import scipy.linalg  # noqa: F401 - loads a BLAS of its own
+
+    del os.environ["OPENBLAS_NUM_THREADS"]
 
 settings.register_profile("lowrank", deadline=None, derandomize=True)
 settings.load_profile("lowrank")
