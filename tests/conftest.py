@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import os
-
-# Workers of pytest-xdist share the cores: BLAS in each of them has one thread, or they wait
-# for each other. It is asked for while BLAS loads only; what tests start is as users have it.
-_CROWDED = "PYTEST_XDIST_WORKER" in os.environ and "OPENBLAS_NUM_THREADS" not in os.environ
-if _CROWDED:
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,20 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401 - it loads a BLAS of its own, which is to be limited, too
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 from lowrank.io import pillow
 from lowrank.picture.value import MODES, Picture
-
-if _CROWDED:
-    import scipy.linalg  # noqa: F401 - loads a BLAS of its own
-
-    del os.environ["OPENBLAS_NUM_THREADS"]
 
 settings.register_profile("lowrank", deadline=None, derandomize=True)
 settings.load_profile("lowrank")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: were BLAS to have several threads in each, they would wait for
+    # each other. Processes that tests start are as users have them.
+    threadpool_limits(1, "blas")
 
 
 @pytest.fixture(scope="session")
