@@ -42,8 +42,10 @@ demo: install  ## Compress, decompress and report on a sample photograph
 	$(BIN)/lowrank report $(PHOTO) demo/photo.lrk
 	@echo "Look at demo/photo.png beside $(PHOTO)."
 
-test: $(VENV)/developing  ## Run the tests
-	$(BIN)/python -m pytest
+# Processes that tests start would compile anew what changed since the installation.
+test: $(VENV)/developing  ## Run the tests, on every core
+	$(BIN)/python -m compileall -q lowrank
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-lowest:  ## Run the tests on the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest LOWEST="--constraint .venv-lowest/lowest.txt"

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401 - it loads a BLAS of its own, which is to be limited, too
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 from lowrank.io import pillow
 from lowrank.picture.value import MODES, Picture
@@ -19,6 +21,11 @@ settings.register_profile("lowrank", deadline=None, derandomize=True)
 settings.load_profile("lowrank")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: were BLAS to have several threads in each, they would wait for
+    # each other. Processes that tests start are as users have them.
+    threadpool_limits(1, "blas")
 
 
 @pytest.fixture(scope="session")

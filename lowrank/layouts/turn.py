@@ -19,7 +19,7 @@ from lowrank.picture.value import Mode, Picture, Turn
 _SPARSE = 256  # rows and columns that are looked at, about
 
 _AXES = ("luma", "chroma 1", "chroma 2")
-_INKS = ("ink axis 1", "ink axis 2", "ink axis 3")
+_INKS = ("inks 1", "inks 2", "inks 3")
 
 
 def of(picture: Picture, layout: str, *, packed: bool = False, ranked: bool = False) -> Turn | None:

@@ -221,7 +221,12 @@ def _read(wish: _Wish, text: str, shown: str) -> float:
 
 
 def _real(kind: Kind, value: object) -> float:
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or (kind == "rank" and value != int(cast("SupportsFloat", value))):  # type: ignore[call-overload]
+    """Return a number as a float; one that no float reaches as infinity, which is out of range."""
+    try:
+        number = float(cast("SupportsFloat", value))
+    except (TypeError, ValueError, OverflowError):
+        number = math.inf
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
         raise UsageError(f"{kind} {value!r} does not do; give {_WISHES[kind].advice}")
-    return float(cast("SupportsFloat", value))
+    return number

@@ -59,7 +59,9 @@ def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
 
 def _can_show(console: Console, *, few_colours: bool) -> bool:
     # rich can be told to colour a pipe, and words survive that; pictures do not.
-    if not (sys.stdout.isatty() and console.is_terminal and console.encoding.startswith("utf")):
+    if sys.stdout is None or not sys.stdout.isatty():  # it is None where it was closed
+        return False
+    if not (console.is_terminal and console.encoding.startswith("utf")):
         return False
     if console.no_color:
         return False

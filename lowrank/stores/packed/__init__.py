@@ -76,6 +76,8 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         found = _codec(parts).decode(
             _body(parts).payload, _size(parts), mode.bits, rank=rank, partial=cut
         )
+        if found.total and not found.decoded:
+            raise TruncatedError("packed stream ends in its first component", total=found.total)
     notes = (f"the file ends early: decoded {found.decoded} of {found.total} components",)
     return Decoded(Picture(found.samples, mode, head.metadata), notes if cut else ())
 

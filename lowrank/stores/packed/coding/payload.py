@@ -64,10 +64,7 @@ class Coded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded image: `decoded` of the stream's `total` components are in the samples.
-
-    `missing` says whether the stream was cut before the components that were asked for.
-    """
+    """A decoded image: `decoded` of the stream's `total` components were read for it."""
 
     samples: Samples
     total: int

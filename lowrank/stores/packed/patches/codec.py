@@ -370,7 +370,8 @@ def factors(
         d = walk.header.step_of(c)
         B = np.zeros((mean.size, SIZE))
         B[:, 0] = mean.ravel() * d
-        for index, q in zip(walk.indices[c], walk.maps[c], strict=True):
+        # Of a stream that is cut there is room for more maps than were decoded.
+        for index, q in zip(walk.indices[c], walk.maps[c], strict=False):
             B[:, index] = q.ravel() * (d / FRACTION)
         rotations.turn(B.T, walk.header.turns[c], inverse=True)
         result.append(B)

@@ -1,7 +1,7 @@
 """From coefficients to samples, the same bits on every machine.
 
 The sum over components is a product of integer matrices: the basis in units of 2^-13
-(2^-28 for 16-bit samples), coefficients in sixteenths of a step. It is taken in
+(2^-24 for 16-bit samples), coefficients in sixteenths of a step. It is taken in
 float32 where no partial sum can reach 2^24, in float64 (2^53) elsewhere: exact, hence
 independent of the order of summation. All that follows is elementwise arithmetic.
 """
