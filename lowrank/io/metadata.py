@@ -110,7 +110,9 @@ def _exif_block(image: Image.Image) -> bytes | None:
     block = image.info.get("exif")
     profile = image.info.get("Raw profile type exif")
     if image.format in (None, "TIFF") and not block:
-        tags = _exif_tags(image.getexif().tobytes())
+        exif = image.getexif()
+        exif.bigtiff = False  # of a BigTIFF too: an EXIF block is a plain one
+        tags = _exif_tags(exif.tobytes())
         return tags.tobytes() if len(tags) else None
     if not block and isinstance(profile, str):
         # ImageMagick's way of keeping EXIF in a PNG: a name, a length, then hex.
