@@ -75,6 +75,18 @@ def tiff(
     return head + directory + heap + b"".join(strips)
 
 
+def png(samples, *chunks):
+    """A PNG of (height, width, 1) bytes of grey, with chunks before the samples."""
+    height, width, _ = samples.shape
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in samples)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", head), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body
+        data += struct.pack(">I", zlib.crc32(kind + body))
+    return data
+
+
 def box(kind, body):
     """One box of a JP2."""
     return struct.pack(">I4s", len(body) + 8, kind) + body

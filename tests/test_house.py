@@ -44,7 +44,7 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("formats", "tiff", "wall"),
+        ("formats", "resolution", "tiff", "wall"),
         ("jp2", "known", "metadata", "pnm"),
         ("modes",),
         ("arrays", "pillow"),

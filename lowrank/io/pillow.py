@@ -25,7 +25,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, printable
-from lowrank.io import jp2, known, metadata, pnm, tiff
+from lowrank.io import jp2, known, metadata, pnm, resolution, tiff
 from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
@@ -137,6 +137,7 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     image = to_image(picture)
     with wall(f"write {format}", "choose another format"):
         options = metadata.save_options(format, kept)
+        options |= resolution.save_options(format, picture.metadata.exif)
         if format == "PNG":
             return _encode_png(image, png_level, options)
         if format == "JPEG":
@@ -209,7 +210,7 @@ def _load(
         image.load()
     samples, mode = from_image(image, raw, notes, reader)
     check_finite(samples, mode)
-    carried = metadata.of_image(image, notes)
+    carried = metadata.of_image(image, notes, data)
     said += (one_line(str(warning.message)) for warning in warned)
     notes += (f"The decoder warns: {text}." for text in dict.fromkeys(said))
     height, width = samples.shape[:2]
