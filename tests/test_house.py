@@ -43,7 +43,12 @@ INSIDE = {
         ("svd",),
         ("__init__",),
     ),
-    "io": (("formats", "wall"), ("metadata",), ("modes",), ("arrays", "pillow")),
+    "io": (
+        ("formats", "resolution", "tiff", "wall"),
+        ("jp2", "known", "metadata", "pnm"),
+        ("modes",),
+        ("arrays", "pillow"),
+    ),
     "layouts": (("colour", "lapped"), ("turn",), ("matrices",)),
     "format": (("fields", "parts"), ("reading", "writing"), ("__init__",)),
     "targets": (("target",), ("spectrum",)),

@@ -5,7 +5,8 @@ The table of what each of Pillow's modes becomes:
 =============================  ==========================================================
 1, L, LA, RGB, RGBA, CMYK, F   themselves; with a transparent colour key: LA or RGBA
 I;16, I;16L, I;16B, I;16N      I;16
-I                              I;16 where the values fit, else F where that is exact
+I                              I;16 where the values fit, else F where that is exact;
+                               signed and wider integers of a file too
 P, PA                          RGB, or RGBA where anything is transparent
 RGBX                           RGB: the fourth byte is padding
 La, RGBa                       LA, RGBA: alpha divided out, with a note (it rounds)
@@ -22,6 +23,7 @@ from PIL import Image
 
 from lowrank.errors import ImageError
 from lowrank.io.metadata import EXIF_PREFIX
+from lowrank.io.tiff import Reader
 from lowrank.picture.value import MODES, Mode, Picture
 
 Samples = NDArray[np.generic]
@@ -34,7 +36,9 @@ _BAND = 1 << 15  # pixels at a time: less than what malloc takes from the system
 _ROUNDED = {"YCbCr": "RGB", "HSV": "RGB", "La": "LA", "RGBa": "RGBA"}
 
 
-def from_image(image: Image.Image, raw: str, notes: list[str]) -> tuple[Samples, Mode]:
+def from_image(
+    image: Image.Image, raw: str, notes: list[str], reader: Reader | None = None
+) -> tuple[Samples, Mode]:
     """Take the samples of a loaded image.
 
     Parameters
@@ -45,6 +49,8 @@ def from_image(image: Image.Image, raw: str, notes: list[str]) -> tuple[Samples,
         Pillow's name for the samples in the file, such as `L;4` (empty: as the mode).
     notes : list of str
         Receives a sentence for each thing that is lost.
+    reader : Reader, optional
+        What takes the samples where Pillow's mode is not what they are.
 
     Returns
     -------
@@ -58,6 +64,9 @@ def from_image(image: Image.Image, raw: str, notes: list[str]) -> tuple[Samples,
     """
     name = image.mode
     key = image.info.get("transparency")
+    if reader is not None:
+        samples, name = reader(image)
+        return _shaped(*(_narrowed(samples, notes) if name == "I" else (samples, name)))
     if name in ("P", "PA"):
         target = "RGBA" if image.has_transparency_data else "RGB"
         notes.append(f"The palette is stored as {target} samples.")
@@ -79,6 +88,10 @@ def from_image(image: Image.Image, raw: str, notes: list[str]) -> tuple[Samples,
         raise ImageError(f"mode {name} cannot be kept; convert the image to RGB first")
     if key is not None:
         samples, name = _keyed(samples, name, key, raw, notes)
+    return _shaped(samples, name)
+
+
+def _shaped(samples: Samples, name: str) -> tuple[Samples, Mode]:
     mode = MODES[name]
     if samples.ndim == 2:
         samples = samples[:, :, np.newaxis]
@@ -128,13 +141,16 @@ def _copied(image: Image.Image) -> Samples:
 
 
 def _narrowed(samples: Samples, notes: list[str]) -> tuple[Samples, str]:
-    """32-bit integers as 16-bit grey, or as floats, whichever holds them exactly."""
+    """Integers as grey of 8 or 16 bits, or as floats, whichever holds them exactly."""
     low, high = int(np.min(samples)), int(np.max(samples))
+    if low >= 0 and samples.dtype.itemsize == 1:
+        return samples.astype(np.uint8), "L"
     if low >= 0 and high < 2**16:
         return samples.astype(np.uint16), "I;16"
-    if max(-low, high) <= 2**24:
+    floats = samples.astype(np.float32)
+    if np.array_equal(floats.astype(np.float64), samples):
         notes.append("Integers outside 0-65535 are stored as floats, exactly.")
-        return samples.astype(np.float32), "F"
+        return floats, "F"
     raise ImageError(
         f"32-bit integers from {low} to {high} fit neither 16 bits nor a float exactly; "
         "scale them first"

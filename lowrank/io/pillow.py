@@ -25,7 +25,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, printable
-from lowrank.io import metadata
+from lowrank.io import jp2, known, metadata, pnm, resolution, tiff
 from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
@@ -35,8 +35,6 @@ from lowrank.picture.value import Loaded, Picture, Source
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin, which Pillow always knows
 
 _DAMAGED = "the image is damaged or of a rare kind"
-
-_PHOTOMETRIC = 262  # tag of TIFF; 0 is WhiteIsZero, which Pillow honours for 8 bits only
 
 
 def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loaded:
@@ -62,14 +60,14 @@ def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
     with wall(f"read {_shown(name)}", _DAMAGED, max_pixels) as warned:
         if not data:
             raise ImageError("the file is empty; give an image")
+        known.refuse(data)
         if not data.startswith(_COMMON):
             _register_rarer_formats()
         try:
             opened = Image.open(BytesIO(data), formats=READABLE)
         except UnidentifiedImageError as error:
-            raise ImageError(
-                f"not an image, or damaged at its start; give one of {', '.join(READABLE)}"
-            ) from error
+            unread = f"not an image, or damaged at its start; give one of {', '.join(READABLE)}"
+            raise ImageError(known.name(data) or unread) from error
         with opened as image:
             _check_size(image, max_pixels)
             if image.format == "PNG":
@@ -139,6 +137,7 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     image = to_image(picture)
     with wall(f"write {format}", "choose another format"):
         options = metadata.save_options(format, kept)
+        options |= resolution.save_options(format, picture.metadata.exif)
         if format == "PNG":
             return _encode_png(image, png_level, options)
         if format == "JPEG":
@@ -198,8 +197,7 @@ def _load(
     notes = []
     if _is_deeper(image, raw, data):
         notes.append("Samples of more than 8 bits were reduced to 8: Pillow holds no more.")
-    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0 and image.mode in ("I;16", "F"):
-        notes.append("White is zero in this TIFF: the samples were read as they are stored.")
+    reader = _declared(image, raw, data, notes)
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         which = f"number {image.tell() + 1}" if image.tell() else "the first"
@@ -210,15 +208,41 @@ def _load(
         catcher = printed_errors()
     with catcher as said:
         image.load()
-    samples, mode = from_image(image, raw, notes)
+    samples, mode = from_image(image, raw, notes, reader)
     check_finite(samples, mode)
-    carried = metadata.of_image(image, notes)
+    carried = metadata.of_image(image, notes, data)
     said += (one_line(str(warning.message)) for warning in warned)
     notes += (f"The decoder warns: {text}." for text in dict.fromkeys(said))
     height, width = samples.shape[:2]
     size = len(data) if data else samples.nbytes
     source = Source(name, format, source_mode, width, height, size)
     return Loaded(Picture(samples, mode, carried), source, tuple(notes))
+
+
+def _declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> tiff.Reader | None:
+    """Check an opened image against what its file says its samples are."""
+    if image.format == "TIFF" and hasattr(image, "tag_v2"):
+        return tiff.check(image, raw, notes)
+    if image.format == "PPM":
+        return pnm.check(image, data or _behind(image), _tile_args(image), notes)
+    if image.format == "JPEG2000":
+        return jp2.check(image, data or _behind(image), notes)
+    if image.format == "PNG" and image.mode == "L" and raw in ("L;2", "L;4"):
+        bits = int(raw[2:])
+        notes.append(f"Samples of {bits} bits were widened to 8: {2**bits - 1} became 255.")
+    return None
+
+
+def _behind(image: Image.Image) -> bytes:
+    """The bytes of the file that an image was opened from; none once that is closed."""
+    stream = getattr(image, "fp", None)
+    if stream is None or stream.closed:
+        return b""
+    at = stream.tell()
+    stream.seek(0)
+    data: bytes = stream.read()
+    stream.seek(at)
+    return data
 
 
 def _tile_args(image: Image.Image) -> tuple[Any, ...]:
@@ -241,10 +265,6 @@ def _is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
     if image.format == "PPM":
         args = _tile_args(image)
         return len(args) == 2 and args[1] > 255
-    if image.format == "JPEG2000":
-        # SOC and SIZ markers; Ssiz of the first component is 42 bytes on.
-        start = data.find(b"\xff\x4f\xff\x51")
-        return 0 <= start < len(data) - 42 and data[start + 42] & 0x7F > 7
     if image.format == "AVIF":
         start = data.find(b"av1C")  # its third byte: high_bitdepth is bit 6
         return 0 <= start < len(data) - 6 and bool(data[start + 6] & 0x40)
