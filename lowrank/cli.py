@@ -218,7 +218,8 @@ def decompress(
         typer.Option("--format", metavar="NAME", help="Format of stdout: png, tif, jpg, ..."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Decode what is there of a file that ends early.")
+        bool,
+        typer.Option("--partial", help="Decode what is whole of a file that is cut or damaged."),
     ] = False,
     png_level: Annotated[
         int | None,

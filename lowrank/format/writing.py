@@ -14,10 +14,12 @@ from lowrank.format.fields import (
     MATRIX,
     METADATA,
     MODE_NAMES,
+    ONE_PIECE,
     PACKED_MATRIX,
     SIGNATURE,
     VERSION,
     log_code,
+    piece_sums,
 )
 from lowrank.format.parts import Packed, Parts, term_order
 from lowrank.names import LAYOUTS, STORES
@@ -45,10 +47,11 @@ def serialize(parts: Parts) -> bytes:
     UsageError
         They are those of a packed file that was cut: what is there of its payload is none.
     """
-    if parts.missing is not None and isinstance(parts.body, Packed):
+    missing = parts.missing
+    if isinstance(parts.body, Packed) and missing is not None and missing.count:
         raise UsageError(
-            f"{parts.name} is a packed file that ends early, of which no whole one can be made; "
-            "decode what is there to an image"
+            f"{parts.name} is a packed file that {missing.why}, of which no whole one can be "
+            "made; decode what is there to an image"
         )
     return b"".join(_pieces(parts))
 
@@ -76,6 +79,8 @@ def _pieces(parts: Parts) -> list[bytes]:
             chunk(kind, data)
     body = parts.body
     if isinstance(body, Packed):
+        if len(body.payload) > ONE_PIECE:
+            chunk(b"SUMS", piece_sums(body.payload))
         chunk(b"PACK", body.payload)
     else:
         dtype = np.dtype(parts.head.store).newbyteorder("<")
