@@ -88,7 +88,7 @@ class LowRankImage:
         Raises
         ------
         UsageError
-            It is a packed file that was cut: no whole file can be made of its parts.
+            It is a packed file that was cut or damaged: no whole file can be made of its parts.
         """
         return lrk.serialize(self.parts)
 
@@ -229,7 +229,8 @@ def open(
     ----------
     path : path-like
     partial : bool
-        Take a file that ends early as far as it goes.
+        Take a file that ends early or is damaged as far as it is whole; `notes` tell what it
+        lost.
     max_pixels : int
         A larger image is refused.
 
@@ -238,9 +239,8 @@ def open(
     FileError, FormatError, TruncatedError, LimitError
     """
     name = _named(path)
-    return LowRankImage(
-        lrk.parse(files.read_bytes(name), name=name, max_pixels=max_pixels, partial=partial)
-    )
+    parts = lrk.parse(files.read_bytes(name), name=name, max_pixels=max_pixels, partial=partial)
+    return LowRankImage(parts, parts.notes)
 
 
 def load(image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loaded:

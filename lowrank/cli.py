@@ -259,7 +259,8 @@ def decompress(
         typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
     ] = None,
     partial: Annotated[
-        bool, typer.Option("--partial", help="Decode what is there of a file that ends early.")
+        bool,
+        typer.Option("--partial", help="Decode what is whole of a file that is cut or damaged."),
     ] = False,
     png_level: Annotated[
         str | None,

@@ -7,10 +7,11 @@
 (768, 512)
 
 `Image.open` reads the header and the metadata only; the pixels are decoded on the first
-`load`, with `ImageFile.LOAD_TRUNCATED_IMAGES` also those of a file that ends early, from
-the terms that are there. `save` takes the targets of `lowrank.compress` as keywords,
-`im.save("photo.lrk", rank=20)`, and `exif`, `icc_profile` and `xmp`: what is not given
-comes from the image's own `info`, and None leaves it out.
+`load`, with `ImageFile.LOAD_TRUNCATED_IMAGES` also those of a file that ends early or is
+damaged, from what is whole of it: `info["notes"]` then says how much that is. `save` takes the
+targets of `lowrank.compress` as keywords, `im.save("photo.lrk", rank=20)`, and `exif`,
+`icc_profile` and `xmp`: what is not given comes from the image's own `info`, and None
+leaves it out.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ class LrkImageFile(ImageFile.ImageFile):
         start = self.fp.tell()
         try:
             parts = lrk.parse_header(
-                _read_head(self.fp), name=self._name(), max_pixels=_pixel_limit()
+                _read_head(self.fp),
+                name=self._name(),
+                max_pixels=_pixel_limit(),
+                partial=_lenient(),
             )
         except LimitError as error:
             raise Image.DecompressionBombError(str(error)) from error
@@ -75,7 +79,7 @@ class LrkImageFile(ImageFile.ImageFile):
                 self.info[theirs] = EXIF_PREFIX + block if ours == "exif" else block
         self.info["layout"], self.info["store"] = head.layout, head.store
         self.info["rank"] = parts.ranks
-        self.tile = [ImageFile._Tile("lrk", (0, 0, *self._size), start, (self._name(),))]
+        self.tile = [ImageFile._Tile("lrk", (0, 0, *self._size), start, (self._name(), self.info))]
 
     def verify(self) -> None:
         """Check the whole file, every checksum included, without decoding pixels."""
@@ -83,7 +87,7 @@ class LrkImageFile(ImageFile.ImageFile):
             raise RuntimeError("verify must be called directly after open")
         self.fp.seek(self.tile[0].offset)
         with _as_pillow_says():
-            _parse(self.fp, self._name(), partial=False)
+            codec.stated(_parse(self.fp, self._name(), partial=False))
         super().verify()
 
     def _name(self) -> str:
@@ -92,18 +96,25 @@ class LrkImageFile(ImageFile.ImageFile):
 
 
 class LrkDecoder(ImageFile.PyDecoder):
-    """Decode the pixels of a whole file; the arguments are its name for messages."""
+    """Decode the pixels of a whole file; the arguments are its name for messages, and its info."""
 
     _pulls_fd = True
 
     def decode(self, buffer: Any) -> tuple[int, int]:
         """Set the image's pixels and say that all is done."""
         assert self.fd is not None  # noqa: S101 - as above
-        partial = bool(ImageFile.LOAD_TRUNCATED_IMAGES)
+        name, info = self.args
         with _as_pillow_says():
-            decoded = codec.decode(_parse(self.fd, *self.args, partial=partial))
+            decoded = codec.decode(_parse(self.fd, name, partial=_lenient()))
+        if decoded.notes:
+            info["notes"] = decoded.notes
         self.set_as_raw(modes.raw(decoded.picture))
         return -1, 0
+
+
+def _lenient() -> bool:
+    """Whether Pillow is to take files that are cut or damaged."""
+    return bool(ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
 @contextmanager
@@ -112,7 +123,8 @@ def _as_pillow_says() -> Iterator[None]:
     try:
         yield
     except TruncatedError as error:
-        raise OSError(f"image file is truncated ({error.terms} of {error.total} terms)") from error
+        terms = f" ({error.terms} of {error.total} terms)" if error.total else ""
+        raise OSError(f"image file is truncated{terms}") from error
     except LowrankError as error:
         raise OSError(str(error)) from error
 

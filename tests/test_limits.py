@@ -73,14 +73,14 @@ def said_of(files, room):
 
 @linux
 def test_what_the_header_of_a_float_file_claims_takes_neither_memory_nor_time():
-    rgb = ((MOST, 1.0, 1.0, 1.0),) * 3
+    rgb = ((MOST, 1.0, 0.0, 0.0),) * 3
     claims = [
         lrk(head(MOST, MOST), chunk(b"SIGM"), DONE),
         lrk(head(MOST, MOST, mode=3, matrices=rgb)),
         lrk(head(MOST, MOST, mode=3, matrices=rgb), sigm(*[1.0] * 1000)),
-        lrk(head(SIDE, SIDE, matrices=((SIDE, 1.0, 1.0, 1.0),))),
-        lrk(head(SIDE, SIDE, matrices=((SIDE, 1.0, 1.0, 1.0),)), sigm(*[1.0] * SIDE)),
-        lrk(head(MOST, 2**29 - 1, matrices=((2**29 - 1, 1.0, 1.0, 1.0),)))
+        lrk(head(SIDE, SIDE, matrices=((SIDE, 1.0, 0.0, 0.0),))),
+        lrk(head(SIDE, SIDE, matrices=((SIDE, 1.0, 0.0, 0.0),)), sigm(*[1.0] * SIDE)),
+        lrk(head(MOST, 2**29 - 1, matrices=((2**29 - 1, 1.0, 0.0, 0.0),)))
         + struct.pack("<I4s", 2**32 - 8, b"SIGM"),
         lrk(head()) + struct.pack("<I4s", 2**32 - 1, b"EXIF"),
         lrk() + struct.pack("<I4s", 2**32 - 1, b"HEAD"),
@@ -96,7 +96,7 @@ def rank_one(width, height, *, mode=1, layout=0):
     """A whole file of one term, which holds m + n floats and claims any number of pixels."""
     m, n = (height, width) if layout == 0 else (-(-height // 16) * -(-width // 16), 256)
     return lrk(
-        head(width, height, mode=mode, layout=layout, matrices=((1, 1.0, 1.0, 1.0),)),
+        head(width, height, mode=mode, layout=layout, matrices=((1, 1.0, 0.0, 0.0),)),
         sigm(1.0),
         term(np.zeros(m), np.zeros(n)),
         DONE,

@@ -235,7 +235,7 @@ def test_the_error_in_the_factors_is_the_error_in_the_picture():
     """The layout is orthonormal: ||A - B||_F^2 is the squared error of unrounded samples."""
     A = waves(64, 80)
     source, coded = encoded(A, 30.0)
-    assert codec.turn_of(coded.payload, A.shape) == source.turn
+    assert codec.outline(coded.payload, A.shape).turn == source.turn
     C = analyse(A, axes(source.turn), np.dtype(np.float64))
     B = codec.factors(coded.payload, A.shape, 8)
     inside = sum(

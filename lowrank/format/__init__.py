@@ -15,7 +15,7 @@ offset       size  field
 Chunks stand in this order, each once unless said otherwise::
 
     HEAD  [EXIF] [ICCP] [XMP_]  SIGM  TERM ...  DONE      float stores
-    HEAD  [EXIF] [ICCP] [XMP_]  PACK  DONE                packed store
+    HEAD  [EXIF] [ICCP] [XMP_]  [SUMS]  PACK  DONE        packed store
 
 HEAD, the header:
 
@@ -55,6 +55,11 @@ sigma_i u_i v_i^T. One chunk a term, in descending sigma over all matrices,
 ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
+SUMS: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece being what is
+left: so a reader of a file that was cut or damaged knows which bytes are whole before it
+decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
+reader that does not know SUMS refuses such a file by this name.
+
 PACK: the quantised, entropy-coded factors; the modules
 `stores.packed.patches.codec` and `stores.packed.channels.codec` specify it, one for each
 layout.
@@ -64,20 +69,32 @@ DONE: empty; nothing follows it.
 So a float file holds k(m+n+1) floats for each matrix. Beyond them: 21 bytes
 before the header's fields, 12 + 28 c (+ 3) of header, 24 around SIGM and DONE,
 12 for each term, and what sigma takes beyond the store's type (6, 4 or 0 bytes
-a term).
+a term). SUMS is 12 bytes and a thousandth of the payload.
 
 A decoder must reject: another signature or version; a chunk of unknown type,
 out of order, missing, or of another length than its place demands; a CRC that
 does not hold; unknown mode, layout, store or flags; k > min(m, n); values of
 the header or sigmas that are NaN, negative or above 2^160 (no float32 image has
 such norms, and no product of them overflows); sigmas that ascend; a value of u
-or v that is NaN or beyond -2 to 2 (they are unit vectors); bytes after DONE. It
-must check every size against the bytes at hand before it takes memory, and the
+or v that is NaN or beyond -2 to 2 (they are unit vectors); bytes after DONE; SUMS
+that is empty, or does not agree with PACK; numbers that cannot be true together.
+Those are, of a float store, each by more than 10^-6 ||A||_F: a tail above ||A||_F,
+sigma_(k+1) above the tail or above sigma_k, a tail where k = min(m, n), and
+sum of sigma_i^2, i <= k, + tail^2 other than ||A||_F^2. Of a packed store, by more than 0.2%
+and 10^-5 ||A||_F: a tail above ||A||_F, sigma_(k+1) above the tail, an error below the
+tail (theorem 44); and a k other than the payload's: in layout `patches` 1 and the
+components after the first, at most min(m, n), in layout `channels` the components
+of the matrix. It must check every size against the bytes at hand before it takes memory, and the
 pixels against a limit of its own: a file of one term is m + n floats and may
 claim mn pixels.
 
-A file that only ends too early is *truncated*. A decoder may, on request,
-decode the terms before the cut.
+A file that ends too early is *truncated*. A decoder may, on request, decode what is whole
+of a truncated or damaged file, and must say how much that is: the terms before the first
+that is cut or damaged, the rest joining the tail; the pieces of a payload before the first
+that SUMS disowns; a picture without the metadata whose chunk is damaged, or without SUMS
+or DONE where all else is whole. Of a payload without SUMS that is cut it may decode what
+is there, and must say that no checksum stands behind it; of one that is not cut and has
+another CRC, nothing.
 
 The smallest file that holds a term, 109 bytes: one grey pixel of level 200. With
 k = 0 and no TERM, 85 bytes are a legal file too, of a picture of zeros::

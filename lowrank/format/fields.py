@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import zlib
 
 SIGNATURE = b"\x89LRK\r\n\x1a\n"
 VERSION = 1
@@ -16,6 +17,10 @@ HEAD = struct.Struct("<IIBBBB")
 MATRIX = struct.Struct("<Iddd")
 PACKED_MATRIX = struct.Struct("<HHHHH")
 CHUNK_BYTES = 12
+PIECE = 4096
+"""Bytes of a payload that one checksum of SUMS covers."""
+ONE_PIECE = 8192
+"""Bytes of the largest payload that is written without SUMS: its own checksum will do."""
 METADATA = {b"EXIF": "exif", b"ICCP": "icc", b"XMP_": "xmp"}
 
 
@@ -29,3 +34,9 @@ def log_code(value: float) -> int:
 def log_value(code: int) -> float:
     """What a code stands for."""
     return 2.0 ** (code / 1024 - 24) if code else 0.0
+
+
+def piece_sums(payload: bytes) -> bytes:
+    """CRC-32 of each piece of a payload, as SUMS holds them."""
+    pieces = (payload[i : i + PIECE] for i in range(0, len(payload), PIECE))
+    return b"".join(struct.pack("<I", zlib.crc32(piece)) for piece in pieces)

@@ -13,6 +13,9 @@ from lowrank.picture.value import Metadata, Mode, Turn
 
 PATCH = 16
 """Side of a patch, of layout `patches`."""
+_ROUNDING = 1e-6  # share of ||A||_F that the numbers of a float file may be wrong by
+_PACKED_ROUNDING = 1e-5  # and those of a packed file, from the squares of its coefficients
+_PACKED_STEP = 1.002  # which are also rounded up, by less than 0.07%
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,24 @@ class Packed:
 
 @dataclass(frozen=True)
 class Missing:
-    """What a file that ends early announced and lost: so many terms, or bytes of a payload."""
+    """What a file announced and does not hold whole: its end, or all from some damage on.
+
+    Attributes
+    ----------
+    what : {"terms", "bytes"}
+        Terms, or bytes of a payload.
+    count : int
+        0 where all is there but the end mark.
+    why : {"ends early", "is damaged"}
+    checked : bool
+        Checksums stand behind what is there: not behind the start of a payload that has
+        one only, at the end.
+    """
 
     what: Literal["terms", "bytes"]
     count: int
+    why: Literal["ends early", "is damaged"] = "ends early"
+    checked: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +189,9 @@ class Parts:
     body : Floats or Packed
         As the head's store says.
     missing : Missing or None
-        What is not there of a file that was cut.
+        What is not there of a file that was cut or damaged.
+    damage : tuple of str
+        What was damaged beside the picture, and left out: a plain sentence each.
     name : str
         What messages call the file.
     """
@@ -180,12 +199,23 @@ class Parts:
     head: Head
     body: Floats | Packed
     missing: Missing | None = None
+    damage: tuple[str, ...] = ()
     name: str = "the file"
 
     @property
     def ranks(self) -> tuple[int, ...]:
         """Number of terms of each matrix."""
         return tuple(x.k for x in self.body.matrices)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the file should hold and does not, a plain sentence each."""
+        if self.missing is None:
+            return self.damage
+        lost = f"{self.missing.count} {self.missing.what} are lost"
+        if not self.missing.count:
+            lost = "its end mark is lost"
+        return (*self.damage, f"the file {self.missing.why}: {lost}")
 
 
 def matrix_shape(width: int, height: int, layout: str) -> tuple[int, int]:
@@ -210,3 +240,50 @@ def term_order(sigmas: list[NDArray[np.float64]]) -> list[tuple[int, int]]:
     index = np.concatenate([np.arange(len(x)) for x in sigmas] + [np.empty(0)])
     order = np.lexsort((index, matrix, -s))
     return [(int(matrix[j]), int(index[j])) for j in order]
+
+
+def contradiction(
+    k: int, most: int, norm: float, sigma_next: float, tail: float,
+    s: NDArray[np.float64] | None = None,
+) -> str:  # fmt: skip
+    """What of a matrix's numbers cannot be true together, or "".
+
+    Parameters
+    ----------
+    k, most : int
+        Terms, and the most that the matrix has.
+    norm, sigma_next, tail : float
+        ||A||_F, sigma_(k+1) and sqrt(sum of sigma_i^2, i > k).
+    s : (k,) ndarray, optional
+        The singular values up to k, descending.
+    """
+    slack = _ROUNDING * norm
+    if tail > norm + slack:
+        return "a tail above the norm"
+    if sigma_next > tail + slack:
+        return "a singular value above the tail that it belongs to"
+    if k == most and tail > slack:
+        return "a tail of nothing"
+    if s is None:
+        return ""
+    if k and sigma_next > s[-1] + slack:
+        return "singular values that ascend"
+    # Proposition 40: ||A||_F^2 is the sum of all sigma_i^2.
+    if not abs(math.hypot(tail, float(np.linalg.norm(s))) - norm) <= slack:
+        return "singular values and a tail that do not add up to the norm"
+    return ""
+
+
+def packed_contradiction(x: PackedMatrix) -> str:
+    """What a packed file says of a matrix and cannot be true together, or ""."""
+
+    def above(a: float, b: float) -> bool:
+        return a > b * _PACKED_STEP + _PACKED_ROUNDING * x.norm
+
+    if above(x.tail, x.norm):
+        return "a tail above the norm"
+    if above(x.sigma_next, x.tail):
+        return "a singular value above the tail that it belongs to"
+    if above(x.tail, x.error):
+        return "an error below the tail, which no matrix of its rank can have"
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from lowrank.format.fields import (
     METADATA,
     MODE_NAMES,
     PACKED_MATRIX,
+    PIECE,
     SIGNATURE,
     VERSION,
     log_value,
@@ -31,10 +33,15 @@ from lowrank.format.parts import (
     Packed,
     PackedMatrix,
     Parts,
+    contradiction,
+    packed_contradiction,
     term_order,
 )
 from lowrank.names import LAYOUTS, STORES
 from lowrank.picture.value import MODES, Metadata
+
+_NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
+_SUMS_DAMAGED = "its table of checksums is damaged and was left out"
 
 
 def parse(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> Parts:
@@ -48,7 +55,8 @@ def parse(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> 
     max_pixels : int
         An image of more pixels is refused.
     partial : bool
-        Take a truncated file as far as it goes, `missing` telling what it lost.
+        Take a file that is cut or damaged as far as it is whole: `missing` tells what it
+        lost, `damage` what else was left out. A damaged byte is never part of what is taken.
 
     Raises
     ------
@@ -62,12 +70,13 @@ def parse(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> 
     return _Reader(data, name, partial=partial).parts(max_pixels)
 
 
-def parse_header(data: bytes, *, name: str, max_pixels: int) -> Parts:
+def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> Parts:
     """Read the header and the metadata alone: vectors and payload stay empty.
 
-    Raises as `parse` does; `data` may end anywhere after the metadata.
+    Raises as `parse` does; `data` may end anywhere after the first eight bytes that follow
+    the metadata.
     """
-    return _Reader(data, name, partial=True).head(max_pixels)
+    return _Reader(data, name, partial=partial).head(max_pixels)
 
 
 class _Reader:
@@ -79,41 +88,58 @@ class _Reader:
         self.partial = partial
         self.at = 0
 
-    def bad(self, what: str) -> FormatError:
-        return FormatError(f"{what}, in {self.name}; get the file again from its source")
+    def bad(self, what: str, *, salvage: bool = False) -> FormatError:
+        advice = "get the file again from its source"
+        if salvage:
+            advice = "decompress --partial decodes what is whole of it"
+        return FormatError(f"{what}, in {self.name}; {advice}")
 
-    def cut(self, terms: int, total: int) -> TruncatedError:
-        what = f"file ends early, after {terms} of {total} terms, in {self.name}"
+    def cut(self, there: bool, *, terms: int = 0, total: int = 0) -> TruncatedError:
+        after = f", after {terms} of {total} terms" if total else ""
+        what = f"file ends early{after}, in {self.name}"
         advice = "decompress --partial decodes what is there"
-        if self.partial or not terms:
+        if self.partial or not there:
             advice = "nothing of the picture is there; get the file again from its source"
         return TruncatedError(f"{what}; {advice}", terms=terms, total=total)
 
     def left(self) -> int:
         return len(self.data) - self.at
 
-    def chunk(self, kind: bytes, length: int | None = None) -> memoryview | None:
-        """Data of the next chunk, which must be of this kind; None where the file ends first."""
+    def kind(self, at: int | None = None) -> bytes:
+        """Type of the chunk that starts here."""
+        at = self.at if at is None else at
+        return bytes(self.data[at + 4 : at + 8])
+
+    def chunk(
+        self, kind: bytes, length: int | None = None, *, salvage: bool = False
+    ) -> memoryview | None:
+        """Data of the next chunk, which must be of this kind; None where the file ends first.
+
+        `salvage` says that a partial reader could do without it.
+        """
         if self.left() < 8:
             # The bytes that are there must still be the start of the right chunk.
             start = bytes(self.data[self.at + 4 :])
             if not kind.startswith(start):
-                raise self.bad("damaged chunk")
+                raise self.bad("damaged chunk", salvage=salvage)
             return None
         size, found = struct.unpack_from("<I4s", self.data, self.at)
         if found != kind:
             raise self.bad(
                 f"chunk {found.decode('ascii', 'backslashreplace')!r} "
-                f"where {kind.decode()!r} belongs"
+                f"where {kind.decode()!r} belongs",
+                salvage=salvage,
             )
         if length is not None and size != length:
-            raise self.bad(f"chunk {kind.decode()} has {size} bytes instead of {length}")
+            what = f"chunk {kind.decode()} has {size} bytes instead of {length}"
+            raise self.bad(what, salvage=salvage)
         if self.left() < CHUNK_BYTES + size:
             return None
         data = self.data[self.at + 8 : self.at + 8 + size]
         (crc,) = struct.unpack_from("<I", self.data, self.at + 8 + size)
         if zlib.crc32(self.data[self.at + 4 : self.at + 8 + size]) != crc:
-            raise self.bad(f"damaged chunk {kind.decode()} (its checksum does not hold)")
+            what = f"damaged chunk {kind.decode()} (its checksum does not hold)"
+            raise self.bad(what, salvage=salvage)
         self.at += CHUNK_BYTES + size
         return data
 
@@ -133,9 +159,13 @@ class _Reader:
             raise FormatError(f"file ends inside its header, in {self.name}; get it again")
         parts = self._head_fields(bytes(chunk), max_pixels)
         metadata: dict[str, bytes] = {}
+        damage = []
         for kind, key in METADATA.items():
-            if bytes(data[self.at + 4 : self.at + 8]) == kind:
-                value = self.chunk(kind)
+            if self.kind() == kind:
+                value, skipped = self._optional(kind)
+                if skipped:
+                    damage.append(f"its {_NAMES[key]} is damaged and was left out")
+                    continue
                 if value is None:
                     raise FormatError(
                         f"file ends inside its metadata, in {self.name}; get it again"
@@ -144,7 +174,23 @@ class _Reader:
                     raise self.bad(f"empty chunk {kind.decode()}")
                 metadata[key] = bytes(value)
         head = replace(parts.head, metadata=Metadata(**metadata))
-        return replace(parts, head=head)
+        return replace(parts, head=head, damage=tuple(damage))
+
+    def _optional(self, kind: bytes) -> tuple[memoryview | None, bool]:
+        """A chunk that a picture can do without, and whether it was damaged and passed over.
+
+        It is, where its length can be believed: it leads to a chunk that may follow.
+        """
+        (size,) = struct.unpack_from("<I", self.data, self.at)
+        after = self.at + CHUNK_BYTES + size
+        known = self.kind(after) in (*METADATA, b"SIGM", b"SUMS", b"PACK")
+        try:
+            return self.chunk(kind, salvage=known), False
+        except FormatError:
+            if not (self.partial and known):
+                raise
+        self.at = after
+        return None, True
 
     def _head_fields(self, head: bytes, max_pixels: int) -> Parts:
         if len(head) < HEAD.size:
@@ -178,6 +224,8 @@ class _Reader:
             )
             if any(x.k > min(said.shape) for x in stated):
                 raise self.bad("impossible rank")
+            for x in stated:
+                self._refuse(packed_contradiction(x))
             return Parts(said, Packed(stated), name=self.name)
         turned = 3 if layout == "patches" and mode.colours == 3 else 0
         self._expect(head, at + turned + matrices * MATRIX.size)
@@ -189,6 +237,10 @@ class _Reader:
         if len(head) != size:
             raise self.bad(f"header has {len(head)} bytes instead of {size}")
 
+    def _refuse(self, what: str) -> None:
+        if what:
+            raise self.bad(f"the header contradicts itself ({what})")
+
     def _matrix(self, said: Head, fields: tuple[int, float, float, float]) -> Factors:
         m, n = said.shape
         k, norm, sigma_next, tail = fields
@@ -196,6 +248,7 @@ class _Reader:
             raise self.bad(f"rank {k} of a {m}x{n} matrix")
         if not all(0 <= x <= MAX_NORM for x in (norm, sigma_next, tail)):  # refuses NaN too
             raise self.bad("impossible norm")
+        self._refuse(contradiction(k, min(m, n), norm, sigma_next, tail))
         # A view of one zero: a rank is only believed, and memory taken, when its chunks are there.
         s = np.broadcast_to(np.float64(0), (k,))
         U, Vt = np.empty((m, 0), said.store), np.empty((0, n), said.store)
@@ -205,42 +258,96 @@ class _Reader:
         head = self.head(max_pixels)
         body = head.body
         parts = self._packed(head, body) if isinstance(body, Packed) else self._terms(head, body)
-        if parts.missing is None:
-            if self.chunk(b"DONE", 0) is None:
-                if not self.partial:
-                    raise self.cut(sum(parts.ranks), sum(parts.ranks))
-            elif self.left():
-                raise self.bad(f"{self.left()} bytes after the end")
+        if parts.missing is not None:
+            return parts
+        what: Literal["terms", "bytes"] = "bytes" if isinstance(body, Packed) else "terms"
+        try:
+            done = self.chunk(b"DONE", 0, salvage=True)
+        except FormatError:
+            if not self.partial:
+                raise
+            return replace(parts, missing=Missing(what, 0, "is damaged"))
+        if done is None:
+            if not self.partial:
+                total = sum(parts.ranks)
+                raise self.cut(True, terms=total, total=total)
+            return replace(parts, missing=Missing(what, 0))
+        if self.left():
+            raise self.bad(f"{self.left()} bytes after the end")
         return parts
 
     def _packed(self, parts: Parts, body: Packed) -> Parts:
-        payload = self.chunk(b"PACK")
-        if payload is not None:
-            return replace(parts, body=replace(body, payload=bytes(payload)))
-        if not self.partial or self.left() < 8:
-            # Of less than a chunk's own head nothing can be decoded.
-            advice = "decompress --partial decodes what is there"
-            if self.left() < 8:
-                advice = "nothing of the picture is there; get the file again from its source"
-            raise TruncatedError(f"file ends early, in {self.name}; {advice}", terms=0, total=0)
-        (size,) = struct.unpack_from("<I", self.data, self.at)
-        rest = self.data[self.at + 8 :][:size]
-        missing = Missing("bytes", max(size - len(rest), 1))
-        return replace(parts, body=replace(body, payload=bytes(rest)), missing=missing)
+        sums, damaged = None, False
+        if self.kind() == b"SUMS":
+            sums, damaged = self._optional(b"SUMS")
+            if damaged:
+                parts = replace(parts, damage=(*parts.damage, _SUMS_DAMAGED))
+            elif sums is None:
+                raise self.cut(False)
+            elif not len(sums) or len(sums) % 4:
+                raise self.bad(f"chunk SUMS has {len(sums)} bytes")
+        start = self.at + 8
+        whole = self._whole_pieces(sums) if sums is not None else 0
+        try:
+            payload = self.chunk(b"PACK", salvage=whole > 0)
+        except FormatError:
+            if not (self.partial and whole):
+                raise
+            missing = Missing("bytes", self._lost(sums, whole), "is damaged")
+        else:
+            if payload is not None:
+                pieces = -(-len(payload) // PIECE)
+                if sums is not None and (whole, 4 * pieces) != (len(payload), len(sums)):
+                    raise self.bad("the checksums of the payload contradict each other")
+                return replace(parts, body=replace(body, payload=bytes(payload)))
+            there = self.left() > 8 and not damaged if sums is None else whole > 0
+            if not (self.partial and there):
+                raise self.cut(there)
+            if sums is None:  # as far as it goes, though nothing can say whether it is sound
+                whole = self.left() - 8
+            missing = Missing("bytes", self._lost(sums, whole), checked=sums is not None)
+        payload = self.data[start : start + whole]
+        return replace(parts, body=replace(body, payload=bytes(payload)), missing=missing)
+
+    def _size(self, sums: memoryview | None) -> int:
+        """Bytes of the payload that starts here, the most that fit its checksums."""
+        size = struct.unpack_from("<I", self.data, self.at)[0] if self.left() >= 4 else 0
+        if sums is None or -(-size // PIECE) == len(sums) // 4:
+            return int(size)
+        return len(sums) // 4 * PIECE
+
+    def _lost(self, sums: memoryview | None, whole: int) -> int:
+        return max(self._size(sums) - whole, int(sums is None))
+
+    def _whole_pieces(self, sums: memoryview) -> int:
+        """Bytes of the payload before the first piece that is not as its checksum says.
+
+        Whatever its chunk's own head says, which may itself be damaged.
+        """
+        payload = self.data[self.at + 8 :][: self._size(sums)]
+        whole = 0
+        for (crc,) in struct.iter_unpack("<I", sums):
+            piece = payload[whole : whole + PIECE]
+            if not len(piece) or zlib.crc32(piece) != crc:
+                break
+            whole += len(piece)
+        return whole
 
     def _terms(self, parts: Parts, body: Floats) -> Parts:
         ranks = [f.k for f in body.factors]
         total = sum(ranks)
         data = self.chunk(b"SIGM", 8 * total)
         if data is None:
-            raise self.cut(0, total)
+            raise self.cut(False, total=total)
         sigma = np.frombuffer(data, "<f8").astype(np.float64)
         sigmas = np.split(sigma, np.cumsum(ranks)[:-1])
         for s in sigmas:
             if not (((s >= 0) & (s <= MAX_NORM)).all() and (np.diff(s) <= 0).all()):
                 raise self.bad("singular values are not finite and descending")
-        dtype = np.dtype(parts.head.store)
         m, n = parts.head.shape
+        for f, s in zip(body.factors, sigmas, strict=True):
+            self._refuse(contradiction(f.k, min(m, n), f.norm, f.sigma_next, f.tail, s))
+        dtype = np.dtype(parts.head.store)
         length = dtype.itemsize * (m + n)
         # What the bytes at hand can hold at most: a header's ranks alone take no memory.
         room = self.left() // (CHUNK_BYTES + length)
@@ -250,23 +357,35 @@ class _Reader:
             kept[i] += 1
         Ut = [np.empty((k, m), dtype) for k in kept]
         Vt = [np.empty((k, n), dtype) for k in kept]
-        for whole, (i, j) in enumerate(order):
-            data = self.chunk(b"TERM", length)
+        why: Literal["ends early", "is damaged"] = "ends early"
+        whole = 0
+        for i, j in order:
+            try:
+                data = self.chunk(b"TERM", length, salvage=whole > 0)
+            except FormatError:
+                if not (self.partial and whole):
+                    raise
+                why = "is damaged"
+                break
             if data is None:
                 if not self.partial or not whole:
-                    raise self.cut(whole, total)
+                    raise self.cut(whole > 0, terms=whole, total=total)
                 break
             term = np.frombuffer(data, dtype.newbyteorder("<"))
             if not np.abs(term).max() <= MAX_ENTRY:  # refuses NaN too
                 raise self.bad("factors are not unit vectors")
             Ut[i][j], Vt[i][j] = term[:m], term[m:]
+            whole += 1
+        kept = [0] * len(ranks)
+        for i, _ in order[:whole]:
+            kept[i] += 1
         factors = tuple(
             replace(f, s=s, U=u.T, Vt=v).truncate(k)  # the lost terms join the tail
             for f, s, k, u, v in zip(body.factors, sigmas, kept, Ut, Vt, strict=True)
         )
-        lost = total - sum(kept)
+        lost = total - whole
         return replace(
             parts,
             body=replace(body, factors=factors),
-            missing=Missing("terms", lost) if lost else None,
+            missing=Missing("terms", lost, why) if lost else None,
         )

@@ -15,11 +15,13 @@ from lowrank.format.fields import (
     MAX_NORM,
     METADATA,
     MODE_NAMES,
+    ONE_PIECE,
     PACKED_MATRIX,
     SIGNATURE,
     VERSION,
     log_code,
     log_value,
+    piece_sums,
 )
 from lowrank.format.parts import Factors, Packed, Parts, term_order
 from lowrank.names import LAYOUTS, STORES
@@ -51,10 +53,11 @@ def serialize(parts: Parts) -> bytes:
     FormatError
         They say what no reader would believe.
     """
-    if parts.missing is not None and isinstance(parts.body, Packed):
+    missing = parts.missing
+    if isinstance(parts.body, Packed) and missing is not None and missing.count:
         raise UsageError(
-            f"{parts.name} is a packed file that ends early, of which no whole one can be made; "
-            "decode what is there to an image"
+            f"{parts.name} is a packed file that {missing.why}, of which no whole one can be "
+            "made; decode what is there to an image"
         )
     _check(parts)
     return b"".join(_pieces(parts))
@@ -95,6 +98,8 @@ def _pieces(parts: Parts) -> list[bytes]:
             chunk(kind, data)
     body = parts.body
     if isinstance(body, Packed):
+        if len(body.payload) > ONE_PIECE:
+            chunk(b"SUMS", piece_sums(body.payload))
         chunk(b"PACK", body.payload)
     else:
         dtype = np.dtype(parts.head.store).newbyteorder("<")

@@ -109,7 +109,7 @@ def at_rank(A: NDArray[np.generic], x: TruncatedSVD, k: int) -> TruncatedSVD:
 def bounded(name: str, x: TruncatedSVD, measured: linalg.ResidualNorms) -> OfMatrix:
     """Bounds of the exact decomposition `x`, with the measured errors of factors of its rank."""
     k = len(x.s)
-    return OfMatrix(
+    found = OfMatrix(
         name=name,
         m=len(x.U),
         n=x.Vt.shape[1],
@@ -125,6 +125,7 @@ def bounded(name: str, x: TruncatedSVD, measured: linalg.ResidualNorms) -> OfMat
         energy=energy(x.norm, x.tail),
         certified=x.certified,
     )
+    return replace(found, certified=False) if found.contradicts else found
 
 
 def energy(norm: float, tail: float) -> float:

@@ -9,6 +9,11 @@ from typing import Any
 from lowrank.picture.distance import Pixels
 from lowrank.picture.value import Source
 
+NOTHING = 1e-9
+"""A bound below this share of ||A||_F is rounding, and a ratio to it is noise."""
+TIE = 1e-6
+"""What an error may seem to lie below its bound: both are measured this well."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -43,6 +48,21 @@ class OfMatrix:
     relative_error: float
     energy: float
     certified: bool
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether an error is below what any matrix of rank k can have, by more than rounding.
+
+        Then the rank, a bound or a measurement is wrong, and nothing is proved.
+        """
+        pairs = (
+            (self.spectral_error, self.spectral_bound),
+            (self.frobenius_error, self.frobenius_bound),
+        )
+        return any(
+            error is not None and bound > NOTHING * self.norm and error < bound * (1 - TIE)
+            for error, bound in pairs
+        )
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,17 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
 
+def lost(parts: Parts, decoded: int, total: int, unit: str) -> tuple[str, ...]:
+    """Return what was not in the file or was damaged, and how much of it was decoded."""
+    missing = parts.missing
+    if missing is None:
+        return parts.damage
+    note = f"the file {missing.why}: decoded {decoded} of {total} {unit}"
+    if not missing.checked:
+        note += ", with no checksum behind them"
+    return (*parts.damage, note)
+
+
 @dataclass(frozen=True)
 class Stated:
     """What a file states of one matrix A, in levels of the source.

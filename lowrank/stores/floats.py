@@ -22,7 +22,7 @@ from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO
 from lowrank.picture.distance import full_scale
 from lowrank.picture.value import Mode, Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, growing
+from lowrank.stores import Decoded, Encoded, Factored, Stated, growing, lost
 from lowrank.targets import spectrum
 from lowrank.targets.target import Target
 
@@ -208,10 +208,8 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
 
 
 def _lost(parts: Parts) -> tuple[str, ...]:
-    if parts.missing is None:
-        return ()
     here = sum(parts.ranks)
-    return (f"the file ends early: decoded {here} of {here + parts.missing.count} terms",)
+    return lost(parts, here, here + (parts.missing.count if parts.missing else 0), "terms")
 
 
 def _rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from lowrank.report.value import OfMatrix
+from lowrank.report.value import NOTHING, OfMatrix
 
 _FAR = 0.1  # above the optimum: no rounding of floats comes near it
-_NOTHING = 1e-9  # a bound below this share of ||A||_F is rounding, and a ratio to it is noise
 
 
 def level(value: float | None) -> str:
@@ -28,7 +27,7 @@ def share(value: float) -> str:
 
 def ratio(error: float | None, bound: float, norm: float) -> str:
     """Return error over bound, where that says anything."""
-    if error is None or bound <= _NOTHING * norm:
+    if error is None or bound <= NOTHING * norm:
         return "-"
     return f"{error / bound:.4f}"[:6]
 
@@ -37,10 +36,16 @@ def verdict(channels: tuple[OfMatrix, ...]) -> str:
     """Return one sentence: what the errors beside their bounds prove."""
     if any(c.spectral_error is None for c in channels):
         return "Stated by the file, not measured: give the original image and the file to measure."
+    wrong = [c.name for c in channels if c.contradicts]
+    if wrong:
+        return (
+            f"This report contradicts itself ({', '.join(wrong)}): an error is below the bound "
+            "that no matrix of rank k can beat (Eckart-Young). Nothing is proved."
+        )
     bound = math.hypot(*(c.frobenius_bound for c in channels))
     error = math.hypot(*(c.frobenius_error or 0 for c in channels))
     norm = math.hypot(*(c.norm for c in channels))
-    if bound <= _NOTHING * norm:
+    if bound <= NOTHING * norm:
         excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
     elif error / bound - 1 >= _FAR:
         excess = f"{error / bound:.2f} times as far as the optimum: that is what quantisation added"

@@ -19,8 +19,9 @@ from lowrank.errors import FormatError, TruncatedError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.layouts import turn
 from lowrank.picture.value import Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
 from lowrank.stores.packed.coding.payload import Decoded as DecodedSamples
+from lowrank.stores.packed.coding.payload import Outline
 from lowrank.targets.target import Target
 
 Size = tuple[int, int, int]
@@ -29,18 +30,19 @@ Size = tuple[int, int, int]
 class Codec(Protocol):
     """The decoder of a layout; `size` is (height, width, channels)."""
 
+    def outline(self, payload: bytes, size: Size) -> Outline:
+        """The rotation of the colours, and the components of each matrix."""
+
     def decode(
-        self, payload: bytes, size: Size, bits: int, *, rank: int | None, partial: bool
-    ) -> DecodedSamples:
+        self, payload: bytes, size: Size, bits: int,
+        *, rank: int | None, partial: bool, outline: Outline | None,
+    ) -> DecodedSamples:  # fmt: skip
         """Samples of the first terms of each matrix."""
 
     def factors(
-        self, payload: bytes, size: Size, bits: int, *, partial: bool
+        self, payload: bytes, size: Size, bits: int, *, partial: bool, outline: Outline | None
     ) -> list[NDArray[np.float64]]:
         """The decoded matrices."""
-
-    def turn_of(self, payload: bytes, size: Size) -> Turn | None:
-        """The rotation of the colours."""
 
 
 def encode(
@@ -64,40 +66,38 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     Raises
     ------
     FormatError
-        The payload is damaged behind checksums that hold.
+        The payload is damaged behind checksums that hold, or not of the ranks stated.
     """
     head, mode = parts.head, parts.head.mode
-    if mode.peak is None:
-        raise FormatError(
-            f"a packed file of float samples is not known to this version, in {parts.name}"
-        )
-    cut = parts.missing is not None
+    outline = _outline(parts)
     with _named(parts):
         found = _codec(parts).decode(
-            _body(parts).payload, _size(parts), mode.bits, rank=rank, partial=cut
-        )
+            _body(parts).payload, _size(parts), mode.bits,
+            rank=rank, partial=_cut(parts), outline=outline,
+        )  # fmt: skip
         if found.total and not found.decoded:
             raise TruncatedError("packed stream ends in its first component", total=found.total)
-    notes = (f"the file ends early: decoded {found.decoded} of {found.total} components",)
-    return Decoded(Picture(found.samples, mode, head.metadata), notes if cut else ())
+    notes = lost(parts, found.decoded, found.total, "components")
+    return Decoded(Picture(found.samples, mode, head.metadata), notes)
 
 
 def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
     """Return the rotation of the colours and the (m, n) matrices B, as far as they are there."""
-    codec, payload, size = _codec(parts), _body(parts).payload, _size(parts)
+    outline = _outline(parts)
     with _named(parts):
-        B = codec.factors(payload, size, parts.head.mode.bits, partial=parts.missing is not None)
-        return codec.turn_of(payload, size), tuple(B)
+        B = _codec(parts).factors(
+            _body(parts).payload, _size(parts), parts.head.mode.bits,
+            partial=_cut(parts), outline=outline,
+        )  # fmt: skip
+    return outline.turn, tuple(B)
 
 
 def stated(parts: Parts) -> tuple[Stated, ...]:
     """Return what the file says of each matrix."""
-    head, body = parts.head, _body(parts)
-    with _named(parts):
-        names = turn.names(head.mode, _codec(parts).turn_of(body.payload, _size(parts)))
+    names = turn.names(parts.head.mode, _outline(parts).turn)
     return tuple(
         Stated(name, x.k, x.norm, None, x.sigma_next, x.error, x.tail)
-        for name, x in zip(names, body.stated, strict=True)
+        for name, x in zip(names, _body(parts).stated, strict=True)
     )
 
 
@@ -106,6 +106,31 @@ def shorten(parts: Parts, target: Target) -> Parts:
     raise UsageError(
         f"a packed file cannot be shortened, and {parts.name} is one; compress its source again"
     )
+
+
+def _outline(parts: Parts) -> Outline:
+    """What the payload says first, once it is known to have the ranks that are stated.
+
+    All that is said or decoded of a file comes through here: a bound belongs to a rank, and
+    beside a smaller one than the truth any error would look too good.
+    """
+    head = parts.head
+    if head.mode.peak is None:
+        raise FormatError(
+            f"a packed file of float samples is not known to this version, in {parts.name}"
+        )
+    with _named(parts):
+        outline = _codec(parts).outline(_body(parts).payload, _size(parts))
+        for stated, found in zip(parts.ranks, outline.components, strict=True):
+            rank = min(found, *head.shape)  # more components add up to no higher rank
+            if stated != rank:
+                raise FormatError(f"the header states rank {stated} of a payload of rank {rank}")
+    return outline
+
+
+def _cut(parts: Parts) -> bool:
+    """Whether a part of the payload is missing."""
+    return parts.missing is not None and parts.missing.count > 0
 
 
 def _codec(parts: Parts) -> Codec:
@@ -129,7 +154,7 @@ def _named(parts: Parts) -> Iterator[None]:
     try:
         yield
     except TruncatedError as error:
-        if parts.missing is None:  # its chunk is whole, so it was made like this
+        if not _cut(parts):  # its chunk is whole, so it was made like this
             raise FormatError(f"{error}, in {parts.name}; get the file again") from error
         raise TruncatedError(
             f"{error}, in {parts.name}: nothing can be decoded; get the file again",

@@ -56,7 +56,6 @@ from numpy.typing import NDArray
 from lowrank import threads
 from lowrank.errors import FormatError, TruncatedError
 from lowrank.layouts.turn import axes
-from lowrank.picture.value import Turn
 from lowrank.stores.packed.channels import factorise, vectors
 from lowrank.stores.packed.channels.factorise import Source, prepare
 from lowrank.stores.packed.channels.header import Header, read_header, write_header
@@ -72,13 +71,14 @@ from lowrank.stores.packed.coding.payload import (
     Coded,
     Decoded,
     Norms,
+    Outline,
     Samples,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 
-__all__ = ["Source", "decode", "encode", "factors", "prepare", "turn_of"]
+__all__ = ["Source", "decode", "encode", "factors", "outline", "prepare"]
 
 Size = tuple[int, int, int]
 """Height, width and channels."""
@@ -213,8 +213,9 @@ def _sixteenths(q: NDArray[np.number[Any]], offsets: tuple[int, int]) -> Floats:
 
 
 def decode(
-    payload: bytes, size: Size, bits: int, *, rank: int | None = None, partial: bool = False
-) -> Decoded:
+    payload: bytes, size: Size, bits: int,
+    *, rank: int | None = None, partial: bool = False, outline: Outline | None = None,
+) -> Decoded:  # fmt: skip
     """Decode an image, or what the first terms of its matrices show of it.
 
     Parameters
@@ -226,6 +227,8 @@ def decode(
         Terms of each matrix to keep.
     partial : bool
         Of a payload that is cut, decode the whole components before the cut.
+    outline : Outline, optional
+        What `outline` gives, where it is known already.
 
     Raises
     ------
@@ -234,17 +237,18 @@ def decode(
     FormatError
         The payload is not one.
     """
-    header, sums, done = _sums(payload, size, rank=rank, partial=partial)
+    header, sums, done = _sums(payload, size, rank=rank, partial=partial, start=outline)
     total = len(header.order)
     whole = sum(x.rank for x in sums) == total
     return Decoded(_samples(header, sums, size, bits, smooth=whole), total, done)
 
 
 def factors(
-    payload: bytes, size: Size, bits: int, *, partial: bool = False
-) -> list[NDArray[np.float64]]:
+    payload: bytes, size: Size, bits: int,
+    *, partial: bool = False, outline: Outline | None = None,
+) -> list[NDArray[np.float64]]:  # fmt: skip
     """The decoded matrices of rank k, before the colours are rotated back."""
-    header, sums, _ = _sums(payload, size, rank=None, partial=partial)
+    header, sums, _ = _sums(payload, size, rank=None, partial=partial, start=outline)
     return _planes(header, sums)
 
 
@@ -255,17 +259,19 @@ def _planes(header: Header, sums: list[Outer]) -> list[Floats]:
     return result
 
 
-def turn_of(payload: bytes, size: Size) -> Turn | None:
-    """The rotation of the colours that a payload states."""
-    return read_header(payload, *size)[0].turn
+def outline(payload: bytes, size: Size) -> Outline:
+    """The rotation of the colours that a payload states, and its components of each channel."""
+    header, end = read_header(payload, *size)
+    components = tuple(header.order.count(c) for c in range(size[2]))
+    return Outline(header.turn, components, (header, end))
 
 
 def _sums(
-    payload: bytes, size: Size, *, rank: int | None, partial: bool
+    payload: bytes, size: Size, *, rank: int | None, partial: bool, start: Outline | None
 ) -> tuple[Header, list[Outer], int]:
     """The header, the matrices of the terms that are kept, and how many components were decoded."""
     height, width, channels = size
-    header, position = read_header(payload, height, width, channels)
+    header, position = (start or outline(payload, size)).read
     if any(header.smooth) and height * width > SMOOTHED:
         raise FormatError("packed stream: the picture is too large to be smoothed")
     total = len(header.order)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lowrank.picture.value import Turn
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -60,6 +63,25 @@ class Coded:
     ranks: tuple[int, ...]
     samples: Callable[[], Samples]
     norms: Callable[[], tuple[Norms, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What the header of a payload says, before anything is decoded.
+
+    Attributes
+    ----------
+    turn : Turn or None
+        The rotation of the colours.
+    components : tuple of int
+        How many each matrix has.
+    read : tuple of (Header, int)
+        The header in the layout's own terms, and where it ends: it is read but once.
+    """
+
+    turn: Turn | None
+    components: tuple[int, ...]
+    read: tuple[Any, int]
 
 
 @dataclass(frozen=True)

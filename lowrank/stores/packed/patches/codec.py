@@ -73,6 +73,7 @@ from lowrank.stores.packed.coding.payload import (
     Coded,
     Decoded,
     Norms,
+    Outline,
     Samples,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
@@ -261,8 +262,9 @@ def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
 
 
 def decode(
-    payload: bytes, size: Size, bits: int, *, rank: int | None = None, partial: bool = False
-) -> Decoded:
+    payload: bytes, size: Size, bits: int,
+    *, rank: int | None = None, partial: bool = False, outline: Outline | None = None,
+) -> Decoded:  # fmt: skip
     """Decode an image, or what the first terms of its matrices show of it.
 
     Parameters
@@ -274,6 +276,8 @@ def decode(
         Terms of each matrix to keep: its first, and the largest by scale.
     partial : bool
         Of a payload that is cut, decode the whole components before the cut.
+    outline : Outline, optional
+        What `outline` gives, where it is known already.
 
     Raises
     ------
@@ -282,7 +286,9 @@ def decode(
     FormatError
         The payload is not one.
     """
-    walk, total, done, whole = _decode_maps(payload, size, bits, rank=rank, partial=partial)
+    walk, total, done, whole = _decode_maps(
+        payload, size, bits, rank=rank, partial=partial, start=outline
+    )
     samples = samples_of(walk, size[0], size[1], bits, smooth=whole)
     return Decoded(samples, total, done)
 
@@ -305,15 +311,16 @@ def _kept(plan: list[Component], rank: int | None, size: Size) -> set[Component]
 
 
 def _decode_maps(
-    payload: bytes, size: Size, bits: int, *, rank: int | None, partial: bool
-) -> tuple[Walk, int, int, bool]:
+    payload: bytes, size: Size, bits: int,
+    *, rank: int | None, partial: bool, start: Outline | None = None,
+) -> tuple[Walk, int, int, bool]:  # fmt: skip
     """The maps of the components, how many there are, how many were decoded, whether all are kept.
 
     What is decoded goes by the order of the stream; what is kept, by `_kept`.
     """
     height, width, channels = size
     shape = grid(height, width)
-    header, position = read_header(payload, shape, channels)
+    header, position = (start or outline(payload, size)).read
     if any(header.smooth) and height * width > SMOOTHED:
         raise FormatError("packed stream: the picture is too large to be smoothed")
     plan = order(header.scales)
@@ -361,10 +368,11 @@ def _decode_maps(
 
 
 def factors(
-    payload: bytes, size: Size, bits: int, *, partial: bool = False
-) -> list[NDArray[np.float64]]:
+    payload: bytes, size: Size, bits: int,
+    *, partial: bool = False, outline: Outline | None = None,
+) -> list[NDArray[np.float64]]:  # fmt: skip
     """The decoded matrices of rank k, in the coordinates of `matrices`, before rounding."""
-    walk, *_ = _decode_maps(payload, size, bits, rank=None, partial=partial)
+    walk, *_ = _decode_maps(payload, size, bits, rank=None, partial=partial, start=outline)
     result = []
     for c, mean in enumerate(walk.firsts):
         d = walk.header.step_of(c)
@@ -378,6 +386,8 @@ def factors(
     return result
 
 
-def turn_of(payload: bytes, size: Size) -> Turn | None:
-    """The rotation of the colours that a payload states."""
-    return read_header(payload, grid(*size[:2]), size[2])[0].turn
+def outline(payload: bytes, size: Size) -> Outline:
+    """The rotation of the colours that a payload states, and its components of each channel."""
+    header, end = read_header(payload, grid(*size[:2]), size[2])
+    components = tuple(1 + int((s > 0).sum()) for s in header.scales)
+    return Outline(header.turn, components, (header, end))
