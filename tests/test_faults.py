@@ -497,7 +497,7 @@ def test_what_an_error_advises_does(kind):
         target.read({kind: "abc"})
     message, advice = str(caught.value).split("; give ")
     assert "abc" in message
-    assert re.match(r"-(k|-[a-z]+) abc ", message)
+    assert re.match(r"-([kq]|-[a-z]+) abc ", message)
     examples = re.findall(r"(?<![\w^])[\d.]+[%kM]?", advice)
     assert examples
     for example in examples:

@@ -267,7 +267,7 @@ def outline(payload: bytes, size: Size) -> Outline:
 
 
 def _sums(
-    payload: bytes, size: Size, *, rank: int | None, partial: bool, start: Outline | None
+    payload: bytes, size: Size, *, rank: int | None, partial: bool, start: Outline | None = None
 ) -> tuple[Header, list[Outer], int]:
     """The header, the matrices of the terms that are kept, and how many components were decoded."""
     height, width, channels = size
