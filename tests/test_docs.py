@@ -50,7 +50,9 @@ def test_every_terminal_session_prints_what_the_page_shows(page, workplace):
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     for session in blocks(page, "console"):
-        for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE):
+        commands = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
+        assert len(commands) == len(re.findall(r"^\$ ", session, re.MULTILINE)) > 0
+        for command, expected in commands:
             out = subprocess.run(
                 command, shell=True, capture_output=True, text=True, env=environment, check=False
             )
@@ -69,9 +71,59 @@ def test_every_python_block_gives_what_the_page_shows(page, workplace):
     assert runner.summarize(verbose=False).failed == 0, "".join(output)
 
 
-def test_every_command_and_option_is_documented():
+OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z][a-z-]*(?![\w-])")
+OF_TYPER = {"--help", "-h", "--install-completion", "--show-completion"}
+
+
+def options():
+    """Every command, and the names of each of its options."""
+    import typer
+
     from lowrank.cli import app
 
+    group = typer.main.get_command(app)
+    found = {name: command.params for name, command in group.commands.items()}
+    assert set(found) == {"compress", "decompress", "report"}
+    return {
+        name: [(p, {*p.opts, *p.secondary_opts}) for p in params if p.param_type_name == "option"]
+        for name, params in found.items()
+    }
+
+
+def test_every_command_and_option_is_documented():
+    """On some page each option stands by one of its names; and its help says what it is."""
     pages = "".join((ROOT / page).read_text() for page in PAGES)
-    for command in app.registered_commands:
-        assert f"lowrank {command.callback.__name__}" in pages
+    written = set(OPTION.findall(pages))
+    for command, found in options().items():
+        assert f"lowrank {command} " in pages
+        assert len(found) > 8
+        for option, names in found:
+            assert names & written, f"{command} {'/'.join(sorted(names))} is on no page"
+            assert option.help, f"{command} {'/'.join(sorted(names))} says nothing of itself"
+
+
+def test_every_option_that_is_documented_is_there():
+    """Of a command line of ours the command knows each option."""
+    known = {name: set().union(*(names for _, names in found), OF_TYPER)
+             for name, found in options().items()}  # fmt: skip
+    seen = set()
+    for page in PAGES:
+        for line in re.findall(r"\blowrank (\w+)( [^`|\n]*)", (ROOT / page).read_text()):
+            command, arguments = line
+            if command in known:
+                used = set(OPTION.findall(arguments.split("#")[0]))
+                assert used <= known[command], f"{page}: lowrank {command}{arguments}"
+                seen |= used
+    assert len(seen) > 15
+
+
+def test_every_page_is_found_and_most_have_something_to_run():
+    assert {"README.md", "docs/cookbook.md", "docs/tutorial.md", "docs/FORMAT.md"} <= set(PAGES)
+    sessions = {page for page in PAGES if blocks(page, "console")}
+    assert sessions >= {"README.md", "docs/cookbook.md"}
+    assert {page for page in PAGES if blocks(page, "pycon")} >= sessions | {"docs/tutorial.md"}
+    # Nothing that looks like a session stands in a block of another name, which nobody runs.
+    for page in PAGES:
+        for name, body in FENCE.findall((ROOT / page).read_text()):
+            assert name == "console" or not re.search(r"^\$ ", body, re.MULTILINE), page
+            assert name == "pycon" or ">>> " not in body, page

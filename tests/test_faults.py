@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, picture
 from PIL import Image, ImageFile
+from rich.console import Console
 
 import lowrank
 from lowrank import files
@@ -22,6 +23,7 @@ from lowrank.io import formats, modes, pillow
 from lowrank.layouts import lapped, matrices, turn
 from lowrank.picture import thumbnail
 from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.report import ask
 from lowrank.runs import work
 from lowrank.runs.plan import Job
 from lowrank.stores import packed
@@ -29,6 +31,7 @@ from lowrank.stores.packed.channels import codec as channels
 from lowrank.stores.packed.patches import rotations
 from lowrank.stores.packed.patches.header import read_header
 from lowrank.targets import target
+from lowrank.views import tables
 
 FORMS = {
     "patches": {"quality": 75},
@@ -135,11 +138,10 @@ TERMS = {"patches": components_of_patches, "channels": components_of_channels}
 
 
 @pytest.mark.parametrize("layout", PACKED)
-@pytest.mark.parametrize("wish", [{"quality": 75}, {"quality": 20}])
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-def test_a_rank_of_a_packed_file_is_so_many_terms_of_each_matrix(layout, wish, mode):
-    drawn = picture(mode, 120, 160)
-    image = lowrank.compress(modes.to_image(drawn), layout=layout, store="packed", **wish)
+@pytest.mark.parametrize(("mode", "quality"), [("L", 75), ("RGB", 40), ("CMYK", 20)])
+def test_a_rank_of_a_packed_file_is_so_many_terms_of_each_matrix(layout, mode, quality):
+    drawn = picture(mode, *((120, 160) if layout == "patches" else (50, 60)))
+    image = lowrank.compress(modes.to_image(drawn), layout=layout, store="packed", quality=quality)
     head = image.parts.head
     turned, whole = packed.factors(image.parts)
     terms = TERMS[layout](image.parts)
@@ -273,7 +275,7 @@ def test_a_cut_file_of_which_nothing_is_there_gives_no_picture(cli, place, files
     """Not a black one: with --partial neither, and nobody is told to give it again."""
     data = files_of[layout].to_bytes()
     start = data.index(b"PACK")
-    for end in (start + 2, start + 4, start + 5, start + 20, start + 60):
+    for end in (start + 2, start + 4, start + 20):
         (place / "cut.lrk").write_bytes(data[:end])
         assert "cut.lrk" in cli("decompress", "cut.lrk").failed()
         line = cli("decompress", "cut.lrk", "--partial").failed()
@@ -336,18 +338,16 @@ def test_pillow_raises_what_its_callers_expect_of_a_damaged_payload(files_of, la
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-", "<&-"])
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
 def test_a_closed_stream_is_no_reason_to_write_nothing(place, closed):
     (place / "b.png").write_bytes((place / "p.png").read_bytes())
     command = f"""
         exec {closed}
         set -e
         lowrank() {{ "{sys.executable}" -m lowrank "$@"; }}
-        lowrank compress p.png b.png -o d -k 2
-        lowrank compress p.png -o one.lrk -k 2
+        lowrank compress p.png b.png -o d -k 1000
         lowrank decompress d/p.lrk
-        lowrank report p.png one.lrk --html page.html
-        lowrank compress p.png -o note.lrk -k 1000
+        lowrank report p.png d/p.lrk --html page.html
         if lowrank compress none.png; then exit 9; fi
     """
     done = subprocess.run(
@@ -360,7 +360,7 @@ def test_a_closed_stream_is_no_reason_to_write_nothing(place, closed):
     )
     assert done.returncode == 0, done
     assert b"Traceback" not in done.stderr
-    for name in ("d/p.lrk", "d/b.lrk", "one.lrk", "d/p.png", "page.html", "note.lrk"):
+    for name in ("d/p.lrk", "d/b.lrk", "d/p.png", "page.html"):
         assert (place / name).stat().st_size > 0
 
 
@@ -403,8 +403,8 @@ def test_a_ladder_says_the_store_that_it_counts_in(cli, place, store):
 @pytest.mark.parametrize("layout", ["channels", "patches"])
 def test_matrices_are_called_channels_just_where_they_are(layout, mode):
     """Whatever turned the colours: the names follow the matrices."""
-    drawn = picture(mode, 40, 50)
-    for wish in ({"quality": 75}, {"rank": 2}, {"rank": 2, "store": "packed"}):
+    drawn = picture(mode, 24, 30)
+    for wish in ({"quality": 50}, {"rank": 2}, {"rank": 2, "store": "packed"}):
         if wish.get("store") == "packed" and layout == "patches":
             continue
         image = lowrank.compress(modes.to_image(drawn), layout=layout, **(
@@ -426,24 +426,26 @@ def test_matrices_are_called_channels_just_where_they_are(layout, mode):
                 assert error == pytest.approx(said.frobenius_error, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("mode", [x for x in MODES if x != "F"])
-def test_tables_of_packed_files_fit_80_columns(cli, tmp_path, mode):
-    drawn = picture(mode, 300, 400)
-    suffix = formats.default_suffix(drawn.mode)
-    form = formats.format_for(suffix, drawn.mode)
-    (tmp_path / f"in{suffix}").write_bytes(pillow.write(drawn, format=form))
-    runs = []
+@pytest.mark.parametrize("mode", ["L", "RGBA", "CMYK", "I;16"])
+def test_tables_of_packed_files_fit_80_columns(tmp_path, mode):
+    drawn = picture(mode, 110, 170)
+    name = f"in{formats.default_suffix(drawn.mode)}"
+    path = tmp_path / name
+    path.write_bytes(pillow.write(drawn, format=formats.format_for(name, drawn.mode)))
     for layout in ("channels", "patches"):
-        image = lowrank.compress(
-            tmp_path / f"in{suffix}", quality=60, layout=layout, store="packed"
-        )
-        image.save(tmp_path / f"{layout}.lrk")
-        runs += [("report", f"in{suffix}", f"{layout}.lrk"), ("report", f"{layout}.lrk")]
-    for run, done in zip(runs, cli.together(runs), strict=True):
-        lines = done.succeeded().text.splitlines()
-        assert len(lines) > 5
-        assert max(map(len, lines)) <= 80, run
-        assert "…" not in done.text, run
+        file = tmp_path / "in.lrk"
+        lowrank.compress(path, quality=30, layout=layout, store="packed").save(file)
+        for pair in ((path, file), (file, None)):
+            found = ask.report(
+                *(x and str(x) for x in pair), ranks=[], store=None, max_pixels=10**6
+            )
+            shown = io.StringIO()
+            table = tables._channels(found.reports[0].matrices)
+            Console(file=shown, width=80).print(table)
+            lines = shown.getvalue().splitlines()
+            assert len(lines) == 2 + len(found.reports[0].matrices)
+            assert max(map(len, lines)) <= 80
+            assert "…" not in shown.getvalue()
 
 
 # -- arguments -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from goldens import SMALL, data_of, known
+from handmade import join, split
 from make_golden import CASES
 
 from lowrank import format as lrk
@@ -104,11 +105,51 @@ def test_files_that_are_no_lrk_are_refused_whatever_they_are(name):
 # -- the corpora, where they are ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", ["pngsuite", "zune-fuzz"])
-def test_no_file_of_the_corpora_passes_for_a_lrk(shared, part):
-    files = [path for path in sorted((shared / "corpora" / part).rglob("*")) if path.is_file()]
+def corpus(part, request):
+    """Some files of a corpus of images: the repository's own, or one of those beside it."""
+    if part == "here":
+        folder = ROOT / "tests" / "data" / "pngsuite"
+    else:
+        folder = request.getfixturevalue("shared") / "corpora" / part
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     if not files:
-        pytest.skip(f"no corpus {part} in {shared}")
-    for path in files[::7]:
-        with pytest.raises(FormatError):
-            parse(path.read_bytes())
+        pytest.skip(f"no corpus {part} in {folder}")
+    chosen = files[:: max(len(files) // 60, 1)]
+    assert len(chosen) >= 20
+    return [path.read_bytes() for path in chosen]
+
+
+@pytest.mark.parametrize("part", ["here", "pngsuite", "zune-fuzz"])
+def test_no_file_of_the_corpora_passes_for_a_lrk(part, request):
+    """Not as it is, and not behind our signature, or in a chunk whose checksum holds."""
+    for data in corpus(part, request):
+        for partial in (False, True):
+            with pytest.raises(FormatError, match=r"not a \.lrk file"):
+                parse(data, partial=partial)
+            with pytest.raises(FormatError):
+                parse(lrk.SIGNATURE + b"\1" + data, partial=partial)
+            with pytest.raises(FormatError):
+                parse(join([(b"HEAD", data)]), partial=partial)
+
+
+@pytest.mark.parametrize("part", ["here", "pngsuite", "zune-fuzz"])
+@pytest.mark.parametrize("name", ["1x1-patches-packed", "1x1-channels-packed", "1x1-float16"])
+def test_only_our_errors_escape_from_a_file_that_holds_one_of_the_corpora(part, name, request):
+    """As payload, as terms or as metadata, behind checksums that hold."""
+    chunks = split(data_of(name))
+    counts = Counter()
+    for data in corpus(part, request):
+        data = data[:2000]
+        for i, (kind, _) in enumerate(chunks):
+            changed = join([*chunks[:i], (kind, data), *chunks[i + 1 :]])
+            counts[reading.read(changed, partial=False)] += 1
+        kept = lrk.SIGNATURE + b"\1" + join([chunks[0], (b"EXIF", data), *chunks[1:]])[9:]
+        counts[f"metadata {reading.read(kept, partial=True)}"] += 1
+    layout, store = CASES[name][4:]
+    whole = counts.pop(f"metadata decoded {layout} {store}")
+    assert whole >= 20  # metadata travel unread, whatever they are
+    assert counts["FormatError"] >= 20
+    assert set(counts) <= {
+        "FormatError", "LimitError", "TruncatedError",
+        "decoding packed: FormatError", f"decoded {layout} {store}",
+    }, counts  # fmt: skip

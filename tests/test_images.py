@@ -936,9 +936,12 @@ def test_damaged_files_raise_nothing_foreign(
     format: str, options: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     image = modes.to_image(Picture(sample("RGB", 20, 20), MODES["RGB"]))
+    refused = 0
     for mutant in mutants(encoded(image, format, **options), 60, seed=len(format)):
         try:
             pillow.read(mutant, name="a", max_pixels=1_000_000)
         except LowrankError as error:
             check_one_line(error)
+            refused += 1
+    assert refused >= (1 if format == "QOI" else 10)  # which has no checksum and hardly a structure
     assert capfd.readouterr() == ("", "")

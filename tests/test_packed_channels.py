@@ -297,6 +297,7 @@ def test_random_changes_of_a_payload_raise_our_errors_or_decode():
     p = picture("LA", 15, 20)
     parts = compress(p, quality=10).parts
     rng = np.random.default_rng(11)
+    decoded = 0
     for _ in range(250):
         data = bytearray(parts.body.payload)
         for _ in range(int(rng.integers(1, 4))):
@@ -307,16 +308,21 @@ def test_random_changes_of_a_payload_raise_our_errors_or_decode():
             del data[int(rng.integers(len(data))) :]
         with contextlib.suppress(LowrankError):
             assert decode(with_payload(parts, bytes(data))).samples.shape == p.samples.shape
+            decoded += 1
+    assert 10 < decoded < 240  # both happen
 
 
 def test_noise_for_a_payload_raises_our_errors_or_decodes():
     parts = compress(picture("RGB", 18, 20), quality=20).parts
     rng = np.random.default_rng(12)
+    decoded = 0
     for length in (0, 1, 2, 3, 20, 200):
         for _ in range(20):
             noise = with_payload(parts, rng.bytes(length))
             with contextlib.suppress(FormatError):
-                decode(noise, partial=True)
+                assert decode(noise, partial=True).samples.shape == (18, 20, 3)
+                decoded += 1
+        assert not decoded or length >= 20  # of less there is no header
 
 
 def test_flags_and_counts_that_do_not_fit_are_refused_by_name():

@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lowrank import linalg
+from lowrank import compress, linalg
+from lowrank.stores import packed
+from lowrank.stores.packed.channels import factorise
 
 RANKS = [1, 3, 10]
 
@@ -280,29 +282,52 @@ def test_2_8_3_singular_values_of_a_block_diagonal_matrix_are_the_union(blocks, 
     assert math.hypot(*errors) == pytest.approx(best, abs=1e-12)
 
 
-@given(A=any_matrix(), seed=st.integers(0, 2**32 - 1))
-def test_example_61_gradient_of_least_squares(A, seed):
+@given(A=any_matrix(), k=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
+def test_example_61_gradient_of_least_squares(A, k, seed):
+    """The gradient of ||A - U V^T||_F^2 is 2 U^T (U V^T - A), and where we solve it is zero."""
     A = A / np.linalg.norm(A)
     rng = np.random.default_rng(seed)
-    x, y = rng.standard_normal(A.shape[1]), rng.standard_normal(A.shape[0])
+    U = rng.standard_normal((A.shape[0], k))
+    solved = factorise.solve(A, U).T
+    assert solved.shape == (k, A.shape[1])
 
-    def loss(x):
-        return float(np.sum((A @ x - y) ** 2))
+    def gradient(Vt):
+        # The loss is quadratic: central differences are exact but for rounding.
+        found = np.empty_like(Vt)
+        ones = np.ones(k)
+        for at in np.ndindex(Vt.shape):
+            step = np.zeros_like(Vt)
+            step[at] = 1e-2
+            more, less = (
+                linalg.residual_norms(A, U, ones, Vt + x).frobenius for x in (step, -step)
+            )
+            found[at] = (more**2 - less**2) / 2e-2
+        return found
 
-    gradient = 2 * A.T @ (A @ x - y)
-    # The loss is quadratic: central differences are exact but for rounding.
-    numeric = [(loss(x + h) - loss(x - h)) / 2e-2 for h in 1e-2 * np.eye(len(x))]
-    np.testing.assert_allclose(numeric, gradient, rtol=0, atol=1e-9)
+    elsewhere = solved + rng.standard_normal(solved.shape)
+    expected = 2 * U.T @ (U @ elsewhere - A)
+    scale = np.linalg.norm(U) ** 2 * max(np.linalg.norm(elsewhere), 1)
+    np.testing.assert_allclose(gradient(elsewhere), expected, rtol=0, atol=1e-9 * scale)
+    # The equations are solved with a ridge of 1e-6, for columns that are zero or equal.
+    ridge = 3e-6 * np.linalg.norm(U) ** 2 * np.linalg.norm(solved)
+    np.testing.assert_allclose(gradient(solved), 0, atol=ridge + 1e-8)
 
 
 @pytest.mark.parametrize("k", RANKS)
 def test_example_61_a_factor_is_refitted_where_its_gradient_vanishes(A, k):
     """With U quantised, V solves a least squares problem, and no other V is as near to A."""
+    A = A.astype(np.float64)
     found = linalg.truncated_svd(A, k)
     U = np.round(found.U * 20) / 20 + 1e-3
-    refitted = np.linalg.lstsq(U, A.astype(np.float64), rcond=None)[0]
-    scale = np.linalg.norm(A.astype(np.float64))
-    assert np.linalg.norm(2 * U.T @ (U @ refitted - A)) <= 1e-10 * scale
+    refitted = factorise.solve(A, U).T
+    np.testing.assert_allclose(
+        U @ refitted,
+        U @ np.linalg.lstsq(U, A, rcond=None)[0],
+        rtol=0,
+        atol=2e-6 * np.linalg.norm(A),
+    )
+    scale = np.linalg.norm(A)
+    assert np.linalg.norm(2 * U.T @ (U @ refitted - A)) <= 1e-5 * scale
 
     ones = np.ones(k)
     best = linalg.residual_norms(A, U, ones, refitted).frobenius
@@ -312,3 +337,19 @@ def test_example_61_a_factor_is_refitted_where_its_gradient_vanishes(A, k):
     for size in (1e-3, 1e-1):
         step = size * scale * rng.standard_normal(refitted.shape)
         assert best < linalg.residual_norms(A, U, ones, refitted + step).frobenius
+
+
+def test_example_61_the_encoder_refits_to_what_it_quantised(samples):
+    """In a file, V is the best for U as it stands there, but for V's own rounding."""
+    A = photograph(samples)
+    image = compress(A, rank=6, store="packed")
+    _, (B,) = packed.factors(image.parts)
+    A = A.astype(np.float64)
+    U = np.linalg.svd(B)[0][:, :6]  # the space of the columns that the file holds
+    refitted = U @ np.linalg.lstsq(U, A, rcond=None)[0]
+    best, held = np.linalg.norm(A - refitted), np.linalg.norm(A - B)
+    assert best <= held <= 1.005 * best
+    # U alone, with V as it was before, is farther away than what the file holds.
+    exact = linalg.truncated_svd(A, 6)
+    nearest = U @ (U.T @ exact.U)  # the exact vectors, seen in that space
+    assert held < np.linalg.norm(A - (nearest * exact.s * 0.98) @ exact.Vt)
