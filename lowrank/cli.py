@@ -79,6 +79,15 @@ MaxPixels = Annotated[
 ]
 
 
+NoData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE",
+        help="Pixels of this value have no data: filled before, restored after; nan does.",
+    ),
+]
+
+
 @app.callback(
     invoke_without_command=True,
     epilog=_examples(
@@ -147,6 +156,7 @@ def compress(
     processes: Jobs = 1,
     dask: Dask = None,
     skip_existing: SkipExisting = False,
+    nodata: NoData = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -169,7 +179,7 @@ def compress(
     )
     target.choice(layout, "--layout", names.LAYOUTS)
     target.choice(store, "--store", names.CHOICES)
-    limit = target.max_pixels(max_pixels)
+    limit, empty = target.max_pixels(max_pixels), target.nodata(nodata)
     from lowrank.io.formats import SUFFIXES
     from lowrank.runs import plan, work
 
@@ -178,6 +188,7 @@ def compress(
         layout=layout,
         store=store,
         measure=certify or json,
+        nodata=empty,
         max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
@@ -303,6 +314,7 @@ def report(
             show_default=False,
         ),
     ] = None,
+    nodata: NoData = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -316,7 +328,7 @@ def report(
     """
     ranks = target.ranks(rank)
     target.choice(store, "--store", names.FLOAT_CHOICES)
-    limit = target.max_pixels(max_pixels)
+    limit, empty = target.max_pixels(max_pixels), target.nodata(nodata)
     from lowrank import files
     from lowrank.report import ask
 
@@ -328,6 +340,7 @@ def report(
         ranks=ranks,
         store=store,
         max_pixels=limit,
+        nodata=empty,
         against=tuple(against.split(",")) if against else (),
     )
     console.notes(input, result.notes, quiet=quiet)

@@ -16,7 +16,7 @@ HEAD = struct.Struct("<IIBBBB")
 MATRIX = struct.Struct("<Iddd")
 PACKED_MATRIX = struct.Struct("<HHHHH")
 CHUNK_BYTES = 12
-METADATA = {b"EXIF": "exif", b"ICCP": "icc", b"XMP_": "xmp"}
+METADATA = {b"EXIF": "exif", b"ICCP": "icc", b"XMP_": "xmp", b"NODT": "nodata"}
 
 
 def log_code(value: float) -> int:

@@ -34,6 +34,7 @@ from lowrank.format.parts import (
     term_order,
 )
 from lowrank.names import LAYOUTS, STORES
+from lowrank.picture import gaps
 from lowrank.picture.value import MODES, Metadata
 
 
@@ -143,6 +144,13 @@ class _Reader:
                 if not len(value):
                     raise self.bad(f"empty chunk {kind.decode()}")
                 metadata[key] = bytes(value)
+        if "nodata" in metadata:
+            try:
+                gaps.check(
+                    metadata["nodata"], (parts.head.width, parts.head.height), parts.head.mode.dtype
+                )
+            except ValueError as error:
+                raise self.bad(f"chunk NODT is {error}") from error
         head = replace(parts.head, metadata=Metadata(**metadata))
         return replace(parts, head=head)
 

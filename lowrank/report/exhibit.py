@@ -164,7 +164,7 @@ def _decoded(file: Parts | None, most: int) -> Picture | None:
     ranks = set(file.ranks) if isinstance(file.body, Floats) else set()
     if file.head.layout == "channels" and len(ranks) == 1 and 1 <= max(ranks) <= most:
         return None
-    return shown(codec.decode(file).picture)[0]
+    return shown(codec.decode(file, filled=True).picture)[0]
 
 
 def _rival(A: list[NDArray[np.generic]]) -> NDArray[np.float64]:
