@@ -25,7 +25,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, printable
-from lowrank.io import jp2, known, metadata, pnm, resolution, tiff
+from lowrank.io import heif, jp2, known, metadata, pnm, resolution, tiff
 from lowrank.io import nodata as missing
 from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
@@ -72,11 +72,15 @@ def read(
         known.refuse(data)
         if not data.startswith(_COMMON):
             _register_rarer_formats()
+        formats: tuple[str, ...] = READABLE
+        if heif.is_heif(data) and heif.register():
+            formats = ("HEIF",)
         try:
-            opened = Image.open(BytesIO(data), formats=READABLE)
+            opened = Image.open(BytesIO(data), formats=formats)
         except UnidentifiedImageError as error:
             unread = f"not an image, or damaged at its start; give one of {', '.join(READABLE)}"
-            raise ImageError(known.name(data) or unread) from error
+            said = None if formats == ("HEIF",) else known.name(data)
+            raise ImageError(said or unread) from error
         with opened as image:
             _check_size(image, max_pixels)
             if image.format == "PNG":
@@ -284,6 +288,8 @@ def _is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
     if image.format == "PPM":
         args = _tile_args(image)
         return len(args) == 2 and args[1] > 255
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8)) > 8
     if image.format == "AVIF":
         start = data.find(b"av1C")  # its third byte: high_bitdepth is bit 6
         return 0 <= start < len(data) - 6 and bool(data[start + 6] & 0x40)
