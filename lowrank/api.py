@@ -23,6 +23,7 @@ from lowrank.format.parts import Parts
 from lowrank.io import arrays, pillow
 from lowrank.io.modes import to_image
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture import gaps
 from lowrank.picture.value import Loaded
 from lowrank.targets import target
 from lowrank.targets.target import Kind, Target
@@ -132,7 +133,7 @@ class LowRankImage:
         """
         from lowrank.report import measure
 
-        loaded = load(original)
+        loaded = load(original, nodata=gaps.value_of(self.parts.head.metadata))
         measure.check_same_image(loaded, self.parts, "the image")
         return measure.measure(
             loaded.picture,
@@ -154,6 +155,7 @@ def compress(
     quality: float | None = None,
     layout: str | None = None,
     store: str | None = None,
+    nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> LowRankImage:
     """Compress an image; give one target at most.
@@ -177,6 +179,9 @@ def compress(
         1 to 100, packed store only; 75 is what no target at all means.
     layout : {"channels", "patches"}, optional
     store : {"auto", "float16", "float32", "float64", "packed"}, optional
+    nodata : float, optional
+        Pixels of this value (NaN too) have no data: they are filled for the factorisation,
+        have the value again after decoding, and are left out of the errors of pixels.
     max_pixels : int
         A larger image is refused.
 
@@ -192,7 +197,7 @@ def compress(
     LowRankImage.save, LowRankImage.report
     """
     return compress_loaded(
-        load(image, max_pixels=max_pixels),
+        load(image, max_pixels=max_pixels, nodata=nodata),
         rank=rank,
         energy=energy,
         error=error,
@@ -243,16 +248,19 @@ def open(
     return LowRankImage(parts, parts.notes)
 
 
-def load(image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loaded:
+def load(
+    image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, nodata: float | None = None
+) -> Loaded:
     """Read an image from wherever it is."""
     if isinstance(image, str | os.PathLike):
         name = _named(image)
-        return pillow.read(files.read_bytes(name), name=name, max_pixels=max_pixels)
+        data = files.read_bytes(name)
+        return pillow.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
     if isinstance(image, bytes):
-        return pillow.read(image, name="image", max_pixels=max_pixels)
+        return pillow.read(image, name="image", max_pixels=max_pixels, nodata=nodata)
     if isinstance(image, PIL.Image.Image):
-        return pillow.from_pillow(image, max_pixels=max_pixels)
-    return arrays.from_array(image, max_pixels=max_pixels)
+        return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
+    return arrays.from_array(image, max_pixels=max_pixels, nodata=nodata)
 
 
 def _named(path: str | os.PathLike[str]) -> str:

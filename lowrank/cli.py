@@ -115,6 +115,15 @@ MaxPixels = Annotated[
 ]
 
 
+NoData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE",
+        help="Pixels of this value have no data: filled before, restored after; nan does.",
+    ),
+]
+
+
 @app.callback(
     invoke_without_command=True,
     epilog=_examples(
@@ -185,6 +194,7 @@ def compress(
     dask: Dask = None,
     skip_existing: SkipExisting = False,
     preserve: Preserve = False,
+    nodata: NoData = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -208,7 +218,7 @@ def compress(
     )
     target.choice(layout, "--layout", names.LAYOUTS)
     target.choice(store, "--store", names.CHOICES)
-    limit = target.max_pixels(max_pixels)
+    limit, empty = target.max_pixels(max_pixels), target.nodata(nodata)
     processes = target.whole(jobs, "-j", 1)
     from lowrank.io.formats import SUFFIXES
     from lowrank.runs import plan, work
@@ -218,6 +228,7 @@ def compress(
         layout=layout,
         store=store,
         measure=certify or json,
+        nodata=empty,
         max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
@@ -351,6 +362,7 @@ def report(
             show_default=False,
         ),
     ] = None,
+    nodata: NoData = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -364,14 +376,22 @@ def report(
     """
     ranks = target.ranks(rank, sys.argv)
     target.choice(store, "--store", names.FLOAT_CHOICES)
-    limit = target.max_pixels(max_pixels)
+    limit, empty = target.max_pixels(max_pixels), target.nodata(nodata)
     rivals = target.several_of(against, "--against")
     from lowrank.report import ask
 
     sources = [name for name in (input, file) if name]
     if html is not None:
         console.check_page(html, sources, force=force)
-    result = ask.report(input, file, ranks=ranks, store=store, max_pixels=limit, against=rivals)
+    result = ask.report(
+        input,
+        file,
+        ranks=ranks,
+        store=store,
+        max_pixels=limit,
+        nodata=empty,
+        against=rivals,
+    )
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         console.write_page(html, result, sources, force=force, quiet=quiet or json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from lowrank import stores
 from lowrank.errors import LimitError
 from lowrank.format.parts import Parts
 from lowrank.names import CHOICES, LAYOUTS
+from lowrank.picture import gaps
 from lowrank.picture.value import Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets.target import Target, choice
@@ -50,8 +52,10 @@ def encode(
     return stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
 
 
-def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
+def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> Decoded:
     """Rebuild the picture from the first `rank` terms of each matrix (all by default).
+
+    Pixels without data have their value again, unless they are wanted `filled`, for looks.
 
     Raises
     ------
@@ -65,7 +69,8 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         samples = head.height * head.width * len(head.mode.channels)
         if samples * np.dtype(head.mode.dtype).itemsize > sys.maxsize:
             raise MemoryError
-        return stores.of(head.store).decode(parts, rank=rank)
+        decoded = stores.of(head.store).decode(parts, rank=rank)
+        return decoded if filled else replace(decoded, picture=gaps.restored(decoded.picture))
     except MemoryError as error:
         raise LimitError(
             f"not enough memory for an image of {head.width}x{head.height} pixels"

@@ -35,7 +35,7 @@ from lowrank.limits import MAX_METADATA_BYTES
 
 _OPTIONS = ("rank", "energy", "error", "psnr", "size", "quality", "layout", "store")
 _METADATA = (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp"))  # ours, Pillow's
-_HEAD_CHUNKS = (b"HEAD", b"EXIF", b"ICCP", b"XMP_")
+_HEAD_CHUNKS = (b"HEAD", b"EXIF", b"ICCP", b"XMP_", b"NODT")
 
 
 def _accept(prefix: bytes) -> bool:

@@ -136,7 +136,7 @@ def test_bands_are_right_or_named_or_refused(
         assert "TIFF" in message
         assert f"{8 * samples.itemsize}" in message
         assert str(bands) in message
-        assert planar == 2 or (photometric, dtype) == (1, "u2") or bands > 3
+        assert planar == 2 or photometric == 1 or bands > 3
         assert (planar, bands, dtype) != (1, 4, "u1") or photometric == 1
         return
     expected = samples[:, :, :kept]
@@ -153,7 +153,13 @@ def test_bands_are_right_or_named_or_refused(
 def test_associated_alpha_is_divided_out_aloud(photometric: int, colours: int) -> None:
     samples = np.full((2, 3, colours + 1), 60, np.uint8)
     samples[:, :, -1] = 120
-    loaded = read(tiff(samples, photometric=photometric, extra=(1,)))
+    data = tiff(samples, photometric=photometric, extra=(1,))
+    try:
+        loaded = read(data)
+    except ImageError:  # as Pillow 11 does of grey with alpha
+        assert photometric == 1
+        assert "2 a pixel" in refusal(data)
+        return
     expected = np.full_like(samples, 127)  # 60 / 120 of 255
     expected[:, :, -1] = 120
     np.testing.assert_allclose(loaded.picture.samples, expected, atol=1)

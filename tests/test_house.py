@@ -35,7 +35,7 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("value",), ("distance", "thumbnail")),
+    "picture": (("value",), ("gaps", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("certificate",),
@@ -44,7 +44,7 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("formats", "resolution", "tiff", "wall"),
+        ("formats", "heif", "nodata", "resolution", "tiff", "wall"),
         ("jp2", "known", "metadata", "pnm"),
         ("modes",),
         ("arrays", "pillow"),
@@ -84,6 +84,7 @@ INSIDE = {
 WALLS = {"io.wall", "cli"}
 FOREIGN = {
     "PIL": {"io", "plugin", "report.peers", "api"},
+    "pillow_heif": {"io.heif"},
     "rich": {"views"},
     "scipy": {"linalg"},
     "typer": {"cli"},

@@ -14,8 +14,8 @@ offset       size  field
 
 Chunks stand in this order, each once unless said otherwise::
 
-    HEAD  [EXIF] [ICCP] [XMP_]  SIGM  TERM ...  DONE      float stores
-    HEAD  [EXIF] [ICCP] [XMP_]  [SUMS]  PACK  DONE        packed store
+    HEAD  [EXIF] [ICCP] [XMP_] [NODT]  SIGM  TERM ...  DONE      float stores
+    HEAD  [EXIF] [ICCP] [XMP_] [NODT]  [SUMS]  PACK  DONE        packed store
 
 HEAD, the header:
 
@@ -47,6 +47,12 @@ lapped orthogonal transform, which the module `layouts.lapped` specifies; the
 rotation is that of the quaternion (127, a, b, c) of the header's three numbers.
 
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
+
+NODT: pixels without data, which were filled before the factorisation and get
+their value back after decoding. The value, f64 (NaN in mode F only), which is
+one of the samples' type; then a bit for each pixel, row by row, the first one
+uppermost in its byte, the last byte filled with zeros, as a zlib stream that
+ends with the chunk. All colour channels of such a pixel have the value.
 
 SIGM: the singular values, f64, matrix after matrix, descending in each.
 

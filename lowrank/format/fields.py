@@ -21,7 +21,7 @@ PIECE = 4096
 """Bytes of a payload that one checksum of SUMS covers."""
 ONE_PIECE = 8192
 """Bytes of the largest payload that is written without SUMS: its own checksum will do."""
-METADATA = {b"EXIF": "exif", b"ICCP": "icc", b"XMP_": "xmp"}
+METADATA = {b"EXIF": "exif", b"ICCP": "icc", b"XMP_": "xmp", b"NODT": "nodata"}
 
 
 def log_code(value: float) -> int:

@@ -38,6 +38,7 @@ from lowrank.format.parts import (
     term_order,
 )
 from lowrank.names import LAYOUTS, STORES
+from lowrank.picture import gaps
 from lowrank.picture.value import MODES, Metadata
 
 _NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
@@ -162,7 +163,10 @@ class _Reader:
         damage = []
         for kind, key in METADATA.items():
             if self.kind() == kind:
-                value, skipped = self._optional(kind)
+                # Without NODT what was filled would pass for data: that is not left out.
+                value, skipped = (
+                    (self.chunk(kind), False) if key == "nodata" else self._optional(kind)
+                )
                 if skipped:
                     damage.append(f"its {_NAMES[key]} is damaged and was left out")
                     continue
@@ -173,6 +177,13 @@ class _Reader:
                 if not len(value):
                     raise self.bad(f"empty chunk {kind.decode()}")
                 metadata[key] = bytes(value)
+        if "nodata" in metadata:
+            try:
+                gaps.check(
+                    metadata["nodata"], (parts.head.width, parts.head.height), parts.head.mode.dtype
+                )
+            except ValueError as error:
+                raise self.bad(f"chunk NODT is {error}") from error
         head = replace(parts.head, metadata=Metadata(**metadata))
         return replace(parts, head=head, damage=tuple(damage))
 

@@ -37,7 +37,7 @@ def float_file_size(
     """Bytes of a float file, known before anything is factorised."""
     m, n = shape
     itemsize = np.dtype(store).itemsize
-    extra = [x for x in (metadata.exif, metadata.icc, metadata.xmp) if x]
+    extra = [x for x in vars(metadata).values() if x]
     chunks = 3 + terms + len(extra)
     head = len(SIGNATURE) + 1 + HEAD.size + 3 * turned + matrices * MATRIX.size
     return head + chunks * CHUNK_BYTES + sum(map(len, extra)) + terms * (8 + itemsize * (m + n))

@@ -6,22 +6,29 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lowrank.errors import ImageError, LimitError
+from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite
 from lowrank.io.wall import one_line
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture.gaps import Mask
 from lowrank.picture.value import MODES, Loaded, Picture, Source
 
 
-def from_array(array: ArrayLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loaded:
+def from_array(
+    array: ArrayLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, nodata: float | None = None
+) -> Loaded:
     """Take an array of samples, which is copied.
 
     Parameters
     ----------
     array : (height, width) or (height, width, channels) array_like
         uint8 with 1 to 4 channels (grey, grey + alpha, RGB, RGBA), or one channel of
-        bool, uint16 or float; wider floats are rounded to float32, with a note.
+        bool, uint16 or float; wider floats are rounded to float32, with a note. What a
+        masked array hides has no data; its fill value, or `nodata`, stands there.
     max_pixels : int
         An array of more is refused.
+    nodata : float, optional
+        Pixels of this value have no data, and are filled.
 
     Raises
     ------
@@ -30,6 +37,10 @@ def from_array(array: ArrayLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
     LimitError
         More than `max_pixels` pixels.
     """
+    hidden = None
+    if isinstance(array, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(array)
+        nodata = float(array.fill_value) if nodata is None and hidden.any() else nodata
     try:
         samples = np.asarray(array)
     except (TypeError, ValueError) as error:
@@ -37,6 +48,7 @@ def from_array(array: ArrayLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
     shape = samples.shape
     if samples.ndim == 2:
         samples = samples[:, :, np.newaxis]
+        hidden = None if hidden is None else hidden[:, :, np.newaxis]
     if samples.ndim != 3 or not 1 <= samples.shape[2] <= 4 or 0 in shape:
         raise ImageError(
             f"an array of shape {shape} is not an image; "
@@ -63,9 +75,18 @@ def from_array(array: ArrayLike, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
         )
     with np.errstate(over="ignore"):  # what overflows is refused as infinite
         stored = np.array(samples, dtype=mode.dtype, order="C")
-    check_finite(stored, mode)
-    notes = []
-    if mode.name == "F" and not np.array_equal(stored, samples):
+    notes: list[str] = []
+    if mode.name == "F" and not np.array_equal(stored, samples, equal_nan=True):
         notes.append(f"Samples of {dtype} were rounded to float32.")
+    empty = None if hidden is None else _hidden_pixels(hidden[:, :, : mode.colours])
+    picture = missing.taken(Picture(stored, mode), nodata, notes, hidden=empty)
+    check_finite(picture.samples, mode)
     source = Source("array", "array", mode.name, shape[1], shape[0], stored.nbytes)
-    return Loaded(Picture(stored, mode), source, tuple(notes))
+    return Loaded(picture, source, tuple(notes))
+
+
+def _hidden_pixels(hidden: Mask) -> Mask:
+    whole = np.asarray(np.all(hidden, axis=2), np.bool_)
+    if not np.array_equal(whole, np.any(hidden, axis=2)):
+        raise ImageError("a mask that hides some channels of a pixel only; hide whole pixels")
+    return whole

@@ -28,11 +28,14 @@ class Format:
         none where the format is read only.
     metadata : bool
         It holds EXIF, ICC and XMP.
+    extra : str
+        The extra of `pyproject.toml` that reads it, where Pillow alone does not.
     """
 
     name: str
     suffixes: dict[str, tuple[str, ...]]
     metadata: bool = False
+    extra: str = ""
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -62,11 +65,12 @@ _TABLE = (
     Format("QOI", {".qoi": _COLOUR}),
     Format("GIF", {".gif": ()}),
     Format("AVIF", {".avif": ()}),
+    Format("HEIF", {".heic": (), ".heif": (), ".hif": ()}, extra="heif"),
 )
 FORMATS = {format.name: format for format in _TABLE}
 
-READABLE = tuple(FORMATS)
-"""Formats that are read, by Pillow's names (a JPEG may turn out to be an MPO)."""
+READABLE = tuple(name for name, format in FORMATS.items() if not format.extra)
+"""Formats that Pillow itself reads, by its names (a JPEG may turn out to be an MPO)."""
 WRITABLE = tuple(name for name, format in FORMATS.items() if format.modes)
 SUFFIXES = frozenset(suffix for format in _TABLE for suffix in format.suffixes)
 """What images in a folder are known by."""

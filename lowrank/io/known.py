@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lowrank.errors import ImageError
-from lowrank.io import tiff
+from lowrank.io import heif, tiff
 
 _CONVERT = "convert it to PNG or TIFF first"
 _DEVELOP = "a camera's raw file; develop it to a TIFF or a PNG first"
@@ -12,7 +12,6 @@ _DEVELOP = "a camera's raw file; develop it to a TIFF or a PNG first"
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\x0a", f"a JPEG XL image, which is not read; {_CONVERT}"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", f"a JPEG XL image, which is not read; {_CONVERT}"),
-    (b"\xff\xd8\xff\xf7", f"a JPEG-LS image, which is not read; {_CONVERT}"),
     (b"II\xbc\1", f"a JPEG XR image, which is not read; {_CONVERT}"),
     (b"8BPS\0\1", "a Photoshop document, which is not read; export it as PNG or TIFF"),
     (b"8BPS\0\2", "a large Photoshop document (PSB), which is not read; export it as TIFF"),
@@ -65,14 +64,12 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video; give one of its frames"),
 )
 
-# Brands of an ISO media file, at byte 8: heic, heix and so on are pictures in HEVC.
-_HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1", b"mif2")
 _HEIC = (
     "a HEIC image, which pillow-heif reads; install lowrank-image[heif], or convert it to PNG first"
 )
 
 # Formats that Pillow would take for another of the same first bytes.
-_TAKEN_WRONGLY = tuple(start for start, _ in _STARTS if start[:3] in (b"II*", b"\xff\xd8\xff"))
+_TAKEN_WRONGLY = tuple(start for start, _ in _STARTS if start.startswith(b"II*"))
 
 
 def refuse(data: bytes) -> None:
@@ -93,13 +90,15 @@ def name(data: bytes) -> str | None:
     for start, text in _STARTS:
         if data.startswith(start):
             return text
+    if data.startswith(b"\xff\xd8\xff"):
+        return _jpeg(data)
     if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        if brand in _HEIF:
+        if heif.is_heif(data):
             return _HEIC
+        brand = data[8:12]
         if brand == b"crx ":
             return f"a Canon CR3, {_DEVELOP}"
-        if brand not in (b"avif", b"avis"):
+        if brand not in (b"avif", b"avis", *heif.BRANDS):
             return "a video, or an image in a box of ISO media; give a PNG of it"
     if data[128:132] == b"DICM":
         return "a DICOM image, which is not read; export it as a TIFF of 16 bits"
@@ -111,3 +110,18 @@ def name(data: bytes) -> str | None:
     if text_start.startswith((b"<!doctype html", b"<html")):
         return "a web page, not an image; the download has failed, get it again"
     return tiff.name(data)
+
+
+def _jpeg(data: bytes) -> str | None:
+    """What a file in the frame of a JPEG is, by its start-of-frame segment."""
+    at = 2
+    while at + 5 <= len(data) and data[at] == 0xFF:
+        marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xF7:
+            return f"a JPEG-LS image, which is not read; {_CONVERT}"
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            bits = data[at + 4]
+            deep = f"a JPEG of {bits} bits, of which only those of 8 are read; {_CONVERT}"
+            return deep if bits in (12, 16) else None
+        at += 2 + size
+    return None

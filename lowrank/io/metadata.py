@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lowrank.io import resolution
+from lowrank.io import heif, resolution
 from lowrank.io.formats import FORMATS
 from lowrank.io.wall import tolerated
 from lowrank.picture.value import Metadata
@@ -95,6 +95,8 @@ def of_image(image: Image.Image, notes: list[str], data: bytes = b"") -> Metadat
     if not usual and "srgb" not in info and "icc" not in kept:
         dropped.append("primary colours (cHRM)")
     dropped += _unread(image, data)
+    if image.format == "HEIF":
+        dropped += heif.left_out(image)
     if dropped:
         notes.append(f"Left out: {', '.join(dropped)}.")
     return Metadata(**kept)

@@ -189,4 +189,6 @@ def _keyed(
 def check_finite(samples: Samples, mode: Mode) -> None:
     """Refuse what no decomposition can take."""
     if mode.name == "F" and not np.isfinite(samples).all():
-        raise ImageError("it holds NaN or infinite samples; replace them first")
+        raise ImageError(
+            "it holds NaN or infinite samples; replace them first, or give them as --nodata"
+        )

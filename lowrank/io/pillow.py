@@ -25,7 +25,8 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, printable
-from lowrank.io import jp2, known, metadata, pnm, resolution, tiff
+from lowrank.io import heif, jp2, known, metadata, pnm, resolution, tiff
+from lowrank.io import nodata as missing
 from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
@@ -37,7 +38,13 @@ _COMMON = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin, which Pillow 
 _DAMAGED = "the image is damaged or of a rare kind"
 
 
-def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loaded:
+def read(
+    data: bytes,
+    *,
+    name: str,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
+) -> Loaded:
     """Decode the bytes of an image file.
 
     Parameters
@@ -48,6 +55,8 @@ def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
         Its path for messages, or `-` for standard input.
     max_pixels : int
         Largest width x height that is decoded; checked on the header.
+    nodata : float, optional
+        Pixels of this value have no data, and are filled.
 
     Raises
     ------
@@ -63,11 +72,15 @@ def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
         known.refuse(data)
         if not data.startswith(_COMMON):
             _register_rarer_formats()
+        formats: tuple[str, ...] = READABLE
+        if heif.is_heif(data) and heif.register():
+            formats = ("HEIF",)
         try:
-            opened = Image.open(BytesIO(data), formats=READABLE)
+            opened = Image.open(BytesIO(data), formats=formats)
         except UnidentifiedImageError as error:
             unread = f"not an image, or damaged at its start; give one of {', '.join(READABLE)}"
-            raise ImageError(known.name(data) or unread) from error
+            said = None if formats == ("HEIF",) else known.name(data)
+            raise ImageError(said or unread) from error
         with opened as image:
             _check_size(image, max_pixels)
             if image.format == "PNG":
@@ -77,7 +90,7 @@ def read(data: bytes, *, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Loa
                     if not second.tile:
                         raise ImageError("it has no image data; the file is damaged")
                     second.verify()
-            return _load(image, name, data, warned)
+            return _load(image, name, data, warned, nodata)
 
 
 def _register_rarer_formats() -> None:
@@ -92,7 +105,11 @@ def _register_rarer_formats() -> None:
 
 
 def from_pillow(
-    image: Image.Image, *, name: str = "image", max_pixels: int = DEFAULT_MAX_PIXELS
+    image: Image.Image,
+    *,
+    name: str = "image",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
 ) -> Loaded:
     """Take an image that Pillow holds; its pixels are copied.
 
@@ -103,7 +120,7 @@ def from_pillow(
     """
     with wall(f"read {_shown(name)}", _DAMAGED, max_pixels) as warned:
         _check_size(image, max_pixels)
-        return _load(image, name, b"", warned)
+        return _load(image, name, b"", warned, nodata)
 
 
 def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
@@ -189,7 +206,11 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 
 def _load(
-    image: Image.Image, name: str, data: bytes, warned: list[warnings.WarningMessage]
+    image: Image.Image,
+    name: str,
+    data: bytes,
+    warned: list[warnings.WarningMessage],
+    nodata: float | None,
 ) -> Loaded:
     """Decode the pixels, once: after a failed load() a second one gives garbage."""
     format = image.format or "memory"
@@ -209,14 +230,16 @@ def _load(
     with catcher as said:
         image.load()
     samples, mode = from_image(image, raw, notes, reader)
-    check_finite(samples, mode)
     carried = metadata.of_image(image, notes, data)
+    picture = Picture(samples, mode, carried)
+    picture = missing.taken(picture, nodata, notes, stated=missing.stated_by(image))
+    check_finite(picture.samples, mode)
     said += (one_line(str(warning.message)) for warning in warned)
     notes += (f"The decoder warns: {text}." for text in dict.fromkeys(said))
     height, width = samples.shape[:2]
     size = len(data) if data else samples.nbytes
     source = Source(name, format, source_mode, width, height, size)
-    return Loaded(Picture(samples, mode, carried), source, tuple(notes))
+    return Loaded(picture, source, tuple(notes))
 
 
 def _declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> tiff.Reader | None:
@@ -265,6 +288,8 @@ def _is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
     if image.format == "PPM":
         args = _tile_args(image)
         return len(args) == 2 and args[1] > 255
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8)) > 8
     if image.format == "AVIF":
         start = data.find(b"av1C")  # its third byte: high_bitdepth is bit 6
         return 0 <= start < len(data) - 6 and bool(data[start + 6] & 0x40)

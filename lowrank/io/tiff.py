@@ -161,13 +161,20 @@ def _check_planes(image: Image.Image, tags: Tags) -> None:
         return
     beyond = samples > _CHANNELS.get(_one(tags, _PHOTOMETRIC), 1)
     # Pillow passes over planes that are all unspecified, and knows plain alpha beside colours.
-    followed = not beyond or (extra and not any(extra)) or extra == (2,)
+    unspecified = bool(extra) and not any(extra) and not _keeps_planes(image)
+    followed = not beyond or unspecified or extra == (2,)
     if (raw and bits != 8) or image.mode in ("LA", "La", "PA") or not followed:
         alpha = " with alpha" if any(extra) else ""
         raise ImageError(
             f"a planar TIFF of {samples} bands of {bits} bits{alpha}, which Pillow reads wrongly; "
             "store it with its samples interleaved (PlanarConfiguration 1)"
         )
+
+
+def _keeps_planes(image: Image.Image) -> bool:
+    """Whether Pillow would decode planes that it has no place for, as it did before 12."""
+    names = [str(tile.args[0]) for tile in getattr(image, "tile", ()) if tile.args]
+    return any("X" in name for name in names)
 
 
 def _turn_bytes(image: Image.Image, raw: str, tags: Tags) -> None:

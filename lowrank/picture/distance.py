@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lowrank.picture import gaps
 from lowrank.picture.value import Picture
 
 
@@ -20,16 +21,23 @@ class Pixels:
 
 
 def compare(original: Picture, result: Picture) -> Pixels:
-    """PSNR (dB), root mean square error and largest error (levels) between two pictures."""
+    """PSNR (dB), root mean square error and largest error (levels) between two pictures.
+
+    Pixels that the original has no data for are left out.
+    """
     squares, largest = 0.0, 0.0
+    empty = gaps.of(original)
     for c in range(len(original.mode.channels)):
         for top in range(0, original.height, 256):
             rows = slice(top, top + 256)
             a = original.samples[rows, :, c].astype(np.float64)
             a -= result.samples[rows, :, c].astype(np.float64)
+            if empty is not None:
+                a[empty[rows]] = 0
             squares += float(np.vdot(a, a))
             largest = max(largest, float(np.abs(a).max()))
-    mse = squares / original.samples.size
+    share = 1.0 if empty is None else 1 - float(empty.mean())
+    mse = squares / (original.samples.size * share) if share else 0.0
     peak = full_scale(original)
     return Pixels(
         psnr_db=10 * math.log10(peak * peak / mse) if mse else None,

@@ -64,11 +64,15 @@ MODES = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata carried through unread: raw bytes, or None where there is none."""
+    """Metadata carried through unread: raw bytes, or None where there is none.
+
+    `nodata` is the block of `gaps`, of a picture whose pixels without data are filled.
+    """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
+    nodata: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)

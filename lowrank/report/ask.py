@@ -14,6 +14,7 @@ from lowrank.format.parts import Parts
 from lowrank.io import pillow
 from lowrank.layouts import matrices
 from lowrank.names import AUTO
+from lowrank.picture import gaps
 from lowrank.picture.distance import full_scale
 from lowrank.picture.value import Loaded
 from lowrank.report import measure, peers
@@ -73,6 +74,7 @@ def report(
     store: str | None,
     max_pixels: int,
     against: tuple[str, ...] = (),
+    nodata: float | None = None,
 ) -> Result:
     """Report on an image, on a `.lrk` file, or on both together.
 
@@ -87,14 +89,20 @@ def report(
         raise UsageError("--against compares one .lrk file; give the image, then the file")
     data = files.read_bytes(path)
     if data.startswith(lrk.SIGNATURE):
-        if file or ranks or store:
+        if file or ranks or store or nodata is not None:
             raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
         parts = lrk.parse(data, name=path, max_pixels=max_pixels)
         said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
         return Result((said,), stored=(parts,))
-    loaded = pillow.read(data, name=path, max_pixels=max_pixels)
-    if file:
-        result = _of_file(loaded, file, ranks=ranks, store=store, max_pixels=max_pixels)
+    if not file:
+        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+    else:
+        packed = files.read_bytes(file)
+        parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
+        if nodata is None:  # the file knows
+            nodata = gaps.value_of(parts.head.metadata)
+        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+        result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
         return replace(result, peers=_peers(loaded, result.reports[0], against))
     if ranks:
         return of_ranks(loaded, ranks, store=store or AUTO)
@@ -102,17 +110,15 @@ def report(
 
 
 def _of_file(
-    loaded: Loaded, file: str, *, ranks: list[int], store: str | None, max_pixels: int
+    loaded: Loaded, parts: Parts, size: int, *, ranks: list[int], store: str | None
 ) -> Result:
     if store:
         raise UsageError("--store goes with -k alone; the file has its store already")
-    data = files.read_bytes(file)
-    parts = lrk.parse(data, name=file, max_pixels=max_pixels)
     measure.check_same_image(loaded, parts, loaded.source.path)
-    facts = measure.file_facts(file, parts, len(data))
+    facts = measure.file_facts(parts.name, parts, size)
     if not ranks:
         only = measure.measure(
-            loaded.picture, parts, source=loaded.source, file=facts, file_bytes=len(data)
+            loaded.picture, parts, source=loaded.source, file=facts, file_bytes=size
         )
         return _result(loaded, [only], [parts], parts)
     shorter = [codec.shorten(parts, Target("rank", k)) for k in ranks]

@@ -135,7 +135,7 @@ def of(result: Result) -> Exhibit:
         )
     decoded = None
     if result.parts and (reduced or not _on_the_slider(result.parts, most)):
-        decoded = shown(codec.decode(result.parts).picture)[0]
+        decoded = shown(codec.decode(result.parts, filled=True).picture)[0]
     return Exhibit(
         picture, whole[0].shape, parts, spectra, copied, _rival(whole), black, white, start, most,
         reports, measured, decoded, _of_file(result) if decoded else None, tuple(notes),

@@ -83,7 +83,7 @@ def measure(
         file,
         found,
         storage(parts, found, file_bytes, source),
-        compare(picture, codec.decode(parts).picture),
+        compare(picture, codec.decode(parts, filled=True).picture),
     )
 
 

@@ -40,6 +40,7 @@ class Compressing(Settings):
     layout: str | None = None
     store: str | None = None
     measure: bool = False
+    nodata: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,9 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
         return _write(job, settings, outcome, written, repeated=repeated)
-    loaded = pillow.read(data, name=job.input, max_pixels=settings.max_pixels)
+    loaded = pillow.read(
+        data, name=job.input, max_pixels=settings.max_pixels, nodata=settings.nodata
+    )
     encoded = codec.encode(
         loaded.picture,
         settings.target,
@@ -206,10 +209,11 @@ def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> 
 
 
 def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple[Outcome, bytes]:
-    if settings.measure or settings.layout or settings.store:
+    asked = settings.measure or settings.layout or settings.store
+    if asked or settings.nodata is not None:
         raise UsageError(
             f"{job.input} is a .lrk file, which compress only shortens; "
-            "--certify, --json, --layout and --store need the image"
+            "--certify, --json, --layout, --nodata and --store need the image"
         )
     longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
     parts = codec.shorten(longer, settings.target)

@@ -183,6 +183,17 @@ def whole(text: str, option: str, low: int, high: int | None = None) -> int:
     return value
 
 
+def nodata(text: str | None) -> float | None:
+    """Return the value of pixels without data: -9999, nan."""
+    try:
+        value = None if text is None else float(text)
+    except ValueError:
+        value = math.inf
+    if value is not None and math.isinf(value):
+        raise UsageError(f"--nodata {text}: not a sample; give a number such as -9999, or nan")
+    return value
+
+
 def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     """Refuse what is not among the known names."""
     if text is not None and text not in known:

@@ -51,7 +51,7 @@ def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
         captions.append("original")
         pictures.append(result.loaded.picture)
     for i in _chosen(len(result.stored)):
-        decoded = codec.decode(result.stored[i]).picture
+        decoded = codec.decode(result.stored[i], filled=True).picture
         captions.append(_caption(result.reports[i]))
         pictures.append(decoded)
     return [row(captions, pictures, width=console.width), Text("")]

@@ -1,0 +1,84 @@
+"""Pixels without data in what was read: taken out on request, else said where they are likely."""
+
+from __future__ import annotations
+
+import math
+
+from PIL import Image
+
+from lowrank.errors import ImageError
+from lowrank.picture import gaps
+from lowrank.picture.gaps import Mask
+from lowrank.picture.value import Picture
+
+_GDAL = 42113  # the tag of a TIFF that states the value, as text
+
+
+def taken(
+    picture: Picture, value: float | None, notes: list[str], *, stated: float | None = None,
+    hidden: Mask | None = None,
+) -> Picture:  # fmt: skip
+    """Fill the pixels without data.
+
+    Parameters
+    ----------
+    picture : Picture
+    value : float or None
+        What such pixels hold; None where nobody asked for any to be left out.
+    notes : list of str
+        Receives what was done; or that samples look like marks for no data.
+    stated : float, optional
+        What the file says that such pixels hold.
+    hidden : (height, width) ndarray of bool, optional
+        Where they are, instead of where the value is.
+
+    Raises
+    ------
+    ImageError
+        No sample of the mode is the value.
+    """
+    if value is None:
+        notes.extend(_suspicion(picture, stated))
+        return picture
+    dtype = picture.samples.dtype
+    held = gaps.held(value, dtype)
+    if math.isnan(held) and not (math.isnan(value) and dtype.kind == "f"):
+        raise ImageError(f"no sample of {dtype} is {value:.9g}; give a no-data value that is one")
+    empty = gaps.where(picture.samples, picture.mode.colours, held) if hidden is None else hidden
+    count = int(empty.sum())
+    if not count:
+        notes.append(f"No pixel is {value:.9g}: nothing was taken for missing data.")
+    else:
+        notes.append(
+            f"{count:,} of {empty.size:,} pixels have no data ({value:.9g}): they are filled for "
+            "the factorisation, restored after decoding, and left out of the errors of pixels."
+        )
+    return gaps.filled(picture, empty, held)
+
+
+def stated_by(image: Image.Image) -> float | None:
+    """The no-data value that a TIFF states, as GDAL writes it."""
+    text = getattr(image, "tag_v2", {}).get(_GDAL)
+    try:
+        return float(str(text).strip("\0 ")) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _suspicion(picture: Picture, stated: float | None) -> list[str]:
+    samples, mode = picture.samples, picture.mode
+    if stated is not None:
+        count = int(gaps.where(samples, mode.colours, stated).sum())
+        if not count:
+            return []
+        return [
+            f"{count:,} pixels have the no-data value that the file states and were taken for "
+            f"data; --nodata {stated:.9g} leaves them out."
+        ]
+    found = gaps.suspected(samples) if mode.name == "F" else None
+    if found is None:
+        return []
+    return [
+        f"{found[1]:,} samples of {found[0]:.9g} lie far from all others and were taken for data; "
+        f"if they mean that there is none, --nodata {found[0]:.9g} leaves them out."
+    ]

@@ -1,0 +1,150 @@
+"""Pixels without data: found, filled for the factorisation, and put back after decoding.
+
+A raster marks what was not measured by one value, such as -9999 or NaN. A decomposition
+would spend its terms on that value; so it is filled in from what is near. The value and
+the places travel as one block beside the metadata: the value as f64, then a bit for each
+pixel, row by row with the first pixel uppermost in its byte, by zlib.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.picture.value import Metadata, Picture
+
+Samples = NDArray[np.generic]
+Mask = NDArray[np.bool_]
+
+_VALUE = struct.Struct("<d")
+_FAR = 1e30  # no measurement is of this size; sentinels near the end of float32 are
+_USUAL = frozenset(
+    {-9999.0, -99999.0, -999.0, -32768.0, -32767.0, 9999.0, 99999.0, 32767.0, 65535.0}
+)
+
+
+def where(samples: Samples, colours: int, value: float) -> Mask:
+    """Pixels whose colours all have the value; NaN stands for any NaN."""
+    colour = samples[:, :, :colours]
+    same = np.isnan(colour) if math.isnan(value) else colour == held(value, samples.dtype)
+    return np.asarray(np.all(same, axis=2), np.bool_)
+
+
+def held(value: float, dtype: np.dtype[np.generic]) -> float:
+    """The value as samples of a type hold it; NaN where they cannot."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            rounded = float(dtype.type(value))
+        return rounded if math.isfinite(rounded) else math.nan
+    whole = math.isfinite(value) and value == int(value)
+    limits = np.iinfo(dtype.str)
+    return value if whole and limits.min <= value <= limits.max else math.nan
+
+
+def filled(picture: Picture, gaps: Mask, value: float) -> Picture:
+    """Fill the gaps of a picture from what is near; their places join its metadata."""
+    if not gaps.any():
+        return picture
+    samples = picture.samples.copy()
+    for c in range(picture.mode.colours):
+        known = np.where(gaps, 0, samples[:, :, c]).astype(np.float64)
+        near = _from_near(known, ~gaps)
+        near = near if samples.dtype.kind == "f" else np.rint(near)
+        samples[:, :, c][gaps] = near[gaps].astype(samples.dtype)
+    block = _VALUE.pack(value) + zlib.compress(np.packbits(gaps).tobytes(), 9)
+    return replace(picture, samples=samples, metadata=replace(picture.metadata, nodata=block))
+
+
+def value_of(metadata: Metadata) -> float | None:
+    """The value of pixels without data; None where there are none."""
+    block = metadata.nodata
+    return None if block is None else float(_VALUE.unpack_from(block)[0])
+
+
+def of(picture: Picture) -> Mask | None:
+    """The gaps of a picture; None where it has none."""
+    block = picture.metadata.nodata
+    return None if block is None else unpacked(block, picture.width, picture.height)[1]
+
+
+def restored(picture: Picture) -> Picture:
+    """Put the value back into the gaps of a picture."""
+    block = picture.metadata.nodata
+    if block is None:
+        return picture
+    value, gaps = unpacked(block, picture.width, picture.height)
+    samples = picture.samples.copy()
+    samples[:, :, : picture.mode.colours][gaps] = value
+    return replace(picture, samples=samples, metadata=replace(picture.metadata, nodata=None))
+
+
+def unpacked(block: bytes, width: int, height: int) -> tuple[float, Mask]:
+    """Value and places of a block.
+
+    Raises
+    ------
+    ValueError
+        It is not one of a picture of this size; no more memory is taken than such a one needs.
+    """
+    size = -(-width * height // 8)
+    if len(block) <= _VALUE.size:
+        raise ValueError("too short")
+    (value,) = _VALUE.unpack_from(block)
+    stream = zlib.decompressobj()
+    try:
+        bits = stream.decompress(block[_VALUE.size :], size + 1)
+    except zlib.error as error:
+        raise ValueError("not compressed as it should be") from error
+    if len(bits) != size or not stream.eof or stream.unused_data:
+        raise ValueError("of another size than the picture")
+    gaps = np.unpackbits(np.frombuffer(bits, np.uint8), count=width * height)
+    return value, gaps.astype(bool).reshape(height, width)
+
+
+def check(block: bytes, picture_bits: tuple[int, int], dtype: str) -> None:
+    """Refuse a block that is none of such a picture, by a ValueError."""
+    value, _ = unpacked(block, *picture_bits)
+    if not (math.isnan(value) and dtype == "float32") and held(value, np.dtype(dtype)) != value:
+        raise ValueError("a value that the samples cannot hold")
+
+
+def suspected(samples: Samples) -> tuple[float, int] | None:
+    """A sample far from all others that looks like a mark for no data, and how often it is there.
+
+    It is the smallest or the largest, and one of the usual marks or of a size that nothing
+    measured has.
+    """
+    for extreme in (np.min, np.max):
+        mark = float(extreme(samples))
+        if abs(mark) <= _FAR and mark not in _USUAL:
+            continue
+        others = samples[samples != mark]
+        if not others.size:
+            return None
+        low, high = float(others.min()), float(others.max())
+        if low < high < low + 2 * abs(mark - float(extreme(others))):
+            return mark, samples.size - others.size
+    return None
+
+
+def _from_near(values: NDArray[np.float64], known: Mask) -> NDArray[np.float64]:
+    """Unknown values from means over the smallest square of a pyramid that holds a known one."""
+    if known.all() or not known.any():
+        return values
+    height, width = known.shape
+    pad = ((0, height % 2), (0, width % 2))
+
+    def summed(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = np.pad(x, pad)
+        return x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]
+
+    counts = summed(known.astype(np.float64))
+    means = summed(np.where(known, values, 0)) / np.maximum(counts, 1)
+    coarse = _from_near(means, counts > 0)
+    up = coarse.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+    return np.where(known, values, up)
