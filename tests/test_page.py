@@ -74,13 +74,13 @@ def visit(browser):
 def make(tmp_path):
     """Write a picture and its page; in this process, as many tests need one."""
 
-    def make(source, *, name="in.png", file=None, ranks=()):
+    def make(source, *, name="in.png", file=None, ranks=(), store=None):
         path = tmp_path / name
         if not isinstance(source, bytes):
             source = pillow.write(source, format=formats.format_for(name, source.mode))
         path.write_bytes(source)
         result = ask.report(
-            str(path), file and str(file), ranks=list(ranks), store=None, max_pixels=1 << 24
+            str(path), file and str(file), ranks=list(ranks), store=store, max_pixels=1 << 24
         )
         page = tmp_path / "page.html"
         page.write_text(view.page(result, exhibit.of(result)), "utf-8")
@@ -215,6 +215,19 @@ def test_rival_never_beats_the_bound(make):
     spectra = np.array(data["spectra"])
     tails = np.sqrt(np.cumsum((spectra**2).sum(axis=0)[::-1])[::-1])
     assert np.all(np.array(data["rival"][:-1]) >= tails * (1 - 1e-6))
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (64, 300), (31, 5), (1, 4)])
+def test_rival_keeps_the_lowest_cosine_frequencies(make, shape):
+    original = picture("L", *shape)
+    A = original.samples[:, :, 0].astype(float)
+    A = A if len(A) == min(A.shape) else A.T
+    i, j = np.ogrid[: len(A), : len(A)]
+    C = np.cos(np.pi * (j + 0.5) * i / len(A)) * np.sqrt(2 / len(A))
+    C[0] /= np.sqrt(2)
+    wanted = [np.linalg.norm(A - C[:k].T @ C[:k] @ A) for k in range(len(A) + 1)]
+    data, _ = embedded(make(original))
+    assert data["rival"] == pytest.approx(wanted, rel=1e-7, abs=1e-4)
 
 
 # -- controls --------------------------------------------------------------------------
@@ -365,14 +378,134 @@ def test_page_of_a_file_opens_at_its_rank(make, visit, cli, small_png):
     assert "Proved: no matrix of rank k" in page.inner_text(".report")
 
 
-def test_page_of_a_packed_file_shows_the_file_too(make, visit, cli, small_png):
+def number(page, id):
+    """The first number of an element's text."""
+    return float(page.inner_text(f"#{id}").split()[0].replace(",", ""))
+
+
+def test_page_opens_on_a_packed_file_with_its_numbers(make, visit, cli, small_png):
     cli("compress", small_png, "-q", "50", "-o", "x.lrk").succeeded()
     cli("decompress", "x.lrk", "-o", "x.png").succeeded()
+    told = json.loads(cli("report", small_png, "x.lrk", "--json").succeeded().text)
     page = visit(make(small_png.read_bytes(), file=small_png.parent / "x.lrk"))
-    page.check("input[value=file]")
     with Image.open(small_png.parent / "x.png") as image:
         assert np.array_equal(canvas(page)[:, :, :3], np.asarray(image.convert("RGB")))
-    assert "x.lrk" in page.inner_text("#caption")
+    for id in ("caption", "title"):
+        assert "x.lrk" in page.inner_text(f"#{id}")
+    matrices = told["channels"]
+    norm = np.linalg.norm([c["frobenius_error"] / c["relative_error"] for c in matrices])
+    error = np.linalg.norm([c["frobenius_error"] for c in matrices])
+    assert number(page, "energy") == pytest.approx(100 * error / norm, abs=6e-4)
+    assert number(page, "frobenius") == pytest.approx(error, rel=1e-4)
+    spectral = max(c["spectral_error"] for c in matrices)
+    assert number(page, "spectral") == pytest.approx(spectral, rel=1e-4)
+    assert number(page, "psnr") == pytest.approx(told["pixels"]["psnr_db"], abs=6e-3)
+    assert number(page, "stored") == told["file"]["bytes"]
+    set_rank(page, 4)  # the slider leaves the file, and so do the numbers
+    assert page.is_checked("input[value=sum]")
+    A = np.asarray(Image.open(small_png).convert("RGB")).astype(float)
+    tails = [np.linalg.svd(A[:, :, c], compute_uv=False)[4:] for c in range(3)]
+    assert number(page, "frobenius") == pytest.approx(np.linalg.norm(tails), rel=1e-3)
+    assert page.is_hidden("#whose")
+    page.check("input[value=file]")
+    assert number(page, "frobenius") == pytest.approx(error, rel=1e-4)
+
+
+def test_page_of_a_file_at_given_ranks_still_opens_on_the_file(make, visit, cli, small_png):
+    cli("compress", small_png, "-k", "2", "--layout", "patches", "-o", "x.lrk").succeeded()
+    told = json.loads(cli("report", small_png, "x.lrk", "--json").succeeded().text)
+    page = visit(make(small_png.read_bytes(), file=small_png.parent / "x.lrk", ranks=[1]))
+    assert number(page, "psnr") == pytest.approx(told["pixels"]["psnr_db"], abs=6e-3)
+
+
+def test_measured_ladder_shows_what_was_measured(make):
+    data = pillow.write(picture("L", 60, 90), format="PNG")
+    text = make(data, ranks=[5, 60], store="float16").read_text("utf-8")
+    ladder = text[text.index("Ranks: as measured") :].split("</table>")[0]
+    rows = re.findall(r"<tr>(.*?)</tr>", ladder.split("<tbody>")[1])
+    loaded = pillow.read(data, name="in.png", max_pixels=1 << 24)
+    found = [r.matrices[0] for r in ask.of_ranks(loaded, [5, 60], store="float16").reports]
+    for row, c in zip(rows, found, strict=True):
+        cells = [re.sub("<.*?>", "", x) for x in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)]
+        assert cells[0] == str(c.k)
+        assert float(cells[1]) == pytest.approx(c.spectral_error, rel=1e-4)
+        assert float(cells[2]) == pytest.approx(c.spectral_bound, rel=1e-4, abs=1e-9)
+        assert cells[3] == f"{c.relative_error:.3%}"
+    assert found[1].frobenius_bound < 1e-6 * found[1].norm  # all terms: what is left is rounding,
+    assert f"{found[1].relative_error:.3%}" != "0.000%"  # and it shows
+
+
+def whole_errors(A, k):
+    """Spectral and Frobenius error of the best rank k, from numpy's decomposition."""
+    s = np.linalg.svd(A.astype(float), compute_uv=False)
+    return s[k], np.linalg.norm(s[k:]), 1 - np.linalg.norm(s[k:]) ** 2 / np.linalg.norm(s) ** 2
+
+
+@pytest.mark.parametrize("ranks", [(), (20,), (3, 20)])
+def test_numbers_of_a_large_picture_are_its_own(make, visit, ranks):
+    """In front those of the picture itself, measured or from its spectrum; then the copy's."""
+    original = picture("L", 900, 1536)
+    A = original.samples[:, :, 0]
+    path = make(original, ranks=list(ranks))
+    page = visit(path)
+    data, _ = embedded(path)
+    copy = canvas_of(path)
+    for k in (20, 7, 3):
+        set_rank(page, k)
+        spectral, frobenius, kept = whole_errors(A, k)
+        assert number(page, "spectral") == pytest.approx(spectral, rel=2e-4)
+        assert number(page, "frobenius") == pytest.approx(frobenius, rel=2e-4)
+        assert number(page, "energy") == pytest.approx(100 * kept, abs=0.01)
+        assert number(page, "stored") == k * (900 + 1536 + 1)
+        psnr = 20 * np.log10(255 * np.sqrt(A.size) / frobenius)
+        assert number(page, "psnr") == pytest.approx(psnr, abs=0.1)
+        measured = k in (ranks or (20,))
+        assert ("not measured" in page.inner_text("#spectral-ratio")) != measured
+        assert ("not measured" in page.inner_text("#psnr-kind")) != measured
+        assert f"{spectral:,.0f}"[:3] in page.inner_text("#say-spectral")
+        said = page.inner_text("#copy-said")
+        assert said.startswith("Measured in this page, of the copy of 768 × 450")
+        of_copy = whole_errors(copy, k)
+        values = [float(x.replace(",", "")) for x in re.findall(r"error ([\d,.]+\d)", said)]
+        assert values == pytest.approx(of_copy[:2], rel=2e-3)
+        assert float(re.search(r"kept ([\d.]+)", said)[1]) == pytest.approx(
+            100 * of_copy[2], abs=0.01
+        )
+        assert "of the copy of 768 × 450" in page.inner_text("#caption")
+    assert "1536 × 900" in page.inner_text("#whose")
+    assert [page.input_value(f"#calc-{x}") for x in "mn"] == ["900", "1536"]
+    dots = page.locator("#chart-spectral circle").count()
+    assert dots == max(len(ranks), 1)
+    assert data["spectra"][0] == pytest.approx(
+        np.linalg.svd(A.astype(float), compute_uv=False), rel=1e-6, abs=0.02
+    )
+
+
+def canvas_of(path):
+    """Samples of the copy that a page carries."""
+    data, _ = embedded(path)
+    return pillow.read(base64.b64decode(data["png"]), name="x", max_pixels=1 << 24).picture.samples[
+        :, :, 0
+    ]
+
+
+def test_file_of_a_large_picture_is_seen_and_measured_whole(make, visit, cli, tmp_path):
+    """A float file too: a rank of the copy is not the file's picture reduced."""
+    original = picture("L", 900, 1536)
+    (tmp_path / "in.png").write_bytes(pillow.write(original, format="PNG"))
+    cli("compress", "in.png", "-k", "6", "-o", "x.lrk").succeeded()
+    told = json.loads(cli("report", "in.png", "x.lrk", "--json").succeeded().text)
+    page = visit(make(original, file=tmp_path / "x.lrk"))
+    assert page.is_checked("input[value=file]")
+    decoded = lowrank.open(tmp_path / "x.lrk").to_array().astype(float)
+    means = decoded.reshape(450, 2, 768, 2).mean(axis=(1, 3))
+    assert np.abs(canvas(page)[:, :, 0] - means).max() <= 0.51
+    channel = told["channels"][0]
+    assert number(page, "spectral") == pytest.approx(channel["spectral_error"], rel=1e-4)
+    assert number(page, "psnr") == pytest.approx(told["pixels"]["psnr_db"], abs=6e-3)
+    assert "the copy of 768 × 450" in page.inner_text("#caption")
+    assert "1536 × 900" in page.inner_text("#whose")
+    assert page.is_hidden("#copy-said")
 
 
 def test_large_picture_is_reduced_and_says_so(make, visit):

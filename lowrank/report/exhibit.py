@@ -113,9 +113,7 @@ def of(result: Result) -> Exhibit:
     most = terms if terms == N else terms - 1
     start = min(_asked(result), most)
     measured = tuple(r for r in result.reports if _of_one_rank(r, original))
-    if result.spectra or (
-        reduced and not measured
-    ):  # a ladder is predicted, nothing in it measured
+    if result.spectra or (reduced and not measured):  # a ladder is predicted
         measured = ask.of_ranks(result.loaded, [start], store=AUTO).reports
     reports = measured if result.spectra else result.reports
     black, white = thumbnail.shades(picture)

@@ -92,7 +92,7 @@ def _peers(x: Result) -> list[RenderableType]:
     table = _table("codec", f"dB at {ours:,} bytes", f"bytes at {psnr} dB", "of ours")
     for peer in x.peers:
         table.add_row(
-            peer.codec,
+            f"{peer.codec}, tune={peer.tune}" if peer.tune else peer.codec,
             "-" if peer.psnr_db is None else f"{peer.psnr_db:.2f}",
             "-" if peer.bytes is None else f"{peer.bytes:,}",
             "-" if peer.bytes is None else f"{peer.bytes / ours:.2f}x",

@@ -1,0 +1,56 @@
+"""Other codecs beside ours: each at its best for what is compared, and named as it was asked."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+
+import numpy as np
+import pytest
+from conftest import picture
+from PIL import Image
+
+from lowrank.io import pillow
+from lowrank.io.modes import to_image
+from lowrank.report import peers
+
+NEEDS_AVIF = pytest.mark.skipif(not peers._avif_can_be_tuned(), reason="AVIF without libaom")
+
+
+def saved(image, quality, subsampling, **settings):
+    stream = BytesIO()
+    image.save(stream, "AVIF", speed=6, quality=quality, subsampling=subsampling, **settings)
+    with Image.open(BytesIO(stream.getvalue())) as decoded:
+        error = np.asarray(image).astype(float) - np.asarray(decoded.convert("RGB"))
+    return len(stream.getvalue()), 20 * np.log10(255 / np.sqrt(np.mean(error**2)))
+
+
+@NEEDS_AVIF
+def test_avif_is_the_best_file_that_it_can_write_for_the_psnr():
+    original = picture("RGB", 120, 160)
+    image = to_image(original)
+    (found,) = peers.against(original, ["avif"], size=3000, psnr=30.0)
+    assert found.tune == "psnr"
+    files = [
+        saved(image, q, s, advanced={"tune": "psnr"})
+        for s in ("4:2:0", "4:4:4")
+        for q in range(1, 100, 2)
+    ]
+    assert found.bytes <= min(size for size, psnr in files if psnr >= 30)
+    assert found.psnr_db >= max(psnr for size, psnr in files if size <= 3000) - 1e-9
+
+
+def test_avif_that_cannot_be_tuned_is_taken_as_it_is(monkeypatch):
+    monkeypatch.setattr(peers, "_avif_can_be_tuned", lambda: False)
+    (found,) = peers.against(picture("RGB", 40, 50), ["avif"], size=3000, psnr=30.0)
+    assert (found.codec, found.tune) == ("avif", None)
+
+
+@NEEDS_AVIF
+def test_row_and_json_name_the_tuning(cli, tmp_path):
+    (tmp_path / "in.png").write_bytes(pillow.write(picture("RGB", 40, 50), format="PNG"))
+    cli("compress", "in.png", "-q", "60").succeeded()
+    run = ("report", "in.png", "in.lrk", "--against", "jpeg,avif")
+    assert "avif, tune=psnr" in cli(*run).succeeded().text
+    rows = json.loads(cli(*run, "--json").succeeded().text)["against"]
+    assert [(row["codec"], row["tune"]) for row in rows] == [("jpeg", None), ("avif", "psnr")]
