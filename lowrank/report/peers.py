@@ -146,7 +146,7 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         name,
         max((p for p, _ in found if p is not None), default=None),
         min((b for _, b in found if b is not None), default=None),
-        tune,
+        tune=tune,
     )
 
 

@@ -11,6 +11,7 @@ from lowrank import files
 from lowrank.errors import FileError, UsageError
 
 _NO_SUFFIX = "without suffix"
+_KINDS = 8  # of files passed over, in a line
 
 
 @dataclass(frozen=True)
@@ -213,9 +214,9 @@ def _walk(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str])
     for base, below, names in os.walk(folder, onerror=failed):
         if recursive:
             linked = sum(os.path.islink(os.path.join(base, name)) for name in below)
-            plan.passed["linked folders"] += linked
+            plan.passed["linked folder"] += linked
         else:
-            plan.passed["folders"] += len(below)
+            plan.passed["folder"] += len(below)
             below.clear()
         for name in names:
             path = os.path.join(base, name)
@@ -225,12 +226,18 @@ def _walk(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str])
             elif suffix not in suffixes:
                 plan.passed[suffix or _NO_SUFFIX] += 1
             elif kind := files.special(path):
-                plan.passed[f"{kind}s"] += 1
+                plan.passed[kind] += 1
                 plan.notes.append((path, f"a {kind}, passed over"))
             else:
                 yield path
 
 
 def counted(passed: Counter[str]) -> str:
-    """Return how many files were passed over as words: `3 .txt, 1 ._*`."""
-    return ", ".join(f"{count:,} {kind}" for kind, count in passed.most_common() if count)
+    """Return how many files were passed over as words: `3 .txt, 2 folders, 1 ._*`."""
+    kinds = [(kind, count) for kind, count in passed.most_common() if count]
+    words = [
+        f"{count:,} {kind}{'s' if count > 1 and kind[0] != '.' and kind != _NO_SUFFIX else ''}"
+        for kind, count in kinds[:_KINDS]
+    ]
+    rest = sum(count for _, count in kinds[_KINDS:])
+    return ", ".join(words + ([f"{rest:,} of other kinds"] if rest else []))
