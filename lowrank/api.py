@@ -245,6 +245,7 @@ def open(
     """
     name = _named(path)
     parts = lrk.parse(files.read_bytes(name), name=name, max_pixels=max_pixels, partial=partial)
+    codec.stated(parts)  # refuses a packed file whose ranks are not those of its payload
     return LowRankImage(parts, parts.notes)
 
 

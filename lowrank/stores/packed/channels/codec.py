@@ -233,7 +233,7 @@ def decode(
     Raises
     ------
     TruncatedError
-        The payload ends early (with `partial`, in its header).
+        The payload ends early (with `partial`, before its first component).
     FormatError
         The payload is not one.
     """
@@ -292,7 +292,7 @@ def _sums(
             done += 1
             missing[c] = max(missing[c] - 1, 0)
     except Cut:
-        if not partial:
+        if not (partial and done):
             raise TruncatedError(
                 f"packed stream ends after {done} of {total} components", terms=done, total=total
             ) from None

@@ -282,7 +282,7 @@ def decode(
     Raises
     ------
     TruncatedError
-        The payload ends early (with `partial`, in its header).
+        The payload ends early (with `partial`, before its first component).
     FormatError
         The payload is not one.
     """
@@ -351,13 +351,11 @@ def _decode_maps(
         if header.late and done == total:
             walk.sign(rans.tail())
     except Cut:
-        if not partial:
+        if walk is None or not (partial and done):
             raise TruncatedError(
                 f"packed stream ends after {done} of {total} components", terms=done, total=total
             ) from None
         done = min(done, whole) if done > channels else done
-    if walk is None:
-        raise TruncatedError("packed stream ends in its header", terms=0, total=total)
     for c in range(len(walk.firsts), channels):
         walk.empty_first(c)
     decoded = [one for batch in groups for one in batch][: max(done - channels, 0)]
