@@ -24,6 +24,10 @@ _TILE = 800_000  # multiplications in a product of tiles, see `_times`
 _FIRST_DECAY = 1.5  # of the logarithm of the residuals in a step, at a guess
 _LEAST_DECAY = 1.1  # when a second check has shown that it is slow: it will not stay so
 _DEPTH = 512  # terms of a sum in float32 before it is added to the whole
+_SLACK = 1e-5  # of the sum of all eigenvalues, known in float32 at worst
+_TIE = 1e-6  # of an eigenvalue: nearer ones are one
+_PROBES = 8  # products with H before a probe gives up
+_SEEN = 1.13  # of G^T x in `_hides`: shorter has a probability below 1e-6
 _EPS = float(np.finfo(np.float32).eps)
 
 
@@ -49,7 +53,7 @@ def gram_product(columns: NDArray[np.float32]) -> Callable[[Block], Block]:
 
 
 def leading_rows(
-    apply: Callable[[Block], Block], size: int, count: int, *, tolerance: float
+    apply: Callable[[Block], Block], size: int, count: int, *, tolerance: float, energy: float
 ) -> NDArray[np.float64] | None:
     """Approximate the `count` leading eigenvectors of a symmetric semidefinite H.
 
@@ -63,12 +67,15 @@ def leading_rows(
         Eigenvectors wanted.
     tolerance : float
         Stop when the residual of every pair is below ``tolerance * eigenvalue``.
+    energy : float
+        The sum of all eigenvalues.
 
     Returns
     -------
     (count, size) ndarray of float64, or None
         Rows orthonormal to working precision, leading first; None if the space grew to
-        the limit without convergence. An eigenvalue repeated more than `BLOCK` times
+        the limit without convergence, or may have passed over an eigenvector to which its
+        first block happens to be orthogonal. An eigenvalue repeated more than `BLOCK` times
         is found only so many times: the caller must look for such runs.
     """
     block = min(BLOCK, size)
@@ -93,18 +100,69 @@ def leading_rows(
         X, link = _next_block(Z, known, scale)
         if filled < check:
             continue
-        values, vectors = np.linalg.eigh(projected[:filled, :filled])
-        values, vectors = values[: -count - 1 : -1], vectors[:, : -count - 1 : -1]
+        every, vectors = np.linalg.eigh(projected[:filled, :filled])
+        every, vectors = every[::-1], vectors[:, ::-1]
+        values = every[:count]
         # H y - theta y lies in the next block alone, with coefficients link y_last.
-        residuals = np.linalg.norm(link @ vectors[-block:], axis=0)
+        coupling = link @ vectors[-block:]
+        residuals = np.linalg.norm(coupling[:, :count], axis=0)
         # Below the rounding of H itself an eigenvalue is zero, and any vector will do.
         real = values > 8.0 * _EPS * values[0]
         worst = float(np.max(residuals[real] / (tolerance * values[real]), initial=0.0))
         if worst <= 1.0:
-            return vectors.T @ known.astype(np.float64)
+            floor = max(float(values[-1]), 8.0 * _EPS * float(values[0]))
+            room = _room(floor, every[count:], coupling[:, count:])
+            # No eigenvalue of what is beside the space is larger than all of them together.
+            beside = energy * (1.0 + _SLACK) - float(every.sum())
+            if beside > room and _hides(apply, known, room, _seed(Z)):
+                return None
+            return vectors[:, :count].T @ known.astype(np.float64)
         check = min(filled + _steps(previous, filled, worst, block) * block, capacity)
         previous = (filled, worst)
     return None
+
+
+def _room(floor: float, others: NDArray[np.float64], coupling: NDArray[np.float64]) -> float:
+    """What H may be beside a space, so that none but the wanted eigenvalues is above `floor`.
+
+    Beside the wanted vectors, which are not coupled to anything, H is [[D, B^T], [B, C]] with D
+    the other Ritz values and B what couples them to the next block, the first part of C. With
+    C <= c I all of it is below f I where (f - c) I - B (f I - D)^-1 B^T is positive definite.
+    """
+    f = floor * (1.0 + _TIE)
+    through = coupling / (f - others)
+    return f - float(np.linalg.eigvalsh(through @ coupling.T)[-1])
+
+
+def _hides(apply: Callable[[Block], Block], known: Block, room: float, seed: int) -> bool:
+    """Whether H may be more than `room` beside the span of the rows of `known`.
+
+    C is H on what is orthogonal to them. If it has an eigenvalue of `room` or more, with
+    vector x, then every power of C / `room` leaves of a block G at least the length of G^T x,
+    and that is short only by a rare accident: entries of G are uniform with variance 1, the
+    density of G^T x is at most (2 / 12)^(1/2) in each of `BLOCK` dimensions (Rudelson and
+    Vershynin 2015), and a ball of radius `_SEEN` has so little volume. G depends on the data:
+    no matrix can be made for it, as one can for a start that is known beforehand.
+    """
+    if room <= 0.0:
+        return True
+    size = known.shape[1]
+    G = (math.sqrt(3.0) * scattered(size, BLOCK, seed)).astype(np.float32)
+    G -= transposed_times(known, _times(known, G))
+    for _ in range(_PROBES):
+        G = apply(G)
+        G -= transposed_times(known, _times(known, G))
+        G *= np.float32(1.0 / room)
+        wide = G.astype(np.float64)
+        if np.linalg.eigvalsh(wide.T @ wide)[-1] < _SEEN**2:
+            return False
+    return True
+
+
+def _seed(Z: Block) -> int:
+    """A number that depends on every bit of Z, and so, by its rounding, on all of H."""
+    odd = np.arange(1, 2 * Z.size, 2, dtype=np.uint64)
+    return int((np.ascontiguousarray(Z).view(np.uint32).ravel() * odd).sum()) >> 2
 
 
 def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[Any]]:

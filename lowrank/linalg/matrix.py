@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 NUMPY_SIDE = 1000  # above it scipy is worth its import: subsets of eigenvectors, in place
 _SLAB_ENTRIES = 2**20  # 8 MB of float64: larger than caches, small beside the picture
 _BAND_ENTRIES = 2**19  # 4 MB of float64: a cache holds it
+_RUN = 256  # squares of bytes that add up to less than 2^24
 _SQUARE = 512  # rows of a square matrix that are worked on at a time
 _SAFE_EXPONENT = 20  # entries within 2^-20 .. 2^20 square and add without scaling
 _LARGEST = 2.0**1000  # beyond it the norm itself may overflow
@@ -134,7 +135,21 @@ class Matrix:
 
     def frobenius(self) -> float:
         """||A||_F, scaled (definition 37)."""
+        if self._bytes:
+            return math.sqrt(self._square_sum_of_bytes())
         return math.sqrt(sum(square_sum(band) for _, band in self._bands()))
+
+    def _square_sum_of_bytes(self) -> float:
+        """The exact sum of squares of 8-bit samples, by runs that float32 holds exactly."""
+        lines = self._rows if self._by_rows else self._rows.T
+        height = max(1, _BAND_ENTRIES // lines.shape[1])
+        total = 0.0
+        for start in range(0, lines.shape[0], height):
+            band = lines[start : start + height].astype(np.float32, copy=False).ravel()
+            whole = len(band) // _RUN * _RUN
+            for flat in (band[:whole].reshape(-1, _RUN), band[whole:].reshape(1, -1)):
+                total += float(np.einsum("ij,ij->i", flat, flat).sum(dtype=np.float64))
+        return total
 
     @property
     def _by_rows(self) -> bool:

@@ -2,7 +2,7 @@
 
 The dispatch, in full: the full SVD where the short side is at most 64; a block Krylov
 space where it is more than 128 and at least 4 (k + 1); the eigenvectors of the Gram matrix
-otherwise, or where the Krylov space leaves a doubt; the full SVD where residuals or the
+otherwise, or where the Krylov space, or a probe beside it, leaves a doubt; the full SVD where residuals or the
 proof fail even so. A Rayleigh-Ritz step in float64 makes triplets of a subspace, and
 residual vectors, taken into the subspace, improve them.
 """
@@ -99,13 +99,13 @@ def _by_krylov(matrix: Matrix, count: int, norm: float) -> Triplets | None:
     One space tells values above 1e-3 of its largest from rounding. Where more is wanted
     (smooth pictures of 16 bits or floats), the next space is that of the residual.
     """
-    columns, exponent = matrix.columns(), 0
+    columns, exponent, energy = matrix.columns(), 0, norm * norm
     known = np.empty((0, matrix.short))
     for _ in range(_SPACES):
         # Of a residual, what is missing, and some more lest what is known shows in it.
         wanted = min(count, count - len(known) + krylov.BLOCK)
         product = krylov.gram_product(columns)
-        W = krylov.leading_rows(product, matrix.short, wanted, tolerance=_KRYLOV)
+        W = krylov.leading_rows(product, matrix.short, wanted, tolerance=_KRYLOV, energy=energy)
         if W is None:
             return None
         largest = np.ldexp(np.linalg.norm(columns @ W[0].astype(np.float32)), exponent)
@@ -116,7 +116,9 @@ def _by_krylov(matrix: Matrix, count: int, norm: float) -> Triplets | None:
         # A V V^T, not U U^T A: half a step further, V is as good as float64 can have it.
         known = matrix.right(found.right[clear])
         columns, exponent = matrix.residual_columns(known.T, found.right[clear])
-        if np.ldexp(np.linalg.norm(columns), exponent) <= ZERO * found.s[0]:
+        rest = float(np.linalg.norm(columns))
+        energy = rest * rest
+        if np.ldexp(rest, exponent) <= ZERO * found.s[0]:
             break  # the rest is zero: A has no more rank
     refined = _refine(matrix, found, norm, None if len(known) else columns)
     # A generic block of b vectors meets a space of equal singular values in b dimensions:
