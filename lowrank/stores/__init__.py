@@ -23,17 +23,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
-from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO
 from lowrank.picture.value import Picture, Turn
 from lowrank.targets.target import Target
+
+if TYPE_CHECKING:
+    from lowrank.linalg import TruncatedSVD
 
 Factored = (
     NDArray[np.float64] | tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.floating]]

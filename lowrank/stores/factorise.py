@@ -1,0 +1,167 @@
+"""Pictures to the factors of a float store: truncated SVDs of the ranks that a target asks for.
+
+Compression is: picture -> matrices (the layout) -> truncated SVD of each -> factors in the
+store's float type.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import format as lrk
+from lowrank import linalg, threads
+from lowrank.format.parts import Factors, Floats, Head, Parts, matrix_shape
+from lowrank.layouts import matrices, turn
+from lowrank.linalg import TruncatedSVD
+from lowrank.names import AUTO
+from lowrank.picture.distance import full_scale
+from lowrank.picture.value import Picture, Turn
+from lowrank.stores import Encoded, growing
+from lowrank.targets import spectrum
+from lowrank.targets.target import Target
+
+AUTO_EXCESS = 1e-3
+"""Store `auto`: rounding may add this share to the Frobenius error ..."""
+AUTO_FLOOR = 1e-6
+"""... or this share of full scale per sample (root mean square), if that is more."""
+AUTO_WIDTH = "float16"
+"""What `auto` counts with before anything is factorised: for a size it is the choice."""
+
+
+def encode(
+    picture: Picture, target: Target, *, layout: str, store: str, certify: bool = False
+) -> Encoded:
+    """Compress a picture.
+
+    Parameters
+    ----------
+    picture : Picture
+    target : Target
+        Which terms to keep.
+    layout : {"channels", "patches"}
+    store : {"auto", "float16", "float32", "float64"}
+        `auto` is the narrowest whose rounding adds less than `AUTO_EXCESS` to the
+        Frobenius error.
+    certify : bool
+        Prove each decomposition.
+
+    Raises
+    ------
+    UsageError
+        The target cannot be met.
+    ImageError
+        The samples hold NaN or infinity.
+    """
+    turned = turn.of(picture, layout)
+    A = matrices.of_samples(picture.samples, layout, turned)
+    m, n = matrix_shape(picture.width, picture.height, layout)
+    (ranks, exact), notes = _search(
+        picture, A, target, store, turned=turned is not None, certify=certify
+    )
+    if target.kind == "rank" and target.value > min(m, n):
+        notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
+    if store == AUTO and target.kind == "size":
+        store = AUTO_WIDTH
+    parts = with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks)
+    return Encoded(parts, tuple(notes), exact)
+
+
+def with_ranks(
+    picture: Picture,
+    exact: tuple[TruncatedSVD, ...],
+    layout: str,
+    store: str,
+    *,
+    turned: Turn | None = None,
+    ranks: tuple[int, ...] | None = None,
+) -> Parts:
+    """Return the parts of a float file from exact decompositions, cut to `ranks` if given."""
+    if store == AUTO:
+        store = _narrowest_store(picture, exact)
+    ranks = ranks or tuple(len(x.s) for x in exact)
+    factors = tuple(_stored(x, k, store) for x, k in zip(exact, ranks, strict=True))
+    head = Head(picture.width, picture.height, picture.mode, layout, store, picture.metadata)
+    return Parts(head, Floats(factors, turned))
+
+
+def _search(
+    picture: Picture,
+    A: list[NDArray[np.generic]],
+    target: Target,
+    store: str,
+    *,
+    turned: bool,
+    certify: bool,
+) -> tuple[growing.Found, list[str]]:
+    """Ranks and decompositions of the matrices, and notes on how the target was met."""
+    m, n = A[0].shape[0], A[0].shape[1]
+    limit = min(m, n)
+    if target.kind == "rank":
+        ranks = (min(int(target.value), limit),) * len(A)
+        return growing.of_ranks(A, ranks, certify=certify), []
+    if target.kind == "auto":
+
+        def thresholded(spectra: list[NDArray[np.float64]]) -> tuple[int, ...]:
+            return tuple(spectrum.gavish_donoho_rank(s, m, n) for s in spectra)
+
+        return growing.of_spectra(A, thresholded, certify=certify), []
+    if target.kind == "size":
+        width = AUTO_WIDTH if store == AUTO else store
+
+        def size(terms: int) -> int:
+            return lrk.float_file_size(
+                (m, n), len(A), terms, width, picture.metadata, turned=turned
+            )
+
+        terms, total = spectrum.terms_that_fit(target, size(0), size(1)), limit * len(A)
+        notes = [f"every term fits: kept all {total}"] if terms >= total else []
+        return growing.of_count(A, min(terms, total), certify=certify), notes
+    norm = math.hypot(*threads.each(linalg.frobenius_norm, A))
+    allowed = spectrum.allowed_tail(target, norm, full_scale(picture), picture.samples.size)
+    return growing.of_tail(A, allowed, certify=certify), []
+
+
+def _stored(exact: TruncatedSVD, k: int, store: str) -> Factors:
+    m, n = len(exact.U), exact.Vt.shape[1]
+    dtype = np.dtype(store)
+    s = exact.s
+    return Factors(
+        m, n, exact.norm, exact.sigma_next, exact.tail,
+        s, exact.U.astype(dtype), exact.Vt.astype(dtype),
+    ).truncate(k)  # fmt: skip
+
+
+def _narrowest_store(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> str:
+    """Narrowest float type whose rounding does not show, over all matrices together.
+
+    What rounding adds is orthogonal to the residual up to second order, so the
+    squares of the two add up.
+    """
+    tail = math.sqrt(sum(x.tail**2 for x in exact))
+    allowed = max(
+        tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1),
+        AUTO_FLOOR * full_scale(picture) * math.sqrt(picture.samples.size),
+    )
+    for store in ("float16", "float32"):
+        if math.sqrt(sum(_rounding_error(x, store) ** 2 for x in exact)) < allowed:
+            return store
+    return "float64"
+
+
+def _rounding_error(exact: TruncatedSVD, store: str) -> float:
+    """||A_k - B||_F, where B is A_k with its vectors rounded to the store's type.
+
+    With u + du and v + dv the rounded vectors, A_k - B = -(U S dV^T + dU S (V + dV)^T),
+    the product X Y^T of two thin matrices; ||X Y^T||_F^2 = tr(X^T X Y^T Y). Nothing
+    cancels in it, so that float32 will do.
+    """
+    U, s, Vt = exact.U, exact.s, exact.Vt
+    scale = float(s[0]) or 1.0
+    dU = U.astype(store).astype(np.float64) - U
+    V = Vt.astype(store).astype(np.float64)
+    X = (np.hstack([U, dU]) * np.tile(s / scale, 2)).astype(np.float32)
+    Y = np.vstack([V - Vt, V]).astype(np.float32)
+    return scale * math.sqrt(max(float(np.vdot(X.T @ X, Y @ Y.T)), 0.0))
