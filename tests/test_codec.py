@@ -17,7 +17,7 @@ from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Floats, Head, Parts
 from lowrank.io import pillow
 from lowrank.picture.value import MODES, Picture
-from lowrank.stores import factorise
+from lowrank.stores import truncation
 from lowrank.targets.target import Target
 
 SAMPLES = ("parrots.png", "photographer.png", "cup.png", "elevation.png", "door.png")
@@ -195,8 +195,8 @@ def test_store_auto_is_the_narrowest_whose_rounding_does_not_show(samples, name,
     A = read(samples / name)
     svds = exact(name, A)
     best = optimum(svds, k)
-    floor = factorise.AUTO_FLOOR * A.mode.peak * math.sqrt(A.samples.size)
-    limit = max(best * (1 + factorise.AUTO_EXCESS), math.hypot(best, floor))
+    floor = truncation.AUTO_FLOOR * A.mode.peak * math.sqrt(A.samples.size)
+    limit = max(best * (1 + truncation.AUTO_EXCESS), math.hypot(best, floor))
     chosen = encoded(A, k, "auto")
     assert frobenius(A, chosen) <= limit * (1 + 1e-9)
     for narrower in ("float16", "float32"):

@@ -52,7 +52,7 @@ INSIDE = {
     "layouts": (("colour", "lapped"), ("turn",), ("matrices",)),
     "format": (("fields", "parts"), ("reading", "writing"), ("__init__",)),
     "targets": (("target",), ("spectrum",)),
-    "stores": (("__init__",), ("growing", "packed"), ("factorise",), ("floats",)),
+    "stores": (("__init__",), ("growing", "packed"), ("truncation",), ("floats",)),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),

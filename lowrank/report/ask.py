@@ -20,7 +20,7 @@ from lowrank.picture.value import Loaded
 from lowrank.report import measure, peers
 from lowrank.report.peers import Peer
 from lowrank.report.value import Report
-from lowrank.stores import factorise
+from lowrank.stores import truncation
 from lowrank.targets import spectrum
 from lowrank.targets.target import Target
 
@@ -157,7 +157,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     reports, stored = [], []
     for k in ranks:
         exact = tuple(measure.at_rank(a, x, k) for a, x in zip(A, most.exact, strict=True))
-        parts = factorise.with_ranks(loaded.picture, exact, "channels", store)
+        parts = truncation.with_ranks(loaded.picture, exact, "channels", store)
         stored.append(parts)
         reports.append(
             measure.measure(
@@ -179,7 +179,7 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
     spectra = threads.each(linalg.spectrum, matrices.of_samples(picture.samples, "channels", None))
     m, n = picture.height, picture.width
     steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
-    width = factorise.AUTO_WIDTH if store == AUTO else store
+    width = truncation.AUTO_WIDTH if store == AUTO else store
     rungs = [measure.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]
     auto = tuple(spectrum.gavish_donoho_rank(s, m, n) for s in spectra)
     return replace(_result(loaded, rungs, []), spectra=tuple(spectra), auto=auto, store=width)

@@ -24,7 +24,7 @@ from lowrank.picture.value import Metadata, Picture
 from lowrank.report import ask, measure
 from lowrank.report.ask import Result
 from lowrank.report.value import Report
-from lowrank.stores import factorise
+from lowrank.stores import truncation
 
 SIDE = 768
 """Longest side in pixels of a picture that a page shows."""
@@ -108,7 +108,7 @@ def of(result: Result) -> Exhibit:
     spectra = result.spectra or tuple(threads.each(linalg.spectrum, whole))
     copied = tuple(threads.each(linalg.spectrum, A)) if reduced else ()
     exact = tuple(threads.each(lambda a: linalg.truncated_svd(a, terms), A))
-    parts = factorise.with_ranks(picture, exact, "channels", store)
+    parts = truncation.with_ranks(picture, exact, "channels", store)
     parts = replace(parts, head=replace(parts.head, metadata=Metadata()))
     most = terms if terms == N else terms - 1
     start = min(_asked(result), most)

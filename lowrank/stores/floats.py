@@ -27,10 +27,10 @@ _SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 sta
 def encode(
     picture: Picture, target: Target, *, layout: str, store: str, certify: bool = False
 ) -> Encoded:
-    """Compress a picture, as `factorise.encode` does, which loads when it is needed."""
-    from lowrank.stores import factorise
+    """Compress a picture, as `truncation.encode` does, which loads when it is needed."""
+    from lowrank.stores import truncation
 
-    return factorise.encode(picture, target, layout=layout, store=store, certify=certify)
+    return truncation.encode(picture, target, layout=layout, store=store, certify=certify)
 
 
 # -- decoding --------------------------------------------------------------------------
