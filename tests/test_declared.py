@@ -361,6 +361,32 @@ def test_samples_of_other_depths_are_not_shifted(bits: int, signed: bool) -> Non
     assert any(f"{2**bits - 1} is white" in n for n in loaded.notes) != signed
 
 
+def test_components_beyond_those_of_a_mode_are_counted() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG2000", irreversible=False, no_jp2=True)
+    data = stream.getvalue()
+    more = struct.pack(">H", 47 + 6) + data[6:40] + struct.pack(">H", 5) + b"\7\1\1" * 5
+    assert "5 components of 8 bits" in refusal(data[:4] + more + data[51:])
+
+
+def test_associated_alpha_of_a_jpeg_2000_is_said() -> None:
+    stream = io.BytesIO()
+    samples = np.full((8, 8, 4), 60, np.uint8)
+    Image.fromarray(samples).save(stream, "JPEG2000", irreversible=False)
+    for kind, said in ((1, False), (2, True)):
+        rows = [(0, 0, 1), (1, 0, 2), (2, 0, 3), (3, kind, 0)]
+        body = struct.pack(">H", 4) + b"".join(struct.pack(">HHH", *row) for row in rows)
+        data = b""
+        for name, content in jp2_boxes(stream.getvalue()):
+            if name == b"jp2h":
+                kept = [box(k, b) for k, b in jp2_boxes(content) if k != b"cdef"]
+                content = b"".join([*kept, box(b"cdef", body)])
+            data += box(name, content)
+        loaded = read(data)
+        np.testing.assert_array_equal(loaded.picture.samples, samples)
+        assert any("Associated" in note for note in loaded.notes) == said
+
+
 def test_more_bits_than_a_mode_holds_are_refused() -> None:
     stream = io.BytesIO()
     Image.new("I;16", (8, 8)).save(stream, "JPEG2000", irreversible=False, no_jp2=True)

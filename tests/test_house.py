@@ -45,8 +45,8 @@ INSIDE = {
     ),
     "io": (
         ("formats", "heif", "nodata", "resolution", "tiff", "wall"),
-        ("jp2", "known", "metadata", "pnm"),
-        ("modes",),
+        ("jp2", "metadata", "pnm"),
+        ("known", "modes"),
         ("arrays", "pillow"),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("matrices",)),

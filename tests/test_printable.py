@@ -247,3 +247,12 @@ def test_whatever_a_rival_raises_stays_in_its_row(monkeypatch):
     assert found.why.isprintable()
     assert "line one line two" in found.why
     assert len(found.why) < 250
+
+
+def test_no_digit_is_cut_below_the_pictures_of_a_terminal(small_png, tmp_path):
+    for columns in ("5", "20"):
+        drawn = on_a_terminal(
+            ["report", "in.png", "-k", "1,2,20"], tmp_path, environment={"COLUMNS": columns}
+        )
+        assert "▀" in drawn or columns == "5"  # no room
+        assert "…" not in drawn

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -447,6 +448,22 @@ def test_closed_streams_are_no_fault(small_png, small_lrk, tmp_path, script, cod
     whole = lowrank.compress(small_png, rank=2).to_bytes()
     if code == 0 and "b.png" in script:
         assert (tmp_path / "b.lrk").read_bytes() == whole  # nothing else was written into it
+
+
+@posix
+@bash
+def test_no_file_comes_to_stand_where_a_stream_was(tmp_path):
+    """A library that writes to standard error must not write into an output."""
+    code = """
+        import os
+        from lowrank import console
+        console.occupy_closed_streams()
+        number = os.open("x", os.O_CREAT | os.O_WRONLY)
+        os.write(os.open("said", os.O_CREAT | os.O_WRONLY), str(number).encode())
+    """
+    run = f"{shlex.quote(sys.executable)} -c {shlex.quote(textwrap.dedent(code))}"
+    shell(f"{run} <&- >&- 2>&-", tmp_path)
+    assert int((tmp_path / "said").read_text()) > 2
 
 
 def test_a_defect_is_one_line_too(cli, small_png, monkeypatch, capsys):

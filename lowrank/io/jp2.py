@@ -84,6 +84,18 @@ def check(image: Image.Image, data: bytes, notes: list[str]) -> Reader | None:
     return lambda loaded: _restored(np.asarray(loaded), loaded.mode, held, depths, palette)
 
 
+def name(data: bytes) -> str | None:
+    """What a JPEG 2000 is, for a message that it is not read; None where it is none."""
+    depths = _depths(data) if data.startswith((_SIZ, _WRAPPER)) else []
+    if len(depths) <= 4:  # of so many, it is damaged otherwise
+        return None
+    bits = "/".join(map(str, sorted({bits for bits, _ in depths})))
+    return (
+        f"a JPEG 2000 of {len(depths)} components of {bits} bits, a kind that Pillow does not "
+        "read; convert it to RGB or grey first"
+    )
+
+
 def _restored(
     samples: NDArray[np.generic],
     mode: str,
@@ -122,6 +134,12 @@ def _depths(data: bytes) -> list[tuple[int, bool]]:
     return [((field & 0x7F) + 1, bool(field & 0x80)) for field in fields]
 
 
+def _rows(form: str, body: bytes) -> list[tuple[int, ...]]:
+    """The whole rows of a table."""
+    size = struct.calcsize(form)
+    return list(struct.iter_unpack(form, body[: len(body) // size * size]))
+
+
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Boxes of a JP2, by kind (I.4); as far as they are sound."""
     at = 0
@@ -149,6 +167,8 @@ def _boxed(
         lost.append("ICC profile")
     if lost:
         notes.append(f"Left out: {', '.join(lost)}.")
+    if any(kind == 2 for _, kind, _ in _rows(">HHH", header.get(b"cdef", b"")[2:])):
+        notes.append("Associated alpha of this JPEG 2000 was kept as it is stored.")
     table, mapping = header.get(b"pclr"), header.get(b"cmap")
     if table is None:
         return None
@@ -162,7 +182,7 @@ def _boxed(
     if set(table[3 : 3 + columns]) != {7} or len(body) < entries * columns:
         raise wrong
     colours = np.frombuffer(body, np.uint8, entries * columns).reshape(entries, columns)
-    channels = list(struct.iter_unpack(">HBB", mapping[: len(mapping) // 4 * 4]))
+    channels = _rows(">HBB", mapping)
     sound = all(
         (kind == 1 and component == 0 and column < columns)
         or (kind == 0 and 0 < component < len(depths))

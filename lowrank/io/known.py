@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lowrank.errors import ImageError
-from lowrank.io import heif, tiff
+from lowrank.io import heif, jp2, tiff
 
 _CONVERT = "convert it to PNG or TIFF first"
 _DEVELOP = "a camera's raw file; develop it to a TIFF or a PNG first"
@@ -109,7 +109,7 @@ def name(data: bytes) -> str | None:
         return "an SVG drawing; render it to a PNG first"
     if text_start.startswith((b"<!doctype html", b"<html")):
         return "a web page, not an image; the download has failed, get it again"
-    return tiff.name(data)
+    return tiff.name(data) or jp2.name(data)
 
 
 def _jpeg(data: bytes) -> str | None:

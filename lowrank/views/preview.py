@@ -89,7 +89,7 @@ def row(captions: list[str], pictures: list[Picture], *, width: int) -> Renderab
     for caption in captions:
         table.add_column(caption, width=columns)
     table.add_row(*(half_blocks(small(x, columns, low, high)) for x in pictures))
-    table.add_row(*(Text(x, style="dim", no_wrap=True, overflow="ellipsis") for x in captions))
+    table.add_row(*(Text(x, style="dim", overflow="fold") for x in captions))
     return table
 
 
