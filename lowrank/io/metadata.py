@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lowrank.io import heif, resolution
+from lowrank.io import resolution
 from lowrank.io.formats import FORMATS
 from lowrank.io.wall import tolerated
 from lowrank.picture.value import Metadata
@@ -96,6 +96,8 @@ def of_image(image: Image.Image, notes: list[str], data: bytes = b"") -> Metadat
         dropped.append("primary colours (cHRM)")
     dropped += _unread(image, data)
     if image.format == "HEIF":
+        from lowrank.io import heif
+
         dropped += heif.left_out(image)
     if dropped:
         notes.append(f"Left out: {', '.join(dropped)}.")

@@ -17,14 +17,18 @@ LAB                            refused: Pillow converts it only through a colour
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lowrank.errors import ImageError
 from lowrank.io.metadata import EXIF_PREFIX
-from lowrank.io.tiff import Reader
 from lowrank.picture.value import MODES, Mode, Picture
+
+if TYPE_CHECKING:
+    from lowrank.io.tiff import Reader
 
 Samples = NDArray[np.generic]
 

@@ -20,18 +20,20 @@ import warnings
 import zlib
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, printable
-from lowrank.io import heif, jp2, known, metadata, pnm, resolution, tiff
-from lowrank.io import nodata as missing
+from lowrank.io import metadata, resolution
 from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture.value import Loaded, Picture, Source
+
+if TYPE_CHECKING:
+    from lowrank.io.tiff import Reader
 
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin, which Pillow always knows
 
@@ -69,15 +71,12 @@ def read(
     with wall(f"read {_shown(name)}", _DAMAGED, max_pixels) as warned:
         if not data:
             raise ImageError("the file is empty; give an image")
-        known.refuse(data)
-        if not data.startswith(_COMMON):
-            _register_rarer_formats()
-        formats: tuple[str, ...] = READABLE
-        if heif.is_heif(data) and heif.register():
-            formats = ("HEIF",)
+        formats = READABLE if data.startswith(_COMMON) else _rarer_formats(data)
         try:
             opened = Image.open(BytesIO(data), formats=formats)
         except UnidentifiedImageError as error:
+            from lowrank.io import known
+
             unread = f"not an image, or damaged at its start; give one of {', '.join(READABLE)}"
             said = None if formats == ("HEIF",) else known.name(data)
             raise ImageError(said or unread) from error
@@ -93,8 +92,14 @@ def read(
             return _load(image, name, data, warned, nodata)
 
 
-def _register_rarer_formats() -> None:
-    """Load the decoders that Pillow does not load by itself; it takes a while."""
+def _rarer_formats(data: bytes) -> tuple[str, ...]:
+    """Load the decoders that Pillow does not load by itself; it takes a while.
+
+    Returns
+    -------
+    tuple of str
+        The formats that the bytes may be of.
+    """
     from PIL import (  # noqa: F401 - importing a plugin registers its format
         AvifImagePlugin,
         Jpeg2KImagePlugin,
@@ -102,6 +107,11 @@ def _register_rarer_formats() -> None:
         TiffImagePlugin,
         WebPImagePlugin,
     )
+
+    from lowrank.io import heif, known
+
+    known.refuse(data)
+    return ("HEIF",) if heif.is_heif(data) and heif.register() else READABLE
 
 
 def from_pillow(
@@ -232,7 +242,10 @@ def _load(
     samples, mode = from_image(image, raw, notes, reader)
     carried = metadata.of_image(image, notes, data)
     picture = Picture(samples, mode, carried)
-    picture = missing.taken(picture, nodata, notes, stated=missing.stated_by(image))
+    if nodata is not None or mode.peak is None or format == "TIFF":
+        from lowrank.io import nodata as missing
+
+        picture = missing.taken(picture, nodata, notes, stated=missing.stated_by(image))
     check_finite(picture.samples, mode)
     said += (one_line(str(warning.message)) for warning in warned)
     notes += (f"The decoder warns: {text}." for text in dict.fromkeys(said))
@@ -242,13 +255,19 @@ def _load(
     return Loaded(picture, source, tuple(notes))
 
 
-def _declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> tiff.Reader | None:
+def _declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> Reader | None:
     """Check an opened image against what its file says its samples are."""
     if image.format == "TIFF" and hasattr(image, "tag_v2"):
+        from lowrank.io import tiff
+
         return tiff.check(image, raw, notes)
     if image.format == "PPM":
+        from lowrank.io import pnm
+
         return pnm.check(image, data or _behind(image), _tile_args(image), notes)
     if image.format == "JPEG2000":
+        from lowrank.io import jp2
+
         return jp2.check(image, data or _behind(image), notes)
     if image.format == "PNG" and image.mode == "L" and raw in ("L;2", "L;4"):
         bits = int(raw[2:])

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import os
 import re
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -84,6 +83,8 @@ def printed_errors() -> Iterator[list[str]]:
     standard error, and Pillow lets them. What another thread prints there meanwhile is
     lost, so this is for those formats alone. Of the lines, libtiff's are kept.
     """
+    import tempfile  # with what it needs in turn, a tenth of the modules of a short run
+
     said: list[str] = []
     with contextlib.ExitStack() as stack:
         try:
