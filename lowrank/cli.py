@@ -8,46 +8,32 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from lowrank import __version__, console, names
+from lowrank import console
 from lowrank.errors import LowrankError
-from lowrank.targets import target
-
-
-class _AsTyped:
-    """Stands in for Typer's conversion: a text or a flag is what it should be already.
-
-    From 0.29 on Typer converts with pydantic, and what was not given too; to load that takes a
-    third of a short run. So every option below is a text or a flag. Older versions do not ask.
-    """
-
-    @staticmethod
-    def coerce(value: Any, param: Any, ctx: Any) -> Any:
-        return list(value) if isinstance(value, tuple) else value
-
-
-def _as_typed(parameters: list[Any]) -> list[Any]:
-    for parameter in parameters:
-        parameter.get_runtime_param = lambda: _AsTyped
-    return parameters
-
-
-class _Command(TyperCommand):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _as_typed(super().get_params(ctx))
-
-
-class _Group(TyperGroup):
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _as_typed(super().get_params(ctx))
-
+from lowrank.options import (
+    Command,
+    Dask,
+    Force,
+    Group,
+    Jobs,
+    Json,
+    MaxPixels,
+    NoData,
+    Output,
+    Preserve,
+    Quiet,
+    Recursive,
+    SkipExisting,
+    Version,
+    examples,
+)
 
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     help="Low-rank image compression, with proved error bounds.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -55,78 +41,9 @@ app = typer.Typer(
 )
 
 
-def _examples(*lines: str) -> str:
-    """Lay out examples below a command's help; the mark keeps lines from being joined."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"lowrank {__version__}")
-        raise typer.Exit
-
-
-Version = Annotated[
-    bool,
-    typer.Option(
-        "--version", "-V", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
-]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json",
-        help="Print JSON on stdout, no tables; of several files a line each, then a summary.",
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="PATH",
-        help="Output file; a folder for several inputs; - is stdout.",
-    ),
-]
-Recursive = Annotated[
-    bool, typer.Option("--recursive", "-r", help="Descend into folders; -o keeps their tree.")
-]
-Jobs = Annotated[str, typer.Option("--jobs", "-j", metavar="N", help="Files to work on at once.")]
-Dask = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Work on a dask.distributed cluster: tcp://host:8786."),
-]
-SkipExisting = Annotated[
-    bool,
-    typer.Option(
-        "--skip-existing", help="Pass over inputs whose output is there, and not older than they."
-    ),
-]
-Preserve = Annotated[
-    bool, typer.Option("--preserve", "-p", help="Outputs keep times and mode of their inputs.")
-]
-MaxPixels = Annotated[
-    str | None,
-    typer.Option(
-        "--max-pixels", metavar="N", help="Refuse larger images, e.g. 500M (default 179M)."
-    ),
-]
-
-
-NoData = Annotated[
-    str | None,
-    typer.Option(
-        metavar="VALUE",
-        help="Pixels of this value have no data: filled before, restored after; nan does.",
-    ),
-]
-
-
 @app.callback(
     invoke_without_command=True,
-    epilog=_examples(
+    epilog=examples(
         "lowrank compress photo.png -k 20",
         "lowrank decompress photo.lrk",
         "lowrank report photo.png photo.lrk",
@@ -139,8 +56,8 @@ def _lowrank(context: typer.Context, version: Version = False) -> None:
 
 
 @app.command(
-    cls=_Command,
-    epilog=_examples(
+    cls=Command,
+    epilog=examples(
         "lowrank compress photo.png -k 20",
         "lowrank compress photo.png --error 5% -o close.lrk",
         "lowrank compress photos/ -r -o small/ -q 60 -j 2",
@@ -205,6 +122,9 @@ def compress(
 
     Give one target at most: -k, --energy, --error, --psnr, --size or -q.
     """
+    from lowrank import names
+    from lowrank.targets import target
+
     wanted = target.read(
         {
             "rank": rank,
@@ -249,8 +169,8 @@ def compress(
 
 
 @app.command(
-    cls=_Command,
-    epilog=_examples(
+    cls=Command,
+    epilog=examples(
         "lowrank decompress photo.lrk",
         "lowrank decompress photo.lrk -k 5 -o rough.png",
         "lowrank decompress - --format png < photo.lrk > photo.png",
@@ -289,6 +209,8 @@ def decompress(
     version: Version = False,
 ) -> None:
     """Turn .lrk files back into images."""
+    from lowrank.targets import target
+
     kept = None if rank is None else target.one_rank(rank, sys.argv)
     level = None if png_level is None else target.whole(png_level, "--png-level", 0, 9)
     processes = target.whole(jobs, "-j", 1)
@@ -322,8 +244,8 @@ def decompress(
 
 
 @app.command(
-    cls=_Command,
-    epilog=_examples(
+    cls=Command,
+    epilog=examples(
         "lowrank report photo.png",
         "lowrank report photo.png photo.lrk",
         "lowrank report photo.png -k 5,20,50 --json",
@@ -374,6 +296,9 @@ def report(
     Of an image: a ladder of ranks to choose from. Of an image and its .lrk file, or at
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
     """
+    from lowrank import names
+    from lowrank.targets import target
+
     ranks = target.ranks(rank, sys.argv)
     target.choice(store, "--store", names.FLOAT_CHOICES)
     limit, empty = target.max_pixels(max_pixels), target.nodata(nodata)

@@ -29,7 +29,7 @@ FLOORS = (
     ("plugin", "runs"),
     ("__init__",),
     ("views",),
-    ("console",),
+    ("console", "options"),
     ("cli",),
     ("__main__",),
 )
@@ -87,11 +87,21 @@ FOREIGN = {
     "pillow_heif": {"io.heif"},
     "rich": {"views"},
     "scipy": {"linalg"},
-    "typer": {"cli"},
+    "typer": {"cli", "options"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
-LIGHT = {"__init__", "__main__", "cli", "console", "errors", "limits", "names", "signals"} | {
+LIGHT = {
+    "__init__",
+    "__main__",
+    "cli",
+    "console",
+    "errors",
+    "limits",
+    "names",
+    "options",
+    "signals",
+} | {
     "targets.__init__",
     "targets.target",
 }
@@ -213,7 +223,7 @@ def test_only_the_version_is_imported_from_above():
         for name, path in NAMES.items()
         if "__init__" in map(resolved, imports(path)) and name != "__init__"
     }
-    assert users == {"cli", "views"}
+    assert users == {"options", "views"}
 
 
 def within(name, rooms):

@@ -1,0 +1,111 @@
+"""Options that several commands share, and how Typer takes them: as they are typed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from lowrank import __version__
+
+
+class _AsTyped:
+    """Stands in for Typer's conversion: a text or a flag is what it should be already.
+
+    From 0.29 on Typer converts with pydantic, and what was not given too; to load that takes a
+    third of a short run. So every option below is a text or a flag. Older versions do not ask.
+    """
+
+    @staticmethod
+    def coerce(value: Any, param: Any, ctx: Any) -> Any:
+        return list(value) if isinstance(value, tuple) else value
+
+
+def _as_typed(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        parameter.get_runtime_param = lambda: _AsTyped
+    return parameters
+
+
+class Command(TyperCommand):
+    """A command whose options are texts and flags."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Parameters that Typer does not convert."""
+        return _as_typed(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """The same for the options before a command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Parameters that Typer does not convert."""
+        return _as_typed(super().get_params(ctx))
+
+
+def examples(*lines: str) -> str:
+    """Lay out examples below a command's help; the mark keeps lines from being joined."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lowrank {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", "-V", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print JSON on stdout, no tables; of several files a line each, then a summary.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Replace existing files.")]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        help="Output file; a folder for several inputs; - is stdout.",
+    ),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Descend into folders; -o keeps their tree.")
+]
+Jobs = Annotated[str, typer.Option("--jobs", "-j", metavar="N", help="Files to work on at once.")]
+Dask = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Work on a dask.distributed cluster: tcp://host:8786."),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Pass over inputs whose output is there, and not older than they."
+    ),
+]
+Preserve = Annotated[
+    bool, typer.Option("--preserve", "-p", help="Outputs keep times and mode of their inputs.")
+]
+MaxPixels = Annotated[
+    str | None,
+    typer.Option(
+        "--max-pixels", metavar="N", help="Refuse larger images, e.g. 500M (default 179M)."
+    ),
+]
+NoData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUE",
+        help="Pixels of this value have no data: filled before, restored after; nan does.",
+    ),
+]
