@@ -100,6 +100,12 @@ CASES |= {
         ("metadata", "RGB", 8, 8, rough),
     )
 }
+CASES |= {
+    # Payloads of several pieces, with a checksum for each.
+    f"{name}-{layout}-packed": ("RGB", height, width, Target("quality", 98), layout, "packed")
+    for layout, height, width in (("patches", 67, 75), ("channels", 43, 50))
+    for name in ("pieces", "cut-pieces")
+}
 
 
 def is_open(name: str) -> bool:

@@ -210,7 +210,7 @@ def test_a_damaged_end_mark_costs_nothing_but_is_noted():
             assert parts.missing.count == 0
             assert np.array_equal(samples(parts), samples(whole(data)))
             assert len(codec.decode(parts).notes) == 1
-            assert parts.notes[0].endswith("its end mark is lost")
+            assert parts.notes[0].endswith("all of the picture is there")
             assert lrk_format.serialize(parts) == data
 
 
@@ -280,6 +280,23 @@ def test_the_head_of_a_damaged_payload_is_not_needed_where_sums_say_what_follows
             parts = parse(flipped(data, at, 4), partial=True)
             assert len(parts.body.payload) > len(whole(data).body.payload) - PIECE
             honest(data, parts)
+
+
+@pytest.mark.parametrize("name", ["small-patches-packed", "small-channels-packed"])
+def test_a_payload_whose_length_is_damaged_does_not_pass_for_a_cut_one(name):
+    data = made(name)
+    (start,) = (at for kind, at, _ in places(data) if kind == b"PACK")
+    for at in (start + 1, start + 2, start + 3):
+        bad = flipped(data, at, 4)  # beyond the end of the file, which has its end mark
+        with pytest.raises(FormatError, match=r"length is wrong.*--partial") as caught:
+            parse(bad)
+        assert not isinstance(caught.value, TruncatedError)
+        parts = parse(bad, partial=True)
+        assert parts.missing == Missing("bytes", 0, "is damaged")
+        assert parts.body.payload == whole(data).body.payload
+        for also in (start + 20, len(data) - 13):
+            with pytest.raises(FormatError, match="get the file again"):
+                parse(flipped(bad, also), partial=True)
 
 
 def test_a_damaged_table_of_checksums_is_left_out_where_the_payload_is_whole():

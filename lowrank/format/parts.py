@@ -166,7 +166,7 @@ class Missing:
     what : {"terms", "bytes"}
         Terms, or bytes of a payload.
     count : int
-        0 where all is there but the end mark.
+        0 where all is there but what marks its end.
     why : {"ends early", "is damaged"}
     checked : bool
         Checksums stand behind what is there: not behind the start of a payload that has
@@ -214,7 +214,7 @@ class Parts:
             return self.damage
         lost = f"{self.missing.count} {self.missing.what} are lost"
         if not self.missing.count:
-            lost = "its end mark is lost"
+            lost = "all of the picture is there"
         return (*self.damage, f"the file {self.missing.why}: {lost}")
 
 
