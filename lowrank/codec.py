@@ -10,6 +10,7 @@ import numpy as np
 from lowrank import stores
 from lowrank.errors import LimitError
 from lowrank.format.parts import Parts
+from lowrank.limits import fits
 from lowrank.names import CHOICES, LAYOUTS
 from lowrank.picture.value import Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated
@@ -63,7 +64,8 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     head = parts.head
     try:
         samples = head.height * head.width * len(head.mode.channels)
-        if samples * np.dtype(head.mode.dtype).itemsize > sys.maxsize:
+        taken = samples * np.dtype(head.mode.dtype).itemsize
+        if taken > sys.maxsize or not fits(taken):
             raise MemoryError
         return stores.of(head.store).decode(parts, rank=rank)
     except MemoryError as error:
