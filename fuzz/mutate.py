@@ -4,7 +4,8 @@
 
 The small golden files are the seeds. A mutant is a seed after one to three random
 mutations; in every other one the checksums are made to hold again, so that the damage
-reaches what lies behind them. Each is read whole and as a file that may end early; what
+reaches what lies behind them. One in four is a packed file whose header was read, changed
+and written again (`headers.py`). Each is read whole and as a file that may end early; what
 can be read is decoded, reported on and shortened. A run ends when it has done what was
 asked for, or at its limit of time; it is repeated exactly by its `--seed`.
 """
@@ -12,12 +13,14 @@ asked for, or at its limit of time; it is repeated exactly by its `--seed`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 import warnings
 from collections import Counter
 from pathlib import Path
 
+import headers
 import mutators
 import numpy as np
 import reading
@@ -39,9 +42,10 @@ def main() -> int:
     counts: Counter[str] = Counter()
     decodes = escaped = number = 0
     slowest = 0.0
-    files = mutators.mutants(
-        reading.seeds(options.seeds, options.largest), np.random.default_rng(options.seed)
-    )
+    seeds = reading.seeds(options.seeds, options.largest)
+    damaged = mutators.mutants(seeds, np.random.default_rng(options.seed))
+    written = headers.mutants(seeds, np.random.default_rng(options.seed), reading.MAX_PIXELS)
+    files = itertools.chain.from_iterable(zip(damaged, damaged, damaged, written, strict=False))
     before, start = reading.memory(), time.monotonic()
     spoken = start
     while (now := time.monotonic()) < start + options.seconds:

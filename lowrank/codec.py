@@ -11,6 +11,7 @@ import numpy as np
 from lowrank import stores
 from lowrank.errors import LimitError
 from lowrank.format.parts import Parts
+from lowrank.limits import fits
 from lowrank.names import CHOICES, LAYOUTS
 from lowrank.picture import gaps
 from lowrank.picture.value import Picture, Turn
@@ -67,7 +68,8 @@ def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> De
     head = parts.head
     try:
         samples = head.height * head.width * len(head.mode.channels)
-        if samples * np.dtype(head.mode.dtype).itemsize > sys.maxsize:
+        taken = samples * np.dtype(head.mode.dtype).itemsize
+        if taken > sys.maxsize or not fits(taken):
             raise MemoryError
         decoded = stores.of(head.store).decode(parts, rank=rank)
         return decoded if filled else replace(decoded, picture=gaps.restored(decoded.picture))

@@ -2,8 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pixels of one image: where Pillow itself stops, 512 MiB of RGB samples."""
 
+PADDING = 4
+"""Layout `patches` fills up both sides to whole patches: that may add a quarter of the limit on
+pixels (and `PATCHES` of them), so that a picture of one row does not take 16 times the limit."""
+PATCHES = 1 << 16
+
+MAX_PRODUCTS = 1 << 38
+"""Multiplications, k m n of each matrix, that a packed file of layout `channels` may ask for: a
+few bytes may claim the rank min(m, n), at the limit on pixels minutes of work. So many take
+half a minute at most; a picture of 4096 x 4096 of full rank needs a quarter of them."""
+
+MAX_COEFFICIENTS = 1 << 26
+"""Coefficients, k (m + n) of each matrix, of such a file: each takes about a microsecond. Both
+together stay under a second for each megapixel of the limit on pixels."""
+
+_SMALL = 1 << 26  # bytes that are taken without asking
+
 MAX_METADATA_BYTES = 1 << 28
 """Bytes of one block of metadata that is read before the image is: EXIF and ICC stay far below."""
+
+
+def fits(needed: int) -> bool:
+    """Whether so many bytes are there, in the machine and in the container of this process.
+
+    Asked before much is taken: where memory is promised beyond what is there, the process that
+    uses it is killed outright. Only Linux says what is there; elsewhere everything fits.
+    """
+    return needed < _SMALL or all(needed <= there for there in _available())
+
+
+def _available() -> Iterator[int]:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            yield int(line.split()[1]) << 10
+    for line in _lines("/proc/self/cgroup"):
+        _, kinds, path = line.rstrip("\n").split(":", 2)
+        if kinds == "":
+            root, most, used = "/sys/fs/cgroup", "memory.max", "memory.current"
+        elif "memory" in kinds.split(","):
+            root, most = "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+            used = "memory.usage_in_bytes"
+        else:
+            continue
+        # Inside a container its own group is often what is mounted as the root.
+        for folder in {root, root + path.rstrip("/")}:
+            numbers = [_lines(f"{folder}/{name}") for name in (most, used)]
+            if all(x and x[0].strip().isdigit() for x in numbers):
+                yield max(int(numbers[0][0]) - int(numbers[1][0]), 0)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readlines()
+    except OSError:
+        return []

@@ -26,6 +26,7 @@ from lowrank.format.fields import (
     log_value,
 )
 from lowrank.format.parts import (
+    PATCH,
     Factors,
     Floats,
     Head,
@@ -37,6 +38,7 @@ from lowrank.format.parts import (
     packed_contradiction,
     term_order,
 )
+from lowrank.limits import PADDING, PATCHES
 from lowrank.names import LAYOUTS, STORES
 from lowrank.picture import gaps
 from lowrank.picture.value import MODES, Metadata
@@ -226,6 +228,12 @@ class _Reader:
                 f"{max_pixels}; --max-pixels raises it"
             )
         mode, layout = MODES[MODE_NAMES[mode_code]], LAYOUTS[layout_code]
+        padded = (width + -width % PATCH) * (height + -height % PATCH)
+        if layout == "patches" and padded > max_pixels + max_pixels // PADDING + PATCHES:
+            raise LimitError(
+                f"{self.name} claims {width}x{height} pixels, which are {padded} in whole patches, "
+                f"more than the limit of {max_pixels}; --max-pixels raises it"
+            )
         said = Head(width, height, mode, layout, STORES[store_code])
         matrices, at = len(mode.channels), HEAD.size
         if said.store == "packed":

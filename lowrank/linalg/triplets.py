@@ -3,8 +3,8 @@
 The dispatch, in full: the full SVD where the short side is at most 64; a block Krylov
 space where it is more than 128 and at least 4 (k + 1); the eigenvectors of the Gram matrix
 otherwise, or where the Krylov space, or a probe beside it, leaves a doubt; the full SVD
-where residuals or the proof fail even so. A Rayleigh-Ritz step in float64 makes triplets
-of a subspace, and residual vectors, taken into the subspace, improve them.
+where residuals or the proof fail even so. A Rayleigh-Ritz step in float64 makes triplets of
+a subspace, and residual vectors, taken into the subspace, improve them.
 """
 
 from __future__ import annotations

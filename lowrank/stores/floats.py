@@ -16,11 +16,13 @@ from lowrank import threads
 from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import matrices, turn
+from lowrank.limits import fits
 from lowrank.picture.value import Mode, Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
 from lowrank.targets.target import Target
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+_PATCHED = 24  # bytes that a sample of patches takes on its way, at least
 _SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
 
@@ -45,8 +47,14 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     head, body = parts.head, _body(parts)
     mode = head.mode
     factors = [f if rank is None else f.truncate(rank) for f in body.factors]
+    if not any(f.k for f in factors):
+        nothing = np.zeros((head.height, head.width, len(mode.channels)), mode.dtype)
+        return Decoded(Picture(nothing, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
-    samples = np.empty((head.height, head.width, len(mode.channels)), mode.dtype)
+    shape = head.height, head.width, len(mode.channels)
+    if head.layout == "patches" and not fits(_PATCHED * math.prod(shape)):
+        raise MemoryError
+    samples = np.empty(shape, mode.dtype)
     picture = Picture(samples, mode, head.metadata)
     if head.layout == "patches":
         B = matrices.samples_of_patches(

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, TruncatedError, UsageError
+from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.layouts import turn
 from lowrank.picture.value import Picture, Turn
@@ -163,3 +163,5 @@ def _named(parts: Parts) -> Iterator[None]:
         ) from error
     except FormatError as error:
         raise FormatError(f"{error}, in {parts.name}; get the file again") from error
+    except LimitError as error:
+        raise LimitError(f"{error}, in {parts.name}; compress its source with fewer") from error

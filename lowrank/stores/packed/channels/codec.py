@@ -54,8 +54,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import threads
-from lowrank.errors import FormatError, TruncatedError
+from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.turn import axes
+from lowrank.limits import MAX_COEFFICIENTS, MAX_PRODUCTS, fits
 from lowrank.stores.packed.channels import factorise, vectors
 from lowrank.stores.packed.channels.factorise import Source, prepare
 from lowrank.stores.packed.channels.header import Header, read_header, write_header
@@ -87,6 +88,8 @@ MULTIPLIER = 0.09
 """What a bit is worth, in squared steps: the exchange rate of the quantiser."""
 BITS_PER_LANE = 8192
 """A lane costs four bytes: 0.4%; more lanes decode in fewer steps."""
+_ROW = 160
+"""Bytes that the walk takes for each place of a row, at least."""
 OFFSETS = (0, 0)
 """Written by this encoder: its dead zone leaves the centroids at the integers."""
 
@@ -277,6 +280,13 @@ def _sums(
     total = len(header.order)
     if total * (height + width) > header.lanes * SYMBOLS_PER_LANE * 2:
         raise FormatError("packed stream: too few interleaved coders for its size")
+    places = total * (height + width)
+    if places > MAX_COEFFICIENTS or total * height * width > MAX_PRODUCTS:
+        raise LimitError(
+            f"{total} components of {height}x{width} samples are more work than the limit allows"
+        )
+    if not fits(_ROW * channels * (height + width) + 3 * 8 * places + channels * height * width):
+        raise MemoryError
     found: list[list[Integers]] = [[] for _ in range(channels)]
     missing = [header.order.count(c) for c in range(channels)]
     if rank is not None:

@@ -16,8 +16,6 @@ frequencies around.
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -151,9 +149,3 @@ class Places:
             band = max(len(sizes) - 1 - _OCTAVE[f], 0)
             part = (SIDE * np.arange(count) + SIDE // 2) >> (_OCTAVE[f] + 1)
             self.octave[at] = start + starts[band] + np.minimum(part, sizes[band] - 1)
-
-
-@cache
-def places(m: int, n: int, kinds: tuple[int, int]) -> Places:
-    """The places of a shape; nothing in them changes."""
-    return Places(m, n, kinds)

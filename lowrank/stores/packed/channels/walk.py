@@ -23,7 +23,6 @@ from lowrank.stores.packed.channels.vectors import (
     PHASES,
     WAVELET,
     Places,
-    places,
 )
 
 CAP = 1000
@@ -80,7 +79,9 @@ class Walk:
         self._shape = m, n
         self._switches = switches
         channels = len(switches)
-        self._places = [places(m, n, (WAVELET, WAVELET))] * channels
+        # Not kept beyond the walk: a file chooses their shape.
+        self._known: dict[tuple[int, int], Places] = {}
+        self._places = [self._places_of((WAVELET, WAVELET))] * channels
         first = self._places[0]
         # One more place than there are: it stands for missing neighbours.
         self._last = np.zeros((channels, 4, first.size + 1), np.int64)
@@ -107,11 +108,17 @@ class Walk:
         self._remember(channel, own)
         return coder.signs(result)
 
+    def _places_of(self, kinds: tuple[int, int]) -> Places:
+        """The places for a transform of u and one of v; nothing in them changes."""
+        if kinds not in self._known:
+            self._known[kinds] = Places(*self._shape, kinds)
+        return self._known[kinds]
+
     def _settle(self, channel: int) -> Places:
         """The places of the next component; where a transform changes, history moves."""
         j, before = self._count[channel], self._places[channel]
         u, v = (WAVELET if j < switch else BLOCKS for switch in self._switches[channel])
-        here = places(*self._shape, (u, v))
+        here = self._places_of((u, v))
         if here is not before:
             moved = np.where(here.octave == before.octave, np.arange(here.size), here.octave)
             mean = self._mean[channel]

@@ -179,7 +179,8 @@ def classes(padded: Floats, step: float) -> NDArray[np.intp]:
     np.minimum(level, LEVELS - 1, out=level)
     straight_high, straight_low = np.maximum(across, down), np.minimum(across, down)
     skew_high, skew_low = np.maximum(rising, falling), np.minimum(rising, falling)
-    straight = straight_high * skew_low > skew_high * straight_low
+    with np.errstate(over="ignore"):  # of a hostile file: infinity is the same everywhere
+        straight = straight_high * skew_low > skew_high * straight_low
     high = np.where(straight, straight_high, skew_high)
     low = np.where(straight, straight_low, skew_low)
     turned = np.where(straight, down > across, falling > rising)

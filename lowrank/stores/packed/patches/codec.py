@@ -62,6 +62,7 @@ from lowrank import threads
 from lowrank.errors import FormatError, TruncatedError
 from lowrank.layouts.lapped import SIZE, Floats, analyse, grid
 from lowrank.layouts.turn import axes
+from lowrank.limits import fits
 from lowrank.picture.value import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
@@ -337,6 +338,8 @@ def _decode_maps(
     done = whole = 0
     walk = None
     try:
+        if not fits(total * shape[0] * shape[1] * (5 if bits <= 8 else 9)):
+            raise MemoryError
         rans = RansReader(payload[position:], header.lanes)
         walk = Walk(shape, header, plan, Reader(rans), bits)
         if walk.symbols > header.lanes * SYMBOLS_PER_LANE * 2:

@@ -24,6 +24,7 @@ from lowrank.stores.packed.patches.contexts import Phase, Quarters
 
 LIMIT = 2047
 """Magnitudes that predict are at most this, in sixteenths."""
+_MOST = 1 << 29  # of means, in sixteenths: beyond any picture, and differences fit 32 bits
 
 # Weights in 1/256 for the frequency (v, u), v >= u; transposed for u > v: neighbours
 # beside and above in the own map, frequency (v, u - 1) left less right, frequency
@@ -84,7 +85,8 @@ class Memory:
 
     def means(self, channel: int, mean: NDArray[np.floating[Any]]) -> None:
         """Remember the map of means, in steps."""
-        whole = np.rint(mean * mean.dtype.type(16)).astype(np.int32)
+        kind = mean.dtype.type
+        whole = np.clip(np.rint(mean * kind(16)), kind(-_MOST), kind(_MOST)).astype(np.int32)
         self._maps[channel, 0] = self._shape.scatter(whole)
 
     def add(self, channel: int, index: int, values: NDArray[np.floating[Any]]) -> None:

@@ -1,0 +1,164 @@
+"""Mutants of packed files made by the header's own writer: legal and illegal values of every field.
+
+Bits changed at random rarely say anything else than nonsense in a header that is itself
+entropy-coded. Here it is read, its fields are changed, and it is written again, before a
+payload that may be the file's own, noise, or nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from lowrank.layouts.lapped import grid
+from lowrank.picture.value import MODES
+from lowrank.stores.packed.channels import header as channels_header
+from lowrank.stores.packed.coding.wavelet import band_shapes
+from lowrank.stores.packed.patches import header as patches_header
+
+_CHANNELS = [len(mode.channels) for mode in MODES.values()]
+_CODES = (0, 1, 1023, 1024 * 16, 1024 * 20, 1024 * 31, 65535)
+_SIDES = (1, 2, 3, 15, 16, 17, 31, 33, 64, 255, 1024, 1 << 14)
+_LARGE = (0, 1, 100, 1 << 20, 1 << 29, (1 << 30) - 1, 1 << 30)
+_PACKED = 3
+
+
+def mutants(seeds: list[bytes], rng: np.random.Generator, largest: int) -> Iterator[bytes]:
+    """Yield mutants of the packed seeds without end, of at most `largest` pixels."""
+    packed = [data for data in seeds if data[27] == _PACKED]
+    while True:
+        yield _mutant(packed[rng.integers(len(packed))], rng, largest)
+
+
+def _mutant(data: bytes, rng: np.random.Generator, largest: int) -> bytes:
+    (size,) = struct.unpack_from("<I", data, 9)
+    width, height, mode, layout = struct.unpack_from("<IIBB", data, 17)
+    at = data.index(b"PACK", 17 + size)
+    (length,) = struct.unpack_from("<I", data, at - 4)
+    payload = data[at + 4 : at + 4 + length]
+    channels = _CHANNELS[mode]
+    if layout == 1:
+        header, end = patches_header.read_header(payload, grid(height, width), channels)
+    else:
+        header, end = channels_header.read_header(payload, height, width, channels)
+    words = payload[end + 4 * header.lanes :]
+    if rng.integers(2):
+        width, height = _sides(rng, largest)
+    if not rng.integers(4):
+        mode, layout = int(rng.integers(len(_CHANNELS))), int(rng.integers(2))
+        channels = _CHANNELS[mode]
+    make = _patches if layout == 1 else _channels
+    head, lanes = make(header, rng, width, height, channels)
+    body = head + _states(rng, lanes) + _words(rng, words)
+    m, n = (height, width) if layout == 0 else (int(np.prod(grid(height, width))), 256)
+    fields_ = struct.pack("<IIBBBB", width, height, mode, layout, _PACKED, 0)
+    for _ in range(channels):
+        k = _one(rng, (1, 1, min(m, n), int(rng.integers(min(m, n) + 1)), 65535))
+        fields_ += struct.pack(
+            "<HHHHH", min(k, 65535), *(int(x) for x in rng.integers(0, 65536, 4))
+        )
+    chunks = (b"HEAD" + fields_, b"PACK" + body, b"DONE")
+    return data[:9] + b"".join(
+        struct.pack("<I", len(c) - 4) + c + struct.pack("<I", zlib.crc32(c)) for c in chunks
+    )
+
+
+def _one(rng: np.random.Generator, choices: Any) -> Any:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _sides(rng: np.random.Generator, largest: int) -> tuple[int, int]:
+    while True:
+        width, height = _one(rng, _SIDES), _one(rng, _SIDES)
+        if width * height <= largest:
+            return width, height
+
+
+def _start(rng: np.random.Generator, channels: int) -> dict[str, Any]:
+    """The fields that both layouts have; now and then flags that do not fit the channels."""
+    turned = (channels >= 3 and rng.integers(2)) or not rng.integers(50)
+    alpha = (channels in (2, 4) and rng.integers(2)) or not rng.integers(50)
+    levels = (_one(rng, (0, 1, 255, 65535)), _one(rng, (0, 1, 255, 65535)))
+    return {
+        "turn": tuple(int(x) for x in rng.integers(-128, 128, 3)) if turned else None,
+        "alpha": bool(alpha),
+        "levels": levels if alpha and rng.integers(2) else None,
+        "smooth": tuple(_one(rng, (0, 0, 8, 15)) for _ in range(channels)),
+        "lanes": _one(rng, (1, 1, 1, 2, 5, 16, 300, 1 << 14)),
+    }
+
+
+def _mixed(header: Any, fresh: dict[str, Any], rng: np.random.Generator, *, kin: bool) -> Any:
+    """A header of fresh fields, half of them the file's own if it is of the same kind."""
+    own = {f.name: getattr(header, f.name) for f in fields(header)} if kin else {}
+    return {key: own[key] if key in own and rng.integers(2) else x for key, x in fresh.items()}
+
+
+def _patches(
+    header: Any, rng: np.random.Generator, width: int, height: int, channels: int
+) -> tuple[bytes, int]:
+    low, _ = band_shapes(*grid(height, width))
+
+    def scales() -> np.ndarray:
+        found = np.zeros(256, np.int64)
+        some = rng.choice(255, _one(rng, (0, 1, 3, 20, 255)), replace=False) + 1
+        found[some] = rng.integers(1, 30, len(some))
+        return found
+
+    def turns() -> tuple[tuple[int, int, int], ...]:
+        i = rng.integers(0 if not rng.integers(50) else 1, 255, _one(rng, (0, 1, 5, 255, 256)))
+        return tuple((int(x), int(rng.integers(x + 1, 256)), int(rng.integers(-64, 65))) for x in i)
+
+    most = _one(rng, _LARGE)
+    fresh = _start(rng, channels) | {
+        "late": _one(rng, (0, 0, 0, 1, 2, 50, 1 << 31)),
+        "scales": [scales() for _ in range(channels)],
+        "turns": [turns() for _ in range(channels)],
+        "coarsest": [rng.integers(-most, most + 1, low) for _ in range(channels)],
+    }
+    kin = (
+        isinstance(header, patches_header.Header)
+        and len(header.scales) == channels
+        and header.coarsest[0].shape == low
+    )
+    made = patches_header.Header(step=0.0, **_mixed(header, fresh, rng, kin=kin))
+    return patches_header.write_header(made, _code(rng), made.lanes), made.lanes
+
+
+def _channels(
+    header: Any, rng: np.random.Generator, width: int, height: int, channels: int
+) -> tuple[bytes, int]:
+    most = min(width, height)
+    order = np.repeat(np.arange(channels), min(_one(rng, (0, 1, 2, 5, 30, most, most + 1)), 200))
+    switches = (0, 1, 3, most, (1 << 32) - 2)
+    fresh = _start(rng, channels) | {
+        "offsets": (int(rng.integers(8)), int(rng.integers(8))),
+        "switches": [(_one(rng, switches), _one(rng, switches)) for _ in range(channels)],
+        "order": tuple(int(x) for x in rng.permutation(order)),
+    }
+    kin = isinstance(header, channels_header.Header) and len(header.smooth) == channels
+    made = channels_header.Header(step=0.0, **_mixed(header, fresh, rng, kin=kin))
+    if made.lanes < 1:
+        made = replace(made, lanes=1)
+    return channels_header.write_header(made, _code(rng), channels), made.lanes
+
+
+def _code(rng: np.random.Generator) -> int:
+    return int(_one(rng, (*_CODES, int(rng.integers(65536)))))
+
+
+def _states(rng: np.random.Generator, lanes: int) -> bytes:
+    """First states of the coders: at the ends of their range, or anything."""
+    same = _one(rng, (1 << 16, (1 << 32) - 1, 1 << 31, None))
+    states = rng.integers(0, 1 << 32, lanes, np.uint32) | np.uint32(1 << 16)
+    return np.full(lanes, same, "<u4").tobytes() if same else states.astype("<u4").tobytes()
+
+
+def _words(rng: np.random.Generator, own: bytes) -> bytes:
+    count = _one(rng, (0, 10, 200, 4000))
+    return _one(rng, (own, own, bytes(2 * count), b"\xff\xff" * count, rng.bytes(2 * count)))
