@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from lowrank.layouts.lapped import grid
-from lowrank.picture.value import MODES
+from lowrank.picture import MODES
 from lowrank.stores.packed.channels import header as channels_header
 from lowrank.stores.packed.coding.wavelet import band_shapes
 from lowrank.stores.packed.patches import header as patches_header

@@ -38,7 +38,7 @@ while True:
 SHORTEN = """
 from lowrank.runs import work
 from lowrank.runs.plan import Job
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 print("writing", flush=True)
 while True:
     for rank in (2, 30):

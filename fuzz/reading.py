@@ -13,9 +13,9 @@ from types import FrameType
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import LowrankError, UsageError
-from lowrank.picture.value import Source
+from lowrank.picture import Source
 from lowrank.report import measure
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 from lowrank.views import as_json
 
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden"

@@ -17,21 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import PIL.Image
 
-from lowrank import codec, files
+from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.format.parts import Parts
 from lowrank.io import arrays, pillow
 from lowrank.io.modes import to_image
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import gaps
-from lowrank.picture.value import Loaded
-from lowrank.targets import target
-from lowrank.targets.target import Kind, Target
+from lowrank.picture import Loaded, gaps
+from lowrank.targets import Kind, Target
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from lowrank.report.value import Report
+    from lowrank.report import Report
 
     ImageLike = str | os.PathLike[str] | bytes | PIL.Image.Image | ArrayLike
 
@@ -120,7 +118,7 @@ class LowRankImage:
 
     def truncate(self, rank: int) -> LowRankImage:
         """Keep the first `rank` terms of each matrix: the best image of that rank."""
-        shorter = codec.shorten(self.parts, Target("rank", target.rank(rank)))
+        shorter = codec.shorten(self.parts, Target("rank", targets.rank(rank)))
         return LowRankImage(shorter, self.notes)
 
     def report(self, original: ImageLike) -> Report:
@@ -217,7 +215,7 @@ def compress_loaded(
     **wishes: object,
 ) -> LowRankImage:
     """Compress what `io` has read; the keywords are those of `compress`."""
-    wanted = target.chosen(cast("dict[Kind, object]", wishes))
+    wanted = targets.chosen(cast("dict[Kind, object]", wishes))
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
     return LowRankImage(encoded.parts, loaded.notes + encoded.notes)
 
@@ -271,4 +269,4 @@ def _named(path: str | os.PathLike[str]) -> str:
 
 
 def _checked(rank: int | None) -> int | None:
-    return None if rank is None else target.rank(rank)
+    return None if rank is None else targets.rank(rank)

@@ -122,10 +122,9 @@ def compress(
 
     Give one target at most: -k, --energy, --error, --psnr, --size or -q.
     """
-    from lowrank import names
-    from lowrank.targets import target
+    from lowrank import names, targets
 
-    wanted = target.read(
+    wanted = targets.read(
         {
             "rank": rank,
             "energy": energy,
@@ -136,10 +135,10 @@ def compress(
         },
         sys.argv,
     )
-    target.choice(layout, "--layout", names.LAYOUTS)
-    target.choice(store, "--store", names.CHOICES)
-    limit, empty = target.max_pixels(max_pixels), target.nodata(nodata)
-    processes = target.whole(jobs, "-j", 1)
+    targets.choice(layout, "--layout", names.LAYOUTS)
+    targets.choice(store, "--store", names.CHOICES)
+    limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
+    processes = targets.whole(jobs, "-j", 1)
     from lowrank.io.formats import SUFFIXES
     from lowrank.runs import plan, work
 
@@ -209,12 +208,12 @@ def decompress(
     version: Version = False,
 ) -> None:
     """Turn .lrk files back into images."""
-    from lowrank.targets import target
+    from lowrank import targets
 
-    kept = None if rank is None else target.one_rank(rank, sys.argv)
-    level = None if png_level is None else target.whole(png_level, "--png-level", 0, 9)
-    processes = target.whole(jobs, "-j", 1)
-    limit = target.max_pixels(max_pixels)
+    kept = None if rank is None else targets.one_rank(rank, sys.argv)
+    level = None if png_level is None else targets.whole(png_level, "--png-level", 0, 9)
+    processes = targets.whole(jobs, "-j", 1)
+    limit = targets.max_pixels(max_pixels)
     from lowrank.io.formats import WRITTEN
     from lowrank.runs import plan, work
 
@@ -296,13 +295,12 @@ def report(
     Of an image: a ladder of ranks to choose from. Of an image and its .lrk file, or at
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
     """
-    from lowrank import names
-    from lowrank.targets import target
+    from lowrank import names, targets
 
-    ranks = target.ranks(rank, sys.argv)
-    target.choice(store, "--store", names.FLOAT_CHOICES)
-    limit, empty = target.max_pixels(max_pixels), target.nodata(nodata)
-    rivals = target.several_of(against, "--against")
+    ranks = targets.ranks(rank, sys.argv)
+    targets.choice(store, "--store", names.FLOAT_CHOICES)
+    limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
+    rivals = targets.several_of(against, "--against")
     from lowrank.report import ask
 
     sources = [name for name in (input, file) if name]
@@ -325,10 +323,13 @@ def report(
 
         console.say_json(as_json.result_object(result))
     elif html is None and not quiet:
-        from lowrank.views import preview as pictures
         from lowrank.views import tables
 
-        small = pictures.of(result, wish=preview)
+        small = []
+        if preview or (preview is None and console.on_terminal(sys.stdout)):
+            from lowrank.views import preview as pictures
+
+            small = pictures.of(result, wish=preview)
         tables.show(*small, tables.result(result))
 
 

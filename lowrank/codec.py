@@ -13,10 +13,9 @@ from lowrank.errors import LimitError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
 from lowrank.names import CHOICES, LAYOUTS
-from lowrank.picture import gaps
-from lowrank.picture.value import Picture, Turn
+from lowrank.picture import Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated
-from lowrank.targets.target import Target, choice
+from lowrank.targets import Target, choice
 
 
 def encode(
@@ -72,7 +71,11 @@ def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> De
         if taken > sys.maxsize or not fits(taken):
             raise MemoryError
         decoded = stores.of(head.store).decode(parts, rank=rank)
-        return decoded if filled else replace(decoded, picture=gaps.restored(decoded.picture))
+        if filled or head.metadata.nodata is None:
+            return decoded
+        from lowrank.picture import gaps
+
+        return replace(decoded, picture=gaps.restored(decoded.picture))
     except MemoryError as error:
         raise LimitError(
             f"not enough memory for an image of {head.width}x{head.height} pixels"

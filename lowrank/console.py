@@ -96,7 +96,7 @@ def run(
         raise UsageError("--json and the output cannot share standard output; give -o a file")
     if to_stdout and sys.stdout is None:
         raise FileError("standard output is closed; give -o a file")
-    if to_stdout and _on_terminal(sys.stdout):
+    if to_stdout and on_terminal(sys.stdout):
         raise UsageError("will not write binary data to a terminal; give -o a file")
     if settings.preserve and any("-" in (job.input, job.output) for job in planned):
         raise UsageError("-p keeps times and mode of a file, which a stream has not; leave it out")
@@ -117,7 +117,7 @@ def run(
     else:
         outcomes = (work.attempt(worker, job, settings) for job in planned)
     # Lines of JSON stay as they are: a bar would be drawn among them.
-    if many and not quiet and _on_terminal(sys.stderr) and not (json and _on_terminal(sys.stdout)):
+    if many and not quiet and on_terminal(sys.stderr) and not (json and on_terminal(sys.stdout)):
         from lowrank.views import progress
 
         outcomes = progress.watched(outcomes, len(planned))
@@ -182,7 +182,7 @@ def occupy_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free place
 
 
-def _on_terminal(stream: TextIO | None) -> bool:
+def on_terminal(stream: TextIO | None) -> bool:
     """Whether a standard stream is a terminal; it is None where a program is started without."""
     return stream is not None and stream.isatty()
 

@@ -11,6 +11,9 @@ STORES = (*FLOAT_STORES, "packed")
 
 AUTO = "auto"
 """The narrowest float store whose rounding does not show; no file states it."""
+AUTO_WIDTH = "float16"
+"""What `auto` counts with before anything is factorised: for a size it is the choice."""
+
 CHOICES = (AUTO, *STORES)
 FLOAT_CHOICES = (AUTO, *FLOAT_STORES)
 """What a request may say of the store."""

@@ -47,10 +47,13 @@ def limit(threads: int) -> None:
     _limit = threads
 
 
-def each(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Apply `work` to every item, in as many threads as there are cores."""
+def each(work: Callable[[T], R], items: Iterable[T], *, small: bool = False) -> list[R]:
+    """Apply `work` to every item, in as many threads as there are cores.
+
+    What is `small` takes less time than to start a thread: it is done one after the other.
+    """
     items = list(items)
-    threads = min(cores(), len(items))
+    threads = 1 if small else min(cores(), len(items))
     with one_blas_thread():
         if threads <= 1:
             return [work(item) for item in items]

@@ -15,7 +15,7 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 from lowrank.io import pillow
-from lowrank.picture.value import MODES, Picture
+from lowrank.picture import MODES, Picture
 
 settings.register_profile("lowrank", deadline=None, derandomize=True)
 settings.load_profile("lowrank")

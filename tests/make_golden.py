@@ -19,8 +19,8 @@ from PIL import Image
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture.value import MODES, Metadata, Picture
-from lowrank.targets.target import Target
+from lowrank.picture import MODES, Metadata, Picture
+from lowrank.targets import Target
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 INDEX = GOLDEN / "golden.json"

@@ -27,7 +27,7 @@ from lowrank.errors import (
 )
 from lowrank.format.parts import Missing
 from lowrank.io import pillow
-from lowrank.picture.value import MODES
+from lowrank.picture import MODES
 from lowrank.report import ask, measure
 from lowrank.views import as_json
 

@@ -23,7 +23,7 @@ from lowrank.io import pillow
 from lowrank.runs import pool, work
 from lowrank.runs.plan import Job, several
 from lowrank.runs.work import Compressing, Outcome
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 from lowrank.views import as_json, progress, tables
 
 SETTINGS = Compressing(target=Target("rank", 2))

@@ -22,10 +22,9 @@ import lowrank
 from lowrank import codec, linalg
 from lowrank import format as lrk_format
 from lowrank.errors import FormatError, UsageError
-from lowrank.picture.value import MODES, Picture, Source
-from lowrank.report import measure
-from lowrank.report.value import OfMatrix
-from lowrank.targets.target import Target
+from lowrank.picture import MODES, Picture, Source
+from lowrank.report import OfMatrix, measure
+from lowrank.targets import Target
 from lowrank.views import tables, words
 
 PACKED = sorted(n for n, case in CASES.items() if case[5] == "packed" and not n.startswith("cut"))

@@ -18,7 +18,7 @@ from PIL import Image
 import lowrank
 from lowrank import signals
 from lowrank.io import formats, pillow
-from lowrank.picture.value import MODES
+from lowrank.picture import MODES
 
 COMMANDS = ("compress", "decompress", "report")
 SOURCE = {"path", "format", "mode", "width", "height", "bytes"}

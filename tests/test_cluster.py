@@ -15,7 +15,7 @@ from lowrank.errors import FileError
 from lowrank.runs import cluster as ours
 from lowrank.runs import work
 from lowrank.runs.plan import Job
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 distributed = pytest.importorskip(
     "distributed", reason="the extra lowrank-image[dask] is not installed"

@@ -16,9 +16,9 @@ from lowrank import format as lrk
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Floats, Head, Parts
 from lowrank.io import pillow
-from lowrank.picture.value import MODES, Picture
+from lowrank.picture import MODES, Picture
 from lowrank.stores import truncation
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 SAMPLES = ("parrots.png", "photographer.png", "cup.png", "elevation.png", "door.png")
 EXACT = {}  # numpy's decompositions of the samples' matrices, made once

@@ -17,7 +17,7 @@ from PIL import Image
 
 from lowrank.errors import ImageError, LowrankError
 from lowrank.io import pillow
-from lowrank.picture.value import Loaded
+from lowrank.picture import Loaded
 
 GRID = np.add.outer(np.arange(30), np.arange(40))
 

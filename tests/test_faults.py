@@ -16,13 +16,12 @@ from PIL import Image, ImageFile
 from rich.console import Console
 
 import lowrank
-from lowrank import files
+from lowrank import files, layouts, targets
 from lowrank import format as lrk
 from lowrank.errors import FileError, LimitError, LowrankError, TruncatedError, UsageError
 from lowrank.io import formats, modes, pillow
-from lowrank.layouts import lapped, matrices, turn
-from lowrank.picture import thumbnail
-from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.layouts import lapped, turn
+from lowrank.picture import MODES, Metadata, Picture, thumbnail
 from lowrank.report import ask
 from lowrank.runs import work
 from lowrank.runs.plan import Job
@@ -30,7 +29,6 @@ from lowrank.stores import packed
 from lowrank.stores.packed.channels import codec as channels
 from lowrank.stores.packed.patches import rotations
 from lowrank.stores.packed.patches.header import read_header
-from lowrank.targets import target
 from lowrank.views import tables
 
 FORMS = {
@@ -87,7 +85,7 @@ def damaged(image, payload):
 def shown(B, head, turned):
     """The picture of a matrix for each channel or axis: rotated back, rounded and clipped."""
     if head.layout == "patches":
-        A = matrices.samples_of_patches(B, head.height, head.width, turned)
+        A = layouts.samples_of_patches(B, head.height, head.width, turned)
     else:
         A = np.stack(B, axis=2)
         R = turn.axes(turned)
@@ -259,7 +257,7 @@ def test_the_report_of_a_cut_file_is_of_what_is_there(original, files_of, form):
     cut = cut_of(files_of[form], 0.7)
     report = cut.report(original)
     turned, found = lowrank.codec.factors(cut.parts)
-    A = matrices.of_samples(np.asarray(original), cut.layout, turned)
+    A = layouts.of_samples(np.asarray(original), cut.layout, turned)
     for c, a, B in zip(report.channels, A, found, strict=True):
         B = (B[0].astype(float) * B[1]) @ B[2] if isinstance(B, tuple) else B
         assert c.frobenius_error == pytest.approx(np.linalg.norm(a - B), rel=1e-6)
@@ -412,7 +410,7 @@ def test_matrices_are_called_channels_just_where_they_are(layout, mode):
         ))  # fmt: skip
         turned, found = lowrank.codec.factors(image.parts)
         B = [(b[0].astype(float) * b[1]) @ b[2] if isinstance(b, tuple) else b for b in found]
-        plain = matrices.of_samples(drawn.samples, layout, None)
+        plain = layouts.of_samples(drawn.samples, layout, None)
         for name, b, own, said in zip(
             image.parts.head.mode.channels,
             B,
@@ -496,14 +494,14 @@ def test_whole_numbers_of_any_type_are_ranks(original):
 def test_what_an_error_advises_does(kind):
     """Every number that the advice gives is one that the option takes."""
     with pytest.raises(UsageError) as caught:
-        target.read({kind: "abc"})
+        targets.read({kind: "abc"})
     message, advice = str(caught.value).split("; give ")
     assert "abc" in message
     assert re.match(r"-([kq]|-[a-z]+) abc ", message)
     examples = re.findall(r"(?<![\w^])[\d.]+[%kM]?", advice)
     assert examples
     for example in examples:
-        assert target.read({kind: example.rstrip(".")}).kind == kind
+        assert targets.read({kind: example.rstrip(".")}).kind == kind
 
 
 # -- outputs are checked first -------------------------------------------------------------------

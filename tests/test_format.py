@@ -20,8 +20,8 @@ from lowrank import format as lrk_format
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.format.parts import Missing, term_order
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture.value import MODES, Metadata, Picture
-from lowrank.targets.target import Target
+from lowrank.picture import MODES, Metadata, Picture
+from lowrank.targets import Target
 
 STORES = ("float16", "float32", "float64")
 

@@ -35,7 +35,7 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("value",), ("gaps", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("distance", "gaps", "thumbnail")),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("certificate",),
@@ -49,9 +49,9 @@ INSIDE = {
         ("known", "modes"),
         ("arrays", "pillow"),
     ),
-    "layouts": (("colour", "lapped"), ("turn",), ("matrices",)),
+    "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
     "format": (("fields", "parts"), ("reading", "writing"), ("__init__",)),
-    "targets": (("target",), ("spectrum",)),
+    "targets": (("__init__",), ("spectrum",)),
     "stores": (("__init__",), ("growing", "packed"), ("truncation",), ("floats",)),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
     "stores.packed.coding": (
@@ -75,7 +75,7 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "report": (("value",), ("measure", "peers"), ("ask",), ("exhibit",)),
+    "report": (("__init__",), ("measure", "peers"), ("ask",), ("exhibit",)),
     "runs": (("plan",), ("work",), ("cluster", "pool")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
 }
@@ -103,7 +103,6 @@ LIGHT = {
     "signals",
 } | {
     "targets.__init__",
-    "targets.target",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

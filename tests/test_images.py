@@ -24,7 +24,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from lowrank.errors import ImageError, LimitError, LowrankError, TruncatedError, UsageError
 from lowrank.io import arrays, formats, modes, pillow
-from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.picture import MODES, Metadata, Picture
 
 SUITE = Path(__file__).parent / "data" / "pngsuite"
 SAMPLES = Path(__file__).parents[1] / "sample_images"

@@ -20,8 +20,8 @@ from lowrank import codec
 from lowrank import format as lrk_format
 from lowrank.errors import LowrankError
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture.value import MODES, Picture
-from lowrank.targets.target import Target
+from lowrank.picture import MODES, Picture
+from lowrank.targets import Target
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are set as on Linux")
 MOST = 2**31 - 1

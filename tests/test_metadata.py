@@ -16,7 +16,7 @@ import lowrank
 from lowrank import format as lrk
 from lowrank.io import pillow, resolution
 from lowrank.io.resolution import Resolution
-from lowrank.picture.value import MODES, Loaded, Metadata, Picture
+from lowrank.picture import MODES, Loaded, Metadata, Picture
 
 GREY = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
 

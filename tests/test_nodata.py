@@ -16,13 +16,13 @@ from PIL import Image
 
 import lowrank
 from lowrank import format as lrk
+from lowrank import targets
 from lowrank.errors import FormatError, ImageError, LowrankError, UsageError
 from lowrank.io import pillow
 from lowrank.picture import gaps
 from lowrank.report import ask
 from lowrank.runs import work
 from lowrank.runs.plan import Job
-from lowrank.targets import target
 
 RNG = np.random.default_rng(8)
 SHAPE = (40, 56)
@@ -193,7 +193,7 @@ def test_what_a_masked_array_hides_is_not_data() -> None:
 def test_the_command_takes_it_and_the_report_knows_it(tmp_path: Path) -> None:
     source, packed, back = (str(tmp_path / name) for name in ("a.tif", "a.lrk", "b.tif"))
     Path(source).write_bytes(tiff(raster(math.nan)[:, :, None]))
-    settings = work.Compressing(target=target.Target("rank", 6), nodata=math.nan, measure=True)
+    settings = work.Compressing(target=targets.Target("rank", 6), nodata=math.nan, measure=True)
     outcome = work.compress(Job(source, packed), settings)
     assert outcome.report is not None
     work.decompress(Job(packed, back), work.Decompressing())
@@ -211,12 +211,12 @@ def test_the_command_takes_it_and_the_report_knows_it(tmp_path: Path) -> None:
 
 
 def test_the_option_is_a_number_or_nan() -> None:
-    assert target.nodata(None) is None
-    assert target.nodata("-9999") == -9999
-    assert math.isnan(target.nodata("NaN") or 0)
+    assert targets.nodata(None) is None
+    assert targets.nodata("-9999") == -9999
+    assert math.isnan(targets.nodata("NaN") or 0)
     for text in ("", "none", "inf", "1e999", "5%"):
         with pytest.raises(UsageError, match="--nodata"):
-            target.nodata(text)
+            targets.nodata(text)
 
 
 # --- the format ------------------------------------------------------------------

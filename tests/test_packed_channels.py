@@ -16,14 +16,13 @@ from conftest import ROOT, picture
 
 import lowrank
 from lowrank import format as lrk
-from lowrank import stores
+from lowrank import layouts, stores
 from lowrank.errors import FormatError, LowrankError, TruncatedError, UsageError
 from lowrank.io import modes, pillow
-from lowrank.layouts import matrices
-from lowrank.picture.value import Picture
+from lowrank.picture import Picture
 from lowrank.stores import packed as store
 from lowrank.stores.packed.channels import blocks, codec, mixture, sums, vectors
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (33, 50)]
 
@@ -181,7 +180,7 @@ def test_the_report_is_of_the_matrices_that_were_factorised(crop, wish):
     assert [c.name for c in report.channels] == (
         ["red", "green", "blue"] if "rank" in wish else rotated
     )
-    A = matrices.of_samples(crop.samples, "channels", turn)
+    A = layouts.of_samples(crop.samples, "channels", turn)
     assert math.hypot(*(np.linalg.norm(a.astype(float)) for a in A)) == pytest.approx(
         np.linalg.norm(crop.samples.astype(float))
     )

@@ -10,10 +10,11 @@ import pytest
 
 import lowrank
 from lowrank import format as lrk
+from lowrank import layouts
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.io import modes, pillow
-from lowrank.layouts import matrices, turn
-from lowrank.picture.value import MODES, Picture
+from lowrank.layouts import turn
+from lowrank.picture import MODES, Picture
 from lowrank.stores import packed as store
 from lowrank.stores.packed import dial
 
@@ -66,7 +67,7 @@ def at_quality(photo, quality):
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_patches_keep_the_frobenius_norm_of_the_padded_picture(mode, height, width):
     p = picture(mode, height, width)
-    A = matrices.of_samples(p.samples, "patches", turn.of(p, "patches"))
+    A = layouts.of_samples(p.samples, "patches", turn.of(p, "patches"))
     pad = ((0, -height % 16), (0, -width % 16), (0, 0))
     padded = np.pad(p.samples.astype(float), pad, mode="edge")
     assert math.hypot(*(np.linalg.norm(a) for a in A)) == pytest.approx(
@@ -79,8 +80,8 @@ def test_patches_keep_the_frobenius_norm_of_the_padded_picture(mode, height, wid
 def test_patches_turn_back_into_the_picture(mode, height, width):
     p = picture(mode, height, width)
     turned = turn.of(p, "patches")
-    A = matrices.of_samples(p.samples, "patches", turned)
-    back = matrices.samples_of_patches(A, height, width, turned)
+    A = layouts.of_samples(p.samples, "patches", turned)
+    back = layouts.samples_of_patches(A, height, width, turned)
     assert np.allclose(back, p.samples, atol=1e-9 * (p.mode.peak or 1))
 
 
@@ -88,7 +89,7 @@ def test_the_map_to_patches_is_orthogonal_on_differences(photo):
     """Inner products survive, not norms alone: the map is linear and orthogonal."""
     other = Picture(photo.samples[::-1, ::-1].copy(), photo.mode)
     turned = turn.of(photo, "patches")
-    A, B = (matrices.of_samples(p.samples, "patches", turned) for p in (photo, other))
+    A, B = (layouts.of_samples(p.samples, "patches", turned) for p in (photo, other))
     inner = sum(float(np.vdot(a, b)) for a, b in zip(A, B, strict=True))
     assert inner == pytest.approx(
         float(np.vdot(photo.samples.astype(float), other.samples.astype(float))), rel=1e-12
@@ -97,7 +98,7 @@ def test_the_map_to_patches_is_orthogonal_on_differences(photo):
 
 def test_a_float_store_of_patches_holds_the_exact_truncation(photo):
     image = lowrank.compress(image_of(photo), rank=7, layout="patches", store="float64")
-    A = matrices.of_samples(photo.samples, "patches", image.parts.body.turn)
+    A = layouts.of_samples(photo.samples, "patches", image.parts.body.turn)
     for a, f in zip(A, image.parts.body.factors, strict=True):
         s = np.linalg.svd(a, compute_uv=False)
         B = (f.U * f.s) @ f.Vt
@@ -178,7 +179,7 @@ def test_the_report_of_a_packed_file_is_true(photo):
     image = lowrank.compress(image_of(photo), quality=60)
     report = image.report(image_of(photo))
     turned, factors = store.factors(image.parts)
-    A = matrices.of_samples(photo.samples, "patches", turned)
+    A = layouts.of_samples(photo.samples, "patches", turned)
     for c, a, B, stated in zip(report.channels, A, factors, image.parts.body.stated, strict=True):
         s = np.linalg.svd(a, compute_uv=False)
         assert np.linalg.matrix_rank(B) <= c.k == stated.k

@@ -20,8 +20,8 @@ from lowrank import codec
 from lowrank import format as lrk_format
 from lowrank.errors import FormatError, LowrankError, TruncatedError, UsageError
 from lowrank.format.parts import Missing
-from lowrank.picture.value import Metadata
-from lowrank.targets.target import Target
+from lowrank.picture import Metadata
+from lowrank.targets import Target
 
 PIECE, ONE_PIECE = 4096, 8192  # of the specification
 METADATA = Metadata(exif=b"MM\0*\0\0\0\x08\0\0", icc=b"profile" * 40, xmp=b"<x:xmpmeta/>" * 20)

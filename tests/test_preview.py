@@ -11,8 +11,7 @@ import pytest
 from conftest import on_a_terminal, picture
 from rich.console import Console
 
-from lowrank.picture import thumbnail
-from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.picture import MODES, Metadata, Picture, thumbnail
 from lowrank.report import ask
 from lowrank.views import preview
 

@@ -11,12 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lowrank import api, codec, linalg
+from lowrank import api, codec, linalg, targets
 from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.targets import spectrum
-from lowrank.targets import target as targets
-from lowrank.targets.target import Target
+from lowrank.targets import Target, spectrum
 
 SPECTRA = st.lists(
     st.integers(1, 8).flatmap(lambda n: arrays(np.float64, n, elements=st.floats(0, 1e4))),

@@ -19,10 +19,10 @@ from conftest import ROOT, picture
 from PIL import Image
 
 import lowrank
+from lowrank import targets
 from lowrank.errors import UsageError
 from lowrank.io import pillow
 from lowrank.runs import plan
-from lowrank.targets import target
 
 posix = pytest.mark.skipif(os.name != "posix", reason="devices and pipes of POSIX")
 bash = pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
@@ -165,7 +165,7 @@ MEANS = [
 
 @pytest.mark.parametrize(("kind", "text", "value"), MEANS)
 def test_a_number_may_have_its_unit(kind, text, value):
-    found = target.read({kind: text})
+    found = targets.read({kind: text})
     assert found.kind == kind
     assert found.value == pytest.approx(value, rel=1e-12)
 
@@ -191,7 +191,7 @@ def test_a_number_may_have_its_unit(kind, text, value):
 )
 def test_a_number_that_is_none_gets_the_right_advice(kind, text, advice):
     with pytest.raises(UsageError) as caught:
-        target.read({kind: text})
+        targets.read({kind: text})
     assert advice in str(caught.value)
     assert text in str(caught.value)
 

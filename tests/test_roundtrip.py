@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.io import formats, pillow
-from lowrank.picture.value import MODES, Metadata, Picture
-from lowrank.targets.target import Target
+from lowrank.picture import MODES, Metadata, Picture
+from lowrank.targets import Target
 
 EXAMPLES = 1000 if os.environ.get("CI") else 150
 

@@ -23,7 +23,7 @@ from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError
 from lowrank.io import pillow
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 OLD, NEW = b"old" * 1000, b"new" * 2000
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and permission bits of POSIX")

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture.value import Metadata, Mode, Turn
+from lowrank.picture import Metadata, Mode, Turn
 
 PATCH = 16
 """Side of a patch, of layout `patches`."""

@@ -40,8 +40,7 @@ from lowrank.format.parts import (
 )
 from lowrank.limits import PADDING, PATCHES
 from lowrank.names import LAYOUTS, STORES
-from lowrank.picture import gaps
-from lowrank.picture.value import MODES, Metadata
+from lowrank.picture import MODES, Metadata
 
 _NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
@@ -181,6 +180,8 @@ class _Reader:
                     raise self.bad(f"empty chunk {kind.decode()}")
                 metadata[key] = bytes(value)
         if "nodata" in metadata:
+            from lowrank.picture import gaps
+
             try:
                 gaps.check(
                     metadata["nodata"], (parts.head.width, parts.head.height), parts.head.mode.dtype

@@ -25,7 +25,7 @@ from lowrank.format.fields import (
 )
 from lowrank.format.parts import Factors, Packed, Parts, term_order
 from lowrank.names import LAYOUTS, STORES
-from lowrank.picture.value import Metadata
+from lowrank.picture import Metadata
 
 _LAST_CODE = 0xFFFF  # of the logarithms in a packed header
 

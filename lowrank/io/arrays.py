@@ -10,8 +10,8 @@ from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite
 from lowrank.io.wall import one_line
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture import MODES, Loaded, Picture, Source
 from lowrank.picture.gaps import Mask
-from lowrank.picture.value import MODES, Loaded, Picture, Source
 
 
 def from_array(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lowrank.errors import ImageError, UsageError, printable
-from lowrank.picture.value import MODES, Mode
+from lowrank.picture import MODES, Mode
 
 _COLOUR = ("RGB", "RGBA")
 

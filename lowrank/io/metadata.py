@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from lowrank.io import resolution
 from lowrank.io.formats import FORMATS
 from lowrank.io.wall import tolerated
-from lowrank.picture.value import Metadata
+from lowrank.picture import Metadata
 
 EXIF_PREFIX = b"Exif\0\0"
 """What Pillow puts before the TIFF structure of an EXIF block; we keep it without."""

@@ -25,7 +25,7 @@ from PIL import Image
 
 from lowrank.errors import ImageError
 from lowrank.io.metadata import EXIF_PREFIX
-from lowrank.picture.value import MODES, Mode, Picture
+from lowrank.picture import MODES, Mode, Picture
 
 if TYPE_CHECKING:
     from lowrank.io.tiff import Reader

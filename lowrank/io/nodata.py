@@ -7,9 +7,8 @@ import math
 from PIL import Image
 
 from lowrank.errors import ImageError
-from lowrank.picture import gaps
+from lowrank.picture import Picture, gaps
 from lowrank.picture.gaps import Mask
-from lowrank.picture.value import Picture
 
 _GDAL = 42113  # the tag of a TIFF that states the value, as text
 

@@ -2,7 +2,7 @@
 
 Everything foreign ends here. Whatever Pillow raises on a damaged file becomes one line
 of `ImageError` or `LimitError`, its warnings become notes, and what a picture loses on
-its way into one of the modes of `picture.value.MODES` is said in a note, never lost silently:
+its way into one of the modes of `picture.MODES` is said in a note, never lost silently:
 
 - Palettes become RGB(A), a transparent colour becomes an alpha channel; `modes` holds
   the table.
@@ -30,7 +30,7 @@ from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture.value import Loaded, Picture, Source
+from lowrank.picture import Loaded, Picture, Source
 
 if TYPE_CHECKING:
     from lowrank.io.tiff import Reader

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture.value import Turn
+from lowrank.picture import Turn
 
 LARGEST = 127
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture.value import Mode, Picture, Turn
+from lowrank.picture import Mode, Picture, Turn
 
 _SPARSE = 256  # rows and columns that are looked at, about
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowrank.picture import gaps
-from lowrank.picture.value import Picture
+from lowrank.picture import Picture
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,11 @@ def compare(original: Picture, result: Picture) -> Pixels:
     Pixels that the original has no data for are left out.
     """
     squares, largest = 0.0, 0.0
-    empty = gaps.of(original)
+    empty = None
+    if original.metadata.nodata is not None:
+        from lowrank.picture import gaps
+
+        empty = gaps.of(original)
     for c in range(len(original.mode.channels)):
         for top in range(0, original.height, 256):
             rows = slice(top, top + 256)

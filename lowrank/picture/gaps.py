@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture.value import Metadata, Picture
+from lowrank.picture import Metadata, Picture
 
 Samples = NDArray[np.generic]
 Mask = NDArray[np.bool_]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture.value import MODES, Picture
+from lowrank.picture import MODES, Picture
 
 # EXIF orientations: rows reversed, columns reversed; but transposed before either.
 _ORIENTATIONS = {

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import codec, files, linalg, threads
+from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
 from lowrank.io import pillow
-from lowrank.layouts import matrices
-from lowrank.names import AUTO
-from lowrank.picture import gaps
+from lowrank.names import AUTO, AUTO_WIDTH
+from lowrank.picture import Loaded
 from lowrank.picture.distance import full_scale
-from lowrank.picture.value import Loaded
-from lowrank.report import measure, peers
-from lowrank.report.peers import Peer
-from lowrank.report.value import Report
-from lowrank.stores import truncation
-from lowrank.targets import spectrum
-from lowrank.targets.target import Target
+from lowrank.report import Report, measure
+from lowrank.targets import Target
+
+if TYPE_CHECKING:
+    from lowrank.report.peers import Peer
 
 _LADDER = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
@@ -100,6 +98,8 @@ def report(
         packed = files.read_bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
         if nodata is None:  # the file knows
+            from lowrank.picture import gaps
+
             nodata = gaps.value_of(parts.head.metadata)
         loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
         result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
@@ -140,20 +140,22 @@ def _of_file(
 
 
 def _peers(loaded: Loaded, ours: Report, against: tuple[str, ...]) -> tuple[Peer, ...]:
+    if not against:
+        return ()
+    from lowrank.report import peers
+
     psnr = ours.pixels.psnr_db if ours.pixels else None
-    return tuple(
-        peers.against(loaded.picture, against, size=ours.storage.bytes, psnr=psnr)
-        if against
-        else ()
-    )
+    return tuple(peers.against(loaded.picture, against, size=ours.storage.bytes, psnr=psnr))
 
 
 def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
+    from lowrank.stores import truncation
+
     most = codec.encode(
         loaded.picture, Target("rank", max(ranks)), layout="channels", store=store, certify=True
     )
-    A = matrices.of_samples(loaded.picture.samples, "channels", None)
+    A = layouts.of_samples(loaded.picture.samples, "channels", None)
     reports, stored = [], []
     for k in ranks:
         exact = tuple(measure.at_rank(a, x, k) for a, x in zip(A, most.exact, strict=True))
@@ -175,11 +177,13 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
 
 
 def _ladder(loaded: Loaded, *, store: str) -> Result:
+    from lowrank.targets import spectrum
+
     picture = loaded.picture
-    spectra = threads.each(linalg.spectrum, matrices.of_samples(picture.samples, "channels", None))
+    spectra = threads.each(linalg.spectrum, layouts.of_samples(picture.samples, "channels", None))
     m, n = picture.height, picture.width
     steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
-    width = truncation.AUTO_WIDTH if store == AUTO else store
+    width = AUTO_WIDTH if store == AUTO else store
     rungs = [measure.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]
     auto = tuple(spectrum.gavish_donoho_rank(s, m, n) for s in spectra)
     return replace(_result(loaded, rungs, []), spectra=tuple(spectra), auto=auto, store=width)

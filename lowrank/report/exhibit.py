@@ -19,11 +19,9 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
 from lowrank.names import AUTO
-from lowrank.picture import thumbnail
-from lowrank.picture.value import Metadata, Picture
-from lowrank.report import ask, measure
+from lowrank.picture import Metadata, Picture, thumbnail
+from lowrank.report import Report, ask, measure
 from lowrank.report.ask import Result
-from lowrank.report.value import Report
 from lowrank.stores import truncation
 
 SIDE = 768

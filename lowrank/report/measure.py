@@ -15,15 +15,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import codec, linalg, threads
+from lowrank import codec, layouts, linalg, threads
 from lowrank.errors import UsageError
 from lowrank.format import float_file_size
 from lowrank.format.parts import Parts
-from lowrank.layouts import matrices, turn
+from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
+from lowrank.picture import Loaded, Mode, Picture, Source
 from lowrank.picture.distance import compare
-from lowrank.picture.value import Loaded, Mode, Picture, Source
-from lowrank.report.value import File, OfMatrix, Report, Storage
+from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
 
 
@@ -70,7 +70,7 @@ def measure(
     """
     turned, B = codec.factors(parts)
     names = turn.names(picture.mode, turned)
-    A = matrices.of_samples(picture.samples, parts.head.layout, turned)
+    A = layouts.of_samples(picture.samples, parts.head.layout, turned)
 
     def of_matrix(i: int) -> OfMatrix:
         k = parts.ranks[i]

@@ -21,8 +21,8 @@ from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
+from lowrank.picture import Picture
 from lowrank.picture.distance import compare
-from lowrank.picture.value import Picture
 
 CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
 _ALSO = {"jpg": "jpeg", "jp2": "jpeg2000"}

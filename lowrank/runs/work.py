@@ -13,13 +13,13 @@ from lowrank.errors import LimitError, LowrankError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.io import formats, pillow
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture.value import Loaded
+from lowrank.picture import Loaded
 from lowrank.runs.plan import Job
 from lowrank.stores import Encoded
-from lowrank.targets.target import USUAL, Target
+from lowrank.targets import USUAL, Target
 
 if TYPE_CHECKING:
-    from lowrank.report.value import Report
+    from lowrank.report import Report
 
 
 @dataclass(frozen=True)

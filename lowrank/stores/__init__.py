@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
 from lowrank.names import AUTO
-from lowrank.picture.value import Picture, Turn
-from lowrank.targets.target import Target
+from lowrank.picture import Picture, Turn
+from lowrank.targets import Target
 
 if TYPE_CHECKING:
     from lowrank.linalg import TruncatedSVD

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank import threads
+from lowrank import layouts, threads
 from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
-from lowrank.layouts import matrices, turn
+from lowrank.layouts import turn
 from lowrank.limits import fits
-from lowrank.picture.value import Mode, Picture, Turn
+from lowrank.picture import Mode, Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
@@ -57,7 +57,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     samples = np.empty(shape, mode.dtype)
     picture = Picture(samples, mode, head.metadata)
     if head.layout == "patches":
-        B = matrices.samples_of_patches(
+        B = layouts.samples_of_patches(
             [US @ Vt for US, Vt in scaled], head.height, head.width, body.turn
         )
         samples[:] = _rounded(B, mode)

@@ -91,15 +91,6 @@ def of_spectra(
     return ranks, tuple(threads.each(truncate, jobs))
 
 
-def of_ranks(A: Matrices, ranks: tuple[int, ...], *, certify: bool) -> Found:
-    """Decompositions of given ranks; as `of_tail`."""
-
-    def factorise(job: tuple[NDArray[Any], int]) -> TruncatedSVD:
-        return linalg.truncated_svd(job[0], max(job[1], 1), certify=certify)
-
-    return ranks, tuple(threads.each(factorise, zip(A, ranks, strict=True)))
-
-
 def _search(
     A: Matrices,
     terms: Callable[[list[NDArray[np.float64]], float], int | None],

@@ -12,23 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank import linalg, threads
+from lowrank import layouts, linalg, threads
 from lowrank.format.parts import Factors, Floats, Head, Parts, matrix_shape
-from lowrank.layouts import matrices, turn
+from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
-from lowrank.names import AUTO
+from lowrank.names import AUTO, AUTO_WIDTH
+from lowrank.picture import Picture, Turn
 from lowrank.picture.distance import full_scale
-from lowrank.picture.value import Picture, Turn
-from lowrank.stores import Encoded, growing
-from lowrank.targets import spectrum
-from lowrank.targets.target import Target
+from lowrank.stores import Encoded
+from lowrank.targets import Target
 
 AUTO_EXCESS = 1e-3
 """Store `auto`: rounding may add this share to the Frobenius error ..."""
 AUTO_FLOOR = 1e-6
 """... or this share of full scale per sample (root mean square), if that is more."""
-AUTO_WIDTH = "float16"
-"""What `auto` counts with before anything is factorised: for a size it is the choice."""
 
 
 def encode(
@@ -56,7 +53,7 @@ def encode(
         The samples hold NaN or infinity.
     """
     turned = turn.of(picture, layout)
-    A = matrices.of_samples(picture.samples, layout, turned)
+    A = layouts.of_samples(picture.samples, layout, turned)
     m, n = matrix_shape(picture.width, picture.height, layout)
     (ranks, exact), notes = _search(
         picture, A, target, store, turned=turned is not None, certify=certify
@@ -95,13 +92,17 @@ def _search(
     *,
     turned: bool,
     certify: bool,
-) -> tuple[growing.Found, list[str]]:
+) -> tuple[tuple[tuple[int, ...], tuple[TruncatedSVD, ...]], list[str]]:
     """Ranks and decompositions of the matrices, and notes on how the target was met."""
     m, n = A[0].shape[0], A[0].shape[1]
     limit = min(m, n)
     if target.kind == "rank":
         ranks = (min(int(target.value), limit),) * len(A)
-        return growing.of_ranks(A, ranks, certify=certify), []
+        return (ranks, _of_ranks(A, ranks, certify=certify)), []
+    # Other targets may take more than one decomposition.
+    from lowrank.stores import growing
+    from lowrank.targets import spectrum
+
     if target.kind == "auto":
 
         def thresholded(spectra: list[NDArray[np.float64]]) -> tuple[int, ...]:
@@ -122,6 +123,17 @@ def _search(
     norm = math.hypot(*threads.each(linalg.frobenius_norm, A))
     allowed = spectrum.allowed_tail(target, norm, full_scale(picture), picture.samples.size)
     return growing.of_tail(A, allowed, certify=certify), []
+
+
+def _of_ranks(
+    A: list[NDArray[np.generic]], ranks: tuple[int, ...], *, certify: bool
+) -> tuple[TruncatedSVD, ...]:
+    """Decompositions of given ranks, of rank 1 where that is 0."""
+
+    def factorise(job: tuple[NDArray[np.generic], int]) -> TruncatedSVD:
+        return linalg.truncated_svd(job[0], max(job[1], 1), certify=certify)
+
+    return tuple(threads.each(factorise, zip(A, ranks, strict=True)))
 
 
 def _stored(exact: TruncatedSVD, k: int, store: str) -> Factors:

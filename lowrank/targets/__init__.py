@@ -1,1 +1,243 @@
-"""What is asked for, and how much of a spectrum that is."""
+"""One wish, and only one: from texts or numbers, or one line that says what to give.
+
+Nothing here needs numpy, so that a wrong option is answered at once.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, SupportsFloat, cast
+
+from lowrank.errors import UsageError
+from lowrank.limits import DEFAULT_MAX_PIXELS
+
+Kind = Literal["rank", "auto", "energy", "error", "psnr", "size", "quality"]
+
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
+
+
+def _number(text: str, unit: str = "") -> float:
+    """A number, which may end in its unit."""
+    return float(text.strip().lower().removesuffix(unit.lower()))
+
+
+def _decibels(text: str) -> float:
+    return _number(text, "dB")
+
+
+def _quality(text: str) -> float:
+    return _number(text, "%")
+
+
+def _whole(text: str) -> float:
+    return float(int(text))
+
+
+def _share(text: str) -> float:
+    """A share: 0.05 or 5%."""
+    return _number(text, "%") / 100 if text.strip().endswith("%") else float(text)
+
+
+def _size(text: str) -> float:
+    """A number of bytes, or of anything: 20k, 1.5M, 20kB, 20KiB."""
+    short = text.strip().lower().removesuffix("b")
+    digits = short.rstrip("kmgi")
+    return float(math.floor(float(digits) * _UNITS[short[len(digits) :]]))
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """A kind of number: its option as it may be typed, its range, and what to give instead."""
+
+    options: tuple[str, ...]
+    low: float
+    high: float
+    read: Callable[[str], float]
+    advice: str
+
+
+_RANK = _Wish(("-k", "--rank"), 1, 2**31 - 1, _whole, "a whole number from 1 on")
+_PIXELS = _Wish(("--max-pixels",), 1, 2**63, _size, "a number of pixels, such as 500M")
+_WISHES: dict[Kind, _Wish] = {
+    "rank": replace(_RANK, advice="a whole number from 1 on, or auto"),
+    "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
+    "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
+    "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
+    "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
+    "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
+    "quality": _Wish(("-q", "--quality"), 1, 100, _quality, "a number from 1 to 100"),
+}
+
+
+def _in_range(wish: _Wish, value: float, shown: str) -> None:
+    if not wish.low <= value <= wish.high:  # refuses NaN too
+        raise UsageError(f"{shown} is out of range; give {wish.advice}")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One wish, and only one.
+
+    Attributes
+    ----------
+    kind : str
+        `rank` (terms of each channel), `auto` (Gavish-Donoho), `energy` (share of
+        ||A||_F^2 kept, 0 to 1), `error` (relative Frobenius error, 0 to 1), `psnr`
+        (dB), `size` (bytes) or `quality` (1 to 100).
+    value : float
+        0 for `auto`.
+
+    Raises
+    ------
+    UsageError
+        The value is out of the kind's range.
+    """
+
+    kind: Kind
+    value: float = 0.0
+
+    def __post_init__(self) -> None:
+        _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
+
+
+USUAL = Target("quality", 75)
+"""What no target means."""
+
+
+def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:
+    """Turn numbers, of which one at most is not None, into the target.
+
+    Parameters
+    ----------
+    wishes : mapping of str to number
+        `rank` may also be "auto".
+    options : mapping of str to str, optional
+        What messages call the kinds; by default, as they are.
+
+    Raises
+    ------
+    UsageError
+        Several are given, or one is no number of its kind.
+    """
+    given = [(kind, value) for kind, value in wishes.items() if value is not None]
+    if len(given) > 1:
+        names = " and ".join(options[kind] if options else kind for kind, _ in given)
+        raise UsageError(f"{names} exclude each other; give one target")
+    for kind, value in given:
+        if kind == "rank" and isinstance(value, str) and value == "auto":
+            return Target("auto")
+        return Target(kind, _real(kind, value))
+    return USUAL
+
+
+def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:
+    """Turn the texts of options into the target.
+
+    Errors name an option as it stands among the words that were typed.
+    """
+    options = {kind: _option(_WISHES[kind], typed) for kind in texts}
+    wishes: dict[Kind, object] = {}
+    for kind, text in texts.items():
+        if text is None or (kind == "rank" and text.strip().lower() == "auto"):
+            wishes[kind] = text and "auto"
+            continue
+        wishes[kind] = _read(_WISHES[kind], text, f"{options[kind]} {text}")
+    return chosen(wishes, options)
+
+
+def ranks(text: str | None, typed: Sequence[str] = ()) -> list[int]:
+    """Ranks of a list such as 5,20,50; none for no text."""
+    if text is None:
+        return []
+    shown = f"{_option(_RANK, typed)} {text}"
+    return [int(_read(_RANK, one, shown)) for one in text.split(",")]
+
+
+def one_rank(text: str, typed: Sequence[str] = ()) -> int:
+    """Return a rank given as a text."""
+    return int(_read(_RANK, text, f"{_option(_RANK, typed)} {text}"))
+
+
+def rank(value: object) -> int:
+    """Return a rank given as a number."""
+    return int(Target("rank", _real("rank", value)).value)
+
+
+def max_pixels(text: str | None) -> int:
+    """Return the limit on pixels: 500M, or the default."""
+    return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
+
+
+def whole(text: str, option: str, low: int, high: int | None = None) -> int:
+    """Return a whole number given as a text."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if value < low or (high is not None and value > high):
+        span = f"from {low} on" if high is None else f"from {low} to {high}"
+        raise UsageError(f"{option} {text} is out of range; give a whole number {span}")
+    return value
+
+
+def nodata(text: str | None) -> float | None:
+    """Return the value of pixels without data: -9999, nan."""
+    try:
+        value = None if text is None else float(text)
+    except ValueError:
+        value = math.inf
+    if value is not None and math.isinf(value):
+        raise UsageError(f"--nodata {text}: not a sample; give a number such as -9999, or nan")
+    return value
+
+
+def choice(text: object, option: str, known: tuple[str, ...]) -> None:
+    """Refuse what is not among the known names."""
+    if text is not None and text not in known:
+        raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
+
+
+def several_of(text: str | None, option: str) -> tuple[str, ...]:
+    """Names of a list such as "jpeg, webp", in small letters; none for no text."""
+    if text is None:
+        return ()
+    found = tuple(filter(None, (name.strip().lower() for name in text.split(","))))
+    if not found:
+        raise UsageError(f"{option} is empty; give a name, or several with commas between")
+    return tuple(dict.fromkeys(found))
+
+
+def _option(wish: _Wish, typed: Sequence[str]) -> str:
+    """The option as it was typed; its usual spelling where nobody knows."""
+    for option in wish.options:
+        if any(word == option or word.startswith(f"{option}=") for word in typed):
+            return option
+    return wish.options[0]
+
+
+def _read(wish: _Wish, text: str, shown: str) -> float:
+    try:
+        value = wish.read(text)
+    except (ValueError, KeyError, OverflowError):
+        value = math.nan
+    if math.isnan(value):
+        raise UsageError(f"{shown} is not understood; give {wish.advice}")
+    if wish.read is _share and "%" not in text and 1 < value <= 100:
+        raise UsageError(f"{shown} is out of range; did you mean {value:g}%?")
+    _in_range(wish, value, shown)
+    return value
+
+
+def _real(kind: Kind, value: object) -> float:
+    """Return a number as a float; one that no float reaches as infinity, which is out of range."""
+    try:
+        number = float(cast("SupportsFloat", value))
+    except (TypeError, ValueError, OverflowError):
+        number = math.inf
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
+        raise UsageError(f"{kind} {value!r} does not do; give {_WISHES[kind].advice}")
+    return number

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import UsageError
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 
 def terms_for_tail(spectra: list[NDArray[np.float64]], tail: float) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lowrank.report.ask import Result
-from lowrank.report.value import finite
-from lowrank.runs.work import Outcome, Total
+from lowrank.report import finite
+
+if TYPE_CHECKING:
+    from lowrank.report.ask import Result
+    from lowrank.runs.work import Outcome, Total
 
 
 def result_object(result: Result) -> dict[str, Any]:

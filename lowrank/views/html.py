@@ -29,11 +29,11 @@ from lowrank import __version__
 from lowrank import format as lrk
 from lowrank.errors import printable
 from lowrank.io import pillow
+from lowrank.picture import MODES, Metadata, Picture
 from lowrank.picture.distance import full_scale
-from lowrank.picture.value import MODES, Metadata, Picture
+from lowrank.report import Report
 from lowrank.report.ask import Result
 from lowrank.report.exhibit import Exhibit
-from lowrank.report.value import Report
 from lowrank.views import words
 
 _SCRIPTS = (

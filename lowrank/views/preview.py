@@ -18,10 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from lowrank import codec
-from lowrank.picture import thumbnail
-from lowrank.picture.value import Picture
+from lowrank.picture import Picture, thumbnail
+from lowrank.report import Report
 from lowrank.report.ask import Result
-from lowrank.report.value import Report
 
 _COLUMNS = 40  # of one picture, at most
 _ROWS = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,12 @@ from rich.text import Text
 
 from lowrank.errors import printable
 from lowrank.picture.distance import Pixels
-from lowrank.report.ask import Result
-from lowrank.report.value import OfMatrix, Report, Storage
-from lowrank.runs import plan
-from lowrank.runs.work import Total
+from lowrank.report import OfMatrix, Report, Storage
 from lowrank.views import words
+
+if TYPE_CHECKING:
+    from lowrank.report.ask import Result
+    from lowrank.runs.work import Total
 
 _PLOT_ROWS = 7
 _PLOT_COLUMNS = 64
@@ -79,6 +81,8 @@ def total(t: Total) -> RenderableType:
     remarks = [f"worst error: {printable(t.worst_input)}"] if t.worst_input else []
     if t.skipped or t.failed:
         remarks.append(f"{t.skipped:,} skipped, {t.failed:,} failed")
+    from lowrank.runs import plan
+
     if passed := plan.counted(t.passed):
         remarks.append(f"passed over: {printable(passed)}")
     # Paths are not broken: they are there to be copied.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lowrank.report.value import NOTHING, OfMatrix
+from lowrank.report import NOTHING, OfMatrix
 
 _FAR = 0.1  # above the optimum: no rounding of floats comes near it
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.layouts import turn
-from lowrank.picture.value import Picture, Turn
+from lowrank.picture import Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
 from lowrank.stores.packed.coding.payload import Decoded as DecodedSamples
 from lowrank.stores.packed.coding.payload import Outline
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 Size = tuple[int, int, int]
 

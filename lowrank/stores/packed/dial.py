@@ -19,11 +19,10 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts, matrix_shape
 from lowrank.layouts import turn
+from lowrank.picture import Picture
 from lowrank.picture.distance import compare
-from lowrank.picture.value import Picture
 from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
-from lowrank.targets import spectrum
-from lowrank.targets.target import Target
+from lowrank.targets import Target
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
 _FINEST, _COARSEST = -5.0, 11.0  # binary logarithms of the steps that a search tries
@@ -173,6 +172,8 @@ def _psnr_of(picture: Picture, target: Target) -> float:
     """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE."""
     if target.kind == "psnr":
         return target.value
+    from lowrank.targets import spectrum
+
     flat = picture.samples.reshape(-1)
     norm2 = sum(
         float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))

@@ -8,10 +8,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
-from lowrank.layouts import matrices
+from lowrank import layouts, threads
 from lowrank.layouts.turn import axes
-from lowrank.picture.value import Turn
+from lowrank.picture import Turn
 from lowrank.stores.packed.channels import vectors
 from lowrank.stores.packed.coding.payload import ALPHA_FINER, Norms, Samples
 
@@ -103,7 +102,7 @@ class Source:
         return tuple(found)
 
     def _matrices(self) -> list[Floats]:
-        A = matrices.of_samples(self.samples, "channels", self.turn)
+        A = layouts.of_samples(self.samples, "channels", self.turn)
         return [np.asarray(x, np.float64) for x in A]
 
     def order(self, ranks: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.picture.value import Turn
+from lowrank.picture import Turn
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.start import Start, read_lanes, read_start, write_start
 

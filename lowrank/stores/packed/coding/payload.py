@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture.value import Turn
+from lowrank.picture import Turn
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from lowrank.errors import FormatError
-from lowrank.picture.value import Turn
+from lowrank.picture import Turn
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 
 LANES = 1 << 14

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.picture.value import Turn
+from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import ALPHA_FINER
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
