@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+SMALL = 1 << 16
+"""Entries of matrices that are factorised sooner than threads are started."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -77,7 +77,8 @@ def measure(
         x = exact[i] if exact else linalg.truncated_svd(A[i], max(k, 1), certify=True)
         return bounded(names[i], at_rank(A[i], x, k), _residual_norms(A[i], B[i]))
 
-    found = tuple(threads.each(of_matrix, range(len(A))))
+    small = len(A) * A[0].size < threads.SMALL
+    found = tuple(threads.each(of_matrix, range(len(A)), small=small))
     return Report(
         source,
         file,

@@ -133,7 +133,8 @@ def _of_ranks(
     def factorise(job: tuple[NDArray[np.generic], int]) -> TruncatedSVD:
         return linalg.truncated_svd(job[0], max(job[1], 1), certify=certify)
 
-    return tuple(threads.each(factorise, zip(A, ranks, strict=True)))
+    small = len(A) * A[0].size < threads.SMALL
+    return tuple(threads.each(factorise, zip(A, ranks, strict=True), small=small))
 
 
 def _stored(exact: TruncatedSVD, k: int, store: str) -> Factors:

@@ -95,9 +95,6 @@ BITS_PER_LANE = 2560
 MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
 
-_SMALL = 1 << 17
-"""Coefficients that are analysed sooner than a thread is started."""
-
 Levels = tuple[Floats, list[dict[str, Floats]]]
 Size = tuple[int, int, int]
 """Height, width and channels."""
@@ -188,7 +185,7 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
         rotations.turn(maps, turns)
         return turns, scales_of(maps), wavelet.forward(C[0, :, c].copy())
 
-    found = threads.each(analysed, range(channels), small=C.size < _SMALL)
+    found = threads.each(analysed, range(channels), small=C.size < threads.SMALL)
     turns, scales, firsts = [x[0] for x in found], [x[1] for x in found], [x[2] for x in found]
     if levels is not None and levels[0] == levels[1]:
         scales[-1][:] = 0
@@ -262,7 +259,7 @@ def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
     def strength(c: int) -> int:
         return 0 if source.alpha and c == last else filters[c].best_strength(planes[c])
 
-    return tuple(threads.each(strength, range(len(filters)), small=planes.size < _SMALL))
+    return tuple(threads.each(strength, range(len(filters)), small=planes.size < threads.SMALL))
 
 
 def decode(
