@@ -15,9 +15,12 @@ from handmade import DONE, chunk, head, lrk, sigm, term
 
 from lowrank import codec
 from lowrank import format as lrk_format
+from lowrank.layouts import matrices
 from lowrank.layouts.lapped import grid
+from lowrank.picture.value import MODES, Picture
 from lowrank.stores.packed.coding.wavelet import band_shapes
 from lowrank.stores.packed.patches.header import Header, write_header
+from lowrank.targets.target import Target
 
 sys.path.insert(0, str(ROOT / "fuzz"))
 import headers
@@ -97,3 +100,23 @@ def test_header_mutants_repeat_themselves_and_keep_to_the_limit():
     found = [next(one) for _ in range(60)]
     assert found == [next(two) for _ in range(60)]
     assert all(np.prod(struct.unpack_from("<II", x, 17)) <= 1 << 16 for x in found)
+
+
+@pytest.mark.parametrize("layout", ["channels", "patches"])
+def test_the_matrices_of_a_cut_packed_file_are_those_of_its_picture(layout):
+    y, x = np.mgrid[:96, :80]
+    samples = ((np.sin(x / 5) + np.cos(x * y / 90)) * 60 + 128).astype(np.uint8)[..., None]
+    picture = Picture(samples, MODES["L"])
+    made = codec.encode(picture, Target("quality", 60), layout=layout, store="packed").parts
+    data = lrk_format.serialize(made)
+    errors = []
+    for share in (0.5, 0.8, 0.95):
+        parts = lrk_format.parse(
+            data[: int(share * len(data))], name="x", max_pixels=1 << 14, partial=True
+        )
+        turn, (B,) = codec.factors(parts)
+        (A,) = matrices.of_samples(samples, layout, turn)
+        errors.append(np.linalg.norm(A - B))
+        shown = codec.decode(parts).picture.samples.astype(np.float64)
+        assert errors[-1] == pytest.approx(np.linalg.norm(samples - shown), rel=0.1)
+    assert errors[0] > errors[1] >= errors[2]

@@ -363,7 +363,9 @@ def factors(
         d = walk.header.step_of(c)
         B = np.zeros((mean.size, SIZE))
         B[:, 0] = mean.ravel() * d
-        for index, q in zip(walk.indices[c], walk.maps[c], strict=True):
+        # Of a stream that is cut there are maps without a component.
+        maps = walk.maps[c][: len(walk.indices[c])]
+        for index, q in zip(walk.indices[c], maps, strict=True):
             B[:, index] = q.ravel() * (d / FRACTION)
         rotations.turn(B.T, walk.header.turns[c], inverse=True)
         result.append(B)
