@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import re
@@ -16,11 +17,12 @@ from conftest import ROOT, picture
 from goldens import data_of
 from handmade import DONE, chunk, head, lrk, sigm, split, term
 
-from lowrank import codec
+from lowrank import codec, limits
 from lowrank import format as lrk_format
-from lowrank.errors import LowrankError
+from lowrank.errors import LimitError, LowrankError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import MODES, Picture
+from lowrank.stores.packed.channels.header import Header, write_header
 from lowrank.targets import Target
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are set as on Linux")
@@ -232,3 +234,102 @@ def test_the_limit_on_pixels_is_checked_before_memory_is_taken(name):
         assert tracemalloc.get_traced_memory()[1] < 10_000
     finally:
         tracemalloc.stop()
+
+
+# -- what is asked for before it is taken -----------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 10**7), (10**7, 1), (17, 10**6)])
+def test_whole_patches_count_against_the_limit_on_pixels(width, height):
+    pixels = width * height
+    thin = lrk(head(width, height, layout=1), chunk(b"SIGM"), DONE)
+    with pytest.raises(LimitError, match="in whole patches, more than the limit"):
+        lrk_format.parse(thin, name="x", max_pixels=pixels)
+    lrk_format.parse(thin, name="x", max_pixels=16 * pixels)
+    plain = lrk(head(width, height), chunk(b"SIGM"), DONE)
+    lrk_format.parse(plain, name="x", max_pixels=pixels)
+
+
+def test_what_padding_adds_to_a_picture_of_ordinary_sides_is_no_reason_to_refuse_it():
+    for side in (1, 17, 255, 257, 13377):
+        square = lrk(head(side, side, layout=1), chunk(b"SIGM"), DONE)
+        lrk_format.parse(square, name="x", max_pixels=side * side)
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("mode", [1, 3])
+def test_a_rank_of_zero_is_zeros_at_once(layout, mode):
+    none = ((0, 0.0, 0.0, 0.0),) * (3 if mode == 3 else 1)
+    if layout == 1 and mode == 3:
+        fields = struct.pack("<IIBBBBbbb", 6000, 4000, 3, 1, 0, 0, 5, 6, 7)
+        first = chunk(b"HEAD", fields + b"".join(struct.pack("<Iddd", *x) for x in none))
+    else:
+        first = head(6000, 4000, mode=mode, layout=layout, matrices=none)
+    parts = lrk_format.parse(lrk(first, chunk(b"SIGM"), DONE), name="x", max_pixels=1 << 25)
+    samples = codec.decode(parts).picture.samples
+    assert samples.shape[:2] == (4000, 6000)
+    assert not samples[::400].any()
+
+
+def claims_terms(width, height, terms):
+    """A packed file of layout channels: so many terms, and nothing behind the header."""
+    made = Header(1.0, None, False, None, (0, 0), 1 << 14, (0,), [(0, 0)], (0,) * terms)
+    payload = write_header(made, 16 * 1024, 1) + bytes([0, 0, 1, 0]) * (1 << 14) + bytes(1 << 16)
+    return packed(width, height, payload, layout=0)
+
+
+@pytest.mark.parametrize(("width", "height", "terms"), [(13000, 13000, 5000), (9000, 9000, 4000)])
+def test_more_work_than_the_limits_allow_is_refused_before_it_is_done(width, height, terms):
+    assert (
+        terms * (width + height) > limits.MAX_COEFFICIENTS
+        or terms * width * height > limits.MAX_PRODUCTS
+    )
+    data = claims_terms(width, height, terms)
+    parts = lrk_format.parse(data, name="big.lrk", max_pixels=DEFAULT_MAX_PIXELS)
+    with pytest.raises(LimitError, match=r"more work than the limit allows, in big\.lrk"):
+        codec.decode(parts)
+
+
+def test_shapes_that_a_file_chooses_leave_nothing_behind():
+    data = [claims_terms(4096 + 16 * i, 1, 1) for i in range(8)]
+    kept = []
+    for one in (data[0], *data):
+        codec.decode(lrk_format.parse(one, name="x", max_pixels=1 << 20))
+        gc.collect()
+        if not tracemalloc.is_tracing():
+            tracemalloc.start()
+        kept.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert kept[-1] - kept[1] < 100_000
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2", "host"])
+def test_memory_is_compared_with_the_machine_and_with_its_container(monkeypatch, kind):
+    files = {"/proc/meminfo": ["MemTotal: 9 kB\n", "MemAvailable: 1048576 kB\n"]}
+    if kind == "v2":
+        files["/proc/self/cgroup"] = ["0::/box\n"]
+        files["/sys/fs/cgroup/box/memory.max"] = ["300000000\n"]
+        files["/sys/fs/cgroup/box/memory.current"] = ["100000000\n"]
+        files["/sys/fs/cgroup/memory.max"] = ["max\n"]
+    if kind == "v1":
+        files["/proc/self/cgroup"] = ["5:devices:/\n", "4:memory:/elsewhere\n"]
+        files["/sys/fs/cgroup/memory/memory.limit_in_bytes"] = ["300000000\n"]
+        files["/sys/fs/cgroup/memory/memory.usage_in_bytes"] = ["100000000\n"]
+    monkeypatch.setattr(limits, "_lines", lambda path: files.get(path, []))
+    room = 1 << 30 if kind == "host" else 200_000_000
+    assert limits.fits(room)
+    assert not limits.fits(room + 1)
+    monkeypatch.setattr(limits, "_lines", lambda path: [])
+    assert limits.fits(1 << 60)  # nothing says what is there
+
+
+@pytest.mark.parametrize("layout", ["channels", "patches"])
+@pytest.mark.parametrize("store", ["float16", "packed"])
+def test_a_picture_that_does_not_fit_is_one_line(monkeypatch, layout, store):
+    flat = Picture(np.full((64, 64, 1), 77, np.uint8), MODES["L"])
+    target = Target("quality", 50) if store == "packed" else Target("rank", 1)
+    parts = codec.encode(flat, target, layout=layout, store=store).parts
+    monkeypatch.setattr(limits, "_SMALL", 0)
+    monkeypatch.setattr(limits, "_available", lambda: iter([1000]))
+    with pytest.raises(LimitError, match="not enough memory for an image of 64x64 pixels"):
+        codec.decode(parts)

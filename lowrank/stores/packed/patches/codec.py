@@ -379,8 +379,9 @@ def factors(
         d = walk.header.step_of(c)
         B = np.zeros((mean.size, SIZE))
         B[:, 0] = mean.ravel() * d
-        # Of a stream that is cut there is room for more maps than were decoded.
-        for index, q in zip(walk.indices[c], walk.maps[c], strict=False):
+        # Of a stream that is cut there are maps without a component.
+        maps = walk.maps[c][: len(walk.indices[c])]
+        for index, q in zip(walk.indices[c], maps, strict=True):
             B[:, index] = q.ravel() * (d / FRACTION)
         rotations.turn(B.T, walk.header.turns[c], inverse=True)
         result.append(B)
