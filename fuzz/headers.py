@@ -53,15 +53,19 @@ def _mutant(data: bytes, rng: np.random.Generator, largest: int) -> bytes:
         mode, layout = int(rng.integers(len(_CHANNELS))), int(rng.integers(2))
         channels = _CHANNELS[mode]
     make = _patches if layout == 1 else _channels
-    head, lanes = make(header, rng, width, height, channels)
+    head, lanes, ranks = make(header, rng, width, height, channels)
     body = head + _states(rng, lanes) + _words(rng, words)
     m, n = (height, width) if layout == 0 else (int(np.prod(grid(height, width))), 256)
     fields_ = struct.pack("<IIBBBB", width, height, mode, layout, _PACKED, 0)
-    for _ in range(channels):
-        k = _one(rng, (1, 1, min(m, n), int(rng.integers(min(m, n) + 1)), 65535))
-        fields_ += struct.pack(
-            "<HHHHH", min(k, 65535), *(int(x) for x in rng.integers(0, 65536, 4))
-        )
+    honest = bool(rng.integers(8))  # what contradicts itself is refused before it is decoded
+    for rank in ranks:
+        norms = [int(x) for x in rng.integers(0, 65536, 4)]
+        if honest:
+            sigma_next, tail, error, norm = sorted(norms)
+            k, norms = min(rank, m, n), [norm, sigma_next, tail, error]
+        else:
+            k = _one(rng, (1, 1, min(m, n), int(rng.integers(min(m, n) + 1)), 65535))
+        fields_ += struct.pack("<HHHHH", min(k, 65535), *norms)
     chunks = (b"HEAD" + fields_, b"PACK" + body, b"DONE")
     return data[:9] + b"".join(
         struct.pack("<I", len(c) - 4) + c + struct.pack("<I", zlib.crc32(c)) for c in chunks
@@ -101,7 +105,7 @@ def _mixed(header: Any, fresh: dict[str, Any], rng: np.random.Generator, *, kin:
 
 def _patches(
     header: Any, rng: np.random.Generator, width: int, height: int, channels: int
-) -> tuple[bytes, int]:
+) -> tuple[bytes, int, list[int]]:
     low, _ = band_shapes(*grid(height, width))
 
     def scales() -> np.ndarray:
@@ -127,12 +131,13 @@ def _patches(
         and header.coarsest[0].shape == low
     )
     made = patches_header.Header(step=0.0, **_mixed(header, fresh, rng, kin=kin))
-    return patches_header.write_header(made, _code(rng), made.lanes), made.lanes
+    ranks = [1 + int(np.count_nonzero(one)) for one in made.scales]
+    return patches_header.write_header(made, _code(rng), made.lanes), made.lanes, ranks
 
 
 def _channels(
     header: Any, rng: np.random.Generator, width: int, height: int, channels: int
-) -> tuple[bytes, int]:
+) -> tuple[bytes, int, list[int]]:
     most = min(width, height)
     order = np.repeat(np.arange(channels), min(_one(rng, (0, 1, 2, 5, 30, most, most + 1)), 200))
     switches = (0, 1, 3, most, (1 << 32) - 2)
@@ -145,7 +150,8 @@ def _channels(
     made = channels_header.Header(step=0.0, **_mixed(header, fresh, rng, kin=kin))
     if made.lanes < 1:
         made = replace(made, lanes=1)
-    return channels_header.write_header(made, _code(rng), channels), made.lanes
+    ranks = [made.order.count(c) for c in range(channels)]
+    return channels_header.write_header(made, _code(rng), channels), made.lanes, ranks
 
 
 def _code(rng: np.random.Generator) -> int:

@@ -551,7 +551,8 @@ def test_a_folder_takes_every_format_that_is_read(cli, tmp_path):
     """One image of each suffix: what compresses alone is not passed over in a folder."""
     folder = tmp_path / "in"
     folder.mkdir()
-    for suffix in sorted(formats.SUFFIXES):
+    suffixes = formats.SUFFIXES - set(formats.FORMATS["HEIF"].suffixes)  # another library's
+    for suffix in sorted(suffixes):
         name = next(name for name, f in formats.FORMATS.items() if suffix in f.suffixes)
         holds = formats.FORMATS[name].suffixes[suffix] or ("L",)
         mode = next(m for m in ("RGB", "L", "1", "F") if m in holds)
@@ -565,7 +566,7 @@ def test_a_folder_takes_every_format_that_is_read(cli, tmp_path):
     assert {".pfm", ".png", ".gif"} <= {path.suffix for path in folder.rglob("*.*")}
     cli("compress", folder, "-r", "-o", "out", "-k", "2").succeeded()
     assert {path.parent.name for path in (tmp_path / "out").rglob("*.lrk")} == {
-        suffix[1:] for suffix in formats.SUFFIXES
+        suffix[1:] for suffix in suffixes
     }
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat" / "a.PFM").write_bytes((folder / "pfm" / "image.pfm").read_bytes())

@@ -105,11 +105,11 @@ def rank_one(width, height, *, mode=1, layout=0):
     )
 
 
-def packed(width, height, payload, *, mode=1, layout=1):
+def packed(width, height, payload, *, mode=1, layout=1, rank=1):
     """A packed file with checksums that hold, whatever its payload."""
     channels = len(MODES["RGBA" if mode == 4 else "L"].channels)
     fields = struct.pack("<IIBBBB", width, height, mode, layout, 3, 0)
-    fields += struct.pack("<HHHHH", 1, 1, 1, 1, 1) * channels
+    fields += struct.pack("<HHHHH", rank, 1, 1, 1, 1) * channels
     return lrk(chunk(b"HEAD", fields), chunk(b"PACK", payload), DONE)
 
 
@@ -275,7 +275,7 @@ def claims_terms(width, height, terms):
     """A packed file of layout channels: so many terms, and nothing behind the header."""
     made = Header(1.0, None, False, None, (0, 0), 1 << 14, (0,), [(0, 0)], (0,) * terms)
     payload = write_header(made, 16 * 1024, 1) + bytes([0, 0, 1, 0]) * (1 << 14) + bytes(1 << 16)
-    return packed(width, height, payload, layout=0)
+    return packed(width, height, payload, layout=0, rank=terms)
 
 
 @pytest.mark.parametrize(("width", "height", "terms"), [(13000, 13000, 5000), (9000, 9000, 4000)])

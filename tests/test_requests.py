@@ -42,7 +42,7 @@ def fold(small_png, tmp_path):
     (folder / "below").mkdir(parents=True)
     for name in ("a.png", "below/c.png", "._a.png"):
         (folder / name).write_bytes(small_png.read_bytes())
-    for name in ("n.txt", "m.TXT", "README", ".DS_Store", "x.heic"):
+    for name in ("n.txt", "m.TXT", "README", ".DS_Store", "x.psd"):
         (folder / name).write_bytes(b"no image")
     return folder
 
@@ -265,11 +265,11 @@ def test_a_folder_passes_over_nothing_in_silence(cli, fold, tmp_path):
     passed = text.splitlines()[-1]
     assert passed.startswith("passed over: ")
     found = set(passed.removeprefix("passed over: ").split(", "))
-    assert found == {"2 .txt", "2 without suffix", "1 .heic", "1 ._*", "1 folder"}
+    assert found == {"2 .txt", "2 without suffix", "1 .psd", "1 ._*", "1 folder"}
     assert names(tmp_path / "out") == ["a.lrk"]
     done = cli("compress", "d", "-k", 1, "-o", "deep", "-r", "--json").succeeded()
     summary = json.loads(done.text.splitlines()[-1])["summary"]
-    assert summary["passed_over"] == {".txt": 2, "without suffix": 2, ".heic": 1, "._*": 1}
+    assert summary["passed_over"] == {".txt": 2, "without suffix": 2, ".psd": 1, "._*": 1}
     assert names(tmp_path / "deep") == ["a.lrk", "below/c.lrk"]
     assert "passed over" not in cli("compress", "d/below", "-k", 1, "-o", "b").succeeded().text
 
