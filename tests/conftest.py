@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.linalg  # noqa: F401 - it loads a BLAS of its own, which is to be limited, too
+import zygote
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
@@ -111,28 +114,43 @@ class Run:
         return self
 
 
-def run_lowrank(*arguments, cwd=None, stdin=b"", environment=None, stdout=subprocess.PIPE):
+@cache
+def _zygote():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    one = zygote.Zygote(environment)
+    atexit.register(one.close)
+    return one
+
+
+def run_lowrank(*arguments, cwd=None, stdin=b"", environment=None, stdout=None):
     """Run the command line in a process of its own; a traceback is a failed test."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lowrank", *map(str, arguments)],
-        cwd=cwd,
-        input=stdin,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
-        env={
-            **os.environ,
-            "COLUMNS": "80",
-            "PYTHONPATH": str(ROOT),
-            "LOWRANK_DEBUG": "1",
-            **(environment or {}),
-        },
-        timeout=120,
-        check=False,
-    )
-    err = done.stderr.decode()
+    arguments = list(map(str, arguments))
+    own = {"COLUMNS": "80", "PYTHONPATH": str(ROOT), "LOWRANK_DEBUG": "1", **(environment or {})}
+    whole = {**os.environ, **own}
+    if stdout is None and zygote.suits(environment or {}):
+        code, out, err = _zygote().run(
+            arguments,
+            cwd=cwd or os.getcwd(),
+            environment=whole,
+            stdin=stdin,
+            timeout=120,
+        )
+    else:
+        done = subprocess.run(
+            [sys.executable, "-m", "lowrank", *arguments],
+            cwd=cwd,
+            input=stdin,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.PIPE,
+            env=whole,
+            timeout=120,
+            check=False,
+        )
+        code, out, err = done.returncode, done.stdout or b"", done.stderr
+    err = err.decode()
     assert "Traceback" not in err, err
     assert "Warning" not in err, err
-    return Run(done.returncode, done.stdout or b"", err)
+    return Run(code, out, err)
 
 
 def on_a_terminal(arguments, cwd, *, stdout=None, environment=None, code=0):
