@@ -69,7 +69,11 @@ class Zygote:
             given.seek(0)
             connection = stack.enter_context(self._connected())
             connection.settimeout(timeout)
-            request = {"arguments": arguments, "cwd": str(cwd), "environment": environment}
+            mask = os.umask(0)
+            os.umask(mask)
+            request = {
+                "arguments": arguments, "cwd": str(cwd), "environment": environment, "umask": mask,
+            }  # fmt: skip
             fds = [stream.fileno() for stream in (given, out, err)]
             socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], fds)
             code = int(connection.recv(64))
@@ -121,6 +125,7 @@ def _run(request, fds):
     for number, fd in enumerate(fds):
         os.dup2(fd, number)
         os.close(fd)
+    os.umask(request["umask"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
