@@ -94,9 +94,10 @@ class _Tries:
         return self._latest[1]
 
     def size(self, step: float) -> int:
-        """Bytes of the file."""
+        """Bytes of the file, give or take one or two, see `Coded.length`."""
         coded = self.at(step)
-        return lrk.file_size(self._parts(coded, (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)))
+        norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
+        return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
 
     def psnr(self, step: float) -> float:
         """PSNR of the decoded picture, in dB; 1000 where it is exact."""
@@ -107,17 +108,17 @@ class _Tries:
     def parts(self, step: float) -> Parts:
         """The file, its norms stated."""
         coded = self.at(step)
-        return self._parts(coded, coded.norms())
+        return self._parts(coded.ranks, coded.norms(), coded.payload())
 
-    def _parts(self, coded: Coded, norms: tuple[Norms, ...]) -> Parts:
+    def _parts(self, ranks: tuple[int, ...], norms: tuple[Norms, ...], payload: bytes) -> Parts:
         p = self.picture
         limit = min(matrix_shape(p.width, p.height, self.layout))
         head = Head(p.width, p.height, p.mode, self.layout, "packed", p.metadata)
         stated = tuple(
             PackedMatrix(min(k, limit), x.norm, x.sigma_next, x.tail, x.error)
-            for k, x in zip(coded.ranks, norms, strict=True)
+            for k, x in zip(ranks, norms, strict=True)
         )
-        return Parts(head, Packed(stated, coded.payload))
+        return Parts(head, Packed(stated, payload))
 
 
 def _prepared(
@@ -212,6 +213,8 @@ def _for_size(tries: _Tries, size: int) -> float:
             f"{size} bytes do not hold this image; "
             f"{math.exp(measured(_COARSEST)):.0f} is the least that the packed store takes"
         )
+    while lrk.file_size(tries.parts(2**coarser)) > size and coarser < _COARSEST:
+        coarser += 1 / _GRID  # the estimate was a byte short
     return 2**coarser
 
 

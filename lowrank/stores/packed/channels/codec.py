@@ -135,24 +135,34 @@ def encode(source: Source, step: float) -> Coded:
     coded = _walk(rans, header, source.shape, U, V, carry)
     symbols = len(order) * (m + n)
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
-    sums = [_sum(list(x.astype(np.int64)), header, c, m, n) for c, x in enumerate(coded)]
-    smooth, filters = header.smooth, None
-    if source.rank is None and m * n <= SMOOTHED:
-        filters = [Filter(_plane(x), header.step) for x in sums]
-        smooth = tuple(_strength(source, c, x) for c, x in enumerate(filters))
-    header = replace(header, lanes=lanes, smooth=smooth)
+    plain = replace(header, lanes=lanes)
     body = rans.finish(lanes, np.empty(0, np.uint8))
 
     @cache
-    def norms() -> tuple[Norms, ...]:
-        return source.norms(ranks, _planes(header, sums))
+    def smoothed() -> tuple[Header, list[Outer], list[Filter] | None]:
+        """The header with its strengths, the matrices, and the filters of their planes."""
+        sums = [_sum(list(x.astype(np.int64)), header, c, m, n) for c, x in enumerate(coded)]
+        if source.rank is not None or m * n > SMOOTHED:
+            return plain, sums, None
+        filters = [Filter(_plane(x), header.step) for x in sums]
+        smooth = tuple(_strength(source, c, x) for c, x in enumerate(filters))
+        return replace(plain, smooth=smooth), sums, filters
+
+    @cache
+    def payload() -> bytes:
+        return write_header(smoothed()[0], code, channels) + body
 
     @cache
     def decoded() -> Samples:
-        size = m, n, channels
-        return _samples(header, sums, size, source.bits, smooth=True, filters=filters)
+        whole, sums, filters = smoothed()
+        return _samples(whole, sums, (m, n, channels), source.bits, smooth=True, filters=filters)
 
-    return Coded(write_header(header, code, channels) + body, ranks, decoded, norms)
+    @cache
+    def norms() -> tuple[Norms, ...]:
+        return source.norms(ranks, _planes(*smoothed()[:2]))
+
+    length = len(write_header(plain, code, channels)) + len(body)
+    return Coded(length, ranks, payload, decoded, norms)
 
 
 def _strength(source: Source, channel: int, decoded: Filter) -> int:

@@ -50,17 +50,22 @@ class Coded:
 
     Attributes
     ----------
-    payload : bytes
+    length : int
+        Bytes of the payload, but for the one or two that the strengths of smoothing, which
+        take long to find, may make it longer or shorter.
     ranks : tuple of int
         Terms of each matrix.
+    payload : callable
+        Gives the bytes.
     samples : callable
         Gives the (height, width, channels) samples that decoding the payload gives.
     norms : callable
         Gives the norms of each matrix and of its error.
     """
 
-    payload: bytes
+    length: int
     ranks: tuple[int, ...]
+    payload: Callable[[], bytes]
     samples: Callable[[], Samples]
     norms: Callable[[], tuple[Norms, ...]]
 

@@ -216,23 +216,35 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
         late = [rans.withdraw(one) for one in passes[number]] + late
         count += 1
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
-    planes = planes_of(walk, bits)[:, :height, :width] if height * width <= SMOOTHED else None
-    filters = [] if planes is None else filters_of(planes, header)
-    if filters:
-        smooth = _strengths(source, filters)
-    walk.header = replace(header, late=count, smooth=smooth)
-    payload = write_header(walk.header, code, lanes) + body
+    walk.header = replace(header, late=count)
+    length = len(write_header(walk.header, code, lanes)) + len(body)
+
+    @cache
+    def smoothed() -> tuple[Floats, list[Filter]] | tuple[None, None]:
+        """Planes and their filters, whose strengths the header has from now on."""
+        if height * width > SMOOTHED:
+            return None, None
+        planes = planes_of(walk, bits)[:, :height, :width]
+        filters = filters_of(planes, header)
+        walk.header = replace(walk.header, smooth=_strengths(source, filters))
+        return planes, filters
+
+    @cache
+    def payload() -> bytes:
+        smoothed()
+        return write_header(walk.header, code, lanes) + body
+
+    @cache
+    def decoded() -> Samples:
+        planes, filters = smoothed()
+        return samples_of(walk, height, width, bits, smooth=True, planes=planes, filters=filters)
 
     @cache
     def norms() -> tuple[Norms, ...]:
         return tuple(measure(C[:, :, c], walk, c) for c in range(channels))
 
-    @cache
-    def decoded() -> Samples:
-        return samples_of(walk, height, width, bits, smooth=True, planes=planes, filters=filters)
-
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
-    return Coded(payload, ranks, decoded, norms)
+    return Coded(length, ranks, payload, decoded, norms)
 
 
 def _lanes(bits: float, symbols: int) -> int:

@@ -80,9 +80,8 @@ def search(maps: Floats) -> Turns:
     patches = A.shape[1]
     G = A @ A.T / patches
     weight = maps[0].size
-    gains = np.full((SIZE, SIZE), -np.inf)
-    for i in range(1, SIZE):
-        gains[i, i + 1 :] = _gains(G, i)[i + 1 :]
+    gains = np.where(np.triu(np.ones((SIZE, SIZE), bool), 1), _gains(G, slice(None)), -np.inf)
+    gains[0] = -np.inf
     found: list[tuple[int, int, int]] = []
     while len(found) < MOST:
         i, j = divmod(int(np.argmax(gains)), SIZE)
@@ -111,9 +110,10 @@ def search(maps: Floats) -> Turns:
     return tuple(found)
 
 
-def _gains(G: NDArray[np.float64], i: int) -> NDArray[np.float64]:
-    """Bits a coefficient that the rotation of i with each other index would save."""
-    a, b, c = G[i, i], np.diag(G), G[i]
+def _gains(G: NDArray[np.float64], i: int | slice) -> NDArray[np.float64]:
+    """Bits a coefficient that the rotation of i, or of each, with each other index would save."""
+    b, c = np.diag(G), G[i]
+    a = b[i] if isinstance(i, int) else b[:, None]
     middle = (a + b) / 2
     radius = np.sqrt(((a - b) / 2) ** 2 + c**2)
     gain: NDArray[np.float64] = _rate(a) + _rate(b)
