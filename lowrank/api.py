@@ -13,12 +13,13 @@ True
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import PIL.Image
 
 from lowrank import codec, files, targets
 from lowrank import format as lrk
+from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
 from lowrank.io import arrays, pillow
 from lowrank.io.modes import to_image
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
     from lowrank.report import Report
 
-    ImageLike = str | os.PathLike[str] | bytes | PIL.Image.Image | ArrayLike
+    FileLike = str | os.PathLike[str] | bytes | IO[bytes]
+    ImageLike = FileLike | PIL.Image.Image | ArrayLike
 
 
 class LowRankImage:
@@ -91,12 +93,12 @@ class LowRankImage:
         """
         return lrk.serialize(self.parts)
 
-    def save(self, path: str | os.PathLike[str], *, force: bool = True) -> None:
+    def save(self, path: str | os.PathLike[str] | IO[bytes], *, force: bool = True) -> None:
         """Write the `.lrk` file, whole or not at all.
 
         Parameters
         ----------
-        path : path-like
+        path : path-like or binary file object
         force : bool
             Replace an existing file.
 
@@ -105,7 +107,11 @@ class LowRankImage:
         FileError
             The file cannot be written, or exists and `force` is false.
         """
-        files.write_atomic(_named(path), self.to_bytes(), force=force)
+        data = self.to_bytes()
+        if isinstance(path, str | os.PathLike):
+            files.write_atomic(_named(path), data, force=force)
+        else:
+            path.write(data)
 
     def to_image(self, rank: int | None = None) -> PIL.Image.Image:
         """Decode to a Pillow image, from the first `rank` terms of each matrix or from all."""
@@ -160,7 +166,7 @@ def compress(
 
     Parameters
     ----------
-    image : path, bytes of an image file, PIL.Image.Image or array
+    image : path, bytes of an image file, binary file object, PIL.Image.Image or array
         Arrays are (height, width) or (height, width, channels), of bool, uint8,
         uint16 or float.
     rank : int or "auto"
@@ -221,7 +227,7 @@ def compress_loaded(
 
 
 def open(
-    path: str | os.PathLike[str],
+    path: FileLike,
     *,
     partial: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -230,7 +236,7 @@ def open(
 
     Parameters
     ----------
-    path : path-like
+    path : path-like, bytes of a file, or binary file object
     partial : bool
         Take a file that ends early or is damaged as far as it is whole; `notes` tell what it
         lost.
@@ -241,8 +247,8 @@ def open(
     ------
     FileError, FormatError, TruncatedError, LimitError
     """
-    name = _named(path)
-    parts = lrk.parse(files.read_bytes(name), name=name, max_pixels=max_pixels, partial=partial)
+    data, name = _read(path)
+    parts = lrk.parse(data, name=name, max_pixels=max_pixels, partial=partial)
     codec.stated(parts)  # refuses a packed file whose ranks are not those of its payload
     return LowRankImage(parts, parts.notes)
 
@@ -251,15 +257,27 @@ def load(
     image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, nodata: float | None = None
 ) -> Loaded:
     """Read an image from wherever it is."""
-    if isinstance(image, str | os.PathLike):
-        name = _named(image)
-        data = files.read_bytes(name)
-        return pillow.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
-    if isinstance(image, bytes):
-        return pillow.read(image, name="image", max_pixels=max_pixels, nodata=nodata)
     if isinstance(image, PIL.Image.Image):
         return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
-    return arrays.from_array(image, max_pixels=max_pixels, nodata=nodata)
+    if isinstance(image, str | os.PathLike | bytes) or hasattr(image, "read"):
+        data, name = _read(cast("FileLike", image))
+        return pillow.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
+    return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+
+
+def _read(source: FileLike) -> tuple[bytes, str]:
+    """The bytes of a file, wherever it is, and what messages call it."""
+    if isinstance(source, str | os.PathLike):
+        name = _named(source)
+        return files.read_bytes(name), name
+    if isinstance(source, bytes):
+        return source, "the bytes"
+    if not hasattr(source, "read"):
+        raise UsageError(f"{type(source).__name__} is no file; give a path, bytes or a file object")
+    data = source.read()
+    if not isinstance(data, bytes):
+        raise UsageError("the file object gives text; open it in binary mode, 'rb'")
+    return data, str(getattr(source, "name", "the file object"))
 
 
 def _named(path: str | os.PathLike[str]) -> str:

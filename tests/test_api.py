@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import io
 import json
 import math
 import os
@@ -358,3 +359,21 @@ def test_a_report_against_another_image_is_refused(compressed, samples):
     for other in (np.zeros((5, 5), np.uint8), samples / "photographer.png"):
         with pytest.raises(UsageError, match="give the image that the file was made from"):
             compressed.report(other)
+
+
+def test_files_are_paths_bytes_and_file_objects(tmp_path, small_png):
+    made = lowrank.compress(small_png, rank=2)
+    assert lowrank.compress(small_png.read_bytes(), rank=2).to_bytes() == made.to_bytes()
+    with small_png.open("rb") as stream:
+        assert lowrank.compress(stream, rank=2).to_bytes() == made.to_bytes()
+    stream = io.BytesIO()
+    made.save(stream)
+    assert stream.getvalue() == made.to_bytes()
+    stream.seek(0)
+    for source in (stream, made.to_bytes()):
+        assert lowrank.open(source).to_bytes() == made.to_bytes()
+    with pytest.raises(FormatError, match="in the bytes"):
+        lowrank.open(made.to_bytes()[:-20] + bytes(20))
+    for wrong in (3, None, io.StringIO("text")):
+        with pytest.raises(UsageError):
+            lowrank.open(wrong)
