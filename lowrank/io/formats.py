@@ -16,7 +16,7 @@ from lowrank.picture import MODES, Mode
 _COLOUR = ("RGB", "RGBA")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """A format by Pillow's name.
 

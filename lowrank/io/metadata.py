@@ -16,7 +16,6 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lowrank.io import resolution
 from lowrank.io.formats import FORMATS
 from lowrank.io.wall import tolerated
 from lowrank.picture import Metadata
@@ -49,6 +48,9 @@ _JPEG_LEFT_OUT = (
 _USUAL_GAMMA = 1 / 2.2  # which a viewer assumes where there is none
 _USUAL_COLOURS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # sRGB's
 
+_DENSITIES = frozenset({"dpi", "aspect", "jfif_density"})
+"""Keys of `info` where there may be a resolution."""
+
 _XMP_TAG, _ICC_TAG, _EXIF_TAG, _INTEROP_TAG = 700, 34675, 0x8769, 0xA005
 
 # Tags of TIFF 6.0 and its supplements that say how the samples are laid out, false as
@@ -79,10 +81,13 @@ def of_image(image: Image.Image, notes: list[str], data: bytes = b"") -> Metadat
     kept = {kind: block for kind, block in blocks.items() if block and isinstance(block, bytes)}
     if "exif" in kept:
         kept["exif"] = kept["exif"].removeprefix(EXIF_PREFIX)
-    dots = resolution.of_image(image)
-    if dots is not None:
-        carried = resolution.put(kept.get("exif"), dots, notes)
-        kept |= {"exif": carried} if carried else {}
+    if not _DENSITIES.isdisjoint(info):
+        from lowrank.io import resolution
+
+        dots = resolution.of_image(image)
+        if dots is not None:
+            carried = resolution.put(kept.get("exif"), dots, notes)
+            kept |= {"exif": carried} if carried else {}
     dropped = [what for key, what in _LEFT_OUT.items() if info.get(key)]
     texts = [str(key) for key, value in info.items() if _is_text(key, value)]
     if image.format == "PNG" and texts:
@@ -106,6 +111,8 @@ def of_image(image: Image.Image, notes: list[str], data: bytes = b"") -> Metadat
 
 def kept_by(format: str, metadata: Metadata) -> tuple[Metadata, tuple[str, ...]]:
     """Reduce metadata to what a file of the format holds, with a note on each loss."""
+    from lowrank.io import resolution
+
     notes: list[str] = []
     for kind in _KINDS:
         block = getattr(metadata, kind)
@@ -139,6 +146,8 @@ def save_options(format: str, metadata: Metadata) -> dict[str, Any]:
         if len(tags):
             options["exif"] = tags
         return options
+    from lowrank.io import resolution
+
     exif = metadata.exif
     if format == "PNG" and exif and resolution.is_all(exif) and resolution.held_by(format, exif):
         exif = None  # it would repeat the pHYs
@@ -191,6 +200,8 @@ def _is_sound(block: bytes, notes: list[str]) -> bool:
     with tolerated("The EXIF data are damaged and were left out", notes):
         _exif_tags(block).tobytes()
         sound = True
+    from lowrank.io import resolution
+
     if sound and resolution.has_thumbnail(block):
         notes.append("The thumbnail in the EXIF data was left out.")
     return sound

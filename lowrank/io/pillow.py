@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, printable
-from lowrank.io import metadata, resolution
+from lowrank.io import metadata
 from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
@@ -164,6 +164,8 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     image = to_image(picture)
     with wall(f"write {format}", "choose another format"):
         options = metadata.save_options(format, kept)
+        from lowrank.io import resolution
+
         options |= resolution.save_options(format, picture.metadata.exif)
         if format == "PNG":
             return _encode_png(image, png_level, options)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from lowrank import codec, files
 from lowrank import format as lrk
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from lowrank.report import Report
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Settings:
     """What either command was asked to do with each file."""
 
@@ -32,7 +33,7 @@ class Settings:
     preserve: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compressing(Settings):
     """What `compress` was asked to do; `measure` wants a report of what is written."""
 
@@ -43,7 +44,7 @@ class Compressing(Settings):
     nodata: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Decompressing(Settings):
     """What `decompress` was asked to do."""
 
@@ -53,7 +54,7 @@ class Decompressing(Settings):
     png_level: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What became of one job.
 
@@ -74,7 +75,7 @@ class Outcome:
     data: bytes | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Total:
     """What became of many jobs, in as many numbers as for one.
 
@@ -108,15 +109,12 @@ class Total:
                 self.worst, self.worst_input = outcome.relative_error, outcome.input
 
 
-class Worker(Protocol):
-    """`compress` or `decompress`.
+Worker = Callable[..., Outcome]
+"""`compress` or `decompress`, called with a job, the settings and `repeated`.
 
-    A `repeated` job may have been done before by a process that died before it could say so:
-    an output that holds the very bytes is its own, and no reason to refuse.
-    """
-
-    def __call__(self, job: Job, settings: Any, *, repeated: bool = False) -> Outcome:
-        """Do one job."""
+A repeated job may have been done before by a process that died before it could say so: an
+output that holds the very bytes is its own, and no reason to refuse.
+"""
 
 
 def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outcome:

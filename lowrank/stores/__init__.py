@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,30 @@ from lowrank.picture import Picture, Turn
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from lowrank.linalg import TruncatedSVD
+
+    class Store(Protocol):
+        """The functions of a store."""
+
+        def encode(
+            self, picture: Picture, target: Target, *, layout: str, store: str, certify: bool
+        ) -> Encoded:
+            """Compress a picture."""
+
+        def decode(self, parts: Parts, *, rank: int | None = None) -> Decoded:
+            """Rebuild a picture."""
+
+        def factors(self, parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
+            """The matrices as stored and decoded."""
+
+        def stated(self, parts: Parts) -> tuple[Stated, ...]:
+            """What the file says of each matrix."""
+
+        def shorten(self, parts: Parts, target: Target) -> Parts:
+            """A shorter file."""
+
 
 Factored = (
     NDArray[np.float64] | tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.floating]]
@@ -112,27 +135,6 @@ class Stated:
     sigma_next: float
     error: float | None
     tail: float
-
-
-class Store(Protocol):
-    """The functions of a store."""
-
-    def encode(
-        self, picture: Picture, target: Target, *, layout: str, store: str, certify: bool
-    ) -> Encoded:
-        """Compress a picture."""
-
-    def decode(self, parts: Parts, *, rank: int | None = None) -> Decoded:
-        """Rebuild a picture."""
-
-    def factors(self, parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
-        """The matrices as stored and decoded."""
-
-    def stated(self, parts: Parts) -> tuple[Stated, ...]:
-        """What the file says of each matrix."""
-
-    def shorten(self, parts: Parts, target: Target) -> Parts:
-        """A shorter file."""
 
 
 def of(name: str) -> Store:

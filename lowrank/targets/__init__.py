@@ -48,7 +48,7 @@ def _size(text: str) -> float:
     return float(math.floor(float(digits) * _UNITS[short[len(digits) :]]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Wish:
     """A kind of number: its option as it may be typed, its range, and what to give instead."""
 
