@@ -26,7 +26,11 @@ R = TypeVar("R")
 _VARIABLE = "OPENBLAS_NUM_THREADS"
 # Modules linked to the OpenBLAS that numpy and scipy bring, each with its own copy.
 _BLAS_USERS = ("numpy._core._multiarray_umath", "scipy.linalg._fblas")
-_NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads")
+_NAMES = (
+    "scipy_openblas_{}_num_threads64_",
+    "scipy_openblas_{}_num_threads",
+    "openblas_{}_num_threads",
+)
 
 _lock = threading.Lock()
 _inside = 0

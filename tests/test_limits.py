@@ -32,6 +32,7 @@ SIDE = 13_000  # squared, a little less than the limit on pixels
 # Each line is a file. It gets `room` MiB beyond what is there, and a second of processor time.
 CLAIMS = """
 import resource, signal, sys
+import numpy
 from lowrank import codec, format as lrk
 from lowrank.stores.packed.patches import codec as _
 from lowrank.stores.packed.channels import codec as _
@@ -39,6 +40,7 @@ from lowrank.errors import LowrankError
 room = int(sys.argv[1])
 files = [bytes.fromhex(line) for line in sys.stdin]
 codec.decode(lrk.parse(files[0], name="x", max_pixels=1))  # whatever loads late
+numpy.ones((300, 300)) @ numpy.ones((300, 300))  # BLAS has its buffers: old ones crash without
 pages = int(open("/proc/self/statm").read().split()[0])
 most = pages * resource.getpagesize() + (room << 20)
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
