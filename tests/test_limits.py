@@ -131,6 +131,10 @@ def test_what_the_header_of_a_packed_file_claims_takes_neither_memory_nor_time(l
 
 
 @linux
+@pytest.mark.skipif(
+    tuple(map(int, np.__version__.split(".")[:2])) < (2, 1),
+    reason="numpy 2.0 itself crashes now and then where memory ends",
+)
 @pytest.mark.parametrize("layout", ["channels", "patches"])
 def test_a_small_packed_file_of_a_large_picture_is_refused_where_memory_is_short(layout):
     data_of(f"1x1-{layout}-packed")  # or a skip
