@@ -74,6 +74,7 @@ from lowrank.stores.packed.coding.payload import (
     Norms,
     Outline,
     Samples,
+    to_levels,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
@@ -387,7 +388,5 @@ def _samples(
             x += 0.5
             out[rows, :, c] = np.clip(x, 0, peak, out=x)
     if header.levels is not None:
-        low, high = header.levels
-        last = out[..., -1].astype(np.int64)
-        out[..., -1] = np.where(2 * last > low + high, high, low)
+        to_levels(out[..., -1], header.levels)
     return out

@@ -12,7 +12,7 @@ from lowrank import layouts, threads
 from lowrank.layouts.turn import axes
 from lowrank.picture import Turn
 from lowrank.stores.packed.channels import vectors
-from lowrank.stores.packed.coding.payload import ALPHA_FINER, Norms, Samples
+from lowrank.stores.packed.coding.payload import ALPHA_FINER, Norms, Samples, levels_of
 
 Floats = NDArray[np.float64]
 ROUNDS = 2
@@ -139,13 +139,9 @@ def prepare(
     R = axes(turn)
     if R is not None:
         A[:, :, :3] = A[:, :, :3] @ R.T
-    levels = None
+    levels = levels_of(samples) if alpha else None
     if alpha:
-        last = samples[..., -1]
-        low, high = int(last.min()), int(last.max())
-        if np.isin(last, (low, high)).all():
-            levels = low, high
-        A[:, :, -1] *= ALPHA_FINER if low < high else 0.0
+        A[:, :, -1] *= 0.0 if levels is not None and levels[0] == levels[1] else ALPHA_FINER
     factors = threads.each(lambda c: factorise(np.ascontiguousarray(A[:, :, c])), range(A.shape[2]))
     return Source(samples, bits, alpha, turn, levels, rank, factors)
 

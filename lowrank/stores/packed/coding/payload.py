@@ -96,3 +96,16 @@ class Decoded:
     samples: Samples
     total: int
     decoded: int
+
+
+def levels_of(samples: Samples) -> tuple[int, int] | None:
+    """The two values of the last channel, alpha, or the same one twice; None where it has more."""
+    last = samples[..., -1]
+    low, high = int(last.min()), int(last.max())
+    return (low, high) if np.isin(last, (low, high)).all() else None
+
+
+def to_levels(last: Samples, levels: tuple[int, int]) -> None:
+    """Give a decoded alpha the nearer of its two values, in place."""
+    low, high = levels
+    last[:] = np.where(2 * last.astype(np.int64) > low + high, high, low)

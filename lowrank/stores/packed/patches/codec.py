@@ -76,6 +76,7 @@ from lowrank.stores.packed.coding.payload import (
     Norms,
     Outline,
     Samples,
+    levels_of,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
@@ -151,11 +152,7 @@ def prepare(samples: Samples, bits: int, *, alpha: bool, turn: Turn | None) -> S
     """
     dtype = np.dtype(np.float32 if bits <= 8 else np.float64)
     C = analyse(samples, axes(turn), dtype)
-    levels = None
-    if alpha:
-        low, high = int(samples[..., -1].min()), int(samples[..., -1].max())
-        if low == high or np.isin(samples[..., -1], (low, high)).all():
-            levels = (low, high)
+    levels = levels_of(samples) if alpha else None
     return Source(samples, bits, alpha, turn, levels, C)
 
 

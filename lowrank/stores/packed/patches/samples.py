@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError
 from lowrank.layouts.lapped import SIDE, Floats
 from lowrank.layouts.turn import axes
-from lowrank.stores.packed.coding.payload import FRACTION, Samples
+from lowrank.stores.packed.coding.payload import FRACTION, Samples, to_levels
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.patches.header import Header
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
@@ -97,9 +97,7 @@ def samples_of(
 
         render([channel_of(walk, c, bits) for c in range(count)], emit, walk.float)
     if header.levels is not None:
-        low, high = header.levels
-        last = out[..., -1].astype(np.int64)
-        out[..., -1] = np.where(2 * last > low + high, high, low)
+        to_levels(out[..., -1], header.levels)
     return out
 
 
