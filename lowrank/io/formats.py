@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from lowrank.errors import ImageError, UsageError, printable
+from lowrank.errors import ImageError, UsageError
 from lowrank.picture import MODES, Mode
 
 _COLOUR = ("RGB", "RGBA")
@@ -107,8 +107,7 @@ def format_for(path_or_suffix: str, mode: Mode) -> str:
     suffix = (path.suffix or f".{path.name.removeprefix('.')}").lower()
     if suffix not in _WRITTEN:
         raise UsageError(
-            f"no image format for {printable(path_or_suffix)}; end it in one of "
-            f"{', '.join(_WRITTEN)}"
+            f"no image format for {path_or_suffix}; end it in one of {', '.join(_WRITTEN)}"
         )
     format = _WRITTEN[suffix]
     check_holds(mode, suffix, format.suffixes[suffix])

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from lowrank.errors import ImageError, LimitError, UsageError, printable
+from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import metadata
 from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
@@ -200,7 +200,7 @@ def _encode_png(image: Image.Image, level: int, options: dict[str, Any]) -> byte
 
 
 def _shown(name: str) -> str:
-    return "standard input" if name == "-" else printable(name)
+    return "standard input" if name == "-" else name
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
