@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from lowrank import stores
-from lowrank.errors import LimitError
+from lowrank.errors import LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
 from lowrank.names import CHOICES, LAYOUTS
@@ -33,7 +33,7 @@ def encode(
     picture : Picture
     target : Target
         Which terms to keep.
-    layout : {"channels", "patches"}, optional
+    layout : {"channels", "patches", "stack"}, optional
     store : {"auto", "float16", "float32", "float64", "packed"}, optional
         What is not said follows from the target, see `stores.resolve`.
     certify : bool
@@ -48,6 +48,12 @@ def encode(
     """
     choice(layout, "layout", LAYOUTS)
     choice(store, "store", CHOICES)
+    if picture.frames is not None and layout is None:
+        layout = "stack"
+    if (layout == "stack") != (picture.frames is not None):
+        raise UsageError(
+            "layout stack is that of a stack, and its only one; one picture is channels or patches"
+        )
     layout, store = stores.resolve(target, layout, store)
     return stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
 
@@ -66,8 +72,7 @@ def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> De
     """
     head = parts.head
     try:
-        samples = head.height * head.width * len(head.mode.channels)
-        taken = samples * np.dtype(head.mode.dtype).itemsize
+        taken = math.prod(head.samples_shape) * np.dtype(head.mode.dtype).itemsize
         if taken > sys.maxsize or not fits(taken):
             raise MemoryError
         decoded = stores.of(head.store).decode(parts, rank=rank)

@@ -50,7 +50,7 @@ INSIDE = {
         ("arrays", "pillow"),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
-    "format": (("fields", "parts"), ("reading", "writing"), ("__init__",)),
+    "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("__init__",)),
     "targets": (("__init__",), ("spectrum",)),
     "stores": (("__init__",), ("growing", "packed"), ("truncation",), ("floats",)),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),

@@ -25,13 +25,19 @@ offset  size  type     field
 0       4     u32      width in pixels, 1 to 2^31 - 1
 4       4     u32      height in pixels, 1 to 2^31 - 1
 8       1     u8       mode: 0 `1`, 1 `L`, 2 `LA`, 3 `RGB`, 4 `RGBA`,
-                       5 `CMYK`, 6 `I;16`, 7 `F`; it fixes channels and bits
-9       1     u8       layout: 0 channels, 1 patches
+                       5 `CMYK`, 6 `I;16`, 7 `F`, which fix channels and
+                       bits; 8 `array`, any channels of one type
+9       1     u8       layout: 0 channels, 1 patches, 2 stack
 10      1     u8       store: 0 float16, 1 float32, 2 float64, 3 packed
 11      1     u8       flags, 0
-12      3     3 x i8   layout patches with a float store and three colour
+...     3     u8, u16  mode `array` only: the type of a sample, 0 uint8,
+                       1 uint16, 2 uint32, 3 int8, 4 int16, 5 int32,
+                       6 float32, 7 float64; and the channels c, 1 to 4096
+...     4     u32      layout stack only: the frames N, 1 to 2^31 - 1
+...     3     3 x i8   layout patches with a float store and three colour
                        channels only: the colour rotation (see below)
-...     28 c           float stores, for each of the c matrices:
+...     28 c           float stores, for each of the c matrices (of layout
+                       stack there is one):
                        k (u32), ||A||_F (f64), sigma_(k+1) (f64),
                        tail sqrt(sum of sigma_i^2, i > k) (f64)
 ...     10 c           packed store, for each of the c matrices: k (u16),
@@ -45,6 +51,10 @@ order of the mode's channels. Layout `patches`: each (turned) channel is a
 matrix of m = ceil(height/16) ceil(width/16) patches by n = 256 coefficients of a
 lapped orthogonal transform, which the module `layouts.lapped` specifies; the
 rotation is that of the quaternion (127, a, b, c) of the header's three numbers.
+Layout `stack`: N registered pictures of one size and mode are ONE matrix, m = N and
+n = height x width x channels, a frame in each row: its samples row by row of pixels,
+the channels of a pixel together. As all TERM chunks have one size, a frame's or a
+pixel's numbers are found by arithmetic.
 
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
 

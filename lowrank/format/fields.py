@@ -12,8 +12,10 @@ MAX_SIDE = 2**31 - 1  # as in PNG: a side fits a signed 32-bit integer anywhere
 MAX_NORM = 2.0**160  # above ||A||_F of any float32 matrix of MAX_SIDE x MAX_SIDE
 MAX_ENTRY = 2  # of unit vectors, with room for rounding
 
-MODE_NAMES = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F")
+MODE_NAMES = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F", "array")
 HEAD = struct.Struct("<IIBBBB")
+FRAMES = struct.Struct("<I")  # of layout `stack`
+SAMPLES = struct.Struct("<BH")  # of mode `array`: the code of its type, and its channels
 MATRIX = struct.Struct("<Iddd")
 PACKED_MATRIX = struct.Struct("<HHHHH")
 CHUNK_BYTES = 12

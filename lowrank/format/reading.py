@@ -9,38 +9,26 @@ from typing import Literal
 
 import numpy as np
 
-from lowrank.errors import FormatError, LimitError, TruncatedError, printable
+from lowrank.errors import FormatError, TruncatedError, printable
+from lowrank.format import header
 from lowrank.format.fields import (
     CHUNK_BYTES,
-    HEAD,
-    MATRIX,
     MAX_ENTRY,
     MAX_NORM,
-    MAX_SIDE,
     METADATA,
-    MODE_NAMES,
-    PACKED_MATRIX,
     PIECE,
     SIGNATURE,
     VERSION,
-    log_value,
 )
 from lowrank.format.parts import (
-    PATCH,
-    Factors,
     Floats,
-    Head,
     Missing,
     Packed,
-    PackedMatrix,
     Parts,
     contradiction,
-    packed_contradiction,
     term_order,
 )
-from lowrank.limits import PADDING, PATCHES
-from lowrank.names import LAYOUTS, STORES
-from lowrank.picture import MODES, Metadata
+from lowrank.picture import Metadata
 
 _NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
@@ -92,10 +80,11 @@ class _Reader:
         self.at = 0
 
     def bad(self, what: str, *, salvage: bool = False) -> FormatError:
-        advice = "get the file again from its source"
-        if salvage:
-            advice = "decompress --partial decodes what is whole of it"
-        return FormatError(f"{what}, in {self.name}; {advice}")
+        if not salvage:
+            return header.bad(what, self.name)
+        return FormatError(
+            f"{what}, in {self.name}; decompress --partial decodes what is whole of it"
+        )
 
     def cut(self, there: bool, *, terms: int = 0, total: int = 0) -> TruncatedError:
         after = f", after {terms} of {total} terms" if total else ""
@@ -160,7 +149,7 @@ class _Reader:
         chunk = self.chunk(b"HEAD") if len(data) > 9 else None
         if chunk is None:
             raise FormatError(f"file ends inside its header, in {self.name}; get it again")
-        parts = self._head_fields(bytes(chunk), max_pixels)
+        parts = header.read(bytes(chunk), name=self.name, max_pixels=max_pixels)
         metadata: dict[str, bytes] = {}
         damage = []
         for kind, key in METADATA.items():
@@ -182,9 +171,12 @@ class _Reader:
         if "nodata" in metadata:
             from lowrank.picture import gaps
 
+            head = parts.head
             try:
                 gaps.check(
-                    metadata["nodata"], (parts.head.width, parts.head.height), parts.head.mode.dtype
+                    metadata["nodata"],
+                    (head.width, head.height * (head.frames or 1)),
+                    head.mode.dtype,
                 )
             except ValueError as error:
                 raise self.bad(f"chunk NODT is {error}") from error
@@ -206,74 +198,6 @@ class _Reader:
                 raise
         self.at = after
         return None, True
-
-    def _head_fields(self, head: bytes, max_pixels: int) -> Parts:
-        if len(head) < HEAD.size:
-            raise self.bad("header is too short")
-        width, height, mode_code, layout_code, store_code, flags = HEAD.unpack_from(head)
-        for what, code, known in (
-            ("mode", mode_code, MODE_NAMES),
-            ("layout", layout_code, LAYOUTS),
-            ("store", store_code, STORES),
-            ("flags", flags, (0,)),
-        ):
-            if code >= len(known):
-                raise FormatError(
-                    f"unknown {what} {code}, in {self.name}; a newer lowrank may read it"
-                )
-        if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-            raise self.bad(f"impossible size {width}x{height}")
-        if width * height > max_pixels:
-            raise LimitError(
-                f"{self.name} claims {width}x{height} pixels, more than the limit of "
-                f"{max_pixels}; --max-pixels raises it"
-            )
-        mode, layout = MODES[MODE_NAMES[mode_code]], LAYOUTS[layout_code]
-        padded = (width + -width % PATCH) * (height + -height % PATCH)
-        if layout == "patches" and padded > max_pixels + max_pixels // PADDING + PATCHES:
-            raise LimitError(
-                f"{self.name} claims {width}x{height} pixels, which are {padded} in whole patches, "
-                f"more than the limit of {max_pixels}; --max-pixels raises it"
-            )
-        said = Head(width, height, mode, layout, STORES[store_code])
-        matrices, at = len(mode.channels), HEAD.size
-        if said.store == "packed":
-            self._expect(head, at + matrices * PACKED_MATRIX.size)
-            stated = tuple(
-                PackedMatrix(k, *map(log_value, codes))
-                for k, *codes in PACKED_MATRIX.iter_unpack(head[at:])
-            )
-            if any(x.k > min(said.shape) for x in stated):
-                raise self.bad("impossible rank")
-            for x in stated:
-                self._refuse(packed_contradiction(x))
-            return Parts(said, Packed(stated), name=self.name)
-        turned = 3 if layout == "patches" and mode.colours == 3 else 0
-        self._expect(head, at + turned + matrices * MATRIX.size)
-        turn = struct.unpack_from("bbb", head, at) if turned else None
-        factors = tuple(self._matrix(said, x) for x in MATRIX.iter_unpack(head[at + turned :]))
-        return Parts(said, Floats(factors, turn), name=self.name)
-
-    def _expect(self, head: bytes, size: int) -> None:
-        if len(head) != size:
-            raise self.bad(f"header has {len(head)} bytes instead of {size}")
-
-    def _refuse(self, what: str) -> None:
-        if what:
-            raise self.bad(f"the header contradicts itself ({what})")
-
-    def _matrix(self, said: Head, fields: tuple[int, float, float, float]) -> Factors:
-        m, n = said.shape
-        k, norm, sigma_next, tail = fields
-        if k > min(m, n):
-            raise self.bad(f"rank {k} of a {m}x{n} matrix")
-        if not all(0 <= x <= MAX_NORM for x in (norm, sigma_next, tail)):  # refuses NaN too
-            raise self.bad("impossible norm")
-        self._refuse(contradiction(k, min(m, n), norm, sigma_next, tail))
-        # A view of one zero: a rank is only believed, and memory taken, when its chunks are there.
-        s = np.broadcast_to(np.float64(0), (k,))
-        U, Vt = np.empty((m, 0), said.store), np.empty((0, n), said.store)
-        return Factors(m, n, norm, sigma_next, tail, s, U, Vt)
 
     def parts(self, max_pixels: int) -> Parts:
         head = self.head(max_pixels)
@@ -379,7 +303,9 @@ class _Reader:
                 raise self.bad("singular values are not finite and descending")
         m, n = parts.head.shape
         for f, s in zip(body.factors, sigmas, strict=True):
-            self._refuse(contradiction(f.k, min(m, n), f.norm, f.sigma_next, f.tail, s))
+            what = contradiction(f.k, min(m, n), f.norm, f.sigma_next, f.tail, s)
+            if what:
+                raise self.bad(f"the file contradicts itself ({what})")
         dtype = np.dtype(parts.head.store)
         length = dtype.itemsize * (m + n)
         # What the bytes at hand can hold at most: a header's ranks alone take no memory.

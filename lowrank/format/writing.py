@@ -10,6 +10,7 @@ import numpy as np
 from lowrank.errors import FormatError, UsageError
 from lowrank.format.fields import (
     CHUNK_BYTES,
+    FRAMES,
     HEAD,
     MATRIX,
     MAX_NORM,
@@ -17,30 +18,38 @@ from lowrank.format.fields import (
     MODE_NAMES,
     ONE_PIECE,
     PACKED_MATRIX,
+    SAMPLES,
     SIGNATURE,
     VERSION,
     log_code,
     log_value,
     piece_sums,
 )
-from lowrank.format.parts import Factors, Packed, Parts, term_order
+from lowrank.format.parts import Factors, Head, Packed, Parts, term_order
 from lowrank.names import LAYOUTS, STORES
-from lowrank.picture import Metadata
+from lowrank.picture import ARRAY, DTYPES
 
 _LAST_CODE = 0xFFFF  # of the logarithms in a packed header
 
 
-def float_file_size(
-    shape: tuple[int, int], matrices: int, terms: int, store: str, metadata: Metadata,
-    *, turned: bool = False,
-) -> int:  # fmt: skip
-    """Bytes of a float file, known before anything is factorised."""
-    m, n = shape
-    itemsize = np.dtype(store).itemsize
-    extra = [x for x in vars(metadata).values() if x]
+def float_file_size(head: Head, terms: int, *, turned: bool = False) -> int:
+    """Bytes of a float file, known before anything is factorised.
+
+    Parameters
+    ----------
+    head : Head
+    terms : int
+        Of all matrices together.
+    turned : bool
+        The file has a rotation of colours.
+    """
+    m, n = head.shape
+    extra = [x for x in vars(head.metadata).values() if x]
     chunks = 3 + terms + len(extra)
-    head = len(SIGNATURE) + 1 + HEAD.size + 3 * turned + matrices * MATRIX.size
-    return head + chunks * CHUNK_BYTES + sum(map(len, extra)) + terms * (8 + itemsize * (m + n))
+    header = len(_start(head)) + 3 * turned + head.matrices * MATRIX.size
+    each = 8 + np.dtype(head.store).itemsize * (m + n)
+    before = len(SIGNATURE) + 1
+    return before + header + chunks * CHUNK_BYTES + sum(map(len, extra)) + terms * each
 
 
 def serialize(parts: Parts) -> bytes:
@@ -112,16 +121,26 @@ def _pieces(parts: Parts) -> list[bytes]:
     return out
 
 
-def _header(parts: Parts) -> bytes:
-    said, body = parts.head, parts.body
-    head = HEAD.pack(
-        said.width,
-        said.height,
-        MODE_NAMES.index(said.mode.name),
-        LAYOUTS.index(said.layout),
-        STORES.index(said.store),
+def _start(head: Head) -> bytes:
+    """The fields of the header before those of the matrices."""
+    mode = head.mode
+    start = HEAD.pack(
+        head.width,
+        head.height,
+        MODE_NAMES.index(mode.name),
+        LAYOUTS.index(head.layout),
+        STORES.index(head.store),
         0,
     )
+    if mode.name == ARRAY:
+        start += SAMPLES.pack(DTYPES.index(mode.dtype), len(mode.channels))
+    if head.frames is not None:
+        start += FRAMES.pack(head.frames)
+    return start
+
+
+def _header(parts: Parts) -> bytes:
+    head, body = _start(parts.head), parts.body
     if isinstance(body, Packed):
         return head + b"".join(
             PACKED_MATRIX.pack(p.k, *map(log_code, (p.norm, p.sigma_next, p.tail, p.error)))

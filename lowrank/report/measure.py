@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from lowrank import codec, layouts, linalg, threads
 from lowrank.errors import UsageError
 from lowrank.format import float_file_size
-from lowrank.format.parts import Parts
+from lowrank.format.parts import Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.picture import Loaded, Mode, Picture, Source
@@ -36,10 +36,10 @@ def file_facts(path: str, parts: Parts, size: int) -> File:
 def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
     """Refuse to compare a file with an image that it cannot have been made from."""
     a, b = loaded.picture, parts.head
-    if (a.width, a.height, a.mode.name) != (b.width, b.height, b.mode.name):
+    if (a.width, a.height, a.mode) != (b.width, b.height, b.mode):
         raise UsageError(
-            f"{name} is {a.width}x{a.height} {a.mode.name}, the file "
-            f"{b.width}x{b.height} {b.mode.name}; give the image that the file was made from"
+            f"{name} is {a.width}x{a.height} {a.mode.title}, the file "
+            f"{b.width}x{b.height} {b.mode.title}; give the image that the file was made from"
         )
 
 
@@ -69,7 +69,7 @@ def measure(
         ranks, where the caller has them already.
     """
     turned, B = codec.factors(parts)
-    names = turn.names(picture.mode, turned)
+    names = turn.names(picture.mode, parts.head.layout, turned)
     A = layouts.of_samples(picture.samples, parts.head.layout, turned)
 
     def of_matrix(i: int) -> OfMatrix:
@@ -208,6 +208,6 @@ def predict(
         return unmeasured((m, n), Stated(name, k, norm, float(s[0]), sigma_next, None, tail))
 
     found = tuple(map(of_channel, picture.mode.channels, spectra))
-    size = float_file_size((m, n), len(spectra), k * len(spectra), store, picture.metadata)
+    size = float_file_size(Head.of(picture, "channels", store), k * len(spectra))
     stored = _storage(m * n, picture.mode, found, size, source.bytes)
     return Report(source, None, found, stored, None)

@@ -199,7 +199,7 @@ def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> 
     written = pillow.write(decoded.picture, format=form, **level)
     notes = pillow.write_notes(decoded.picture, format=form) + decoded.notes
     summary = (
-        f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.name}, "
+        f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.title}, "
         f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
     )
     outcome = Outcome(job.input, output, len(data), summary=summary, notes=notes)

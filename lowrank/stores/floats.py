@@ -21,7 +21,6 @@ from lowrank.picture import Mode, Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
 from lowrank.targets import Target
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
 _SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
@@ -48,10 +47,10 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     mode = head.mode
     factors = [f if rank is None else f.truncate(rank) for f in body.factors]
     if not any(f.k for f in factors):
-        nothing = np.zeros((head.height, head.width, len(mode.channels)), mode.dtype)
+        nothing = np.zeros(head.samples_shape, mode.dtype)
         return Decoded(Picture(nothing, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
-    shape = head.height, head.width, len(mode.channels)
+    shape = head.samples_shape
     if head.layout == "patches" and not fits(_PATCHED * math.prod(shape)):
         raise MemoryError
     samples = np.empty(shape, mode.dtype)
@@ -62,13 +61,15 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         )
         samples[:] = _rounded(B, mode)
         return Decoded(picture, _lost(parts))
-    rows = max(_SLAB // head.width, 1)
+    m, n = head.shape
+    rows = max(_SLAB // n, 1)
+    A = layouts.of_samples(samples, head.layout, None)
 
     def slab(top: int) -> None:
-        for c, (US, Vt) in enumerate(scaled):
-            samples[top : top + rows, :, c] = _rounded(US[top : top + rows] @ Vt, mode)
+        for matrix, (US, Vt) in zip(A, scaled, strict=True):
+            matrix[top : top + rows] = _rounded(US[top : top + rows] @ Vt, mode)
 
-    threads.each(slab, range(0, head.height, rows))
+    threads.each(slab, range(0, m, rows))
     return Decoded(picture, _lost(parts))
 
 
@@ -79,10 +80,11 @@ def _lost(parts: Parts) -> tuple[str, ...]:
 
 def _rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
     """Round and clip to the mode's samples, in place."""
-    if mode.peak is None:
-        return np.clip(B, -_FLOAT32_MAX, _FLOAT32_MAX, out=B)
+    if mode.limits is None:
+        most = float(np.finfo(mode.dtype).max)
+        return np.clip(B, -most, most, out=B)
     np.rint(B, out=B)
-    return np.clip(B, 0, mode.peak, out=B)
+    return np.clip(B, *mode.limits, out=B)
 
 
 # -- what a file says ------------------------------------------------------------------
@@ -101,7 +103,9 @@ def stated(parts: Parts) -> tuple[Stated, ...]:
         Stated(
             name, f.k, f.norm, float(f.s[0]) if f.k else f.sigma_next, f.sigma_next, None, f.tail
         )
-        for name, f in zip(turn.names(parts.head.mode, body.turn), body.factors, strict=True)
+        for name, f in zip(
+            turn.names(parts.head.mode, parts.head.layout, body.turn), body.factors, strict=True
+        )
     )
 
 
@@ -122,12 +126,9 @@ def shorten(parts: Parts, target: Target) -> Parts:
     if target.kind == "rank":
         ranks = tuple(min(int(target.value), f.k) for f in body.factors)
     elif target.kind == "size":
-        count, turned = len(body.factors), body.turn is not None
 
         def size(terms: int) -> int:
-            return lrk.float_file_size(
-                head.shape, count, terms, head.store, head.metadata, turned=turned
-            )
+            return lrk.float_file_size(head, terms, turned=body.turn is not None)
 
         terms = spectrum.terms_that_fit(target, size(0), size(1))
         ranks = spectrum.ranks_of_leading(spectra, terms)
@@ -137,7 +138,7 @@ def shorten(parts: Parts, target: Target) -> Parts:
         peak = head.mode.peak
         if target.kind not in ("energy", "error") and (target.kind != "psnr" or peak is None):
             raise UsageError(f"{target.kind} needs the source image; give that, or -k, --energy")
-        samples = head.width * head.height * len(body.factors)
+        samples = math.prod(head.samples_shape)
         allowed = spectrum.allowed_tail(target, norm, peak or 1.0, samples)
         if allowed < lost:
             raise UsageError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layouts, linalg, threads
-from lowrank.format.parts import Factors, Floats, Head, Parts, matrix_shape
+from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO, AUTO_WIDTH
@@ -38,7 +38,7 @@ def encode(
     picture : Picture
     target : Target
         Which terms to keep.
-    layout : {"channels", "patches"}
+    layout : {"channels", "patches", "stack"}
     store : {"auto", "float16", "float32", "float64"}
         `auto` is the narrowest whose rounding adds less than `AUTO_EXCESS` to the
         Frobenius error.
@@ -54,9 +54,10 @@ def encode(
     """
     turned = turn.of(picture, layout)
     A = layouts.of_samples(picture.samples, layout, turned)
-    m, n = matrix_shape(picture.width, picture.height, layout)
+    m, n = A[0].shape[0], A[0].shape[1]
+    head = Head.of(picture, layout, AUTO_WIDTH if store == AUTO else store)
     (ranks, exact), notes = _search(
-        picture, A, target, store, turned=turned is not None, certify=certify
+        picture, A, target, head, turned=turned is not None, certify=certify
     )
     if target.kind == "rank" and target.value > min(m, n):
         notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
@@ -80,15 +81,14 @@ def with_ranks(
         store = _narrowest_store(picture, exact)
     ranks = ranks or tuple(len(x.s) for x in exact)
     factors = tuple(_stored(x, k, store) for x, k in zip(exact, ranks, strict=True))
-    head = Head(picture.width, picture.height, picture.mode, layout, store, picture.metadata)
-    return Parts(head, Floats(factors, turned))
+    return Parts(Head.of(picture, layout, store), Floats(factors, turned))
 
 
 def _search(
     picture: Picture,
     A: list[NDArray[np.generic]],
     target: Target,
-    store: str,
+    head: Head,
     *,
     turned: bool,
     certify: bool,
@@ -110,12 +110,9 @@ def _search(
 
         return growing.of_spectra(A, thresholded, certify=certify), []
     if target.kind == "size":
-        width = AUTO_WIDTH if store == AUTO else store
 
         def size(terms: int) -> int:
-            return lrk.float_file_size(
-                (m, n), len(A), terms, width, picture.metadata, turned=turned
-            )
+            return lrk.float_file_size(head, terms, turned=turned)
 
         terms, total = spectrum.terms_that_fit(target, size(0), size(1)), limit * len(A)
         notes = [f"every term fits: kept all {total}"] if terms >= total else []
