@@ -161,8 +161,10 @@ def compress(
     store: str | None = None,
     nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> LowRankImage:
-    """Compress an image; give one target at most.
+    stack: bool = False,
+    axis: int = 0,
+) -> LowRankImage | LowRankStack:
+    """Compress an image, or a stack of them; give one target at most.
 
     Parameters
     ----------
