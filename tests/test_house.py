@@ -44,10 +44,14 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("formats", "heif", "nodata", "resolution", "tiff", "wall"),
-        ("jp2", "metadata", "pnm"),
+        ("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff")
+        + ("tiffwriter", "wall"),
+        ("jp2", "metadata", "npy", "png", "pnm"),
         ("known", "modes"),
         ("arrays", "pillow"),
+        ("tifffile",),
+        ("images", "pages"),
+        ("framewriter", "sources"),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
     "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("mapped",), ("__init__",)),
@@ -85,6 +89,9 @@ WALLS = {"io.wall", "cli"}
 FOREIGN = {
     "PIL": {"io", "plugin", "report.peers", "api"},
     "pillow_heif": {"io.heif"},
+    "pillow_jxl": {"io.jxl"},
+    "tifffile": {"io.tifffile"},
+    "imagecodecs": {"io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
     "typer": {"cli", "options"},

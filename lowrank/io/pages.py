@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowrank.errors import ImageError, LimitError
-from lowrank.io import arrays, metadata, pillow, tiff, tifffile
+from lowrank.io import dtypes, metadata, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite, from_image
 from lowrank.io.taking import Taking
@@ -261,7 +261,7 @@ def _by_tifffile(
             notes.append(f"{file.others} images of other sizes or types were left out.")
         carried, stated = metadata.of_tiff(data, notes)
         notes += dict.fromkeys(file.notes)
-        typed, mode = arrays.typed(samples, notes)
+        typed, mode = dtypes.typed(samples, notes)
         stack = _Stack(len(chosen), max_pixels)
         stack.samples, stack.mode = typed, mode
         return _loaded(

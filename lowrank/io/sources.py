@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.io import arrays, images, npy, pages, pillow
+from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking
 from lowrank.io.wall import wall
-from lowrank.picture import Loaded, Metadata, Picture, Source
+from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
 from lowrank.picture.axis import Axis
 
 Samples = NDArray[Any]
@@ -190,10 +190,10 @@ def _stop(chosen: range) -> int | None:
 
 def _typed(samples: Samples, notes: list[str]) -> tuple[Samples, Any]:
     """Samples in a type that a picture may have: those of a mapped file are not copied."""
-    held = arrays.held(samples)
-    if held is None:
-        return arrays.typed(samples, notes)
-    return np.asarray(samples, held.dtype, order="C"), held
+    if samples.dtype.newbyteorder("=").name not in DTYPES:
+        return dtypes.typed(samples, notes)
+    mode = dtypes.typed(samples[:0], notes)[1]
+    return np.asarray(samples, mode.dtype, order="C"), mode
 
 
 def of_files(

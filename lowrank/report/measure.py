@@ -36,7 +36,8 @@ def file_facts(path: str, parts: Parts, size: int) -> File:
 def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
     """Refuse to compare a file with an image that it cannot have been made from."""
     a, b = loaded.picture, parts.head
-    if (a.frames, a.width, a.height, a.mode) != (b.frames, b.width, b.height, b.mode):
+    mode = codec.mode_in(a.mode, b.store)
+    if (a.frames, a.width, a.height, mode) != (b.frames, b.width, b.height, b.mode):
         raise UsageError(
             f"{name} is {_sized(a)}, the file {_sized(b)}; give the image that the file was made "
             "from"
@@ -78,6 +79,7 @@ def measure(
         Certified decompositions of the picture's matrices, of at least the file's
         ranks, where the caller has them already.
     """
+    original, (picture, _) = picture, codec.narrowed(picture, parts.head.store)
     turned, B = codec.factors(parts)
     names = turn.names(picture.mode, parts.head.layout, turned)
     A = layouts.of_samples(picture.samples, parts.head.layout, turned)
@@ -90,18 +92,18 @@ def measure(
     small = len(A) * A[0].size < threads.SMALL
     found = tuple(threads.each(of_matrix, range(len(A)), small=small))
     decoded = codec.decode(parts, filled=True).picture
-    of = frames(picture, decoded)
+    of = frames(original, decoded)
     stack = None
     if picture.frames is not None:
         from lowrank.report import stacks
 
-        stack = stacks.measured(picture, decoded, of, parts, file_bytes)
+        stack = stacks.measured(original, decoded, of, parts, file_bytes)
     return Report(
         source,
         file,
         found,
         storage(parts, found, file_bytes, source),
-        total(of, full_scale(picture)),
+        total(of, full_scale(original)),
         stack,
     )
 
