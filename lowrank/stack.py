@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+from dataclasses import replace
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,17 +26,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from lowrank import codec, files, targets
 from lowrank import format as lrk
-from lowrank.errors import LimitError, UsageError
+from lowrank.errors import FileError, LimitError, UsageError
+from lowrank.format import mapped
+from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Parts
-from lowrank.io import sources
-from lowrank.limits import fits
-from lowrank.picture import axis, gaps
+from lowrank.io import npy, sources
+from lowrank.io.formats import SUFFIXES
+from lowrank.io.taking import USUAL, Taking
+from lowrank.limits import DEFAULT_MAX_PIXELS, STACK, fits
+from lowrank.picture import Loaded, axis, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stores import sums
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
-    from lowrank.format.mapped import Mapped
     from lowrank.report import Report
 
 Array = NDArray[Any]
@@ -57,11 +62,11 @@ class LowRankStack:
     """
 
     def __init__(
-        self, parts: Parts, notes: tuple[str, ...] = (), mapped: Mapped | None = None
+        self, parts: Parts, notes: tuple[str, ...] = (), file: Mapped | None = None
     ) -> None:
         self.notes = notes
         self._parts = parts
-        self._mapped = mapped
+        self._mapped = file
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
         self._decoded: Array | None = None
         head = parts.head
@@ -314,8 +319,12 @@ class LowRankStack:
         """
         from lowrank.report import measure
 
-        nodata = gaps.value_of(self._parts.head.metadata)
-        loaded = sources.stack(original, nodata=nodata)
+        loaded = load(
+            original,
+            nodata=gaps.value_of(self._parts.head.metadata),
+            taking=Taking(stack=True),
+            max_pixels=sys.maxsize,
+        )
         measure.check_same_image(loaded, self._parts, "the stack")
         return measure.measure(
             loaded.picture,
@@ -324,6 +333,103 @@ class LowRankStack:
             file=None,
             file_bytes=lrk.file_size(self._parts),
         )
+
+
+def load(
+    source: Any,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+) -> Loaded:
+    """Read a picture or a stack from a path, several paths, an array or a lazy array.
+
+    Raises
+    ------
+    ImageError, LimitError, FileError, UsageError
+        It cannot be read, or is not what was asked for.
+    """
+    if isinstance(source, list | tuple) and source and all(map(_is_path, source)):
+        return of_paths([os.fspath(x) for x in source], max_pixels, nodata, taking)
+    if _is_path(source):
+        name = os.fspath(source)
+        if os.path.isdir(name) and taking.asked:
+            return of_paths(frames_of(name), max_pixels, nodata, taking)
+        if name.lower().endswith(".npy") and files.regular(name):
+            return sources.of_array(
+                npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",
+                size=os.path.getsize(name), max_pixels=max_pixels, nodata=nodata, taking=taking,
+            )  # fmt: skip
+        return sources.read(
+            files.read_bytes(name), name=name, max_pixels=max_pixels, nodata=nodata, taking=taking
+        )
+    return sources.of_array(
+        source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
+    )
+
+
+def with_axis(loaded: Loaded, named: Axis) -> Loaded:
+    """A stack whose frames have labels or values.
+
+    Raises
+    ------
+    UsageError
+        It is no stack, or has another number of frames.
+    """
+    picture = loaded.picture
+    if named == Axis():
+        return loaded
+    if picture.frames is None:
+        raise UsageError("labels, values and unit are those of a stack; give stack=True")
+    try:
+        block = named.pack()
+        axis.unpack(block, picture.frames)
+    except ValueError as error:
+        raise UsageError(
+            f"the frames cannot be called so: {error}; give one for each of {picture.frames} frames"
+        ) from error
+    metadata = replace(picture.metadata, axis=block)
+    return replace(loaded, picture=replace(picture, metadata=metadata))
+
+
+def _is_path(x: object) -> bool:
+    return isinstance(x, str | os.PathLike)
+
+
+def of_paths(
+    paths: Sequence[str], max_pixels: int, nodata: float | None, taking: Taking
+) -> Loaded:
+    """Read pictures as one stack."""
+    return sources.of_files(
+        paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+    )
+
+
+def frames_of(folder: str) -> list[str]:
+    """Images in a folder, by their suffixes."""
+    with os.scandir(folder) as entries:
+        found = [
+            x.path for x in entries
+            if x.is_file() and os.path.splitext(x.name)[1].lower() in SUFFIXES
+            and not x.name.startswith("._")
+        ]  # fmt: skip
+    if not found:
+        raise FileError(f"no images in folder {folder}; give one that holds the frames")
+    return found
+
+
+def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack | None:
+    """Open a float file of a stack, and leave it on the disk; None of any other file.
+
+    Raises
+    ------
+    FileError, FormatError, LimitError
+    """
+    found = files.mapped(path)
+    if found is None or not mapped.may_be(found[0]):
+        return None
+    file = mapped.of_stack(found[0], name=path, max_pixels=max_pixels, advise=found[1])
+    return None if file is None else LowRankStack(file.parts, (), file)
 
 
 class _Line:

@@ -15,10 +15,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from lowrank.format.fields import CHUNK_BYTES, TERM_PIECE, term_sums
+from lowrank.format.fields import CHUNK_BYTES, HEAD, SIGNATURE, TERM_PIECE, term_sums
 from lowrank.format.header import bad
 from lowrank.format.parts import Floats, Parts
 from lowrank.format.reading import Reader
+from lowrank.names import FLOAT_STORES, LAYOUTS
 
 _HEAD = 8  # bytes of a chunk before its data
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
@@ -100,6 +101,15 @@ class Mapped:
             if zlib.crc32(piece) != struct.unpack_from("<I", self._data, at)[0]:
                 raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
         self._pieces[j] |= pieces
+
+
+def may_be(data: memoryview) -> bool:
+    """Whether a file's first bytes are those of a float file of a stack."""
+    start = bytes(data[: len(SIGNATURE) + 1 + _HEAD + HEAD.size])
+    if not start.startswith(SIGNATURE) or len(start) < len(SIGNATURE) + 1 + _HEAD + HEAD.size:
+        return False
+    _, _, _, layout, store, _ = HEAD.unpack(start[-HEAD.size :])
+    return layout == LAYOUTS.index("stack") and store < len(FLOAT_STORES)
 
 
 def of_stack(

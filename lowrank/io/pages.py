@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError
 from lowrank.io import dtypes, metadata, pillow, tiff, tifffile
@@ -61,8 +61,11 @@ def read(
     if data.startswith(_TIFFS) and tiff.beyond_pillow(data) and tifffile.installed():
         return _by_tifffile(data, name, taking, max_pixels, nodata)
     with wall(f"read {pillow.shown(name)}", pillow.DAMAGED, max_pixels) as warned:
-        formats = pillow.formats_of(data)
-        with Image.open(BytesIO(data), formats=formats) as image:
+        try:
+            opened = Image.open(BytesIO(data), formats=pillow.formats_of(data))
+        except UnidentifiedImageError:  # whoever reads it as one image knows what to say
+            return None
+        with opened as image:
             frames = getattr(image, "n_frames", 1)
             if frames < 2:
                 return None

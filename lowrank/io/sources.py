@@ -79,6 +79,11 @@ def read(
     return loaded
 
 
+def is_stack(array: Any) -> bool:
+    """Whether an array can be nothing but a stack: it has four axes."""
+    return _is_array(array) and len(array.shape) == 4
+
+
 def of_array(
     array: Any,
     *,
@@ -88,7 +93,6 @@ def of_array(
     max_pixels: int,
     nodata: float | None = None,
     taking: Taking = USUAL,
-    axis: Axis | None = None,
     stacks: bool = True,
 ) -> Loaded:
     """Take an array of samples: numpy's, or any that has a shape, a dtype and slices.
@@ -136,10 +140,7 @@ def of_array(
     kept, mode = _typed(samples, notes)
     if isinstance(taking.frames, int):
         kept, hidden = kept[0], None if hidden is None else hidden[0]
-    block = None
-    if axis is not None and kept.ndim == 4:
-        block = axis.some(chosen).pack()
-    picture = Picture(kept, mode, Metadata(axis=block))
+    picture = Picture(kept, mode)
     notes.append(
         pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
     )

@@ -41,7 +41,9 @@ class Mode:
     @property
     def title(self) -> str:
         """What people read of it: its name, or how many channels of which type."""
-        return self.name if self.name != ARRAY else f"{len(self.channels)} x {self.dtype}"
+        if self.name != ARRAY:
+            return self.name
+        return self.dtype if len(self.channels) == 1 else f"{len(self.channels)} x {self.dtype}"
 
     @property
     def colours(self) -> int:
