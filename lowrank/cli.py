@@ -15,19 +15,27 @@ import typer
 from lowrank import console
 from lowrank.errors import LowrankError
 from lowrank.options import (
+    Axis,
     Command,
     Dask,
     Force,
+    Format,
+    Frames,
     Group,
+    Html,
     Jobs,
     Json,
     MaxPixels,
     NoData,
     Output,
+    Partial,
+    Pixel,
+    PngLevel,
     Preserve,
     Quiet,
     Recursive,
     SkipExisting,
+    Stack,
     Version,
     examples,
 )
@@ -61,6 +69,7 @@ def _lowrank(context: typer.Context, version: Version = False) -> None:
         "lowrank compress photo.png -k 20",
         "lowrank compress photo.png --error 5% -o close.lrk",
         "lowrank compress photos/ -r -o small/ -q 60 -j 2",
+        "lowrank compress frames/ --stack -k 20 -o movie.lrk",
         "lowrank compress close.lrk -k 5 -o rough.lrk",
     ),
 )
@@ -94,7 +103,9 @@ def compress(
         str | None,
         typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
     ] = None,
-    layout: Annotated[str | None, typer.Option(metavar="NAME", help="channels or patches.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="channels, patches, or stack.")
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +117,9 @@ def compress(
     certify: Annotated[
         bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
     ] = False,
+    stack: Stack = False,
+    frames: Frames = None,
+    axis: Axis = None,
     recursive: Recursive = False,
     jobs: Jobs = "1",
     dask: Dask = None,
@@ -139,7 +153,9 @@ def compress(
     targets.choice(store, "--store", names.CHOICES)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     processes = targets.whole(jobs, "-j", 1)
+    which, along = targets.frames(frames), targets.axis(axis)
     from lowrank.io.formats import SUFFIXES
+    from lowrank.io.taking import Taking
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
@@ -148,12 +164,18 @@ def compress(
         store=store,
         measure=certify or json,
         nodata=empty,
+        taking=Taking(stack, along, which),
         max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
     )
-    planned = plan.of(inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",))
+    planned = (
+        plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
+    )
+    planned = planned or plan.of(
+        inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
+    )
     code = console.run(
         work.compress,
         planned,
@@ -173,6 +195,8 @@ def compress(
         "lowrank decompress photo.lrk",
         "lowrank decompress photo.lrk -k 5 -o rough.png",
         "lowrank decompress - --format png < photo.lrk > photo.png",
+        "lowrank decompress movie.lrk --frames 7 -o seven.png",
+        "lowrank decompress movie.lrk --pixel 10,20",
     ),
 )
 def decompress(
@@ -184,18 +208,11 @@ def decompress(
         str | None,
         typer.Option("--rank", "-k", metavar="N", help="Decode this many terms a channel only."),
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
-    ] = None,
-    partial: Annotated[
-        bool,
-        typer.Option("--partial", help="Decode what is whole of a file that is cut or damaged."),
-    ] = False,
-    png_level: Annotated[
-        str | None,
-        typer.Option("--png-level", metavar="0-9", help="Effort of PNG coding, 0 to 9."),
-    ] = None,
+    format: Format = None,
+    partial: Partial = False,
+    frames: Frames = None,
+    pixel: Pixel = None,
+    png_level: PngLevel = None,
     recursive: Recursive = False,
     jobs: Jobs = "1",
     dask: Dask = None,
@@ -214,7 +231,10 @@ def decompress(
     level = None if png_level is None else targets.whole(png_level, "--png-level", 0, 9)
     processes = targets.whole(jobs, "-j", 1)
     limit = targets.max_pixels(max_pixels)
+    which, point = targets.frames(frames), targets.pixel(pixel)
     from lowrank.io.formats import WRITTEN
+    from lowrank.io.framewriter import WRITTEN as STACKS
+    from lowrank.runs import frames as stacks
     from lowrank.runs import plan, work
 
     settings = work.Decompressing(
@@ -222,16 +242,22 @@ def decompress(
         partial=partial,
         format=format,
         png_level=level,
+        frames=which,
+        pixel=point,
         max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
     )
     planned = plan.of(
-        inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}), made=WRITTEN
+        inputs,
+        output,
+        recursive=recursive,
+        suffixes=frozenset({".lrk"}),
+        made=tuple(dict.fromkeys((*WRITTEN, *STACKS))),
     )
     code = console.run(
-        work.decompress,
+        stacks.decompress,
         planned,
         settings,
         processes=processes,
@@ -250,6 +276,7 @@ def decompress(
         "lowrank report photo.png -k 5,20,50 --json",
         "lowrank report photo.png --html photo.html",
         "lowrank report photo.png photo.lrk --against jpeg,webp,avif",
+        "lowrank report frames/ movie.lrk --stack",
     ),
 )
 def report(
@@ -271,10 +298,7 @@ def report(
             metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
         ),
     ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option(metavar="PAGE", help="Write a page with a rank slider; it needs no network."),
-    ] = None,
+    html: Html = None,
     preview: Annotated[
         bool | None,
         typer.Option(
@@ -283,6 +307,9 @@ def report(
             show_default=False,
         ),
     ] = None,
+    stack: Stack = False,
+    frames: Frames = None,
+    axis: Axis = None,
     nodata: NoData = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -301,6 +328,8 @@ def report(
     targets.choice(store, "--store", names.FLOAT_CHOICES)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     rivals = targets.several_of(against, "--against")
+    which, along = targets.frames(frames), targets.axis(axis)
+    from lowrank.io.taking import Taking
     from lowrank.report import ask
 
     sources = [name for name in (input, file) if name]
@@ -314,6 +343,7 @@ def report(
         max_pixels=limit,
         nodata=empty,
         against=rivals,
+        taking=Taking(stack, along, which),
     )
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:

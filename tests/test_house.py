@@ -44,8 +44,10 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff")
-        + ("tiffwriter", "wall"),
+        (
+            *("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff"),
+            *("tiffwriter", "wall"),
+        ),
         ("jp2", "metadata", "npy", "png", "pnm"),
         ("known", "modes"),
         ("arrays", "pillow"),
@@ -54,7 +56,13 @@ INSIDE = {
         ("framewriter", "sources"),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
-    "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("mapped",), ("__init__",)),
+    "format": (
+        ("fields", "parts"),
+        ("header", "writing"),
+        ("reading",),
+        ("mapped",),
+        ("__init__",),
+    ),
     "targets": (("__init__",), ("spectrum",)),
     "stores": (("__init__",), ("growing", "packed", "sums"), ("truncation",), ("floats",)),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
@@ -80,7 +88,7 @@ INSIDE = {
         ("codec",),
     ),
     "report": (("__init__",), ("peers", "stacks"), ("measure",), ("ask",), ("exhibit",)),
-    "runs": (("plan",), ("work",), ("cluster", "pool")),
+    "runs": (("plan",), ("work",), ("cluster", "frames", "pool")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
 }
 

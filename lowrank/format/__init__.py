@@ -77,8 +77,8 @@ ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
 SUMS, of a packed file: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece
-being what is left: so a reader of a file that was cut or damaged knows which bytes are whole before it
-decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
+being what is left: so a reader of a file that was cut or damaged knows which bytes are
+whole before it decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
 reader that does not know SUMS refuses such a file by this name.
 
 SUMS, of a float file in layout stack only: for each TERM, in their order, the CRC-32 of u's
@@ -104,7 +104,8 @@ does not hold; unknown mode, layout, store or flags; k > min(m, n); values of
 the header or sigmas that are NaN, negative or above 2^160 (no float32 image has
 such norms, and no product of them overflows); sigmas that ascend; a value of u
 or v that is NaN or beyond -2 to 2 (they are unit vectors); bytes after DONE; SUMS
-that is empty, or does not agree with PACK or the TERMs; AXIS that is not as said above; numbers that cannot be true together.
+that is empty, or does not agree with PACK or the TERMs; AXIS that is not as said above;
+numbers that cannot be true together.
 Those are, of a float store, each by more than 10^-6 ||A||_F: a tail above ||A||_F,
 sigma_(k+1) above the tail or above sigma_k, a tail where k = min(m, n), and
 sum of sigma_i^2, i <= k, + tail^2 other than ||A||_F^2. Of a packed store, by more than 0.2%

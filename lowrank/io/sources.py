@@ -20,7 +20,7 @@ from lowrank.errors import ImageError, UsageError
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite
-from lowrank.io.taking import USUAL, Taking
+from lowrank.io.taking import USUAL, Taking, several
 from lowrank.io.wall import wall
 from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
 from lowrank.picture.axis import Axis
@@ -56,14 +56,12 @@ def read(
             nodata=nodata, taking=taking,
         )  # fmt: skip
     why = ""
-    if pages.several(data):
+    if several(data):
         try:
-            found = pages.read(
-                data, name=name, taking=taking, max_pixels=max_pixels, nodata=nodata
-            )
+            found = pages.read(data, name=name, taking=taking, max_pixels=max_pixels, nodata=nodata)
             if found is not None:
                 return found
-        except pages.Unequal as error:
+        except pages.UnequalError as error:
             if taking.asked:
                 raise
             why = str(error)
@@ -145,7 +143,7 @@ def of_array(
         pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
     )
     if hidden is not None and len(shape) == 4:
-        hidden = hidden.all(axis=-1)
+        hidden = np.asarray(hidden.all(axis=-1), np.bool_)
     if nodata is None and hidden is not None and hidden.any():
         nodata = float(array.fill_value)
     picture = missing.taken(picture, nodata, notes, hidden=hidden)

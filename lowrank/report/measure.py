@@ -159,9 +159,7 @@ def storage(
 ) -> Storage:
     """Storage of a file against its source."""
     head = parts.head
-    return _storage(
-        _pixels(head), head.mode, found, file_bytes, source.bytes if source else 0
-    )
+    return _storage(_pixels(head), head.mode, found, file_bytes, source.bytes if source else 0)
 
 
 def _storage(

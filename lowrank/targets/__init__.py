@@ -194,6 +194,42 @@ def nodata(text: str | None) -> float | None:
     return value
 
 
+def axis(text: str | None) -> int | None:
+    """Return the number of an axis: 0, -1."""
+    try:
+        return None if text is None else int(text)
+    except ValueError as error:
+        raise UsageError(f"--axis {text} is no axis; give 0, 1, ..., or -1 for the last") from error
+
+
+def frames(text: str | None) -> int | slice | None:
+    """Return which frames: one, 7 or -1, or some, 0:100:2."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(x) if x.strip() else None for x in text.split(":")]
+        if len(numbers) == 1 and numbers[0] is not None:
+            return numbers[0]
+        if 2 <= len(numbers) <= 3 and numbers[2:] != [0]:
+            return slice(*numbers)
+    except ValueError:
+        pass
+    raise UsageError(f"--frames {text} is not understood; give one, 7, or some, 0:100:2")
+
+
+def pixel(text: str | None) -> tuple[int, int] | None:
+    """Return the row and the column of a pixel: 10,20."""
+    if text is None:
+        return None
+    try:
+        y, x = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--pixel {text} is not understood; give a row and a column, Y,X"
+        ) from error
+    return y, x
+
+
 def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     """Refuse what is not among the known names."""
     if text is not None and text not in known:
