@@ -195,9 +195,9 @@ class LowRankStack:
             )
         V = self.factors[0][2].astype(np.float64)
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
-        C = np.linalg.solve(V @ V.T, V @ A.reshape(-1, V.shape[1]).astype(np.float64).T).T
-        found: NDArray[np.float64] = C if A.ndim == self.ndim else C[0]
-        return found
+        rows = A.reshape(-1, V.shape[1]).astype(np.float64)
+        C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
+        return C if A.ndim == self.ndim else C[0]
 
     # -- samples -----------------------------------------------------------------------
 

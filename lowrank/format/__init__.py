@@ -78,8 +78,8 @@ every prefix that ends after a term is the best image of that many terms.
 
 SUMS, of a packed file: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece
 being what is left: so a reader of a file that was cut or damaged knows which bytes are
-whole before it decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
-reader that does not know SUMS refuses such a file by this name.
+whole before it decodes them. Written where PACK holds more than 8192 bytes; a file
+without it is as good. A reader that does not know SUMS refuses such a file by this name.
 
 SUMS, of a float file in layout stack only: for each TERM, in their order, the CRC-32 of u's
 bytes, then of each 1024 bytes of v's, the last piece being what is left. So whoever reads a

@@ -64,7 +64,11 @@ def samples(
             rows = slice(top, top + height)
             out[rows, columns] = _block(US[rows], V, largest, mode)
 
-    threads.each(block, range(0, n, width), small=m * n * k < _SMALL)
+    if m * n * k < _SMALL:  # in less time than it takes to hold BLAS to a thread
+        for left in range(0, n, width):
+            block(left)
+    else:
+        threads.each(block, range(0, n, width))
     return out
 
 
