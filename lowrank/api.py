@@ -298,7 +298,8 @@ def load(
         data, name = _read(cast("FileLike", image))
         return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
     elif not taking.asked and not sources.is_stack(image):
-        return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+        loaded = arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+        return sources.told(loaded)
     return load_stack(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 

@@ -89,7 +89,7 @@ INSIDE = {
     ),
     "report": (("__init__",), ("peers", "stacks"), ("measure",), ("ask",), ("exhibit",)),
     "runs": (("plan",), ("work",), ("cluster", "frames", "pool")),
-    "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
+    "views": (("words",), ("as_json", "html", "preview", "progress", "stacks"), ("tables",)),
 }
 
 # Whatever a foreign library raises is turned into one of our errors here, and only here.

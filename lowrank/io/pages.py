@@ -168,7 +168,7 @@ def _frame(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Samples, 
 
 
 def _settle(stack: _Stack, image: Image.Image) -> None:
-    """Integers of 32 bits that are 16 in the file, and colour that is grey in every frame."""
+    """Take back what a decoder widened: integers of 16 bits, grey frames, frames without alpha."""
     samples = stack.samples
     if samples is None:
         return
@@ -178,6 +178,8 @@ def _settle(stack: _Stack, image: Image.Image) -> None:
             low = samples.min() < 0
             stack.mode = array_mode("int16", 1) if low else MODES["I;16"]
             stack.samples = samples.astype(stack.mode.dtype)
+    elif image.format == "WEBP" and stack.mode.name == "RGBA" and samples[..., 3].min() == 255:
+        stack.samples, stack.mode = np.ascontiguousarray(samples[..., :3]), MODES["RGB"]
     elif image.format == "GIF" and stack.mode.name == "RGB":
         first = samples[..., :1]
         if all(np.array_equal(samples[..., c : c + 1], first) for c in (1, 2)):
@@ -219,7 +221,7 @@ def _loaded(
     said.append(taken_for(picture, f"its {stack.count} images" if not one else ""))
     picture = missing.taken(picture, nodata, said, stated=stated)
     check_finite(picture.samples, mode)
-    source = Source(name, format, mode.name, picture.width, picture.height, size)
+    source = Source(name, format, mode.title, picture.width, picture.height, size)
     return Loaded(picture, source, tuple(filter(None, said)))
 
 

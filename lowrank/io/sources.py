@@ -82,6 +82,15 @@ def is_stack(array: Any) -> bool:
     return _is_array(array) and len(array.shape) == 4
 
 
+def told(loaded: Loaded) -> Loaded:
+    """A picture of an array, and what it was taken for, where it might be a stack."""
+    picture = loaded.picture
+    if len(picture.mode.channels) <= 4:
+        return loaded
+    note = pages.taken_for(picture, "an array of three axes; stack=True takes the first for frames")
+    return Loaded(picture, loaded.source, (*loaded.notes, note))
+
+
 def of_array(
     array: Any,
     *,
@@ -149,7 +158,7 @@ def of_array(
     picture = missing.taken(picture, nodata, notes, hidden=hidden)
     for frame in picture.each():
         check_finite(frame, mode)
-    source = Source(name, format, mode.name, picture.width, picture.height, size or kept.nbytes)
+    source = Source(name, format, mode.title, picture.width, picture.height, size or kept.nbytes)
     return Loaded(picture, source, tuple(notes))
 
 

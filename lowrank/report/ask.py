@@ -157,6 +157,11 @@ def _of_file(
         only = measure.measure(
             loaded.picture, parts, source=loaded.source, file=facts, file_bytes=size
         )
+        if only.stack is not None and only.pixels is not None:
+            from lowrank.report import stacks
+
+            alone = stacks.apart(loaded.picture, only.pixels.rmse, size)
+            only = replace(only, stack=replace(only.stack, frame_by_frame=alone))
         return _result(loaded, [only], [parts], parts)
     shorter = [codec.shorten(parts, Target("rank", k)) for k in ranks]
     return _result(
