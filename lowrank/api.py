@@ -21,7 +21,7 @@ from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import arrays, pillow
+from lowrank.io import arrays, images, pillow
 from lowrank.io.modes import to_image
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import Loaded, gaps
@@ -261,7 +261,7 @@ def load(
         return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
     if isinstance(image, str | os.PathLike | bytes) or hasattr(image, "read"):
         data, name = _read(cast("FileLike", image))
-        return pillow.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
+        return images.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
     return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
 
 

@@ -106,10 +106,19 @@ def unpacked(block: bytes, width: int, height: int) -> tuple[float, Mask]:
     return value, gaps.astype(bool).reshape(height, width)
 
 
+def revalued(block: bytes, dtype: np.dtype[np.generic]) -> bytes:
+    """A block whose value is as samples of another type hold it."""
+    (value,) = _VALUE.unpack_from(block)
+    return _VALUE.pack(held(value, dtype)) + block[_VALUE.size :]
+
+
 def check(block: bytes, picture_bits: tuple[int, int], dtype: str) -> None:
     """Refuse a block that is none of such a picture, by a ValueError."""
     value, _ = unpacked(block, *picture_bits)
-    if not (math.isnan(value) and dtype == "float32") and held(value, np.dtype(dtype)) != value:
+    if (
+        not (math.isnan(value) and dtype.startswith("float"))
+        and held(value, np.dtype(dtype)) != value
+    ):
         raise ValueError("a value that the samples cannot hold")
 
 

@@ -12,7 +12,7 @@ from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import pillow
+from lowrank.io import images
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
 from lowrank.picture.distance import full_scale
@@ -93,7 +93,7 @@ def report(
         said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
         return Result((said,), stored=(parts,))
     if not file:
-        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+        loaded = images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
     else:
         packed = files.read_bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
@@ -101,7 +101,7 @@ def report(
             from lowrank.picture import gaps
 
             nodata = gaps.value_of(parts.head.metadata)
-        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+        loaded = images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
         result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
         return replace(result, peers=_peers(loaded, result.reports[0], against))
     if ranks:

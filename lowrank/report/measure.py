@@ -36,7 +36,7 @@ def file_facts(path: str, parts: Parts, size: int) -> File:
 def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
     """Refuse to compare a file with an image that it cannot have been made from."""
     a, b = loaded.picture, parts.head
-    if (a.width, a.height, a.mode) != (b.width, b.height, b.mode):
+    if (a.width, a.height, codec.mode_in(a.mode, b.store)) != (b.width, b.height, b.mode):
         raise UsageError(
             f"{name} is {a.width}x{a.height} {a.mode.title}, the file "
             f"{b.width}x{b.height} {b.mode.title}; give the image that the file was made from"
@@ -68,6 +68,7 @@ def measure(
         Certified decompositions of the picture's matrices, of at least the file's
         ranks, where the caller has them already.
     """
+    original, (picture, _) = picture, codec.narrowed(picture, parts.head.store)
     turned, B = codec.factors(parts)
     names = turn.names(picture.mode, parts.head.layout, turned)
     A = layouts.of_samples(picture.samples, parts.head.layout, turned)
@@ -84,7 +85,7 @@ def measure(
         file,
         found,
         storage(parts, found, file_bytes, source),
-        compare(picture, codec.decode(parts, filled=True).picture),
+        compare(original, codec.decode(parts, filled=True).picture),
     )
 
 

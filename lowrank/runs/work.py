@@ -12,7 +12,7 @@ from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import LimitError, LowrankError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import formats, pillow
+from lowrank.io import formats, images
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import Loaded
 from lowrank.runs.plan import Job
@@ -127,7 +127,7 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
         return _write(job, settings, outcome, written, repeated=repeated)
-    loaded = pillow.read(
+    loaded = images.read(
         data, name=job.input, max_pixels=settings.max_pixels, nodata=settings.nodata
     )
     encoded = codec.encode(
@@ -196,8 +196,8 @@ def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> 
     _check_output(job, output, settings, repeated=repeated)
     decoded = codec.decode(parts, rank=settings.rank)
     level = {} if settings.png_level is None else {"png_level": settings.png_level}
-    written = pillow.write(decoded.picture, format=form, **level)
-    notes = pillow.write_notes(decoded.picture, format=form) + decoded.notes
+    written = images.write(decoded.picture, format=form, **level)
+    notes = images.write_notes(decoded.picture, format=form) + decoded.notes
     summary = (
         f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.title}, "
         f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
