@@ -25,6 +25,7 @@ from lowrank.errors import (
 
 if TYPE_CHECKING:
     from lowrank.api import LowRankImage, compress, open
+    from lowrank.stack import LowRankStack
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "ImageError",
     "LimitError",
     "LowRankImage",
+    "LowRankStack",
     "LowrankError",
     "TruncatedError",
     "UsageError",
@@ -54,6 +56,10 @@ def __getattr__(name: str) -> Any:
         from lowrank import api
 
         return getattr(api, name)
+    if name == "LowRankStack":
+        from lowrank.stack import LowRankStack
+
+        return LowRankStack
     raise AttributeError(f"module 'lowrank' has no attribute {name!r}")
 
 

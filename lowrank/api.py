@@ -13,6 +13,7 @@ True
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import PIL.Image
@@ -21,10 +22,14 @@ from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import arrays, images, pillow
+from lowrank.io import arrays, pillow, sources
 from lowrank.io.modes import to_image
+from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import Loaded, gaps
+from lowrank.picture.axis import Axis
+from lowrank.stack import LowRankStack, opened, with_axis
+from lowrank.stack import load as load_stack
 from lowrank.targets import Kind, Target
 
 if TYPE_CHECKING:
@@ -161,12 +166,19 @@ def compress(
     store: str | None = None,
     nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> LowRankImage:
-    """Compress an image; give one target at most.
+    stack: bool = False,
+    axis: int = 0,
+    labels: Iterable[str] = (),
+    values: Iterable[float] = (),
+    unit: str = "",
+) -> Any:
+    """Compress an image to a LowRankImage, or a stack to a LowRankStack; give one target at most.
 
     Parameters
     ----------
     image : path, bytes of an image file, binary file object, PIL.Image.Image or array
+        Or several paths, a folder, a lazy array (zarr, h5py, dask: whatever has a shape, a
+        dtype and slices) with `stack`.
         Arrays are (height, width) or (height, width, channels), of bool, uint8,
         uint16 or float.
     rank : int or "auto"
@@ -187,7 +199,14 @@ def compress(
         Pixels of this value (NaN too) have no data: they are filled for the factorisation,
         have the value again after decoding, and are left out of the errors of pixels.
     max_pixels : int
-        A larger image is refused.
+        A larger image is refused; a stack may have `limits.STACK` times as many in all.
+    stack : bool
+        Take the source for a stack of frames. A file of several equal images, and an array of
+        four axes, is one without being asked; an array of three axes is a picture.
+    axis : int
+        Of a stack in an array: which axis counts the frames; -1 of bands that are last.
+    labels, values, unit : iterable of str, iterable of float, str
+        Of a stack: what its frames are, and the values' unit, such as "nm"; they travel.
 
     Raises
     ------
@@ -200,8 +219,10 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
+    taking = Taking(stack or axis != 0, axis if stack or axis else None)
+    named = Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
     return compress_loaded(
-        load(image, max_pixels=max_pixels, nodata=nodata),
+        with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
         rank=rank,
         energy=energy,
         error=error,
@@ -219,11 +240,12 @@ def compress_loaded(
     layout: str | None = None,
     store: str | None = None,
     **wishes: object,
-) -> LowRankImage:
+) -> LowRankImage | LowRankStack:
     """Compress what `io` has read; the keywords are those of `compress`."""
     wanted = targets.chosen(cast("dict[Kind, object]", wishes))
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
-    return LowRankImage(encoded.parts, loaded.notes + encoded.notes)
+    kind = LowRankImage if loaded.picture.frames is None else LowRankStack
+    return kind(encoded.parts, loaded.notes + encoded.notes)
 
 
 def open(
@@ -231,8 +253,11 @@ def open(
     *,
     partial: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> LowRankImage:
-    """Read a `.lrk` file.
+) -> Any:
+    """Read a `.lrk` file: a LowRankImage, or a LowRankStack where it holds a stack.
+
+    A float file of a stack that is given by its path stays on the disk: what is asked of the
+    stack is read, and checked, when it is.
 
     Parameters
     ----------
@@ -247,22 +272,34 @@ def open(
     ------
     FileError, FormatError, TruncatedError, LimitError
     """
+    if isinstance(path, str | os.PathLike) and not partial:
+        mapped = opened(_named(path), max_pixels=max_pixels)
+        if mapped is not None:
+            return mapped
     data, name = _read(path)
     parts = lrk.parse(data, name=name, max_pixels=max_pixels, partial=partial)
     codec.stated(parts)  # refuses a packed file whose ranks are not those of its payload
-    return LowRankImage(parts, parts.notes)
+    return (LowRankImage if parts.head.frames is None else LowRankStack)(parts, parts.notes)
 
 
 def load(
-    image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, nodata: float | None = None
+    image: Any,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
 ) -> Loaded:
-    """Read an image from wherever it is."""
-    if isinstance(image, PIL.Image.Image):
+    """Read an image, or a stack, from wherever it is."""
+    if isinstance(image, str | os.PathLike):
+        image = _named(image)
+    elif isinstance(image, PIL.Image.Image) and not taking.asked:
         return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
-    if isinstance(image, str | os.PathLike | bytes) or hasattr(image, "read"):
+    elif isinstance(image, bytes) or hasattr(image, "read"):
         data, name = _read(cast("FileLike", image))
-        return images.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
-    return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+        return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
+    elif not taking.asked and not sources.is_stack(image):
+        return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+    return load_stack(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 
 def _read(source: FileLike) -> tuple[bytes, str]:

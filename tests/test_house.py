@@ -25,9 +25,9 @@ FLOORS = (
     ("stores",),
     ("codec",),
     ("report",),
+    ("stack",),
     ("api",),
-    ("plugin", "runs"),
-    ("__init__",),
+    ("__init__", "plugin", "runs"),
     ("views",),
     ("console", "options"),
     ("cli",),
@@ -35,7 +35,7 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("gaps", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("certificate",),
@@ -44,17 +44,19 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "tiff", "tiffwriter", "wall"),
+        ("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff")
+        + ("tiffwriter", "wall"),
         ("jp2", "metadata", "npy", "png", "pnm"),
         ("known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
-        ("images",),
+        ("images", "pages"),
+        ("framewriter", "sources"),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
-    "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("__init__",)),
+    "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("mapped",), ("__init__",)),
     "targets": (("__init__",), ("spectrum",)),
-    "stores": (("__init__",), ("growing", "packed"), ("truncation",), ("floats",)),
+    "stores": (("__init__",), ("growing", "packed", "sums"), ("truncation",), ("floats",)),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
@@ -77,7 +79,7 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "report": (("__init__",), ("measure", "peers"), ("ask",), ("exhibit",)),
+    "report": (("__init__",), ("peers", "stacks"), ("measure",), ("ask",), ("exhibit",)),
     "runs": (("plan",), ("work",), ("cluster", "pool")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
 }
