@@ -24,7 +24,7 @@ FLOORS = (
     ("files", "format", "io", "layouts", "linalg", "targets"),
     ("stores",),
     ("codec",),
-    ("report",),
+    ("notebook", "report"),
     ("api",),
     ("plugin", "runs"),
     ("__init__",),
