@@ -144,7 +144,7 @@ from __future__ import annotations
 
 from lowrank.format.fields import MAX_SIDE, SIGNATURE, VERSION
 from lowrank.format.reading import parse, parse_header
-from lowrank.format.writing import file_size, float_file_size, serialize
+from lowrank.format.writing import file_size, float_file_size, same, serialize
 
 __all__ = [
     "MAX_SIDE",
@@ -154,5 +154,6 @@ __all__ = [
     "float_file_size",
     "parse",
     "parse_header",
+    "same",
     "serialize",
 ]

@@ -128,7 +128,7 @@ def _title(r: Report, store: str) -> Text:
     if r.source:
         text.append("\n")
     if r.file:
-        text.append(printable(r.file.path), style="bold")
+        text.append(printable(r.file.path or ""), style="bold")
         text.append(
             f"  {r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes, "
             f"{r.file.bits_per_pixel:.3f} bits per pixel\n"
