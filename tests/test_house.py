@@ -26,10 +26,10 @@ FLOORS = (
     ("codec",),
     ("report",),
     ("api",),
-    ("plugin", "runs"),
-    ("__init__",),
+    ("__init__", "plugin", "runs"),
     ("views",),
     ("console", "options"),
+    ("verifying",),
     ("cli",),
     ("__main__",),
 )
@@ -75,8 +75,8 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "report": (("__init__",), ("measure", "peers"), ("ask",), ("exhibit",)),
-    "runs": (("plan",), ("work",), ("cluster", "pool")),
+    "report": (("__init__",), ("measure", "peers"), ("ask", "compared"), ("exhibit",)),
+    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "pool", "verify")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
 }
 
@@ -87,7 +87,7 @@ FOREIGN = {
     "pillow_heif": {"io.heif"},
     "rich": {"views"},
     "scipy": {"linalg"},
-    "typer": {"cli", "options"},
+    "typer": {"cli", "options", "verifying"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -101,6 +101,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
+    "verifying",
 } | {
     "targets.__init__",
 }
