@@ -53,7 +53,9 @@ RUN = ("-m", "lowrank", "compress", "picture.lrk", "-k", "30", "-o", "target.lrk
 def kill(folder: Path, number: int, draw: random.Random) -> str:
     """Kill a process that writes, at a random moment."""
     command = [sys.executable, "-c", WRITE if number % 2 else SHORTEN]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         if process.stdout is None or process.stdout.readline() != b"writing\n":
             raise SystemExit("the writing process did not start")
         time.sleep(draw.uniform(0, 0.05))
@@ -105,8 +107,12 @@ def kill_batch(folder: Path, number: int, draw: random.Random, usual: float) -> 
     listed.unlink(missing_ok=True)
     jobs = ("-j", "2") if number % 4 == 3 else ()
     command = [sys.executable, "-m", "lowrank", *BATCH, *jobs]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
-        time.sleep(draw.uniform(0.5, 1.1) * usual)
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        if process.stdout is not None:
+            process.stdout.readline()  # the first picture is done
+        time.sleep(draw.uniform(0, 1.1 * usual))
         process.kill()
     done = len(list(small.glob("*.lrk")))
     if done and run(*DECODED).returncode:
@@ -118,7 +124,7 @@ def kill_batch(folder: Path, number: int, draw: random.Random, usual: float) -> 
     if len(list(small.glob("*.lrk"))) != PICTURES:
         return "FAULT: not every picture is there"
     left = len(list(small.glob(".lowrank-*.tmp")))
-    when = "before the first" if not done else "after the last" if done == PICTURES else "between"
+    when = "after the last" if done == PICTURES else "between"
     return f"batch killed {when}: whole" + (" with a hidden temporary file" if left else "")
 
 
@@ -128,9 +134,14 @@ def batches(count: int, folder: Path, draw: random.Random) -> Counter[str]:
     for i in range(PICTURES):
         samples = np.random.default_rng(i).integers(0, 256, (60, 80, 3), np.uint8)
         Image.fromarray(samples).save(folder / "photos" / f"{i}.png")
-    began = time.monotonic()
-    command = [sys.executable, "-m", "lowrank", *BATCH, "--quiet"]
-    subprocess.run(command, cwd=folder, check=True)
+    command = [sys.executable, "-m", "lowrank", *BATCH]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        if process.stdout is not None:
+            process.stdout.readline()
+        began = time.monotonic()
+        process.communicate()
     usual = time.monotonic() - began
     return Counter(kill_batch(folder, i, draw, usual) for i in range(count))
 

@@ -42,9 +42,11 @@ offset  size  type     field
 
 Layout `channels`: each channel is a matrix, m = height and n = width, in the
 order of the mode's channels. Layout `patches`: each (turned) channel is a
-matrix of m = ceil(height/16) ceil(width/16) patches by n = 256 coefficients of a
-lapped orthogonal transform, which the module `layouts.lapped` specifies; the
-rotation is that of the quaternion (127, a, b, c) of the header's three numbers.
+matrix of m = ceil(height/16) ceil(width/16) patches, row by row, by n = 256
+coefficients, 16 v + u, of a lapped orthogonal transform. PACKED.md has its inverse: the
+samples of a patch are the sum of the coefficients times D[v][y] D[u][x], then comes the
+filter between patches (section 12); the rotation is that of the quaternion
+(127, a, b, c) of the header's three numbers (section 5).
 
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
 
@@ -66,9 +68,8 @@ left: so a reader of a file that was cut or damaged knows which bytes are whole 
 decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
 reader that does not know SUMS refuses such a file by this name.
 
-PACK: the quantised, entropy-coded factors; the modules
-`stores.packed.patches.codec` and `stores.packed.channels.codec` specify it, one for each
-layout.
+PACK: the quantised, entropy-coded factors; PACKED.md specifies it for both layouts, with
+every table.
 
 DONE: empty; nothing follows it.
 
