@@ -30,6 +30,7 @@ FLOORS = (
     ("__init__", "plugin", "runs"),
     ("views",),
     ("console", "options"),
+    ("verifying",),
     ("cli",),
     ("__main__",),
 )
@@ -85,8 +86,14 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "report": (("__init__",), ("peers", "stacks"), ("measure",), ("ask",), ("exhibit",)),
-    "runs": (("plan",), ("work",), ("cluster", "pool")),
+    "report": (
+        ("__init__",),
+        ("peers", "stacks"),
+        ("measure",),
+        ("ask", "compared"),
+        ("exhibit",),
+    ),
+    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "pool", "verify")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
 }
 
@@ -100,7 +107,7 @@ FOREIGN = {
     "imagecodecs": {"io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
-    "typer": {"cli", "options"},
+    "typer": {"cli", "options", "verifying"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -114,6 +121,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
+    "verifying",
 } | {
     "targets.__init__",
 }
