@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from lowrank import console
+from lowrank import console, verifying
 from lowrank.errors import LowrankError
 from lowrank.options import (
     Axis,
+    Check,
     Command,
     Dask,
     Force,
@@ -25,6 +26,7 @@ from lowrank.options import (
     Html,
     Jobs,
     Json,
+    Manifest,
     MaxPixels,
     NoData,
     Output,
@@ -120,6 +122,8 @@ def compress(
     stack: Stack = False,
     frames: Frames = None,
     axis: Axis = None,
+    check: Check = False,
+    manifest: Manifest = None,
     recursive: Recursive = False,
     jobs: Jobs = "1",
     dask: Dask = None,
@@ -169,6 +173,8 @@ def compress(
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
+        check=check,
+        manifest=manifest,
     )
     planned = (
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
@@ -185,6 +191,7 @@ def compress(
         json=json,
         quiet=quiet,
         tables=certify,
+        manifest=manifest,
     )
     raise typer.Exit(code)
 
@@ -361,6 +368,9 @@ def report(
 
             small = pictures.of(result, wish=preview)
         tables.show(*small, tables.result(result))
+
+
+app.command(cls=Command, epilog=verifying.EXAMPLES)(verifying.verify)
 
 
 def run() -> int:

@@ -136,6 +136,7 @@ def write_atomic(
     force: bool,
     allowed: int = 0o777,
     preserved: os.stat_result | None = None,
+    examine: Callable[[bytes], None] | None = None,
 ) -> None:
     """Write a file whole or not at all.
 
@@ -154,6 +155,9 @@ def write_atomic(
         Permission bits that the file may have at most, see `permissions`.
     preserved : stat_result, optional
         The file gets the times and the permission bits of this one.
+    examine : callable, optional
+        Is given what is read back from the disk before the file takes its name; whatever it
+        raises, the file is as before. What goes to a device it is given beforehand.
 
     Raises
     ------
@@ -167,9 +171,12 @@ def write_atomic(
         if previous is None or stat.S_ISREG(previous.st_mode):
             _write_then_move(
                 os.path.realpath(name), pieces, previous, force=force,
-                allowed=allowed, preserved=preserved,
+                allowed=allowed, preserved=preserved, examine=examine,
             )  # fmt: skip
         else:
+            if examine is not None:
+                pieces = (b"".join(pieces),)
+                examine(pieces[0])
             with open(name, "wb") as stream:
                 _write_all(stream, pieces)
     except FileExistsError as error:
@@ -307,6 +314,7 @@ def _write_then_move(
     force: bool,
     allowed: int,
     preserved: os.stat_result | None,
+    examine: Callable[[bytes], None] | None,
 ) -> None:
     folder = os.path.dirname(target)
     # Named before it is made, so that an interrupt between the two leaves nothing. The
@@ -325,6 +333,8 @@ def _write_then_move(
             if preserved is not None and sys.platform != "win32":
                 os.fchmod(stream.fileno(), preserved.st_mode & 0o777)
             os.fsync(stream.fileno())
+        if examine is not None:
+            examine(read_bytes(temporary))
         if preserved is not None:
             os.utime(temporary, ns=(preserved.st_atime_ns, preserved.st_mtime_ns))
         if force:

@@ -142,3 +142,15 @@ Html = Annotated[
     str | None,
     typer.Option(metavar="PAGE", help="Write a page with a rank slider; it needs no network."),
 ]
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="Read each output back and decode it before it takes its name."),
+]
+Manifest = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="List what was made, with SHA-256 and measured errors, in a .csv or .json file; "
+        "implies --check.",
+    ),
+]

@@ -24,12 +24,13 @@ FLOORS = (
     ("files", "format", "io", "layouts", "linalg", "targets"),
     ("stores",),
     ("codec",),
-    ("report",),
+    ("notebook", "report"),
     ("stack",),
     ("api",),
     ("__init__", "plugin", "runs"),
     ("views",),
     ("console", "options"),
+    ("verifying",),
     ("cli",),
     ("__main__",),
 )
@@ -87,8 +88,14 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "report": (("__init__",), ("peers", "stacks"), ("measure",), ("ask",), ("exhibit",)),
-    "runs": (("plan",), ("work",), ("cluster", "frames", "pool")),
+    "report": (
+        ("__init__",),
+        ("peers", "stacks"),
+        ("measure",),
+        ("ask", "compared"),
+        ("exhibit",),
+    ),
+    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "stacks"), ("tables",)),
 }
 
@@ -102,7 +109,7 @@ FOREIGN = {
     "imagecodecs": {"io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
-    "typer": {"cli", "options"},
+    "typer": {"cli", "options", "verifying"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -116,6 +123,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
+    "verifying",
 } | {
     "targets.__init__",
 }

@@ -48,9 +48,11 @@ offset  size  type     field
 
 Layout `channels`: each channel is a matrix, m = height and n = width, in the
 order of the mode's channels. Layout `patches`: each (turned) channel is a
-matrix of m = ceil(height/16) ceil(width/16) patches by n = 256 coefficients of a
-lapped orthogonal transform, which the module `layouts.lapped` specifies; the
-rotation is that of the quaternion (127, a, b, c) of the header's three numbers.
+matrix of m = ceil(height/16) ceil(width/16) patches, row by row, by n = 256
+coefficients, 16 v + u, of a lapped orthogonal transform. PACKED.md has its inverse: the
+samples of a patch are the sum of the coefficients times D[v][y] D[u][x], then comes the
+filter between patches (section 12); the rotation is that of the quaternion
+(127, a, b, c) of the header's three numbers (section 5).
 Layout `stack`: N registered pictures of one size and mode are ONE matrix, m = N and
 n = height x width x channels, a frame in each row: its samples row by row of pixels,
 the channels of a pixel together. As all TERM chunks have one size, a frame's or a
@@ -86,9 +88,8 @@ bytes, then of each 1024 bytes of v's, the last piece being what is left. So who
 pixel of a large file, and not all of each TERM, has a checksum behind the bytes that are
 used. Written where a TERM holds more than 8192 bytes; a file without it is as good.
 
-PACK: the quantised, entropy-coded factors; the modules
-`stores.packed.patches.codec` and `stores.packed.channels.codec` specify it, one for each
-layout.
+PACK: the quantised, entropy-coded factors; PACKED.md specifies it for both layouts, with
+every table.
 
 DONE: empty; nothing follows it.
 
@@ -145,7 +146,7 @@ from __future__ import annotations
 
 from lowrank.format.fields import MAX_SIDE, SIGNATURE, VERSION
 from lowrank.format.reading import parse, parse_header
-from lowrank.format.writing import file_size, float_file_size, serialize
+from lowrank.format.writing import file_size, float_file_size, same, serialize
 
 __all__ = [
     "MAX_SIDE",
@@ -155,5 +156,6 @@ __all__ = [
     "float_file_size",
     "parse",
     "parse_header",
+    "same",
     "serialize",
 ]

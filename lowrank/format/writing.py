@@ -94,6 +94,11 @@ def file_size(parts: Parts) -> int:
     return sum(map(len, _pieces(parts)))
 
 
+def same(a: Parts, b: Parts) -> bool:
+    """Whether two files hold the same, byte for byte; also of what was cut."""
+    return a.missing == b.missing and b"".join(_pieces(a)) == b"".join(_pieces(b))
+
+
 def _pieces(parts: Parts) -> list[bytes]:
     out = [SIGNATURE, bytes([VERSION])]
 

@@ -20,9 +20,9 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class File:
-    """The `.lrk` file that a report is about."""
+    """The `.lrk` file that a report is about; its path is None where it is in memory only."""
 
-    path: str
+    path: str | None
     bytes: int
     layout: str
     store: str

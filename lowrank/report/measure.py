@@ -27,7 +27,7 @@ from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
 
 
-def file_facts(path: str, parts: Parts, size: int) -> File:
+def file_facts(path: str | None, parts: Parts, size: int) -> File:
     """What a report says of a file of `size` bytes."""
     head = parts.head
     return File(path, size, head.layout, head.store, 8 * size / _pixels(head))
