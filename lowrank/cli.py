@@ -15,10 +15,13 @@ import typer
 from lowrank import console, verifying
 from lowrank.errors import LowrankError
 from lowrank.options import (
+    Against,
     Axis,
+    Certify,
     Check,
     Command,
     Dask,
+    Energy,
     Force,
     Format,
     Frames,
@@ -34,6 +37,8 @@ from lowrank.options import (
     Pixel,
     PngLevel,
     Preserve,
+    Preview,
+    Quality,
     Quiet,
     Recursive,
     SkipExisting,
@@ -89,10 +94,7 @@ def compress(
             help="Terms of each channel; auto: the Gavish-Donoho threshold.",
         ),
     ] = None,
-    energy: Annotated[
-        str | None,
-        typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
-    ] = None,
+    energy: Energy = None,
     error: Annotated[
         str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
     ] = None,
@@ -101,10 +103,7 @@ def compress(
         str | None,
         typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
     ] = None,
-    quality: Annotated[
-        str | None,
-        typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
-    ] = None,
+    quality: Quality = None,
     layout: Annotated[
         str | None, typer.Option(metavar="NAME", help="channels, patches, or stack.")
     ] = None,
@@ -116,9 +115,7 @@ def compress(
             "rounding adds less than 0.1% to the error.",
         ),
     ] = None,
-    certify: Annotated[
-        bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
-    ] = False,
+    certify: Certify = False,
     stack: Stack = False,
     frames: Frames = None,
     axis: Axis = None,
@@ -299,21 +296,9 @@ def report(
         str | None,
         typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
     ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
-        ),
-    ] = None,
+    against: Against = None,
     html: Html = None,
-    preview: Annotated[
-        bool | None,
-        typer.Option(
-            "--preview/--no-preview",
-            help="Show original and result as small pictures; a terminal with colours does.",
-            show_default=False,
-        ),
-    ] = None,
+    preview: Preview = None,
     stack: Stack = False,
     frames: Frames = None,
     axis: Axis = None,

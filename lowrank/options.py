@@ -154,3 +154,28 @@ Manifest = Annotated[
         "implies --check.",
     ),
 ]
+Energy = Annotated[
+    str | None,
+    typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
+]
+Quality = Annotated[
+    str | None,
+    typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
+]
+Certify = Annotated[
+    bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
+    ),
+]
+Preview = Annotated[
+    bool | None,
+    typer.Option(
+        "--preview/--no-preview",
+        help="Show original and result as small pictures; a terminal with colours does.",
+        show_default=False,
+    ),
+]
