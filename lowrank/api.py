@@ -154,6 +154,7 @@ def compress(
     rank: int | Literal["auto"] | None = None,
     energy: float | None = None,
     error: float | None = None,
+    max_error: float | None = None,
     psnr: float | None = None,
     size: int | None = None,
     quality: float | None = None,
@@ -175,6 +176,8 @@ def compress(
         Share of ||A||_F^2 to keep, 0 to 1.
     error : float
         Relative Frobenius error, 0 to 1.
+    max_error : float
+        Largest error of any sample, in the units of the samples.
     psnr : float
         PSNR in dB.
     size : int
@@ -205,6 +208,7 @@ def compress(
         rank=rank,
         energy=energy,
         error=error,
+        max_error=max_error,
         psnr=psnr,
         size=size,
         quality=quality,

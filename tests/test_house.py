@@ -54,7 +54,7 @@ INSIDE = {
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
     "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("__init__",)),
     "targets": (("__init__",), ("spectrum",)),
-    "stores": (("__init__",), ("growing", "packed"), ("truncation",), ("floats",)),
+    "stores": (("__init__",), ("growing", "packed"), ("largest",), ("truncation",), ("floats",)),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),

@@ -9,7 +9,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layouts, threads
@@ -17,12 +16,11 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
-from lowrank.picture import Mode, Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
+from lowrank.picture import Picture, Turn
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once
 from lowrank.targets import Target
 
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
-_SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
 
 def encode(
@@ -59,15 +57,15 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         B = layouts.samples_of_patches(
             [US @ Vt for US, Vt in scaled], head.height, head.width, body.turn
         )
-        samples[:] = _rounded(B, mode)
+        samples[:] = mode.rounded(B)
         return Decoded(picture, _lost(parts))
     m, n = head.shape
-    rows = max(_SLAB // n, 1)
+    rows = rows_at_once(n)
     A = layouts.of_samples(samples, head.layout, None)
 
     def slab(top: int) -> None:
         for matrix, (US, Vt) in zip(A, scaled, strict=True):
-            matrix[top : top + rows] = _rounded(US[top : top + rows] @ Vt, mode)
+            matrix[top : top + rows] = mode.rounded(US[top : top + rows] @ Vt)
 
     threads.each(slab, range(0, m, rows))
     return Decoded(picture, _lost(parts))
@@ -76,15 +74,6 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
 def _lost(parts: Parts) -> tuple[str, ...]:
     here = sum(parts.ranks)
     return lost(parts, here, here + (parts.missing.count if parts.missing else 0), "terms")
-
-
-def _rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
-    """Round and clip to the mode's samples, in place."""
-    if mode.limits is None:
-        most = float(np.finfo(mode.dtype).max)
-        return np.clip(B, -most, most, out=B)
-    np.rint(B, out=B)
-    return np.clip(B, *mode.limits, out=B)
 
 
 # -- what a file says ------------------------------------------------------------------
