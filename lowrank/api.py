@@ -266,6 +266,7 @@ def compress(
     rank: SupportsIndex | Literal["auto"] | None = None,
     energy: float | None = None,
     error: float | None = None,
+    max_error: float | None = None,
     psnr: float | None = None,
     size: SupportsIndex | None = None,
     quality: float | None = None,
@@ -294,6 +295,8 @@ def compress(
         Share of ||A||_F^2 to keep, 0 to 1.
     error : float
         Relative Frobenius error, 0 to 1.
+    max_error : float
+        Largest error of any sample, in the units of the samples.
     psnr : float
         PSNR in dB.
     size : int
@@ -333,6 +336,7 @@ def compress(
         rank=rank,
         energy=energy,
         error=error,
+        max_error=max_error,
         psnr=psnr,
         size=size,
         quality=quality,

@@ -98,6 +98,12 @@ def compress(
     error: Annotated[
         str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
     ] = None,
+    max_error: Annotated[
+        str | None,
+        typer.Option(
+            "--max-error", metavar="X", help="Largest error of any sample, in units of the data."
+        ),
+    ] = None,
     psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
     size: Annotated[
         str | None,
@@ -135,7 +141,7 @@ def compress(
 ) -> None:
     """Compress images to .lrk files; shorten .lrk files.
 
-    Give one target at most: -k, --energy, --error, --psnr, --size or -q.
+    Give one target at most: -k, --energy, --error, --max-error, --psnr, --size or -q.
     """
     from lowrank import names, targets
 
@@ -144,6 +150,7 @@ def compress(
             "rank": rank,
             "energy": energy,
             "error": error,
+            "max_error": max_error,
             "psnr": psnr,
             "size": size,
             "quality": quality,

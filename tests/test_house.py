@@ -36,7 +36,7 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("axis", "gaps", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("certificate",),
@@ -65,7 +65,13 @@ INSIDE = {
         ("__init__",),
     ),
     "targets": (("__init__",), ("spectrum",)),
-    "stores": (("__init__",), ("growing", "packed", "sums"), ("truncation",), ("floats",)),
+    "stores": (
+        ("__init__",),
+        ("growing", "packed", "sums"),
+        ("largest",),
+        ("truncation",),
+        ("floats",),
+    ),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),

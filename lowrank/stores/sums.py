@@ -110,14 +110,5 @@ def _in_order(
 
 def _cast(B: NDArray[np.float64], mode: Mode) -> NDArray[np.generic]:
     """Round and clip to the mode's samples; no zero is negative."""
-    cast: NDArray[np.generic] = rounded(B, mode).astype(mode.dtype) + np.zeros((), mode.dtype)
+    cast: NDArray[np.generic] = mode.rounded(B).astype(mode.dtype) + np.zeros((), mode.dtype)
     return cast
-
-
-def rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
-    """Round and clip to the range of the mode's samples, in place."""
-    if mode.limits is None:
-        most = float(np.finfo(mode.dtype).max)
-        return np.clip(B, -most, most, out=B)
-    np.rint(B, out=B)
-    return np.clip(B, *mode.limits, out=B)
