@@ -96,7 +96,8 @@ INSIDE = {
     ),
     "report": (
         ("__init__",),
-        ("peers", "stacks"),
+        ("stacks",),
+        ("peers",),
         ("measure",),
         ("ask", "compared"),
         ("exhibit",),
