@@ -100,10 +100,14 @@ INSIDE = {
         ("peers",),
         ("measure",),
         ("ask", "compared"),
-        ("exhibit",),
+        ("exhibit", "gallery"),
     ),
     "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
-    "views": (("words",), ("as_json", "html", "preview", "progress", "stacks"), ("tables",)),
+    "views": (
+        ("words",),
+        ("as_json", "html", "preview", "progress", "stacks"),
+        ("stack_page", "tables"),
+    ),
 }
 
 # Whatever a foreign library raises is turned into one of our errors here, and only here.
