@@ -122,10 +122,10 @@ def test_more_than_a_claim_allows_is_an_escape_and_what_it_allows_is_none():
 
 
 def test_kills_and_interruptions_leave_whole_files():
-    code, out, err = run("kill.py", "--kills", 2, "--interruptions", 1)
+    code, out, err = run("kill.py", "--kills", 2, "--interruptions", 1, "--batches", 1)
     assert (code, err) == (0, "")
     assert "FAULT" not in out
-    assert sum(int(line.split()[0]) for line in out.splitlines()[1:]) == 3
+    assert sum(int(line.split()[0]) for line in out.splitlines()[1:]) == 4
 
 
 def test_a_corpus_is_counted_file_by_file(tmp_path):

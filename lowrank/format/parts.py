@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture import Metadata, Mode, Turn
+from lowrank.picture import Metadata, Mode, Picture, Turn
 
 PATCH = 16
 """Side of a patch, of layout `patches`."""
@@ -25,11 +25,13 @@ class Head:
     Attributes
     ----------
     width, height : int
-        Pixels.
+        Pixels of a frame.
     mode : Mode
     layout, store : str
         One of `names.LAYOUTS`, one of `names.STORES`.
     metadata : Metadata
+    frames : int or None
+        Of layout `stack`.
     """
 
     width: int
@@ -38,11 +40,31 @@ class Head:
     layout: str
     store: str
     metadata: Metadata = field(default_factory=Metadata)
+    frames: int | None = None
+
+    @classmethod
+    def of(cls, picture: Picture, layout: str, store: str) -> Head:
+        """The head of a picture's file."""
+        p = picture
+        return cls(p.width, p.height, p.mode, layout, store, p.metadata, p.frames)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows m and columns n of each matrix."""
+        if self.frames is not None:
+            return self.frames, self.height * self.width * len(self.mode.channels)
         return matrix_shape(self.width, self.height, self.layout)
+
+    @property
+    def samples_shape(self) -> tuple[int, ...]:
+        """Shape of the samples of its picture."""
+        one = self.height, self.width, len(self.mode.channels)
+        return one if self.frames is None else (self.frames, *one)
+
+    @property
+    def matrices(self) -> int:
+        """Number of matrices: one for each channel, or one for a whole stack."""
+        return len(self.mode.channels) if self.frames is None else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +241,7 @@ class Parts:
 
 
 def matrix_shape(width: int, height: int, layout: str) -> tuple[int, int]:
-    """Rows m and columns n of each matrix of an image in a layout."""
+    """Rows m and columns n of each matrix of one image in a layout."""
     if layout == "channels":
         return height, width
     return -(-height // PATCH) * -(-width // PATCH), PATCH * PATCH

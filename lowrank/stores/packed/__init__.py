@@ -94,7 +94,7 @@ def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
 
 def stated(parts: Parts) -> tuple[Stated, ...]:
     """Return what the file says of each matrix."""
-    names = turn.names(parts.head.mode, _outline(parts).turn)
+    names = turn.names(parts.head.mode, parts.head.layout, _outline(parts).turn)
     return tuple(
         Stated(name, x.k, x.norm, None, x.sigma_next, x.error, x.tail)
         for name, x in zip(names, _body(parts).stated, strict=True)
@@ -119,6 +119,8 @@ def _outline(parts: Parts) -> Outline:
         raise FormatError(
             f"a packed file of float samples is not known to this version, in {parts.name}"
         )
+    if head.frames is not None:
+        raise FormatError(f"a packed stack is not known to this version, in {parts.name}")
     with _named(parts):
         outline = _codec(parts).outline(_body(parts).payload, _size(parts))
         for stated, found in zip(parts.ranks, outline.components, strict=True):

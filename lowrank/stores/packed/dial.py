@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.format.parts import Head, Packed, PackedMatrix, Parts, matrix_shape
+from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
 from lowrank.picture.distance import compare
@@ -59,6 +59,8 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     """
     if picture.mode.peak is None:
         raise UsageError("float samples have no packed store; use -k, --error or --energy")
+    if layout == "stack":
+        raise UsageError("a stack has no packed store; use -k, --error or --energy")
     if target.kind == "auto":
         raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     if target.kind == "rank" and layout == "patches":
@@ -111,11 +113,9 @@ class _Tries:
         return self._parts(coded.ranks, coded.norms(), coded.payload())
 
     def _parts(self, ranks: tuple[int, ...], norms: tuple[Norms, ...], payload: bytes) -> Parts:
-        p = self.picture
-        limit = min(matrix_shape(p.width, p.height, self.layout))
-        head = Head(p.width, p.height, p.mode, self.layout, "packed", p.metadata)
+        head = Head.of(self.picture, self.layout, "packed")
         stated = tuple(
-            PackedMatrix(min(k, limit), x.norm, x.sigma_next, x.tail, x.error)
+            PackedMatrix(min(k, *head.shape), x.norm, x.sigma_next, x.tail, x.error)
             for k, x in zip(ranks, norms, strict=True)
         )
         return Parts(head, Packed(stated, payload))
