@@ -16,6 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+import numpy as np
+
+import lowrank
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import LowrankError, UsageError
@@ -67,12 +70,11 @@ class Claim(NamedTuple):
         """The same with what the header says."""
         head = parts.head
         m, n = head.shape
-        channels = len(head.mode.channels)
-        whole = head.layout == "channels"
-        thin = whole and head.store == "packed"
-        samples = (m * n if whole else m * PATCH * PATCH) * channels
+        samples = head.matrices * m * (PATCH * PATCH if head.layout == "patches" else n)
         total = sum(parts.ranks)
-        return Claim(self.bytes, samples, total * (m + n), total * m * n, channels * (m + n) * thin)
+        thin = head.layout == "channels" and head.store == "packed"
+        sides = head.matrices * (m + n) * thin
+        return Claim(self.bytes, samples, total * (m + n), total * m * n, sides)
 
     @property
     def seconds(self) -> float:
@@ -99,6 +101,20 @@ def seeds(folders: list[Path], largest: int) -> list[bytes]:
     if not small:
         raise SystemExit(f"no .lrk files of at most {largest} bytes in {folders}")
     return small
+
+
+def stacks() -> list[bytes]:
+    """Return files of small stacks, of grey and of coloured frames, in several stores."""
+    t, y, x, c = np.ogrid[:7, :9, :11, :3]
+    A = (120 + 60 * np.sin(t + x / 3) * np.cos(y / 2 + c) + 30 * ((x > t) & (y > 2))).astype(
+        np.uint8
+    )
+    found = []
+    for frames in (A, A[..., 0]):
+        for wish in ({"rank": 3}, {"rank": 2, "store": "float64"}, {"quality": 60}):
+            with contextlib.suppress(UsageError):  # a store that has no stacks yet
+                found.append(lowrank.compress(frames, stack=True, **wish).to_bytes())
+    return found
 
 
 def warm(data: list[bytes]) -> None:
