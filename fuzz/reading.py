@@ -34,6 +34,7 @@ HANG = 5
 """Seconds of processor time that a foreign image may take to be read."""
 SLACK = 12
 """How much longer it may take by the clock, on a busy machine or where it waits."""
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _MMAP_THRESHOLD = -3
 
 
@@ -204,12 +205,11 @@ def limited(seconds: float = HANG) -> Iterator[None]:
 
 
 def watch() -> None:
-    """Let `bounded` and `limited` work: two clocks raise `Hang`, and arrays are given back."""
+    """Let `bounded` and `limited` work: two clocks raise `Hang`."""
     signal.signal(signal.SIGPROF, _hangs)
     signal.signal(signal.SIGALRM, _hangs)
-    with contextlib.suppress(OSError, AttributeError):
-        # glibc, after the first large array, keeps what is freed: peaks would hide in it.
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 17)
+    if hasattr(_LIBC, "mallopt"):  # glibc keeps what was freed: peaks would hide in it
+        _LIBC.mallopt(_MMAP_THRESHOLD, 1 << 17)
 
 
 def _hangs(signum: int, frame: FrameType | None) -> None:
@@ -228,6 +228,8 @@ def _peak() -> int:
 
 def _forget_peak() -> int | None:
     """Memory taken now, from which the next peak counts; None where no system tells."""
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
     try:
         with open("/proc/self/clear_refs", "wb", buffering=0) as file:
             file.write(b"5\n")
