@@ -19,7 +19,7 @@ from PIL import Image
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import MODES, Metadata, Picture
+from lowrank.picture import MODES, Metadata, Picture, array_mode
 from lowrank.targets import Target
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -100,6 +100,32 @@ CASES |= {
         ("metadata", "RGB", 8, 8, rough),
     )
 }
+# Mode `array`: its type and its channels.
+ARRAYS = {
+    f"{dtype}-{channels}": (dtype, channels)
+    for dtype, channels in (
+        ("uint8", 5), ("uint16", 3), ("uint32", 1), ("int8", 2), ("int16", 1), ("int32", 4),
+        ("float32", 3), ("float64", 1), ("uint8", 20),
+    )
+}  # fmt: skip
+CASES |= {
+    f"array-{array}-{layout}-{store}": (array, 13, 17, target, layout, store)
+    for array, layout, store, target in (
+        *((a, "channels", "float64", Target("rank", 13)) for a in ARRAYS if a != "uint8-20"),
+        ("uint16-3", "channels", "float16", Target("rank", 3)),
+        ("int16-1", "patches", "float32", Target("rank", 2)),
+        *(
+            (a, layout, "packed", Target("quality", 90))
+            for a in ("uint8-5", "uint16-3", "int8-2", "int16-1", "float32-3", "uint8-20")
+            for layout in ("patches", "channels")
+        ),
+    )
+}
+CASES |= {
+    # Floats of one channel: their packed file says which range its levels are of.
+    f"mode-f-{layout}-packed": ("F", 23, 31, Target("quality", 60), layout, "packed")
+    for layout in ("patches", "channels")
+}
 CASES |= {
     # Payloads of several pieces, with a checksum for each.
     f"{name}-{layout}-packed": ("RGB", height, width, Target("quality", 98), layout, "packed")
@@ -115,7 +141,7 @@ def is_open(name: str) -> bool:
 
 def pixels(name: str, mode: str, height: int, width: int) -> Picture:
     """Draw the picture of a case: whole numbers from whole numbers, the same everywhere."""
-    kind = MODES[mode]
+    kind = array_mode(*ARRAYS[mode]) if mode in ARRAYS else MODES[mode]
     y, x, c = np.mgrid[0:height, 0:width, 0 : len(kind.channels)].astype(np.int64)
     A = (x * x * (3 + c) + 7 * y * (x + 5 * c) + 911 * ((x // 5 + y // 7) % 2)) % 4096
     if name.startswith("constant"):
@@ -124,8 +150,13 @@ def pixels(name: str, mode: str, height: int, width: int) -> Picture:
         A = np.zeros_like(A)
     if name.startswith("stripes"):  # far from the cosines: its basis is turned
         A = ((5 * x + 3 * y) % 37 * 6 + x * y // 50 % 20) * 16
-    if kind.peak is None:
-        return Picture((A - 2048).astype(np.float32), kind)
+    if kind.limits is None:
+        return Picture((A - 2048).astype(kind.dtype), kind)
+    if mode in ARRAYS:  # over the whole range of the type
+        low, high = kind.limits
+        return Picture(
+            (A * ((high - low + 1) // 4096 or 1) % (high - low) + low).astype(kind.dtype), kind
+        )
     return Picture((A * (int(kind.peak) + 1) // 4096).astype(kind.dtype), kind)
 
 

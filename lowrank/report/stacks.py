@@ -149,11 +149,10 @@ def measured(
         frame_psnr_db=Frames(
             min(finite, default=None), _finite(statistics.median(psnrs)), _finite(max(psnrs)), worst
         ),
-        worst_label=unpack(picture.metadata.axis, said.frames).name(worst),
+        worst_label=unpack(parts.head.metadata.axis, said.frames).name(worst),
         peak=peak,
-        residual=_residual(picture, decoded) if mse else None,
+        residual=_residual(picture, decoded, parts.ranks[0]) if mse else None,
         kept=said.kept,
-        frame_by_frame=_alone(picture, mse, size) if mse else None,
     )  # fmt: skip
 
 
@@ -177,7 +176,7 @@ def _errors(picture: Picture, decoded: Picture) -> Iterator[NDArray[np.float64]]
         yield np.subtract(a, b, dtype=np.float64)
 
 
-def _residual(picture: Picture, decoded: Picture) -> Residual:
+def _residual(picture: Picture, decoded: Picture, k: int) -> Residual:
     squares, before = 0.0, None
     sums, counts = [0.0, 0.0, 0.0], [0, 0, 0]
     size = 0
@@ -195,7 +194,10 @@ def _residual(picture: Picture, decoded: Picture) -> Residual:
         s / c / (squares / size) if c and squares else 0.0
         for s, c in zip(sums, counts, strict=True)
     )
-    white = max(abs(rows), abs(columns), abs(frames)) < _WHITE
+    # To take k directions out of the curves of N frames makes white noise follow itself by up to
+    # -k / (N - k), the trace of the projection along a shift.
+    made = k / max((picture.frames or 1) - k, 1)
+    white = max(abs(rows), abs(columns), frames, -frames - made) < _WHITE
     return Residual(frames, rows, columns, white, gavish_donoho_rank(picture))
 
 
@@ -208,10 +210,25 @@ def gavish_donoho_rank(picture: Picture) -> int | None:
     return int(spectrum.gavish_donoho_rank(linalg.spectrum(A), m, n))
 
 
-def _alone(picture: Picture, mse: float, size: int) -> Alone | None:
-    """Compress some frames alone at the same mean square error, and take them for all."""
-    one = next(picture.each())
-    if picture.mode.dtype not in ("uint8", "uint16", "int16") or one.size > _LARGEST:
+def apart(picture: Picture, rmse: float, size: int) -> Alone | None:
+    """Compress some frames alone at the same error, and take them for all.
+
+    Parameters
+    ----------
+    picture : Picture
+        The stack.
+    rmse : float
+        Root mean square error, in levels.
+    size : int
+        Bytes of the stack's own file.
+
+    Returns
+    -------
+    Alone or None
+        None where frames cannot be packed, or would take long.
+    """
+    one, mse = next(picture.each()), rmse**2
+    if not mse or picture.mode.dtype not in ("uint8", "uint16", "int16") or one.size > _LARGEST:
         return None
     N = picture.frames or 1
     some = np.unique(np.linspace(0, N - 1, min(N, _SAMPLE)).round().astype(int))

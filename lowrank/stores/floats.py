@@ -9,7 +9,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layouts, threads
@@ -18,12 +17,10 @@ from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
 from lowrank.picture import Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, sums
-from lowrank.stores.sums import rounded
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once, sums
 from lowrank.targets import Target
 
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
-_SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
 
 def encode(
@@ -65,15 +62,15 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         B = layouts.samples_of_patches(
             [US @ Vt for US, Vt in scaled], head.height, head.width, body.turn
         )
-        samples[:] = rounded(B, mode)
+        samples[:] = mode.rounded(B)
         return Decoded(picture, _lost(parts))
     m, n = head.shape
-    rows = max(_SLAB // n, 1)
+    rows = rows_at_once(n)
     A = layouts.of_samples(samples, head.layout, None)
 
     def slab(top: int) -> None:
         for matrix, (US, Vt) in zip(A, scaled, strict=True):
-            matrix[top : top + rows] = rounded(US[top : top + rows] @ Vt, mode)
+            matrix[top : top + rows] = mode.rounded(US[top : top + rows] @ Vt)
 
     threads.each(slab, range(0, m, rows))
     return Decoded(picture, _lost(parts))

@@ -72,31 +72,38 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     outline = _outline(parts)
     with _named(parts):
         found = _codec(parts).decode(
-            _body(parts).payload, _size(parts), mode.bits,
+            _body(parts).payload, _size(parts), _bits(parts),
             rank=rank, partial=_cut(parts), outline=outline,
         )  # fmt: skip
         if found.total and not found.decoded:
             raise TruncatedError("packed stream ends in its first component", total=found.total)
     notes = lost(parts, found.decoded, found.total, "components")
-    return Decoded(Picture(found.samples, mode, head.metadata), notes)
+    levels = _body(parts).levels
+    samples = found.samples if levels is None else levels.to_samples(found.samples, mode)
+    return Decoded(Picture(samples, mode, head.metadata), notes)
 
 
 def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
-    """Return the rotation of the colours and the (m, n) matrices B, as far as they are there."""
+    """Return the rotation of the colours and the (m, n) matrices B, as far as they are there.
+
+    Where the file states a range of samples, they are of samples less the lowest.
+    """
     outline = _outline(parts)
     with _named(parts):
         B = _codec(parts).factors(
-            _body(parts).payload, _size(parts), parts.head.mode.bits,
+            _body(parts).payload, _size(parts), _bits(parts),
             partial=_cut(parts), outline=outline,
         )  # fmt: skip
-    return outline.turn, tuple(B)
+    unit = _unit(parts)
+    return outline.turn, tuple(B if unit == 1 else (b * unit for b in B))
 
 
 def stated(parts: Parts) -> tuple[Stated, ...]:
     """Return what the file says of each matrix."""
     names = turn.names(parts.head.mode, parts.head.layout, _outline(parts).turn)
+    unit = _unit(parts)
     return tuple(
-        Stated(name, x.k, x.norm, None, x.sigma_next, x.error, x.tail)
+        Stated(name, x.k, x.norm * unit, None, x.sigma_next * unit, x.error * unit, x.tail * unit)
         for name, x in zip(names, _body(parts).stated, strict=True)
     )
 
@@ -115,10 +122,6 @@ def _outline(parts: Parts) -> Outline:
     beside a smaller one than the truth any error would look too good.
     """
     head = parts.head
-    if head.mode.peak is None:
-        raise FormatError(
-            f"a packed file of float samples is not known to this version, in {parts.name}"
-        )
     if head.frames is not None:
         raise FormatError(f"a packed stack is not known to this version, in {parts.name}")
     with _named(parts):
@@ -137,6 +140,18 @@ def _cut(parts: Parts) -> bool:
 
 def _codec(parts: Parts) -> Codec:
     return import_module(f"lowrank.stores.packed.{parts.head.layout}.codec")
+
+
+def _bits(parts: Parts) -> int:
+    """Bits of the levels that the payload is of."""
+    levels = _body(parts).levels
+    return parts.head.mode.bits if levels is None else levels.bits
+
+
+def _unit(parts: Parts) -> float:
+    """What a level is, in units of the samples."""
+    levels = _body(parts).levels
+    return 1.0 if levels is None else levels.unit
 
 
 def _size(parts: Parts) -> Size:

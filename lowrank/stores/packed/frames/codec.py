@@ -470,5 +470,3 @@ def _read_group(
         walk.forget(whole - len(scales) if whole > len(scales) else 0)
         raise _Ended(whole) from None
     return done
-
-

@@ -121,5 +121,3 @@ class Stack:
             X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
         planes = X.transpose(1, 2, 0, 3).reshape(self.height, self.width, -1)
         return analyse(planes, None, np.dtype(np.float32))
-
-

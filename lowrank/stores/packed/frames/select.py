@@ -69,5 +69,3 @@ def column_bits(frames: int, sigma: float, step: float) -> float:
     """Bits of a column of the basis, about."""
     each = np.log2(max(sigma, 1e-9) / np.sqrt(frames) / (0.7 * FINER * step)) + 2.1
     return frames * max(float(each), 0.5)
-
-
