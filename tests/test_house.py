@@ -26,7 +26,7 @@ FLOORS = (
     ("codec",),
     ("notebook", "report"),
     ("api",),
-    ("plugin", "runs"),
+    ("chunks", "napari", "plugin", "runs"),
     ("__init__",),
     ("views",),
     ("console", "options"),
@@ -76,6 +76,7 @@ INSIDE = {
         ("codec",),
     ),
     "report": (("__init__",), ("measure", "peers"), ("ask",), ("exhibit",)),
+    "chunks": (("__init__",), ("numcodecs", "zarr")),
     "runs": (("plan",), ("work",), ("cluster", "pool")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
 }
@@ -88,6 +89,8 @@ FOREIGN = {
     "rich": {"views"},
     "scipy": {"linalg"},
     "typer": {"cli", "options"},
+    "numcodecs": {"chunks.numcodecs"},
+    "zarr": {"chunks.zarr"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
