@@ -327,6 +327,17 @@ def test_xarray_writes_and_reads(tmp_path, zarr_format):
         np.testing.assert_array_equal(found["time"].values, np.arange(12.0))
 
 
+def test_without_the_extra_its_name_is_said():
+    code = "import sys\nsys.modules['{0}'] = None\nimport lowrank.chunks.{0}"
+    for library in ("numcodecs", "zarr"):
+        command = [sys.executable, "-c", code.format(library)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("ModuleNotFoundError"), done.stderr
+        assert last.endswith("pip install 'lowrank-image[zarr]'")
+
+
 def test_the_entry_points_are_the_codecs():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for group, codec in (("numcodecs.codecs", Lowrank), ("zarr.codecs", LowrankCodec)):

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from numcodecs.abc import Codec
-from numcodecs.compat import ensure_bytes, ensure_contiguous_ndarray, ndarray_copy
-
 from lowrank import chunks
+
+try:
+    from numcodecs.abc import Codec
+    from numcodecs.compat import ensure_bytes, ensure_contiguous_ndarray, ndarray_copy
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; pip install 'lowrank-image[zarr]'") from error
 
 
 class Lowrank(Codec):

@@ -17,11 +17,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from zarr.abc.codec import ArrayBytesCodec
-from zarr.core.common import parse_named_configuration
-
 from lowrank import chunks
 from lowrank.errors import FormatError
+
+try:
+    from zarr.abc.codec import ArrayBytesCodec
+    from zarr.core.common import parse_named_configuration
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; pip install 'lowrank-image[zarr]'") from error
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
