@@ -27,6 +27,7 @@ from lowrank.errors import (
 if TYPE_CHECKING:
     from lowrank.api import LowRankImage, compress, ladder, open, spectrum
     from lowrank.report import Report
+    from lowrank.stack import LowRankStack
 
 __version__ = "0.1.0"
 
@@ -37,6 +38,7 @@ __all__ = [
     "ImageError",
     "LimitError",
     "LowRankImage",
+    "LowRankStack",
     "LowrankError",
     "Report",
     "TruncatedError",
@@ -51,6 +53,7 @@ __all__ = [
 
 _LATER = {
     "LowRankImage": "api",
+    "LowRankStack": "stack",
     "Report": "report",
     "compress": "api",
     "ladder": "api",

@@ -30,7 +30,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import codec, targets
+from lowrank import codec, stores, targets
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
@@ -131,12 +131,15 @@ def decode(
     FormatError
         It is damaged, or no such chunk.
     LimitError
-        More than `nbytes` bytes of samples, or than 178,956,970 samples.
+        More than `nbytes` bytes of samples.
     """
     data = bytes(data)
     if data.startswith(WHOLE):
         return _whole(data, nbytes)
-    parts = lrk.parse(data, name="the chunk", max_pixels=min(nbytes, DEFAULT_MAX_PIXELS))
+    parts = lrk.parse(data, name="the chunk", max_pixels=DEFAULT_MAX_PIXELS)
+    head = parts.head
+    if math.prod(head.samples_shape) * np.dtype(head.mode.dtype).itemsize > nbytes:
+        raise LimitError(f"the chunk has more than {nbytes:,} bytes; the store is damaged")
     return codec.decode(parts).picture.samples.reshape(-1)
 
 
@@ -176,7 +179,12 @@ def _factorised(chunk: NDArray[Any], wish: Wish) -> bytes | None:
     picture = Picture(frames, array_mode(chunk.dtype.name, 1))
     target = wish.target()
     for _ in range(_TRIES):
-        parts = codec.encode(picture, target, layout="stack", store=wish.store).parts
+        # The store itself: to it float64 is a type of samples like any other.
+        parts = (
+            stores.of(wish.store).encode(
+                picture, target, layout="stack", store=wish.store, certify=False
+            )
+        ).parts
         if target.kind == "rank":
             return lrk.serialize(parts)
         found = codec.decode(parts).picture.samples
