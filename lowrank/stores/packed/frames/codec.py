@@ -71,7 +71,7 @@ from lowrank.stores.packed.frames import basis, models, select, trellis
 from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
-from lowrank.stores.packed.frames.rates import expected_rows, rates
+from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
 from lowrank.stores.packed.frames.samples import EXACT, Synthesis, planes_of, power, rounded
 from lowrank.stores.packed.frames.walk import Carried, Walk
 from lowrank.stores.packed.patches.phases import Reader, Writer
@@ -214,14 +214,12 @@ def _kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
         return np.arange(min(planes, len(s)))
     plain = step * select.FINER
     count = max(int((s > _UNIT * plain * math.sqrt(stack.pixels)).sum()), 1)
-    C = stack.coefficients(count)
     channels = stack.channels
-    kept = [0]
-    for k in range(1, count):
-        maps = C[:, :, k * channels : (k + 1) * channels].reshape(SIZE, -1) * C.dtype.type(1 / step)
-        if select.worth(maps, select.column_bits(stack.frames, float(s[k]), step)) > 0:
-            kept.append(k)
-    return np.array(kept)
+    C = stack.coefficients(count)[:, :, : count * channels] * np.float32(1 / step)
+    price = BIT * select.column_bits(stack.frames, s[:count], step)
+    net = select.Choice(C).worth().reshape(count, channels).sum(1) - price
+    net[0] = np.inf
+    return (net > 0).nonzero()[0]
 
 
 def _quantised(
@@ -273,9 +271,9 @@ def _write_group(
 ) -> tuple[Walk, list[list[int]]]:  # fmt: skip
     """Quantise and collect a group; its walk, and the passes of each batch's signs."""
     count = C.shape[2]
-    mine, lows, bands = [], [], []
+    mine = list(select.Choice(C).scales.T)
+    lows, bands = [], []
     for c in range(count):
-        mine.append(select.scales_of(C[:, :, c].reshape(SIZE, -1)))
         low, levels = wavelet.forward(C[0, :, c].copy())
         lows.append(np.rint(low).astype(np.int64))
         bands.append(levels)
