@@ -64,7 +64,21 @@ INSIDE = {
     ),
     "targets": (("__init__",), ("spectrum",)),
     "stores": (("__init__",), ("growing", "packed", "sums"), ("truncation",), ("floats",)),
-    "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
+    "stores.packed": (
+        ("coding",),
+        ("channels", "patches"),
+        ("frames",),
+        ("dial",),
+        ("__init__",),
+    ),
+    "stores.packed.frames": (
+        ("basis", "klt", "order", "trellis"),
+        ("models",),
+        ("rates", "walk"),
+        ("samples", "select"),
+        ("apart", "header"),
+        ("codec",),
+    ),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
         ("start",),

@@ -20,7 +20,7 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
-from lowrank.picture.distance import compare
+from lowrank.picture.distance import compare, full_scale
 from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
 from lowrank.targets import Target
 
@@ -57,10 +57,9 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     UsageError
         The target or the mode is not one that the packed store knows, or cannot be met.
     """
-    if picture.mode.peak is None:
+    stacked = layout == "stack"
+    if picture.mode.limits is None or (picture.mode.peak is None and not stacked):
         raise UsageError("float samples have no packed store; use -k, --error or --energy")
-    if layout == "stack":
-        raise UsageError("a stack has no packed store; use -k, --error or --energy")
     if target.kind == "auto":
         raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     if target.kind == "rank" and layout == "patches":
@@ -84,7 +83,7 @@ class _Tries:
 
     def __init__(self, picture: Picture, layout: str, encode: Callable[[float], Coded]) -> None:
         self.picture, self.layout = picture, layout
-        self._unit = (picture.mode.peak or 255.0) / 255
+        self._unit = full_scale(picture) / 255
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
 
@@ -128,7 +127,15 @@ def _prepared(
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
     turned = turn.of(picture, layout, packed=True, ranked=ranked)
-    # Loaded where it is needed: each layout starts the sooner without the other.
+    # Loaded where it is needed: each layout starts the sooner without the others.
+    if layout == "stack":
+        from lowrank.stores.packed.frames import codec as frames
+        from lowrank.stores.packed.frames.klt import Stack
+
+        stack = Stack(samples, turn.of_stack(picture))
+        planes = int(target.value) if ranked else None
+        spectra = [stack.spectrum[0]] if ranked else []
+        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
@@ -146,7 +153,9 @@ def _for_rank(
 ) -> tuple[float, tuple[str, ...]]:
     """The coarsest step that adds at most 1% to the squared error of the truncation."""
     picture = tries.picture
-    m, n, channels = picture.samples.shape
+    m, n, channels = picture.samples.shape[-3:]
+    if picture.frames is not None:
+        m, n, channels = picture.frames, m * n * channels, 1
     least = sum(float(np.sum(s[k:] ** 2)) for s in spectra)
 
     def excess(step: float) -> float:
@@ -160,7 +169,7 @@ def _for_rank(
     beyond = f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}"
     notes = (beyond,) if k > min(m, n) else ()
     low = -math.log(_EXCESS)
-    noise = 255 / (picture.mode.peak or 1) * math.sqrt(_EXCESS * least / (channels * k * (m + n)))
+    noise = 255 / full_scale(picture) * math.sqrt(_EXCESS * least / (channels * k * (m + n)))
     start = math.log2(max(4 * noise, 2**_FINEST))
     finer, _ = _meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
     if finer is not None:

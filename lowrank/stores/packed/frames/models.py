@@ -93,9 +93,11 @@ def bits() -> NDArray[np.float32]:
             shift = int(models.shift[row])
             coded = np.maximum(level - 1, 0) >> shift
             token = np.minimum(coded, ESCAPE)
-            rest = np.where(token == ESCAPE, LENGTH + np.log2(coded - ESCAPE + 1.0, where=token == ESCAPE, out=np.zeros(LEVELS)), 0)
+            rest = np.where(
+                token == ESCAPE,
+                LENGTH + np.log2(coded - ESCAPE + 1.0, where=token == ESCAPE, out=np.zeros(LEVELS)),
+                0,
+            )
             one = -np.log2(1 - p[row]) + cost[row >> 1, token] + rest + shift + 1
             result[second, i] = np.where(level > 0, one, -np.log2(p[row]))
     return result
-
-
