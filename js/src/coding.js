@@ -1,0 +1,224 @@
+// What both packed layouts share: the coders, the first fields of a header, the tokens' model.
+
+import { LrkError, bad, check } from "./errors.js";
+import { bitLength } from "./numbers.js";
+
+/** The stream ends before the symbol asked for. */
+export class Cut extends Error {}
+
+/** The range decoder of headers; past the end of its data it reads zeros. */
+export class BitReader {
+  constructor(data) {
+    Object.assign(this, { data, at: 4, range: 4294967295, models: new Map() });
+    this.code = [0, 1, 2, 3].reduce((code, i) => code * 256 + (data[i] ?? 0), 0);
+  }
+
+  normalise() {
+    while (this.range < 16777216) {
+      this.range *= 256;
+      this.code = (this.code * 256 + (this.data[this.at++] ?? 0)) % 4294967296;
+    }
+  }
+
+  bit(context) {
+    const p = this.models.get(context) ?? 2048;
+    const bound = Math.floor(this.range / 4096) * p;
+    const value = this.code >= bound ? 1 : 0;
+    if (value) {
+      this.code -= bound;
+      this.range -= bound;
+    } else this.range = bound;
+    this.models.set(context, value ? p - (p >> 4) : p + ((4096 - p) >> 4));
+    this.normalise();
+    return value;
+  }
+
+  bits(count) {
+    let value = 0;
+    for (; count; count--) {
+      this.range = Math.floor(this.range / 2);
+      const bit = this.code >= this.range ? 1 : 0;
+      if (bit) this.code -= this.range;
+      value = 2 * value + bit;
+      this.normalise();
+    }
+    return value;
+  }
+
+  number(context) {
+    let length = 1;
+    while (this.bit(`${context} ${length}`)) {
+      check(++length <= 32, "a number in the header is too large");
+    }
+    return 2 ** (length - 1) - 1 + this.bits(length - 1);
+  }
+
+  signed(context) {
+    const value = this.number(context);
+    return value % 2 ? -(value + 1) / 2 : value / 2;
+  }
+}
+
+/** Step, colour rotation and what is said of alpha. */
+export function readStart(read, channels) {
+  const code = read.bits(16);
+  const step = (1 + (code % 1024) / 1024) * 2 ** (Math.floor(code / 1024) - 16);
+  const [turned, alpha] = [read.bits(1), read.bits(1)];
+  check(
+    (!turned || channels >= 3) && (!alpha || channels === 2 || channels === 4),
+    "a flag does not fit the number of channels",
+  );
+  const turn = turned ? [0, 0, 0].map(() => read.bits(8) - 128) : null;
+  const levels = alpha && read.bits(1) ? [read.bits(16), read.bits(16)] : null;
+  return { step, turn, alpha, levels };
+}
+
+export function readLanes(read) {
+  const lanes = read.number("lanes");
+  check(lanes >= 1 && lanes <= 16384, "number of interleaved coders");
+  return lanes;
+}
+
+/** Interleaved rANS, and the raw bits between its words. */
+export class RansReader {
+  constructor(data, lanes) {
+    if (data.length < 4 * lanes) throw new Cut();
+    const view = new DataView(data.buffer, data.byteOffset, data.length);
+    this.state = new Uint32Array(lanes);
+    for (let i = 0; i < lanes; i++) {
+      this.state[i] = view.getUint32(4 * i, true);
+      check(this.state[i] >= 65536, "a coder's state is out of range");
+    }
+    const count = (data.length >> 1) - 2 * lanes;
+    this.words = new Uint16Array(count);
+    for (let i = 0; i < count; i++) this.words[i] = view.getUint16(4 * lanes + 2 * i, true);
+    Object.assign(this, { lanes, at: 0, spare: 0, left: 0 });
+  }
+
+  /** Binary symbols of a pass: `zero` has the probability of a 0, of 65536. */
+  flags(zero, count, out) {
+    const { state, words, lanes } = this;
+    let at = this.at;
+    for (let i = 0, lane = 0; i < count; i++) {
+      const f = zero[i];
+      let x = state[lane];
+      const low = x & 65535, product = Math.imul(x >>> 16, f);
+      if (low >= f) {
+        out[i] = 1;
+        x = (x - product - f) >>> 0;
+      } else {
+        out[i] = 0;
+        x = (product + low) >>> 0;
+      }
+      if (x < 65536) {
+        if (at >= words.length) throw new Cut();
+        x = ((x << 16) | words[at++]) >>> 0;
+      }
+      state[lane] = x;
+      if (++lane === lanes) lane = 0;
+    }
+    this.at = at;
+  }
+
+  /** Tokens of a pass, each of the row that it has in a model. */
+  tokens(row, count, { start, frequency }, out) {
+    const { state, words, lanes } = this;
+    let at = this.at;
+    for (let i = 0, lane = 0; i < count; i++) {
+      const first = 16 * row[i], slot = state[lane] & 4095;
+      let t = first;
+      while (t < first + 15 && slot >= start[t + 1]) t++;
+      let x = (Math.imul(state[lane] >>> 12, frequency[t]) + slot - start[t]) >>> 0;
+      if (x < 65536) {
+        if (at >= words.length) throw new Cut();
+        x = ((x << 16) | words[at++]) >>> 0;
+      }
+      state[lane] = x;
+      out[i] = t - first;
+      if (++lane === lanes) lane = 0;
+    }
+    this.at = at;
+  }
+
+  /** One raw bit. */
+  raw() {
+    if (!this.left) {
+      if (this.at >= this.words.length) throw new Cut();
+      this.spare = this.words[this.at++];
+      this.left = 16;
+    }
+    return (this.spare >> --this.left) & 1;
+  }
+
+  number(length) {
+    let value = 0;
+    for (; length; length--) value = 2 * value + this.raw();
+    return value;
+  }
+
+  /** What is left when everything has been read: 16 bits a lane, one function call a bit. */
+  tail() {
+    check(this.state.every((x) => x < 131072), "the coders do not end as they should");
+    let at = 0;
+    return () => (this.state[at >> 4] >> (15 - (at++ & 15))) & 1;
+  }
+}
+
+/** Halve the rows above the limit as often as brings them to it or below. */
+export function limited(counts, row, limit) {
+  for (let at = 0; at < counts.length; at += row) {
+    let total = 0;
+    for (let i = at; i < at + row; i++) total += counts[i];
+    const over = total > limit ? bitLength(Math.floor((total - 1) / limit)) : 0;
+    for (let i = at; over && i < at + row; i++) counts[i] >>= over;
+  }
+}
+
+/** The adaptive model of tokens, by rows of 16. */
+export class TokenModel {
+  constructor(counts) {
+    this.counts = Float64Array.from(counts);
+    this.frequency = new Uint16Array(counts.length);
+    this.start = new Uint16Array(counts.length);
+    this.derive();
+  }
+
+  derive() {
+    const { counts, frequency, start } = this;
+    for (let at = 0; at < counts.length; at += 16) {
+      let sum = 0, left = 4096;
+      for (let i = at; i < at + 16; i++) sum += counts[i];
+      for (let i = at; i < at + 16; i++) {
+        left -= frequency[i] = 1 + Math.floor((counts[i] * 4080) / sum);
+      }
+      frequency[at] += left;
+      for (let i = at, before = 0; i < at + 16; i++) {
+        start[i] = before;
+        before += frequency[i];
+      }
+    }
+  }
+
+  /** Count tokens, and learn; as often as this is called. */
+  update(rows, tokens, count) {
+    if (!count) return;
+    for (let i = 0; i < count; i++) this.counts[16 * rows[i] + tokens[i]] += 64;
+    limited(this.counts, 16, 65536);
+    this.derive();
+  }
+}
+
+/** Give a decoded alpha the nearer of its two values. */
+export function toLevels(samples, channels, [low, high]) {
+  for (let i = channels - 1; i < samples.length; i += channels) {
+    samples[i] = 2 * samples[i] > low + high ? high : low;
+  }
+}
+
+/** The header's rank of each matrix is that of its components, or the file says too little. */
+export function checkRanks(matrices, components, most) {
+  matrices.forEach(({ k }, c) => check(k === Math.min(components[c], most), "stated rank"));
+}
+
+export const streamEnds = () => new LrkError("truncated", "the packed stream ends early");
+export const outOfRange = () => bad("a coefficient is out of range");
