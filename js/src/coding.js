@@ -1,7 +1,7 @@
 // What both packed layouts share: the coders, the first fields of a header, the tokens' model.
 
 import { LrkError, bad, check } from "./errors.js";
-import { bitLength } from "./numbers.js";
+import { F64, U16, U32, assign, floor, imul, min } from "./numbers.js";
 
 /** The stream ends before the symbol asked for. */
 export class Cut extends Error {}
@@ -9,7 +9,7 @@ export class Cut extends Error {}
 /** The range decoder of headers; past the end of its data it reads zeros. */
 export class BitReader {
   constructor(data) {
-    Object.assign(this, { data, at: 4, range: 4294967295, models: new Map() });
+    assign(this, { data, at: 4, range: 4294967295, models: new Map() });
     this.code = [0, 1, 2, 3].reduce((code, i) => code * 256 + (data[i] ?? 0), 0);
   }
 
@@ -22,7 +22,7 @@ export class BitReader {
 
   bit(context) {
     const p = this.models.get(context) ?? 2048;
-    const bound = Math.floor(this.range / 4096) * p;
+    const bound = floor(this.range / 4096) * p;
     const value = this.code >= bound ? 1 : 0;
     if (value) {
       this.code -= bound;
@@ -36,7 +36,7 @@ export class BitReader {
   bits(count) {
     let value = 0;
     for (; count; count--) {
-      this.range = Math.floor(this.range / 2);
+      this.range = floor(this.range / 2);
       const bit = this.code >= this.range ? 1 : 0;
       if (bit) this.code -= this.range;
       value = 2 * value + bit;
@@ -48,7 +48,7 @@ export class BitReader {
   number(context) {
     let length = 1;
     while (this.bit(`${context} ${length}`)) {
-      check(++length <= 32, "a number in the header is too large");
+      check(++length <= 32, "number");
     }
     return 2 ** (length - 1) - 1 + this.bits(length - 1);
   }
@@ -62,11 +62,11 @@ export class BitReader {
 /** Step, colour rotation and what is said of alpha. */
 export function readStart(read, channels) {
   const code = read.bits(16);
-  const step = (1 + (code % 1024) / 1024) * 2 ** (Math.floor(code / 1024) - 16);
+  const step = (1 + (code % 1024) / 1024) * 2 ** (floor(code / 1024) - 16);
   const [turned, alpha] = [read.bits(1), read.bits(1)];
   check(
     (!turned || channels >= 3) && (!alpha || channels === 2 || channels === 4),
-    "a flag does not fit the number of channels",
+    "flag",
   );
   const turn = turned ? [0, 0, 0].map(() => read.bits(8) - 128) : null;
   const levels = alpha && read.bits(1) ? [read.bits(16), read.bits(16)] : null;
@@ -75,7 +75,7 @@ export function readStart(read, channels) {
 
 export function readLanes(read) {
   const lanes = read.number("lanes");
-  check(lanes >= 1 && lanes <= 16384, "number of interleaved coders");
+  check(lanes >= 1 && lanes <= 16384, "lanes");
   return lanes;
 }
 
@@ -84,25 +84,25 @@ export class RansReader {
   constructor(data, lanes) {
     if (data.length < 4 * lanes) throw new Cut();
     const view = new DataView(data.buffer, data.byteOffset, data.length);
-    this.state = new Uint32Array(lanes);
+    this.state = new U32(lanes);
     for (let i = 0; i < lanes; i++) {
       this.state[i] = view.getUint32(4 * i, true);
-      check(this.state[i] >= 65536, "a coder's state is out of range");
+      check(this.state[i] >= 65536, "state of a coder");
     }
     const count = (data.length >> 1) - 2 * lanes;
-    this.words = new Uint16Array(count);
+    this.words = new U16(count);
     for (let i = 0; i < count; i++) this.words[i] = view.getUint16(4 * lanes + 2 * i, true);
-    Object.assign(this, { lanes, at: 0, spare: 0, left: 0 });
+    assign(this, { lanes, at: 0, spare: 0, left: 0 });
   }
 
-  /** Binary symbols of a pass: `zero` has the probability of a 0, of 65536. */
-  flags(zero, count, out) {
+  /** Binary symbols of a pass: `zero`, at the row of each, is the probability of a 0, of 65536. */
+  flags(rows, zero, count, out) {
     const { state, words, lanes } = this;
     let at = this.at;
     for (let i = 0, lane = 0; i < count; i++) {
-      const f = zero[i];
+      const f = zero[rows[i]];
       let x = state[lane];
-      const low = x & 65535, product = Math.imul(x >>> 16, f);
+      const low = x & 65535, product = imul(x >>> 16, f);
       if (low >= f) {
         out[i] = 1;
         x = (x - product - f) >>> 0;
@@ -128,7 +128,7 @@ export class RansReader {
       const first = 16 * row[i], slot = state[lane] & 4095;
       let t = first;
       while (t < first + 15 && slot >= start[t + 1]) t++;
-      let x = (Math.imul(state[lane] >>> 12, frequency[t]) + slot - start[t]) >>> 0;
+      let x = (imul(state[lane] >>> 12, frequency[t]) + slot - start[t]) >>> 0;
       if (x < 65536) {
         if (at >= words.length) throw new Cut();
         x = ((x << 16) | words[at++]) >>> 0;
@@ -158,7 +158,7 @@ export class RansReader {
 
   /** What is left when everything has been read: 16 bits a lane, one function call a bit. */
   tail() {
-    check(this.state.every((x) => x < 131072), "the coders do not end as they should");
+    check(this.state.every((x) => x < 131072), "end of the coders");
     let at = 0;
     return () => (this.state[at >> 4] >> (15 - (at++ & 15))) & 1;
   }
@@ -169,17 +169,17 @@ export function limited(counts, row, limit) {
   for (let at = 0; at < counts.length; at += row) {
     let total = 0;
     for (let i = at; i < at + row; i++) total += counts[i];
-    const over = total > limit ? bitLength(Math.floor((total - 1) / limit)) : 0;
-    for (let i = at; over && i < at + row; i++) counts[i] >>= over;
+    const over = 32 - Math.clz32(floor((total - 1) / limit)); // bits of the quotient
+    for (let i = at; i < at + row; i++) counts[i] >>= over;
   }
 }
 
 /** The adaptive model of tokens, by rows of 16. */
 export class TokenModel {
   constructor(counts) {
-    this.counts = Float64Array.from(counts);
-    this.frequency = new Uint16Array(counts.length);
-    this.start = new Uint16Array(counts.length);
+    this.counts = F64.from(counts);
+    this.frequency = new U16(counts.length);
+    this.start = new U16(counts.length);
     this.derive();
   }
 
@@ -189,7 +189,7 @@ export class TokenModel {
       let sum = 0, left = 4096;
       for (let i = at; i < at + 16; i++) sum += counts[i];
       for (let i = at; i < at + 16; i++) {
-        left -= frequency[i] = 1 + Math.floor((counts[i] * 4080) / sum);
+        left -= frequency[i] = 1 + floor((counts[i] * 4080) / sum);
       }
       frequency[at] += left;
       for (let i = at, before = 0; i < at + 16; i++) {
@@ -199,10 +199,16 @@ export class TokenModel {
     }
   }
 
-  /** Count tokens, and learn; as often as this is called. */
-  update(rows, tokens, count) {
-    if (!count) return;
+  /** Count tokens, each of a row. */
+  count(rows, tokens, count) {
     for (let i = 0; i < count; i++) this.counts[16 * rows[i] + tokens[i]] += 64;
+    this.fresh ||= count > 0;
+  }
+
+  /** Learn from what was counted. */
+  learn() {
+    if (!this.fresh) return;
+    this.fresh = false;
     limited(this.counts, 16, 65536);
     this.derive();
   }
@@ -217,8 +223,10 @@ export function toLevels(samples, channels, [low, high]) {
 
 /** The header's rank of each matrix is that of its components, or the file says too little. */
 export function checkRanks(matrices, components, most) {
-  matrices.forEach(({ k }, c) => check(k === Math.min(components[c], most), "stated rank"));
+  matrices.forEach(({ k }, c) => check(k === min(components[c], most), "rank"));
 }
 
-export const streamEnds = () => new LrkError("truncated", "the packed stream ends early");
-export const outOfRange = () => bad("a coefficient is out of range");
+/** The stream of a chunk that is whole was made like this; one that was cut is cut. */
+export const streamEnds = ({ missing }) =>
+  new LrkError(missing > 0 ? "truncated" : "format", "the packed stream ends early");
+export const outOfRange = () => bad("coefficient");

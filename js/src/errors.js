@@ -8,7 +8,11 @@ export class LrkError extends Error {
   }
 }
 
-export const bad = (what) => new LrkError("format", what);
+export const bad = (what) => new LrkError("format", `damaged .lrk file: ${what}`);
+
+export function known(holds, what) {
+  if (!holds) throw new LrkError("format", `unknown ${what}: a newer reader may know it`);
+}
 
 export function check(holds, what) {
   if (!holds) throw bad(what);

@@ -1,35 +1,27 @@
 // The float stores: sums of terms, rounded and clipped to samples.
 
-import { rint } from "./numbers.js";
+import { F32, F64, I32, U16, U32, U8, ceil, floor, max, min, rint } from "./numbers.js";
 import { COSINES, SIDE, SIZE, axes, unlap } from "./lapped.js";
 
 const same = (x) => x;
-const LIMITS = {
-  uint8: [0, 255], uint16: [0, 65535], uint32: [0, 4294967295], int8: [-128, 127],
-  int16: [-32768, 32767], int32: [-2147483648, 2147483647],
-};
-const KINDS = {
-  uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array, int8: Int8Array,
-  int16: Int16Array, int32: Int32Array, float32: Float32Array, float64: Float64Array,
-};
-const LARGEST = { float32: 3.4028234663852886e38, float64: Number.MAX_VALUE };
+// In the order of the codes of types in the format.
+const KINDS = [U8, U16, U32, Int8Array, Int16Array, I32, F32, F64];
 
 /** How a sum becomes a sample of a type: rounded and clipped. */
-export function rounder({ mode, dtype }) {
-  if (!LIMITS[dtype]) {
-    const most = LARGEST[dtype];
-    return (x) => Math.min(Math.max(x, -most), most);
-  }
-  const [low, high] = mode === "1" ? [0, 1] : LIMITS[dtype];
-  return (x) => Math.min(Math.max(rint(x), low), high);
+function rounder({ dtype, bits }) {
+  const real = dtype[0] === "f", signed = dtype[0] === "i" ? 1 : 0;
+  const most = real
+    ? dtype === "float32" ? 3.4028234663852886e38 : Number.MAX_VALUE : 2 ** (bits - signed) - 1;
+  const least = real ? -most : -signed * (most + 1);
+  return (x) => min(max(real ? x : rint(x), least), most);
 }
 
-export const arrayOf = ({ dtype }, length) => new KINDS[dtype](length);
+export const arrayOf = ({ type }, length) => new KINDS[type](length);
 
 /** Rows `from` to `to` of the sum of the first `rank` terms of a matrix. */
-export function sum({ s, u, v }, from, to, n, rank) {
-  const out = new Float64Array((to - from) * n);
-  const terms = Math.min(u.length, rank ?? u.length);
+function sum({ s, u, v }, from, to, n, rank) {
+  const out = new F64((to - from) * n);
+  const terms = min(u.length, rank ?? u.length);
   for (let y = from, at = 0; y < to; y++, at += n) {
     for (let i = 0; i < terms; i++) {
       const x = u[i][y] * s[i], row = v[i];
@@ -40,15 +32,15 @@ export function sum({ s, u, v }, from, to, n, rank) {
 }
 
 function patched(B, rows, columns) {
-  const width = columns * SIDE, out = new Float64Array(rows * SIDE * width);
-  const half = new Float64Array(SIZE);
+  const width = columns * SIDE, out = new F64(rows * SIDE * width);
+  const half = new F64(SIZE);
   for (let i = 0; i < rows * columns; i++) {
     half.fill(0);
     for (let f = 0; f < SIZE; f++) {
       const x = B[i * SIZE + f], cosines = COSINES[f >> 4];
       if (x) for (let y = 0; y < SIDE; y++) half[y * SIDE + (f & 15)] += x * cosines[y];
     }
-    let at = Math.floor(i / columns) * SIDE * width + (i % columns) * SIDE;
+    let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let y = 0; y < SIDE; y++, at += width) {
       for (let x = 0; x < SIDE; x++) {
         let total = 0;
@@ -78,7 +70,7 @@ export function decodeFloats(parts, { rank, frame = 0 }) {
     });
     return samples;
   }
-  const [rows, columns] = [Math.ceil(height / SIDE), Math.ceil(width / SIDE)];
+  const [rows, columns] = [ceil(height / SIDE), ceil(width / SIDE)];
   const planes = matrices.map((x) => patched(sum(x, 0, rows * columns, SIZE, rank), rows, columns));
   const R = axes(parts.turn);
   for (let c = 0; c < channels; c++) {

@@ -1,18 +1,20 @@
 // The lapped cosine transform of 16 x 16 patches, and the rotation of colours: arithmetic in
 // the order that layouts/lapped.py fixes.
 
+import { F64, make, sqrt, table } from "./numbers.js";
+
 export const SIDE = 16;
 export const SIZE = 256;
 
 // Upper triangle of the skew matrix of the filter, in units of 1/10000.
-const SKEW = [
+const SKEW = table([
   4071, 13, 731, 24, 199, 13, 33, 4083, 31, 789, 36, 184, 16, 3216, 34, 560, 30, 74,
   2468, 32, 337, 24, 1750, 31, 131, 1080, 27, 455,
-];
+]);
 
 // Half of (rotation - identity), by elimination.
 const ROTATION = (() => {
-  const skew = Array.from({ length: 8 }, () => new Array(8).fill(0));
+  const skew = make(8, () => new Array(8).fill(0));
   let at = 0;
   for (let i = 0; i < 8; i++) {
     for (let j = i + 1; j < 8; j++) {
@@ -39,7 +41,7 @@ const ROTATION = (() => {
 export const COSINES = (() => {
   let c = 0, s = 1;
   for (let i = 0; i < 4; i++) {
-    const half = Math.sqrt((1 + c) / 2);
+    const half = sqrt((1 + c) / 2);
     [c, s] = [half, s / (2 * half)];
   }
   const wave = [1];
@@ -47,37 +49,24 @@ export const COSINES = (() => {
     [x, y] = [x * c - y * s, x * s + y * c];
     wave.push(x);
   }
-  const scale = Math.sqrt(2 / SIDE), first = 1 / Math.sqrt(SIDE);
-  return Array.from({ length: SIDE }, (_, u) =>
-    Array.from({ length: SIDE }, (_, j) => (u ? wave[((2 * j + 1) * u) % 64] * scale : first)),
+  const scale = sqrt(2 / SIDE), first = 1 / sqrt(SIDE);
+  return make(SIDE, (u) =>
+    make(SIDE, (j) => (u ? wave[((2 * j + 1) * u) % 64] * scale : first)),
   );
 })();
 
 /** Undo the filter across the boundaries of a plane of whole patches, in place. */
 export function unlap(plane, height, width, F) {
-  const w = new Float64Array(64);
+  const w = new F64(64), gap = new F64(8);
   for (let i = 0; i < 8; i++) for (let j = 0; j < 8; j++) w[8 * i + j] = F(ROTATION[j][i]);
   // The 8 samples before and after each place, `step` apart.
   const across = (at, step) => {
-    const s = step;
-    const g0 = F(plane[at - s] - plane[at]), g1 = F(plane[at - 2 * s] - plane[at + s]);
-    const g2 = F(plane[at - 3 * s] - plane[at + 2 * s]);
-    const g3 = F(plane[at - 4 * s] - plane[at + 3 * s]);
-    const g4 = F(plane[at - 5 * s] - plane[at + 4 * s]);
-    const g5 = F(plane[at - 6 * s] - plane[at + 5 * s]);
-    const g6 = F(plane[at - 7 * s] - plane[at + 6 * s]);
-    const g7 = F(plane[at - 8 * s] - plane[at + 7 * s]);
+    for (let j = 0; j < 8; j++) gap[j] = F(plane[at - (j + 1) * step] - plane[at + j * step]);
     for (let i = 0, k = 0; i < 8; i++, k += 8) {
-      let c = F(w[k] * g0);
-      c = F(c + F(w[k + 1] * g1));
-      c = F(c + F(w[k + 2] * g2));
-      c = F(c + F(w[k + 3] * g3));
-      c = F(c + F(w[k + 4] * g4));
-      c = F(c + F(w[k + 5] * g5));
-      c = F(c + F(w[k + 6] * g6));
-      c = F(c + F(w[k + 7] * g7));
-      plane[at - (i + 1) * s] += c;
-      plane[at + i * s] -= c;
+      let c = F(w[k] * gap[0]);
+      for (let j = 1; j < 8; j++) c = F(c + F(w[k + j] * gap[j]));
+      plane[at - (i + 1) * step] += c;
+      plane[at + i * step] -= c;
     }
   };
   for (let y = 0; y < height; y++) {

@@ -1,14 +1,27 @@
 // Arithmetic as numpy does it: the same bits from the same operations.
 
+export const { abs, ceil, floor, fround, imul, max, min, sqrt } = Math;
+export const { assign } = Object;
+export const [I32, F64, F32, U8, U16, U32] = [
+  Int32Array, Float64Array, Float32Array, Uint8Array, Uint16Array, Uint32Array,
+];
+
+/** An array of n values, f of each index. */
+export const make = (n, f) => Array.from({ length: n }, (_, i) => f(i));
+
+/** The integers of a table, which the build writes as text: a letter each, 2|x| - (x < 0) + 35. */
+export const table = (x) =>
+  typeof x === "string"
+    ? make(x.length, (i) => {
+        const code = x.charCodeAt(i) - 35;
+        return code & 1 ? -(code + 1) / 2 : code / 2;
+      })
+    : x;
+
 const MAGIC = 6755399441055744; // 1.5 * 2^52: adding it leaves an integer, ties to even
 
 /** The nearest integer, of two the even one. */
 export const rint = (x) => (Math.abs(x) < 2251799813685248 ? x + MAGIC - MAGIC : x);
-
-/** Bits of an integer >= 0 below 2^53. */
-export function bitLength(x) {
-  return x < 4294967296 ? 32 - Math.clz32(x) : 64 - Math.clz32(x / 4294967296);
-}
 
 const float = new Float64Array(1);
 const words = new Uint32Array(float.buffer); // little-endian, as every browser is

@@ -1,19 +1,17 @@
 // The bytes of a .lrk file to its parts, version 1, written from docs/FORMAT.md. Whatever the
 // bytes: parts that hold, or an LrkError.
 
-import { LrkError, bad, check } from "./errors.js";
-import { crc32, float16 } from "./numbers.js";
+import { LrkError, bad, check, known } from "./errors.js";
+import {
+  F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt,
+} from "./numbers.js";
 
 const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
 const MODES = [
-  ["1", 1, "uint8", 1], ["L", 1, "uint8", 8], ["LA", 2, "uint8", 8], ["RGB", 3, "uint8", 8],
-  ["RGBA", 4, "uint8", 8], ["CMYK", 4, "uint8", 8], ["I;16", 1, "uint16", 16],
-  ["F", 1, "float32", 32],
+  ["1", 1, 0], ["L", 1, 0], ["LA", 2, 0], ["RGB", 3, 0], ["RGBA", 4, 0], ["CMYK", 4, 0],
+  ["I;16", 1, 1], ["F", 1, 6],
 ];
-const TYPES = [
-  ["uint8", 8], ["uint16", 16], ["uint32", 32], ["int8", 8], ["int16", 16], ["int32", 32],
-  ["float32", 32], ["float64", 64],
-];
+const TYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split(" ");
 const LAYOUTS = ["channels", "patches", "stack"];
 const STORES = ["float16", "float32", "float64", "packed"];
 const METADATA = ["EXIF", "ICCP", "XMP_", "NODT"];
@@ -25,42 +23,42 @@ const DONE = [0, 0, 0, 0, 0x44, 0x4f, 0x4e, 0x45, 0x1f, 0x0d, 0xb8, 0x26];
 export const MAX_PIXELS = 178956970;
 
 const ended = (there) =>
-  new LrkError("truncated", there ? "the file ends early" : "the file ends before its picture");
+  new LrkError("truncated", `the file ends ${there ? "early" : "before its picture"}`);
 const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Rows m and columns n of each matrix. */
 export function shapeOf({ width, height, layout, frames, channels }) {
   if (layout === "stack") return [frames, height * width * channels];
   if (layout === "channels") return [height, width];
-  return [Math.ceil(height / 16) * Math.ceil(width / 16), 256];
+  return [ceil(height / 16) * ceil(width / 16), 256];
 }
 
 class Reader {
   constructor(bytes, partial) {
-    Object.assign(this, { bytes, partial, view: viewOf(bytes), at: 9 });
+    assign(this, { bytes, partial, view: viewOf(bytes), at: 9 });
   }
 
   left() {
-    return Math.max(this.bytes.length - this.at, 0);
+    return max(this.bytes.length - this.at, 0);
   }
 
-  kind(at = this.at) {
+  kindAt(at = this.at) {
     return String.fromCharCode(...this.bytes.subarray(at + 4, at + 8));
   }
 
   // Data of the next chunk, which must be of this kind; null where the file ends first.
   chunk(kind, length) {
     if (this.left() < 8) {
-      check(kind.startsWith(this.kind()), "damaged chunk");
+      check(kind.startsWith(this.kindAt()), "chunk");
       return null;
     }
     const size = this.view.getUint32(this.at, true);
-    check(this.kind() === kind, `a chunk is not ${kind}`);
-    check(length === undefined || size === length, `chunk ${kind} is of another length`);
+    check(this.kindAt() === kind, kind);
+    check(length === undefined || size === length, `length of ${kind}`);
     const end = this.at + 8 + size;
     if (this.left() < 12 + size) return null;
     const sum = this.view.getUint32(end, true);
-    check(crc32(this.bytes.subarray(this.at + 4, end)) === sum, `damaged chunk ${kind}`);
+    check(crc32(this.bytes.subarray(this.at + 4, end)) === sum, `checksum of ${kind}`);
     const data = this.bytes.subarray(this.at + 8, end);
     this.at = end + 4;
     return data;
@@ -68,12 +66,12 @@ class Reader {
 
   // A chunk that a picture can do without: undefined where it was damaged and passed over.
   optional(kind) {
-    if (this.left() < 4) throw bad("damaged chunk");
+    if (this.left() < 4) throw bad("chunk");
     const after = this.at + 12 + this.view.getUint32(this.at, true);
     try {
       return this.chunk(kind);
     } catch (error) {
-      if (!this.partial || ![...METADATA, "SIGM", "SUMS", "PACK"].includes(this.kind(after))) {
+      if (!this.partial || ![...METADATA, "SIGM", "SUMS", "PACK"].includes(this.kindAt(after))) {
         throw error;
       }
       this.at = after;
@@ -84,17 +82,17 @@ class Reader {
   head(maxPixels) {
     const { bytes } = this;
     const start = bytes.subarray(0, 8);
-    check(bytes.length && start.every((x, i) => x === SIGNATURE[i]), "not a .lrk file");
-    check(bytes.length < 9 || bytes[8] === 1, "unknown version; a newer reader may know it");
+    check(bytes.length && start.every((x, i) => x === SIGNATURE[i]), "signature");
+    known(bytes.length < 9 || bytes[8] === 1, "version");
     const data = bytes.length > 9 ? this.chunk("HEAD") : null;
-    check(data, "the file ends inside its header");
+    check(data, "its header ends early");
     const parts = header(data, maxPixels);
     for (const kind of METADATA) {
-      if (this.kind() !== kind) continue;
+      if (this.kindAt() !== kind) continue;
       const value = kind === "NODT" ? this.chunk(kind) : this.optional(kind);
       if (value === undefined) continue;
-      check(value, "the file ends inside its metadata");
-      check(value.length, `empty chunk ${kind}`);
+      check(value, "its metadata end early");
+      check(value.length, `empty ${kind}`);
       parts.metadata[kind] = value;
     }
     return parts;
@@ -116,19 +114,19 @@ class Reader {
     if (done === null) {
       if (!this.partial) throw ended(true);
       parts.missing = 0;
-    } else check(!this.left(), "bytes after the end");
+    } else check(!this.left(), "its end");
     return parts;
   }
 
   packed(parts) {
     let sums = null, damaged = false;
-    if (this.kind() === "SUMS") {
+    if (this.kindAt() === "SUMS") {
       const found = this.optional("SUMS");
       damaged = found === undefined;
       if (found === null) throw ended(false);
       if (found) {
         check(found.length && found.length % 4 === 0, "length of SUMS");
-        sums = Array.from({ length: found.length / 4 }, (_, i) => viewOf(found).getUint32(4 * i, true));
+        sums = make(found.length / 4, (i) => viewOf(found).getUint32(4 * i, true));
       }
     }
     const start = this.at + 8;
@@ -142,8 +140,8 @@ class Reader {
     }
     if (payload) {
       check(
-        !sums || (whole === payload.length && Math.ceil(payload.length / PIECE) === sums.length),
-        "the checksums of the payload contradict each other",
+        !sums || (whole === payload.length && ceil(payload.length / PIECE) === sums.length),
+        "SUMS",
       );
       parts.payload = payload;
       return;
@@ -156,25 +154,25 @@ class Reader {
       const there = sums ? whole > 0 : this.left() > 8 && !damaged;
       if (!this.partial || !there) throw ended(there);
       if (!sums) whole = this.left() - 8;
-      parts.missing = Math.max(this.size(sums) - whole, sums ? 0 : 1);
+      parts.missing = max(this.size(sums) - whole, sums ? 0 : 1);
     }
     parts.payload = this.bytes.subarray(start, start + whole);
   }
 
   // A payload that seems to be cut, in a file that has its end: its length is wrong.
   ofAnotherLength(parts) {
-    const end = Math.max(this.bytes.length - 16, 0);
-    const payload = this.bytes.subarray(Math.min(this.at + 8, end), end);
-    const whole = new Uint8Array([0x50, 0x41, 0x43, 0x4b, ...payload]);
+    const end = max(this.bytes.length - 16, 0);
+    const payload = this.bytes.subarray(min(this.at + 8, end), end);
+    const whole = new U8([0x50, 0x41, 0x43, 0x4b, ...payload]);
     const sound = this.bytes.length >= 16 && crc32(whole) === this.view.getUint32(end, true);
-    check(this.partial && sound, "damaged chunk PACK");
-    Object.assign(parts, { payload, missing: 0 });
+    check(this.partial && sound, "length of PACK");
+    assign(parts, { payload, missing: 0 });
   }
 
   // Bytes of the payload that starts here, the most that fit its checksums.
   size(sums) {
     const size = this.left() >= 4 ? this.view.getUint32(this.at, true) : 0;
-    return !sums || Math.ceil(size / PIECE) === sums.length ? size : sums.length * PIECE;
+    return !sums || ceil(size / PIECE) === sums.length ? size : sums.length * PIECE;
   }
 
   wholePieces(sums) {
@@ -202,14 +200,13 @@ class Reader {
       matrix.v = [];
       for (let i = 0; i < matrix.k; i++, at += 8) {
         const s = viewOf(data).getFloat64(at, true);
-        check(s >= 0 && s <= (i ? matrix.s[i - 1] : LARGEST), "singular values");
+        check(s >= 0 && s <= (i ? matrix.s[i - 1] : LARGEST), "sigma");
         matrix.s.push(s);
         order.push([s, c, i]);
       }
     });
     for (const matrix of matrices) {
-      const what = contradiction(matrix, Math.min(m, n), matrix.s);
-      check(!what, what);
+      check(!contradiction(matrix, min(m, n), matrix.s), "contradiction of sigma");
     }
     order.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
     const width = { float16: 2, float32: 4, float64: 8 }[parts.store];
@@ -237,12 +234,12 @@ class Reader {
 
 function floats(data, width) {
   const view = viewOf(data);
-  const out = new Float64Array(data.length / width);
+  const out = new F64(data.length / width);
   const half = width === 2 ? float16() : null;
   for (let i = 0; i < out.length; i++) {
     if (half) out[i] = half[view.getUint16(2 * i, true)];
     else out[i] = width === 4 ? view.getFloat32(4 * i, true) : view.getFloat64(8 * i, true);
-    check(Math.abs(out[i]) <= 2, "factors are not unit vectors");
+    check(abs(out[i]) <= 2, "unit vectors");
   }
   return out;
 }
@@ -252,39 +249,40 @@ function header(data, maxPixels) {
   let at = 0;
   const next = (size) => {
     at += size;
-    check(data.length >= at, "header is too short");
+    check(data.length >= at, "length of HEAD");
     return at - size;
   };
   next(12);
   const [width, height] = [view.getUint32(0, true), view.getUint32(4, true)];
   const [code, layoutCode, storeCode] = data.subarray(8);
-  check(code < 9, "unknown mode; a newer reader may know it");
-  check(layoutCode < 3, "unknown layout; a newer reader may know it");
-  check(storeCode < 4, "unknown store; a newer reader may know it");
-  check(data[11] === 0, "unknown flags; a newer reader may know them");
+  known(code < 9, "mode");
+  known(layoutCode < 3, "layout");
+  known(storeCode < 4, "store");
+  known(!data[11], "flags");
   const [layout, store] = [LAYOUTS[layoutCode], STORES[storeCode]];
-  check(width >= 1 && width <= SIDE && height >= 1 && height <= SIDE, "impossible size");
-  let [mode, channels, dtype, bits] = MODES[code] ?? ["array"];
+  check(width >= 1 && width <= SIDE && height >= 1 && height <= SIDE, "size");
+  let [mode, channels, type] = MODES[code] ?? ["array"];
   if (mode === "array") {
     const place = next(3);
-    check(data[place] < 8, "unknown type of samples; a newer reader may know it");
-    [dtype, bits] = TYPES[data[place]];
+    type = data[place];
+    known(type < 8, "type of samples");
     channels = view.getUint16(place + 1, true);
-    check(channels >= 1 && channels <= 4096, "impossible number of channels");
+    check(channels >= 1 && channels <= 4096, "channels");
   }
+  const dtype = TYPES[type], bits = mode === "1" ? 1 : Number(dtype.match(/\d+/));
   let frames = null;
   if (layout === "stack") {
     frames = view.getUint32(next(4), true);
-    check(frames >= 1 && frames <= SIDE, "impossible number of frames");
+    check(frames >= 1 && frames <= SIDE, "frames");
   }
   const parts = {
-    width, height, mode, channels, dtype, bits, layout, store, frames,
+    width, height, mode, channels, type, dtype, bits, layout, store, frames,
     turn: null, matrices: [], metadata: {}, missing: null,
   };
-  const [rows, columns] = [Math.ceil(height / 16) * 16, Math.ceil(width / 16) * 16];
+  const [rows, columns] = [ceil(height / 16) * 16, ceil(width / 16) * 16];
   if (
     width * height * (frames ?? 1) > maxPixels ||
-    (layout === "patches" && rows * columns > maxPixels + Math.floor(maxPixels / 4) + 65536)
+    (layout === "patches" && rows * columns > maxPixels + floor(maxPixels / 4) + 65536)
   ) {
     throw new LrkError("limit", `more than ${maxPixels} pixels`);
   }
@@ -295,16 +293,15 @@ function header(data, maxPixels) {
   const count = frames === null ? channels : 1;
   check(
     data.length === at + (turned ? 3 : 0) + count * (packed ? 10 : 28),
-    "the header is of another length",
+    "length of HEAD",
   );
   if (turned) parts.turn = [0, 1, 2].map(() => view.getInt8(at++));
-  const most = Math.min(...shapeOf(parts));
+  const most = min(...shapeOf(parts));
   for (let c = 0; c < count; c++) {
     const x = packed ? packedMatrix(view, at) : floatMatrix(view, at);
     at += packed ? 10 : 28;
-    check(x.k <= most, "impossible rank");
-    const what = packed ? packedContradiction(x) : contradiction(x, most);
-    check(!what, what);
+    check(x.k <= most, "rank");
+    check(!(packed ? packedContradiction(x) : contradiction(x, most)), "contradiction in HEAD");
     parts.matrices.push(x);
   }
   return parts;
@@ -312,7 +309,7 @@ function header(data, maxPixels) {
 
 function floatMatrix(view, at) {
   const [norm, next, tail] = [4, 12, 20].map((i) => view.getFloat64(at + i, true));
-  check([norm, next, tail].every((x) => x >= 0 && x <= LARGEST), "impossible norm");
+  check([norm, next, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
   return { k: view.getUint32(at, true), norm, next, tail };
 }
 
@@ -324,23 +321,20 @@ function packedMatrix(view, at) {
   return { k: view.getUint16(at, true), norm, next, tail, error };
 }
 
-// What of a matrix's numbers cannot be true together, or "".
+// Whether numbers of a matrix cannot be true together.
 function contradiction({ k, norm, next, tail }, most, s) {
   const slack = 1e-6 * norm;
-  if (tail > norm + slack) return "a tail above the norm";
-  if (next > tail + slack) return "a singular value above the tail that it belongs to";
-  if (k === most && tail > slack) return "a tail of nothing";
-  if (!s) return "";
-  if (k && next > s[k - 1] + slack) return "singular values that ascend";
-  const all = Math.sqrt(s.reduce((sum, x) => sum + x * x, tail * tail));
-  return Math.abs(all - norm) <= slack ? "" : "singular values that do not add up to the norm";
+  if (tail > norm + slack || next > tail + slack || (k === most && tail > slack)) return true;
+  if (!s) return false;
+  if (k && next > s[k - 1] + slack) return true;
+  // Proposition 40: ||A||_F^2 is the sum of all sigma_i^2.
+  const all = sqrt(s.reduce((sum, x) => sum + x * x, tail * tail));
+  return !(abs(all - norm) <= slack);
 }
 
 function packedContradiction({ norm, next, tail, error }) {
   const above = (a, b) => a > b * 1.002 + 1e-5 * norm;
-  if (above(tail, norm)) return "a tail above the norm";
-  if (above(next, tail)) return "a singular value above the tail that it belongs to";
-  return above(tail, error) ? "an error below the tail" : "";
+  return above(tail, norm) || above(next, tail) || above(tail, error);
 }
 
 /** Read a file: its head, and its terms or its payload. `partial` takes what is whole of it. */

@@ -1,13 +1,15 @@
 // The filter along the edges of the picture, in the order of operations that
 // stores/packed/coding/smoothing.py fixes.
 
+import { F32, I32, abs, fround, make, max, min, table } from "./numbers.js";
+
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
 const MARGIN = 3;
 
 // Weights in 1/1024: a row of 5 kinds of direction (none, across, falling, strongly across,
 // strongly falling) by 6 taps for each activity.
 // prettier-ignore
-const TABLE = [
+const TABLE = table([
   -92, 291, 74, -92, 74, 291, -144, 174, 132, -115, 132, 351, -40, 235, -81,
   -40, 310, 235, -128, 56, 178, -167, 178, 502, 65, 86, -83, 65, 504, 86,
   -17, 116, 123, -17, 123, 116, -16, 47, 140, -83, 140, 202, 59, 67, -2,
@@ -32,10 +34,10 @@ const TABLE = [
   48, 51, -13, -33, -1, 12, 173, 12, -11, -34, 16, -37, -34, 166, 16,
   3, -2, 0, 3, 0, -2, -3, -1, 1, 18, 1, -7, 1, -1, -3,
   1, 9, -1, -12, -1, 5, 66, 5, -14, -9, 5, -12, -9, 42, 5,
-];
+]);
 
-const bits = new Int32Array(1), float = new Float32Array(bits.buffer);
-const FAINT = Math.fround(0.045);
+const bits = new I32(1), float = new F32(bits.buffer);
+const FAINT = fround(0.045);
 float[0] = FAINT;
 const BASE = bits[0];
 
@@ -47,14 +49,14 @@ const tapOf = (dy, dx) => {
 
 /** Weights of 12 x 9 classes by 6 taps, at a strength in eighths. */
 function weightsOf(eighths) {
-  const F = Math.fround, strength = eighths / 8;
+  const F = fround, strength = eighths / 8;
   const down = TAPS.map(([y, x]) => tapOf(x, y)), rising = TAPS.map(([y, x]) => tapOf(y, -x));
   const same = TAPS.map((_, i) => i);
   const kinds = [
     [0, same], [1, same], [1, down], [2, same], [2, rising],
     [3, same], [3, down], [4, same], [4, rising],
   ];
-  const out = new Float32Array(648);
+  const out = new F32(648);
   for (let level = 0; level < 12; level++) {
     kinds.forEach(([kind, turned], k) =>
       turned.forEach((tap, t) => {
@@ -68,7 +70,7 @@ function weightsOf(eighths) {
 function padded(plane, height, width, Kind) {
   const W = width + 2 * MARGIN, out = new Kind((height + 2 * MARGIN) * W);
   for (let y = 0, at = 0; y < height + 2 * MARGIN; y++) {
-    const row = Math.min(Math.max(y - MARGIN, 0), height - 1) * width;
+    const row = min(max(y - MARGIN, 0), height - 1) * width;
     for (let x = 0; x < MARGIN; x++) out[at++] = plane[row];
     for (let x = 0; x < width; x++) out[at++] = plane[row + x];
     for (let x = 0; x < MARGIN; x++) out[at++] = plane[row + width - 1];
@@ -79,27 +81,27 @@ function padded(plane, height, width, Kind) {
 /** Filter a plane in place; F rounds to the type of its samples. */
 export function smooth(plane, height, width, step, eighths, F) {
   if (!eighths) return;
-  const f = Math.fround;
+  const f = fround;
   const weights = weightsOf(eighths);
   const Q = padded(plane, height, width, plane.constructor);
-  const P = plane instanceof Float32Array ? Q : padded(plane, height, width, Float32Array);
+  const P = plane instanceof F32 ? Q : padded(plane, height, width, F32);
   const W = width + 2 * MARGIN, w2 = width + 2;
-  const unit = f(1 / (9 * step)), strong = 3, weak = f(1.6);
-  const [t0, t1, t2, t3, t4, t5] = TAPS.map(([y, x]) => y * W + x);
+  const unit = f(1 / (9 * step)), weak = f(1.6);
+  const taps = I32.from(TAPS, ([y, x]) => y * W + x);
   // Second differences across, down, rising and falling, of three rows each.
-  const rings = [0, 1, 2, 3].map(() => [0, 1, 2].map(() => new Float32Array(w2)));
+  const rings = make(4, () => make(3, () => new F32(w2)));
   const bend = (row) => {
     const r = (row + 3) % 3;
     const a = rings[0][r], b = rings[1][r], c = rings[2][r], d = rings[3][r];
     for (let i = 0, at = (row + MARGIN) * W + MARGIN - 1; i < w2; i++, at++) {
       const twice = f(P[at] + P[at]);
-      a[i] = Math.abs(f(f(twice - P[at + 1]) - P[at - 1]));
-      b[i] = Math.abs(f(f(twice - P[at + W]) - P[at - W]));
-      c[i] = Math.abs(f(f(twice - P[at + W - 1]) - P[at - W + 1]));
-      d[i] = Math.abs(f(f(twice - P[at + W + 1]) - P[at - W - 1]));
+      a[i] = abs(f(f(twice - P[at + 1]) - P[at - 1]));
+      b[i] = abs(f(f(twice - P[at + W]) - P[at - W]));
+      c[i] = abs(f(f(twice - P[at + W - 1]) - P[at - W + 1]));
+      d[i] = abs(f(f(twice - P[at + W + 1]) - P[at - W - 1]));
     }
   };
-  const sums = [0, 1, 2, 3].map(() => new Float32Array(w2));
+  const sums = make(4, () => new F32(w2));
   bend(-1);
   bend(0);
   for (let y = 0; y < height; y++) {
@@ -113,28 +115,23 @@ export function smooth(plane, height, width, step, eighths, F) {
     for (let x = 0, at = (y + MARGIN) * W + MARGIN, to = y * width; x < width; x++, at++, to++) {
       const across = f(f(A[x] + A[x + 1]) + A[x + 2]), down = f(f(B[x] + B[x + 1]) + B[x + 2]);
       const rising = f(f(C[x] + C[x + 1]) + C[x + 2]), falling = f(f(D[x] + D[x + 1]) + D[x + 2]);
-      float[0] = f(f(across + down) * unit);
-      if (float[0] < FAINT) float[0] = FAINT;
-      else if (float[0] > 2) float[0] = 2;
-      let level = (bits[0] - BASE) >> 22;
-      if (level > 11) level = 11;
-      const vertical = down > across, leaning = falling > rising;
-      const high1 = vertical ? down : across, low1 = vertical ? across : down;
-      const high2 = leaning ? falling : rising, low2 = leaning ? rising : falling;
+      float[0] = min(max(f(f(across + down) * unit), FAINT), 2);
+      const level = min((bits[0] - BASE) >> 22, 11);
+      const high1 = max(across, down), low1 = min(across, down);
+      const high2 = max(rising, falling), low2 = min(rising, falling);
       const straight = f(high1 * low2) > f(high2 * low1);
       const high = straight ? high1 : high2, low = straight ? low1 : low2;
       let kind = 0;
       if (!(high <= f(weak * low))) {
-        kind = straight ? (vertical ? 2 : 1) : leaning ? 4 : 3;
-        if (high > f(strong * low)) kind += 4;
+        kind = straight ? 1 + (down > across) : 3 + (falling > rising);
+        if (high > f(3 * low)) kind += 4;
       }
       const k = (level * 9 + kind) * 6, centre = Q[at];
-      let sum = F(F(F(F(Q[at + t0] - centre) + Q[at - t0]) - centre) * weights[k]);
-      sum = F(sum + F(F(F(F(Q[at + t1] - centre) + Q[at - t1]) - centre) * weights[k + 1]));
-      sum = F(sum + F(F(F(F(Q[at + t2] - centre) + Q[at - t2]) - centre) * weights[k + 2]));
-      sum = F(sum + F(F(F(F(Q[at + t3] - centre) + Q[at - t3]) - centre) * weights[k + 3]));
-      sum = F(sum + F(F(F(F(Q[at + t4] - centre) + Q[at - t4]) - centre) * weights[k + 4]));
-      sum = F(sum + F(F(F(F(Q[at + t5] - centre) + Q[at - t5]) - centre) * weights[k + 5]));
+      let sum = 0;
+      for (let t = 0; t < 6; t++) {
+        const o = taps[t];
+        sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k + t]));
+      }
       plane[to] = centre + sum;
     }
   }

@@ -1,5 +1,7 @@
 // The 9/7 wavelet of a small map, in the order of operations that the format fixes.
-// F rounds to the type of the samples: Math.fround, or nothing.
+// F rounds to the type of the samples: fround, or nothing.
+
+import { fround, make, max, min } from "./numbers.js";
 
 const STEPS = [-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971];
 const SCALE = 1.230174104914001 / 1.4142135623730951;
@@ -16,11 +18,11 @@ export function join(low, high, F) {
     const weight = -F(STEPS[s]);
     if (s % 2 === 0) {
       for (let i = 0; i < q; i++) {
-        b[i] = F(b[i] + F(weight * F(a[i] + a[Math.min(i + 1, p - 1)])));
+        b[i] = F(b[i] + F(weight * F(a[i] + a[min(i + 1, p - 1)])));
       }
     } else {
       for (let i = 0; i < p; i++) {
-        a[i] = F(a[i] + F(weight * F(b[Math.max(i - 1, 0)] + b[Math.min(i, q - 1)])));
+        a[i] = F(a[i] + F(weight * F(b[max(i - 1, 0)] + b[min(i, q - 1)])));
       }
     }
   }
@@ -49,26 +51,26 @@ export function bandShapes(height, width) {
   return { low: [h, w], levels };
 }
 
-// Maps are {height, width, values}, row after row.
-const column = ({ height, width, values }, x) =>
-  Array.from({ length: height }, (_, y) => values[y * width + x]);
-const row = ({ width, values }, y) => Array.from(values.slice(y * width, (y + 1) * width));
+// Maps are {height, width, grid}, row after row.
+const column = ({ height, width, grid }, x) =>
+  make(height, (y) => grid[y * width + x]);
+const row = ({ width, grid }, y) => Array.from(grid.slice(y * width, (y + 1) * width));
 
 function joinDown(low, high, F) {
   const { width } = low, height = low.height + high.height;
-  const values = new Array(height * width);
+  const grid = new Array(height * width);
   for (let x = 0; x < width; x++) {
-    join(column(low, x), column(high, x), F).forEach((v, y) => (values[y * width + x] = v));
+    join(column(low, x), column(high, x), F).forEach((v, y) => (grid[y * width + x] = v));
   }
-  return { height, width, values };
+  return { height, width, grid };
 }
 
 function joinAcross(low, high, F) {
-  const values = [];
+  const grid = [];
   for (let y = 0; y < low.height; y++) {
-    for (const v of join(row(low, y), row(high, y), F)) values.push(v);
+    for (const v of join(row(low, y), row(high, y), F)) grid.push(v);
   }
-  return { height: low.height, width: low.width + high.width, values };
+  return { height: low.height, width: low.width + high.width, grid };
 }
 
 /** The map of a coarsest map and its bands. */
