@@ -50,9 +50,9 @@ test: $(VENV)/developing  ## Run the tests, on every core
 test-lowest:  ## Run the tests on the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest LOWEST="--constraint .venv-lowest/lowest.txt"
 
-fuzz: $(VENV)/developing  ## Read a million damaged files, kill 200 writes; an hour at most
+fuzz: $(VENV)/developing  ## Read a million damaged files, kill 300 runs; an hour at most
 	$(BIN)/python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600
-	$(BIN)/python fuzz/kill.py --kills 200 --interruptions 60
+	$(BIN)/python fuzz/kill.py --kills 200 --interruptions 60 --batches 100
 
 fuzz-guided: $(VENV)/developing  ## Fuzz by coverage with Atheris for five minutes
 	-$(BIN)/python -m pip install --quiet --group fuzz

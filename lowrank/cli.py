@@ -12,15 +12,17 @@ from typing import Annotated
 
 import typer
 
-from lowrank import console
+from lowrank import console, verifying
 from lowrank.errors import LowrankError
 from lowrank.options import (
+    Check,
     Command,
     Dask,
     Force,
     Group,
     Jobs,
     Json,
+    Manifest,
     MaxPixels,
     NoData,
     Output,
@@ -106,6 +108,8 @@ def compress(
     certify: Annotated[
         bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
     ] = False,
+    check: Check = False,
+    manifest: Manifest = None,
     recursive: Recursive = False,
     jobs: Jobs = "1",
     dask: Dask = None,
@@ -152,6 +156,8 @@ def compress(
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
+        check=check,
+        manifest=manifest,
     )
     planned = plan.of(inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",))
     code = console.run(
@@ -163,6 +169,7 @@ def compress(
         json=json,
         quiet=quiet,
         tables=certify,
+        manifest=manifest,
     )
     raise typer.Exit(code)
 
@@ -331,6 +338,9 @@ def report(
 
             small = pictures.of(result, wish=preview)
         tables.show(*small, tables.result(result))
+
+
+app.command(cls=Command, epilog=verifying.EXAMPLES)(verifying.verify)
 
 
 def run() -> int:

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from lowrank import stores
-from lowrank.errors import LimitError, UsageError
+from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
 from lowrank.names import CHOICES, LAYOUTS
-from lowrank.picture import Picture, Turn
+from lowrank.picture import MODES, Mode, Picture, Turn, array_mode
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets import Target, choice
 
@@ -55,7 +55,45 @@ def encode(
             "layout stack is that of a stack, and its only one; one picture is channels or patches"
         )
     layout, store = stores.resolve(target, layout, store)
-    return stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
+    picture, notes = narrowed(picture, store)
+    encoded = stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
+    return replace(encoded, notes=notes + encoded.notes) if notes else encoded
+
+
+def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
+    """Samples of float64 as float32, and what that does to them; store `float64` keeps them.
+
+    Raises
+    ------
+    ImageError
+        They are beyond float32.
+    """
+    if picture.mode.dtype != "float64":
+        return picture, ()
+    with np.errstate(over="ignore"):
+        samples = picture.samples.astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise ImageError("samples beyond the range of float32, which no file holds; scale them")
+    mode = mode_in(picture.mode, store)
+    if mode == picture.mode:
+        return picture, ()
+    metadata = picture.metadata
+    if metadata.nodata is not None:
+        from lowrank.picture import gaps
+
+        metadata = replace(metadata, nodata=gaps.revalued(metadata.nodata, samples.dtype))
+    exact = np.array_equal(samples, picture.samples)
+    how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
+    notes = (f"Samples of float64 were {how}; store float64 keeps the type.",)
+    return Picture(samples, mode, metadata), notes
+
+
+def mode_in(mode: Mode, store: str) -> Mode:
+    """The mode that a store keeps a picture of a mode in."""
+    if mode.dtype != "float64" or store == "float64":
+        return mode
+    channels = len(mode.channels)
+    return MODES["F"] if channels == 1 else array_mode("float32", channels)
 
 
 def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> Decoded:

@@ -109,3 +109,15 @@ NoData = Annotated[
         help="Pixels of this value have no data: filled before, restored after; nan does.",
     ),
 ]
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="Read each output back and decode it before it takes its name."),
+]
+Manifest = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="List what was made, with SHA-256 and measured errors, in a .csv or .json file; "
+        "implies --check.",
+    ),
+]

@@ -24,18 +24,19 @@ FLOORS = (
     ("files", "format", "io", "layouts", "linalg", "targets"),
     ("stores",),
     ("codec",),
-    ("report",),
+    ("notebook", "report"),
+    ("stack",),
     ("api",),
-    ("plugin", "runs"),
-    ("__init__",),
+    ("__init__", "plugin", "runs"),
     ("views",),
     ("console", "options"),
+    ("verifying",),
     ("cli",),
     ("__main__",),
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("gaps", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("certificate",),
@@ -44,15 +45,25 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("formats", "heif", "nodata", "resolution", "tiff", "wall"),
-        ("jp2", "metadata", "pnm"),
+        ("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff")
+        + ("tiffwriter", "wall"),
+        ("jp2", "metadata", "npy", "png", "pnm"),
         ("known", "modes"),
         ("arrays", "pillow"),
+        ("tifffile",),
+        ("images", "pages"),
+        ("framewriter", "sources"),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
-    "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("__init__",)),
+    "format": (
+        ("fields", "parts"),
+        ("header", "writing"),
+        ("reading",),
+        ("mapped",),
+        ("__init__",),
+    ),
     "targets": (("__init__",), ("spectrum",)),
-    "stores": (("__init__",), ("growing", "packed"), ("truncation",), ("floats",)),
+    "stores": (("__init__",), ("growing", "packed", "sums"), ("truncation",), ("floats",)),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
@@ -75,8 +86,14 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "report": (("__init__",), ("measure", "peers"), ("ask",), ("exhibit",)),
-    "runs": (("plan",), ("work",), ("cluster", "pool")),
+    "report": (
+        ("__init__",),
+        ("peers", "stacks"),
+        ("measure",),
+        ("ask", "compared"),
+        ("exhibit",),
+    ),
+    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "pool", "verify")),
     "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
 }
 
@@ -85,9 +102,12 @@ WALLS = {"io.wall", "cli"}
 FOREIGN = {
     "PIL": {"io", "plugin", "report.peers", "api"},
     "pillow_heif": {"io.heif"},
+    "pillow_jxl": {"io.jxl"},
+    "tifffile": {"io.tifffile"},
+    "imagecodecs": {"io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
-    "typer": {"cli", "options"},
+    "typer": {"cli", "options", "verifying"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -101,6 +121,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
+    "verifying",
 } | {
     "targets.__init__",
 }

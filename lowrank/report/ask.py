@@ -12,7 +12,7 @@ from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import pillow
+from lowrank.io import images
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
 from lowrank.picture.distance import full_scale
@@ -93,7 +93,7 @@ def report(
         said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
         return Result((said,), stored=(parts,))
     if not file:
-        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+        loaded = images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
     else:
         packed = files.read_bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
@@ -101,7 +101,7 @@ def report(
             from lowrank.picture import gaps
 
             nodata = gaps.value_of(parts.head.metadata)
-        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+        loaded = images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
         result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
         return replace(result, peers=_peers(loaded, result.reports[0], against))
     if ranks:
@@ -152,14 +152,15 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
     from lowrank.stores import truncation
 
+    layout = "channels" if loaded.picture.frames is None else "stack"
     most = codec.encode(
-        loaded.picture, Target("rank", max(ranks)), layout="channels", store=store, certify=True
+        loaded.picture, Target("rank", max(ranks)), layout=layout, store=store, certify=True
     )
-    A = layouts.of_samples(loaded.picture.samples, "channels", None)
+    A = layouts.of_samples(loaded.picture.samples, layout, None)
     reports, stored = [], []
     for k in ranks:
         exact = tuple(measure.at_rank(a, x, k) for a, x in zip(A, most.exact, strict=True))
-        parts = truncation.with_ranks(loaded.picture, exact, "channels", store)
+        parts = truncation.with_ranks(loaded.picture, exact, layout, store)
         stored.append(parts)
         reports.append(
             measure.measure(
@@ -180,8 +181,9 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
     from lowrank.targets import spectrum
 
     picture = loaded.picture
-    spectra = threads.each(linalg.spectrum, layouts.of_samples(picture.samples, "channels", None))
-    m, n = picture.height, picture.width
+    layout = "channels" if picture.frames is None else "stack"
+    A = layouts.of_samples(picture.samples, layout, None)
+    spectra, (m, n) = threads.each(linalg.spectrum, A), A[0].shape
     steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
     width = AUTO_WIDTH if store == AUTO else store
     rungs = [measure.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]

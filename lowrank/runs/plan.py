@@ -125,6 +125,34 @@ def of(
     return plan
 
 
+def to_read(inputs: list[str], *, recursive: bool, suffixes: frozenset[str]) -> Plan:
+    """Plan files that are only read: each once, its `stem` its place below the folder given.
+
+    Raises
+    ------
+    UsageError
+        Standard input is one of several.
+    FileError
+        There is nothing to do.
+    """
+    inputs = list(dict.fromkeys(inputs))
+    plan = Plan(many=several(inputs))
+    if plan.many and "-" in inputs:
+        raise UsageError("standard input goes alone; leave out the other inputs")
+    found: dict[str, Job] = {}
+    for name in inputs:
+        if name != "-" and os.path.isdir(name):
+            for path in _found(name, plan, recursive=recursive, suffixes=suffixes):
+                stem = os.path.splitext(os.path.relpath(path, name))[0]
+                found.setdefault(os.path.normpath(path), Job(path, stem=stem))
+        else:
+            found.setdefault(name, Job(name))
+    plan.jobs = list(found.values())
+    if not plan.jobs and plan.failed:
+        raise plan.failed[0][1]
+    return plan
+
+
 def _checked(
     inputs: list[str],
     output: str | None,

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import LimitError, LowrankError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import formats, pillow
+from lowrank.io import formats, images
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import Loaded
+from lowrank.picture import Loaded, Picture
 from lowrank.runs.plan import Job
 from lowrank.stores import Encoded
 from lowrank.targets import USUAL, Target
 
 if TYPE_CHECKING:
     from lowrank.report import Report
+    from lowrank.runs.manifest import Entry
+    from lowrank.runs.proof import Proof
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +38,19 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Compressing(Settings):
-    """What `compress` was asked to do; `measure` wants a report of what is written."""
+    """What `compress` was asked to do.
+
+    `measure` wants a report of what is written; `check` has it read back and decoded before it
+    takes its name; `manifest` wants an entry for the list of that name.
+    """
 
     target: Target = USUAL
     layout: str | None = None
     store: str | None = None
     measure: bool = False
     nodata: float | None = None
+    check: bool = False
+    manifest: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +68,8 @@ class Outcome:
     """What became of one job.
 
     `summary` is a line for people, `report` the numbers behind it (compress only, where
-    asked for), `data` the output's bytes where it goes to standard output.
+    asked for), `data` the output's bytes where it goes to standard output, `entry` what a
+    manifest lists, `facts` what `verify` found.
     """
 
     input: str
@@ -73,6 +83,8 @@ class Outcome:
     error: LowrankError | None = None
     skipped: bool = False
     data: bytes | None = None
+    entry: Entry | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -121,13 +133,15 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     """Compress one image, or shorten one `.lrk` file; write the result."""
     output = job.place(".lrk")
     if _skip(job, output, settings):
-        return Outcome(job.input, output, skipped=True)
+        return _there_already(job, output, settings)
     _check_output(job, output, settings, repeated=repeated)
+    began = time.monotonic()
     data = files.read_bytes(job.input)
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
-        return _write(job, settings, outcome, written, repeated=repeated)
-    loaded = pillow.read(
+        proof = _proof(outcome, settings, data, None, began)
+        return _write(job, settings, outcome, written, repeated=repeated, proof=proof)
+    loaded = images.read(
         data, name=job.input, max_pixels=settings.max_pixels, nodata=settings.nodata
     )
     encoded = codec.encode(
@@ -148,12 +162,49 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         output,
         bytes_before=before,
         summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
-        f"{_ranks(encoded.parts)}, error {error:.3%}",
+        f"{ranks(encoded.parts)}, error {error:.3%}",
         notes=loaded.notes + encoded.notes,
         report=_measured(loaded, encoded, output, after) if settings.measure else None,
         relative_error=error,
     )
-    return _write(job, settings, outcome, written, repeated=repeated)
+    proof = _proof(outcome, settings, data, loaded.picture, began)
+    return _write(job, settings, outcome, written, repeated=repeated, proof=proof)
+
+
+def _proof(
+    outcome: Outcome,
+    settings: Compressing,
+    data: bytes,
+    picture: Picture | None,
+    began: float | None,
+) -> Proof | None:
+    """What reads an output back, where that is asked for, or a manifest, which measures it."""
+    if not (settings.check or settings.manifest):
+        return None
+    from lowrank.runs.proof import Proof
+
+    return Proof(
+        outcome.input, outcome.output, data, picture,
+        max_pixels=settings.max_pixels, began=began, listed=settings.manifest is not None,
+    )  # fmt: skip
+
+
+def _there_already(job: Job, output: str, settings: Compressing) -> Outcome:
+    """An output that is passed over; for a manifest it is read and measured like a new one."""
+    outcome = Outcome(job.input, output, skipped=True)
+    if settings.manifest is None:
+        return outcome
+    data = files.read_bytes(job.input)
+    picture = None
+    if not data.startswith(lrk.SIGNATURE):
+        picture = images.read(
+            data, name=job.input, max_pixels=settings.max_pixels, nodata=settings.nodata
+        ).picture
+    proof = _proof(outcome, settings, data, picture, None)
+    if proof is None:
+        return outcome
+    proof.examine(files.read_bytes(output))
+    return replace(outcome, entry=proof.entry())
 
 
 def _measured(loaded: Loaded, encoded: Encoded, output: str, size: int) -> Report:
@@ -196,11 +247,11 @@ def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> 
     _check_output(job, output, settings, repeated=repeated)
     decoded = codec.decode(parts, rank=settings.rank)
     level = {} if settings.png_level is None else {"png_level": settings.png_level}
-    written = pillow.write(decoded.picture, format=form, **level)
-    notes = pillow.write_notes(decoded.picture, format=form) + decoded.notes
+    written = images.write(decoded.picture, format=form, **level)
+    notes = images.write_notes(decoded.picture, format=form) + decoded.notes
     summary = (
         f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.title}, "
-        f"{_ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
+        f"{ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
     )
     outcome = Outcome(job.input, output, len(data), summary=summary, notes=notes)
     return _write(job, settings, outcome, written, repeated=repeated)
@@ -216,18 +267,30 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
     parts = codec.shorten(longer, settings.target)
     written = lrk.serialize(parts)
-    summary = f"{job.input} -> {output}: {_ranks(parts)}, {len(written):,} bytes"
+    summary = f"{job.input} -> {output}: {ranks(parts)}, {len(written):,} bytes"
     return Outcome(job.input, output, len(data), summary=summary), written
 
 
 def _write(
-    job: Job, settings: Settings, outcome: Outcome, written: bytes, *, repeated: bool
+    job: Job,
+    settings: Settings,
+    outcome: Outcome,
+    written: bytes,
+    *,
+    repeated: bool,
+    proof: Proof | None = None,
 ) -> Outcome:
+    examine = proof.examine if proof else None
     if outcome.output == "-":
+        if examine:
+            examine(written)
         return replace(outcome, bytes_after=len(written), data=written)
     if job.stem:
         files.make_folder(os.path.dirname(outcome.output))
-    if not (repeated and _holds(outcome.output, written)):
+    if repeated and _holds(outcome.output, written):
+        if examine:
+            examine(written)
+    else:
         source = files.regular(job.input)
         files.write_atomic(
             outcome.output,
@@ -235,17 +298,20 @@ def _write(
             force=settings.force or (settings.skip_existing and _exists(outcome.output)),
             allowed=files.permissions(job.input),
             preserved=source if settings.preserve else None,
+            examine=examine,
         )
-    return replace(outcome, bytes_after=len(written))
+    entry = proof.entry() if proof and proof.listed else None
+    return replace(outcome, bytes_after=len(written), entry=entry)
 
 
 def _holds(path: str, data: bytes) -> bool:
     return os.path.isfile(path) and files.read_bytes(path) == data
 
 
-def _ranks(parts: Parts, most: int | None = None) -> str:
-    ranks = [k if most is None else min(k, most) for k in parts.ranks]
-    text = str(ranks[0]) if len(set(ranks)) == 1 else "/".join(map(str, ranks))
+def ranks(parts: Parts, most: int | None = None) -> str:
+    """Rank and store of a file in words; `most` terms of each matrix are used."""
+    used = [k if most is None else min(k, most) for k in parts.ranks]
+    text = str(used[0]) if len(set(used)) == 1 else "/".join(map(str, used))
     return f"rank {text}, {parts.head.store}"
 
 

@@ -17,8 +17,9 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
-from lowrank.picture import Mode, Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
+from lowrank.picture import Picture, Turn
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, sums
+from lowrank.stores.sums import rounded
 from lowrank.targets import Target
 
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
@@ -41,7 +42,8 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     """Rebuild the picture from the first `rank` terms of each matrix (all by default).
 
     Float64 products of fixed slabs of rows, so that the samples are the same on any
-    machine and for any number of threads.
+    machine and for any number of threads; those of a stack as `sums` has them, which are the
+    same for any part of it.
     """
     head, body = parts.head, _body(parts)
     mode = head.mode
@@ -49,6 +51,10 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     if not any(f.k for f in factors):
         nothing = np.zeros(head.samples_shape, mode.dtype)
         return Decoded(Picture(nothing, mode, head.metadata), _lost(parts))
+    if head.layout == "stack":
+        stack, (f,) = np.empty(head.samples_shape, mode.dtype), factors
+        sums.samples(f.U, f.s, f.Vt, mode, stack.reshape(head.shape))
+        return Decoded(Picture(stack, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
     shape = head.samples_shape
     if head.layout == "patches" and not fits(_PATCHED * math.prod(shape)):
@@ -59,7 +65,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         B = layouts.samples_of_patches(
             [US @ Vt for US, Vt in scaled], head.height, head.width, body.turn
         )
-        samples[:] = _rounded(B, mode)
+        samples[:] = rounded(B, mode)
         return Decoded(picture, _lost(parts))
     m, n = head.shape
     rows = max(_SLAB // n, 1)
@@ -67,7 +73,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
 
     def slab(top: int) -> None:
         for matrix, (US, Vt) in zip(A, scaled, strict=True):
-            matrix[top : top + rows] = _rounded(US[top : top + rows] @ Vt, mode)
+            matrix[top : top + rows] = rounded(US[top : top + rows] @ Vt, mode)
 
     threads.each(slab, range(0, m, rows))
     return Decoded(picture, _lost(parts))
@@ -76,15 +82,6 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
 def _lost(parts: Parts) -> tuple[str, ...]:
     here = sum(parts.ranks)
     return lost(parts, here, here + (parts.missing.count if parts.missing else 0), "terms")
-
-
-def _rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
-    """Round and clip to the mode's samples, in place."""
-    if mode.limits is None:
-        most = float(np.finfo(mode.dtype).max)
-        return np.clip(B, -most, most, out=B)
-    np.rint(B, out=B)
-    return np.clip(B, *mode.limits, out=B)
 
 
 # -- what a file says ------------------------------------------------------------------
@@ -135,7 +132,7 @@ def shorten(parts: Parts, target: Target) -> Parts:
     else:
         norm = math.sqrt(sum(f.norm**2 for f in body.factors))
         lost = math.sqrt(sum(f.tail**2 for f in body.factors))
-        peak = head.mode.peak
+        peak = head.mode.peak if head.frames is None or head.mode.bits <= 8 else None
         if target.kind not in ("energy", "error") and (target.kind != "psnr" or peak is None):
             raise UsageError(f"{target.kind} needs the source image; give that, or -k, --energy")
         samples = math.prod(head.samples_shape)

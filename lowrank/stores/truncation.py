@@ -63,6 +63,11 @@ def encode(
         notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
+    if store not in (AUTO, "float64") and picture.mode.bits == 32 and _beyond_float32(picture):
+        notes.append(
+            f"{store} factors hold 24 bits at most: samples beyond 16,777,216 are rounded; "
+            "store float64 holds them."
+        )
     parts = with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks)
     return Encoded(parts, tuple(notes), exact)
 
@@ -122,6 +127,13 @@ def _search(
     return growing.of_tail(A, allowed, certify=certify), []
 
 
+def _beyond_float32(picture: Picture) -> bool:
+    """Whether there are integers that float32 does not hold."""
+    if picture.mode.limits is None:
+        return False
+    return max(abs(int(picture.samples.min())), int(picture.samples.max())) > 1 << 24
+
+
 def _of_ranks(
     A: list[NDArray[np.generic]], ranks: tuple[int, ...], *, certify: bool
 ) -> tuple[TruncatedSVD, ...]:
@@ -153,12 +165,22 @@ def _narrowest_store(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> str:
     tail = math.sqrt(sum(x.tail**2 for x in exact))
     allowed = max(
         tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1),
-        AUTO_FLOOR * full_scale(picture) * math.sqrt(picture.samples.size),
+        AUTO_FLOOR * _fine_scale(picture) * math.sqrt(picture.samples.size),
     )
     for store in ("float16", "float32"):
         if math.sqrt(sum(_rounding_error(x, store) ** 2 for x in exact)) < allowed:
             return store
     return "float64"
+
+
+def _fine_scale(picture: Picture) -> float:
+    """Full scale of the samples; of integers no more than 16 bits of it.
+
+    So the floor of `auto` is below a tenth of a level, and full ranks give integers of 32 bits
+    back exactly, which factors in float32 cannot.
+    """
+    scale = full_scale(picture)
+    return scale if picture.mode.limits is None else min(scale, 65535.0)
 
 
 def _rounding_error(exact: TruncatedSVD, store: str) -> float:

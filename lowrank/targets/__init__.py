@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat, cast
@@ -171,6 +172,13 @@ def max_pixels(text: str | None) -> int:
     return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
 
 
+def pixels(value: object) -> int:
+    """Return the limit on pixels given as a number."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 1:
+        raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; give {_PIXELS.advice}")
+    return int(value)
+
+
 def whole(text: str, option: str, low: int, high: int | None = None) -> int:
     """Return a whole number given as a text."""
     try:
@@ -194,10 +202,23 @@ def nodata(text: str | None) -> float | None:
     return value
 
 
+def missing(value: object) -> float | None:
+    """Return the value of pixels without data given as a number."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise UsageError(f"nodata {reprlib.repr(value)} is no sample; give a number, or nan")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf  # which no sample is
+
+
 def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     """Refuse what is not among the known names."""
-    if text is not None and text not in known:
-        raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
+    if text is not None and not (isinstance(text, str) and text in known):
+        shown = text if isinstance(text, str) else reprlib.repr(text)
+        raise UsageError(f"{option} {shown}: unknown; give one of {', '.join(known)}")
 
 
 def several_of(text: str | None, option: str) -> tuple[str, ...]:
@@ -239,5 +260,5 @@ def _real(kind: Kind, value: object) -> float:
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(f"{kind} {value!r} does not do; give {_WISHES[kind].advice}")
+        raise UsageError(f"{kind} {reprlib.repr(value)} does not do; give {_WISHES[kind].advice}")
     return number

@@ -19,6 +19,7 @@ from lowrank.views import words
 
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
+    from lowrank.runs.verify import Tally
     from lowrank.runs.work import Total
 
 _PLOT_ROWS = 7
@@ -89,6 +90,22 @@ def total(t: Total) -> RenderableType:
     return Group(_BLANK, table, *(Text(x, no_wrap=True, overflow="ignore") for x in remarks))
 
 
+def tally(t: Tally) -> RenderableType:
+    """Return what `verify` found of many files: one row, and what stands out."""
+    table = _table("files", "whole", "bad", "bytes", "worst PSNR dB")
+    worst = f"{t.worst:.2f}" if t.worst_input else "-"
+    table.add_row(f"{t.states.total():,}", f"{t.good:,}", f"{t.bad:,}", f"{t.bytes:,}", worst)
+    remarks = [f"worst PSNR: {printable(t.worst_input)}"] if t.worst_input else []
+    if t.bad:
+        kinds = ((state, n) for state, n in t.states.most_common() if state != "whole")
+        remarks.append(f"bad: {', '.join(f'{n:,} {state}' for state, n in kinds)}")
+    from lowrank.runs import plan
+
+    if passed := plan.counted(t.passed):
+        remarks.append(f"passed over: {printable(passed)}")
+    return Group(_BLANK, table, *(Text(x, no_wrap=True, overflow="ignore") for x in remarks))
+
+
 def _peers(x: Result) -> list[RenderableType]:
     """Other codecs at our bytes, and at our PSNR."""
     ours, pixels = x.reports[0].storage.bytes, x.reports[0].pixels
@@ -128,7 +145,7 @@ def _title(r: Report, store: str) -> Text:
     if r.source:
         text.append("\n")
     if r.file:
-        text.append(printable(r.file.path), style="bold")
+        text.append(printable(r.file.path or ""), style="bold")
         text.append(
             f"  {r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes, "
             f"{r.file.bits_per_pixel:.3f} bits per pixel\n"
