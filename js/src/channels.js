@@ -6,7 +6,7 @@ import {
   F64, I32, U16, U8, abs, assign, ceil, exponent, floor, make, max, min, rint, sqrt, table,
 } from "./numbers.js";
 import {
-  BitReader, Cut, RansReader, TokenModel, checkRanks, outOfRange, readLanes, readStart,
+  bitReader, Cut, RansReader, TokenModel, checkRanks, outOfRange, readLanes, readStart,
   streamEnds, toLevels,
 } from "./coding.js";
 import { toSamples } from "./lapped.js";
@@ -454,7 +454,7 @@ function readHeader(parts, most) {
   if (payload.length < 2) throw streamEnds(parts);
   const end = 2 + payload[0] + 256 * payload[1];
   if (payload.length < end) throw streamEnds(parts);
-  const read = new BitReader(payload.subarray(2, end));
+  const read = bitReader(payload.subarray(2, end));
   const header = readStart(read, channels);
   header.end = end;
   header.offsets = [read.bits(3), read.bits(3)];

@@ -7,56 +7,51 @@ import { F64, U16, U32, assign, floor, imul, min } from "./numbers.js";
 export class Cut extends Error {}
 
 /** The range decoder of headers; past the end of its data it reads zeros. */
-export class BitReader {
-  constructor(data) {
-    assign(this, { data, at: 4, range: 4294967295, models: new Map() });
-    this.code = [0, 1, 2, 3].reduce((code, i) => code * 256 + (data[i] ?? 0), 0);
-  }
+export function bitReader(data) {
+  let at = 4, range = 4294967295;
+  let code = [0, 1, 2, 3].reduce((sum, i) => sum * 256 + (data[i] ?? 0), 0);
+  const models = new Map();
 
-  normalise() {
-    while (this.range < 16777216) {
-      this.range *= 256;
-      this.code = (this.code * 256 + (this.data[this.at++] ?? 0)) % 4294967296;
+  // Whether the code lies at or above a bound: then it and the range lose what is below.
+  const above = (bound) => {
+    const value = code >= bound ? 1 : 0;
+    if (value) code -= bound;
+    range = value ? range - bound : bound;
+    while (range < 16777216) {
+      range *= 256;
+      code = (code * 256 + (data[at++] ?? 0)) % 4294967296;
     }
-  }
-
-  bit(context) {
-    const p = this.models.get(context) ?? 2048;
-    const bound = floor(this.range / 4096) * p;
-    const value = this.code >= bound ? 1 : 0;
-    if (value) {
-      this.code -= bound;
-      this.range -= bound;
-    } else this.range = bound;
-    this.models.set(context, value ? p - (p >> 4) : p + ((4096 - p) >> 4));
-    this.normalise();
     return value;
-  }
+  };
 
-  bits(count) {
+  const bit = (context) => {
+    const p = models.get(context) ?? 2048;
+    const value = above(floor(range / 4096) * p);
+    models.set(context, value ? p - (p >> 4) : p + ((4096 - p) >> 4));
+    return value;
+  };
+
+  const bits = (count) => {
     let value = 0;
     for (; count; count--) {
-      this.range = floor(this.range / 2);
-      const bit = this.code >= this.range ? 1 : 0;
-      if (bit) this.code -= this.range;
-      value = 2 * value + bit;
-      this.normalise();
+      range -= range % 2; // both halves are as large
+      value = 2 * value + above(range / 2);
     }
     return value;
-  }
+  };
 
-  number(context) {
+  const number = (context) => {
     let length = 1;
-    while (this.bit(`${context} ${length}`)) {
-      check(++length <= 32, "number");
-    }
-    return 2 ** (length - 1) - 1 + this.bits(length - 1);
-  }
+    while (bit(`${context} ${length}`)) check(++length <= 32, "number");
+    return 2 ** (length - 1) - 1 + bits(length - 1);
+  };
 
-  signed(context) {
-    const value = this.number(context);
+  const signed = (context) => {
+    const value = number(context);
     return value % 2 ? -(value + 1) / 2 : value / 2;
-  }
+  };
+
+  return { bit, bits, number, signed };
 }
 
 /** Step, colour rotation and what is said of alpha. */

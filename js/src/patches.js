@@ -6,7 +6,7 @@ import {
   F32, F64, I32, U16, U8, abs, assign, ceil, floor, fround, imul, make, max, min, rint, sqrt, table,
 } from "./numbers.js";
 import {
-  BitReader, Cut, RansReader, TokenModel, checkRanks, limited, outOfRange, readLanes, readStart,
+  bitReader, Cut, RansReader, TokenModel, checkRanks, limited, outOfRange, readLanes, readStart,
   streamEnds, toLevels,
 } from "./coding.js";
 import { COSINES, SIDE, SIZE, toSamples, unlap } from "./lapped.js";
@@ -446,14 +446,8 @@ class Walk {
   }
 
   emptyFirst(c) {
-    const levels = bandShapes(...this.shape).levels.map((level) =>
-      Object.fromEntries(
-        Object.entries(level).map(([name, [height, width]]) => [
-          name, { height, width, grid: new I32(height * width) },
-        ]),
-      ),
-    );
-    this.firsts.push(inverse(this.low(c), levels, this.F).grid);
+    const nothing = { phase: () => ({ hit: [], values: [] }), learn() {} };
+    this.firsts.push(inverse(this.low(c), bandsOf(this.shape, nothing), this.F).grid);
   }
 
   // Weighted sums of other maps: at the place, and for those beside, above and below.
@@ -682,7 +676,7 @@ function readHeader(parts, shape) {
     size += (byte & 127) * 2 ** (7 * at++);
   } while (byte > 127);
   if (at + size > payload.length) throw streamEnds(parts);
-  const read = new BitReader(payload.subarray(at, at + size));
+  const read = bitReader(payload.subarray(at, at + size));
   const header = readStart(read, channels);
   header.lanes = readLanes(read);
   header.late = read.number("late");

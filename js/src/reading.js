@@ -2,9 +2,7 @@
 // bytes: parts that hold, or an LrkError.
 
 import { LrkError, bad, check, known } from "./errors.js";
-import {
-  F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt,
-} from "./numbers.js";
+import { F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt } from "./numbers.js";
 
 const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
 const MODES = [
@@ -14,7 +12,7 @@ const MODES = [
 const TYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split(" ");
 const LAYOUTS = ["channels", "patches", "stack"];
 const STORES = ["float16", "float32", "float64", "packed"];
-const METADATA = ["EXIF", "ICCP", "XMP_", "NODT"];
+const METADATA = ["EXIF", "ICCP", "XMP_", "NODT", "AXIS"];
 const LARGEST = 2 ** 160;
 const SIDE = 2 ** 31 - 1;
 const PIECE = 4096;
@@ -33,95 +31,96 @@ export function shapeOf({ width, height, layout, frames, channels }) {
   return [ceil(height / 16) * ceil(width / 16), 256];
 }
 
-class Reader {
-  constructor(bytes, partial) {
-    assign(this, { bytes, partial, view: viewOf(bytes), at: 9 });
-  }
+/** One pass over the chunks; every size is checked before it is used. */
+function reader(bytes, partial, maxPixels) {
+  const view = viewOf(bytes);
+  let at = 9;
 
-  left() {
-    return max(this.bytes.length - this.at, 0);
-  }
+  const left = () => {
+    return max(bytes.length - at, 0);
+  };
 
-  kindAt(at = this.at) {
-    return String.fromCharCode(...this.bytes.subarray(at + 4, at + 8));
-  }
+  const kindAt = (from = at) => {
+    return String.fromCharCode(...bytes.subarray(from + 4, from + 8));
+  };
 
   // Data of the next chunk, which must be of this kind; null where the file ends first.
-  chunk(kind, length) {
-    if (this.left() < 8) {
-      check(kind.startsWith(this.kindAt()), "chunk");
+  const chunk = (kind, length) => {
+    if (left() < 8) {
+      check(kind.startsWith(kindAt()), "chunk");
       return null;
     }
-    const size = this.view.getUint32(this.at, true);
-    check(this.kindAt() === kind, kind);
+    const size = view.getUint32(at, true);
+    check(kindAt() === kind, kind);
     check(length === undefined || size === length, `length of ${kind}`);
-    const end = this.at + 8 + size;
-    if (this.left() < 12 + size) return null;
-    const sum = this.view.getUint32(end, true);
-    check(crc32(this.bytes.subarray(this.at + 4, end)) === sum, `checksum of ${kind}`);
-    const data = this.bytes.subarray(this.at + 8, end);
-    this.at = end + 4;
+    const end = at + 8 + size;
+    if (left() < 12 + size) return null;
+    const sum = view.getUint32(end, true);
+    check(crc32(bytes.subarray(at + 4, end)) === sum, `checksum of ${kind}`);
+    const data = bytes.subarray(at + 8, end);
+    at = end + 4;
     return data;
-  }
+  };
 
   // A chunk that a picture can do without: undefined where it was damaged and passed over.
-  optional(kind) {
-    if (this.left() < 4) throw bad("chunk");
-    const after = this.at + 12 + this.view.getUint32(this.at, true);
+  const optional = (kind) => {
+    if (left() < 4) throw bad("chunk");
+    const after = at + 12 + view.getUint32(at, true);
     try {
-      return this.chunk(kind);
+      return chunk(kind);
     } catch (error) {
-      if (!this.partial || ![...METADATA, "SIGM", "SUMS", "PACK"].includes(this.kindAt(after))) {
+      if (!partial || ![...METADATA, "SIGM", "SUMS", "PACK", "TERM"].includes(kindAt(after))) {
         throw error;
       }
-      this.at = after;
+      at = after;
       return undefined;
     }
-  }
+  };
 
-  head(maxPixels) {
-    const { bytes } = this;
+  const head = () => {
     const start = bytes.subarray(0, 8);
     check(bytes.length && start.every((x, i) => x === SIGNATURE[i]), "signature");
     known(bytes.length < 9 || bytes[8] === 1, "version");
-    const data = bytes.length > 9 ? this.chunk("HEAD") : null;
+    const data = bytes.length > 9 ? chunk("HEAD") : null;
     check(data, "its header ends early");
     const parts = header(data, maxPixels);
     for (const kind of METADATA) {
-      if (this.kindAt() !== kind) continue;
-      const value = kind === "NODT" ? this.chunk(kind) : this.optional(kind);
+      if (kindAt() !== kind || (kind === "AXIS" && !parts.frames)) continue;
+      const value = kind === "NODT" ? chunk(kind) : optional(kind);
       if (value === undefined) continue;
       check(value, "its metadata end early");
       check(value.length, `empty ${kind}`);
       parts.metadata[kind] = value;
     }
+    const { AXIS } = parts.metadata;
+    if (AXIS) parts.axis = axis(AXIS, parts.frames);
     return parts;
-  }
+  };
 
-  parts(maxPixels) {
-    const parts = this.head(maxPixels);
-    if (parts.store === "packed") this.packed(parts);
-    else this.terms(parts);
+  const all = () => {
+    const parts = head();
+    if (parts.store === "packed") packed(parts);
+    else terms(parts);
     if (parts.missing !== null) return parts;
     let done;
     try {
-      done = this.chunk("DONE", 0);
+      done = chunk("DONE", 0);
     } catch (error) {
-      if (!this.partial) throw error;
+      if (!partial) throw error;
       parts.missing = 0;
       return parts;
     }
     if (done === null) {
-      if (!this.partial) throw ended(true);
+      if (!partial) throw ended(true);
       parts.missing = 0;
-    } else check(!this.left(), "its end");
+    } else check(!left(), "its end");
     return parts;
-  }
+  };
 
-  packed(parts) {
+  const packed = (parts) => {
     let sums = null, damaged = false;
-    if (this.kindAt() === "SUMS") {
-      const found = this.optional("SUMS");
+    if (kindAt() === "SUMS") {
+      const found = optional("SUMS");
       damaged = found === undefined;
       if (found === null) throw ended(false);
       if (found) {
@@ -129,14 +128,14 @@ class Reader {
         sums = make(found.length / 4, (i) => viewOf(found).getUint32(4 * i, true));
       }
     }
-    const start = this.at + 8;
-    let whole = sums ? this.wholePieces(sums) : 0;
+    const start = at + 8;
+    let whole = sums ? wholePieces(sums) : 0;
     let payload;
     try {
-      payload = this.chunk("PACK");
+      payload = chunk("PACK");
     } catch (error) {
-      if (!this.partial || !whole) throw error;
-      parts.missing = this.size(sums) - whole;
+      if (!partial || !whole) throw error;
+      parts.missing = size(sums) - whole;
     }
     if (payload) {
       check(
@@ -147,36 +146,36 @@ class Reader {
       return;
     }
     if (payload === null) {
-      if (!sums && DONE.every((x, i) => this.bytes[this.bytes.length - 12 + i] === x)) {
-        this.ofAnotherLength(parts);
+      if (!sums && DONE.every((x, i) => bytes[bytes.length - 12 + i] === x)) {
+        ofAnotherLength(parts);
         return;
       }
-      const there = sums ? whole > 0 : this.left() > 8 && !damaged;
-      if (!this.partial || !there) throw ended(there);
-      if (!sums) whole = this.left() - 8;
-      parts.missing = max(this.size(sums) - whole, sums ? 0 : 1);
+      const there = sums ? whole > 0 : left() > 8 && !damaged;
+      if (!partial || !there) throw ended(there);
+      if (!sums) whole = left() - 8;
+      parts.missing = max(size(sums) - whole, sums ? 0 : 1);
     }
-    parts.payload = this.bytes.subarray(start, start + whole);
-  }
+    parts.payload = bytes.subarray(start, start + whole);
+  };
 
   // A payload that seems to be cut, in a file that has its end: its length is wrong.
-  ofAnotherLength(parts) {
-    const end = max(this.bytes.length - 16, 0);
-    const payload = this.bytes.subarray(min(this.at + 8, end), end);
+  const ofAnotherLength = (parts) => {
+    const end = max(bytes.length - 16, 0);
+    const payload = bytes.subarray(min(at + 8, end), end);
     const whole = new U8([0x50, 0x41, 0x43, 0x4b, ...payload]);
-    const sound = this.bytes.length >= 16 && crc32(whole) === this.view.getUint32(end, true);
-    check(this.partial && sound, "length of PACK");
+    const sound = bytes.length >= 16 && crc32(whole) === view.getUint32(end, true);
+    check(partial && sound, "length of PACK");
     assign(parts, { payload, missing: 0 });
-  }
+  };
 
   // Bytes of the payload that starts here, the most that fit its checksums.
-  size(sums) {
-    const size = this.left() >= 4 ? this.view.getUint32(this.at, true) : 0;
+  const size = (sums) => {
+    const size = left() >= 4 ? view.getUint32(at, true) : 0;
     return !sums || ceil(size / PIECE) === sums.length ? size : sums.length * PIECE;
-  }
+  };
 
-  wholePieces(sums) {
-    const payload = this.bytes.subarray(this.at + 8).subarray(0, this.size(sums));
+  const wholePieces = (sums) => {
+    const payload = bytes.subarray(at + 8).subarray(0, size(sums));
     let whole = 0;
     for (const sum of sums) {
       const piece = payload.subarray(whole, whole + PIECE);
@@ -184,22 +183,22 @@ class Reader {
       whole += piece.length;
     }
     return whole;
-  }
+  };
 
-  terms(parts) {
+  const terms = (parts) => {
     const { matrices } = parts;
     const [m, n] = shapeOf(parts);
     const total = matrices.reduce((sum, { k }) => sum + k, 0);
-    const data = this.chunk("SIGM", 8 * total);
+    const data = chunk("SIGM", 8 * total);
     if (data === null) throw ended(false);
     const order = [];
-    let at = 0;
+    let place = 0;
     matrices.forEach((matrix, c) => {
       matrix.s = [];
       matrix.u = [];
       matrix.v = [];
-      for (let i = 0; i < matrix.k; i++, at += 8) {
-        const s = viewOf(data).getFloat64(at, true);
+      for (let i = 0; i < matrix.k; i++, place += 8) {
+        const s = viewOf(data).getFloat64(place, true);
         check(s >= 0 && s <= (i ? matrix.s[i - 1] : LARGEST), "sigma");
         matrix.s.push(s);
         order.push([s, c, i]);
@@ -210,18 +209,32 @@ class Reader {
     }
     order.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
     const width = { float16: 2, float32: 4, float64: 8 }[parts.store];
-    let whole = 0;
+    // Checksums of the pieces of terms, for readers of single pixels: here they must agree.
+    const sums = [];
+    if (parts.frames && kindAt() === "SUMS") {
+      const found = optional("SUMS");
+      if (found === null) throw ended(false);
+      if (found) {
+        const each = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
+        check(found.length && found.length === 4 * total * each, "length of SUMS");
+        for (let i = 0; i < found.length; i += 4) sums.push(viewOf(found).getUint32(i, true));
+      }
+    }
+    let whole = 0, piece = 0;
     for (const [, c, i] of order) {
       let term;
       try {
-        term = this.chunk("TERM", width * (m + n));
+        term = chunk("TERM", width * (m + n));
       } catch (error) {
-        if (!this.partial || !whole) throw error;
+        if (!partial || !whole) throw error;
         break;
       }
       if (term === null) {
-        if (!this.partial || !whole) throw ended(whole > 0);
+        if (!partial || !whole) throw ended(whole > 0);
         break;
+      }
+      for (let from = 0, to = width * m; sums.length && from < term.length; from = to, to += 1024) {
+        check(crc32(term.subarray(from, to)) === sums[piece++], "SUMS");
       }
       const values = floats(term, width);
       matrices[c].u[i] = values.subarray(0, m);
@@ -229,7 +242,28 @@ class Reader {
       whole++;
     }
     if (whole < total) parts.missing = total - whole;
+  };
+  return all();
+}
+
+// What the frames of a stack are: labels, values and their unit.
+function axis(block, frames) {
+  let found;
+  try {
+    found = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(block));
+  } catch {
+    throw bad("AXIS");
   }
+  check(block.length <= 1 << 20 && found && typeof found === "object" && !Array.isArray(found), "AXIS");
+  const { labels = [], values = [], unit = "" } = found;
+  const list = (x, holds) =>
+    Array.isArray(x) && (!x.length || x.length === frames) && x.every(holds);
+  check(
+    typeof unit === "string" && list(labels, (x) => typeof x === "string") &&
+      list(values, (x) => typeof x === "number" && abs(x) <= 1e300),
+    "AXIS",
+  );
+  return { labels, values, unit };
 }
 
 function floats(data, width) {
@@ -281,7 +315,7 @@ function header(data, maxPixels) {
   };
   const [rows, columns] = [ceil(height / 16) * 16, ceil(width / 16) * 16];
   if (
-    width * height * (frames ?? 1) > maxPixels ||
+    width * height > maxPixels || width * height * (frames ?? 1) > 16 * maxPixels ||
     (layout === "patches" && rows * columns > maxPixels + floor(maxPixels / 4) + 65536)
   ) {
     throw new LrkError("limit", `more than ${maxPixels} pixels`);
@@ -339,5 +373,5 @@ function packedContradiction({ norm, next, tail, error }) {
 
 /** Read a file: its head, and its terms or its payload. `partial` takes what is whole of it. */
 export function parse(bytes, { partial = false, maxPixels = MAX_PIXELS } = {}) {
-  return new Reader(bytes, partial).parts(maxPixels);
+  return reader(bytes, partial, maxPixels);
 }

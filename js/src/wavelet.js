@@ -1,7 +1,7 @@
 // The 9/7 wavelet of a small map, in the order of operations that the format fixes.
 // F rounds to the type of the samples: fround, or nothing.
 
-import { fround, make, max, min } from "./numbers.js";
+import { floor, fround, make, max, min } from "./numbers.js";
 
 const STEPS = [-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971];
 const SCALE = 1.230174104914001 / 1.4142135623730951;
@@ -54,7 +54,11 @@ export function bandShapes(height, width) {
 // Maps are {height, width, grid}, row after row.
 const column = ({ height, width, grid }, x) =>
   make(height, (y) => grid[y * width + x]);
-const row = ({ width, grid }, y) => Array.from(grid.slice(y * width, (y + 1) * width));
+
+function turned({ height, width, grid }) {
+  const from = (i) => grid[(i % height) * width + floor(i / height)];
+  return { height: width, width: height, grid: make(height * width, from) };
+}
 
 function joinDown(low, high, F) {
   const { width } = low, height = low.height + high.height;
@@ -65,14 +69,6 @@ function joinDown(low, high, F) {
   return { height, width, grid };
 }
 
-function joinAcross(low, high, F) {
-  const grid = [];
-  for (let y = 0; y < low.height; y++) {
-    for (const v of join(row(low, y), row(high, y), F)) grid.push(v);
-  }
-  return { height: low.height, width: low.width + high.width, grid };
-}
-
 /** The map of a coarsest map and its bands. */
 export function inverse(low, levels, F) {
   for (const { across, down, both } of levels) {
@@ -81,7 +77,7 @@ export function inverse(low, levels, F) {
       low = joinDown(low, down, F);
       if (high) high = joinDown(high, both, F);
     }
-    if (high) low = joinAcross(low, high, F);
+    if (high) low = turned(joinDown(turned(low), turned(high), F));
   }
   return low;
 }
