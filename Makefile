@@ -6,7 +6,7 @@ PHOTO := sample_images/parrots.png
 CORPORA ?= ../shared/corpora
 IMAGES ?= sample_images
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-lowest lint type check fuzz fuzz-guided corpus bench-speed bench-rd \
+.PHONY: help demo install test test-lowest lint type check docs fuzz fuzz-guided corpus bench-speed bench-rd \
   bench-archives clean
 
 help:  ## List the targets
@@ -50,9 +50,9 @@ test: $(VENV)/developing  ## Run the tests, on every core
 test-lowest:  ## Run the tests on the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest LOWEST="--constraint .venv-lowest/lowest.txt"
 
-fuzz: $(VENV)/developing  ## Read a million damaged files, kill 200 writes; an hour at most
+fuzz: $(VENV)/developing  ## Read a million damaged files, kill 300 runs; an hour at most
 	$(BIN)/python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600
-	$(BIN)/python fuzz/kill.py --kills 200 --interruptions 60
+	$(BIN)/python fuzz/kill.py --kills 200 --interruptions 60 --batches 100
 
 fuzz-guided: $(VENV)/developing  ## Fuzz by coverage with Atheris for five minutes
 	-$(BIN)/python -m pip install --quiet --group fuzz
@@ -83,5 +83,13 @@ type: $(VENV)/developing  ## Check types
 
 check: lint type test  ## All of these
 
+$(VENV)/documenting: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(VENV)/documenting  ## Build the pages, with a reference from the docstrings, into site/
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs site
+	@echo "Open site/index.html."
+
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .venv-lowest demo dist build fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest demo dist build site fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,7 +16,8 @@ def markdown() -> str:
     title, text = (lrk.__doc__ or "").split("\n", 1)
     text = _TABLE.sub(lambda table: f"```text\n{table[0]}\n```", text)
     text = text.replace("::\n", ":\n")  # the indented block that follows is code in both
-    note = "<!-- Made from the docstring of lowrank/format.py by docs/make_format.py. -->"
+    text = text.replace("PACKED.md", "[PACKED.md](PACKED.md)", 1)
+    note = "<!-- Made from the docstring of lowrank/format/__init__.py by docs/make_format.py. -->"
     return f"# {title}\n\n{note}\n{text}"
 
 

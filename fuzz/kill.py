@@ -1,6 +1,6 @@
 """Kill and interrupt processes while they work, and see that no file is there in part.
 
-    python fuzz/kill.py --kills 200 --interruptions 60
+    python fuzz/kill.py --kills 200 --interruptions 60 --batches 100
 
 Kills: a process replaces one file by another again and again, `compress -f` shortening a
 file in the one half of them and bare `write_atomic` in the other; SIGKILL comes at a random
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import lowrank
 
@@ -51,7 +53,9 @@ RUN = ("-m", "lowrank", "compress", "picture.lrk", "-k", "30", "-o", "target.lrk
 def kill(folder: Path, number: int, draw: random.Random) -> str:
     """Kill a process that writes, at a random moment."""
     command = [sys.executable, "-c", WRITE if number % 2 else SHORTEN]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
         if process.stdout is None or process.stdout.readline() != b"writing\n":
             raise SystemExit("the writing process did not start")
         time.sleep(draw.uniform(0, 0.05))
@@ -76,11 +80,78 @@ def interrupt(folder: Path, number: int, draw: random.Random, usual: float) -> s
     return f"FAULT: exit code {code}, said {err!r}"
 
 
+PICTURES = 40
+BATCH = (
+    "compress",
+    "photos",
+    "-o",
+    "small",
+    "-k",
+    "5",
+    "--skip-existing",
+    "--manifest",
+    "list.csv",
+)
+DECODED = ("verify", "small", "--decode")
+
+
+def kill_batch(folder: Path, number: int, draw: random.Random, usual: float) -> str:
+    """Kill a batch at a random moment, finish it, and see what `verify` says."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "lowrank", *arguments, "--quiet"]
+        return subprocess.run(command, cwd=folder, capture_output=True, check=False)
+
+    small, listed = folder / "small", folder / "list.csv"
+    shutil.rmtree(small, ignore_errors=True)
+    listed.unlink(missing_ok=True)
+    jobs = ("-j", "2") if number % 4 == 3 else ()
+    command = [sys.executable, "-m", "lowrank", *BATCH, *jobs]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        if process.stdout is not None:
+            process.stdout.readline()  # the first picture is done
+        time.sleep(draw.uniform(0, 1.1 * usual))
+        process.kill()
+    done = len(list(small.glob("*.lrk")))
+    if done and run(*DECODED).returncode:
+        return "FAULT: what was there was not whole"
+    if run(*BATCH).returncode:
+        return "FAULT: the batch did not go on"
+    if run(*DECODED, "--manifest", listed.name).returncode:
+        return "FAULT: verify refuses the tree"
+    if len(list(small.glob("*.lrk"))) != PICTURES:
+        return "FAULT: not every picture is there"
+    left = len(list(small.glob(".lowrank-*.tmp")))
+    when = "after the last" if done == PICTURES else "between"
+    return f"batch killed {when}: whole" + (" with a hidden temporary file" if left else "")
+
+
+def batches(count: int, folder: Path, draw: random.Random) -> Counter[str]:
+    """Kill batches; return how they ended."""
+    (folder / "photos").mkdir()
+    for i in range(PICTURES):
+        samples = np.random.default_rng(i).integers(0, 256, (60, 80, 3), np.uint8)
+        Image.fromarray(samples).save(folder / "photos" / f"{i}.png")
+    command = [sys.executable, "-m", "lowrank", *BATCH]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        if process.stdout is not None:
+            process.stdout.readline()
+        began = time.monotonic()
+        process.communicate()
+    usual = time.monotonic() - began
+    return Counter(kill_batch(folder, i, draw, usual) for i in range(count))
+
+
 def main() -> int:
     """Kill and interrupt; print the counts; exit with 1 if anything is not as promised."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--interruptions", type=int, default=60)
+    parser.add_argument("--batches", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     draw = random.Random(options.seed)
@@ -109,7 +180,11 @@ def main() -> int:
             if left:
                 state += " and a hidden temporary file" if killed else ", FAULT: a temporary file"
             counts[f"{how}: {state}"] += 1
-    out = [f"{options.kills} kills and {options.interruptions} interruptions"]
+        if options.batches:
+            counts += batches(options.batches, folder, draw)
+    out = [
+        f"{options.kills} kills, {options.interruptions} interruptions, {options.batches} batches"
+    ]
     out += [f"  {count:>10,}  {what}" for what, count in counts.most_common()]
     sys.stdout.write("\n".join(out) + "\n")
     return 1 if any("FAULT" in what for what in counts) else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,7 +12,7 @@ from lowrank.errors import FileError, UsageError, printable
 
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
-    from lowrank.runs.plan import Plan
+    from lowrank.runs.plan import Job, Plan
     from lowrank.runs.work import Outcome, Settings, Worker
 
 
@@ -65,6 +66,7 @@ def run(
     json: bool,
     quiet: bool,
     tables: bool = False,
+    manifest: str | None = None,
 ) -> int:
     """Run jobs and say what became of them.
 
@@ -81,6 +83,8 @@ def run(
     json, quiet : bool
     tables : bool
         Show what was measured of each file.
+    manifest : str or None
+        Where to list what was made.
 
     Returns
     -------
@@ -100,27 +104,20 @@ def run(
         raise UsageError("will not write binary data to a terminal; give -o a file")
     if settings.preserve and any("-" in (job.input, job.output) for job in planned):
         raise UsageError("-p keeps times and mode of a file, which a stream has not; leave it out")
+    if manifest is not None:
+        from lowrank.runs import manifest as lists
+
+        pairs = [(job.input, job.output) for job in planned]
+        lists.check(manifest, pairs, force=settings.force or settings.skip_existing)
     signals.unwind()
     total = work.Total(passed=plan.passed)
     for path, text in plan.notes:
         notes(path, (text,), quiet=quiet)
-    if dask is not None:
-        from lowrank.runs import cluster
-
-        outcomes = cluster.run(
-            worker, planned, settings, address=dask, say=lambda text: note(text, quiet=quiet)
-        )
-    elif processes > 1 and len(planned) > 1:
-        from lowrank.runs import pool
-
-        outcomes = pool.run(worker, planned, settings, processes=processes)
-    else:
-        outcomes = (work.attempt(worker, job, settings) for job in planned)
-    # Lines of JSON stay as they are: a bar would be drawn among them.
-    if many and not quiet and on_terminal(sys.stderr) and not (json and on_terminal(sys.stdout)):
-        from lowrank.views import progress
-
-        outcomes = progress.watched(outcomes, len(planned))
+    bar = many and not quiet and not (json and on_terminal(sys.stdout))
+    outcomes = worked_on(
+        worker, planned, settings, processes=processes, dask=dask, quiet=quiet, bar=bar
+    )
+    listed = []
     failed = (work.Outcome(path, "", error=cause) for path, cause in plan.failed)
     for outcome in chain(failed, outcomes):
         total.add(outcome)
@@ -128,6 +125,8 @@ def run(
             error(outcome.error)
         else:
             notes(outcome.input, outcome.notes, quiet=quiet)
+        if outcome.entry is not None:
+            listed.append(outcome.entry)
         if json:
             from lowrank.views import as_json
 
@@ -137,6 +136,12 @@ def run(
             sys.stdout.buffer.flush()
         elif not quiet and not outcome.error:
             _show(outcome, tables=tables)
+    if manifest is not None:
+        from lowrank.runs import manifest as lists
+
+        lists.write(manifest, listed, force=settings.force or settings.skip_existing)
+        if total.failed:
+            note(f"{manifest} does not list what failed", quiet=quiet)
     if many and json:
         from lowrank.views import as_json
 
@@ -146,6 +151,42 @@ def run(
 
         view.show(view.total(total))
     return total.code
+
+
+def worked_on(
+    worker: Worker,
+    jobs: list[Job],
+    settings: Settings,
+    *,
+    processes: int,
+    quiet: bool,
+    bar: bool,
+    dask: str | None = None,
+) -> Iterator[Outcome]:
+    """Outcomes of jobs as they come, from wherever they are worked on.
+
+    `bar` draws one while they do, on a terminal. Lines of JSON that go there stay as they are:
+    it would be drawn among them.
+    """
+    if dask is not None:
+        from lowrank.runs import cluster
+
+        outcomes = cluster.run(
+            worker, jobs, settings, address=dask, say=lambda text: note(text, quiet=quiet)
+        )
+    elif processes > 1 and len(jobs) > 1:
+        from lowrank.runs import pool
+
+        outcomes = pool.run(worker, jobs, settings, processes=processes)
+    else:
+        from lowrank.runs import work
+
+        outcomes = (work.attempt(worker, job, settings) for job in jobs)
+    if bar and on_terminal(sys.stderr):
+        from lowrank.views import progress
+
+        outcomes = progress.watched(outcomes, len(jobs))
+    return outcomes
 
 
 def check_page(name: str, sources: list[str], *, force: bool) -> None:

@@ -77,6 +77,58 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
         raise _failure("read", name, error) from error
 
 
+def start(path: str, size: int) -> bytes:
+    """The first bytes of a regular file.
+
+    Raises
+    ------
+    FileError
+        It cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(size)
+    except OSError as error:
+        raise _failure("read", path, error) from error
+
+
+def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
+    """Map a regular file into memory: bytes are read where they are used, and not before.
+
+    Returns
+    -------
+    data : memoryview
+        The whole file, as long as nobody shortens it in place.
+    advise : callable
+        Told whether the bytes that are used next are few and far apart: then none beside
+        them are read ahead.
+
+    None of what is no regular file, and of an empty one.
+
+    Raises
+    ------
+    FileError
+        It cannot be read.
+    """
+    import mmap
+
+    try:
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or not status.st_size:
+                return None
+            memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise _failure("read", path, error) from error
+
+    def advise(few: bool) -> None:
+        if hasattr(memory, "madvise"):
+            with contextlib.suppress(OSError):
+                memory.madvise(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
+
+    return memoryview(memory), advise
+
+
 def write_atomic(
     path: str | os.PathLike[str],
     data: Buffer | Iterable[Buffer],
@@ -84,6 +136,7 @@ def write_atomic(
     force: bool,
     allowed: int = 0o777,
     preserved: os.stat_result | None = None,
+    examine: Callable[[bytes], None] | None = None,
 ) -> None:
     """Write a file whole or not at all.
 
@@ -102,6 +155,9 @@ def write_atomic(
         Permission bits that the file may have at most, see `permissions`.
     preserved : stat_result, optional
         The file gets the times and the permission bits of this one.
+    examine : callable, optional
+        Is given what is read back from the disk before the file takes its name; whatever it
+        raises, the file is as before. What goes to a device it is given beforehand.
 
     Raises
     ------
@@ -115,9 +171,12 @@ def write_atomic(
         if previous is None or stat.S_ISREG(previous.st_mode):
             _write_then_move(
                 os.path.realpath(name), pieces, previous, force=force,
-                allowed=allowed, preserved=preserved,
+                allowed=allowed, preserved=preserved, examine=examine,
             )  # fmt: skip
         else:
+            if examine is not None:
+                pieces = (b"".join(pieces),)
+                examine(pieces[0])
             with open(name, "wb") as stream:
                 _write_all(stream, pieces)
     except FileExistsError as error:
@@ -255,6 +314,7 @@ def _write_then_move(
     force: bool,
     allowed: int,
     preserved: os.stat_result | None,
+    examine: Callable[[bytes], None] | None,
 ) -> None:
     folder = os.path.dirname(target)
     # Named before it is made, so that an interrupt between the two leaves nothing. The
@@ -273,6 +333,8 @@ def _write_then_move(
             if preserved is not None and sys.platform != "win32":
                 os.fchmod(stream.fileno(), preserved.st_mode & 0o777)
             os.fsync(stream.fileno())
+        if examine is not None:
+            examine(read_bytes(temporary))
         if preserved is not None:
             os.utime(temporary, ns=(preserved.st_atime_ns, preserved.st_mtime_ns))
         if force:

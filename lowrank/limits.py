@@ -7,6 +7,9 @@ from collections.abc import Iterator
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pixels of one image: where Pillow itself stops, 512 MiB of RGB samples."""
 
+STACK = 16
+"""Times the limit on pixels that the frames of a stack may hold together: 10,000 of 512 x 512."""
+
 PADDING = 4
 """Layout `patches` fills up both sides to whole patches: that may add a quarter of the limit on
 pixels (and `PATCHES` of them), so that a picture of one row does not take 16 times the limit."""

@@ -83,7 +83,7 @@ def options():
 
     group = typer.main.get_command(app)
     found = {name: command.params for name, command in group.commands.items()}
-    assert set(found) == {"compress", "decompress", "report"}
+    assert set(found) == {"compress", "decompress", "report", "verify"}
     return {
         name: [(p, {*p.opts, *p.secondary_opts}) for p in params if p.param_type_name == "option"]
         for name, params in found.items()

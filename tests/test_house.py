@@ -24,18 +24,19 @@ FLOORS = (
     ("files", "format", "io", "layouts", "linalg", "targets"),
     ("stores",),
     ("codec",),
-    ("report",),
+    ("notebook", "report", "streams"),
+    ("stack",),
     ("api",),
-    ("plugin", "runs"),
-    ("__init__",),
+    ("__init__", "chunks", "napari", "plugin", "runs"),
     ("views",),
     ("console", "options"),
+    ("verifying",),
     ("cli",),
     ("__main__",),
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("gaps", "levels", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("certificate",),
@@ -44,17 +45,33 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "tiff", "tiffwriter", "wall"),
+        (
+            *("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff"),
+            *("tiffwriter", "wall"),
+        ),
         ("jp2", "metadata", "npy", "png", "pnm"),
         ("known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
-        ("images",),
+        ("images", "pages"),
+        ("framewriter", "sources"),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
-    "format": (("fields", "parts"), ("header", "writing"), ("reading",), ("__init__",)),
+    "format": (
+        ("fields", "parts"),
+        ("header", "writing"),
+        ("reading",),
+        ("mapped",),
+        ("__init__",),
+    ),
     "targets": (("__init__",), ("spectrum",)),
-    "stores": (("__init__",), ("growing", "packed"), ("largest",), ("truncation",), ("floats",)),
+    "stores": (
+        ("__init__",),
+        ("growing", "packed", "sums"),
+        ("largest",),
+        ("truncation",),
+        ("floats",),
+    ),
     "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
@@ -77,9 +94,16 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "report": (("__init__",), ("measure", "peers"), ("ask",), ("exhibit",)),
-    "runs": (("plan",), ("work",), ("cluster", "pool")),
-    "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
+    "chunks": (("__init__",), ("numcodecs", "zarr")),
+    "report": (
+        ("__init__",),
+        ("peers", "stacks"),
+        ("measure",),
+        ("ask", "compared"),
+        ("exhibit",),
+    ),
+    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
+    "views": (("words",), ("as_json", "html", "preview", "progress", "stacks"), ("tables",)),
 }
 
 # Whatever a foreign library raises is turned into one of our errors here, and only here.
@@ -92,7 +116,9 @@ FOREIGN = {
     "imagecodecs": {"io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
-    "typer": {"cli", "options"},
+    "numcodecs": {"chunks.numcodecs"},
+    "zarr": {"chunks.zarr"},
+    "typer": {"cli", "options", "verifying"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -106,6 +132,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
+    "verifying",
 } | {
     "targets.__init__",
 }

@@ -385,9 +385,9 @@ def test_deep_avif_is_told_by_its_configuration_box() -> None:
     # flag high_bitdepth (AV1-ISOBMFF 2.3.3) is looked at without decoding.
     data = bytearray(encoded(Image.new("RGB", (8, 8)), "AVIF"))
     with Image.open(io.BytesIO(bytes(data))) as image:
-        assert not pillow._is_deeper(image, "", bytes(data))
+        assert not pillow.is_deeper(image, "", bytes(data))
         data[data.index(b"av1C") + 6] |= 0x40
-        assert pillow._is_deeper(image, "", bytes(data))
+        assert pillow.is_deeper(image, "", bytes(data))
 
 
 def test_5_bit_colour_is_widened_without_a_note() -> None:

@@ -44,10 +44,10 @@ def image_of(p: Picture):
 
 @pytest.fixture(scope="module")
 def photo(request):
-    """A corner of a photograph: large enough for statistics, small enough to be quick."""
+    """A part of a photograph: large enough for statistics, small enough to be quick."""
     path = request.config.rootpath / "sample_images" / "parrots.png"
     whole = pillow.read(path.read_bytes(), name=str(path)).picture
-    return Picture(np.ascontiguousarray(whole.samples[100:356, 300:620]), whole.mode)
+    return Picture(np.ascontiguousarray(whole.samples[100:292, 300:540]), whole.mode)
 
 
 CODED = {}
@@ -144,7 +144,7 @@ def test_a_psnr_is_met_within_a_tenth_of_a_decibel(photo, target):
     assert target <= psnr(photo, image.to_array()) <= target + 0.1
 
 
-@pytest.mark.parametrize("target", [2_000, 6_000, 20_000])
+@pytest.mark.parametrize("target", [1_200, 3_500, 12_000])
 def test_a_size_is_never_exceeded_and_nearly_used(photo, target):
     size = len(lowrank.compress(image_of(photo), size=target).to_bytes())
     assert 0.97 * target <= size <= target

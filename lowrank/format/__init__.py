@@ -14,8 +14,8 @@ offset       size  field
 
 Chunks stand in this order, each once unless said otherwise::
 
-    HEAD  [EXIF] [ICCP] [XMP_] [NODT]  SIGM  TERM ...  DONE      float stores
-    HEAD  [EXIF] [ICCP] [XMP_] [NODT]  [SUMS]  PACK  DONE        packed store
+    HEAD  [EXIF] [ICCP] [XMP_] [NODT] [AXIS]  SIGM  [SUMS]  TERM ...  DONE   float stores
+    HEAD  [EXIF] [ICCP] [XMP_] [NODT] [AXIS]  [SUMS]  PACK  DONE             packed store
 
 HEAD, the header:
 
@@ -50,9 +50,11 @@ offset  size  type     field
 
 Layout `channels`: each channel is a matrix, m = height and n = width, in the
 order of the mode's channels. Layout `patches`: each (turned) channel is a
-matrix of m = ceil(height/16) ceil(width/16) patches by n = 256 coefficients of a
-lapped orthogonal transform, which the module `layouts.lapped` specifies; the
-rotation is that of the quaternion (127, a, b, c) of the header's three numbers.
+matrix of m = ceil(height/16) ceil(width/16) patches, row by row, by n = 256
+coefficients, 16 v + u, of a lapped orthogonal transform. PACKED.md has its inverse: the
+samples of a patch are the sum of the coefficients times D[v][y] D[u][x], then comes the
+filter between patches (section 12); the rotation is that of the quaternion
+(127, a, b, c) of the header's three numbers (section 5).
 Layout `stack`: N registered pictures of one size and mode are ONE matrix, m = N and
 n = height x width x channels, a frame in each row: its samples row by row of pixels,
 the channels of a pixel together. As all TERM chunks have one size, a frame's or a
@@ -68,10 +70,15 @@ way it clips to low and high. The norms in such a header are in levels.
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
 
 NODT: pixels without data, which were filled before the factorisation and get
-their value back after decoding. The value, f64 (NaN of float samples only), which is
-one of the samples' type; then a bit for each pixel, row by row, the first one
-uppermost in its byte, the last byte filled with zeros, as a zlib stream that
+their value back after decoding. The value, f64 (NaN of float samples only), which
+is one of the samples' type; then a bit for each pixel, frame by frame and row by row,
+the first one uppermost in its byte, the last byte filled with zeros, as a zlib stream that
 ends with the chunk. All colour channels of such a pixel have the value.
+
+AXIS, in layout stack only: what the frames are. A JSON object in UTF-8 of at most 1 MiB,
+with any of `labels`, a list of a text for each frame, `values`, a list of a finite number
+for each frame (a wavelength, a time, a depth), and `unit`, a text, that of the values. A
+reader passes over other names.
 
 SIGM: the singular values, f64, matrix after matrix, descending in each.
 
@@ -80,21 +87,26 @@ sigma_i u_i v_i^T. One chunk a term, in descending sigma over all matrices,
 ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
-SUMS: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece being what is
-left: so a reader of a file that was cut or damaged knows which bytes are whole before it
-decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
-reader that does not know SUMS refuses such a file by this name.
+SUMS, of a packed file: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece
+being what is left: so a reader of a file that was cut or damaged knows which bytes are
+whole before it decodes them. Written where PACK holds more than 8192 bytes; a file
+without it is as good. A reader that does not know SUMS refuses such a file by this name.
 
-PACK: the quantised, entropy-coded factors; the modules
-`stores.packed.patches.codec` and `stores.packed.channels.codec` specify it, one for each
-layout.
+SUMS, of a float file in layout stack only: for each TERM, in their order, the CRC-32 of u's
+bytes, then of each 1024 bytes of v's, the last piece being what is left. So whoever reads a
+pixel of a large file, and not all of each TERM, has a checksum behind the bytes that are
+used. Written where a TERM holds more than 8192 bytes; a file without it is as good.
+
+PACK: the quantised, entropy-coded factors; PACKED.md specifies it for both layouts, with
+every table.
 
 DONE: empty; nothing follows it.
 
 So a float file holds k(m+n+1) floats for each matrix. Beyond them: 21 bytes
 before the header's fields, 12 + 28 c (+ 3) of header, 24 around SIGM and DONE,
 12 for each term, and what sigma takes beyond the store's type (6, 4 or 0 bytes
-a term). SUMS is 12 bytes and a thousandth of the payload.
+a term). SUMS is 12 bytes and a thousandth of the payload; of a stack, less than 0.5% of
+its terms.
 
 A decoder must reject: another signature or version; a chunk of unknown type,
 out of order, missing, or of another length than its place demands; a CRC that
@@ -103,7 +115,8 @@ the header or sigmas that are NaN, negative or above 2^160 (no float32 image has
 such norms, and no product of them overflows); sigmas that ascend; a value of u
 or v that is NaN or beyond -2 to 2 (they are unit vectors); a lowest sample above the highest,
 or a range that its samples, or 16 bits, do not have; bytes after DONE; SUMS
-that is empty, or does not agree with PACK; numbers that cannot be true together.
+that is empty, or does not agree with PACK or the TERMs; AXIS that is not as said above;
+numbers that cannot be true together.
 Those are, of a float store, each by more than 10^-6 ||A||_F: a tail above ||A||_F,
 sigma_(k+1) above the tail or above sigma_k, a tail where k = min(m, n), and
 sum of sigma_i^2, i <= k, + tail^2 other than ||A||_F^2. Of a packed store, by more than 0.2%
@@ -143,7 +156,7 @@ from __future__ import annotations
 
 from lowrank.format.fields import MAX_SIDE, SIGNATURE, VERSION
 from lowrank.format.reading import parse, parse_header
-from lowrank.format.writing import file_size, float_file_size, serialize
+from lowrank.format.writing import file_size, float_file_size, same, serialize
 
 __all__ = [
     "MAX_SIDE",
@@ -153,5 +166,6 @@ __all__ = [
     "float_file_size",
     "parse",
     "parse_header",
+    "same",
     "serialize",
 ]

@@ -30,7 +30,7 @@ from lowrank.format.parts import (
     contradiction,
     packed_contradiction,
 )
-from lowrank.limits import PADDING, PATCHES
+from lowrank.limits import PADDING, PATCHES, STACK
 from lowrank.names import LAYOUTS, STORES
 from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode, array_mode
 from lowrank.picture.levels import Levels, are_stated, impossible
@@ -44,7 +44,7 @@ def read(data: bytes, *, name: str, max_pixels: int) -> Parts:
     FormatError
         Unknown codes, impossible numbers, or another length than they demand.
     LimitError
-        More than `max_pixels` pixels, of all frames together.
+        More than `max_pixels` pixels, or `limits.STACK` times as many of all frames together.
     """
     return _Header(data, name).parts(max_pixels)
 
@@ -122,7 +122,10 @@ class _Header:
         limit = f"more than the limit of {max_pixels}; --max-pixels raises it"
         if head.frames is not None:
             claims = f"{self.name} claims {head.frames} frames of {width}x{height} pixels"
-        if width * height * (head.frames or 1) > max_pixels:
+        if width * height > max_pixels:
+            raise LimitError(f"{claims}, {limit}")
+        if width * height * (head.frames or 1) > STACK * max_pixels:
+            limit = f"more than {STACK} times the limit of {max_pixels}; --max-pixels raises it"
             raise LimitError(f"{claims}, {limit}")
         padded = (width + -width % PATCH) * (height + -height % PATCH)
         if head.layout == "patches" and padded > max_pixels + max_pixels // PADDING + PATCHES:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowrank.errors import FormatError, TruncatedError, printable
 from lowrank.format import header
@@ -19,6 +20,8 @@ from lowrank.format.fields import (
     PIECE,
     SIGNATURE,
     VERSION,
+    sums_of_term,
+    term_sums,
 )
 from lowrank.format.parts import (
     Floats,
@@ -31,6 +34,7 @@ from lowrank.format.parts import (
 from lowrank.picture import Metadata
 
 _NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
+_NAMES |= {"axis": "block of frames' labels"}
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 _SUMS_DAMAGED = "its table of checksums is damaged and was left out"
 
@@ -58,7 +62,7 @@ def parse(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> 
     LimitError
         The image has more than `max_pixels` pixels.
     """
-    return _Reader(data, name, partial=partial).parts(max_pixels)
+    return Reader(data, name, partial=partial).parts(max_pixels)
 
 
 def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> Parts:
@@ -67,19 +71,23 @@ def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = Fal
     Raises as `parse` does; `data` may end anywhere after the first eight bytes that follow
     the metadata.
     """
-    return _Reader(data, name, partial=partial).head(max_pixels)
+    return Reader(data, name, partial=partial).head(max_pixels)
 
 
-class _Reader:
-    """One pass over the chunks; every size is checked before it is used."""
+class Reader:
+    """One pass over the chunks; every size is checked before it is used.
 
-    def __init__(self, data: bytes, name: str, *, partial: bool) -> None:
+    `mapped` takes the first steps of it, and leaves the terms where they are.
+    """
+
+    def __init__(self, data: bytes | memoryview, name: str, *, partial: bool) -> None:
         self.data = memoryview(data)
         self.name = printable(name)
         self.partial = partial
         self.at = 0
 
     def bad(self, what: str, *, salvage: bool = False) -> FormatError:
+        """The error of a damaged file."""
         if not salvage:
             return header.bad(what, self.name)
         return FormatError(
@@ -87,6 +95,7 @@ class _Reader:
         )
 
     def cut(self, there: bool, *, terms: int = 0, total: int = 0) -> TruncatedError:
+        """The error of a file that ends early."""
         after = f", after {terms} of {total} terms" if total else ""
         what = f"file ends early{after}, in {self.name}"
         advice = "decompress --partial decodes what is there"
@@ -95,6 +104,7 @@ class _Reader:
         return TruncatedError(f"{what}; {advice}", terms=terms, total=total)
 
     def left(self) -> int:
+        """Bytes that are left."""
         return len(self.data) - self.at
 
     def kind(self, at: int | None = None) -> bytes:
@@ -136,6 +146,7 @@ class _Reader:
         return data
 
     def head(self, max_pixels: int) -> Parts:
+        """The header and the metadata."""
         data = self.data
         if bytes(data[:8]) != SIGNATURE[: len(data)] or not len(data):
             raise FormatError(
@@ -153,7 +164,7 @@ class _Reader:
         metadata: dict[str, bytes] = {}
         damage = []
         for kind, key in METADATA.items():
-            if self.kind() == kind:
+            if self.kind() == kind and (key != "axis" or parts.head.frames is not None):
                 # Without NODT what was filled would pass for data: that is not left out.
                 value, skipped = (
                     (self.chunk(kind), False) if key == "nodata" else self._optional(kind)
@@ -180,6 +191,13 @@ class _Reader:
                 )
             except ValueError as error:
                 raise self.bad(f"chunk NODT is {error}") from error
+        if "axis" in metadata:
+            from lowrank.picture import axis
+
+            try:
+                axis.unpack(metadata["axis"], parts.head.frames or 1)
+            except ValueError as error:
+                raise self.bad(f"chunk AXIS is {error}") from error
         head = replace(parts.head, metadata=Metadata(**metadata))
         return replace(parts, head=head, damage=tuple(damage))
 
@@ -190,7 +208,7 @@ class _Reader:
         """
         (size,) = struct.unpack_from("<I", self.data, self.at)
         after = self.at + CHUNK_BYTES + size
-        known = self.kind(after) in (*METADATA, b"SIGM", b"SUMS", b"PACK")
+        known = self.kind(after) in (*METADATA, b"SIGM", b"SUMS", b"PACK", b"TERM")
         try:
             return self.chunk(kind, salvage=known), False
         except FormatError:
@@ -200,6 +218,7 @@ class _Reader:
         return None, True
 
     def parts(self, max_pixels: int) -> Parts:
+        """The whole file."""
         head = self.head(max_pixels)
         body = head.body
         parts = self._packed(head, body) if isinstance(body, Packed) else self._terms(head, body)
@@ -256,6 +275,20 @@ class _Reader:
         payload = self.data[start : start + whole]
         return replace(parts, body=replace(body, payload=bytes(payload)), missing=missing)
 
+    def _sums(self, parts: Parts, terms: int) -> tuple[Parts, memoryview | None]:
+        """Checksums of the pieces of terms: a whole reading only looks whether they agree."""
+        if parts.head.frames is None or self.kind() != b"SUMS":
+            return parts, None
+        sums, damaged = self._optional(b"SUMS")
+        if damaged:
+            return replace(parts, damage=(*parts.damage, _SUMS_DAMAGED)), None
+        if sums is None:
+            raise self.cut(False, total=terms)
+        each = term_sums(*parts.head.shape, np.dtype(parts.head.store).itemsize)
+        if not len(sums) or len(sums) != 4 * terms * each:
+            raise self.bad(f"chunk SUMS has {len(sums)} bytes")
+        return parts, sums
+
     def _of_another_length(self, parts: Parts, body: Packed) -> Parts:
         """A payload that seems to be cut, in a file that has its end: its length is wrong."""
         payload = self.data[self.at + 8 : -len(_DONE) - 4]
@@ -290,7 +323,8 @@ class _Reader:
             whole += len(piece)
         return whole
 
-    def _terms(self, parts: Parts, body: Floats) -> Parts:
+    def sigmas(self, parts: Parts, body: Floats) -> list[NDArray[np.float64]]:
+        """Singular values of each matrix."""
         ranks = [f.k for f in body.factors]
         total = sum(ranks)
         data = self.chunk(b"SIGM", 8 * total)
@@ -306,7 +340,16 @@ class _Reader:
             what = contradiction(f.k, min(m, n), f.norm, f.sigma_next, f.tail, s)
             if what:
                 raise self.bad(f"the file contradicts itself ({what})")
+        return sigmas
+
+    def _terms(self, parts: Parts, body: Floats) -> Parts:
+        ranks = [f.k for f in body.factors]
+        total = sum(ranks)
+        sigmas = self.sigmas(parts, body)
+        m, n = parts.head.shape
+        parts, sums = self._sums(parts, total)
         dtype = np.dtype(parts.head.store)
+        at, each, size = 0, 4 * term_sums(m, n, dtype.itemsize), m * dtype.itemsize
         length = dtype.itemsize * (m + n)
         # What the bytes at hand can hold at most: a header's ranks alone take no memory.
         room = self.left() // (CHUNK_BYTES + length)
@@ -331,6 +374,9 @@ class _Reader:
                     raise self.cut(whole > 0, terms=whole, total=total)
                 break
             term = np.frombuffer(data, dtype.newbyteorder("<"))
+            if sums is not None and sums_of_term(data[:size], data[size:]) != sums[at : at + each]:
+                raise self.bad("the checksums of the terms contradict each other")
+            at += each
             if not np.abs(term).max() <= MAX_ENTRY:  # refuses NaN too
                 raise self.bad("factors are not unit vectors")
             Ut[i][j], Vt[i][j] = term[:m], term[m:]

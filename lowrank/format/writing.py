@@ -25,6 +25,8 @@ from lowrank.format.fields import (
     log_code,
     log_value,
     piece_sums,
+    sums_of_term,
+    term_sums,
 )
 from lowrank.format.parts import Factors, Head, Packed, Parts, term_order
 from lowrank.names import LAYOUTS, STORES
@@ -48,7 +50,10 @@ def float_file_size(head: Head, terms: int, *, turned: bool = False) -> int:
     extra = [x for x in vars(head.metadata).values() if x]
     chunks = 3 + terms + len(extra)
     header = len(_start(head)) + 3 * turned + head.matrices * MATRIX.size
-    each = 8 + np.dtype(head.store).itemsize * (m + n)
+    size = np.dtype(head.store).itemsize
+    each = 8 + size * (m + n)
+    if head.frames is not None and terms and term_sums(m, n, size):
+        chunks, each = chunks + 1, each + 4 * term_sums(m, n, size)
     before = len(SIGNATURE) + 1
     return before + header + chunks * CHUNK_BYTES + sum(map(len, extra)) + terms * each
 
@@ -90,6 +95,11 @@ def file_size(parts: Parts) -> int:
     return sum(map(len, _pieces(parts)))
 
 
+def same(a: Parts, b: Parts) -> bool:
+    """Whether two files hold the same, byte for byte; also of what was cut."""
+    return a.missing == b.missing and b"".join(_pieces(a)) == b"".join(_pieces(b))
+
+
 def _pieces(parts: Parts) -> list[bytes]:
     out = [SIGNATURE, bytes([VERSION])]
 
@@ -115,9 +125,15 @@ def _pieces(parts: Parts) -> list[bytes]:
         dtype = np.dtype(parts.head.store).newbyteorder("<")
         factors = body.factors
         chunk(b"SIGM", *(f.s.astype("<f8").tobytes() for f in factors))
-        for i, j in term_order([f.s for f in factors]):
-            u, v = factors[i].U[:, j], factors[i].Vt[j]
-            chunk(b"TERM", u.astype(dtype).tobytes(), v.astype(dtype).tobytes())
+        terms = [
+            (factors[i].U[:, j].astype(dtype).tobytes(), factors[i].Vt[j].astype(dtype).tobytes())
+            for i, j in term_order([f.s for f in factors])
+        ]
+        m, n = parts.head.shape
+        if parts.head.frames is not None and terms and term_sums(m, n, dtype.itemsize):
+            chunk(b"SUMS", *(sums_of_term(u, v) for u, v in terms))
+        for term in terms:
+            chunk(b"TERM", *term)
     chunk(b"DONE")
     return out
 

@@ -15,7 +15,8 @@ from lowrank.io import formats, metadata, pillow
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, MODES, Loaded, Picture
 
-_ARRAYS = (b"\x93NUMPY", b"PK\3\4")
+ARRAYS = (b"\x93NUMPY", b"PK\3\4")
+"""How files begin that may hold an array."""
 _TIFFS = (b"II", b"MM")
 _DEEP_PNG = (b"\x10\2", b"\x10\4", b"\x10\6")  # 16 bits, and a colour type with colour or alpha
 
@@ -47,7 +48,7 @@ def read(
     LimitError
         More than `max_pixels` pixels, or more than there is memory for.
     """
-    if data.startswith(_ARRAYS):
+    if data.startswith(ARRAYS):
         from lowrank.io import npy
 
         if npy.accepts(data):

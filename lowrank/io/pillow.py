@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin, which Pillow always knows
 
-_DAMAGED = "the image is damaged or of a rare kind"
+DAMAGED = "the image is damaged or of a rare kind"
 
 DEEPER = {"PNG": "; lowrank-image[png] keeps all", "TIFF": "; lowrank-image[tiff] keeps all"}
 """What to install where Pillow loses the lower bits of a format."""
@@ -74,10 +74,10 @@ def read(
     LimitError
         More than `max_pixels` pixels, or more than there is memory for.
     """
-    with wall(f"read {shown(name)}", _DAMAGED, max_pixels) as warned:
+    with wall(f"read {shown(name)}", DAMAGED, max_pixels) as warned:
         if not data:
             raise ImageError("the file is empty; give an image")
-        formats = READABLE if data.startswith(_COMMON) else _rarer_formats(data)
+        formats = formats_of(data)
         try:
             opened = Image.open(BytesIO(data), formats=formats)
         except UnidentifiedImageError as error:
@@ -87,7 +87,7 @@ def read(
             said = known.name(data) if formats == READABLE else None
             raise ImageError(said or unread) from error
         with opened as image:
-            _check_size(image, max_pixels)
+            check_size(image, max_pixels)
             if image.format == "PNG":
                 # load() passes over wrong checksums, and after verify() an image cannot
                 # be loaded any more: hence a second handle.
@@ -96,6 +96,11 @@ def read(
                         raise ImageError("it has no image data; the file is damaged")
                     second.verify()
             return _load(image, name, data, warned, nodata, reader)
+
+
+def formats_of(data: bytes) -> tuple[str, ...]:
+    """The formats that the bytes may be of, whose decoders are loaded."""
+    return READABLE if data.startswith(_COMMON) else _rarer_formats(data)
 
 
 def _rarer_formats(data: bytes) -> tuple[str, ...]:
@@ -136,8 +141,8 @@ def from_pillow(
     ImageError, LimitError
         As for `read`.
     """
-    with wall(f"read {shown(name)}", _DAMAGED, max_pixels) as warned:
-        _check_size(image, max_pixels)
+    with wall(f"read {shown(name)}", DAMAGED, max_pixels) as warned:
+        check_size(image, max_pixels)
         return _load(image, name, b"", warned, nodata)
 
 
@@ -212,7 +217,8 @@ def shown(name: str) -> str:
     return "standard input" if name == "-" else name
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
+def check_size(image: Image.Image, max_pixels: int) -> None:
+    """Refuse an image by its header."""
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"it has {width} x {height} pixels")
@@ -236,12 +242,12 @@ def _load(
 ) -> Loaded:
     """Decode the pixels, once: after a failed load() a second one gives garbage."""
     format = image.format or "memory"
-    raw = _raw_mode(image)
+    raw = raw_mode(image)
     notes = []
-    if reader is None and _is_deeper(image, raw, data):
+    if reader is None and is_deeper(image, raw, data):
         reduced = "Samples of more than 8 bits were reduced to 8: Pillow holds no more"
         notes.append(f"{reduced}{DEEPER.get(format, '')}.")
-    reader = reader or _declared(image, raw, data, notes)
+    reader = reader or declared(image, raw, data, notes)
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         which = f"number {image.tell() + 1}" if image.tell() else "the first"
@@ -268,7 +274,7 @@ def _load(
     return Loaded(picture, source, tuple(notes))
 
 
-def _declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> Reader | None:
+def declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> Reader | None:
     """Check an opened image against what its file says its samples are."""
     if image.format == "TIFF" and hasattr(image, "tag_v2"):
         from lowrank.io import tiff
@@ -307,13 +313,13 @@ def _tile_args(image: Image.Image) -> tuple[Any, ...]:
     return args if isinstance(args, tuple) else (args,)
 
 
-def _raw_mode(image: Image.Image) -> str:
+def raw_mode(image: Image.Image) -> str:
     """Pillow's name for the samples in the file, which says more than the mode."""
     first = next(iter(_tile_args(image)), "")
     return first if isinstance(first, str) else ""
 
 
-def _is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
+def is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
     """Whether Pillow decodes samples of more than 8 bits into a mode of 8 bits."""
     if image.mode.startswith("I") or image.mode in ("F", "1"):
         return False

@@ -6,6 +6,7 @@ neither needs to know the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -40,7 +41,9 @@ class Mode:
     @property
     def title(self) -> str:
         """What people read of it: its name, or how many channels of which type."""
-        return self.name if self.name != ARRAY else f"{len(self.channels)} x {self.dtype}"
+        if self.name != ARRAY:
+            return self.name
+        return self.dtype if len(self.channels) == 1 else f"{len(self.channels)} x {self.dtype}"
 
     @property
     def colours(self) -> int:
@@ -110,13 +113,15 @@ def array_mode(dtype: str, channels: int) -> Mode:
 class Metadata:
     """Metadata carried through unread: raw bytes, or None where there is none.
 
-    `nodata` is the block of `gaps`, of a picture whose pixels without data are filled.
+    `nodata` is the block of `gaps`, of a picture whose pixels without data are filled; `axis`
+    that of `axis`, of a stack whose frames have labels.
     """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
     nodata: bytes | None = None
+    axis: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +154,11 @@ class Picture:
     def frames(self) -> int | None:
         """Frames of a stack; None of one picture."""
         return int(self.samples.shape[0]) if self.samples.ndim == 4 else None
+
+    def each(self, samples: NDArray[np.generic] | None = None) -> Iterator[NDArray[np.generic]]:
+        """(height, width, channels) samples of each frame, or of the one picture; or of others."""
+        samples = self.samples if samples is None else samples
+        return iter([samples] if self.frames is None else samples)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
 from lowrank.picture import Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once, sums
 from lowrank.targets import Target
 
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
@@ -39,7 +39,8 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     """Rebuild the picture from the first `rank` terms of each matrix (all by default).
 
     Float64 products of fixed slabs of rows, so that the samples are the same on any
-    machine and for any number of threads.
+    machine and for any number of threads; those of a stack as `sums` has them, which are the
+    same for any part of it.
     """
     head, body = parts.head, _body(parts)
     mode = head.mode
@@ -47,6 +48,10 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     if not any(f.k for f in factors):
         nothing = np.zeros(head.samples_shape, mode.dtype)
         return Decoded(Picture(nothing, mode, head.metadata), _lost(parts))
+    if head.layout == "stack":
+        stack, (f,) = np.empty(head.samples_shape, mode.dtype), factors
+        sums.samples(f.U, f.s, f.Vt, mode, stack.reshape(head.shape))
+        return Decoded(Picture(stack, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
     shape = head.samples_shape
     if head.layout == "patches" and not fits(_PATCHED * math.prod(shape)):
@@ -124,7 +129,7 @@ def shorten(parts: Parts, target: Target) -> Parts:
     else:
         norm = math.sqrt(sum(f.norm**2 for f in body.factors))
         lost = math.sqrt(sum(f.tail**2 for f in body.factors))
-        peak = head.mode.peak
+        peak = head.mode.peak if head.frames is None or head.mode.bits <= 8 else None
         if target.kind not in ("energy", "error") and (target.kind != "psnr" or peak is None):
             raise UsageError(f"{target.kind} needs the source image; give that, or -k, --energy")
         samples = math.prod(head.samples_shape)

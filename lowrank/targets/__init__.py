@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat, cast
@@ -174,6 +175,13 @@ def max_pixels(text: str | None) -> int:
     return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
 
 
+def pixels(value: object) -> int:
+    """Return the limit on pixels given as a number."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 1:
+        raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; give {_PIXELS.advice}")
+    return int(value)
+
+
 def whole(text: str, option: str, low: int, high: int | None = None) -> int:
     """Return a whole number given as a text."""
     try:
@@ -197,10 +205,59 @@ def nodata(text: str | None) -> float | None:
     return value
 
 
+def axis(text: str | None) -> int | None:
+    """Return the number of an axis: 0, -1."""
+    try:
+        return None if text is None else int(text)
+    except ValueError as error:
+        raise UsageError(f"--axis {text} is no axis; give 0, 1, ..., or -1 for the last") from error
+
+
+def frames(text: str | None) -> int | slice | None:
+    """Return which frames: one, 7 or -1, or some, 0:100:2."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(x) if x.strip() else None for x in text.split(":")]
+        if len(numbers) == 1 and numbers[0] is not None:
+            return numbers[0]
+        if 2 <= len(numbers) <= 3 and numbers[2:] != [0]:
+            return slice(*numbers)
+    except ValueError:
+        pass
+    raise UsageError(f"--frames {text} is not understood; give one, 7, or some, 0:100:2")
+
+
+def pixel(text: str | None) -> tuple[int, int] | None:
+    """Return the row and the column of a pixel: 10,20."""
+    if text is None:
+        return None
+    try:
+        y, x = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--pixel {text} is not understood; give a row and a column, Y,X"
+        ) from error
+    return y, x
+
+
+def missing(value: object) -> float | None:
+    """Return the value of pixels without data given as a number."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise UsageError(f"nodata {reprlib.repr(value)} is no sample; give a number, or nan")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf  # which no sample is
+
+
 def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     """Refuse what is not among the known names."""
-    if text is not None and text not in known:
-        raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
+    if text is not None and not (isinstance(text, str) and text in known):
+        shown = text if isinstance(text, str) else reprlib.repr(text)
+        raise UsageError(f"{option} {shown}: unknown; give one of {', '.join(known)}")
 
 
 def several_of(text: str | None, option: str) -> tuple[str, ...]:
@@ -242,5 +299,5 @@ def _real(kind: Kind, value: object) -> float:
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(f"{kind} {value!r} does not do; give {_WISHES[kind].advice}")
+        raise UsageError(f"{kind} {reprlib.repr(value)} does not do; give {_WISHES[kind].advice}")
     return number

@@ -10,6 +10,7 @@ from lowrank.report import finite
 
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
+    from lowrank.runs.verify import Tally
     from lowrank.runs.work import Outcome, Total
 
 
@@ -50,6 +51,29 @@ def total_object(total: Total) -> dict[str, Any]:
             "worst_relative_error": total.worst if total.worst_input else None,
             "worst_input": total.worst_input or None,
             "passed_over": {kind: n for kind, n in total.passed.most_common() if n},
+        }
+    }
+
+
+def verdict_object(outcome: Outcome) -> dict[str, Any]:
+    """Return what `verify` found of one file; `state` is "whole", or why `ok` is false."""
+    facts: dict[str, Any] = finite(outcome.facts)
+    said = {"input": outcome.input, "ok": outcome.error is None, **facts}
+    return said | {"error": str(outcome.error)} if outcome.error else said
+
+
+def tally_object(tally: Tally) -> dict[str, Any]:
+    """Return what `verify` found of many: the last line."""
+    return {
+        "summary": {
+            "files": tally.states.total(),
+            "good": tally.good,
+            "bad": tally.bad,
+            "states": dict(tally.states.most_common()),
+            "bytes": tally.bytes,
+            "worst_psnr_db": tally.worst if tally.worst_input else None,
+            "worst_input": tally.worst_input or None,
+            "passed_over": {kind: n for kind, n in tally.passed.most_common() if n},
         }
     }
 

@@ -198,7 +198,7 @@ def _shown(exhibit: Exhibit) -> str:
 
 
 def _file_name(r: Report | None) -> str:
-    return r.file.path.replace("\\", "/").rsplit("/", 1)[-1] if r and r.file else ""
+    return r.file.path.replace("\\", "/").rsplit("/", 1)[-1] if r and r.file and r.file.path else ""
 
 
 def _file_said(exhibit: Exhibit) -> str:

@@ -36,6 +36,8 @@ smoothed (if all components are there), rotated back, rounded half up and clippe
 levels are given, alpha takes the nearer. A file of a rank that was asked for is not
 smoothed: its picture is the matrix of that rank.
 
+Every step and table of a decoder is in docs/PACKED.md.
+
 A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
 few that the components have more than 2^17 places a lane; more components of a channel
 than min(height, width); a header number above 2^32 - 2; an initial state below 2^16; a

@@ -41,6 +41,8 @@ Samples are rebuilt exactly as synthesis.py and samples.py say: V Q^T and the la
 filter's inverse, the smoothing (if all components are there), the colours rotated back,
 rounded half up and clipped; if levels are given, alpha takes the nearer one.
 
+Every step and table of a decoder is in docs/PACKED.md.
+
 A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
 few that the maps have more than 2^17 symbols a lane; an initial state below 2^16, or a
 last one of 2^17 or more; more late batches or signs than there are; a header number

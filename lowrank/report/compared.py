@@ -1,0 +1,100 @@
+"""A file against its original: no farther than it states, or an error of the file."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import codec, layouts, threads
+from lowrank.format.parts import Parts
+from lowrank.picture import Loaded
+from lowrank.picture.distance import Pixels, compare
+from lowrank.report import measure
+from lowrank.stores import Factored
+
+_SLACK = 0.002  # by which what a file states may be off: its numbers have 11 bits
+_FLOOR = 1e-5  # of ||A||_F, the same where it states next to nothing
+_SLAB = 1 << 20  # entries of a matrix that are compared at a time
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One file against one original.
+
+    Attributes
+    ----------
+    path : str
+        The original.
+    factor_error, stated_error : float
+        Frobenius error of the factors as stored and decoded, and what the file states,
+        relative to ||A||_F of the original.
+    above : bool
+        Of some matrix the error is larger than stated, by more than the rounding of what is
+        stored and stated.
+    pixels : Pixels
+        The decoded picture, rounded and clipped.
+    """
+
+    path: str
+    factor_error: float
+    stated_error: float
+    above: bool
+    pixels: Pixels
+
+
+def allowed(parts: Parts) -> tuple[float, ...]:
+    """Largest Frobenius error of each matrix, in levels, that agrees with what a file states.
+
+    A file that states the error of its factors was measured when it was made. One that states
+    the tail alone has factors of floats: rounding the entries of U and Vt, each by half a unit
+    in the last place, moves the sum of terms by eps ||A||_F at most.
+    """
+    found = []
+    for x in codec.stated(parts):
+        if x.error is None:
+            rounding = float(np.finfo(parts.head.store).eps) * x.norm
+            found.append((1 + _SLACK) * math.hypot(x.tail, rounding) + _FLOOR * x.norm)
+        else:
+            found.append((1 + _SLACK) * x.error + _FLOOR * x.norm)
+    return tuple(found)
+
+
+def against(loaded: Loaded, parts: Parts) -> Compared:
+    """Measure a file against the picture that it was made from.
+
+    Raises
+    ------
+    UsageError
+        The picture has another size or mode.
+    """
+    measure.check_same_image(loaded, parts, loaded.source.path)
+    turned, B = codec.factors(parts)
+    A = layouts.of_samples(loaded.picture.samples, parts.head.layout, turned)
+    errors = threads.each(lambda pair: _distance(*pair), list(zip(A, B, strict=True)))
+    norm = math.hypot(*(float(np.linalg.norm(a.astype(np.float64))) for a in A))
+    stated = math.hypot(*(x.tail if x.error is None else x.error for x in codec.stated(parts)))
+    return Compared(
+        loaded.source.path,
+        math.hypot(*errors) / norm if norm else 0.0,
+        stated / norm if norm else 0.0,
+        any(e > most for e, most in zip(errors, allowed(parts), strict=True)),
+        compare(loaded.picture, codec.decode(parts, filled=True).picture),
+    )
+
+
+def _distance(A: NDArray[Any], B: Factored) -> float:
+    """||A - B||_F, slab by slab in float64."""
+    square = 0.0
+    rows = max(_SLAB // A.shape[1], 1)
+    if isinstance(B, tuple):
+        U, s, Vt = B[0], B[1], B[2].astype(np.float64)
+    for top in range(0, len(A), rows):
+        part = slice(top, top + rows)
+        of_B = (U[part].astype(np.float64) * s) @ Vt if isinstance(B, tuple) else B[part]
+        E = A[part].astype(np.float64) - of_B
+        square += float(np.vdot(E, E))
+    return math.sqrt(square)

@@ -1,0 +1,106 @@
+"""An output read back and decoded before it takes its name."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lowrank import codec
+from lowrank import format as lrk
+from lowrank.errors import FormatError
+from lowrank.picture import Picture
+from lowrank.picture.distance import Pixels, compare
+from lowrank.report import compared
+from lowrank.runs.manifest import Entry
+
+
+@dataclass(eq=False)
+class Proof:
+    """What is known of an output, once it was read back.
+
+    Attributes
+    ----------
+    input, output : str
+        Where it comes from, and the name that it will have.
+    source : bytes
+        What it is made from, as a file.
+    picture : Picture or None
+        The same as a picture; None of a `.lrk` file that is shortened.
+    max_pixels : int
+    began : float or None
+        When the work began, of `time.monotonic`; None for an output that was there before.
+    listed : bool
+        A manifest lists it.
+    """
+
+    input: str
+    output: str
+    source: bytes
+    picture: Picture | None
+    max_pixels: int
+    began: float | None
+    listed: bool
+    _ranks: tuple[int, ...] = field(default=(), init=False)
+    _facts: tuple[int, str] = field(default=(0, ""), init=False)
+    _pixels: Pixels | None = field(default=None, init=False)
+
+    def examine(self, data: bytes) -> None:
+        """Take what was read back: check every checksum, decode it, measure it.
+
+        Raises
+        ------
+        FormatError
+            It does not decode, or to a picture that is farther from the one that it was made
+            from than it states.
+        """
+        parts = lrk.parse(data, name=self.output, max_pixels=self.max_pixels)
+        decoded = codec.decode(parts).picture
+        self._ranks, self._facts = parts.ranks, (len(data), sha256(data))
+        if self.picture is None:
+            return
+        self._pixels = compare(self.picture, decoded)
+        # Of integers a, |rint(b) - a| <= 2 |b - a|: half a level is lost to rounding at most,
+        # and nothing where b is nearer than that.
+        most = 2 * math.hypot(*compared.allowed(parts))
+        if self._pixels.rmse * math.sqrt(self.picture.samples.size) > most:
+            raise FormatError(
+                f"{self.output} decodes to another picture than {self.input}; "
+                "if it was made from that, please report it with the command"
+            )
+
+    def entry(self) -> Entry:
+        """What a manifest lists, once it was examined."""
+        pixels = self._pixels
+        return Entry(
+            self.input,
+            self.output,
+            len(self.source),
+            self._facts[0],
+            sha256(self.source),
+            self._facts[1],
+            self._ranks,
+            self._relative_error(),
+            None if pixels is None else pixels.psnr_db,
+            None if pixels is None else pixels.max_abs_error,
+            None if self.began is None else round(time.monotonic() - self.began, 3),
+        )
+
+    def _relative_error(self) -> float | None:
+        """||A - B||_F / ||A||_F of the decoded samples B; 0 where ||A||_F is, None unmeasured."""
+        if self._pixels is None or self.picture is None:
+            return None
+        flat = self.picture.samples.reshape(-1)
+        square = sum(
+            float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
+            for i in range(0, flat.size, 1 << 20)
+        )
+        return self._pixels.rmse / math.sqrt(square / flat.size) if square else 0.0
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

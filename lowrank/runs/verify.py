@@ -1,0 +1,302 @@
+"""Whether files are whole, what a manifest lists, and as near to their originals as they state."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lowrank import codec, files
+from lowrank import format as lrk
+from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
+from lowrank.io import images
+from lowrank.picture import gaps
+from lowrank.report import compared
+from lowrank.report.compared import Compared
+from lowrank.runs import proof, work
+from lowrank.runs.manifest import Entry
+from lowrank.runs.plan import Job, Plan
+from lowrank.runs.work import Outcome, Settings
+
+WHOLE = "whole"
+"""State of a file with which all is as it should be; any other is a fault."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verifying(Settings):
+    """What `verify` was asked to do with each file."""
+
+    decode: bool = False
+    hashed: bool = False
+
+
+@dataclass(frozen=True)
+class Subject(Job):
+    """A file to verify, and the images that it may have been made from.
+
+    `originals` is None where none is asked for; empty where none was found in `tree`.
+    """
+
+    originals: tuple[str, ...] | None = None
+    tree: str = ""
+
+
+@dataclass(eq=False)
+class Tally:
+    """What became of many files.
+
+    `worst` is the lowest PSNR (dB) of a file beside its original, `worst_input` that file; ""
+    where nothing was measured. `passed` counts what folders hold beside `.lrk` files.
+    """
+
+    states: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    worst: float = 0.0
+    worst_input: str = ""
+    passed: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def good(self) -> int:
+        """Files with which all is as it should be."""
+        return self.states[WHOLE]
+
+    @property
+    def bad(self) -> int:
+        """All others."""
+        return self.states.total() - self.good
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more."""
+        facts = outcome.facts
+        self.states[facts["state"]] += 1
+        self.bytes += outcome.bytes_before
+        psnr = facts.get("psnr_db")
+        if psnr is not None and (not self.worst_input or psnr < self.worst):
+            self.worst, self.worst_input = psnr, outcome.input
+
+
+def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
+    """Read one `.lrk` file whole: every checksum, and every number that follows from another.
+
+    Whether it holds is a fact of the outcome, `state`: "whole", "damaged", "unreadable" (the
+    file cannot be read), "unlike" (farther from its original than it states), "unmatched" (no
+    original).
+    """
+    facts: dict[str, Any] = {"state": WHOLE}
+    error: LowrankError | None = None
+    summary, size = "", 0
+    try:
+        data = files.read_bytes(job.input)
+        size = facts["bytes"] = len(data)
+        if settings.hashed:
+            facts["sha256"] = proof.sha256(data)
+        if not data:
+            raise FormatError(f"empty file: {job.input}; get the file again from its source")
+        parts = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
+        head = parts.head
+        facts |= {
+            "width": head.width, "height": head.height, "mode": head.mode.name,
+            "layout": head.layout, "store": head.store, "ranks": list(parts.ranks),
+            "stated_error": codec.relative_error(parts),
+        }  # fmt: skip
+        summary = (
+            f"{job.input}: whole, {size:,} bytes, {head.width}x{head.height} {head.mode.name}, "
+            f"{work.ranks(parts)}"
+        )
+        if settings.decode:
+            codec.decode(parts)
+        if isinstance(job, Subject) and job.originals is not None:
+            found = _nearest(job, data, settings)
+            facts |= {
+                "against": found.path, "factor_error": found.factor_error,
+                "stated_error": found.stated_error, "psnr_db": found.pixels.psnr_db,
+                "rmse": found.pixels.rmse, "max_abs_error": found.pixels.max_abs_error,
+            }  # fmt: skip
+            summary += f"; {beside(facts)}"
+            if found.above:
+                facts["state"] = "unlike"
+                raise FormatError(
+                    f"{job.input} is farther from {found.path} than it states: {beside(facts)}; "
+                    "it is not made from this image, or is not what was made"
+                )
+    except (LowrankError, MemoryError) as cause:
+        error = cause if isinstance(cause, LowrankError) else _memory(job.input)
+        if facts["state"] == WHOLE:
+            facts["state"] = _state(error)
+    return Outcome(job.input, "", bytes_before=size, summary=summary, error=error, facts=facts)
+
+
+def beside(facts: dict[str, Any]) -> str:
+    """Words for a file beside its original."""
+    psnr = facts["psnr_db"]
+    dB = "equal samples" if psnr is None else f"{psnr:.2f} dB"
+    return f"error {facts['factor_error']:.3%}, stated {facts['stated_error']:.3%}, {dB}"
+
+
+class _UnmatchedError(FileError):
+    """There is no original to measure a file against."""
+
+
+def _state(error: LowrankError) -> str:
+    if isinstance(error, _UnmatchedError):
+        return "unmatched"
+    return "unreadable" if isinstance(error, FileError | LimitError) else "damaged"
+
+
+def _memory(name: str) -> LimitError:
+    return LimitError(f"not enough memory for {name}")
+
+
+def _nearest(job: Subject, data: bytes, settings: Verifying) -> Compared:
+    """The file beside the original that it is nearest to, of those with its name."""
+    if not job.originals:
+        raise _UnmatchedError(f"no original of {job.input} in {job.tree}; leave out --against")
+    parts = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
+    found: list[Compared] = []
+    failures: list[LowrankError] = []
+    for path in job.originals:
+        try:
+            loaded = images.read(
+                files.read_bytes(path), name=path, max_pixels=settings.max_pixels,
+                nodata=gaps.value_of(parts.head.metadata),
+            )  # fmt: skip
+            found.append(compared.against(loaded, parts))
+        except UsageError as error:  # another size or mode: another image
+            failures.append(_UnmatchedError(f"{job.input} is not made from {path}: {error}"))
+        except LowrankError as error:
+            failures.append(_UnmatchedError(f"{job.input}: its original: {error}"))
+    if not found:
+        raise failures[0]
+    return min(found, key=lambda x: (x.above, x.factor_error))
+
+
+# -- originals ---------------------------------------------------------------------------
+
+
+def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
+    """Give every file of a plan the images of a tree that it may have been made from.
+
+    Those at the same place in the tree, `sub/a.png` for `sub/a.lrk` and for `sub/a.png.lrk`;
+    where there are none, those of the same name anywhere in it.
+
+    Raises
+    ------
+    FileError
+        There is no such tree.
+    """
+    if not os.path.isdir(tree):
+        if not os.path.exists(tree):
+            raise FileError(f"--against {tree} does not exist; give the folder of the originals")
+        if len(plan.jobs) > 1:
+            raise UsageError(f"--against {tree} is one file; give the folder of the originals")
+        jobs: list[Job] = [Subject(job.input, originals=(tree,)) for job in plan.jobs]
+        return replace(plan, jobs=jobs)
+    places: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
+    for base, below, found in os.walk(tree):
+        below.sort()
+        for name in sorted(found):
+            if os.path.splitext(name)[1].lower() in suffixes:
+                path = os.path.join(base, name)
+                for key in (name, os.path.splitext(name)[0]):
+                    place = os.path.normpath(os.path.join(os.path.relpath(base, tree), key))
+                    places.setdefault(place, []).append(path)
+                    names.setdefault(key, []).append(path)
+
+    def subject(job: Job) -> Subject:
+        stem = os.path.splitext(job.stem or os.path.basename(job.input))[0]
+        originals = places.get(os.path.normpath(stem)) or names.get(os.path.basename(stem), [])
+        return Subject(job.input, originals=tuple(originals), tree=tree)
+
+    return replace(plan, jobs=[subject(job) for job in plan.jobs])
+
+
+# -- a manifest --------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Listed:
+    """What a manifest lists, at the places where its files are looked for.
+
+    Attributes
+    ----------
+    name : str
+        Of the manifest.
+    entries : dict of str to Entry
+        By the resolved path of the output.
+    shown : dict of str to str
+        The path of each as messages and jobs have it.
+    """
+
+    name: str
+    entries: dict[str, Entry]
+    shown: dict[str, str]
+
+    def missing(self, plan: Plan) -> Iterator[Outcome]:
+        """What is listed, and not in the plan."""
+        here = {_resolved(job.input) for job in plan.jobs}
+        for path in self.entries.keys() - here:
+            shown = self.shown[path]
+            error = FileError(f"missing: {shown}, which {self.name} lists")
+            yield Outcome(shown, "", error=error, facts={"state": "missing"})
+
+    def checked(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """Outcomes of `verify`, each held against what is listed of its file.
+
+        A file that is damaged is that, whatever is listed of it.
+        """
+        owners = {entry.output_sha256: path for path, entry in self.entries.items()}
+        for outcome in outcomes:
+            entry = self.entries.get(_resolved(outcome.input))
+            found = outcome.facts.get("sha256")
+            owner = owners.get(str(found))
+            holds = f"holds what {self.name} lists as {self.shown[owner]}" if owner else ""
+            if outcome.error or (entry and entry.output_sha256 == found):
+                yield outcome
+            elif entry is None:
+                what = f"is not listed in {self.name}" + (f", and {holds}" if holds else "")
+                yield _faulty(outcome, "extra", what)
+            elif holds:
+                yield _faulty(outcome, "exchanged", holds)
+            else:
+                yield _faulty(outcome, "changed", f"is not the file that {self.name} lists")
+
+
+def _faulty(outcome: Outcome, state: str, what: str) -> Outcome:
+    error = FormatError(f"{state}: {outcome.input} {what}")
+    return replace(outcome, error=error, facts=outcome.facts | {"state": state})
+
+
+def placed(entries: list[Entry], name: str, folders: list[str]) -> Listed:
+    """Find the place of a manifest's files: an archive may have moved since.
+
+    Below the folders that are verified, or as they are written, or beside the manifest; with as
+    many leading folders left out as leaves the most of them there.
+    """
+    outputs = [entry.output for entry in entries]
+    bases = folders or ["", os.path.dirname(name) or os.curdir]
+    depth = max((len(_components(output)) for output in outputs), default=1)
+    candidates = [] if folders else [outputs]
+    for base in bases[0 if folders else 1 :]:
+        for leave in range(depth):
+            candidates.append([os.path.join(base, *_without(x, leave)) for x in outputs])
+    best = max(candidates, key=lambda paths: sum(map(os.path.lexists, paths)), default=outputs)
+    keys = [_resolved(path) for path in best]
+    return Listed(name, dict(zip(keys, entries, strict=True)), dict(zip(keys, best, strict=True)))
+
+
+def _components(path: str) -> list[str]:
+    parts = os.path.splitdrive(path)[1].split("/")
+    return [x for x in parts if x not in ("", os.curdir, os.pardir)]
+
+
+def _without(path: str, leave: int) -> list[str]:
+    """A path's components without so many leading ones; its name stays."""
+    parts = _components(path)
+    return parts[min(leave, len(parts) - 1) :]
+
+
+def _resolved(path: str) -> str:
+    return os.path.normcase(os.path.realpath(path))

@@ -1,0 +1,254 @@
+"""A manifest lists what a batch made, without loss; `--check` lets nothing unsound take a name."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, picture
+
+from lowrank import api, files
+from lowrank.errors import FileError, FormatError
+from lowrank.io import pillow
+from lowrank.picture import Picture
+from lowrank.runs import manifest, work
+from lowrank.runs.manifest import Entry
+from lowrank.runs.plan import Job
+from lowrank.targets import Target
+
+
+def entry(output, **changes):
+    fields = {
+        "input": "in.png", "output": output, "input_bytes": 3, "output_bytes": 4,
+        "input_sha256": "0a" * 32, "output_sha256": "0b" * 32, "ranks": (3, 2, 1),
+        "relative_error": 0.125, "psnr_db": None, "max_abs_error": 7.0, "seconds": 0.25,
+    }  # fmt: skip
+    return Entry(**fields | changes)
+
+
+NAMES = [
+    "plain.lrk", "a b/c,d;e.lrk", '"quoted".lrk', "=1+1.lrk", "+x.lrk", "-x.lrk", "@x.lrk",
+    "＝x.lrk", "file:x.lrk", "file:%41.lrk", "100%.lrk", "ünïcode/σ.lrk", "line\nbreak.lrk",
+    "tab\t.lrk", "\x1b[31m.lrk", os.fsdecode(b"not-\xff\xfe-utf8.lrk"), " space.lrk", "'.lrk",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_every_name_comes_back_and_leads_to_its_file(suffix, tmp_path):
+    path = tmp_path / f"m{suffix}"
+    (tmp_path / "in.png").write_bytes(b"abc")
+    entries = [entry(name, input=f"{name}.png") for name in NAMES]
+    manifest.write(str(path), entries, force=False)
+    found = manifest.read(str(path))
+    text = path.read_bytes().decode("utf-8")
+    assert {os.path.normpath(x.output) for x in found} == {os.path.normpath(n) for n in NAMES}
+    by_name = {os.path.normpath(x.output): x for x in found}
+    for name in NAMES:
+        one = by_name[os.path.normpath(name)]
+        assert os.fsencode(os.path.normpath(one.input)) == os.fsencode(f"{name}.png")
+        assert one.ranks == (3, 2, 1)
+        assert (one.relative_error, one.psnr_db, one.seconds) == (0.125, None, 0.25)
+    assert text.count("\n") == len(NAMES) + (1 if suffix == ".csv" else 2)
+    assert "\x1b" not in text
+
+
+def test_no_cell_is_a_formula(tmp_path):
+    """Spreadsheets take a cell for one that starts with = + - @, a tab or a line's end."""
+    path = tmp_path / "m.csv"
+    manifest.write(str(path), [entry(name, input=name) for name in NAMES], force=False)
+    for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8"))):
+        for cell in row:
+            assert not cell or cell[0].isalnum() or cell[0] in "./\\_"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xfe", b"a,b\n1,2\n", b"{}", b'{"files": 3}', b'{"files": [{}]}', b"[]"]
+)
+def test_what_is_no_manifest_is_refused_in_one_line(tmp_path, data):
+    (tmp_path / "m.csv").write_bytes(data)
+    with pytest.raises(FileError, match="is no manifest"):
+        manifest.read(str(tmp_path / "m.csv"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of pictures compressed with both kinds of manifest; read only."""
+    from conftest import run_lowrank
+
+    top = tmp_path_factory.mktemp("made")
+    for i, name in enumerate(("a", "b", "sub/c", "sub/=d")):
+        path = top / "photos" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pillow.write(picture("RGB", 30, 40, seed=i), format="PNG"))
+    (top / "photos" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    batch = ("compress", "photos", "-r", "-o", "small")
+    done = run_lowrank(*batch, "--manifest", "m.csv", "-k", "4", cwd=top)
+    assert done.code == 1
+    assert "m.csv does not list what failed" in done.err
+    done = run_lowrank(*batch, "--manifest", "m.json", "-k", "4", "--skip-existing", cwd=top)
+    assert done.code == 1
+    return top
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.json"])
+def test_a_manifest_says_what_is_there(made, name):
+    entries = manifest.read(str(made / name))
+    assert len(entries) == 4
+    for one in entries:
+        for side in ("input", "output"):
+            data = (made / getattr(one, side)).read_bytes()
+            assert getattr(one, f"{side}_bytes") == len(data)
+            assert getattr(one, f"{side}_sha256") == hashlib.sha256(data).hexdigest()
+        A = api.load(made / one.input).picture.samples.astype(float)
+        image = api.open(made / one.output)
+        E = A - image.to_array()
+        assert one.ranks == image.ranks
+        assert one.relative_error == pytest.approx(np.linalg.norm(E) / np.linalg.norm(A))
+        assert one.psnr_db == pytest.approx(20 * np.log10(255 / np.sqrt(np.mean(E**2))))
+        assert one.max_abs_error == np.abs(E).max()
+        assert (one.seconds is not None) is (name == "m.csv")
+
+
+def test_the_manifest_finds_what_is_missing_changed_exchanged_and_new(cli, made, tmp_path):
+    shutil.copytree(made, tmp_path / "x")
+    here = tmp_path / "x"
+
+    def states(*arguments):
+        done = cli("verify", *arguments, "--json", cwd=here)
+        rows = [json.loads(line) for line in done.text.splitlines()]
+        assert done.code == (0 if rows[-1]["summary"]["bad"] == 0 else 1)
+        return {os.path.basename(r["input"]): r["state"] for r in rows[:-1] if not r["ok"]}
+
+    def run():
+        return states("small", "--manifest", "m.csv")
+
+    small = here / "small"
+    assert states("--manifest", "m.json") == run() == {}
+    for name in ("b.lrk", "sub/c.lrk"):  # exchanged
+        os.replace(small / name, small / f"{name}.x")
+    os.replace(small / "b.lrk.x", small / "sub/c.lrk")
+    os.replace(small / "sub/c.lrk.x", small / "b.lrk")
+    assert run() == states("--manifest", "m.json") == {"b.lrk": "exchanged", "c.lrk": "exchanged"}
+    os.replace(small / "sub/=d.lrk", small / "new.lrk")
+    found = {"b.lrk": "exchanged", "c.lrk": "exchanged", "=d.lrk": "missing", "new.lrk": "extra"}
+    assert run() == found
+    api.compress(here / "photos/a.png", rank=3).save(small / "a.lrk")
+    assert run() == found | {"a.lrk": "changed"}
+
+
+def test_an_archive_may_move(cli, made, tmp_path):
+    shutil.copytree(made / "small", tmp_path / "elsewhere" / "deep")
+    shutil.copy(made / "m.csv", tmp_path / "m.csv")
+    cli("verify", "elsewhere/deep", "--manifest", "m.csv").succeeded()
+    shutil.copytree(made / "small", tmp_path / "y" / "small")
+    shutil.copy(made / "m.csv", tmp_path / "y" / "m.csv")
+    cli("verify", "--manifest", os.path.join("y", "m.csv")).succeeded()
+    shutil.rmtree(tmp_path / "y" / "small" / "sub")
+    gone = cli("verify", "y/small", "--manifest", "m.csv", "--quiet")
+    assert gone.code == 1
+    assert gone.err.count("missing: ") == 2
+
+
+def test_a_manifest_is_refused_before_any_work(cli, small_png, tmp_path):
+    (tmp_path / "m.csv").write_text("mine")
+    run = ("compress", "in.png", "-k", "2")
+    assert "exists" in cli(*run, "--manifest", "m.csv").failed(1)
+    assert ".csv nor .json" in cli(*run, "--manifest", "m.txt").failed(2)
+    assert "lists files" in cli(*run, "-o", "-", "--manifest", "x.csv").failed(2)
+    assert not (tmp_path / "in.lrk").exists()
+    assert (tmp_path / "m.csv").read_text() == "mine"
+    cli(*run, "--manifest", "m.csv", "-f").succeeded()
+    assert [x.output for x in manifest.read(str(tmp_path / "m.csv"))] == ["in.lrk"]
+
+
+# -- --check ------------------------------------------------------------------------------
+
+
+def test_an_output_that_does_not_read_back_gets_no_name(small_png, monkeypatch):
+    output = str(small_png.with_suffix(".lrk"))
+    settings = work.Compressing(target=Target("rank", 3), check=True)
+    job = Job(str(small_png), output)
+    whole = files.read_bytes
+
+    def worn(path, **limits):
+        data = bytearray(whole(path, **limits))
+        if str(path).endswith(".tmp"):
+            data[len(data) // 2] ^= 1
+        return bytes(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_bytes", worn)
+        with pytest.raises(FormatError, match="checksum does not hold"):
+            work.compress(job, settings)
+    assert os.listdir(small_png.parent) == ["in.png"]
+    work.compress(job, settings)
+    assert os.path.exists(output)
+
+
+def test_an_output_of_another_picture_gets_no_name(small_png, monkeypatch):
+    """A fault of the encoder that no checksum knows of."""
+    from lowrank import codec
+
+    one = picture("RGB", 30, 40)
+    upside_down = Picture(one.samples[::-1], one.mode)
+    other = codec.encode(upside_down, Target("rank", 3))
+    monkeypatch.setattr(codec, "encode", lambda *_, **__: other)
+    settings = work.Compressing(target=Target("rank", 3), check=True)
+    with pytest.raises(FormatError, match="another picture"):
+        work.compress(Job(str(small_png)), settings)
+    assert os.listdir(small_png.parent) == ["in.png"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "target"),
+    [
+        *((mode, Target("rank", 1)) for mode in ("1", "LA", "CMYK", "I;16", "F")),
+        *((mode, Target("rank", 20)) for mode in ("1", "L", "RGBA", "I;16", "F")),
+        *((mode, Target("quality", 9)) for mode in ("1", "L")),
+    ],
+)
+def test_no_sound_output_is_refused(mode, target, tmp_path):
+    suffix = {"CMYK": ".tif", "F": ".tif"}.get(mode, ".png")
+    path = tmp_path / f"a{suffix}"
+    form = "TIFF" if suffix == ".tif" else "PNG"
+    path.write_bytes(pillow.write(picture(mode, 24, 33), format=form))
+    work.compress(Job(str(path)), work.Compressing(target=target, check=True))
+
+
+# -- kills --------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_batch_that_was_killed_goes_on_and_is_whole(cli, tmp_path):
+    """fuzz/kill.py --batches does the same a hundred times."""
+    draw = random.Random(1)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(30):
+        data = pillow.write(picture("RGB", 60, 80, seed=i), format="PNG")
+        (photos / f"{i}.png").write_bytes(data)
+    batch = ["compress", "photos", "-o", "small", "-k", "5", "--skip-existing"]
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lowrank", *batch], cwd=tmp_path, stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        process.stdout.readline()  # it has begun to write
+        time.sleep(draw.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        if (tmp_path / "small").exists():
+            cli("verify", "small", "--decode").succeeded()  # what is there is whole at any time
+    cli(*batch, "--manifest", "m.csv").succeeded()
+    assert "30" in cli("verify", "small", "--decode", "--manifest", "m.csv").succeeded().text

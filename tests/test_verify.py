@@ -1,0 +1,241 @@
+"""`lowrank verify`: it names what is bad, all of it and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from conftest import picture
+from goldens import EXPECTED, data_of
+from handmade import join, split
+
+from lowrank import codec
+from lowrank import format as lrk
+from lowrank.io import pillow
+from lowrank.runs import verify
+from lowrank.runs.plan import Job
+from lowrank.targets import Target
+
+HOLDING = {  # golden files that hold each kind of chunk
+    "HEAD": "1x1-float16",
+    "SIGM": "tiny-float32",
+    "TERM": "mode-rgb-float16",
+    "EXIF": "metadata-float16",
+    "ICCP": "metadata-channels-packed",
+    "XMP_": "metadata-patches-packed",
+    "SUMS": "pieces-channels-packed",
+    "PACK": "mode-rgb-patches-packed",
+    "DONE": "black-float16",
+}
+
+
+def bad_inputs(done):
+    """Inputs that lines of JSON call bad."""
+    rows = [json.loads(line) for line in done.text.splitlines()]
+    assert "summary" in rows[-1]
+    return {row["input"] for row in rows[:-1] if not row["ok"]}, rows
+
+
+def at_chunk(data, kind):
+    """Where the data of a chunk lie, or its head where it has none."""
+    chunks, at = split(data), 9
+    for found, content in chunks:
+        if found == kind.encode():
+            return at + 8 + len(content) // 2
+        at += len(content) + 12
+    raise AssertionError(kind)
+
+
+def checked(path, **settings):
+    """What verifying one file finds, in this process."""
+    return verify.verify(Job(str(path)), verify.Verifying(**settings))
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED))
+def test_a_golden_file_is_whole_unless_it_was_cut(name, tmp_path):
+    path = tmp_path / "a.lrk"
+    path.write_bytes(data_of(name))
+    found = checked(path)
+    assert (found.facts["state"] == "whole") is not name.startswith("cut")
+    assert (found.error is None) is not name.startswith("cut")
+
+
+@pytest.mark.parametrize("kind", HOLDING)
+def test_a_bit_in_any_kind_of_chunk_is_found(kind, tmp_path):
+    data = bytearray(data_of(HOLDING[kind]))
+    path = tmp_path / "a.lrk"
+    path.write_bytes(data)
+    assert checked(path).error is None
+    data[at_chunk(data, kind)] ^= 4
+    path.write_bytes(data)
+    found = checked(path)
+    assert found.facts["state"] == "damaged"
+    assert str(path) in str(found.error)
+
+
+def test_what_contradicts_itself_behind_sound_checksums_is_found(tmp_path):
+    """An identity: sum of sigma^2 + tail^2 = ||A||_F^2; and k is the payload's."""
+    floats = split(data_of("mode-rgb-float16"))
+    halved = [
+        (kind, (np.frombuffer(data, "<f8") / 2).tobytes() if kind == b"SIGM" else data)
+        for kind, data in floats
+    ]
+    packed = split(data_of("mode-rgb-patches-packed"))
+    head = bytearray(packed[0][1])
+    head[12] -= 1  # k of the first matrix
+    for chunks in (halved, [(b"HEAD", bytes(head)), *packed[1:]]):
+        path = tmp_path / "a.lrk"
+        path.write_bytes(join(chunks))
+        assert checked(path).facts["state"] == "damaged"
+
+
+def test_decode_finds_what_checksums_cannot(tmp_path):
+    chunks = split(data_of("photo-patches-packed"))
+    at = next(i for i, (kind, _) in enumerate(chunks) if kind == b"PACK")
+    payload = chunks[at][1]
+    chunks[at] = b"PACK", payload[: len(payload) // 2] + payload[: len(payload) // 2]
+    path = tmp_path / "a.lrk"
+    path.write_bytes(join(x for x in chunks if x[0] != b"SUMS"))
+    assert checked(path).facts["state"] == "whole"
+    assert checked(path, decode=True).facts["state"] == "damaged"
+
+
+def test_seven_damaged_files_of_a_thousand_are_named_and_no_other(cli, tmp_path):
+    tree = tmp_path / "tree"
+    kinds = [data_of(n) for n in ("mode-rgb-float16", "mode-l-patches-packed", "metadata-float16")]
+    for i in range(1000):
+        folder = tree / f"{i % 10}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i}.lrk").write_bytes(kinds[i % 3])
+    whole = kinds[0]
+
+    def flipped(kind):
+        data = bytearray(whole)
+        data[at_chunk(data, kind)] ^= 1
+        return bytes(data)
+
+    damage = {
+        "0/120.lrk": whole[:-30],
+        "1/331.lrk": flipped("TERM"),
+        "2/2.lrk": flipped("HEAD"),
+        "3/993.lrk": whole + b"\0",
+        "4/404.lrk": b"",
+        "5/55.lrk": pillow.write(picture("L", 5, 5), format="PNG"),
+        "6/666.lrk": b"not a picture at all\n",
+    }
+    for name, data in damage.items():
+        (tree / name).write_bytes(data)
+    (tree / "notes.txt").write_text("passed over")
+    done = cli("verify", "tree", "-r", "--json")
+    assert done.code == 1
+    bad, rows = bad_inputs(done)
+    assert bad == {os.path.join("tree", *name.split("/")) for name in damage}
+    assert len(rows) == 1001
+    summary = rows[-1]["summary"]
+    assert (summary["files"], summary["good"], summary["bad"]) == (1000, 993, 7)
+    assert summary["passed_over"] == {".txt": 1}
+    lines = done.err.splitlines()
+    assert len(lines) == 7
+    for name in bad:
+        assert sum(f"{name}" in line for line in lines) == 1
+    shown = cli("verify", "tree/0", "tree/1", "-j", "2", "--quiet")
+    assert (shown.code, shown.text) == (1, "")
+    assert set(shown.err.splitlines()) == {x for x in lines if "tree/0" in x or "tree/1" in x}
+    for name in damage:
+        shutil.copy(tree / "7" / "57.lrk", tree / name)
+    assert "1,000" in cli("verify", "tree", "-r").succeeded().text
+
+
+def test_single_files_and_standard_input(cli, tmp_path):
+    (tmp_path / "a.lrk").write_bytes(data_of("mode-rgb-float16"))
+    assert "a.lrk: whole, " in cli("verify", "a.lrk").succeeded().text
+    piped = cli("verify", "-", "--decode", "--json", stdin=data_of("metadata-float16")).succeeded()
+    assert json.loads(piped.text)["ok"] is True
+    assert cli("verify").failed(2)
+    assert cli("verify", "gone.lrk").failed(1)
+    bad, _ = bad_inputs(cli("verify", "a.lrk", "gone.lrk", "--json"))
+    assert bad == {"gone.lrk"}
+
+
+# -- beside originals --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Three pictures and their files, of different stores; read only."""
+    top = tmp_path_factory.mktemp("archive")
+    targets = {
+        "a": (Target("rank", 3), None),
+        "sub/b": (Target("quality", 60), None),
+        "sub/c": (Target("rank", 2), "packed"),
+    }
+    for i, (name, (target, store)) in enumerate(targets.items()):
+        one = picture("RGB", 40, 50, seed=i)
+        for folder, suffix, data in (
+            ("photos", ".png", pillow.write(one, format="PNG")),
+            ("small", ".lrk", lrk.serialize(codec.encode(one, target, store=store).parts)),
+        ):
+            path = top / folder / f"{name}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return top
+
+
+def test_a_file_is_no_farther_from_its_original_than_it_states(cli, archive):
+    done = cli("verify", "small", "-r", "--against", "photos", "--json", cwd=archive).succeeded()
+    for row in map(json.loads, done.text.splitlines()[:-1]):
+        original = pillow.read((archive / row["against"]).read_bytes(), name="x").picture
+        parts = lrk.parse((archive / row["input"]).read_bytes(), name="x", max_pixels=10**6)
+        A = original.samples.astype(float)
+        E = A - codec.decode(parts).picture.samples
+        assert row["psnr_db"] == pytest.approx(20 * np.log10(255 / np.sqrt(np.mean(E**2))))
+        assert row["max_abs_error"] == np.abs(E).max()
+        assert row["factor_error"] == pytest.approx(row["stated_error"], rel=0.003)
+        stem = os.path.splitext(row["input"])[0].replace("small", "photos", 1)
+        assert row["against"] == f"{stem}.png"
+
+
+def test_a_file_of_another_picture_is_listed(cli, archive, tmp_path):
+    for folder in ("photos", "small"):
+        shutil.copytree(archive / folder, tmp_path / folder)
+    os.replace(tmp_path / "photos/a.png", tmp_path / "photos/sub/b.png")
+    done = cli("verify", "small", "-r", "--against", "photos", "--json")
+    bad, rows = bad_inputs(done)
+    assert done.code == 1
+    states = {row["input"]: row["state"] for row in rows[:-1] if not row["ok"]}
+    assert states == {
+        os.path.join("small", "a.lrk"): "unmatched",
+        os.path.join("small", "sub", "b.lrk"): "unlike",
+    }
+    assert bad == set(states)
+    # A file outside the tree's order is found by its name.
+    alone = cli("verify", "small/sub/c.lrk", "--against", "photos").succeeded()
+    assert "dB" in alone.text
+    assert cli("verify", "small/sub/c.lrk", "--against", "photos/sub/c.png").succeeded()
+    assert cli("verify", "small/a.lrk", "--against", "gone").failed(1)
+
+
+@pytest.mark.parametrize(
+    ("layout", "store"),
+    [("channels", "float16"), ("patches", "float32"), ("channels", "float64"),
+     ("channels", "packed"), ("patches", "packed")],
+)  # fmt: skip
+def test_what_is_allowed_covers_rounding_and_little_more(layout, store):
+    """Whatever the store: its own file passes, one of a picture a little apart does not."""
+    from dataclasses import replace
+
+    from lowrank.picture import Loaded, Source
+    from lowrank.report import compared
+
+    one = picture("RGB", 48, 64)
+    ranked = store != "packed" or layout == "channels"
+    target = Target("rank", 4) if ranked else Target("quality", 70)
+    parts = codec.encode(one, target, layout=layout, store=store).parts
+    source = Source("a.png", "PNG", "RGB", 64, 48, 1)
+    assert not compared.against(Loaded(one, source), parts).above
+    changed = one.samples.copy()
+    changed[:8, :8] = 255 - changed[:8, :8]
+    assert compared.against(Loaded(replace(one, samples=changed), source), parts).above
