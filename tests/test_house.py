@@ -111,7 +111,8 @@ INSIDE = {
     "chunks": (("__init__",), ("numcodecs", "zarr")),
     "report": (
         ("__init__",),
-        ("peers", "stacks"),
+        ("stacks",),
+        ("peers",),
         ("measure",),
         ("ask", "compared"),
         ("exhibit",),
