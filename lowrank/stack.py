@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowrank import codec, files, targets
+from lowrank import codec, files, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import FileError, LimitError, UsageError
 from lowrank.format import mapped
@@ -34,7 +34,7 @@ from lowrank.io import npy, sources
 from lowrank.io.formats import SUFFIXES
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK, fits
-from lowrank.picture import Loaded, axis, gaps
+from lowrank.picture import Loaded, Picture, axis, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stores import sums
 from lowrank.targets import Target
@@ -62,9 +62,14 @@ class LowRankStack:
     """
 
     def __init__(
-        self, parts: Parts, notes: tuple[str, ...] = (), file: Mapped | None = None
+        self,
+        parts: Parts,
+        notes: tuple[str, ...] = (),
+        file: Mapped | None = None,
+        path: str | None = None,
     ) -> None:
         self.notes = notes
+        self._path = path
         self._parts = parts
         self._mapped = file
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
@@ -81,6 +86,35 @@ class LowRankStack:
             f"<LowRankStack {head.frames} frames of {head.width}x{head.height} "
             f"{head.mode.title}, rank {self.ranks[0]}, {head.store}>"
         )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LowRankStack):
+            return NotImplemented
+        return self is other or lrk.same(self.parts, other.parts)
+
+    def __hash__(self) -> int:
+        return hash((self._parts.head, self.ranks))
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy and a pickle hold: the parts, and no file."""
+        return {**self.__dict__, "_parts": self.parts, "_mapped": None, "_decoded": None}
+
+    def _repr_png_(self) -> bytes:
+        """The frame in the middle, for notebooks."""
+        from lowrank import notebook
+
+        return notebook.png(self._middle())
+
+    def _repr_html_(self) -> str:
+        """That frame, and what the file states of the stack, for notebooks."""
+        from lowrank import notebook
+
+        return notebook.html(self._parts, self._middle())
+
+    def _middle(self) -> Picture:
+        head = self._parts.head
+        frame = np.asarray(self[len(self) // 2])
+        return Picture(frame.reshape(head.samples_shape[1:]), head.mode)
 
     # -- what it is --------------------------------------------------------------------
 
@@ -214,7 +248,7 @@ class LowRankStack:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:
-            raise ValueError("a stack is decoded: there is no array that could be shared")
+            raise UsageError("a stack is decoded into a new array; leave copy out, or give True")
         A = self.to_array()
         return A if dtype is None else A.astype(dtype)
 
@@ -296,15 +330,10 @@ class LowRankStack:
         ------
         FileError
             The file cannot be written, or exists and `force` is false.
+        UsageError
+            What is given is no path and no open binary file.
         """
-        data = self.to_bytes()
-        if isinstance(path, str | os.PathLike):
-            name = os.fspath(path)
-            files.write_atomic(
-                os.path.join(os.curdir, name) if name == "-" else name, data, force=force
-            )
-        else:
-            path.write(data)
+        streams.write(path, self.to_bytes(), force=force)
 
     def truncate(self, rank: int) -> LowRankStack:
         """Keep the first `rank` terms: the best stack of that rank."""
@@ -333,12 +362,13 @@ class LowRankStack:
             max_pixels=sys.maxsize,
         )
         measure.check_same_image(loaded, self._parts, "the stack")
+        size = lrk.file_size(self._parts)
         return measure.measure(
             loaded.picture,
             self.parts,
             source=loaded.source,
-            file=None,
-            file_bytes=lrk.file_size(self._parts),
+            file=measure.file_facts(self._path, self._parts, size),
+            file_bytes=size,
         )
 
 
@@ -436,7 +466,7 @@ def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack |
     if found is None or not mapped.is_stack(found[0], floats=True):
         return None
     file = mapped.of_stack(found[0], name=path, max_pixels=max_pixels, advise=found[1])
-    return None if file is None else LowRankStack(file.parts, (), file)
+    return None if file is None else LowRankStack(file.parts, (), file, path)
 
 
 class _Line:
