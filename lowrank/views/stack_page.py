@@ -95,7 +95,7 @@ def _data(result: Result, gallery: Gallery) -> dict[str, Any]:
         scale = (high - low) / 65535 or 1.0
     black, white = low, high
     if gallery.picture.mode.dtype != "uint8":  # a few bright samples are no reason for the dark
-        black, white = map(float, np.percentile(samples, (0.5, 99.5)))
+        black, white = map(float, np.percentile(samples.astype(np.float64), (0.5, 99.5)))
     levels = np.rint((samples.astype(np.float64) - low) / scale).astype("<u2")
     planes = levels.reshape(-1).view(np.uint8).reshape(-1, 2).T  # low bytes, then high ones
     return {
