@@ -30,6 +30,7 @@ from lowrank.options import (
     Jobs,
     Json,
     Manifest,
+    MaxError,
     MaxPixels,
     NoData,
     Output,
@@ -98,12 +99,7 @@ def compress(
     error: Annotated[
         str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
     ] = None,
-    max_error: Annotated[
-        str | None,
-        typer.Option(
-            "--max-error", metavar="X", help="Largest error of any sample, in units of the data."
-        ),
-    ] = None,
+    max_error: MaxError = None,
     psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
     size: Annotated[
         str | None,

@@ -357,8 +357,7 @@ def _holds(path: str, data: bytes) -> bool:
 def ranks(parts: Parts, most: int | None = None) -> str:
     """Rank and store of a file in words; `most` terms of each matrix are used."""
     used = [k if most is None else min(k, most) for k in parts.ranks]
-    text = str(used[0]) if len(set(used)) == 1 else targets.several(used)
-    return f"rank {text}, {parts.head.store}"
+    return f"rank {targets.several(used)}, {parts.head.store}"
 
 
 def _exists(path: str) -> bool:

@@ -70,7 +70,11 @@ _WISHES: dict[Kind, _Wish] = {
     "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
     "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
     "max_error": _Wish(
-        ("--max-error",), 0, 1e300, _number, "a number from 0 on, in the units of the samples"
+        ("--max-error",),
+        0,
+        1e300,
+        _number,
+        "a number from 0 on, in units of the samples, such as 2",
     ),
     "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
     "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
@@ -265,6 +269,8 @@ def choice(text: object, option: str, known: tuple[str, ...]) -> None:
 def several(ranks: Iterable[int]) -> str:
     """Ranks in a few words: 20, 20/18/17, or 3 to 21 of many."""
     found = list(ranks)
+    if len(set(found)) == 1:
+        return str(found[0])
     if len(found) > _MANY:
         return f"{min(found)} to {max(found)}"
     return "/".join(map(str, found))

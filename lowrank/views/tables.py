@@ -190,15 +190,22 @@ def _channels(channels: tuple[OfMatrix, ...]) -> Table:
     table = table_of(
         "channel", "k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "proof"
     )
-    for name, c in words.folded(channels):
-        table.add_row(name, *words.errors(c)[1:], "yes" if c.certified else "-")
+    for c in words.folded(channels):
+        table.add_row(*words.errors(c), "yes" if c.certified else "-")
     return table
 
 
 def _folded(channels: tuple[OfMatrix, ...]) -> list[Text]:
     """Say how many rows a table of channels leaves out."""
-    left = len(channels) - len(words.folded(channels))
-    return [Text(f"{left} other channels are in the JSON of --json.")] if left else []
+    shown = len(words.folded(channels))
+    if shown == len(channels):
+        return []
+    return [
+        Text(
+            f"{shown} of {len(channels)} channels: the farthest from A, the middle one, the "
+            "nearest; --json has all."
+        )
+    ]
 
 
 def _verdict(r: Report) -> Text:
@@ -262,8 +269,10 @@ def _peak(r: Report) -> list[Text]:
     p = r.pixels
     if p is None or p.psnr_db is None or r.source is None or r.source.dtype is None:
         return []
-    peak = words.level(p.rmse * 10 ** (p.psnr_db / 20))
-    return [Text(f"PSNR has the peak {peak}, the range of the data where that is not 8 bits.")]
+    if r.source.dtype in ("uint8", "int8"):
+        return [Text("PSNR has the peak 255.")]
+    peak = p.rmse * 10 ** (p.psnr_db / 20)
+    return [Text(f"PSNR has the peak {peak:.6g}, the data's own range.")]
 
 
 def _frames(s: OfStack, size: int) -> list[RenderableType]:

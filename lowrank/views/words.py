@@ -60,20 +60,16 @@ def verdict(channels: tuple[OfMatrix, ...]) -> str:
     return f"The stored factors are {excess}. Not every bound could be proved."
 
 
-def folded(channels: tuple[OfMatrix, ...]) -> list[tuple[str, OfMatrix]]:
-    """Return the channels that a table shows, with their names.
+def folded(channels: tuple[OfMatrix, ...]) -> tuple[OfMatrix, ...]:
+    """Return the channels that a table shows.
 
-    Of many: those that are farthest from A, relative to it, one in the middle, and the nearest.
+    Of many: those that are farthest from A, relative to it, the one in the middle, and the
+    nearest.
     """
     if len(channels) <= _MANY:
-        return [(c.name, c) for c in channels]
+        return channels
     order = sorted(channels, key=lambda c: -c.relative_error)
-    middle, last = order[len(order) // 2], order[-1]
-    return [
-        *((c.name, c) for c in order[:_WORST]),
-        (f"{middle.name} (median)", middle),
-        (f"{last.name} (best)", last),
-    ]
+    return (*order[:_WORST], order[len(order) // 2], order[-1])
 
 
 def errors(c: OfMatrix) -> list[str]:
