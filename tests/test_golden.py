@@ -56,6 +56,14 @@ def test_the_cases_cover_every_type_of_samples():
     assert packed >= {"uint8", "uint16", "int8", "int16", "float32"}
 
 
+def test_the_cases_of_stacks_cover_every_mode_and_store():
+    cases = {name: case for name, case in CASES.items() if case[4] == "stack"}
+    assert {"1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F"} < {c[0] for c in cases.values()}
+    assert {c[5] for c in cases.values()} >= {"float16", "float32", "float64"}
+    assert parse(data_of("stack-labels-float16")).head.metadata.axis is not None
+    assert b"SUMS" in data_of("stack-pieces-float16")
+
+
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_golden_file_decodes_to_the_samples_it_always_did(name):
     facts = EXPECTED[name]

@@ -72,7 +72,21 @@ INSIDE = {
         ("truncation",),
         ("floats",),
     ),
-    "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
+    "stores.packed": (
+        ("coding",),
+        ("channels", "patches"),
+        ("frames",),
+        ("dial",),
+        ("__init__",),
+    ),
+    "stores.packed.frames": (
+        ("basis", "klt", "order", "trellis"),
+        ("models",),
+        ("rates", "walk"),
+        ("samples", "select"),
+        ("apart", "header"),
+        ("codec",),
+    ),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
         ("start",),
@@ -97,7 +111,8 @@ INSIDE = {
     "chunks": (("__init__",), ("numcodecs", "zarr")),
     "report": (
         ("__init__",),
-        ("peers", "stacks"),
+        ("stacks",),
+        ("peers",),
         ("measure",),
         ("ask", "compared"),
         ("exhibit",),

@@ -36,8 +36,9 @@ offset  size  type     field
 ...     4     u32      layout stack only: the frames N, 1 to 2^31 - 1
 ...     3     3 x i8   layout patches with a float store and three colour
                        channels only: the colour rotation (see below)
-...     16    2 x f64  packed store of modes `F` and `array` only, but for layout
-                       stack: the lowest sample and the highest (see below)
+...     16    2 x f64  packed store of modes `F` and `array` only, but for a
+                       stack of integers: the lowest sample and the highest
+                       (see below)
 ...     28 c           float stores, for each of the c matrices (of layout
                        stack there is one):
                        k (u32), ||A||_F (f64), sigma_(k+1) (f64),
@@ -60,8 +61,8 @@ n = height x width x channels, a frame in each row: its samples row by row of pi
 the channels of a pixel together. As all TERM chunks have one size, a frame's or a
 pixel's numbers are found by arithmetic.
 
-A packed file of mode `F` or `array` holds levels, whole numbers from 0 on, in place of
-samples. The two numbers of its header say which. Of integers, low is at most 0, high at least
+A packed file of mode `F` or `array`, but of a stack of integers, holds levels, whole numbers
+from 0 on, in place of samples. The two numbers of its header say which. Of integers, low is at most 0, high at least
 0, and high - low at most 65535: a level is a sample less low, in 8 bits where high - low < 256,
 else in 16. Of floats a level is (sample - low) / unit, rounded, in 16 bits, with unit =
 high/65535 - low/65535, or 1 where that is 0; a decoder gives back low + unit x level. Either

@@ -133,7 +133,7 @@ class _Header:
 
     def levels(self, head: Head) -> Levels | None:
         """The range of the samples, of a packed file that states one."""
-        if head.frames is not None or not are_stated(head.mode):
+        if not are_stated(head.mode, stacked=head.frames is not None):
             return None
         start, self.at = self.at, self.at + RANGE.size
         if len(self.data) < self.at:

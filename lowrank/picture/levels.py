@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture import ARRAY, Mode, Picture
+from lowrank.picture import ARRAY, Mode, Picture, array_mode
 
 _MOST = 65535
 
@@ -48,6 +48,10 @@ class Levels:
         """The highest level; that of a picture of one value is 1."""
         return (self.high - self.low if self.whole else float(_MOST)) or 1.0
 
+    def mode(self, channels: int) -> Mode:
+        """The mode of a picture of levels."""
+        return array_mode(f"uint{self.bits}", channels)
+
     def of_samples(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
         """The levels of samples."""
         values = np.subtract(samples, self.low, dtype=np.float64)
@@ -66,14 +70,17 @@ class Levels:
         return samples
 
 
-def are_stated(mode: Mode) -> bool:
-    """Whether a packed file of a mode says which range its levels are of."""
-    return mode.name == ARRAY or mode.limits is None
+def are_stated(mode: Mode, *, stacked: bool) -> bool:
+    """Whether a packed file of a mode says which range its levels are of.
+
+    The integers of a stack are kept as they are, with their signs.
+    """
+    return mode.limits is None or (mode.name == ARRAY and not stacked)
 
 
 def of(picture: Picture) -> Levels | None:
     """The range of a picture's samples; None of a mode whose samples are levels themselves."""
-    if not are_stated(picture.mode):
+    if not are_stated(picture.mode, stacked=picture.frames is not None):
         return None
     low, high = float(picture.samples.min()), float(picture.samples.max())
     whole = picture.mode.limits is not None

@@ -231,29 +231,39 @@ def apart(picture: Picture, rmse: float, size: int) -> Alone | None:
     if not mse or picture.mode.dtype not in ("uint8", "uint16", "int16") or one.size > _LARGEST:
         return None
     N = picture.frames or 1
-    some = np.unique(np.linspace(0, N - 1, min(N, _SAMPLE)).round().astype(int))
+    some = sampled(N)
     total = 0
     try:
         for i in some:
-            total += _frame_bytes(picture, int(i), mse)
+            total += _frame_bytes(picture, i, mse)
     except LowrankError:  # a PSNR beyond the packed store
         return None
     whole = round(total / len(some) * N)
     return Alone(whole, len(some), whole / size)
 
 
-def _frame_bytes(picture: Picture, i: int, mse: float) -> int:
-    """Bytes of a frame, each channel of its own where no mode of pictures holds them together."""
+def sampled(frames: int) -> list[int]:
+    """Numbers of the frames that stand for all of them, evenly spread."""
+    return [int(i) for i in np.unique(np.linspace(0, frames - 1, min(frames, _SAMPLE)).round())]
+
+
+def alone(picture: Picture, i: int) -> list[Picture]:
+    """A frame as a picture, or as one for each channel where no mode of pictures holds it.
+
+    Integers of 16 bits with a sign count from their least on.
+    """
     frame, mode = picture.samples[i], picture.mode
     if mode.name in MODES:
-        alone = [Picture(frame, mode)]
-    else:  # int16, and more channels: as 16 bits, from their least on
-        low = int(frame.min())
-        wide = (frame.astype(np.int64) - low).astype(np.uint16)
-        alone = [Picture(wide[:, :, c : c + 1], MODES["I;16"]) for c in range(frame.shape[2])]
-    peak = alone[0].mode.peak or 255.0
+        return [Picture(frame, mode)]
+    wide = (frame.astype(np.int64) - int(frame.min())).astype(np.uint16)
+    return [Picture(wide[:, :, c : c + 1], MODES["I;16"]) for c in range(frame.shape[2])]
+
+
+def _frame_bytes(picture: Picture, i: int, mse: float) -> int:
+    pictures = alone(picture, i)
+    peak = pictures[0].mode.peak or 255.0
     target = Target("psnr", 10 * math.log10(peak**2 / mse))
     return sum(
         len(lrk.serialize(codec.encode(p, target, layout="patches", store=None).parts))
-        for p in alone
+        for p in pictures
     )

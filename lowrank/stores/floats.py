@@ -16,7 +16,7 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
-from lowrank.picture import Picture, Turn
+from lowrank.picture import ARRAY, Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once, sums
 from lowrank.targets import Target
 
@@ -40,7 +40,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
 
     Float64 products of fixed slabs of rows, so that the samples are the same on any
     machine and for any number of threads; those of a stack as `sums` has them, which are the
-    same for any part of it.
+    same for any part of it, and so those of floats in mode `array`.
     """
     head, body = parts.head, _body(parts)
     mode = head.mode
@@ -48,10 +48,14 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     if not any(f.k for f in factors):
         nothing = np.zeros(head.samples_shape, mode.dtype)
         return Decoded(Picture(nothing, mode, head.metadata), _lost(parts))
-    if head.layout == "stack":
-        stack, (f,) = np.empty(head.samples_shape, mode.dtype), factors
-        sums.samples(f.U, f.s, f.Vt, mode, stack.reshape(head.shape))
-        return Decoded(Picture(stack, mode, head.metadata), _lost(parts))
+    if head.layout == "stack" or (
+        head.layout == "channels" and mode.name == ARRAY and not mode.limits
+    ):
+        exact = np.empty(head.samples_shape, mode.dtype)
+        A = layouts.of_samples(exact, head.layout, None)
+        for f, matrix in zip(factors, A, strict=True):
+            sums.samples(f.U, f.s, f.Vt, mode, matrix)
+        return Decoded(Picture(exact, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
     shape = head.samples_shape
     if head.layout == "patches" and not fits(_PATCHED * math.prod(shape)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lowrank.errors import printable
 from lowrank.report.stacks import Alone, OfStack, Residual
-from lowrank.views import words
 
 _AS_GOOD = 1.05  # a stack that takes as many bytes as its frames alone, but for this
 
@@ -47,7 +46,7 @@ def _decibels(value: float | None) -> str:
 def _peak(s: OfStack) -> str:
     if s.dtype in ("uint8", "int8"):
         return "PSNR has the peak 255"
-    return f"PSNR has the data's own range as peak, {words.level(s.peak)}"
+    return f"PSNR has the data's own range as peak, {s.peak:g}"
 
 
 def noise(r: Residual) -> str:

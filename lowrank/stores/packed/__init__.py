@@ -1,8 +1,8 @@
 """The packed store: quantised, entropy-coded factors.
 
-`dial` finds the quantiser step that meets a target; `patches` and `channels` are the codecs
-of the two layouts, each with a specification of its payload, and `coding` is what they share.
-A codec loads when its layout is needed.
+`dial` finds the quantiser step that meets a target; `patches`, `channels` and `frames` (of
+layout `stack`) are the codecs of the layouts, each with a specification of its payload, and
+`coding` is what they share. A codec loads when its layout is needed.
 """
 
 from __future__ import annotations
@@ -18,29 +18,32 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Picture, Turn
+from lowrank.picture import Mode, Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
 from lowrank.stores.packed.coding.payload import Decoded as DecodedSamples
 from lowrank.stores.packed.coding.payload import Outline
 from lowrank.targets import Target
 
-Size = tuple[int, int, int]
+Size = tuple[int, ...]
+Kind = int | Mode
+"""Bits of the samples of a picture; the mode of those of a stack, which may have signs."""
+_ROOMS = {"stack": "frames"}
 
 
 class Codec(Protocol):
-    """The decoder of a layout; `size` is (height, width, channels)."""
+    """The decoder of a layout; `size` is ([frames,] height, width, channels)."""
 
     def outline(self, payload: bytes, size: Size) -> Outline:
         """The rotation of the colours, and the components of each matrix."""
 
     def decode(
-        self, payload: bytes, size: Size, bits: int,
+        self, payload: bytes, size: Size, kind: Kind,
         *, rank: int | None, partial: bool, outline: Outline | None,
     ) -> DecodedSamples:  # fmt: skip
         """Samples of the first terms of each matrix."""
 
     def factors(
-        self, payload: bytes, size: Size, bits: int, *, partial: bool, outline: Outline | None
+        self, payload: bytes, size: Size, kind: Kind, *, partial: bool, outline: Outline | None
     ) -> list[NDArray[np.float64]]:
         """The decoded matrices."""
 
@@ -72,7 +75,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     outline = _outline(parts)
     with _named(parts):
         found = _codec(parts).decode(
-            _body(parts).payload, _size(parts), _bits(parts),
+            _body(parts).payload, head.samples_shape, _kind(parts),
             rank=rank, partial=_cut(parts), outline=outline,
         )  # fmt: skip
         if found.total and not found.decoded:
@@ -91,7 +94,7 @@ def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
     outline = _outline(parts)
     with _named(parts):
         B = _codec(parts).factors(
-            _body(parts).payload, _size(parts), _bits(parts),
+            _body(parts).payload, parts.head.samples_shape, _kind(parts),
             partial=_cut(parts), outline=outline,
         )  # fmt: skip
     unit = _unit(parts)
@@ -122,10 +125,8 @@ def _outline(parts: Parts) -> Outline:
     beside a smaller one than the truth any error would look too good.
     """
     head = parts.head
-    if head.frames is not None:
-        raise FormatError(f"a packed stack is not known to this version, in {parts.name}")
     with _named(parts):
-        outline = _codec(parts).outline(_body(parts).payload, _size(parts))
+        outline = _codec(parts).outline(_body(parts).payload, head.samples_shape)
         for stated, found in zip(parts.ranks, outline.components, strict=True):
             rank = min(found, *head.shape)  # more components add up to no higher rank
             if stated != rank:
@@ -139,23 +140,22 @@ def _cut(parts: Parts) -> bool:
 
 
 def _codec(parts: Parts) -> Codec:
-    return import_module(f"lowrank.stores.packed.{parts.head.layout}.codec")
+    layout = parts.head.layout
+    return import_module(f"lowrank.stores.packed.{_ROOMS.get(layout, layout)}.codec")
 
 
-def _bits(parts: Parts) -> int:
-    """Bits of the levels that the payload is of."""
-    levels = _body(parts).levels
-    return parts.head.mode.bits if levels is None else levels.bits
+def _kind(parts: Parts) -> Kind:
+    """What the levels of the payload are."""
+    levels, mode = _body(parts).levels, parts.head.mode
+    if parts.head.frames is None:
+        return mode.bits if levels is None else levels.bits
+    return mode if levels is None else levels.mode(len(mode.channels))
 
 
 def _unit(parts: Parts) -> float:
     """What a level is, in units of the samples."""
     levels = _body(parts).levels
     return 1.0 if levels is None else levels.unit
-
-
-def _size(parts: Parts) -> Size:
-    return parts.head.height, parts.head.width, len(parts.head.mode.channels)
 
 
 def _body(parts: Parts) -> Packed:

@@ -20,7 +20,7 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Picture, array_mode
+from lowrank.picture import Picture
 from lowrank.picture import levels as ranges
 from lowrank.picture.distance import Pixels, compare, full_scale
 from lowrank.picture.levels import Levels
@@ -61,13 +61,11 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     UsageError
         The target or the mode is not one that the packed store knows, or cannot be met.
     """
-    if picture.mode.bits == 32 and picture.mode.limits is not None:
+    if picture.mode.bits == 32 and picture.mode.limits is not None and layout != "stack":
         raise UsageError(
             "integers of 32 bits have no packed store; use -k, --error, --max-error or --energy, "
             "or give integers of 16 bits"
         )
-    if layout == "stack":
-        raise UsageError("a stack has no packed store; use -k, --error or --energy")
     if target.kind == "auto":
         raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     if target.kind == "rank" and layout == "patches":
@@ -112,8 +110,9 @@ class _Tries:
         levels: Levels | None,
     ) -> None:  # fmt: skip
         self.picture, self.layout, self.levels = picture, layout, levels
-        deep = levels is not None and picture.mode.peak is None
-        self.unit = (levels.span if levels and deep else picture.mode.peak or 255.0) / 255
+        # Of data whose peak is their range: that range, in levels.
+        deep = levels.span if levels is not None else full_scale(picture)
+        self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
@@ -160,7 +159,7 @@ class _Tries:
 def _counted(picture: Picture, levels: Levels) -> Picture:
     """A picture whose samples are the levels of another's."""
     samples = levels.of_samples(picture.samples)
-    return replace(picture, samples=samples, mode=array_mode(samples.dtype.name, samples.shape[2]))
+    return replace(picture, samples=samples, mode=levels.mode(samples.shape[-1]))
 
 
 def _prepared(
@@ -170,7 +169,15 @@ def _prepared(
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
     turned = turn.of(picture, layout, packed=True, ranked=ranked)
-    # Loaded where it is needed: each layout starts the sooner without the other.
+    # Loaded where it is needed: each layout starts the sooner without the others.
+    if layout == "stack":
+        from lowrank.stores.packed.frames import codec as frames
+        from lowrank.stores.packed.frames.klt import Stack
+
+        stack = Stack(samples, turn.of_stack(picture))
+        planes = int(target.value) if ranked else None
+        spectra = [stack.spectrum[0]] if ranked else []
+        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
@@ -188,7 +195,9 @@ def _for_rank(
 ) -> tuple[float, tuple[str, ...]]:
     """The coarsest step that adds at most 1% to the squared error of the truncation."""
     picture = tries.picture
-    m, n, channels = picture.samples.shape
+    m, n, channels = picture.samples.shape[-3:]
+    if picture.frames is not None:
+        m, n, channels = picture.frames, m * n * channels, 1
     least = sum(float(np.sum(s[k:] ** 2)) for s in spectra)
 
     def excess(step: float) -> float:

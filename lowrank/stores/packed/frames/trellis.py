@@ -129,4 +129,5 @@ def _candidates(
 def values_of(levels: NDArray[Any], second: NDArray[np.uint8], unit: int) -> NDArray[Any]:
     """What levels stand for, in units of 1/`unit` step: whole numbers."""
     half: NDArray[Any] = np.sign(levels) * second * (unit // 2)
-    return levels * unit - half
+    result: NDArray[Any] = levels * unit - half
+    return result

@@ -179,7 +179,8 @@ class Walk:
     def leave(self) -> None:
         """Keep for the next group what predicts it: the maps of the last planes."""
         rows = self._predictors.rows[-len(BEFORE) :]
-        kept, new = [], []
+        kept: list[int] = []
+        new = []
         for one in rows:
             new.append({index: len(kept) + i for i, index in enumerate(one)})
             kept += list(one.values())
