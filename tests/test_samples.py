@@ -465,3 +465,13 @@ def test_impossible_ranges_of_a_packed_file_are_refused(low, high):
     fields = head + struct.pack("<dd", low, high) + bytes(10)
     with pytest.raises(FormatError, match="impossible range"):
         lrk.parse(handmade(chunk(b"HEAD", fields)), name="x", max_pixels=10**6)
+
+
+def test_ranks_of_float64_are_those_of_what_is_kept():
+    A = samples("float64", 12, 9, 2)
+    for store, mode in ((None, "float32"), ("float64", "float64")):
+        reports = lowrank.ladder(A, [2, 9], store=store)
+        assert all(c.certified for report in reports for c in report.channels)
+        image = lowrank.compress(A, rank=2, store=store)
+        assert image.dtype == mode
+        assert reports[0].pixels.rmse == pytest.approx(image.report(A).pixels.rmse)
