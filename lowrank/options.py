@@ -122,6 +122,10 @@ NoData = Annotated[
         help="Pixels of this value have no data: filled before, restored after; nan does.",
     ),
 ]
+MaxError = Annotated[
+    str | None,
+    typer.Option("--max-error", metavar="X", help="Largest error of a sample, in its units."),
+]
 Format = Annotated[
     str | None,
     typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
