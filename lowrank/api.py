@@ -259,6 +259,7 @@ def compress(
     rank: SupportsIndex | Literal["auto"] | None = None,
     energy: float | None = None,
     error: float | None = None,
+    max_error: float | None = None,
     psnr: float | None = None,
     size: SupportsIndex | None = None,
     quality: float | None = None,
@@ -287,6 +288,8 @@ def compress(
         Share of ||A||_F^2 to keep, 0 to 1.
     error : float
         Relative Frobenius error, 0 to 1.
+    max_error : float
+        Largest error of any sample, in the units of the samples.
     psnr : float
         PSNR in dB.
     size : int
@@ -326,6 +329,7 @@ def compress(
         rank=rank,
         energy=energy,
         error=error,
+        max_error=max_error,
         psnr=psnr,
         size=size,
         quality=quality,
@@ -502,7 +506,10 @@ def load(
         if isinstance(image, PIL.Image.Image) and not taking.asked:
             return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
         if not taking.asked and not sources.is_stack(image):
-            return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+            loaded = arrays.from_array(
+                cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata
+            )
+            return sources.told(loaded)
         return load_stack(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
     except ImageError as error:
         raise ArgumentError(str(error)) from error

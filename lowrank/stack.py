@@ -29,7 +29,7 @@ from lowrank import format as lrk
 from lowrank.errors import FileError, LimitError, UsageError
 from lowrank.format import mapped
 from lowrank.format.mapped import Mapped
-from lowrank.format.parts import Factors, Floats, Parts
+from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io import npy, sources
 from lowrank.io.formats import SUFFIXES
 from lowrank.io.taking import USUAL, Taking
@@ -126,6 +126,11 @@ class LowRankStack:
         return self._parts
 
     @property
+    def parts_head(self) -> Head:
+        """What the file says first."""
+        return self._parts.head
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """(N, height, width), or (N, height, width, colours)."""
         return self._shape
@@ -141,7 +146,7 @@ class LowRankStack:
         return np.dtype(self._parts.head.mode.dtype)
 
     def __len__(self) -> int:
-        return self._shape[0]
+        return int(self._shape[0])
 
     @property
     def mode(self) -> str:
@@ -224,10 +229,16 @@ class LowRankStack:
             )
         V = self.factors[0][2].astype(np.float64)
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
-        C = np.linalg.solve(V @ V.T, V @ A.reshape(-1, V.shape[1]).astype(np.float64).T).T
+        rows = A.reshape(-1, V.shape[1]).astype(np.float64)
+        C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
         return C if A.ndim == self.ndim else C[0]
 
     # -- samples -----------------------------------------------------------------------
+
+    def leading(self, rank: int) -> LowRankStack:
+        """The first `rank` terms, which stay where they are."""
+        found = codec.shorten(self._parts, Target("rank", targets.rank(rank)))
+        return LowRankStack(found, self.notes, self._mapped)
 
     def to_array(self, rank: int | None = None) -> Array:
         """Decode all frames, from the first `rank` terms or from all."""
@@ -364,11 +375,14 @@ class LowRankStack:
 def load(
     source: Any,
     *,
+    data: bytes = b"",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     nodata: float | None = None,
     taking: Taking = USUAL,
 ) -> Loaded:
     """Read a picture or a stack from a path, several paths, an array or a lazy array.
+
+    `data` is the file of the path, where that is read already.
 
     Raises
     ------
@@ -386,9 +400,8 @@ def load(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",
                 size=os.path.getsize(name), max_pixels=max_pixels, nodata=nodata, taking=taking,
             )  # fmt: skip
-        return sources.read(
-            files.read_bytes(name), name=name, max_pixels=max_pixels, nodata=nodata, taking=taking
-        )
+        data = data or files.read_bytes(name)
+        return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
     return sources.of_array(
         source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
     )
@@ -450,7 +463,7 @@ def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack |
     FileError, FormatError, LimitError
     """
     found = files.mapped(path)
-    if found is None or not mapped.may_be(found[0]):
+    if found is None or not mapped.is_stack(found[0], floats=True):
         return None
     file = mapped.of_stack(found[0], name=path, max_pixels=max_pixels, advise=found[1])
     return None if file is None else LowRankStack(file.parts, (), file, path)
