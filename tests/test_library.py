@@ -443,6 +443,18 @@ def test_a_file_that_takes_pieces_gets_all_of_them_and_a_full_one_is_an_error(im
         image.save(Full())
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-60, 1e-30, 1e30, 1e60, 1e200, 1e308])
+@pytest.mark.parametrize("wish", [{"rank": 2}, {"rank": 2, "store": "float64"}, {"error": 0.1}])
+def test_samples_of_any_size_are_kept_or_refused(scale, wish):
+    A = scale * np.random.default_rng(0).uniform(-1, 1, (8, 9))
+    if not 1e-40 < scale < 1e40:
+        with pytest.raises(LowrankError, match="scale them"):
+            lowrank.compress(A, **wish)
+        return
+    found = np.asarray(lowrank.open(lowrank.compress(A, **wish).to_bytes()))
+    assert np.linalg.norm((found - A) / scale) < np.linalg.norm(A / scale)
+
+
 def test_every_mistake_is_caught_as_the_kind_it_is():
     assert issubclass(UsageError, ValueError)
     assert issubclass(lowrank.ArgumentError, UsageError)
