@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowrank import codec, files, streams, targets
+from lowrank import codec, files, linalg, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import FileError, LimitError, UsageError
 from lowrank.format import mapped
@@ -74,6 +74,7 @@ class LowRankStack:
         self._mapped = file
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
         self._decoded: Array | None = None
+        self._svd: tuple[Array, Array, Array] | None = None
         head = parts.head
         if head.frames is None:
             raise UsageError("one picture is no stack; lowrank.LowRankImage is what it is")
@@ -179,15 +180,17 @@ class LowRankStack:
     def factors(self) -> tuple[tuple[NDArray[np.floating], NDArray[np.float64], Array], ...]:
         """One `(U, s, Vt)`, of shapes (N, k), (k,) and (k, height x width x colours).
 
-        Raises
-        ------
-        UsageError
-            A packed file keeps no singular vectors.
+        A packed file keeps no such factors: they are the singular value decomposition of what it
+        decodes to, before its samples are rounded.
         """
-        _, found = codec.factors(self.parts)
-        if not isinstance(found[0], tuple):
-            raise UsageError("a packed stack keeps no singular vectors; store=float32 does")
-        return (found[0],)
+        if self._svd is None:
+            _, (found,) = codec.factors(self.parts)
+            if isinstance(found, tuple):
+                return (found,)
+            k = self.ranks[0]
+            x = linalg.truncated_svd(found, max(k, 1)).truncate(k)
+            self._svd = x.U, x.s, x.Vt
+        return (self._svd,)
 
     @property
     def singular_values(self) -> NDArray[np.float64]:

@@ -100,6 +100,19 @@ def test_factors_of_a_packed_file_are_those_of_what_it_decodes_to(packed):
     assert np.abs(np.clip((U * s) @ Vt, 0, 255) - image).max() <= 0.5 + 1e-9
 
 
+def test_components_of_a_packed_stack_are_those_of_what_it_decodes_to():
+    t, y, x = np.ogrid[0:9, 0:16, 0:24]
+    frames = (100 + 50 * np.sin(t / 3 + x / 9) + 30 * np.cos(t) * (y > x)).astype(np.uint8)
+    stack = lowrank.compress(frames, stack=True, quality=70)
+    assert stack.store == "packed"
+    (k,) = stack.ranks
+    assert stack.coefficients.shape == (9, k)
+    assert stack.components.shape == (k, 16, 24)
+    found = np.tensordot(stack.coefficients, stack.components, 1)
+    assert np.abs(np.clip(found, 0, 255) - stack).max() <= 0.5 + 1e-9
+    np.testing.assert_allclose(stack.project(found), stack.coefficients, atol=1e-8)
+
+
 def test_factors_belong_to_who_asks(image):
     U, _, _ = image.factors[0]
     before = image.to_bytes()
