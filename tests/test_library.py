@@ -217,6 +217,10 @@ def test_a_stack_is_an_array_too_and_equal_copied_shown_saved_and_reported_as_an
     reports = lowrank.ladder(frames, [1, 3], stack=True)
     assert [r.channels[0].k for r in reports] == [1, 3]
     assert reports[1].storage.bytes == len(stack.to_bytes())
+    for names in ({"labels": 5}, {"labels": "abcdefgh"}, {"values": ["a"] * 8}, {"unit": 3},
+                  {"labels": ["a"]}, {"values": [None] * 8}):  # fmt: skip
+        with pytest.raises(UsageError):
+            lowrank.compress(frames, stack=True, rank=1, **names)
     for axis in ("0", 1.5, True, 7):
         for call in (partial(lowrank.compress, rank=1), lowrank.spectrum):
             with pytest.raises(UsageError, match="axis"):
@@ -496,6 +500,8 @@ def test_that_program_runs(tmp_path):
         np.testing.assert_array_equal(found, consumer.A)
     assert consumer.numbers()["channels"][0]["k"] == 3
     assert "give" in consumer.refused()
+    assert consumer.squeezed(tmp_path / "a.png").store == "packed"
+    np.testing.assert_array_equal(consumer.stacks(tmp_path, True), consumer.A[[3, 3], [4, 4]])
 
 
 def test_the_types_are_told_to_others():
