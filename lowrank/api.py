@@ -554,8 +554,8 @@ def load(
 
 def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
     try:
-        if isinstance(labels, str) or not isinstance(unit, str):
-            raise TypeError("labels are a list of texts, the unit is a text")
+        if not isinstance(unit, str):
+            raise TypeError("the unit is no text")
         return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the frames cannot be called so: {error}") from error
