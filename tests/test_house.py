@@ -350,6 +350,8 @@ def test_every_module_and_public_name_says_what_it_is():
         assert ast.get_docstring(tree), f"{name} has no docstring"
         for node in tree.body:
             public = isinstance(node, ast.FunctionDef | ast.ClassDef)
+            if public and any(ast.unparse(x) == "overload" for x in node.decorator_list):
+                continue  # what a type checker reads before the function itself
             if public and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{name}.{node.name} has no docstring"
 
