@@ -89,6 +89,7 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
+_LANES = 1 << 12  # of trellises that are followed at once
 _UNIT = 0.12  # planes below this share of the step have nothing to tell
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
@@ -279,37 +280,39 @@ def _write_group(
     profiles += fitted
     coarsest += lows
     plan = batches(mine, shape[0] * shape[1])
-    levels_of = _levels(C, plan, mine)
+    levels_of = _levels(C, plan)
     walk = Walk(shape, mine, lows, coder, carried)
     for c in range(count):
         walk.first(c, bands[c])
     passes = []
     for batch in plan:
         coder.signs = []
-        walk.next(
-            batch,
-            [walk.quarters.scatter(levels_of[x.channel][x.index].reshape(shape)) for x in batch],
-        )
+        planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
+        walk.next(batch, levels_of[indices, planes])
         passes.append(coder.signs)
     return walk, passes
 
 
-def _levels(
-    C: NDArray[np.float32], plan: list[list[Component]], scales: list[NDArray[np.int64]]
-) -> list[dict[int, NDArray[np.int32]]]:
-    """Levels of each map's components, by the trellis of each place."""
-    order: list[list[int]] = [[] for _ in scales]
+def _levels(C: NDArray[np.float32], plan: list[list[Component]]) -> NDArray[np.int32]:
+    """(SIZE, maps, patches) levels, by the trellis of each place."""
+    size, rows, count, columns = C.shape
+    orders: list[list[int]] = [[] for _ in range(count)]
     for batch in plan:
         for x in batch:
-            order[x.channel].append(x.index)
-    rows = expected_rows(C)
-    table = rates()
-    result = []
-    for c, indices in enumerate(order):
-        lanes = len(indices), C.shape[1] * C.shape[3]
-        x, expected = C[indices, :, c].reshape(lanes), rows[indices, :, c].reshape(lanes)
-        q = trellis.quantise(x, expected, table)
-        result.append(dict(zip(indices, q, strict=True)))
+            orders[x.channel].append(x.index)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for c, order in enumerate(orders):
+        alike.setdefault(tuple(order), []).append(c)
+    expected = expected_rows(C)
+    result = np.zeros((size, count, rows * columns), np.int32)
+    for order, maps in alike.items():
+        for some in range(0, len(maps), max(1, _LANES // (rows * columns))):
+            part = maps[some : some + max(1, _LANES // (rows * columns))]
+            here = np.ix_(order, range(rows), part, range(columns))
+            shape = len(order), rows * len(part) * columns
+            q = trellis.quantise(C[here].reshape(shape), expected[here].reshape(shape), rates())
+            q = q.reshape(len(order), rows, len(part), columns).swapaxes(1, 2)
+            result[np.ix_(order, part)] = q.reshape(len(order), len(part), -1)
     return result
 
 
@@ -464,6 +467,6 @@ def _read_group(
         if last and header.late:
             walk.sign(rans.tail())
     except Cut:
-        walk.forget(whole - len(scales) if whole > len(scales) else 0)
+        walk.forget(max(whole - len(scales), 0))
         raise _Ended(whole) from None
     return done
