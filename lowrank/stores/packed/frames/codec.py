@@ -171,9 +171,7 @@ def _encoded(
             break
         late = [rans.withdraw(one) for one in batch] + late
         number += 1
-    header = Header(
-        step, stack.turn, count, columns, lanes, number, slope, profiles, coarsest
-    )
+    header = Header(step, stack.turn, count, columns, lanes, number, slope, profiles, coarsest)
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
     payload = write_header(header, channels) + body
     made = _synthesis(header, B, Y.reshape(count, channels, stack.height, stack.width))

@@ -111,5 +111,3 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
             raise FormatError("packed stream: a coefficient is out of range")
     header = Header(step, turn, planes, columns, lanes, late, slope, profiles, coarsest)
     return header, position + size
-
-    

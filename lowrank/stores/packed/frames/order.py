@@ -7,7 +7,7 @@ tell of an edge, another tells.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 
 import numpy as np
@@ -26,6 +26,8 @@ from lowrank.stores.packed.patches.order import (
 BATCH = 6144
 """Coefficients below which another map joins a batch."""
 LARGEST_BATCH = 64
+TOGETHER = 3
+"""Half octaves of sizes whose components are coded together."""
 BEFORE = (700, 500)
 """Weights of the two planes before, in 1/8192."""
 WIDTH = NEIGHBOURS + len(BEFORE)
@@ -44,7 +46,7 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> list[list[Componen
     for plane, scale in enumerate(scales):
         kept = scale[1:].nonzero()[0] + 1
         for index in kept.tolist():
-            levels.setdefault(int(scale[index]), {}).setdefault(plane, []).append(index)
+            levels.setdefault(int(scale[index]) // TOGETHER, {}).setdefault(plane, []).append(index)
     result = []
     for level in sorted(levels, reverse=True):
         queues = levels[level]
@@ -113,7 +115,7 @@ class Predictors:
             shape = (*key, first is None, second is None)
             found = self._weights.get(shape)
             if found is None:
-                helped = [i for i, row in enumerate((first, second)) if row is not None]
+                helped = tuple(i for i, row in enumerate((first, second)) if row is not None)
                 found = self._weights[shape] = _weights(x.index, best, helped)
             weights.append(found)
         own = np.array([_own(orientation(x.index)) for x in batch], np.float32)
@@ -141,7 +143,8 @@ def _whole(weight: float) -> float:
     return float(np.floor(weight * UNIT / 16384 + 0.5))
 
 
-def _weights(index: int, best: tuple[int, ...], helped: list[int]) -> NDArray[np.float32]:
+@lru_cache(1 << 14)
+def _weights(index: int, best: tuple[int, ...], helped: tuple[int, ...]) -> NDArray[np.float32]:
     """(4, 3, rows) weights of one component's predictors."""
     near, kind, count = distances()[index], orientation(index), len(best)
     share = [(1 << 20) // (77 + int(near[i])) for i in best]
