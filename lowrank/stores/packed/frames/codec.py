@@ -303,7 +303,9 @@ def _levels(C: NDArray[np.float32], plan: list[list[Component]]) -> NDArray[np.i
         alike.setdefault(tuple(order), []).append(c)
     expected = expected_rows(C)
     result = np.zeros((size, count, rows * columns), np.int32)
-    for order, maps in alike.items():
+    alike.pop((), None)
+    for kept, maps in alike.items():
+        order = list(kept)
         for some in range(0, len(maps), max(1, _LANES // (rows * columns))):
             part = maps[some : some + max(1, _LANES // (rows * columns))]
             here = np.ix_(order, range(rows), part, range(columns))

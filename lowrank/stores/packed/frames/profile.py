@@ -26,13 +26,14 @@ _HIGHEST = 96
 @cache
 def scan() -> NDArray[np.intp]:
     """All frequencies, the lowest sums of two first."""
-    return np.array(sorted(range(SIZE), key=lambda i: (sum(divmod(i, SIDE)), i)))
+    return np.array(sorted(range(SIZE), key=lambda i: (sum(divmod(i, SIDE)), i)), np.intp)
 
 
 @cache
 def _logs() -> NDArray[np.int64]:
     v, u = np.divmod(np.arange(SIZE), SIDE)
-    return np.array(_LOG)[v + u]
+    logs: NDArray[np.int64] = np.array(_LOG, np.int64)[v + u]
+    return logs
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Profile:
         size = np.maximum(self.level - (slope * _logs() >> 10), 1)
         kept = np.zeros(SIZE, np.int64)
         kept[scan()[1 : self.last + 1]] = 1
-        return size * kept
+        return np.asarray(size * kept, np.int64)
 
 
 def fit(square: NDArray[np.float64], kept: NDArray[np.bool_]) -> tuple[list[Profile], int]:
