@@ -79,7 +79,7 @@ INSIDE = {
         ("__init__",),
     ),
     "stores.packed.frames": (
-        ("basis", "klt", "order", "trellis"),
+        ("basis", "klt", "order", "profile", "trellis"),
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),
