@@ -38,7 +38,7 @@ from lowrank.views import words
 
 _SCRIPTS = (
     "lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "words.js", "bounds.js", "stage.js",
-    "plots.js", "calculator.js", "readout.js", "app.js",
+    "view.js", "state.js", "plots.js", "calculator.js", "readout.js", "app.js", "start.js",
 )  # fmt: skip
 _LEVELS_OF_FLOATS = 65535  # of the page's copy of a picture of floats
 
