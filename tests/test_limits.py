@@ -187,11 +187,23 @@ def test_a_file_of_one_term_that_claims_a_huge_image_is_refused_in_a_second(
 # -- what decoding takes -----------------------------------------------------------------------
 
 
-def documented():
-    """Bytes a sample, bytes a byte of the file, and MiB, of the sentence in SECURITY.md."""
+def documented(pattern):
+    """The numbers of a sentence in SECURITY.md."""
     text = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
-    pattern = r"at most (\d+) bytes for each sample, (\d+) for each byte of the file, and (\d+) MiB"
     return [int(number) for number in re.search(pattern, text).groups()]
+
+
+MEMORY = r"at most (\d+) bytes for each sample, (\d+) for each byte of the file, and (\d+) MiB"
+
+
+def peak_of_decoding(data):
+    """Most bytes that Python has taken at once to decode a file."""
+    tracemalloc.start()
+    try:
+        codec.decode(lrk_format.parse(data, name="x", max_pixels=DEFAULT_MAX_PIXELS))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -214,20 +226,27 @@ def test_decoding_takes_no_more_memory_than_is_documented(
     data_of(f"1x1-{layout}-{store}" if store == "packed" else f"1x1-{store}")  # or a skip
     A = picture(mode, height, width)
     data = lrk_format.serialize(codec.encode(A, target, layout=layout, store=store).parts)
-    tracemalloc.start()
-    try:
-        parsed = lrk_format.parse(data, name="x", max_pixels=DEFAULT_MAX_PIXELS)
-        codec.decode(parsed)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    sample, byte, fixed = documented()
+    peak = peak_of_decoding(data)
+    sample, byte, fixed = documented(MEMORY)
     padded = (
         (height, width) if layout == "channels" else (height + -height % 16, width + -width % 16)
     )
     samples = math.prod(padded) * len(A.mode.channels)
     # What does not grow with the picture hardly shows here, so a share of it is allowed.
     assert peak <= sample * samples + byte * len(data) + (fixed << 20) / 8
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 60_000), (60_000, 1), (30_000, 2)])
+def test_thin_pictures_take_so_much_for_each_row_and_column_and_no_more(height, width):
+    A = picture("L", height, width)
+    target = Target("rank", 2)
+    made = codec.encode(A, target, layout="channels", store="packed").parts
+    data = lrk_format.serialize(made)
+    sample, byte, fixed = documented(MEMORY)
+    (side,) = documented(r"layout channels (\d+) more for each row and column of each channel")
+    most = sample * height * width + byte * len(data) + side * (height + width)
+    assert peak_of_decoding(data) <= most + (fixed << 20) / 16
+    assert side * (height + width) > (fixed << 20) / 8  # it is not the rest that holds this
 
 
 @pytest.mark.parametrize("name", ["large-float16", "large-patches-packed", "large-channels-packed"])

@@ -99,10 +99,10 @@ class Places:
         self.size = sum(lengths)
         self.left, self.right, *kin = (np.full(self.size, self.size) for _ in range(4))
         self.kin = kin[0], kin[1]
-        self.depth = np.zeros(self.size, np.intp)
+        self.depth = np.zeros(self.size, np.int8)
         self.octave = np.arange(self.size)
-        phase = np.zeros(self.size, np.intp)
-        kind_of = np.repeat(kinds, lengths)
+        phase = np.zeros(self.size, np.int8)
+        kind_of = np.repeat(np.array(kinds, np.int8), lengths)
         start = 0
         for length, kind in zip(lengths, kinds, strict=True):
             place = self._wavelet if kind == WAVELET else self._blocks
