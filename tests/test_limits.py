@@ -17,12 +17,15 @@ from conftest import ROOT, picture
 from goldens import data_of
 from handmade import DONE, chunk, head, lrk, sigm, split, term
 
+import lowrank
 from lowrank import codec, limits
 from lowrank import format as lrk_format
 from lowrank.errors import LimitError, LowrankError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import MODES, Picture
 from lowrank.stores.packed.channels.header import Header, write_header
+from lowrank.stores.packed.frames import codec as frames_codec
+from lowrank.stores.packed.patches import codec as patches_codec
 from lowrank.targets import Target
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are set as on Linux")
@@ -313,6 +316,53 @@ def test_more_work_than_the_limits_allow_is_refused_before_it_is_done(width, hei
     parts = lrk_format.parse(data, name="big.lrk", max_pixels=DEFAULT_MAX_PIXELS)
     with pytest.raises(LimitError, match=r"more work than the limit allows, in big\.lrk"):
         codec.decode(parts)
+
+
+def test_the_limits_on_work_are_those_that_are_documented():
+    text = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
+    assert f"more than {limits.MAX_COEFFICIENTS:,} coefficients" in text
+    assert f"or 2^{limits.MAX_PRODUCTS.bit_length() - 1} products" in text
+    whole = limits.STACK * limits.MAX_PRODUCTS
+    assert f"a packed stack for more than 2^{whole.bit_length() - 1} products" in text
+
+
+def test_a_packed_stack_that_asks_for_more_work_than_the_limit_is_refused(monkeypatch):
+    y, x = np.mgrid[:20, :30]
+    frames = np.stack([120 + 40 * np.sin(t / 2) * np.cos(x / 5) + y for t in range(9)])
+    image = lowrank.compress(np.rint(frames).astype(np.uint8), stack=True, quality=60)
+    (k,) = image.ranks
+    needed = k * frames.size
+    for most, fits in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr(frames_codec, "MAX_PRODUCTS", most / limits.STACK)
+        parts = lrk_format.parse(image.to_bytes(), name="x.lrk", max_pixels=1000)
+        if fits:
+            assert codec.decode(parts).picture.samples.shape[:3] == frames.shape
+        else:
+            with pytest.raises(LimitError, match=r"more work than the limit allows, in x\.lrk"):
+                codec.decode(parts)
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 50), (17, 100), (64, 64)])
+def test_layout_patches_has_no_more_coefficients_than_samples(height, width):
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    made = codec.encode(
+        Picture(noise, MODES["RGB"]), Target("quality", 100), layout="patches", store="packed"
+    ).parts
+    outline = patches_codec.outline(made.body.payload, noise.shape)
+    padded = height + -height % 16, width + -width % 16
+    # A component of a channel is a coefficient of each patch.
+    coefficients = sum(outline.components) * (padded[0] // 16) * (padded[1] // 16)
+    assert 0.1 * math.prod(padded) < coefficients / 3 <= math.prod(padded)
+
+
+def test_a_float_file_holds_every_number_that_is_multiplied():
+    parts = codec.encode(
+        picture("L", 40, 60), Target("rank", 7), layout="channels", store="float16"
+    ).parts
+    data = lrk_format.serialize(parts)
+    assert len(data) > 2 * 7 * (40 + 60)
+    (f,) = parts.body.factors
+    assert (f.U.shape, f.Vt.shape) == ((40, 7), (7, 60))
 
 
 def test_shapes_that_a_file_chooses_leave_nothing_behind():

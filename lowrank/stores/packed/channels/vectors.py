@@ -115,7 +115,7 @@ class Places:
     def _band(self, at: Index) -> None:
         self.left[at[1:]], self.right[at[:-1]] = at[:-1], at[1:]
 
-    def _wavelet(self, start: int, length: int, phase: Index) -> None:
+    def _wavelet(self, start: int, length: int, phase: NDArray[np.int8]) -> None:
         sizes = band_sizes(length)
         before = start
         for b, size in enumerate(sizes):
@@ -131,7 +131,7 @@ class Places:
             before = start
             start += size
 
-    def _blocks(self, start: int, length: int, phase: Index) -> None:
+    def _blocks(self, start: int, length: int, phase: NDArray[np.int8]) -> None:
         count = length // SIDE
         sizes = band_sizes(length)
         starts = np.cumsum([0, *sizes])

@@ -52,9 +52,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, TruncatedError
+from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
-from lowrank.limits import fits
+from lowrank.limits import MAX_PRODUCTS, STACK, fits
 from lowrank.picture import Mode
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
@@ -373,6 +373,11 @@ def _decode(
     maps = header.planes * channels
     kept = header.planes if rank is None else min(rank, header.planes)
     total = maps + sum(int((x > 0).sum()) for x in header.scales)
+    if header.columns is not None and frames * maps * height * width > STACK * MAX_PRODUCTS:
+        raise LimitError(
+            f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
+            "than the limit allows"
+        )
     per_group = group_of(patches)
     needed = 4 * maps * height * width + 16 * SIZE * patches[0] * patches[1] * min(per_group, maps)
     if not fits(needed):
