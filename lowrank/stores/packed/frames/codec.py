@@ -53,9 +53,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, TruncatedError
+from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
-from lowrank.limits import fits
+from lowrank.limits import MAX_PRODUCTS, STACK, fits
 from lowrank.picture import Mode
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
@@ -391,6 +391,11 @@ def _decode(
     kept = header.planes if rank is None else min(rank, header.planes)
     scales = [x.scales(header.slope) for x in header.profiles]
     total = maps + sum(x.last for x in header.profiles)
+    if header.columns is not None and frames * maps * height * width > STACK * MAX_PRODUCTS:
+        raise LimitError(
+            f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
+            "than the limit allows"
+        )
     per_group = group_of(patches)
     needed = 4 * maps * height * width + 16 * SIZE * patches[0] * patches[1] * min(per_group, maps)
     if not fits(needed):
