@@ -59,7 +59,7 @@ INSIDE = {
         ("start",),
     ),
     "stores.packed.patches": (
-        ("contexts", "rotations", "select"),
+        ("contexts", "forecast", "rotations", "select"),
         ("models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),

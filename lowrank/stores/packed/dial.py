@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache, partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,20 @@ from lowrank.picture.distance import compare
 from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
 from lowrank.targets import Target
 
+if TYPE_CHECKING:
+    from lowrank.stores.packed.patches.forecast import Forecast
+
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
 _FINEST, _COARSEST = -5.0, 11.0  # binary logarithms of the steps that a search tries
 _GRID = 512  # steps to an octave that it tells apart
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
+_LARGE = 1 << 22
+"""Pixels above which a search is guided by a forecast: pictures that are not smoothed, either."""
+_SURE = 0.01  # dB that an error told by coefficients must lie above the target
+_COARSE_PSNR = 52.0  # dB below which rounding to levels is a small part of the error
+_GUIDED = 4  # steps that a forecast says, before halving takes over
 _DIALS = "-q, --psnr, --size, --error or --energy"
 
 
@@ -63,8 +71,8 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
         raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     if target.kind == "rank" and layout == "patches":
         raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
-    encoder, spectra = _prepared(picture, layout, target)
-    tries = _Tries(picture, layout, encoder)
+    encoder, spectra, forecast = _prepared(picture, layout, target)
+    tries = _Tries(picture, layout, encoder, forecast)
     notes: tuple[str, ...] = ()
     if target.kind == "quality":
         step = step_of_quality(target.value)
@@ -80,11 +88,18 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
 class _Tries:
     """Encodings of one picture with one step after another, the latest of them at hand."""
 
-    def __init__(self, picture: Picture, layout: str, encode: Callable[[float], Coded]) -> None:
-        self.picture, self.layout = picture, layout
+    def __init__(
+        self,
+        picture: Picture,
+        layout: str,
+        encode: Callable[[float], Coded],
+        forecast: Forecast | None,
+    ) -> None:
+        self.picture, self.layout, self.forecast = picture, layout, forecast
         self._unit = (picture.mode.peak or 255.0) / 255
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
+        self._beyond: float | None = None
 
     def at(self, step: float) -> Coded:
         """The picture encoded with a step in levels of 0-255."""
@@ -105,6 +120,34 @@ class _Tries:
         value = compare(self.picture, decoded).psnr_db
         return 1e3 if value is None else value
 
+    def told_psnr(self, step: float) -> float:
+        """PSNR in dB, as the coefficients tell it once one encoding has been decoded.
+
+        What rounding and clipping add to their error hardly changes with the step.
+        """
+        coded = self.at(step)
+        mean = coded.squared_error() / self.picture.samples.size
+        peak = self.picture.mode.peak or 1.0
+        if self._beyond is None:
+            exact = peak * peak / 10 ** (self.psnr(step) / 10)
+            self._beyond = exact - mean
+        return 10 * math.log10(peak * peak / max(mean + self._beyond, 1e-9))
+
+    def expected_psnr(self, step: float) -> float:
+        """PSNR in dB that the forecast expects of a step."""
+        if self.forecast is None:
+            raise TypeError("there is no forecast")
+        peak = self.picture.mode.peak or 1.0
+        error = self.forecast.squared_error(step * self._unit) + 1 / 12
+        return 10 * math.log10(peak * peak / error)
+
+    def expected_size(self, step: float) -> float:
+        """Logarithm of the bytes that the forecast expects of a step."""
+        if self.forecast is None:
+            raise TypeError("there is no forecast")
+        bits = self.forecast.log_bits(step * self._unit)
+        return bits + math.log(self.picture.samples.size / 8)
+
     def parts(self, step: float) -> Parts:
         """The file, its norms stated."""
         coded = self.at(step)
@@ -123,8 +166,11 @@ class _Tries:
 
 def _prepared(
     picture: Picture, layout: str, target: Target
-) -> tuple[Callable[[float], Coded], list[NDArray[np.float64]]]:
-    """What encodes the picture with a step in levels; for a rank, all singular values, too."""
+) -> tuple[Callable[[float], Coded], list[NDArray[np.float64]], Forecast | None]:
+    """What encodes the picture with a step in levels.
+
+    For a rank all singular values, too; for a search on a large picture a forecast.
+    """
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
     turned = turn.of(picture, layout, packed=True, ranked=ranked)
@@ -134,11 +180,18 @@ def _prepared(
 
         rank = int(target.value) if ranked else None
         factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)
-        return partial(channels.encode, factorised), factorised.spectra if ranked else []
+        return partial(channels.encode, factorised), factorised.spectra if ranked else [], None
     from lowrank.stores.packed.patches import codec as patches
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)
-    return partial(patches.encode, source, again=target.kind != "quality"), []
+    forecast = None
+    # What is not coded as coefficients, alpha of two values, no coefficient tells.
+    plain = not alpha and picture.metadata.nodata is None
+    if target.kind != "quality" and plain and picture.width * picture.height > _LARGE:
+        from lowrank.stores.packed.patches.forecast import Forecast
+
+        forecast = Forecast(source.C)
+    return partial(patches.encode, source, again=target.kind != "quality"), [], forecast
 
 
 def _for_rank(
@@ -190,8 +243,21 @@ def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
     def measured(octave: float) -> float:
         return tries.psnr(2**octave)
 
-    # 6 dB an octave is the law of fine quantisation.
-    finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
+    if tries.forecast is not None and psnr < _COARSE_PSNR:
+
+        @cache
+        def told(octave: float) -> float:
+            return tries.told_psnr(2**octave)
+
+        def expected(octave: float) -> float:
+            return tries.expected_psnr(2**octave)
+
+        low, high = psnr + _SURE, psnr + _PSNR_SLACK
+        finer, _ = _meet_guided(told, expected, low, high)
+    else:
+        # 6 dB an octave is the law of fine quantisation.
+        start = (58 - psnr) / 6
+        finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=start)
     if finer is None:
         return 2**_FINEST, (
             f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
@@ -207,7 +273,10 @@ def _for_size(tries: _Tries, size: int) -> float:
 
     high = math.log(size) + 1e-12
     low = high + math.log(_SIZE_SLACK)
-    _, coarser = _meet(measured, low, high, slope=-0.7, start=4.0)
+    if tries.forecast is not None:
+        _, coarser = _meet_guided(measured, lambda x: tries.expected_size(2**x), low, high)
+    else:
+        _, coarser = _meet(measured, low, high, slope=-0.7, start=4.0)
     if coarser is None:
         raise UsageError(
             f"{size} bytes do not hold this image; "
@@ -261,3 +330,46 @@ def _meet(
             ahead = (aim - v) / slope
             x += math.copysign(max(abs(ahead), 0.05), ahead) * 1.1
             x = min(max(x, _FINEST), _COARSEST)
+
+
+def _meet_guided(
+    value: Callable[[float], float], expected: Callable[[float], float], low: float, high: float
+) -> tuple[float | None, float | None]:
+    """The same as `_meet`, where something tells a value but for a part that changes slowly.
+
+    Parameters
+    ----------
+    value, expected : callable
+        Of the step's binary logarithm, both falling; `expected` costs next to nothing.
+    """
+    fine: tuple[float, float] | None = None
+    coarse: tuple[float, float] | None = None
+    aim, missing = (low + high) / 2, 0.0
+    for number in range(64):
+        left = fine[0] if fine else _FINEST
+        right = coarse[0] if coarse else _COARSEST
+        x = _solve(expected, aim - missing, left, right)
+        if fine and coarse and (number > _GUIDED or not left < x < right):
+            x = (left + right) / 2
+        x = round(x * _GRID) / _GRID
+        v = value(x)
+        if low <= v <= high:
+            return x, x
+        if v > high:
+            fine = x, v
+        else:
+            coarse = x, v
+        missing = v - expected(x)
+        if fine and coarse and coarse[0] - fine[0] < 1.5 / _GRID:
+            break
+        if (x == _FINEST and not fine) or (x == _COARSEST and not coarse):
+            break
+    return (fine and fine[0]), (coarse and coarse[0])
+
+
+def _solve(falling: Callable[[float], float], aim: float, left: float, right: float) -> float:
+    """Where a falling function comes nearest to a value, by halving."""
+    while right - left > 1 / _GRID:
+        middle = (left + right) / 2
+        left, right = (middle, right) if falling(middle) > aim else (left, middle)
+    return (left + right) / 2
