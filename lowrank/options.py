@@ -186,12 +186,6 @@ Preview = Annotated[
 ErrorShare = Annotated[
     str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
 ]
-MaxError = Annotated[
-    str | None,
-    typer.Option(
-        "--max-error", metavar="X", help="Largest error of any sample, in units of the data."
-    ),
-]
 Size = Annotated[
     str | None,
     typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),

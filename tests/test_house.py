@@ -75,6 +75,7 @@ INSIDE = {
         ("coding",),
         ("channels", "patches"),
         ("frames",),
+        ("search",),
         ("dial",),
         ("__init__",),
     ),
@@ -91,7 +92,7 @@ INSIDE = {
         ("start",),
     ),
     "stores.packed.patches": (
-        ("contexts", "rotations", "select"),
+        ("contexts", "forecast", "rotations", "select"),
         ("models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),

@@ -188,7 +188,10 @@ def _encoded(
     def samples() -> Samples:
         return made.samples(mode)
 
-    return Coded(len(payload), (rank,), lambda: payload, samples, norms)
+    def squared_error() -> float:
+        return norms()[0].error ** 2
+
+    return Coded(len(payload), (rank,), lambda: payload, samples, norms, squared_error)
 
 
 def group_of(shape: tuple[int, int]) -> int:
