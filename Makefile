@@ -6,7 +6,7 @@ PHOTO := sample_images/parrots.png
 CORPORA ?= ../shared/corpora
 IMAGES ?= sample_images
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-lowest lint type check fuzz fuzz-guided corpus bench-speed bench-rd \
+.PHONY: help demo install test test-lowest lint type check docs fuzz fuzz-guided corpus bench-speed bench-rd \
   bench-archives js site clean
 
 help:  ## List the targets
@@ -82,6 +82,14 @@ type: $(VENV)/developing  ## Check types
 	$(BIN)/mypy
 
 check: lint type test  ## All of these
+
+$(VENV)/documenting: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(VENV)/documenting  ## Build the pages, with a reference from the docstrings, into build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html."
 
 MINIFIERS := --package=esbuild@0.25.5 --package=terser@5.42.0
 

@@ -75,7 +75,7 @@ def main() -> int:
             keep.rmdir()
         os._exit(0)
 
-    first = reading.seeds(options.seeds or [reading.GOLDEN], options.largest)
+    first = reading.seeds(options.seeds or [reading.GOLDEN], options.largest) + reading.stacks()
     reading.warm(first)
     folder = Path(tempfile.mkdtemp(prefix="lowrank-guided-"))
     keep = Path("fuzz-failures")

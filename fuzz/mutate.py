@@ -2,14 +2,14 @@
 
     python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600
 
-The small golden files are the seeds. A mutant is a seed after one to three random
-mutations; in every other one the checksums are made to hold again, so that the damage
-reaches what lies behind them. One in four is a packed file whose header was read, changed
-and written again (`headers.py`). Each is read whole and as a file that may end early; what
-can be read is decoded, and of every fifth file reported on, shortened and written again. Time
-and memory are bounded for each file, by its bytes and by what its header claims (`reading.py`).
-A run ends when it has done what was asked for, or at its limit of time; it is repeated exactly
-by its `--seed`.
+The small golden files, and files of small stacks, are the seeds. A mutant is a seed after
+one to three random mutations; in every other one the checksums are made to hold again, so
+that the damage reaches what lies behind them. One in four is a packed file whose header was
+read, changed and written again (`headers.py`). Each is read whole and as a file that may end
+early; what can be read is decoded, and of every fifth file reported on, shortened and written
+again. Time and memory are bounded for each file, by its bytes and by what its header claims
+(`reading.py`). A run ends when it has done what was asked for, or at its limit of time; it is
+repeated exactly by its `--seed`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     decodes = escaped = number = 0
     slowest = 0.0
-    seeds = reading.seeds(options.seeds, options.largest)
+    seeds = reading.seeds(options.seeds, options.largest) + reading.stacks()
     damaged = mutators.mutants(seeds, np.random.default_rng(options.seed))
     written = headers.mutants(seeds, np.random.default_rng(options.seed), reading.MAX_PIXELS)
     files = itertools.chain.from_iterable(zip(damaged, damaged, damaged, written, strict=False))

@@ -16,6 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+import numpy as np
+
+import lowrank
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import LowrankError, UsageError
@@ -31,6 +34,7 @@ HANG = 5
 """Seconds of processor time that a foreign image may take to be read."""
 SLACK = 12
 """How much longer it may take by the clock, on a busy machine or where it waits."""
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _MMAP_THRESHOLD = -3
 
 
@@ -67,12 +71,11 @@ class Claim(NamedTuple):
         """The same with what the header says."""
         head = parts.head
         m, n = head.shape
-        channels = len(head.mode.channels)
-        whole = head.layout == "channels"
-        thin = whole and head.store == "packed"
-        samples = (m * n if whole else m * PATCH * PATCH) * channels
+        samples = head.matrices * m * (PATCH * PATCH if head.layout == "patches" else n)
         total = sum(parts.ranks)
-        return Claim(self.bytes, samples, total * (m + n), total * m * n, channels * (m + n) * thin)
+        thin = head.layout == "channels" and head.store == "packed"
+        sides = head.matrices * (m + n) * thin
+        return Claim(self.bytes, samples, total * (m + n), total * m * n, sides)
 
     @property
     def seconds(self) -> float:
@@ -99,6 +102,20 @@ def seeds(folders: list[Path], largest: int) -> list[bytes]:
     if not small:
         raise SystemExit(f"no .lrk files of at most {largest} bytes in {folders}")
     return small
+
+
+def stacks() -> list[bytes]:
+    """Return files of small stacks, of grey and of coloured frames, in several stores."""
+    t, y, x, c = np.ogrid[:7, :9, :11, :3]
+    A = (120 + 60 * np.sin(t + x / 3) * np.cos(y / 2 + c) + 30 * ((x > t) & (y > 2))).astype(
+        np.uint8
+    )
+    found = []
+    for frames in (A, A[..., 0]):
+        for wish in ({"rank": 3}, {"rank": 2, "store": "float64"}, {"quality": 60}):
+            with contextlib.suppress(UsageError):  # a store that has no stacks yet
+                found.append(lowrank.compress(frames, stack=True, **wish).to_bytes())
+    return found
 
 
 def warm(data: list[bytes]) -> None:
@@ -188,12 +205,11 @@ def limited(seconds: float = HANG) -> Iterator[None]:
 
 
 def watch() -> None:
-    """Let `bounded` and `limited` work: two clocks raise `Hang`, and arrays are given back."""
+    """Let `bounded` and `limited` work: two clocks raise `Hang`."""
     signal.signal(signal.SIGPROF, _hangs)
     signal.signal(signal.SIGALRM, _hangs)
-    with contextlib.suppress(OSError, AttributeError):
-        # glibc, after the first large array, keeps what is freed: peaks would hide in it.
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 17)
+    if hasattr(_LIBC, "mallopt"):  # glibc keeps what was freed: peaks would hide in it
+        _LIBC.mallopt(_MMAP_THRESHOLD, 1 << 17)
 
 
 def _hangs(signum: int, frame: FrameType | None) -> None:
@@ -212,6 +228,8 @@ def _peak() -> int:
 
 def _forget_peak() -> int | None:
     """Memory taken now, from which the next peak counts; None where no system tells."""
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
     try:
         with open("/proc/self/clear_refs", "wb", buffering=0) as file:
             file.write(b"5\n")

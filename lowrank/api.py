@@ -12,18 +12,18 @@ True
 
 from __future__ import annotations
 
+import numbers
 import os
 import reprlib
-from collections.abc import Callable, Iterable
-from functools import partial as bound
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any, Literal, SupportsIndex, cast
 
 import numpy as np
 import PIL.Image
 
-from lowrank import codec, files, targets
+from lowrank import codec, streams, targets
 from lowrank import format as lrk
-from lowrank.errors import ArgumentError, FileError, ImageError, UsageError
+from lowrank.errors import ArgumentError, ImageError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.io import arrays, pillow, sources
 from lowrank.io.modes import to_image
@@ -41,13 +41,10 @@ if TYPE_CHECKING:
 
     from lowrank.report import Report
     from lowrank.stores import Factored
+    from lowrank.streams import FileLike
 
     Factors = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-    FileLike = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
     ImageLike = FileLike | PIL.Image.Image | ArrayLike
-
-_UNNAMED = ("the bytes", "the file object")
-"""What messages call a file without a path."""
 
 
 class LowRankImage:
@@ -69,7 +66,7 @@ class LowRankImage:
     >>> A = np.multiply.outer(np.arange(6.0), np.arange(8.0))
     >>> image = compress(A, rank=1, store="float64")
     >>> image.shape, image.dtype
-    ((6, 8), dtype('float32'))
+    ((6, 8), dtype('float64'))
     >>> ((U, s, Vt),) = image.factors
     >>> np.allclose((U * s) @ Vt, A)
     True
@@ -109,7 +106,7 @@ class LowRankImage:
     def __repr__(self) -> str:
         head = self.parts.head
         return (
-            f"<LowRankImage {head.width}x{head.height} {head.mode.name}, ranks {self.ranks}, "
+            f"<LowRankImage {head.width}x{head.height} {head.mode.title}, ranks {self.ranks}, "
             f"{head.layout}, {head.store}>"
         )
 
@@ -201,11 +198,7 @@ class LowRankImage:
         UsageError
             What is given is no path and no open binary file.
         """
-        data = self.to_bytes()
-        if isinstance(path, str | os.PathLike):
-            files.write_atomic(_named(path), data, force=force)
-        else:
-            _write(path, data)
+        streams.write(path, self.to_bytes(), force=force)
 
     def to_image(self, rank: SupportsIndex | None = None) -> PIL.Image.Image:
         """Decode to a Pillow image, from the first `rank` terms of each matrix or from all.
@@ -266,6 +259,7 @@ def compress(
     rank: SupportsIndex | Literal["auto"] | None = None,
     energy: float | None = None,
     error: float | None = None,
+    max_error: float | None = None,
     psnr: float | None = None,
     size: SupportsIndex | None = None,
     quality: float | None = None,
@@ -294,6 +288,8 @@ def compress(
         Share of ||A||_F^2 to keep, 0 to 1.
     error : float
         Relative Frobenius error, 0 to 1.
+    max_error : float
+        Largest error of any sample, in the units of the samples.
     psnr : float
         PSNR in dB.
     size : int
@@ -326,13 +322,14 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
-    taking = Taking(stack or axis != 0, axis if stack or axis else None)
+    taking = _taking(stack, axis)
     named = Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
     return compress_loaded(
         with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
         rank=rank,
         energy=energy,
         error=error,
+        max_error=max_error,
         psnr=psnr,
         size=size,
         quality=quality,
@@ -361,15 +358,17 @@ def spectrum(
     layout: str = "channels",
     nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    stack: bool = False,
+    axis: int = 0,
 ) -> list[NDArray[np.float64]]:
-    """All singular values of each matrix of an image, descending.
+    """All singular values of each matrix of an image, or of the one of a stack, descending.
 
     Parameters
     ----------
     image : as of `compress`
     layout : {"channels", "patches"}
-        What the matrices are: the channels, or the coefficients of their patches.
-    nodata, max_pixels : as of `compress`
+        What the matrices of an image are: its channels, or the coefficients of their patches.
+    nodata, max_pixels, stack, axis : as of `compress`
 
     Returns
     -------
@@ -390,7 +389,9 @@ def spectrum(
     from lowrank.layouts import turn
 
     targets.choice(layout, "layout", ("channels", "patches"))
-    picture = load(image, max_pixels=max_pixels, nodata=nodata).picture
+    taking = _taking(stack, axis)
+    picture = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking).picture
+    layout = layout if picture.frames is None else "stack"
     A = layouts.of_samples(picture.samples, layout, turn.of(picture, layout))
     return list(threads.each(linalg.spectrum, A))
 
@@ -402,8 +403,10 @@ def ladder(
     store: str | None = None,
     nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    stack: bool = False,
+    axis: int = 0,
 ) -> list[Report]:
-    """Measure an image at several ranks, as `compress(image, rank=k)` would keep it.
+    """Measure an image, or a stack, at several ranks, as `compress(image, rank=k)` would keep it.
 
     One decomposition, of the largest rank, serves all.
 
@@ -413,7 +416,7 @@ def ladder(
     ranks : iterable of int
         In any order; the reports are in the same.
     store : {"auto", "float16", "float32", "float64"}, optional
-    nodata, max_pixels : as of `compress`
+    nodata, max_pixels, stack, axis : as of `compress`
 
     Returns
     -------
@@ -440,7 +443,8 @@ def ladder(
     if not wanted:
         raise UsageError("the list of ranks is empty; give one such as [5, 20, 50]")
     targets.choice(store, "store", FLOAT_CHOICES)
-    loaded = load(image, max_pixels=max_pixels, nodata=nodata)
+    taking = _taking(stack, axis)
+    loaded = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
     return list(ask.of_ranks(loaded, wanted, store=store or AUTO).reports)
 
 
@@ -470,15 +474,16 @@ def open(
     """
     limit = targets.pixels(max_pixels)
     if isinstance(path, str | os.PathLike) and not partial:
-        mapped = opened(_named(path), max_pixels=limit)
+        mapped = opened(streams.named(path), max_pixels=limit)
         if mapped is not None:
             return mapped
-    data, name = _read(path)
+    data, name = streams.read(path)
     parts = lrk.parse(data, name=name, max_pixels=limit, partial=partial)
     codec.stated(parts)  # refuses a packed file whose ranks are not those of its payload
+    found = None if name in (streams.BYTES, streams.OBJECT) else name
     if parts.head.frames is not None:
-        return LowRankStack(parts, parts.notes)
-    return LowRankImage(parts, parts.notes, None if name in _UNNAMED else name)
+        return LowRankStack(parts, parts.notes, path=found)
+    return LowRankImage(parts, parts.notes, found)
 
 
 def load(
@@ -491,9 +496,9 @@ def load(
     """Read an image, or a stack, from wherever it is."""
     max_pixels, nodata = targets.pixels(max_pixels), targets.missing(nodata)
     if isinstance(image, str | os.PathLike):
-        return load_stack(_named(image), max_pixels=max_pixels, nodata=nodata, taking=taking)
+        return load_stack(streams.named(image), max_pixels=max_pixels, nodata=nodata, taking=taking)
     if _is_file(image):
-        data, name = _read(cast("FileLike", image))
+        data, name = streams.read(cast("FileLike", image))
         return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
     try:
         if isinstance(image, PIL.Image.Image) and _is_closed(image):
@@ -501,10 +506,19 @@ def load(
         if isinstance(image, PIL.Image.Image) and not taking.asked:
             return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
         if not taking.asked and not sources.is_stack(image):
-            return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+            loaded = arrays.from_array(
+                cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata
+            )
+            return sources.told(loaded)
         return load_stack(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
     except ImageError as error:
         raise ArgumentError(str(error)) from error
+
+
+def _taking(stack: bool, axis: int) -> Taking:
+    if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
+        raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
+    return Taking(bool(stack) or axis != 0, int(axis) if stack or axis else None)
 
 
 def _is_closed(image: PIL.Image.Image) -> bool:
@@ -522,51 +536,6 @@ def _is_file(image: object) -> bool:
         return image.ndim == 1
     plain = isinstance(image, str | os.PathLike | bytes | bytearray)
     return plain or (hasattr(image, "read") and not hasattr(image, "__array__"))
-
-
-def _read(source: FileLike) -> tuple[bytes, str]:
-    """The bytes of a file, wherever it is, and what messages call it."""
-    if isinstance(source, str | os.PathLike):
-        name = _named(source)
-        return files.read_bytes(name), name
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source), _UNNAMED[0]
-    if not hasattr(source, "read"):
-        raise UsageError(f"{type(source).__name__} is no file; give a path, bytes or a file object")
-    named = getattr(source, "name", None)
-    shown = named if isinstance(named, str) else _UNNAMED[1]
-    data: object = _of_file(source.read, "read", shown)
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise UsageError("the file object gives text; open it in binary mode, 'rb'")
-    return bytes(data), shown
-
-
-def _write(stream: IO[bytes], data: bytes) -> None:
-    """Write to a file that is open; a raw one may take it in pieces."""
-    if not hasattr(stream, "write"):
-        raise UsageError(f"{type(stream).__name__} is no file; give a path or a file object")
-    left = memoryview(data)
-    while left:
-        written = _of_file(bound(stream.write, left), "write", _UNNAMED[1])
-        left = left[written if isinstance(written, int) else len(left) :]
-
-
-def _of_file(act: Callable[[], Any], verb: str, name: str) -> Any:
-    """What a file object gives; its refusals are ours."""
-    try:
-        return act()
-    except (TypeError, ValueError) as error:  # text, closed, or of the other direction
-        raise UsageError(
-            f"cannot {verb} {name} ({error}); give a file that is open in binary mode"
-        ) from error
-    except OSError as error:
-        raise FileError(f"cannot {verb} {name}: {error.strerror or error}") from error
-
-
-def _named(path: str | os.PathLike[str]) -> str:
-    """A path as a string; `-` is a file of that name here, not standard input."""
-    name = os.fsdecode(path)
-    return os.path.join(os.curdir, name) if name == "-" else name
 
 
 def _checked(rank: SupportsIndex | None) -> int | None:

@@ -12,10 +12,12 @@ from lowrank import stores
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
-from lowrank.names import CHOICES, LAYOUTS
+from lowrank.names import AUTO, CHOICES, LAYOUTS
 from lowrank.picture import MODES, Mode, Picture, Turn, array_mode
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets import Target, choice
+
+_ROUNDING_SHARE = 0.01  # of a largest error that the rounding of samples to float32 may take
 
 
 def encode(
@@ -55,9 +57,25 @@ def encode(
             "layout stack is that of a stack, and its only one; one picture is channels or patches"
         )
     layout, store = stores.resolve(target, layout, store)
+    if target.kind == "max_error" and picture.mode.dtype == "float64" and store != "float64":
+        target, store = _of_float64(picture, target, store)
     picture, notes = narrowed(picture, store)
     encoded = stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
     return replace(encoded, notes=notes + encoded.notes) if notes else encoded
+
+
+def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, str]:
+    """What is left of a largest error once samples are float32; or store float64 for `auto`."""
+    kept, _ = narrowed(picture, store)
+    rounding = float(np.abs(np.subtract(picture.samples, kept.samples)).max())
+    if rounding > _ROUNDING_SHARE * target.value and store == AUTO:
+        return target, "float64"
+    if rounding >= target.value > 0:
+        raise UsageError(
+            f"max_error {target.value:g}: to round the samples to float32 alone takes "
+            f"{rounding:.3g}; give store float64"
+        )
+    return Target("max_error", max(target.value - rounding, 0.0)), store
 
 
 def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:

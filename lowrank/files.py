@@ -77,6 +77,21 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
         raise _failure("read", name, error) from error
 
 
+def start(path: str, size: int) -> bytes:
+    """The first bytes of a regular file.
+
+    Raises
+    ------
+    FileError
+        It cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(size)
+    except OSError as error:
+        raise _failure("read", path, error) from error
+
+
 def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
     """Map a regular file into memory: bytes are read where they are used, and not before.
 

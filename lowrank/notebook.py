@@ -33,6 +33,7 @@ def html(parts: Parts, picture: Picture) -> str:
     head = parts.head
     image = base64.b64encode(png(reduced(_drawable(picture), _SIDE))).decode("ascii")
     rows = {
+        "frames": str(head.frames or ""),
         "size": f"{head.width} × {head.height}, {head.mode.title}",
         "matrices": f"{head.matrices} of {head.shape[0]} × {head.shape[1]}",
         "rank": "/".join(dict.fromkeys(map(str, parts.ranks))),
@@ -44,6 +45,7 @@ def html(parts: Parts, picture: Picture) -> str:
         f'<tr><th style="text-align:left">{escape(name)}</th>'
         f'<td style="text-align:left">{escape(text)}</td></tr>'
         for name, text in rows.items()
+        if text
     )
     return (
         '<div style="display:flex;gap:1em;align-items:flex-start">'
@@ -61,7 +63,8 @@ def _drawable(picture: Picture) -> Picture:
         return Picture(np.asarray(to_image(picture).convert("RGB")), MODES["RGB"])
     colours = 3 if samples.shape[2] >= 3 else 1
     drawn = samples[:, :, :colours].astype(np.float64)
-    low, high = float(drawn.min()), float(drawn.max())
+    low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
     drawn = (drawn - low) * (255 / (high - low) if high > low else 0.0)
+    drawn[~np.isfinite(drawn)] = 0.0  # pixels without data
     grey_or_rgb = MODES["RGB" if colours == 3 else "L"]
     return Picture(np.rint(drawn).astype(np.uint8), grey_or_rgb, Metadata())

@@ -33,7 +33,9 @@ from lowrank.io import modes, pillow
 from lowrank.io.metadata import EXIF_PREFIX
 from lowrank.limits import MAX_METADATA_BYTES
 
-_OPTIONS = ("rank", "energy", "error", "psnr", "size", "quality", "layout", "store")
+_OPTIONS = (
+    "rank", "energy", "error", "max_error", "psnr", "size", "quality", "layout", "store"
+)  # fmt: skip
 _METADATA = (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp"))  # ours, Pillow's
 _HEAD_CHUNKS = (b"HEAD", b"EXIF", b"ICCP", b"XMP_", b"NODT")
 

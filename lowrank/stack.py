@@ -17,24 +17,24 @@ from __future__ import annotations
 import math
 import os
 import sys
-from dataclasses import replace
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowrank import codec, files, targets
+from lowrank import codec, files, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import FileError, LimitError, UsageError
 from lowrank.format import mapped
 from lowrank.format.mapped import Mapped
-from lowrank.format.parts import Factors, Floats, Parts
+from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io import npy, sources
 from lowrank.io.formats import SUFFIXES
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK, fits
-from lowrank.picture import Loaded, axis, gaps
+from lowrank.picture import Loaded, Picture, axis, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stores import sums
 from lowrank.targets import Target
@@ -62,9 +62,14 @@ class LowRankStack:
     """
 
     def __init__(
-        self, parts: Parts, notes: tuple[str, ...] = (), file: Mapped | None = None
+        self,
+        parts: Parts,
+        notes: tuple[str, ...] = (),
+        file: Mapped | None = None,
+        path: str | None = None,
     ) -> None:
         self.notes = notes
+        self._path = path
         self._parts = parts
         self._mapped = file
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
@@ -82,6 +87,35 @@ class LowRankStack:
             f"{head.mode.title}, rank {self.ranks[0]}, {head.store}>"
         )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LowRankStack):
+            return NotImplemented
+        return self is other or lrk.same(self.parts, other.parts)
+
+    def __hash__(self) -> int:
+        return hash((self._parts.head, self.ranks))
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy and a pickle hold: the parts, and no file."""
+        return {**self.__dict__, "_parts": self.parts, "_mapped": None, "_decoded": None}
+
+    def _repr_png_(self) -> bytes:
+        """The frame in the middle, for notebooks."""
+        from lowrank import notebook
+
+        return notebook.png(self._middle())
+
+    def _repr_html_(self) -> str:
+        """That frame, and what the file states of the stack, for notebooks."""
+        from lowrank import notebook
+
+        return notebook.html(self._parts, self._middle())
+
+    def _middle(self) -> Picture:
+        head = self._parts.head
+        frame = np.asarray(self[len(self) // 2])
+        return Picture(frame.reshape(head.samples_shape[1:]), head.mode)
+
     # -- what it is --------------------------------------------------------------------
 
     @property
@@ -90,6 +124,11 @@ class LowRankStack:
         if self._mapped is not None:
             self._mapped.check(self.ranks[0])
         return self._parts
+
+    @property
+    def parts_head(self) -> Head:
+        """What the file says first."""
+        return self._parts.head
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,7 +146,7 @@ class LowRankStack:
         return np.dtype(self._parts.head.mode.dtype)
 
     def __len__(self) -> int:
-        return self._shape[0]
+        return int(self._shape[0])
 
     @property
     def mode(self) -> str:
@@ -190,10 +229,16 @@ class LowRankStack:
             )
         V = self.factors[0][2].astype(np.float64)
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
-        C = np.linalg.solve(V @ V.T, V @ A.reshape(-1, V.shape[1]).astype(np.float64).T).T
+        rows = A.reshape(-1, V.shape[1]).astype(np.float64)
+        C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
         return C if A.ndim == self.ndim else C[0]
 
     # -- samples -----------------------------------------------------------------------
+
+    def leading(self, rank: int) -> LowRankStack:
+        """The first `rank` terms, which stay where they are."""
+        found = codec.shorten(self._parts, Target("rank", targets.rank(rank)))
+        return LowRankStack(found, self.notes, self._mapped)
 
     def to_array(self, rank: int | None = None) -> Array:
         """Decode all frames, from the first `rank` terms or from all."""
@@ -203,7 +248,7 @@ class LowRankStack:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy is False:
-            raise ValueError("a stack is decoded: there is no array that could be shared")
+            raise UsageError("a stack is decoded into a new array; leave copy out, or give True")
         A = self.to_array()
         return A if dtype is None else A.astype(dtype)
 
@@ -238,9 +283,7 @@ class LowRankStack:
         V = f.Vt.reshape(f.k, *self._shape[1:])
         for at, line in enumerate(lines[1:], 1):
             V = V[(slice(None),) * at + (line.index,)]
-        return sums.samples(
-            f.U[lines[0].index], f.s, V.reshape(f.k, -1), self._parts.head.mode
-        )
+        return sums.samples(f.U[lines[0].index], f.s, V.reshape(f.k, -1), self._parts.head.mode)
 
     def _runs(self, lines: list[_Line]) -> Iterator[tuple[int, int]]:
         """First column and the one behind the last, of every row of pixels in a block."""
@@ -256,9 +299,7 @@ class LowRankStack:
         if head.metadata.nodata is None:
             return found
         if self._gaps is None:
-            value, where = gaps.unpacked(
-                head.metadata.nodata, head.width, head.height * len(self)
-            )
+            value, where = gaps.unpacked(head.metadata.nodata, head.width, head.height * len(self))
             self._gaps = value, where.reshape(self._shape[:3])
         value, where = self._gaps
         for at, line in enumerate(lines[:3]):
@@ -289,15 +330,10 @@ class LowRankStack:
         ------
         FileError
             The file cannot be written, or exists and `force` is false.
+        UsageError
+            What is given is no path and no open binary file.
         """
-        data = self.to_bytes()
-        if isinstance(path, str | os.PathLike):
-            name = os.fspath(path)
-            files.write_atomic(
-                os.path.join(os.curdir, name) if name == "-" else name, data, force=force
-            )
-        else:
-            path.write(data)
+        streams.write(path, self.to_bytes(), force=force)
 
     def truncate(self, rank: int) -> LowRankStack:
         """Keep the first `rank` terms: the best stack of that rank."""
@@ -326,23 +362,27 @@ class LowRankStack:
             max_pixels=sys.maxsize,
         )
         measure.check_same_image(loaded, self._parts, "the stack")
+        size = lrk.file_size(self._parts)
         return measure.measure(
             loaded.picture,
             self.parts,
             source=loaded.source,
-            file=None,
-            file_bytes=lrk.file_size(self._parts),
+            file=measure.file_facts(self._path, self._parts, size),
+            file_bytes=size,
         )
 
 
 def load(
     source: Any,
     *,
+    data: bytes = b"",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     nodata: float | None = None,
     taking: Taking = USUAL,
 ) -> Loaded:
     """Read a picture or a stack from a path, several paths, an array or a lazy array.
+
+    `data` is the file of the path, where that is read already.
 
     Raises
     ------
@@ -360,9 +400,8 @@ def load(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",
                 size=os.path.getsize(name), max_pixels=max_pixels, nodata=nodata, taking=taking,
             )  # fmt: skip
-        return sources.read(
-            files.read_bytes(name), name=name, max_pixels=max_pixels, nodata=nodata, taking=taking
-        )
+        data = data or files.read_bytes(name)
+        return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
     return sources.of_array(
         source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
     )
@@ -396,9 +435,7 @@ def _is_path(x: object) -> bool:
     return isinstance(x, str | os.PathLike)
 
 
-def of_paths(
-    paths: Sequence[str], max_pixels: int, nodata: float | None, taking: Taking
-) -> Loaded:
+def of_paths(paths: Sequence[str], max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:
     """Read pictures as one stack."""
     return sources.of_files(
         paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
@@ -426,10 +463,10 @@ def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack |
     FileError, FormatError, LimitError
     """
     found = files.mapped(path)
-    if found is None or not mapped.may_be(found[0]):
+    if found is None or not mapped.is_stack(found[0], floats=True):
         return None
     file = mapped.of_stack(found[0], name=path, max_pixels=max_pixels, advise=found[1])
-    return None if file is None else LowRankStack(file.parts, (), file)
+    return None if file is None else LowRankStack(file.parts, (), file, path)
 
 
 class _Line:

@@ -90,6 +90,10 @@ def test_what_a_file_may_take_is_in_proportion_to_what_it_is_and_claims():
     data, claim = claim_of(quality=50)
     assert (claim.bytes, claim.samples, claim.sides) == (len(data), 48 * 64 * 3, 0)
     assert claim.coefficients % (12 + 256) == 0
+    frames = picture("L", 70, 30).samples.reshape(7, 10, 30)
+    data = lowrank.compress(frames, stack=True, rank=2).to_bytes()
+    claim = reading.Claim(0).of(lrk.parse(data, name="x", max_pixels=1 << 20))
+    assert claim == (0, 2100, 2 * 307, 2 * 2100, 0)
     none = reading.Claim(0)
     for field in reading.Claim._fields:  # each counts, for the one or for the other
         more = none._replace(**{field: 10**7})

@@ -15,11 +15,11 @@ from conftest import ROOT
 from goldens import EXPECTED, data_of, known
 from make_golden import CASES, GOLDEN, entry, is_open, little_endian
 
-from lowrank import codec
+from lowrank import codec, stores
 from lowrank import format as lrk
 from lowrank.errors import TruncatedError
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.stores import floats
+from lowrank.picture import DTYPES
 
 
 def parse(data, *, partial=False):
@@ -36,10 +36,10 @@ def test_the_cases_cover_every_layout_store_mode_and_shape():
     def modes(*kind):
         return {case[0] for case in CASES.values() if case[4:] == kind}
 
-    whole_numbers = {"1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16"}
+    modes_of_pillow = {"1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F"}
     for layout in ("channels", "patches"):
-        assert modes(layout, "packed") == whole_numbers
-        assert modes(layout, "float16") == whole_numbers | {"F"}
+        assert modes(layout, "packed") >= modes_of_pillow
+        assert modes(layout, "float16") >= modes_of_pillow
         for store in ("float16", "float32", "float64", "packed"):
             assert modes(layout, store), (layout, store)
         for store in ("packed", "float"):
@@ -47,6 +47,21 @@ def test_the_cases_cover_every_layout_store_mode_and_shape():
             shapes = {case[1:3] for case in cases.values()}
             assert {(1, 1), (1, 19), (19, 1), (23, 31)} <= shapes
             assert {"cut", "metadata"} <= {name.split("-")[0] for name in cases}
+
+
+def test_the_cases_cover_every_type_of_samples():
+    kept = {c[0].split("-")[0] for c in CASES.values() if c[5] == "float64"}
+    packed = {c[0].split("-")[0] for c in CASES.values() if c[5] == "packed"}
+    assert kept >= set(DTYPES)
+    assert packed >= {"uint8", "uint16", "int8", "int16", "float32"}
+
+
+def test_the_cases_of_stacks_cover_every_mode_and_store():
+    cases = {name: case for name, case in CASES.items() if case[4] == "stack"}
+    assert {"1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F"} < {c[0] for c in cases.values()}
+    assert {c[5] for c in cases.values()} >= {"float16", "float32", "float64"}
+    assert parse(data_of("stack-labels-float16")).head.metadata.axis is not None
+    assert b"SUMS" in data_of("stack-pieces-float16")
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
@@ -144,7 +159,7 @@ def test_decoding_is_bit_identical_on_other_processors_and_threads(gathered, ker
 def test_the_number_of_our_own_threads_changes_nothing(name, monkeypatch):
     data = data_of(name)
     expected = entry(data, partial=False)["sha256"]
-    monkeypatch.setattr(floats, "_SLAB", 4096)  # many slabs
+    monkeypatch.setattr(stores, "_SLAB", 4096)  # many slabs
     for cores in (1, 2, 5):
         monkeypatch.setattr("lowrank.threads.cores", lambda cores=cores: cores)
         samples = codec.decode(parse(data)).picture.samples

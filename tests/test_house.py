@@ -24,10 +24,10 @@ FLOORS = (
     ("files", "format", "io", "layouts", "linalg", "targets"),
     ("stores",),
     ("codec",),
-    ("notebook", "report"),
+    ("notebook", "report", "streams"),
     ("stack",),
     ("api",),
-    ("__init__", "plugin", "runs"),
+    ("__init__", "chunks", "napari", "plugin", "runs"),
     ("views",),
     ("console", "options"),
     ("verifying",),
@@ -36,7 +36,7 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("axis", "gaps", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("certificate",),
@@ -45,8 +45,10 @@ INSIDE = {
         ("__init__",),
     ),
     "io": (
-        ("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff")
-        + ("tiffwriter", "wall"),
+        (
+            *("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff"),
+            *("tiffwriter", "wall"),
+        ),
         ("jp2", "metadata", "npy", "png", "pnm"),
         ("known", "modes"),
         ("arrays", "pillow"),
@@ -63,8 +65,28 @@ INSIDE = {
         ("__init__",),
     ),
     "targets": (("__init__",), ("spectrum",)),
-    "stores": (("__init__",), ("growing", "packed", "sums"), ("truncation",), ("floats",)),
-    "stores.packed": (("coding",), ("channels", "patches"), ("dial",), ("__init__",)),
+    "stores": (
+        ("__init__",),
+        ("growing", "packed", "sums"),
+        ("largest",),
+        ("truncation",),
+        ("floats",),
+    ),
+    "stores.packed": (
+        ("coding",),
+        ("channels", "patches"),
+        ("frames",),
+        ("dial",),
+        ("__init__",),
+    ),
+    "stores.packed.frames": (
+        ("basis", "klt", "order", "trellis"),
+        ("models",),
+        ("rates", "walk"),
+        ("samples", "select"),
+        ("apart", "header"),
+        ("codec",),
+    ),
     "stores.packed.coding": (
         ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
         ("start",),
@@ -86,15 +108,17 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
+    "chunks": (("__init__",), ("numcodecs", "zarr")),
     "report": (
         ("__init__",),
-        ("peers", "stacks"),
+        ("stacks",),
+        ("peers",),
         ("measure",),
         ("ask", "compared"),
         ("exhibit",),
     ),
-    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "pool", "verify")),
-    "views": (("words",), ("as_json", "html", "preview", "progress", "tables")),
+    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
+    "views": (("words",), ("as_json", "html", "preview", "progress", "stacks"), ("tables",)),
 }
 
 # Whatever a foreign library raises is turned into one of our errors here, and only here.
@@ -107,6 +131,8 @@ FOREIGN = {
     "imagecodecs": {"io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
+    "numcodecs": {"chunks.numcodecs"},
+    "zarr": {"chunks.zarr"},
     "typer": {"cli", "options", "verifying"},
     "distributed": {"runs.cluster"},
 }

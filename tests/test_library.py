@@ -170,6 +170,46 @@ def test_what_a_notebook_shows_beside_the_table_is_small():
         assert max(shown.size) == 480
 
 
+# -- stacks answer to the same -------------------------------------------------------------------
+
+
+def test_a_stack_is_an_array_too_and_equal_copied_shown_saved_and_reported_as_an_image_is(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 999, (8, 5, 6)).astype(np.uint16)
+    stack = lowrank.compress(frames, stack=True, rank=3)
+    path = tmp_path / "s.lrk"
+    stack.save(path)
+    opened = lowrank.open(path)
+    assert (opened.shape, opened.dtype) == (frames.shape, frames.dtype)
+    np.testing.assert_array_equal(np.asarray(opened), opened.to_array())
+    with pytest.raises(UsageError, match="copy"):
+        np.asarray(stack, copy=False)
+    for one in (stack, opened):
+        for other in (one, copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+            assert other == stack
+            assert hash(other) == hash(stack)
+            np.testing.assert_array_equal(other[3, 1:], stack[3, 1:])
+    assert stack != stack.truncate(2)
+    assert stack != lowrank.compress(frames[0], rank=3)
+    with Image.open(io.BytesIO(opened._repr_png_())) as shown:
+        np.testing.assert_array_equal(np.asarray(shown), stack[4])
+    assert ">8<" in opened._repr_html_()
+    for wrong in (3, closed_file(), io.StringIO()):
+        with pytest.raises(UsageError):
+            stack.save(wrong)
+    assert opened.report(frames).to_dict()["file"]["path"] == str(path)
+    assert stack.report(frames).to_dict()["file"]["path"] is None
+    (s,) = lowrank.spectrum(frames, stack=True)
+    expected = np.linalg.svd(frames.reshape(8, -1).astype(float), compute_uv=False)
+    np.testing.assert_allclose(s, expected, rtol=1e-9)
+    reports = lowrank.ladder(frames, [1, 3], stack=True)
+    assert [r.channels[0].k for r in reports] == [1, 3]
+    assert reports[1].storage.bytes == len(stack.to_bytes())
+    for axis in ("0", 1.5, True, 7):
+        for call in (partial(lowrank.compress, rank=1), lowrank.spectrum):
+            with pytest.raises(UsageError, match="axis"):
+                call(frames, axis=axis)
+
+
 # -- spectrum, ladder, reports -------------------------------------------------------------------
 
 
@@ -248,6 +288,7 @@ MISTAKEN_IMAGES = {
     "no axes": np.array(3),
     "one axis": np.zeros(9),
     "five axes": np.zeros((2, 2, 2, 2, 2)),
+    "four axes without samples": np.zeros((2, 0, 2, 2)),
     "no samples": np.zeros((0, 4)),
     "an empty list": [],
     "a ragged list": [[1, 2], [3]],

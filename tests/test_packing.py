@@ -223,9 +223,15 @@ def test_a_cut_packed_file_decodes_on_request_to_what_is_there(photo, tmp_path):
     assert qualities[0] > 15
 
 
-def test_float_samples_have_no_packed_store():
-    with pytest.raises(UsageError, match="float samples"):
-        lowrank.compress(np.ones((8, 8)), quality=50)
+def test_a_rank_of_what_is_counted_from_its_lowest_is_refused():
+    for samples in (np.ones((8, 8)), np.full((8, 8), -3, np.int16)):
+        with pytest.raises(UsageError, match="a rank of packed floats or negative samples"):
+            lowrank.compress(samples, rank=2, store="packed")
+
+
+def test_integers_of_32_bits_have_no_packed_store():
+    with pytest.raises(UsageError, match="integers of 32 bits have no packed store"):
+        lowrank.compress(np.ones((8, 8), np.int32), quality=50)
 
 
 def test_damage_that_checksums_cannot_see_is_still_refused(photo):

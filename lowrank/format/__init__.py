@@ -36,6 +36,9 @@ offset  size  type     field
 ...     4     u32      layout stack only: the frames N, 1 to 2^31 - 1
 ...     3     3 x i8   layout patches with a float store and three colour
                        channels only: the colour rotation (see below)
+...     16    2 x f64  packed store of modes `F` and `array` only, but for a
+                       stack of integers: the lowest sample and the highest
+                       (see below)
 ...     28 c           float stores, for each of the c matrices (of layout
                        stack there is one):
                        k (u32), ||A||_F (f64), sigma_(k+1) (f64),
@@ -58,6 +61,13 @@ n = height x width x channels, a frame in each row: its samples row by row of pi
 the channels of a pixel together. As all TERM chunks have one size, a frame's or a
 pixel's numbers are found by arithmetic.
 
+A packed file of mode `F` or `array`, but of a stack of integers, holds levels, whole numbers
+from 0 on, in place of samples. The two numbers of its header say which. Of integers, low is at most 0, high at least
+0, and high - low at most 65535: a level is a sample less low, in 8 bits where high - low < 256,
+else in 16. Of floats a level is (sample - low) / unit, rounded, in 16 bits, with unit =
+high/65535 - low/65535, or 1 where that is 0; a decoder gives back low + unit x level. Either
+way it clips to low and high. The norms in such a header are in levels.
+
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
 
 NODT: pixels without data, which were filled before the factorisation and get
@@ -79,9 +89,9 @@ ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
 SUMS, of a packed file: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece
-being what is left: so a reader of a file that was cut or damaged knows which bytes are whole before it
-decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
-reader that does not know SUMS refuses such a file by this name.
+being what is left: so a reader of a file that was cut or damaged knows which bytes are
+whole before it decodes them. Written where PACK holds more than 8192 bytes; a file
+without it is as good. A reader that does not know SUMS refuses such a file by this name.
 
 SUMS, of a float file in layout stack only: for each TERM, in their order, the CRC-32 of u's
 bytes, then of each 1024 bytes of v's, the last piece being what is left. So whoever reads a
@@ -104,8 +114,10 @@ out of order, missing, or of another length than its place demands; a CRC that
 does not hold; unknown mode, layout, store or flags; k > min(m, n); values of
 the header or sigmas that are NaN, negative or above 2^160 (no float32 image has
 such norms, and no product of them overflows); sigmas that ascend; a value of u
-or v that is NaN or beyond -2 to 2 (they are unit vectors); bytes after DONE; SUMS
-that is empty, or does not agree with PACK or the TERMs; AXIS that is not as said above; numbers that cannot be true together.
+or v that is NaN or beyond -2 to 2 (they are unit vectors); a lowest sample above the highest,
+or a range that its samples, or 16 bits, do not have; bytes after DONE; SUMS
+that is empty, or does not agree with PACK or the TERMs; AXIS that is not as said above;
+numbers that cannot be true together.
 Those are, of a float store, each by more than 10^-6 ||A||_F: a tail above ||A||_F,
 sigma_(k+1) above the tail or above sigma_k, a tail where k = min(m, n), and
 sum of sigma_i^2, i <= k, + tail^2 other than ||A||_F^2. Of a packed store, by more than 0.2%

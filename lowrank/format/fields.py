@@ -18,6 +18,7 @@ MODE_NAMES = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "I;16", "F", "array")
 HEAD = struct.Struct("<IIBBBB")
 FRAMES = struct.Struct("<I")  # of layout `stack`
 SAMPLES = struct.Struct("<BH")  # of mode `array`: the code of its type, and its channels
+RANGE = struct.Struct("<dd")  # of a packed file of floats, or of mode `array`
 MATRIX = struct.Struct("<Iddd")
 PACKED_MATRIX = struct.Struct("<HHHHH")
 CHUNK_BYTES = 12

@@ -15,6 +15,7 @@ from lowrank.format.fields import (
     MAX_SIDE,
     MODE_NAMES,
     PACKED_MATRIX,
+    RANGE,
     SAMPLES,
     log_value,
 )
@@ -32,6 +33,7 @@ from lowrank.format.parts import (
 from lowrank.limits import PADDING, PATCHES, STACK
 from lowrank.names import LAYOUTS, STORES
 from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode, array_mode
+from lowrank.picture.levels import Levels, are_stated, impossible
 
 
 def read(data: bytes, *, name: str, max_pixels: int) -> Parts:
@@ -129,7 +131,21 @@ class _Header:
         if head.layout == "patches" and padded > max_pixels + max_pixels // PADDING + PATCHES:
             raise LimitError(f"{claims}, which are {padded} in whole patches, {limit}")
 
+    def levels(self, head: Head) -> Levels | None:
+        """The range of the samples, of a packed file that states one."""
+        if not are_stated(head.mode, stacked=head.frames is not None):
+            return None
+        start, self.at = self.at, self.at + RANGE.size
+        if len(self.data) < self.at:
+            raise self.bad("header is too short")
+        low, high = RANGE.unpack_from(self.data, start)
+        found = Levels(low, high, head.mode.limits is not None)
+        if impossible(found, head.mode):
+            raise self.bad(f"impossible range of samples {low:g} to {high:g}")
+        return found
+
     def packed(self, head: Head) -> Packed:
+        levels = self.levels(head)
         stated = tuple(
             PackedMatrix(k, *map(log_value, codes))
             for k, *codes in PACKED_MATRIX.iter_unpack(
@@ -140,7 +156,7 @@ class _Header:
             raise self.bad("impossible rank")
         for x in stated:
             self.refuse(packed_contradiction(x))
-        return Packed(stated)
+        return Packed(stated, levels=levels)
 
     def floats(self, head: Head) -> Floats:
         turned = 3 if head.layout == "patches" and head.mode.colours == 3 else 0

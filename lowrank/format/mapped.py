@@ -103,13 +103,14 @@ class Mapped:
         self._pieces[j] |= pieces
 
 
-def may_be(data: memoryview) -> bool:
-    """Whether a file's first bytes are those of a float file of a stack."""
-    start = bytes(data[: len(SIGNATURE) + 1 + _HEAD + HEAD.size])
-    if not start.startswith(SIGNATURE) or len(start) < len(SIGNATURE) + 1 + _HEAD + HEAD.size:
+def is_stack(data: bytes | memoryview, *, floats: bool = False) -> bool:
+    """Whether a file's first bytes are those of a stack; or of a float file of one."""
+    size = len(SIGNATURE) + 1 + _HEAD + HEAD.size
+    start = bytes(data[:size])
+    if not start.startswith(SIGNATURE) or len(start) < size:
         return False
     _, _, _, layout, store, _ = HEAD.unpack(start[-HEAD.size :])
-    return layout == LAYOUTS.index("stack") and store < len(FLOAT_STORES)
+    return layout == LAYOUTS.index("stack") and (store < len(FLOAT_STORES) or not floats)
 
 
 def of_stack(
@@ -168,4 +169,3 @@ def of_stack(
     Ut, Vt = views(u, m), views(u + m * dtype.itemsize, n)
     factors = replace(body.factors[0], s=s, U=Ut.T, Vt=Vt)
     return Mapped(data, replace(parts, body=replace(body, factors=(factors,))), start, sums, advise)
-

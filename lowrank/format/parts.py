@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.picture import Metadata, Mode, Picture, Turn
+from lowrank.picture.levels import Levels
 
 PATCH = 16
 """Side of a patch, of layout `patches`."""
@@ -168,10 +169,14 @@ class Packed:
         One for each matrix.
     payload : bytes
         The entropy-coded factors.
+    levels : Levels or None
+        What range of samples the levels of the payload are, where it is not that of the mode.
+        The numbers in `stated` are in levels.
     """
 
     stated: tuple[PackedMatrix, ...]
     payload: bytes = b""
+    levels: Levels | None = None
 
     @property
     def matrices(self) -> tuple[PackedMatrix, ...]:
@@ -228,6 +233,12 @@ class Parts:
     def ranks(self) -> tuple[int, ...]:
         """Number of terms of each matrix."""
         return tuple(x.k for x in self.body.matrices)
+
+    @property
+    def lowest(self) -> float:
+        """What is taken from the samples before they are the matrices that norms are said of."""
+        levels = self.body.levels if isinstance(self.body, Packed) else None
+        return 0.0 if levels is None else levels.low
 
     @property
     def notes(self) -> tuple[str, ...]:

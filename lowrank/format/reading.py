@@ -80,13 +80,14 @@ class Reader:
     `mapped` takes the first steps of it, and leaves the terms where they are.
     """
 
-    def __init__(self, data: bytes, name: str, *, partial: bool) -> None:
+    def __init__(self, data: bytes | memoryview, name: str, *, partial: bool) -> None:
         self.data = memoryview(data)
         self.name = printable(name)
         self.partial = partial
         self.at = 0
 
     def bad(self, what: str, *, salvage: bool = False) -> FormatError:
+        """The error of a damaged file."""
         if not salvage:
             return header.bad(what, self.name)
         return FormatError(
@@ -94,6 +95,7 @@ class Reader:
         )
 
     def cut(self, there: bool, *, terms: int = 0, total: int = 0) -> TruncatedError:
+        """The error of a file that ends early."""
         after = f", after {terms} of {total} terms" if total else ""
         what = f"file ends early{after}, in {self.name}"
         advice = "decompress --partial decodes what is there"
@@ -102,6 +104,7 @@ class Reader:
         return TruncatedError(f"{what}; {advice}", terms=terms, total=total)
 
     def left(self) -> int:
+        """Bytes that are left."""
         return len(self.data) - self.at
 
     def kind(self, at: int | None = None) -> bytes:
@@ -143,6 +146,7 @@ class Reader:
         return data
 
     def head(self, max_pixels: int) -> Parts:
+        """The header and the metadata."""
         data = self.data
         if bytes(data[:8]) != SIGNATURE[: len(data)] or not len(data):
             raise FormatError(
@@ -214,6 +218,7 @@ class Reader:
         return None, True
 
     def parts(self, max_pixels: int) -> Parts:
+        """The whole file."""
         head = self.head(max_pixels)
         body = head.body
         parts = self._packed(head, body) if isinstance(body, Packed) else self._terms(head, body)

@@ -18,6 +18,7 @@ from lowrank.format.fields import (
     MODE_NAMES,
     ONE_PIECE,
     PACKED_MATRIX,
+    RANGE,
     SAMPLES,
     SIGNATURE,
     VERSION,
@@ -158,6 +159,8 @@ def _start(head: Head) -> bytes:
 def _header(parts: Parts) -> bytes:
     head, body = _start(parts.head), parts.body
     if isinstance(body, Packed):
+        if body.levels is not None:
+            head += RANGE.pack(body.levels.low, body.levels.high)
         return head + b"".join(
             PACKED_MATRIX.pack(p.k, *map(log_code, (p.norm, p.sigma_next, p.tail, p.error)))
             for p in body.stated

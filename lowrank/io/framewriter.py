@@ -129,7 +129,9 @@ def _pages(picture: Picture) -> bytes:
         struct.pack_into(f"<{word}", out, link, at)
         count = struct.pack("<Q" if big else "<H", len(tags))
         room = 8 if big else 4
-        beyond = at + len(count) + len(tags) * (struct.calcsize(entry) + room) + struct.calcsize(word)
+        beyond = (
+            at + len(count) + len(tags) * (struct.calcsize(entry) + room) + struct.calcsize(word)
+        )
         fields, extra = count, b""
         for tag, (kind, values) in sorted(tags.items()):
             if kind == _UNDEFINED:

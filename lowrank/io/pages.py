@@ -18,7 +18,7 @@ from lowrank.errors import ImageError, LimitError
 from lowrank.io import dtypes, metadata, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite, from_image
-from lowrank.io.taking import Taking
+from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import STACK, fits
 from lowrank.picture import MODES, Loaded, Metadata, Mode, Picture, Source, array_mode
@@ -26,24 +26,11 @@ from lowrank.picture.axis import Axis
 
 Samples = NDArray[Any]
 
-_TIFFS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
 _RICHER = ("L", "LA", "RGB", "RGBA")  # what the frames of an animation may be
 
 
-class Unequal(ImageError):
+class UnequalError(ImageError):
     """The images of a file are of several sizes or modes: no stack."""
-
-
-def several(data: bytes) -> bool:
-    """Whether a file may hold several images that are frames, by its first bytes."""
-    if data.startswith(_TIFFS) or data.startswith((b"GIF87a", b"GIF89a")):
-        return True
-    if data.startswith(b"\x89PNG"):
-        at = data.find(b"acTL")  # which stands before the first image
-        return 0 <= at < data.find(b"IDAT")
-    if data.startswith(b"RIFF"):
-        return data[8:16] == b"WEBPVP8X" and bool(data[20] & 2) if len(data) > 20 else False
-    return data[4:8] == b"ftyp" and b"avis" in data[8:64]
 
 
 def read(
@@ -53,12 +40,12 @@ def read(
 
     Raises
     ------
-    Unequal
+    UnequalError
         The images are of several sizes or modes.
     ImageError, LimitError
         As for single images.
     """
-    if data.startswith(_TIFFS) and tiff.beyond_pillow(data) and tifffile.installed():
+    if data.startswith(TIFFS) and tiff.beyond_pillow(data) and tifffile.installed():
         return _by_tifffile(data, name, taking, max_pixels, nodata)
     with wall(f"read {pillow.shown(name)}", pillow.DAMAGED, max_pixels) as warned:
         try:
@@ -105,7 +92,7 @@ class _Stack:
             frame, mode, self.mode = _widened(frame, mode, both), both, both
             same = True
         if not same or frame.shape != self.samples.shape[1:]:
-            raise Unequal(
+            raise UnequalError(
                 f"image {number} is {frame.shape[1]}x{frame.shape[0]} {mode.title}, image "
                 f"{self.numbers[0]} {self.samples.shape[2]}x{self.samples.shape[1]} "
                 f"{self.mode.title}: they are no frames of one stack; --frames takes some"
@@ -181,7 +168,7 @@ def _frame(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Samples, 
 
 
 def _settle(stack: _Stack, image: Image.Image) -> None:
-    """Integers of 32 bits that are 16 in the file, and colour that is grey in every frame."""
+    """Take back what a decoder widened: integers of 16 bits, grey frames, frames without alpha."""
     samples = stack.samples
     if samples is None:
         return
@@ -191,6 +178,8 @@ def _settle(stack: _Stack, image: Image.Image) -> None:
             low = samples.min() < 0
             stack.mode = array_mode("int16", 1) if low else MODES["I;16"]
             stack.samples = samples.astype(stack.mode.dtype)
+    elif image.format == "WEBP" and stack.mode.name == "RGBA" and samples[..., 3].min() == 255:
+        stack.samples, stack.mode = np.ascontiguousarray(samples[..., :3]), MODES["RGB"]
     elif image.format == "GIF" and stack.mode.name == "RGB":
         first = samples[..., :1]
         if all(np.array_equal(samples[..., c : c + 1], first) for c in (1, 2)):
@@ -232,12 +221,12 @@ def _loaded(
     said.append(taken_for(picture, f"its {stack.count} images" if not one else ""))
     picture = missing.taken(picture, nodata, said, stated=stated)
     check_finite(picture.samples, mode)
-    source = Source(name, format, mode.name, picture.width, picture.height, size)
+    source = Source(name, format, mode.title, picture.width, picture.height, size)
     return Loaded(picture, source, tuple(filter(None, said)))
 
 
 def taken_for(picture: Picture, what: str) -> str:
-    """The note that says what a source was taken for; none where `what` is "" """
+    """The note that says what a source was taken for; none where `what` is empty."""
     if not what:
         return ""
     size = f"{picture.width}x{picture.height} {picture.mode.title}"
@@ -253,7 +242,9 @@ def _by_tifffile(
         if file.frames + file.others < 2:
             return None
         if file.frames < 2:
-            raise Unequal("its images are of several sizes or types: they are no frames of a stack")
+            raise UnequalError(
+                "its images are of several sizes or types: they are no frames of a stack"
+            )
         chosen = taking.chosen(file.frames)
         check_room((len(chosen), *file.shape[1:]), file.dtype, max_pixels)
         samples = np.empty((len(chosen), *file.shape[1:]), file.dtype)

@@ -20,7 +20,7 @@ from lowrank.errors import ImageError, UsageError
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite
-from lowrank.io.taking import USUAL, Taking
+from lowrank.io.taking import USUAL, Taking, several
 from lowrank.io.wall import wall
 from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
 from lowrank.picture.axis import Axis
@@ -56,14 +56,12 @@ def read(
             nodata=nodata, taking=taking,
         )  # fmt: skip
     why = ""
-    if pages.several(data):
+    if several(data):
         try:
-            found = pages.read(
-                data, name=name, taking=taking, max_pixels=max_pixels, nodata=nodata
-            )
+            found = pages.read(data, name=name, taking=taking, max_pixels=max_pixels, nodata=nodata)
             if found is not None:
                 return found
-        except pages.Unequal as error:
+        except pages.UnequalError as error:
             if taking.asked:
                 raise
             why = str(error)
@@ -82,6 +80,15 @@ def read(
 def is_stack(array: Any) -> bool:
     """Whether an array can be nothing but a stack: it has four axes."""
     return _is_array(array) and len(array.shape) == 4
+
+
+def told(loaded: Loaded) -> Loaded:
+    """A picture of an array, and what it was taken for, where it might be a stack."""
+    picture = loaded.picture
+    if len(picture.mode.channels) <= 4:
+        return loaded
+    note = pages.taken_for(picture, "an array of three axes; stack=True takes the first for frames")
+    return Loaded(picture, loaded.source, (*loaded.notes, note))
 
 
 def of_array(
@@ -145,13 +152,13 @@ def of_array(
         pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
     )
     if hidden is not None and len(shape) == 4:
-        hidden = hidden.all(axis=-1)
+        hidden = np.asarray(hidden.all(axis=-1), np.bool_)
     if nodata is None and hidden is not None and hidden.any():
         nodata = float(array.fill_value)
     picture = missing.taken(picture, nodata, notes, hidden=hidden)
     for frame in picture.each():
         check_finite(frame, mode)
-    source = Source(name, format, mode.name, picture.width, picture.height, size or kept.nbytes)
+    source = Source(name, format, mode.title, picture.width, picture.height, size or kept.nbytes)
     return Loaded(picture, source, tuple(notes))
 
 

@@ -45,9 +45,26 @@ class Taking:
             return range(wanted % frames, wanted % frames + 1)
         found = range(frames)[wanted or slice(None)]
         if not found:
-            raise UsageError(f"--frames takes none of {frames} frames; give some, such as 0:{frames}")
+            raise UsageError(
+                f"--frames takes none of {frames} frames; give some, such as 0:{frames}"
+            )
         return found
 
 
 USUAL = Taking()
 """What no request means."""
+
+TIFFS = (b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
+"""How TIFFs begin."""
+
+
+def several(data: bytes) -> bool:
+    """Whether a file may hold a stack, several images or an array, by its first bytes."""
+    if data.startswith(TIFFS) or data.startswith((b"GIF87a", b"GIF89a", b"\x93NUMPY", b"PK\3\4")):
+        return True
+    if data.startswith(b"\x89PNG"):
+        at = data.find(b"acTL")  # which stands before the first image
+        return 0 <= at < data.find(b"IDAT")
+    if data.startswith(b"RIFF"):
+        return data[8:16] == b"WEBPVP8X" and bool(data[20] & 2) if len(data) > 20 else False
+    return data[4:8] == b"ftyp" and b"avis" in data[8:64]

@@ -44,6 +44,14 @@ def of(picture: Picture, layout: str, *, packed: bool = False, ranked: bool = Fa
     return principal(picture.samples) if turned else None
 
 
+def of_stack(picture: Picture) -> Turn | None:
+    """The rotation of the first three channels of all frames of a stack, in its packed store."""
+    if len(picture.mode.channels) < 3 or picture.mode.colours < 3:
+        return None
+    samples = picture.samples
+    return principal(samples.reshape(-1, *samples.shape[2:]))
+
+
 def principal(samples: NDArray[Any]) -> Turn:
     """Principal axes of the first three channels of (height, width, channels) samples."""
     from lowrank.layouts import colour  # where something is turned, which is seldom with -k

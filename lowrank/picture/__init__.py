@@ -60,6 +60,14 @@ class Mode:
             return 0, 2**self.bits - 1
         return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
 
+    def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Round and clip values to samples of the mode, in place; floats are clipped only."""
+        if self.limits is None:
+            most = float(np.finfo(self.dtype).max)
+            return np.clip(values, -most, most, out=values)
+        np.rint(values, out=values)
+        return np.clip(values, *self.limits, out=values)
+
     @property
     def peak(self) -> float | None:
         """Peak of PSNR where the mode fixes it; None where it is the range of the data.

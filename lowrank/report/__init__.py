@@ -122,9 +122,7 @@ class Report:
         told = asdict(self)
         if self.stack is None:
             del told["stack"]
-        fields = {
-            "channels" if key == "matrices" else key: value for key, value in told.items()
-        }
+        fields = {"channels" if key == "matrices" else key: value for key, value in told.items()}
         found: dict[str, Any] = finite(fields)
         return found
 

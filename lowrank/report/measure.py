@@ -82,7 +82,10 @@ def measure(
     original, (picture, _) = picture, codec.narrowed(picture, parts.head.store)
     turned, B = codec.factors(parts)
     names = turn.names(picture.mode, parts.head.layout, turned)
-    A = layouts.of_samples(picture.samples, parts.head.layout, turned)
+    samples = picture.samples
+    if parts.lowest:
+        samples = np.subtract(samples, parts.lowest, dtype=np.float64)
+    A = layouts.of_samples(samples, parts.head.layout, turned)
 
     def of_matrix(i: int) -> OfMatrix:
         k = parts.ranks[i]
@@ -159,9 +162,7 @@ def storage(
 ) -> Storage:
     """Storage of a file against its source."""
     head = parts.head
-    return _storage(
-        _pixels(head), head.mode, found, file_bytes, source.bytes if source else 0
-    )
+    return _storage(_pixels(head), head.mode, found, file_bytes, source.bytes if source else 0)
 
 
 def _storage(

@@ -149,11 +149,10 @@ def measured(
         frame_psnr_db=Frames(
             min(finite, default=None), _finite(statistics.median(psnrs)), _finite(max(psnrs)), worst
         ),
-        worst_label=unpack(picture.metadata.axis, said.frames).name(worst),
+        worst_label=unpack(parts.head.metadata.axis, said.frames).name(worst),
         peak=peak,
-        residual=_residual(picture, decoded) if mse else None,
+        residual=_residual(picture, decoded, parts.ranks[0]) if mse else None,
         kept=said.kept,
-        frame_by_frame=_alone(picture, mse, size) if mse else None,
     )  # fmt: skip
 
 
@@ -177,7 +176,7 @@ def _errors(picture: Picture, decoded: Picture) -> Iterator[NDArray[np.float64]]
         yield np.subtract(a, b, dtype=np.float64)
 
 
-def _residual(picture: Picture, decoded: Picture) -> Residual:
+def _residual(picture: Picture, decoded: Picture, k: int) -> Residual:
     squares, before = 0.0, None
     sums, counts = [0.0, 0.0, 0.0], [0, 0, 0]
     size = 0
@@ -195,7 +194,10 @@ def _residual(picture: Picture, decoded: Picture) -> Residual:
         s / c / (squares / size) if c and squares else 0.0
         for s, c in zip(sums, counts, strict=True)
     )
-    white = max(abs(rows), abs(columns), abs(frames)) < _WHITE
+    # To take k directions out of the curves of N frames makes white noise follow itself by up to
+    # -k / (N - k), the trace of the projection along a shift.
+    made = k / max((picture.frames or 1) - k, 1)
+    white = max(abs(rows), abs(columns), frames, -frames - made) < _WHITE
     return Residual(frames, rows, columns, white, gavish_donoho_rank(picture))
 
 
@@ -208,35 +210,60 @@ def gavish_donoho_rank(picture: Picture) -> int | None:
     return int(spectrum.gavish_donoho_rank(linalg.spectrum(A), m, n))
 
 
-def _alone(picture: Picture, mse: float, size: int) -> Alone | None:
-    """Compress some frames alone at the same mean square error, and take them for all."""
-    one = next(picture.each())
-    if picture.mode.dtype not in ("uint8", "uint16", "int16") or one.size > _LARGEST:
+def apart(picture: Picture, rmse: float, size: int) -> Alone | None:
+    """Compress some frames alone at the same error, and take them for all.
+
+    Parameters
+    ----------
+    picture : Picture
+        The stack.
+    rmse : float
+        Root mean square error, in levels.
+    size : int
+        Bytes of the stack's own file.
+
+    Returns
+    -------
+    Alone or None
+        None where frames cannot be packed, or would take long.
+    """
+    one, mse = next(picture.each()), rmse**2
+    if not mse or picture.mode.dtype not in ("uint8", "uint16", "int16") or one.size > _LARGEST:
         return None
     N = picture.frames or 1
-    some = np.unique(np.linspace(0, N - 1, min(N, _SAMPLE)).round().astype(int))
+    some = sampled(N)
     total = 0
     try:
         for i in some:
-            total += _frame_bytes(picture, int(i), mse)
+            total += _frame_bytes(picture, i, mse)
     except LowrankError:  # a PSNR beyond the packed store
         return None
     whole = round(total / len(some) * N)
     return Alone(whole, len(some), whole / size)
 
 
-def _frame_bytes(picture: Picture, i: int, mse: float) -> int:
-    """Bytes of a frame, each channel of its own where no mode of pictures holds them together."""
+def sampled(frames: int) -> list[int]:
+    """Numbers of the frames that stand for all of them, evenly spread."""
+    return [int(i) for i in np.unique(np.linspace(0, frames - 1, min(frames, _SAMPLE)).round())]
+
+
+def alone(picture: Picture, i: int) -> list[Picture]:
+    """A frame as a picture, or as one for each channel where no mode of pictures holds it.
+
+    Integers of 16 bits with a sign count from their least on.
+    """
     frame, mode = picture.samples[i], picture.mode
     if mode.name in MODES:
-        alone = [Picture(frame, mode)]
-    else:  # int16, and more channels: as 16 bits, from their least on
-        low = int(frame.min())
-        wide = (frame.astype(np.int64) - low).astype(np.uint16)
-        alone = [Picture(wide[:, :, c : c + 1], MODES["I;16"]) for c in range(frame.shape[2])]
-    peak = alone[0].mode.peak or 255.0
+        return [Picture(frame, mode)]
+    wide = (frame.astype(np.int64) - int(frame.min())).astype(np.uint16)
+    return [Picture(wide[:, :, c : c + 1], MODES["I;16"]) for c in range(frame.shape[2])]
+
+
+def _frame_bytes(picture: Picture, i: int, mse: float) -> int:
+    pictures = alone(picture, i)
+    peak = pictures[0].mode.peak or 255.0
     target = Target("psnr", 10 * math.log10(peak**2 / mse))
     return sum(
         len(lrk.serialize(codec.encode(p, target, layout="patches", store=None).parts))
-        for p in alone
+        for p in pictures
     )

@@ -9,7 +9,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layouts, threads
@@ -17,13 +16,11 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
-from lowrank.picture import Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, sums
-from lowrank.stores.sums import rounded
+from lowrank.picture import ARRAY, Picture, Turn
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once, sums
 from lowrank.targets import Target
 
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
-_SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
 
 def encode(
@@ -43,7 +40,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
 
     Float64 products of fixed slabs of rows, so that the samples are the same on any
     machine and for any number of threads; those of a stack as `sums` has them, which are the
-    same for any part of it.
+    same for any part of it, and so those of floats in mode `array`.
     """
     head, body = parts.head, _body(parts)
     mode = head.mode
@@ -51,10 +48,14 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     if not any(f.k for f in factors):
         nothing = np.zeros(head.samples_shape, mode.dtype)
         return Decoded(Picture(nothing, mode, head.metadata), _lost(parts))
-    if head.layout == "stack":
-        stack, (f,) = np.empty(head.samples_shape, mode.dtype), factors
-        sums.samples(f.U, f.s, f.Vt, mode, stack.reshape(head.shape))
-        return Decoded(Picture(stack, mode, head.metadata), _lost(parts))
+    if head.layout == "stack" or (
+        head.layout == "channels" and mode.name == ARRAY and not mode.limits
+    ):
+        exact = np.empty(head.samples_shape, mode.dtype)
+        A = layouts.of_samples(exact, head.layout, None)
+        for f, matrix in zip(factors, A, strict=True):
+            sums.samples(f.U, f.s, f.Vt, mode, matrix)
+        return Decoded(Picture(exact, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
     shape = head.samples_shape
     if head.layout == "patches" and not fits(_PATCHED * math.prod(shape)):
@@ -65,15 +66,15 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         B = layouts.samples_of_patches(
             [US @ Vt for US, Vt in scaled], head.height, head.width, body.turn
         )
-        samples[:] = rounded(B, mode)
+        samples[:] = mode.rounded(B)
         return Decoded(picture, _lost(parts))
     m, n = head.shape
-    rows = max(_SLAB // n, 1)
+    rows = rows_at_once(n)
     A = layouts.of_samples(samples, head.layout, None)
 
     def slab(top: int) -> None:
         for matrix, (US, Vt) in zip(A, scaled, strict=True):
-            matrix[top : top + rows] = rounded(US[top : top + rows] @ Vt, mode)
+            matrix[top : top + rows] = mode.rounded(US[top : top + rows] @ Vt)
 
     threads.each(slab, range(0, m, rows))
     return Decoded(picture, _lost(parts))

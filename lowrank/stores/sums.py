@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import threads
+from lowrank.errors import FormatError
 from lowrank.format.fields import MAX_ENTRY
 from lowrank.picture import Mode
 
@@ -46,6 +47,11 @@ def samples(
     Returns
     -------
     (m, n) ndarray of the mode's dtype
+
+    Raises
+    ------
+    FormatError
+        Factors are infinite, or no numbers.
     """
     m, n, k = len(U), Vt.shape[1], len(s)
     if out is None:
@@ -64,7 +70,11 @@ def samples(
             rows = slice(top, top + height)
             out[rows, columns] = _block(US[rows], V, largest, mode)
 
-    threads.each(block, range(0, n, width), small=m * n * k < _SMALL)
+    if m * n * k < _SMALL:  # in less time than it takes to hold BLAS to a thread
+        for left in range(0, n, width):
+            block(left)
+    else:
+        threads.each(block, range(0, n, width))
     return out
 
 
@@ -72,10 +82,13 @@ def _block(
     US: NDArray[np.float64], V: NDArray[np.float64], largest: NDArray[np.float64], mode: Mode
 ) -> NDArray[np.generic]:
     k = len(V)
+    with np.errstate(invalid="ignore", over="ignore"):
+        B = US @ V
+    if not np.isfinite(B).all():
+        raise FormatError("factors that are no unit vectors; get the file again from its source")
     if mode.dtype == "float64":  # no rounding hides the order
         products = (US[:, j, np.newaxis] * V[j] for j in range(k))
-        return _cast(_in_order(products, (len(US), V.shape[1])), mode)
-    B = US @ V
+        return _cast(_in_order(products, B.shape), mode)
     apart = (2.02 * (k + 1) * _ROUND) * (np.abs(US) @ largest)[:, np.newaxis]
     found, upper = _cast(B - apart, mode), _cast(B + apart, mode)
     rows, columns = np.nonzero(found != upper)
@@ -97,14 +110,5 @@ def _in_order(
 
 def _cast(B: NDArray[np.float64], mode: Mode) -> NDArray[np.generic]:
     """Round and clip to the mode's samples; no zero is negative."""
-    cast: NDArray[np.generic] = rounded(B, mode).astype(mode.dtype) + np.zeros((), mode.dtype)
+    cast: NDArray[np.generic] = mode.rounded(B).astype(mode.dtype) + np.zeros((), mode.dtype)
     return cast
-
-
-def rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
-    """Round and clip to the range of the mode's samples, in place."""
-    if mode.limits is None:
-        most = float(np.finfo(mode.dtype).max)
-        return np.clip(B, -most, most, out=B)
-    np.rint(B, out=B)
-    return np.clip(B, *mode.limits, out=B)

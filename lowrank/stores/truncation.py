@@ -7,6 +7,7 @@ store's float type.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,16 @@ def encode(
     A = layouts.of_samples(picture.samples, layout, turned)
     m, n = A[0].shape[0], A[0].shape[1]
     head = Head.of(picture, layout, AUTO_WIDTH if store == AUTO else store)
+    if target.kind == "max_error":
+        from lowrank.stores import largest
+
+        (ranks, exact), store = largest.of_picture(
+            picture, A, target.value, layout, store,
+            turned=turned, narrowest=partial(_narrowest_store, picture), certify=certify,
+        )  # fmt: skip
+        return Encoded(
+            with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks), (), exact
+        )
     (ranks, exact), notes = _search(
         picture, A, target, head, turned=turned is not None, certify=certify
     )

@@ -15,7 +15,7 @@ from typing import Literal, SupportsFloat, cast
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 
-Kind = Literal["rank", "auto", "energy", "error", "psnr", "size", "quality"]
+Kind = Literal["rank", "auto", "energy", "error", "max_error", "psnr", "size", "quality"]
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 
@@ -67,6 +67,9 @@ _WISHES: dict[Kind, _Wish] = {
     "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
     "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
     "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
+    "max_error": _Wish(
+        ("--max-error",), 0, 1e300, _number, "a number from 0 on, in the units of the samples"
+    ),
     "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
     "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
     "quality": _Wish(("-q", "--quality"), 1, 100, _quality, "a number from 1 to 100"),
@@ -86,8 +89,8 @@ class Target:
     ----------
     kind : str
         `rank` (terms of each channel), `auto` (Gavish-Donoho), `energy` (share of
-        ||A||_F^2 kept, 0 to 1), `error` (relative Frobenius error, 0 to 1), `psnr`
-        (dB), `size` (bytes) or `quality` (1 to 100).
+        ||A||_F^2 kept, 0 to 1), `error` (relative Frobenius error, 0 to 1), `max_error`
+        (of any sample, in its units), `psnr` (dB), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
 
@@ -200,6 +203,42 @@ def nodata(text: str | None) -> float | None:
     if value is not None and math.isinf(value):
         raise UsageError(f"--nodata {text}: not a sample; give a number such as -9999, or nan")
     return value
+
+
+def axis(text: str | None) -> int | None:
+    """Return the number of an axis: 0, -1."""
+    try:
+        return None if text is None else int(text)
+    except ValueError as error:
+        raise UsageError(f"--axis {text} is no axis; give 0, 1, ..., or -1 for the last") from error
+
+
+def frames(text: str | None) -> int | slice | None:
+    """Return which frames: one, 7 or -1, or some, 0:100:2."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(x) if x.strip() else None for x in text.split(":")]
+        if len(numbers) == 1 and numbers[0] is not None:
+            return numbers[0]
+        if 2 <= len(numbers) <= 3 and numbers[2:] != [0]:
+            return slice(*numbers)
+    except ValueError:
+        pass
+    raise UsageError(f"--frames {text} is not understood; give one, 7, or some, 0:100:2")
+
+
+def pixel(text: str | None) -> tuple[int, int] | None:
+    """Return the row and the column of a pixel: 10,20."""
+    if text is None:
+        return None
+    try:
+        y, x = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--pixel {text} is not understood; give a row and a column, Y,X"
+        ) from error
+    return y, x
 
 
 def missing(value: object) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import cast
 
@@ -20,7 +21,9 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
-from lowrank.picture.distance import compare
+from lowrank.picture import levels as ranges
+from lowrank.picture.distance import Pixels, compare, full_scale
+from lowrank.picture.levels import Levels
 from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
 from lowrank.targets import Target
 
@@ -30,7 +33,8 @@ _GRID = 512  # steps to an octave that it tells apart
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
-_DIALS = "-q, --psnr, --size, --error or --energy"
+_DIALS = "-q, --psnr, --size, --error, --max-error or --energy"
+_REACHED = 0.97  # of a largest error: a search that comes so near ends
 
 
 def step_of_quality(quality: float) -> float:
@@ -57,34 +61,59 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     UsageError
         The target or the mode is not one that the packed store knows, or cannot be met.
     """
-    if picture.mode.peak is None:
-        raise UsageError("float samples have no packed store; use -k, --error or --energy")
-    if layout == "stack":
-        raise UsageError("a stack has no packed store; use -k, --error or --energy")
+    if picture.mode.bits == 32 and picture.mode.limits is not None and layout != "stack":
+        raise UsageError(
+            "integers of 32 bits have no packed store; use -k, --error, --max-error or --energy, "
+            "or give integers of 16 bits"
+        )
     if target.kind == "auto":
         raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     if target.kind == "rank" and layout == "patches":
         raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
-    encoder, spectra = _prepared(picture, layout, target)
-    tries = _Tries(picture, layout, encoder)
+    range_ = ranges.of(picture)
+    counted = picture
     notes: tuple[str, ...] = ()
+    if range_ is not None:
+        if target.kind == "rank" and (range_.low or not range_.whole):
+            raise UsageError(
+                f"a rank of packed floats or negative samples is not that of their own matrix; "
+                f"give {_DIALS}, or a float store"
+            )
+        counted = _counted(picture, range_)
+        if not range_.whole:
+            notes = (
+                f"Floats are packed as 65,536 levels from {range_.low:.7g} to {range_.high:.7g}: "
+                f"{range_.unit:.3g} apart.",
+            )
+    encoder, spectra = _prepared(counted, layout, target)
+    tries = _Tries(picture, layout, encoder, range_)
     if target.kind == "quality":
         step = step_of_quality(target.value)
     elif target.kind == "size":
         step = _for_size(tries, int(target.value))
     elif target.kind == "rank":
-        step, notes = _for_rank(tries, spectra, int(target.value))
+        step, said = _for_rank(tries, spectra, int(target.value))
+        notes += said
+    elif target.kind == "max_error":
+        step = _for_largest(tries, target.value)
     else:
-        step, notes = _for_psnr(tries, _psnr_of(picture, target))
+        step, said = _for_psnr(tries, _psnr_of(picture, target))
+        notes += said
     return tries.parts(step), notes
 
 
 class _Tries:
     """Encodings of one picture with one step after another, the latest of them at hand."""
 
-    def __init__(self, picture: Picture, layout: str, encode: Callable[[float], Coded]) -> None:
-        self.picture, self.layout = picture, layout
-        self._unit = (picture.mode.peak or 255.0) / 255
+    def __init__(
+        self, picture: Picture, layout: str, encode: Callable[[float], Coded],
+        levels: Levels | None,
+    ) -> None:  # fmt: skip
+        self.picture, self.layout, self.levels = picture, layout, levels
+        # Of data whose peak is their range: that range, in levels.
+        deep = levels.span if levels is not None else full_scale(picture)
+        self.unit = (picture.mode.peak or deep) / 255
+        """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
 
@@ -92,7 +121,7 @@ class _Tries:
         """The picture encoded with a step in levels of 0-255."""
         if self._latest is None or self._latest[0] != step:
             self._latest = None  # before the next one, which takes as much memory
-            self._latest = step, self._encode(step * self._unit)
+            self._latest = step, self._encode(step * self.unit)
         return self._latest[1]
 
     def size(self, step: float) -> int:
@@ -101,10 +130,16 @@ class _Tries:
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
 
+    def pixels(self, step: float) -> Pixels:
+        """How far the decoded picture is off."""
+        samples, mode = self.at(step).samples(), self.picture.mode
+        if self.levels is not None:
+            return compare(self.picture, Picture(self.levels.to_samples(samples, mode), mode))
+        return compare(self.picture, Picture(samples, mode))
+
     def psnr(self, step: float) -> float:
         """PSNR of the decoded picture, in dB; 1000 where it is exact."""
-        decoded = Picture(self.at(step).samples(), self.picture.mode)
-        value = compare(self.picture, decoded).psnr_db
+        value = self.pixels(step).psnr_db
         return 1e3 if value is None else value
 
     def parts(self, step: float) -> Parts:
@@ -118,7 +153,13 @@ class _Tries:
             PackedMatrix(min(k, *head.shape), x.norm, x.sigma_next, x.tail, x.error)
             for k, x in zip(ranks, norms, strict=True)
         )
-        return Parts(head, Packed(stated, payload))
+        return Parts(head, Packed(stated, payload, self.levels))
+
+
+def _counted(picture: Picture, levels: Levels) -> Picture:
+    """A picture whose samples are the levels of another's."""
+    samples = levels.of_samples(picture.samples)
+    return replace(picture, samples=samples, mode=levels.mode(samples.shape[-1]))
 
 
 def _prepared(
@@ -128,7 +169,15 @@ def _prepared(
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
     turned = turn.of(picture, layout, packed=True, ranked=ranked)
-    # Loaded where it is needed: each layout starts the sooner without the other.
+    # Loaded where it is needed: each layout starts the sooner without the others.
+    if layout == "stack":
+        from lowrank.stores.packed.frames import codec as frames
+        from lowrank.stores.packed.frames.klt import Stack
+
+        stack = Stack(samples, turn.of_stack(picture))
+        planes = int(target.value) if ranked else None
+        spectra = [stack.spectrum[0]] if ranked else []
+        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
@@ -146,7 +195,9 @@ def _for_rank(
 ) -> tuple[float, tuple[str, ...]]:
     """The coarsest step that adds at most 1% to the squared error of the truncation."""
     picture = tries.picture
-    m, n, channels = picture.samples.shape
+    m, n, channels = picture.samples.shape[-3:]
+    if picture.frames is not None:
+        m, n, channels = picture.frames, m * n * channels, 1
     least = sum(float(np.sum(s[k:] ** 2)) for s in spectra)
 
     def excess(step: float) -> float:
@@ -160,7 +211,7 @@ def _for_rank(
     beyond = f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}"
     notes = (beyond,) if k > min(m, n) else ()
     low = -math.log(_EXCESS)
-    noise = 255 / (picture.mode.peak or 1) * math.sqrt(_EXCESS * least / (channels * k * (m + n)))
+    noise = math.sqrt(_EXCESS * least / (channels * k * (m + n))) / tries.unit
     start = math.log2(max(4 * noise, 2**_FINEST))
     finer, _ = _meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
     if finer is not None:
@@ -180,7 +231,7 @@ def _psnr_of(picture: Picture, target: Target) -> float:
         float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
         for i in range(0, flat.size, 1 << 20)
     )
-    peak = picture.mode.peak or 1.0
+    peak = full_scale(picture)
     mse = spectrum.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
     return 10 * math.log10(peak**2 / mse) if mse else math.inf
 
@@ -198,6 +249,36 @@ def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
             f"{measured(_FINEST):.2f} dB",
         )
     return 2**finer, ()
+
+
+def _for_largest(tries: _Tries, allowed: float) -> float:
+    """A step at which no sample is further off; one 0.2% coarser is, or is more than 97% there.
+
+    The largest error does not rise with every step, so a coarser one may do as well.
+    """
+    if tries.picture.mode.limits is not None:
+        allowed = math.floor(allowed)
+    nothing = 1e-3 * tries.unit * (tries.levels.unit if tries.levels else 1.0)
+
+    def bits(error: float) -> float:
+        return -math.log2(max(error, nothing))
+
+    @cache
+    def measured(octave: float) -> float:
+        return bits(tries.pixels(2**octave).max_abs_error)
+
+    low = bits(allowed)
+    start = math.log2(max(allowed, nothing) / nothing * 1e-3) + 1
+    finer, _ = _meet(measured, low, low - math.log2(_REACHED), slope=-1.0, start=start)
+    if finer is None:
+        least = tries.pixels(2**_FINEST).max_abs_error
+        raise UsageError(
+            f"max_error {allowed:g} is out of reach of the packed store, whose finest step leaves "
+            f"{least:.3g}; give a float store"
+        )
+    while tries.pixels(2**finer).max_abs_error > allowed and finer > _FINEST:
+        finer -= 1 / _GRID  # it was a rounding above
+    return 2**finer
 
 
 def _for_size(tries: _Tries, size: int) -> float:

@@ -118,7 +118,11 @@ def write_entries(
             values = np.where(v[start::2] < 0, -part, part)
             hit = part.nonzero()[0]
             coder.collect(
-                rows, part > 0, hit, values[hit].astype(np.int32), coder.models.shift.take(rows[hit])
+                rows,
+                part > 0,
+                hit,
+                values[hit].astype(np.int32),
+                coder.models.shift.take(rows[hit]),
             )
             known = np.minimum(part, CAP).astype(np.float32)
         coder.models.learn()
@@ -133,9 +137,7 @@ def _check(v: Integers, most: int) -> None:
         raise FormatError("packed stream: an entry of the basis is out of range")
 
 
-def read_entries(
-    rans: RansReader, coder: Reader, count: int, columns: list[Column]
-) -> Integers:
+def read_entries(rans: RansReader, coder: Reader, count: int, columns: list[Column]) -> Integers:
     """What write_entries wrote: (count, K)."""
     entries = np.zeros((count, len(columns)), np.int64)
     for k, column in enumerate(columns):
@@ -149,9 +151,7 @@ def read_entries(
             known = np.minimum(np.abs(part), CAP).astype(np.float32)
         coder.models.learn()
         if column.shift:
-            low = collapse(
-                rans.raw(count * column.shift), np.full(count, column.shift, np.int64)
-            )
+            low = collapse(rans.raw(count * column.shift), np.full(count, column.shift, np.int64))
             small = ((v == 0) & (low > 0)).nonzero()[0]
             negative = v < 0
             negative[small] = rans.raw(len(small)).astype(bool)

@@ -47,33 +47,36 @@ every batch before the cut can be decoded, but for the late ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.layouts.lapped import SIZE, Floats, grid
-from lowrank.layouts.turn import axes
+from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import fits
+from lowrank.picture import Mode
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
     FRACTION,
     SYMBOLS_PER_LANE,
+    Coded,
+    Decoded,
     Norms,
     Outline,
+    Samples,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, models, select, trellis
+from lowrank.stores.packed.frames.apart import share_apart
 from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
-from lowrank.stores.packed.frames.rates import expected_rows, rates
-from lowrank.stores.packed.frames.samples import EXACT, Synthesis, planes_of, power, rounded
+from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
+from lowrank.stores.packed.frames.samples import EXACT, Synthesis, planes_of, power
 from lowrank.stores.packed.frames.walk import Carried, Walk
+from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 GROUP = 1 << 22
@@ -81,69 +84,54 @@ GROUP = 1 << 22
 ZERO, RISE = 0.13, 0.11
 """What a bit is worth in a first component, in squared steps."""
 BITS_PER_LANE = 2560
+LARGEST = 1 << 20
+"""Bound of levels, and of what a step may make of a coefficient."""
+_FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
 _UNIT = 0.12  # planes below this share of the step have nothing to tell
-Coder = tuple[RansReader, Reader]
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A coded stack against its source.
-
-    Attributes
-    ----------
-    error : float
-        ||A - B||_F, before rounding.
-    frames : (N,) ndarray
-        Sum of the squared errors of each frame's samples, rounded and clipped.
-    """
-
-    error: float
-    frames: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class CodedStack:
-    """An encoded stack.
-
-    Attributes
-    ----------
-    payload : bytes
-    rank : int
-    norms : callable
-        Gives the norms of the matrix and of its error.
-    measured : callable
-        Gives the error of the stack and of its frames.
-    """
-
-    payload: bytes
-    rank: int
-    norms: Callable[[], Norms]
-    measured: Callable[[], Measured]
+_DOUBT = 0.08  # share by which an estimate may be wrong
 
 
 # -- encoding --------------------------------------------------------------------------
 
 
-def encode(
-    stack: Stack, step: float, limits: tuple[int, int],
-    *, planes: int | None = None, apart: bool = False,
-) -> CodedStack:  # fmt: skip
+def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) -> Coded:
     """Encode a stack with one quantiser step.
 
     Parameters
     ----------
     stack : Stack
     step : float
-        In levels.
-    limits : (int, int)
-        Smallest and largest sample.
+        In levels; one too fine for the range of coefficients is made coarser.
+    mode : Mode
+        Of integer samples.
     planes : int, optional
-        How many, where their number is not to be chosen.
-    apart : bool
-        The planes are the frames.
+        How many, where their number is not to be chosen: the frames themselves are then
+        no choice either.
     """
-    step = coarse_step(step)[1]
-    shape = stack.grid
+    if planes is not None:
+        return _encoded(stack, step, mode, planes=planes)
+    if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
+        return _encoded(stack, step, mode, apart=stack.apart[1])
+    share = share_apart(stack, step)
+    if abs(share - 1) > _DOUBT:
+        stack.apart = step, share < 1
+        return _encoded(stack, step, mode, apart=share < 1)
+    both = [_encoded(stack, step, mode, apart=apart) for apart in (False, True)]
+    better = int(_cost(both[1], step) < _cost(both[0], step))
+    stack.apart = step, bool(better)
+    return both[better]
+
+
+def _cost(coded: Coded, step: float) -> float:
+    """Squared error and bits of an encoding, in squared steps."""
+    return (coded.norms()[0].error / step) ** 2 + BIT * 8 * coded.length
+
+
+def _encoded(
+    stack: Stack, step: float, mode: Mode, *, planes: int | None = None, apart: bool = False
+) -> Coded:
+    shape, channels = stack.grid, stack.channels
+    step = coarse_step(max(step, stack.largest / LARGEST, _FINEST))[1]
     B, entries, columns, M = None, None, None, None
     count = stack.frames
     if not apart:
@@ -156,16 +144,15 @@ def encode(
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
     if entries is not None and columns is not None:
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
-    channels = stack.channels
     Y = np.empty((count * channels, stack.height, stack.width), np.int32)
     scales: list[NDArray[np.int64]] = []
     coarsest: list[NDArray[np.int64]] = []
     passes: list[list[int]] = []
     carried = Carried()
     symbols = 0
-    per_group = group_of(shape)
-    for start in range(0, count * channels, per_group):
-        part = slice(start, min(start + per_group, count * channels))
+    each = group_of(shape)
+    for start in range(0, count * channels, each):
+        part = slice(start, min(start + each, count * channels))
         C = _coefficients(stack, M, part, step)
         walk, passes = _write_group(C, shape, coder, carried, scales, coarsest)
         symbols += len(walk.known) * walk.quarters.size
@@ -187,19 +174,17 @@ def encode(
     rank = min(count, stack.frames, stack.pixels)
 
     @cache
-    def measured() -> Measured:
-        return _measure(stack, made, limits)
-
-    @cache
-    def norms() -> Norms:
-        s = stack.spectrum[0]
-        beyond = s[rank:]
+    def norms() -> tuple[Norms, ...]:
+        beyond = stack.spectrum[0][rank:]
         tail = math.sqrt(float(np.sum(beyond**2)))
         norm = math.sqrt(max(float(np.trace(stack.gram)), 0.0))
         next_ = float(beyond[0]) if len(beyond) else 0.0
-        return Norms(norm, next_, tail, max(measured().error, tail))
+        return (Norms(norm, next_, tail, max(_error(stack, made), tail)),)
 
-    return CodedStack(payload, rank, norms, measured)
+    def samples() -> Samples:
+        return made.samples(mode)
+
+    return Coded(len(payload), (rank,), lambda: payload, samples, norms)
 
 
 def group_of(shape: tuple[int, int]) -> int:
@@ -214,14 +199,12 @@ def _kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
         return np.arange(min(planes, len(s)))
     plain = step * select.FINER
     count = max(int((s > _UNIT * plain * math.sqrt(stack.pixels)).sum()), 1)
-    C = stack.coefficients(count)
     channels = stack.channels
-    kept = [0]
-    for k in range(1, count):
-        maps = C[:, :, k * channels : (k + 1) * channels].reshape(SIZE, -1) * C.dtype.type(1 / step)
-        if select.worth(maps, select.column_bits(stack.frames, float(s[k]), step)) > 0:
-            kept.append(k)
-    return np.array(kept)
+    C = (stack.coefficients(count)[:, :, : count * channels] * (1 / step)).astype(np.float32)
+    price = BIT * select.column_bits(stack.frames, s[:count], step)
+    net = select.Choice(C).worth().reshape(count, channels).sum(1) - price
+    net[0] = np.inf
+    return np.flatnonzero(net > 0)
 
 
 def _quantised(
@@ -244,7 +227,7 @@ def _matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     """What makes the planes of U those that suit the quantised basis, by least squares."""
     C = stack.coefficients(1)
     known = stack.spectrum[1][:, : C.shape[2] // stack.channels]
-    return np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
 
 
 def _coefficients(
@@ -273,9 +256,9 @@ def _write_group(
 ) -> tuple[Walk, list[list[int]]]:  # fmt: skip
     """Quantise and collect a group; its walk, and the passes of each batch's signs."""
     count = C.shape[2]
-    mine, lows, bands = [], [], []
+    mine = list(select.Choice(C).scales.T)
+    lows, bands = [], []
     for c in range(count):
-        mine.append(select.scales_of(C[:, :, c].reshape(SIZE, -1)))
         low, levels = wavelet.forward(C[0, :, c].copy())
         lows.append(np.rint(low).astype(np.int64))
         bands.append(levels)
@@ -298,7 +281,7 @@ def _write_group(
 
 
 def _levels(
-    C: NDArray[np.float32], plan: list[list], scales: list[NDArray[np.int64]]
+    C: NDArray[np.float32], plan: list[list[Component]], scales: list[NDArray[np.int64]]
 ) -> list[dict[int, NDArray[np.int32]]]:
     """Levels of each map's components, by the trellis of each place."""
     order: list[list[int]] = [[] for _ in scales]
@@ -309,8 +292,9 @@ def _levels(
     table = rates()
     result = []
     for c, indices in enumerate(order):
-        x = C[indices, :, c].reshape(len(indices), -1)
-        q = trellis.quantise(x, rows[indices, :, c].reshape(len(indices), -1), table)
+        lanes = len(indices), C.shape[1] * C.shape[3]
+        x, expected = C[indices, :, c].reshape(lanes), rows[indices, :, c].reshape(lanes)
+        q = trellis.quantise(x, expected, table)
         result.append(dict(zip(indices, q, strict=True)))
     return result
 
@@ -324,58 +308,40 @@ def _synthesis(
     return Synthesis(planes, B, unit, header.step, header.turn)
 
 
-def _measure(stack: Stack, made: Synthesis, limits: tuple[int, int]) -> Measured:
+def _error(stack: Stack, made: Synthesis) -> float:
+    """||A - B||_F, before rounding."""
     error = 0.0
-    frames = np.zeros(stack.frames)
-    R = axes(stack.turn)
     for part in made.slabs():
-        X = stack.samples[:, part].transpose(3, 0, 1, 2).astype(np.float64)
-        turned = made.turned(part)
-        if R is not None:
-            gap = X.copy()
-            gap[:3] = np.tensordot(R, X[:3], 1)
-            gap -= turned
-        else:
-            gap = X - turned
+        gap = stack.rows(part).transpose(3, 0, 1, 2) - made.turned(part)
         error += float(np.vdot(gap, gap))
-        X -= rounded(made.levels(turned), limits)
-        frames += np.einsum("cnyx,cnyx->n", X, X)
-    return Measured(math.sqrt(error), frames)
+    return math.sqrt(error)
 
 
 # -- decoding --------------------------------------------------------------------------
 
 
-def outline(payload: bytes, shape: Shape) -> Outline:
+def outline(payload: bytes, size: Shape) -> Outline:
     """The header of a payload, and its planes."""
-    header, end = read_header(payload, shape, grid(shape[1], shape[2]))
+    header, end = read_header(payload, size, grid(size[1], size[2]))
     return Outline(header.turn, (header.planes,), (header, end))
 
 
-@dataclass(frozen=True, eq=False)
-class DecodedStack:
-    """Planes and basis of a payload: `decoded` of the stream's `total` components were read."""
-
-    synthesis: Synthesis
-    total: int
-    decoded: int
-
-
 def decode(
-    payload: bytes, shape: Shape,
-    *, rank: int | None = None, partial: bool = False, start: Outline | None = None,
-) -> DecodedStack:  # fmt: skip
+    payload: bytes, size: Shape, mode: Mode,
+    *, rank: int | None = None, partial: bool = False, outline: Outline | None = None,
+) -> Decoded:  # fmt: skip
     """Decode a stack, or what its first planes show of it.
 
     Parameters
     ----------
     payload : bytes
-    shape : (frames, height, width, channels)
+    size : (frames, height, width, channels)
+    mode : Mode
     rank : int, optional
         Planes to keep.
     partial : bool
         Of a payload that is cut, decode the whole components before the cut.
-    start : Outline, optional
+    outline : Outline, optional
         What `outline` gives, where it is known already.
 
     Raises
@@ -385,8 +351,24 @@ def decode(
     FormatError
         The payload is not one.
     """
-    header, position = (start or outline(payload, shape)).read
-    frames, height, width, channels = shape
+    made, total, done = _decode(payload, size, rank=rank, partial=partial, start=outline)
+    return Decoded(made.samples(mode), total, done)
+
+
+def factors(
+    payload: bytes, size: Shape, mode: Mode,
+    *, partial: bool = False, outline: Outline | None = None,
+) -> list[NDArray[np.float64]]:  # fmt: skip
+    """The decoded (N, n) matrix, before rounding."""
+    return [_decode(payload, size, rank=None, partial=partial, start=outline)[0].matrix()]
+
+
+def _decode(
+    payload: bytes, size: Shape, *, rank: int | None, partial: bool, start: Outline | None
+) -> tuple[Synthesis, int, int]:
+    """Planes and basis, how many components there are, how many were decoded."""
+    header, position = (start or outline(payload, size)).read
+    frames, height, width, channels = size
     patches = grid(height, width)
     maps = header.planes * channels
     kept = header.planes if rank is None else min(rank, header.planes)
@@ -435,7 +417,7 @@ def decode(
             planes[kept:] = 0
         else:
             planes, B = planes[:kept], B[:, :kept]
-    return DecodedStack(_synthesis(header, B, planes), total, done)
+    return _synthesis(header, B, planes), total, done
 
 
 class _Ended(Exception):  # noqa: N818 - a state of the stream, not a fault
@@ -470,5 +452,3 @@ def _read_group(
         walk.forget(whole - len(scales) if whole > len(scales) else 0)
         raise _Ended(whole) from None
     return done
-
-

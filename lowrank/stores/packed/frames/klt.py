@@ -11,6 +11,7 @@ H. Hotelling, J. Educ. Psychol. 24 (1933); K. Karhunen (1947), M. Loève (1948).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.errors import UsageError
-from lowrank.layouts.lapped import Floats, analyse, grid
+from lowrank.layouts.lapped import SIDE, Floats, analyse, grid
 from lowrank.layouts.turn import axes
 from lowrank.picture import Turn
 
@@ -50,12 +51,14 @@ class Stack:
                 "use -k, or --frames for a part of them"
             )
         self.grid = grid(self.height, self.width)
+        self.apart: tuple[float, bool] | None = None
+        """A step, and whether the frames are better coded apart with one like it."""
         self._C: Floats | None = None
 
     @property
     def pixels(self) -> int:
         """Numbers of a frame, n."""
-        return self.height * self.width * self.channels
+        return int(self.height * self.width * self.channels)
 
     def slabs(self) -> Iterator[slice]:
         """Rows of the frames, some at a time."""
@@ -113,13 +116,19 @@ class Stack:
                 planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
         return analyse(planes.reshape(self.height, self.width, -1), None, kind)
 
-    def frame_coefficients(self, part: slice) -> Floats:
-        """[frequency, row, frame x channel, column] of some frames themselves."""
-        X = self.samples[part].astype(np.float32)
+    def frame_coefficients(
+        self, part: slice, box: tuple[slice, slice] = (slice(None), slice(None))
+    ) -> Floats:
+        """[frequency, row, frame x channel, column] of some frames themselves, or of a box."""
+        X = self.samples[part, box[0], box[1]].astype(np.float32)
         R = axes(self.turn)
         if R is not None:
             X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
-        planes = X.transpose(1, 2, 0, 3).reshape(self.height, self.width, -1)
+        planes = X.transpose(1, 2, 0, 3).reshape(*X.shape[1:3], -1)
         return analyse(planes, None, np.dtype(np.float32))
 
-
+    @cached_property
+    def largest(self) -> float:
+        """A bound of the coefficients of planes of unit columns, in levels."""
+        most = max(float(self.samples.max()), -float(self.samples.min()))
+        return SIDE * min(most * math.sqrt(self.frames), float(self.spectrum[0][0]))

@@ -148,7 +148,9 @@ def _weights(index: int, best: tuple[int, ...], helped: list[int]) -> NDArray[np
             here[count + i] = BEFORE[back]
     planes = np.stack(
         [
-            np.stack((phases[PHASES[p], 0], phases[PHASES[BESIDE[p]], 1], phases[PHASES[ABOVE[p]], 2]))
+            np.stack(
+                (phases[PHASES[p], 0], phases[PHASES[BESIDE[p]], 1], phases[PHASES[ABOVE[p]], 2])
+            )
             for p in range(4)
         ]
     )

@@ -18,7 +18,7 @@ from lowrank import threads
 from lowrank.errors import FormatError
 from lowrank.layouts.lapped import SIDE, Floats
 from lowrank.layouts.turn import axes
-from lowrank.picture import Turn
+from lowrank.picture import Mode, Turn
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames.walk import Walk
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
@@ -120,16 +120,18 @@ class Synthesis:
             turned[c] = first * self._R[0][c] + second * self._R[1][c] + third * self._R[2][c]
         return turned
 
-    def rounded(self, part: slice, limits: tuple[int, int]) -> NDArray[np.float64]:
-        """(channels, frames, rows, width) samples of some rows, rounded half up and clipped."""
-        return rounded(self.levels(self.turned(part)), limits)
-
-    def samples(self, dtype: str, limits: tuple[int, int]) -> NDArray[Any]:
-        """All (frames, height, width, channels) samples."""
-        out = np.empty(self.shape, dtype)
+    def samples(self, mode: Mode) -> NDArray[Any]:
+        """All (frames, height, width, channels) samples, rounded half up and clipped."""
+        if mode.limits is None:
+            raise FormatError("packed stream: samples that are no integers")
+        low, high = mode.limits
+        out = np.empty(self.shape, mode.dtype)
 
         def slab(part: slice) -> None:
-            out[:, part] = self.rounded(part, limits).transpose(1, 2, 3, 0)
+            levels = self.levels(self.turned(part))
+            levels += 0.5
+            np.floor(levels, out=levels)
+            out[:, part] = np.clip(levels, low, high, out=levels).transpose(1, 2, 3, 0)
 
         threads.each(slab, self.slabs(), small=out.size < threads.SMALL)
         return out
@@ -140,13 +142,6 @@ class Synthesis:
         for part in self.slabs():
             out[:, part] = self.levels(self.turned(part)).transpose(1, 2, 3, 0)
         return out.reshape(len(out), -1)
-
-
-def rounded(levels: NDArray[np.float64], limits: tuple[int, int]) -> NDArray[np.float64]:
-    """Round half up and clip, in place."""
-    levels += 0.5
-    np.floor(levels, out=levels)
-    return np.clip(levels, *limits, out=levels)
 
 
 def power(exponents: Iterator[int]) -> NDArray[np.float64]:

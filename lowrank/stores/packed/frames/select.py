@@ -1,73 +1,72 @@
-"""Which planes are worth their bits, and which components of each."""
+"""Which planes are worth their bits, and which components of each.
+
+What a plain quantiser would gain and what its levels would cost, as rates.py expects it, is
+a fair guess of what the trellis will make of them; a plane is kept where that pays for its
+column of the basis, too. Its share of the energy alone does not tell: noise may have more of
+it than the last detail.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.layouts.lapped import Floats
+from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
+from lowrank.stores.packed.frames.trellis import LEVELS
 
 FINER = 0.79
 """Step of a plain quantiser that does as well as the trellis with a step of 1."""
-_BIT, _COMPONENT, _PLANE = 0.065, 0.12, 0.17
-"""What a bit must gain, in squared plain steps, of a component that predicts others, of one
-that speaks for its plane, and of a plane. A kept component of a plane costs little more."""
+_KEPT = 0.4
+"""Share of its price that a component has to gain: it predicts others."""
+_COMPONENT, _MAP = 6.0, 30.0
+"""Bits of a component's and of a map's own fields, about."""
 
 
-def _gains(maps: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Squared steps that quantising each component gains, its bits, and its mean square.
-
-    Parameters
-    ----------
-    maps : (SIZE, places) ndarray
-        Coefficients in plain steps.
-    """
-    x = np.abs(maps)
-    square = np.einsum("ij,ij->i", x, x, dtype=np.float64) / x.shape[1]
-    large = x > 0.6
-    count = large.sum(1)
-    q = np.floor(x + np.float32(0.45))
-    gap = x - q
-    gain = np.where(large, x * x - gap * gap, 0).sum(1, dtype=np.float64)
-    share = np.log2(x.shape[1] / np.maximum(count, 1))
-    # What it takes to say where they are, and then a sign and a magnitude for each.
-    bits = np.where(count > 0, count * (2.5 + 0.75 * share) + 20, 0)
-    return gain, bits, square
-
-
-def scales_of(maps: Floats) -> NDArray[np.int64]:
-    """Half octaves of the components' sizes in steps, plus 12; 0 for those not worth keeping.
+class Choice:
+    """What each component of some maps would gain and cost.
 
     Parameters
     ----------
-    maps : (SIZE, places) ndarray
-        Coefficients in steps.
-    """
-    gain, bits, square = _gains(maps * np.float32(1 / FINER))
-    size = np.rint(np.log2(np.maximum(square, 2.0**-11))).astype(np.int64) + 12
-    scale = np.where(gain > _BIT * bits, np.maximum(size, 1), 0)
-    scale[0] = 0
-    return scale
+    C : (SIZE, rows, maps, columns) ndarray
+        Coefficients, in steps.
 
-
-def worth(maps: Floats, basis_bits: float) -> float:
-    """What a plane gains beyond what it costs, in squared plain steps.
-
-    Parameters
+    Attributes
     ----------
-    maps : (SIZE, places) ndarray
-        Coefficients of all its channels, in steps.
-    basis_bits : float
-        Of its column.
+    gain, bits : (SIZE, maps) ndarray
+        Squared steps, and bits.
+    scales : (SIZE, maps) ndarray of int64
+        Half octaves of the components' sizes in steps, plus 12; 0 for those not worth keeping.
     """
-    gain, bits, _ = _gains(maps * np.float32(1 / FINER))
-    kept = gain > _COMPONENT * bits
-    return float(gain[kept].sum() - _PLANE * (bits[kept].sum() + 30 + basis_bits))
+
+    def __init__(self, C: NDArray[np.float32]) -> None:
+        x = np.abs(C)
+        x *= np.float32(1 / FINER)
+        square = np.einsum("ijkl,ijkl->ik", x, x, dtype=np.float64) / (x.shape[1] * x.shape[3])
+        q = np.floor(x + np.float32(0.42))
+        q[x < np.float32(0.62)] = 0
+        row = expected_rows(C).astype(np.int32)
+        row *= LEVELS
+        row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.int32)
+        price = rates()[0].ravel().take(row)
+        self.bits = price.sum((1, 3), dtype=np.float64) / BIT + _COMPONENT
+        gap = x - q
+        np.multiply(gap, gap, out=gap)
+        np.multiply(x, x, out=x)
+        x -= gap
+        self.gain = x.sum((1, 3), dtype=np.float64) * FINER**2
+        size = np.rint(np.log2(np.maximum(square, 2.0**-11))).astype(np.int64) + 12
+        self.scales = np.where(self.gain > _KEPT * BIT * self.bits, np.maximum(size, 1), 0)
+        self.scales[0] = 0
+
+    def worth(self) -> NDArray[np.float64]:
+        """What each map gains beyond what it costs, in squared steps."""
+        net = self.gain - BIT * self.bits
+        result: NDArray[np.float64] = np.maximum(net, 0).sum(0) - BIT * _MAP
+        return result
 
 
-def column_bits(frames: int, sigma: float, step: float) -> float:
-    """Bits of a column of the basis, about."""
-    each = np.log2(max(sigma, 1e-9) / np.sqrt(frames) / (0.7 * FINER * step)) + 2.1
-    return frames * max(float(each), 0.5)
-
-
+def column_bits(frames: int, sigma: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """Bits of columns of the basis, about."""
+    entry = sigma / (np.sqrt(frames) * 0.7 * FINER * step)
+    each: NDArray[np.float64] = np.log2(np.maximum(entry, 1e-9)) + 2.1
+    return frames * np.maximum(each, 0.5)

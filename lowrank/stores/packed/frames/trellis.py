@@ -23,9 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-NEXT = np.array(
-    [[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5]], np.uint8
-)
+NEXT = np.array([[0, 2], [5, 7], [1, 3], [6, 4], [2, 0], [4, 6], [3, 1], [7, 5]], np.uint8)
 """State after a level of even and of odd parity."""
 SECOND = np.array([0, 1, 0, 1, 0, 1, 0, 1], np.uint8)
 """Whether a state has the second quantiser."""
@@ -131,4 +129,5 @@ def _candidates(
 def values_of(levels: NDArray[Any], second: NDArray[np.uint8], unit: int) -> NDArray[Any]:
     """What levels stand for, in units of 1/`unit` step: whole numbers."""
     half: NDArray[Any] = np.sign(levels) * second * (unit // 2)
-    return levels * unit - half
+    result: NDArray[Any] = levels * unit - half
+    return result

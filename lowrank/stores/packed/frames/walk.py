@@ -76,9 +76,7 @@ class Walk:
         self._places: dict[tuple[int, int], int] = {}
         self._unsigned: list[tuple[NDArray[np.float32], NDArray[np.intp]]] = []
 
-    def first(
-        self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None
-    ) -> None:
+    def first(self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None) -> None:
         """Code the first component of a plane."""
         bands = means.code(self.shape, self.coder, self.carried.bands, target)
         self.carried.bands = bands
@@ -181,7 +179,8 @@ class Walk:
     def leave(self) -> None:
         """Keep for the next group what predicts it: the maps of the last planes."""
         rows = self._predictors.rows[-len(BEFORE) :]
-        kept, new = [], []
+        kept: list[int] = []
+        new = []
         for one in rows:
             new.append({index: len(kept) + i for i, index in enumerate(one)})
             kept += list(one.values())
