@@ -15,25 +15,39 @@ from typing import Any
 
 import numpy as np
 
+from lowrank.format import SIGNATURE
+from lowrank.format.fields import VERSION
 from lowrank.layouts.lapped import grid
 from lowrank.picture import MODES
 from lowrank.stores.packed.channels import header as channels_header
 from lowrank.stores.packed.coding.wavelet import band_shapes
+from lowrank.stores.packed.frames import header as frames_header
+from lowrank.stores.packed.frames.basis import Column
 from lowrank.stores.packed.patches import header as patches_header
 
 _CHANNELS = [len(mode.channels) for mode in MODES.values()]
 _CODES = (0, 1, 1023, 1024 * 16, 1024 * 20, 1024 * 31, 65535)
 _SIDES = (1, 2, 3, 15, 16, 17, 31, 33, 64, 255, 1024, 1 << 14)
+_MAPS = 40  # planes of all channels, at most
 _LARGE = (0, 1, 100, 1 << 20, 1 << 29, (1 << 30) - 1, 1 << 30)
 _PACKED = 3
-_STACK = 2  # has no packed header that is written here
+_STACK = 2
+_F = 7  # mode of floats, whose header says which range they have
+_FRAMES = (1, 2, 3, 9, 40, 300)
+_RANGES = (0.0, 1.0, -1.0, 255.0, 1e-300, 1e30, -1e30, 3.4e38, float("inf"), float("nan"))
 
 
 def mutants(seeds: list[bytes], rng: np.random.Generator, largest: int) -> Iterator[bytes]:
-    """Yield mutants of the packed seeds without end, of at most `largest` pixels."""
-    packed = [data for data in seeds if data[26] < _STACK and data[27] == _PACKED]
+    """Yield mutants of the packed seeds without end, of at most `largest` pixels; some are stacks."""
+    packed = [
+        data for data in seeds
+        if data[25] < len(_CHANNELS) and data[26] < _STACK and data[27] == _PACKED
+    ]  # fmt: skip
     while True:
-        yield _mutant(packed[rng.integers(len(packed))], rng, largest)
+        if rng.integers(4):
+            yield _mutant(packed[rng.integers(len(packed))], rng, largest)
+        else:
+            yield _stack(rng, largest)
 
 
 def _mutant(data: bytes, rng: np.random.Generator, largest: int) -> bytes:
@@ -58,6 +72,14 @@ def _mutant(data: bytes, rng: np.random.Generator, largest: int) -> bytes:
     body = head + _states(rng, lanes) + _words(rng, words)
     m, n = (height, width) if layout == 0 else (int(np.prod(grid(height, width))), 256)
     fields_ = struct.pack("<IIBBBB", width, height, mode, layout, _PACKED, 0)
+    if mode == _F:
+        fields_ += struct.pack("<dd", *(_one(rng, _RANGES) for _ in range(2)))
+    return _file(fields_ + _stated(rng, ranks, m, n), body)
+
+
+def _stated(rng: np.random.Generator, ranks: list[int], m: int, n: int) -> bytes:
+    """What HEAD says of each matrix: most often ranks of the payload, and norms in order."""
+    fields_ = b""
     honest = bool(rng.integers(8))  # what contradicts itself is refused before it is decoded
     for rank in ranks:
         norms = [int(x) for x in rng.integers(0, 65536, 4)]
@@ -67,10 +89,59 @@ def _mutant(data: bytes, rng: np.random.Generator, largest: int) -> bytes:
         else:
             k = _one(rng, (1, 1, min(m, n), int(rng.integers(min(m, n) + 1)), 65535))
         fields_ += struct.pack("<HHHHH", min(k, 65535), *norms)
-    chunks = (b"HEAD" + fields_, b"PACK" + body, b"DONE")
-    return data[:9] + b"".join(
-        struct.pack("<I", len(c) - 4) + c + struct.pack("<I", zlib.crc32(c)) for c in chunks
+    return fields_
+
+
+def _file(head: bytes, payload: bytes) -> bytes:
+    chunks = (b"HEAD" + head, b"PACK" + payload, b"DONE")
+    return (
+        SIGNATURE
+        + bytes([VERSION])
+        + b"".join(
+            struct.pack("<I", len(c) - 4) + c + struct.pack("<I", zlib.crc32(c)) for c in chunks
+        )
     )
+
+
+def _stack(rng: np.random.Generator, largest: int) -> bytes:
+    """A packed stack of any shape, whose planes and basis are made here."""
+    while True:
+        frames, (width, height) = _one(rng, _FRAMES), _sides(rng, largest)
+        if frames * width * height <= 4 * largest:
+            break
+    mode = _one(rng, (1, 2, 3, 4, 6))
+    channels = _CHANNELS[mode]
+    most = max(_MAPS // channels, 1)
+    planes = min(_one(rng, (1, 2, 5, frames, frames + 1)), most)
+    columns = None
+    if frames > most or rng.integers(4):
+        columns = [
+            Column(
+                int(rng.integers(0, _one(rng, (3, 20, 37, 60)))),
+                bool(rng.integers(2)),
+                int(rng.integers(0, _one(rng, (2, 8, 40)))),
+                int(rng.integers(0, 70)),
+            )
+            for _ in range(planes)
+        ]
+    else:
+        planes = frames
+    low, _ = band_shapes(*grid(height, width))
+    size = _one(rng, _LARGE)
+    made = frames_header.Header(
+        step=_one(rng, (0.01, 1.0, 30.0, 1e9)),
+        turn=tuple(int(x) for x in rng.integers(-128, 128, 3)) if rng.integers(2) else None,
+        planes=planes,
+        columns=columns,
+        lanes=_one(rng, (1, 1, 1, 2, 5, 16, 300)),
+        late=_one(rng, (0, 0, 0, 1, 2, 50)),
+        scales=[_scales(rng) for _ in range(planes * channels)],
+        coarsest=[rng.integers(-size, size + 1, low) for _ in range(planes * channels)],
+    )
+    payload = frames_header.write_header(made, channels) + _states(rng, made.lanes)
+    fields_ = struct.pack("<IIBBBBI", width, height, mode, _STACK, _PACKED, 0, frames)
+    stated = _stated(rng, [planes], frames, width * height * channels)
+    return _file(fields_ + stated, payload + _words(rng, b""))
 
 
 def _one(rng: np.random.Generator, choices: Any) -> Any:
@@ -82,6 +153,14 @@ def _sides(rng: np.random.Generator, largest: int) -> tuple[int, int]:
         width, height = _one(rng, _SIDES), _one(rng, _SIDES)
         if width * height <= largest:
             return width, height
+
+
+def _scales(rng: np.random.Generator) -> np.ndarray:
+    """Sizes of the frequencies, most of them dropped."""
+    found = np.zeros(256, np.int64)
+    some = rng.choice(255, _one(rng, (0, 1, 3, 20, 255)), replace=False) + 1
+    found[some] = rng.integers(1, 30, len(some))
+    return found
 
 
 def _start(rng: np.random.Generator, channels: int) -> dict[str, Any]:
@@ -109,12 +188,6 @@ def _patches(
 ) -> tuple[bytes, int, list[int]]:
     low, _ = band_shapes(*grid(height, width))
 
-    def scales() -> np.ndarray:
-        found = np.zeros(256, np.int64)
-        some = rng.choice(255, _one(rng, (0, 1, 3, 20, 255)), replace=False) + 1
-        found[some] = rng.integers(1, 30, len(some))
-        return found
-
     def turns() -> tuple[tuple[int, int, int], ...]:
         i = rng.integers(0 if not rng.integers(50) else 1, 255, _one(rng, (0, 1, 5, 255, 256)))
         return tuple((int(x), int(rng.integers(x + 1, 256)), int(rng.integers(-64, 65))) for x in i)
@@ -122,7 +195,7 @@ def _patches(
     most = _one(rng, _LARGE)
     fresh = _start(rng, channels) | {
         "late": _one(rng, (0, 0, 0, 1, 2, 50, 1 << 31)),
-        "scales": [scales() for _ in range(channels)],
+        "scales": [_scales(rng) for _ in range(channels)],
         "turns": [turns() for _ in range(channels)],
         "coarsest": [rng.integers(-most, most + 1, low) for _ in range(channels)],
     }

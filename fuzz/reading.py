@@ -196,7 +196,7 @@ def _use(parts: Parts, picture: Picture, size: int) -> None:
 def limited(seconds: float = HANG) -> Iterator[None]:
     """Raise `Hang` where what is done inside takes more seconds of processor time."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, SLACK * seconds)
+    signal.setitimer(signal.ITIMER_REAL, SLACK * max(seconds, HANG))
     try:
         yield
     finally:
