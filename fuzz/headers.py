@@ -23,6 +23,7 @@ from lowrank.stores.packed.channels import header as channels_header
 from lowrank.stores.packed.coding.wavelet import band_shapes
 from lowrank.stores.packed.frames import header as frames_header
 from lowrank.stores.packed.frames.basis import Column
+from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.patches import header as patches_header
 
 _CHANNELS = [len(mode.channels) for mode in MODES.values()]
@@ -38,7 +39,7 @@ _RANGES = (0.0, 1.0, -1.0, 255.0, 1e-300, 1e30, -1e30, 3.4e38, float("inf"), flo
 
 
 def mutants(seeds: list[bytes], rng: np.random.Generator, largest: int) -> Iterator[bytes]:
-    """Yield mutants of the packed seeds without end, of at most `largest` pixels; some are stacks."""
+    """Yield mutants of the packed seeds without end, of at most `largest` pixels; or stacks."""
     packed = [
         data for data in seeds
         if data[25] < len(_CHANNELS) and data[26] < _STACK and data[27] == _PACKED
@@ -112,15 +113,16 @@ def _stack(rng: np.random.Generator, largest: int) -> bytes:
     mode = _one(rng, (1, 2, 3, 4, 6))
     channels = _CHANNELS[mode]
     most = max(_MAPS // channels, 1)
-    planes = min(_one(rng, (1, 2, 5, frames, frames + 1)), most)
+    planes = min(_one(rng, (1, frames, *range(1, frames + 1), frames + 1)), most)
     columns = None
     if frames > most or rng.integers(4):
+        ends = (37, 20, 64) if rng.integers(8) else (60, 40, 70)
         columns = [
             Column(
-                int(rng.integers(0, _one(rng, (3, 20, 37, 60)))),
+                int(rng.integers(ends[0])),
                 bool(rng.integers(2)),
-                int(rng.integers(0, _one(rng, (2, 8, 40)))),
-                int(rng.integers(0, 70)),
+                int(rng.integers(ends[1])),
+                int(rng.integers(ends[2])),
             )
             for _ in range(planes)
         ]
@@ -135,7 +137,11 @@ def _stack(rng: np.random.Generator, largest: int) -> bytes:
         columns=columns,
         lanes=_one(rng, (1, 1, 1, 2, 5, 16, 300)),
         late=_one(rng, (0, 0, 0, 1, 2, 50)),
-        scales=[_scales(rng) for _ in range(planes * channels)],
+        slope=int(rng.integers(32)),
+        profiles=[
+            Profile(int(rng.integers(_one(rng, (2, 97)))), _one(rng, (0, 1, 3, 20, 255)))
+            for _ in range(planes * channels)
+        ],
         coarsest=[rng.integers(-size, size + 1, low) for _ in range(planes * channels)],
     )
     payload = frames_header.write_header(made, channels) + _states(rng, made.lanes)

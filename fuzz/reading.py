@@ -54,7 +54,7 @@ class Claim(NamedTuple):
     bytes : int
         Of the file.
     samples : int
-        Of the picture, in layout `patches` both sides filled up to whole patches.
+        Of the picture; in layout `patches`, and of a packed stack, in whole patches.
     coefficients, products : int
         k (m + n) and k m n of each matrix, k its rank as stated.
     sides : int
@@ -72,10 +72,13 @@ class Claim(NamedTuple):
         head = parts.head
         m, n = head.shape
         samples = head.matrices * m * (PATCH * PATCH if head.layout == "patches" else n)
+        if head.layout == "stack" and head.store == "packed":
+            sides = head.height + -head.height % PATCH, head.width + -head.width % PATCH
+            samples = m * len(head.mode.channels) * sides[0] * sides[1]
         total = sum(parts.ranks)
         thin = head.layout == "channels" and head.store == "packed"
-        sides = head.matrices * (m + n) * thin
-        return Claim(self.bytes, samples, total * (m + n), total * m * n, sides)
+        rows = head.matrices * (m + n) * thin
+        return Claim(self.bytes, samples, total * (m + n), total * m * n, rows)
 
     @property
     def seconds(self) -> float:
@@ -85,7 +88,7 @@ class Claim(NamedTuple):
     @property
     def room(self) -> int:
         """Bytes of memory that decoding may take, beyond libraries and tables, which are there."""
-        return (4 << 20) + 8 * self.bytes + 64 * self.samples + 160 * self.sides
+        return (8 << 20) + 8 * self.bytes + 64 * self.samples + 160 * self.sides
 
 
 Bound = Callable[[Claim, int], contextlib.AbstractContextManager[None]]

@@ -278,6 +278,30 @@ def test_whole_patches_count_against_the_limit_on_pixels(width, height):
     lrk_format.parse(plain, name="x", max_pixels=pixels)
 
 
+@pytest.mark.parametrize(
+    ("frames", "width", "height"), [(1, 10**6, 1), (10, 1, 10**5), (3, 17, 10**6)]
+)
+def test_whole_patches_of_packed_stacks_count_too(frames, width, height):
+    fields = struct.pack("<IIBBBBI", width, height, 1, 2, 3, 0, frames)
+    fields += struct.pack("<HHHHH", 1, 1, 1, 1, 1)
+    data = lrk(chunk(b"HEAD", fields), chunk(b"PACK", b""), DONE)
+    pixels = width * height
+    with pytest.raises(LimitError, match="in whole patches, more than the limit"):
+        lrk_format.parse(data, name="x", max_pixels=pixels)
+    lrk_format.parse(data, name="x", max_pixels=16 * pixels)
+
+
+@pytest.mark.parametrize("shape", [(60, 40, 64), (120, 32, 32), (9, 100, 100, 3), (5, 1, 4000)])
+def test_decoding_a_packed_stack_takes_no_more_memory_than_is_documented(shape):
+    A = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    data = lowrank.compress(A, stack=True, quality=60).to_bytes()
+    sample, byte, fixed = documented(MEMORY)
+    _, height, width = shape[:3]
+    samples = A.size // (height * width) * (height + -height % 16) * (width + -width % 16)
+    # Some planes are rendered at a time, each with half a megabyte of its own.
+    assert peak_of_decoding(data) <= sample * samples + byte * len(data) + (fixed << 20) / 4
+
+
 def test_what_padding_adds_to_a_picture_of_ordinary_sides_is_no_reason_to_refuse_it():
     for side in (1, 17, 255, 257, 13377):
         square = lrk(head(side, side, layout=1), chunk(b"SIGM"), DONE)

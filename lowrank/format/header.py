@@ -127,9 +127,13 @@ class _Header:
         if width * height * (head.frames or 1) > STACK * max_pixels:
             limit = f"more than {STACK} times the limit of {max_pixels}; --max-pixels raises it"
             raise LimitError(f"{claims}, {limit}")
+        stack = head.layout == "stack" and head.store == "packed"
         padded = (width + -width % PATCH) * (height + -height % PATCH)
-        if head.layout == "patches" and padded > max_pixels + max_pixels // PADDING + PATCHES:
-            raise LimitError(f"{claims}, which are {padded} in whole patches, {limit}")
+        whole = padded * (head.frames or 1)
+        most = max_pixels + max_pixels // PADDING + PATCHES
+        too_many = padded > most or whole > STACK * most
+        if (head.layout == "patches" or stack) and too_many:
+            raise LimitError(f"{claims}, which are {whole} in whole patches, {limit}")
 
     def levels(self, head: Head) -> Levels | None:
         """The range of the samples, of a packed file that states one."""

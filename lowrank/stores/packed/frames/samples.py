@@ -27,12 +27,21 @@ _PRECISION = 24
 _LARGEST = 2.0**31
 EXACT = 2.0**53
 _SLAB = 1 << 19
+_TOGETHER = 4
+"""Maps that are rendered at a time: each has a basis of half a megabyte."""
 
 
 def planes_of(walk: Walk, height: int, width: int) -> NDArray[np.int32]:
     """(planes, height, width) planes of a group, in sixteenths of a step."""
     count = len(walk.firsts)
     out = np.empty((count, height, width), np.int32)
+    for first in range(0, count, _TOGETHER):
+        _render(walk, range(first, min(first + _TOGETHER, count)), out)
+    return out
+
+
+def _render(walk: Walk, maps: range, out: NDArray[np.int32]) -> None:
+    """Fill in the planes of some maps of a group."""
     channels = [
         Channel(
             walk.firsts[c] * (FRACTION / SIDE),
@@ -40,20 +49,20 @@ def planes_of(walk: Walk, height: int, width: int) -> NDArray[np.int32]:
             walk.maps_of(c).reshape(-1, *walk.shape),
             2.0**-_PRECISION,
         )
-        for c in range(count)
+        for c in maps
     ]
+    width = out.shape[2]
 
     def emit(top: int, block: Floats) -> None:
         y, x, rows, _, columns = block.shape
         whole = np.rint(block)
         if not float(np.abs(whole).max()) < _LARGEST:
             raise FormatError("packed stream: a plane is out of range")
-        part = out[:, top * SIDE : (top + rows) * SIDE]
-        levels = whole.transpose(3, 2, 0, 4, 1).reshape(count, rows * y, columns * x)
+        part = out[maps.start : maps.stop, top * SIDE : (top + rows) * SIDE]
+        levels = whole.transpose(3, 2, 0, 4, 1).reshape(len(maps), rows * y, columns * x)
         part[:] = levels[:, : part.shape[1], :width]
 
     render(channels, emit, np.dtype(np.float64))
-    return out
 
 
 class Synthesis:
