@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lowrank.report import Report
 
 Array = NDArray[Any]
+Factored = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.floating]]
 
 
 class LowRankStack:
@@ -74,7 +75,7 @@ class LowRankStack:
         self._mapped = file
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
         self._decoded: Array | None = None
-        self._svd: tuple[Array, Array, Array] | None = None
+        self._factors: Factored | None = None
         head = parts.head
         if head.frames is None:
             raise UsageError("one picture is no stack; lowrank.LowRankImage is what it is")
@@ -177,20 +178,19 @@ class LowRankStack:
     # -- the factors -------------------------------------------------------------------
 
     @property
-    def factors(self) -> tuple[tuple[NDArray[np.floating], NDArray[np.float64], Array], ...]:
+    def factors(self) -> tuple[Factored, ...]:
         """One `(U, s, Vt)`, of shapes (N, k), (k,) and (k, height x width x colours).
 
-        A packed file keeps no such factors: they are the singular value decomposition of what it
-        decodes to, before its samples are rounded.
+        A packed file keeps none: they are the singular value decomposition of what it decodes to,
+        before that is rounded.
         """
-        if self._svd is None:
+        if self._factors is None:
             _, (found,) = codec.factors(self.parts)
-            if isinstance(found, tuple):
-                return (found,)
-            k = self.ranks[0]
-            x = linalg.truncated_svd(found, max(k, 1)).truncate(k)
-            self._svd = x.U, x.s, x.Vt
-        return (self._svd,)
+            if not isinstance(found, tuple):
+                x = linalg.truncated_svd(found, max(self.ranks[0], 1)).truncate(self.ranks[0])
+                found = x.U, x.s, x.Vt
+            self._factors = found
+        return (self._factors,)
 
     @property
     def singular_values(self) -> NDArray[np.float64]:
