@@ -221,6 +221,16 @@ def test_a_stack_is_an_array_too_and_equal_copied_shown_saved_and_reported_as_an
                   {"labels": ["a"]}, {"values": [None] * 8}):  # fmt: skip
         with pytest.raises(UsageError):
             lowrank.compress(frames, stack=True, rank=1, **names)
+    with_nan = np.full((5, 6), np.nan)
+    for wrong in (None, "x", frames[:, :3], with_nan, 1j * frames, [[1, 2], [3]], frames[None]):
+        with pytest.raises(UsageError):
+            stack.project(wrong)
+    for wrong in (None, 3, frames[0], [], [frames[0], frames[0][:3]], frames[:4]):
+        with pytest.raises(UsageError):
+            stack.report(wrong)
+    for wrong in (None, 3, frames[0], [], [frames[0], frames[0][:3]], frames[:0]):
+        with pytest.raises(UsageError):
+            lowrank.compress(wrong, stack=True, rank=1)
     for axis in ("0", 1.5, True, 7):
         for call in (partial(lowrank.compress, rank=1), lowrank.spectrum):
             with pytest.raises(UsageError, match="axis"):
