@@ -176,6 +176,15 @@ def test_notebooks_show_every_mode(mode):
         assert said in html
 
 
+def test_frames_without_data_are_shown_black():
+    frames = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
+    frames[2], frames[1, 0] = np.nan, np.nan
+    stack = lowrank.compress(frames, stack=True, rank=2, nodata=np.nan)
+    with Image.open(io.BytesIO(stack._repr_png_())) as shown:
+        assert not np.asarray(shown).any()
+    assert "base64" in stack._repr_html_()
+
+
 def test_what_a_notebook_shows_beside_the_table_is_small():
     image = lowrank.compress(np.tile(GREY, (20, 30)), rank=2)
     (data,) = re.findall(r"base64,([^\"]+)", image._repr_html_())
