@@ -183,3 +183,23 @@ Preview = Annotated[
         show_default=False,
     ),
 ]
+ErrorShare = Annotated[
+    str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
+]
+Layout = Annotated[str | None, typer.Option(metavar="NAME", help="channels, patches, or stack.")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="float16, float32, float64, packed, or auto: the narrowest float whose "
+        "rounding adds less than 0.1% to the error.",
+    ),
+]
+FloatStore = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
+]
