@@ -123,6 +123,26 @@ def test_gaps_of_many_channels_are_filled_and_put_back(dtype):
     assert image.report(A).pixels.max_abs_error <= 1e-2
 
 
+def test_a_value_in_some_channels_only_is_taken_for_data_and_said():
+    A = samples("int16", 4, 4, 5)
+    A[0, 0], A[1, 1, 2] = -9999, -9999
+    loaded = arrays.from_array(A, nodata=-9999)
+    assert any(note.startswith("1 pixels are -9999 in some channels only") for note in loaded.notes)
+    assert loaded.picture.samples[1, 1, 2] == -9999
+
+
+def test_previews_show_the_first_channels():
+    from lowrank.picture.thumbnail import shades
+    from lowrank.views import preview
+
+    for channels in (1, 2, 3, 5):
+        one = Picture(samples("float32", 6, 8, channels), array_mode("float32", channels))
+        shown = preview.small(one, 8, *shades(one))
+        assert shown.shape == (6, 8, 3)
+        grey = (shown == shown[..., :1]).all()
+        assert grey == (channels < 3)
+
+
 def test_what_hides_some_channels_only_is_refused():
     A = samples("float32", 4, 4, 5)
     with pytest.raises(ImageError, match="hides some channels of a pixel only"):
