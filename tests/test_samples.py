@@ -260,6 +260,14 @@ def test_tags_of_a_tiff_that_pillow_does_not_open_travel():
         assert exif[42113] == "-7"
 
 
+def test_a_tile_larger_than_any_picture_is_refused():
+    pytest.importorskip("tifffile")
+    more = {322: (4, (2**16,)), 323: (4, (2**16,)), 324: (4, (8,)), 325: (4, (99,))}
+    data = tiff(samples("int16", 4, 4, 3), extra=(0, 0), compression=8, more=more)
+    with pytest.raises((LimitError, ImageError)):
+        images.read(data, name="a", max_pixels=10**6)
+
+
 def test_a_damaged_tiff_is_an_error_of_ours():
     pytest.importorskip("tifffile")
     A = samples("int16", 12, 9, 3)
@@ -457,6 +465,15 @@ def test_the_packed_store_takes_any_channels_and_means_what_it_states(kind, layo
         assert said.error == pytest.approx(measured.frobenius_error, rel=5e-3)
         assert said.norm == pytest.approx(measured.norm, rel=5e-3)
         assert measured.frobenius_error >= measured.frobenius_bound * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32"])
+def test_an_error_of_packed_samples_is_met_however_they_are_counted(kind):
+    A = smooth(kind, 1)
+    found = lowrank.compress(A, error=0.01, store="packed").to_array().reshape(A.shape)
+    error = np.linalg.norm(found.astype(float) - A)
+    for counted in (A.astype(float), A.astype(float) - float(A.min())):
+        assert error <= 0.01 * np.linalg.norm(counted)
 
 
 def test_a_psnr_of_packed_floats_is_that_of_their_range():
