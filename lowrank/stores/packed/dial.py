@@ -104,7 +104,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     elif target.kind == "max_error":
         step = _for_largest(tries, target.value)
     else:
-        step, said = _for_psnr(tries, _psnr_of(picture, target))
+        step, said = _for_psnr(tries, _psnr_of(picture, target, range_.low if range_ else 0.0))
         notes += said
     return tries.parts(step), notes
 
@@ -267,16 +267,23 @@ def _for_rank(
     return 2**FINEST, (*notes, f"packed as finely as can be, which adds {share}")
 
 
-def _psnr_of(picture: Picture, target: Target) -> float:
-    """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE."""
+def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
+    """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE.
+
+    Of samples that are counted from their lowest, A and A less that have different norms; the
+    smaller one is meant, so that the target is met by both.
+    """
     if target.kind == "psnr":
         return target.value
     from lowrank.targets import spectrum
 
     flat = picture.samples.reshape(-1)
-    norm2 = sum(
-        float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
-        for i in range(0, flat.size, 1 << 20)
+    norm2 = min(
+        sum(
+            float(np.sum(np.subtract(flat[i : i + (1 << 20)], low, dtype=np.float64) ** 2))
+            for i in range(0, flat.size, 1 << 20)
+        )
+        for low in {0.0, lowest}
     )
     peak = full_scale(picture)
     mse = spectrum.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
