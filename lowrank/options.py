@@ -122,6 +122,10 @@ NoData = Annotated[
         help="Pixels of this value have no data: filled before, restored after; nan does.",
     ),
 ]
+MaxError = Annotated[
+    str | None,
+    typer.Option("--max-error", metavar="X", help="Largest error of a sample, in its units."),
+]
 Format = Annotated[
     str | None,
     typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
@@ -181,12 +185,6 @@ Preview = Annotated[
 ]
 ErrorShare = Annotated[
     str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
-]
-MaxError = Annotated[
-    str | None,
-    typer.Option(
-        "--max-error", metavar="X", help="Largest error of any sample, in units of the data."
-    ),
 ]
 Size = Annotated[
     str | None,

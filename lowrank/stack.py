@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -187,7 +187,7 @@ class LowRankStack:
         if self._factors is None:
             _, (found,) = codec.factors(self.parts)
             if not isinstance(found, tuple):
-                x = linalg.truncated_svd(found, max(self.ranks[0], 1))
+                x = linalg.truncated_svd(found, max(self.ranks[0], 1)).truncate(self.ranks[0])
                 found = x.U, x.s, x.Vt
             self._factors = found
         return (self._factors,)
@@ -243,7 +243,7 @@ class LowRankStack:
         found = codec.shorten(self._parts, Target("rank", targets.rank(rank)))
         return LowRankStack(found, self.notes, self._mapped)
 
-    def to_array(self, rank: int | None = None) -> Array:
+    def to_array(self, rank: SupportsIndex | None = None) -> Array:
         """Decode all frames, from the first `rank` terms or from all."""
         rank = None if rank is None else targets.rank(rank)
         samples = codec.decode(self.parts, rank=rank).picture.samples
@@ -338,7 +338,7 @@ class LowRankStack:
         """
         streams.write(path, self.to_bytes(), force=force)
 
-    def truncate(self, rank: int) -> LowRankStack:
+    def truncate(self, rank: SupportsIndex) -> LowRankStack:
         """Keep the first `rank` terms: the best stack of that rank."""
         shorter = codec.shorten(self.parts, Target("rank", targets.rank(rank)))
         return LowRankStack(shorter, self.notes)
