@@ -14,7 +14,7 @@ from lowrank.errors import ImageError, LowrankError, UsageError
 from lowrank.io import framewriter, sources
 from lowrank.io.dtypes import typed
 from lowrank.io.taking import Taking
-from lowrank.picture import Picture
+from lowrank.picture import MODES, Metadata, Picture
 
 
 def frames(shape=(6, 10, 12), dtype="uint8", seed=0):
@@ -201,6 +201,22 @@ def test_other_tiffs_come_back_through_tifffile(dtype, channels):
     data, _ = framewriter.write(Picture(samples, mode), format="TIFF")
     np.testing.assert_array_equal(tifffile.imread(BytesIO(data)).reshape(A.shape), A)
     np.testing.assert_array_equal(read(data).picture.samples, A)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGBA", "CMYK", "I;16", "F"])
+def test_every_mode_comes_back_from_both_kinds_of_tiff(mode, monkeypatch):
+    kind = MODES[mode]
+    A = np.random.default_rng(0).integers(0, 200, (3, 7, 9, len(kind.channels)))
+    A = (A % 2 if mode == "1" else A).astype(kind.dtype)
+    picture = Picture(A, kind, Metadata(icc=b"a profile"))
+    for classic in (1 << 30, 0):  # beyond it the offsets have 64 bits
+        monkeypatch.setattr(framewriter, "_CLASSIC", classic)
+        data, _ = framewriter.write(picture, format="TIFF")
+        assert data[2] == (42 if classic else 43)
+        found = read(data).picture
+        assert found.mode == kind
+        np.testing.assert_array_equal(found.samples, A)
+        assert found.metadata.icc == b"a profile"
 
 
 def test_unequal_images_are_no_stack_and_that_is_said():
