@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from goldens import SMALL, known
 from handmade import chunk
+from PIL import features
 
 import lowrank
 from lowrank import codec, files
@@ -19,6 +20,7 @@ from lowrank.errors import FormatError, LimitError, LowrankError, UsageError
 from lowrank.format import mapped
 from lowrank.picture import DTYPES, MODES, Picture, array_mode, axis
 from lowrank.picture.axis import Axis
+from lowrank.report import peers
 from lowrank.stores import sums
 from lowrank.targets import Target
 
@@ -501,6 +503,23 @@ def test_noise_is_told_from_structure():
     assert residual.gavish_donoho_rank == 2
     residual = lowrank.compress(noisy, stack=True, rank=1).report(noisy).stack.residual
     assert not residual.white
+
+
+def test_other_codecs_code_the_frames_one_by_one_or_their_planes():
+    if not features.check("jpg_2000"):
+        pytest.skip("this Pillow has no JPEG 2000")
+    A = frames("uint16", (12, 32, 40), noise=4.0)[..., np.newaxis]
+    picture = Picture(A, MODES["I;16"])
+    found = {x.codec: x for x in peers.against(picture, ["jpeg2000", "webp", "png", peers.KLT],
+                                               size=6000, psnr=38.0)}  # fmt: skip
+    assert "6 of 12" in found["jpeg2000"].why
+    assert found["jpeg2000"].psnr_db is not None
+    # The same content in every frame: planes of a transform take a part of it.
+    assert 500 < found[peers.KLT].bytes < found["jpeg2000"].bytes < found["png"].bytes
+    assert found["webp"].bytes is None
+    assert "8 bits" in found["webp"].why
+    with pytest.raises(UsageError):
+        peers.against(Picture(A[0], MODES["I;16"]), [peers.KLT], size=9, psnr=30)
 
 
 def test_a_picture_is_no_stack():
