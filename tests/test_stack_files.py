@@ -7,6 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from conftest import on_a_terminal
 from PIL import Image
 
 import lowrank
@@ -393,3 +394,29 @@ def test_a_label_steers_no_terminal(cli, tmp_path):
     assert "\u202e" not in shown
     with pytest.raises(LowrankError):
         lowrank.open(tmp_path / "nothing.lrk")
+
+
+def test_pillow_goes_through_the_frames(tmp_path):
+    lowrank.register_lrk_opener()
+    A = frames((6, 10, 12, 3))
+    stack = lowrank.compress(A, stack=True, rank=3, labels="abcdef")
+    stack.save(tmp_path / "s.lrk")
+    with Image.open(tmp_path / "s.lrk") as image:
+        assert (image.n_frames, image.is_animated, image.size) == (6, True, (12, 10))
+        for i in (0, 4, 4, 1):
+            image.seek(i)
+            assert image.tell() == i
+            np.testing.assert_array_equal(np.asarray(image), stack[i])
+        with pytest.raises(EOFError):
+            image.seek(6)
+    with Image.open(tmp_path / "s.lrk") as image:
+        image.verify()
+
+
+def test_a_terminal_shows_the_middle_frame(tmp_path):
+    A = frames((6, 10, 12), "uint16")
+    np.save(tmp_path / "s.npy", A)
+    lowrank.compress(A, stack=True, rank=2).save(tmp_path / "s.lrk")
+    drawn = on_a_terminal(("report", "s.npy", "s.lrk"), tmp_path)
+    assert "original" in drawn
+    assert "The worst frame is" in drawn
