@@ -69,10 +69,8 @@ def test_what_an_array_is_taken_for(shape, dtype, taking, found):
     if "frames" in taking:
         expected = expected[taking["frames"]]
     np.testing.assert_array_equal(loaded.picture.samples.reshape(expected.shape), expected)
-    if len(shape) > 2:
-        kind = "stack" if len(found) == 4 else "one picture"
-        assert any(note.startswith(f"Taken for {'a ' * (kind == 'stack')}{kind}")
-                   for note in loaded.notes)  # fmt: skip
+    kind = "a stack" if len(found) == 4 else "one picture"
+    assert any(note.startswith(f"Taken for {kind} of ") for note in loaded.notes)
 
 
 @pytest.mark.parametrize(
