@@ -172,7 +172,9 @@ Certify = Annotated[
 Against = Annotated[
     str | None,
     typer.Option(
-        metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
+        metavar="CODEC,...",
+        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
+        "and with klt-jpeg2000.",
     ),
 ]
 Preview = Annotated[

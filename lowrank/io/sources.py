@@ -124,11 +124,10 @@ def of_array(
             nodata=nodata,
         )  # fmt: skip
         note = ""
-        if len(shape) == 3 and (stacks or shape[2] > 4):
-            note = pages.taken_for(
-                loaded.picture, f"an array of {_shown(shape)} {dtype}; stack=True or --stack "
-                "takes its first axis for frames"
-            )  # fmt: skip
+        if stacks or (len(shape) == 3 and shape[2] > 4):
+            other = "; stack=True or --stack takes its first axis for frames"
+            what = f"an array of {_shown(shape)} {dtype}{other if len(shape) == 3 else ''}"
+            note = pages.taken_for(loaded.picture, what)
         return Loaded(loaded.picture, loaded.source, tuple(filter(None, (*loaded.notes, note))))
     if len(shape) not in (3, 4) or 0 in shape:
         raise ImageError(
