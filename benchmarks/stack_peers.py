@@ -115,8 +115,9 @@ def klt_jpeg2000(A: Stack) -> Iterator[Point]:
             high = max(float(P[k].max()), low + 1e-9)
             whole = np.rint((P[k] - low) * (65535 / (high - low))).astype(np.uint16)
             level = max(20 * math.log10((high - low) / d), 1)
+            whole = whole.reshape(A.shape[1:])
             data, seconds = timed(
-                lambda plane=whole.reshape(A.shape[1:]), level=level: jpeg2k_encode(
+                lambda plane=whole, level=level: jpeg2k_encode(
                     plane, level=level, codecformat="j2k", reversible=False
                 )
             )

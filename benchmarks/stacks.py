@@ -24,11 +24,12 @@ from pathlib import Path
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-os.environ.setdefault("SVT_LOG", "0")  # as soon as it is loaded
+# Read as soon as the libraries are loaded.
+os.environ.setdefault("SVT_LOG", "0")
 
-import numpy as np
-import stack_peers as peers
-from stack_peers import Point, Stack
+import numpy as np  # noqa: E402
+import stack_peers as peers  # noqa: E402
+from stack_peers import Point, Stack  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARES = (0.2, 0.5, 0.8)
@@ -133,7 +134,9 @@ def draw(curves: dict[str, dict[str, Curve]], path: Path) -> None:
     for axis, (name, mine) in zip(axes, curves.items(), strict=False):
         for codec, curve in mine.items():
             style = {"lw": 2.5, "color": "black"} if codec == "packed" else {"lw": 1}
-            axis.plot([p.bytes / 1000 for p in curve], [p.psnr for p in curve], label=codec, **style)
+            axis.plot(
+                [p.bytes / 1000 for p in curve], [p.psnr for p in curve], label=codec, **style
+            )
         axis.set_xscale("log")
         axis.set_title(name, fontsize=9)
         low = mine["packed"][0]

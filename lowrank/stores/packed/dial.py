@@ -85,8 +85,8 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
                 f"Floats are packed as 65,536 levels from {range_.low:.7g} to {range_.high:.7g}: "
                 f"{range_.unit:.3g} apart.",
             )
-    encoder, spectra = _prepared(counted, layout, target)
-    tries = _Tries(picture, layout, encoder, range_)
+    encoder, spectra, expect = _prepared(counted, layout, target)
+    tries = _Tries(picture, layout, encoder, range_, expect)
     if target.kind == "quality":
         step = step_of_quality(target.value)
     elif target.kind == "size":
@@ -107,7 +107,7 @@ class _Tries:
 
     def __init__(
         self, picture: Picture, layout: str, encode: Callable[[float], Coded],
-        levels: Levels | None,
+        levels: Levels | None, expect: Callable[[float], tuple[float, float]] | None,
     ) -> None:  # fmt: skip
         self.picture, self.layout, self.levels = picture, layout, levels
         # Of data whose peak is their range: that range, in levels.
@@ -115,6 +115,7 @@ class _Tries:
         self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
+        self._expect = expect
         self._latest: tuple[float, Coded] | None = None
 
     def at(self, step: float) -> Coded:
@@ -142,6 +143,21 @@ class _Tries:
         value = self.pixels(step).psnr_db
         return 1e3 if value is None else value
 
+    def expected(self, kind: int) -> Callable[[float], float] | None:
+        """PSNR (0) or log of the size (1) that an octave comes to, about, where that is known."""
+        expect = self._expect
+        if expect is None:
+            return None
+
+        def psnr(octave: float) -> float:
+            mse = expect(2**octave * self.unit)[0] / self.picture.samples.size + 1 / 12
+            return 20 * math.log10(255 * self.unit) - 10 * math.log10(mse)
+
+        def size(octave: float) -> float:
+            return math.log(expect(2**octave * self.unit)[1] + 100)
+
+        return cache(size if kind else psnr)
+
     def parts(self, step: float) -> Parts:
         """The file, its norms stated."""
         coded = self.at(step)
@@ -164,8 +180,15 @@ def _counted(picture: Picture, levels: Levels) -> Picture:
 
 def _prepared(
     picture: Picture, layout: str, target: Target
-) -> tuple[Callable[[float], Coded], list[NDArray[np.float64]]]:
-    """What encodes the picture with a step in levels; for a rank, all singular values, too."""
+) -> tuple[
+    Callable[[float], Coded],
+    list[NDArray[np.float64]],
+    Callable[[float], tuple[float, float]] | None,
+]:
+    """What encodes the picture with a step in levels; for a rank, all singular values, too.
+
+    And what tells, of a stack, about what a step comes to: squared error and bytes.
+    """
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
     turned = turn.of(picture, layout, packed=True, ranked=ranked)
@@ -177,17 +200,19 @@ def _prepared(
         stack = Stack(samples, turn.of_stack(picture))
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
-        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra
+        encode = partial(frames.encode, stack, mode=mode, planes=planes)
+        return encode, spectra, partial(frames.expected, stack)
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
         rank = int(target.value) if ranked else None
         factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)
-        return partial(channels.encode, factorised), factorised.spectra if ranked else []
+        spectra = factorised.spectra if ranked else []
+        return partial(channels.encode, factorised), spectra, None
     from lowrank.stores.packed.patches import codec as patches
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)
-    return partial(patches.encode, source, again=target.kind != "quality"), []
+    return partial(patches.encode, source, again=target.kind != "quality"), [], None
 
 
 def _for_rank(
@@ -242,7 +267,8 @@ def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
         return tries.psnr(2**octave)
 
     # 6 dB an octave is the law of fine quantisation.
-    finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
+    start = _guided(measured, tries.expected(0), psnr, psnr + _PSNR_SLACK, (58 - psnr) / 6)
+    finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=start)
     if finer is None:
         return 2**_FINEST, (
             f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
@@ -288,7 +314,8 @@ def _for_size(tries: _Tries, size: int) -> float:
 
     high = math.log(size) + 1e-12
     low = high + math.log(_SIZE_SLACK)
-    _, coarser = _meet(measured, low, high, slope=-0.7, start=4.0)
+    start = _guided(measured, tries.expected(1), low, high, 4.0)
+    _, coarser = _meet(measured, low, high, slope=-0.7, start=start)
     if coarser is None:
         raise UsageError(
             f"{size} bytes do not hold this image; "
@@ -297,6 +324,34 @@ def _for_size(tries: _Tries, size: int) -> float:
     while lrk.file_size(tries.parts(2**coarser)) > size and coarser < _COARSEST:
         coarser += 1 / _GRID  # the estimate was a byte short
     return 2**coarser
+
+
+def _guided(
+    value: Callable[[float], float],
+    expected: Callable[[float], float] | None,
+    low: float,
+    high: float,
+    start: float,
+) -> float:
+    """Where to start the search for a value between `low` and `high`, if it is not found here.
+
+    What is expected of a step is wrong by about as much for one step as for the next: two
+    encodings are mostly enough.
+    """
+    if expected is None:
+        return start
+    aim, off, x = (low + high) / 2, 0.0, start
+    for _ in range(3):
+        fine, coarse = _FINEST, _COARSEST
+        while coarse - fine > 0.5 / _GRID:
+            x = (fine + coarse) / 2
+            fine, coarse = (x, coarse) if expected(x) + off > aim else (fine, x)
+        x = round(x * _GRID) / _GRID
+        found = value(x)
+        if low <= found <= high:
+            break
+        off = found - expected(x)
+    return x
 
 
 def _meet(

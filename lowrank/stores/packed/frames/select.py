@@ -38,6 +38,8 @@ class Choice:
         Mean square, in plain steps.
     kept : (SIZE, maps) ndarray of bool
         Which are worth coding.
+    error : (maps,) ndarray
+        Squared error, in squared steps.
     """
 
     def __init__(self, C: NDArray[np.float32]) -> None:
@@ -53,11 +55,14 @@ class Choice:
         self.bits = price.sum((1, 3), dtype=np.float64) / BIT + _COMPONENT
         gap = x - q
         np.multiply(gap, gap, out=gap)
+        lost = gap.sum((1, 3), dtype=np.float64)
         np.multiply(x, x, out=x)
         x -= gap
         self.gain = x.sum((1, 3), dtype=np.float64) * FINER**2
         self.square = square
         self.kept = self.gain > _KEPT * BIT * self.bits
+        whole = square * (C.shape[1] * C.shape[3])
+        self.error = np.where(self.kept, lost, whole).sum(0) * FINER**2
         self.kept[0] = False
 
     def worth(self) -> NDArray[np.float64]:
