@@ -192,6 +192,10 @@ MaxError = Annotated[
         "--max-error", metavar="X", help="Largest error of any sample, in units of the data."
     ),
 ]
+PsnrWorst = Annotated[
+    str | None,
+    typer.Option("--psnr-worst", metavar="DB", help="PSNR of the worst frame of a stack, in dB."),
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),

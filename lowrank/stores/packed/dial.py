@@ -20,7 +20,7 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Picture
+from lowrank.picture import Picture, distance
 from lowrank.picture import levels as ranges
 from lowrank.picture.distance import Pixels, compare, full_scale
 from lowrank.picture.levels import Levels
@@ -94,6 +94,9 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     elif target.kind == "rank":
         step, said = _for_rank(tries, spectra, int(target.value))
         notes += said
+    elif target.kind == "psnr_worst":
+        step, said = _for_psnr(tries, target.value, worst=True)
+        notes += said
     elif target.kind == "max_error":
         step = _for_largest(tries, target.value)
     else:
@@ -131,12 +134,23 @@ class _Tries:
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
 
-    def pixels(self, step: float) -> Pixels:
-        """How far the decoded picture is off."""
+    def decoded(self, step: float) -> Picture:
+        """The decoded picture."""
         samples, mode = self.at(step).samples(), self.picture.mode
         if self.levels is not None:
-            return compare(self.picture, Picture(self.levels.to_samples(samples, mode), mode))
-        return compare(self.picture, Picture(samples, mode))
+            return Picture(self.levels.to_samples(samples, mode), mode)
+        return Picture(samples, mode)
+
+    def pixels(self, step: float) -> Pixels:
+        """How far the decoded picture is off."""
+        return compare(self.picture, self.decoded(step))
+
+    def worst(self, step: float) -> float:
+        """PSNR of the worst frame of the decoded stack, in dB; 1000 where all are exact."""
+        off = distance.frames(self.picture, self.decoded(step))
+        mse = max((x.squares / x.samples for x in off if x.samples), default=0.0)
+        peak = full_scale(self.picture)
+        return 10 * math.log10(peak**2 / mse) if mse else 1e3
 
     def psnr(self, step: float) -> float:
         """PSNR of the decoded picture, in dB; 1000 where it is exact."""
@@ -261,10 +275,12 @@ def _psnr_of(picture: Picture, target: Target) -> float:
     return 10 * math.log10(peak**2 / mse) if mse else math.inf
 
 
-def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
+def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:
+    """The coarsest step with a PSNR of a picture, or of a stack, or of its worst frame."""
+
     @cache
     def measured(octave: float) -> float:
-        return tries.psnr(2**octave)
+        return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
     # 6 dB an octave is the law of fine quantisation.
     start = _guided(measured, tries.expected(0), psnr, psnr + _PSNR_SLACK, (58 - psnr) / 6)
