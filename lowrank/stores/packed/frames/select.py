@@ -75,5 +75,5 @@ class Choice:
 def column_bits(frames: int, sigma: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """Bits of columns of the basis, about."""
     entry = sigma / (np.sqrt(frames) * 0.7 * FINER * step)
-    each: NDArray[np.float64] = np.log2(np.maximum(entry, 1e-9)) + 2.1
+    each: NDArray[np.float64] = np.log2(np.maximum(entry, 1e-9)) + 3.2
     return frames * np.maximum(each, 0.5)
