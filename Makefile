@@ -99,5 +99,8 @@ MINIFIERS := --package=esbuild@0.25.5 --package=terser@5.42.0
 js:  ## Build js/img-lrk.js, the decoder for pages, from its sources (needs npm)
 	cd js && npm exec --yes $(MINIFIERS) -- node build.mjs
 
+site: $(VENV)/installed  ## Build the site into build/site, for any static host
+	$(BIN)/python site/build.py build/site
+
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .venv-lowest demo dist build fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis

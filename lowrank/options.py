@@ -186,12 +186,6 @@ Preview = Annotated[
 ErrorShare = Annotated[
     str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
 ]
-MaxError = Annotated[
-    str | None,
-    typer.Option(
-        "--max-error", metavar="X", help="Largest error of any sample, in units of the data."
-    ),
-]
 PsnrWorst = Annotated[
     str | None,
     typer.Option("--psnr-worst", metavar="DB", help="PSNR of the worst frame of a stack, in dB."),

@@ -151,18 +151,21 @@ const Svd = (() => {
     return d.sort().reverse();
   }
 
-  // Eigenvectors of the tridiagonal matrix for the first `count` eigenvalues: inverse iteration
-  // by Gaussian elimination with row exchanges; those that lie close are made orthogonal.
-  function eigenvectors({ d, e }, values, count) {
-    const N = d.length, found = [];
+  // Eigenvectors of the tridiagonal matrix up to the `count`-th, `found` being the first ones:
+  // inverse iteration by Gaussian elimination with row exchanges; those that lie close are made
+  // orthogonal.
+  function eigenvectors({ d, e }, values, count, found) {
+    const N = d.length;
     const near = 1e-3 * Math.abs(values[0]), least = Number.EPSILON * Math.abs(values[0]) || 1;
     const u = new Float64Array(N), w = new Float64Array(N), z = new Float64Array(N);
     const factor = new Float64Array(N), swapped = new Uint8Array(N);
     let first = 0, seed = 1, shift = Infinity;
     for (let k = 0; k < count; k++) {
-      if (k && values[k - 1] - values[k] > near * Math.max(Math.abs(values[k] / values[0]), 1e-9)) first = k;
+      const gap = near * Math.max(Math.abs(values[k] / values[0]), 1e-9);
+      if (k && values[k - 1] - values[k] > gap) first = k;
       // Equal ones are taken a little apart.
       shift = Math.min(values[k], shift - 4 * least);
+      if (k < found.length) continue;
       let a = d[0] - shift, b = N > 1 ? e[1] : 0, c = 0;
       for (let i = 0; i < N - 1; i++) {
         const low = e[i + 1], p = d[i + 1] - shift, q = i + 2 < N ? e[i + 2] : 0;
@@ -218,7 +221,6 @@ const Svd = (() => {
       }
       found.push(x);
     }
-    return found;
   }
 
   // From vectors of the tridiagonal matrix to those of G: the reflections, in reverse.
@@ -257,8 +259,9 @@ const Svd = (() => {
     return out;
   }
 
-  // {s, u, v} of at most `most` terms of A (m x n, row after row), and all singular values.
-  function truncated(A, m, n, most) {
+  // A decomposition of A (m x n, row after row) that grows: all singular values, and with each
+  // call of `terms` more of {s, u, v}, at most so many.
+  function begun(A, m, n) {
     const wide = m <= n;
     const [N, long] = wide ? [m, n] : [n, m];
     const B = wide ? Float64Array.from(A) : transposed(A, m, n);
@@ -268,22 +271,30 @@ const Svd = (() => {
     const spectrum = Array.from(values, (x) => Math.sqrt(Math.max(x, 0)));
     const floor = FAINT * spectrum[0];
     const seen = spectrum.filter((x) => x > floor).length;
-    const count = Math.min(most, seen);
     for (let i = seen; i < N; i++) spectrum[i] = 0;
-    const lefts = eigenvectors(T, values, count);
-    reflected(G, N, lefts);
-    const right = rights(B, N, long, lefts);
-    const s = [], u = [], v = [];
-    right.forEach((x, i) => {
-      let square = 0;
-      for (let j = 0; j < long; j++) square += x[j] * x[j];
-      const sigma = Math.sqrt(square);
-      s.push(sigma);
-      const unit = Float32Array.from(x, (value) => value / sigma), other = Float32Array.from(lefts[i]);
-      u.push(wide ? other : unit);
-      v.push(wide ? unit : other);
-    });
-    return { s, u, v, spectrum };
+    const found = [];
+
+    // The terms after those that were given before, up to the `most`-th.
+    function terms(most) {
+      const from = found.length;
+      eigenvectors(T, values, Math.min(most, seen), found);
+      const lefts = found.slice(from).map((x) => x.slice());
+      reflected(G, N, lefts);
+      const s = [], u = [], v = [];
+      rights(B, N, long, lefts).forEach((x, i) => {
+        let square = 0;
+        for (let j = 0; j < long; j++) square += x[j] * x[j];
+        const sigma = Math.sqrt(square);
+        s.push(sigma);
+        const unit = Float32Array.from(x, (value) => value / sigma);
+        const other = Float32Array.from(lefts[i]);
+        u.push(wide ? other : unit);
+        v.push(wide ? unit : other);
+      });
+      return { s, u, v };
+    }
+
+    return { spectrum, terms };
   }
 
   // Squares of what the k lowest cosine frequencies along the shorter side hold, k = 1 to N.
@@ -326,5 +337,5 @@ const Svd = (() => {
     return energies;
   }
 
-  return { truncated, cosines };
+  return { begun, cosines };
 })();

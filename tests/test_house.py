@@ -75,6 +75,7 @@ INSIDE = {
         ("coding",),
         ("channels", "patches"),
         ("frames",),
+        ("search",),
         ("dial",),
         ("__init__",),
     ),
@@ -83,7 +84,7 @@ INSIDE = {
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),
-        ("apart", "header"),
+        ("apart", "forecast", "header"),
         ("codec",),
     ),
     "stores.packed.coding": (
@@ -91,7 +92,7 @@ INSIDE = {
         ("start",),
     ),
     "stores.packed.patches": (
-        ("contexts", "rotations", "select"),
+        ("contexts", "forecast", "rotations", "select"),
         ("models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),

@@ -38,7 +38,7 @@ from lowrank.views import words
 
 _SCRIPTS = (
     "lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "words.js", "bounds.js", "stage.js",
-    "view.js", "state.js", "plots.js", "calculator.js", "readout.js", "app.js", "start.js",
+    "view.js", "state.js", "plots.js", "calculator.js", "readout.js", "app.js",
 )  # fmt: skip
 _LEVELS_OF_FLOATS = 65535  # of the page's copy of a picture of floats
 
@@ -53,15 +53,15 @@ def page(result: Result, exhibit: Exhibit) -> str:
     exhibit : Exhibit
         What `exhibit.of` made of it.
     """
-    css = asset("page.css")
-    scripts = [asset(name) for name in _SCRIPTS]
     file = lrk.serialize(exhibit.parts)
     channels = exhibit.picture.mode.channels
-    return Template(asset("page.html")).substitute(
-        policy=policy(css, scripts),
-        version=__version__,
-        css=css,
-        name=escaped(name_of(result)),
+    name = escaped(name_of(result))
+    return _filled(
+        css=asset("page.css"),
+        scripts=[*map(asset, _SCRIPTS), asset("start.js")],
+        welcome="",
+        title=f"{name}, as a sum of layers",
+        name=name,
         facts=escaped(_facts(result)),
         start=exhibit.start,
         most=exhibit.most,
@@ -75,8 +75,60 @@ def page(result: Result, exhibit: Exhibit) -> str:
         file_view=_FILE_VIEW if exhibit.decoded else "",
         report=_report(result, exhibit),
         notes=_notes(result, exhibit, len(file)),
+        holds=_HOLDS,
         data=as_script(_data(result, exhibit, file)),
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+
+
+def bare(*, welcome: str, css: str, scripts: list[str]) -> str:
+    """Return the page with no picture in it, for a site whose own scripts bring one.
+
+    Parameters
+    ----------
+    welcome : str
+        Markup that stands before the page itself.
+    css : str
+        Style that follows the page's own.
+    scripts : list of str
+        What runs after the page's scripts; `openPage` shows a picture.
+    """
+    return _filled(
+        css=asset("page.css") + css,
+        scripts=[*map(asset, _SCRIPTS), *scripts],
+        own="'self'",
+        welcome=welcome,
+        title="A picture as a sum of layers",
+        name="",
+        facts="",
+        start=1,
+        most=1,
+        each="",
+        shown="this page measures it.",
+        dots=_DOTS,
+        layers_of="",
+        copy_hidden="hidden",
+        file_name="",
+        file_said="",
+        file_view="",
+        report=_COMMAND,
+        notes="",
+        holds="Made of static files, with no server behind them.",
+        data="",
+    )
+
+
+def _filled(*, css: str, scripts: list[str], data: str, own: str = "", **fields: object) -> str:
+    """Return the template filled, under a policy that allows its own style and scripts alone.
+
+    `own` is "'self'" where files beside the page may be read, too.
+    """
+    embedded = [f'<script type="application/json" id="data">{data}</script>'] if data else []
+    return Template(asset("page.html")).substitute(
+        fields,
+        policy=policy(css, scripts, own=own),
+        version=__version__,
+        css=css,
+        scripts="\n".join([*embedded, *(f"<script>{script}</script>" for script in scripts)]),
     )
 
 
@@ -88,15 +140,28 @@ _DOTS_OF_WHOLE = (
     "The dots were measured on the picture itself when this page was made; the line is the bound "
     "that no matrix of rank <i>k</i> can get below."
 )
+_HOLDS = (
+    "This file holds everything it shows and asks no network for anything. "
+    '<button type="button" class="plain" id="save" hidden>Save the embedded .lrk</button>'
+)
+_COMMAND = (
+    "<p>The tool makes such a page of any picture, with the proof of each decomposition: "
+    "<code>lowrank report picture.png -k 20 --html page.html</code></p>"
+)
 _FILE_VIEW = '<label><input type="radio" name="view" value="file"><span>The file</span></label>'
 
 
-def policy(css: str, scripts: list[str]) -> str:
-    """Return a Content Security Policy that allows this style and these scripts, and no more."""
+def policy(css: str, scripts: list[str], *, own: str = "") -> str:
+    """Return a Content Security Policy that allows this style and these scripts, and no more.
+
+    `own` is "'self'" where files beside the page may be read, too.
+    """
+    before = f"{own} " if own else ""
     return (
-        "default-src 'none'; img-src data: blob:; "
-        f"style-src {_hash(css)}; script-src {' '.join(map(_hash, scripts))}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src {before}data: blob:; "
+        f"style-src {_hash(css)}; script-src {before}{' '.join(map(_hash, scripts))}; "
+        + (f"connect-src {own}; worker-src {own}; " if own else "")
+        + "base-uri 'none'; form-action 'none'"
     )
 
 

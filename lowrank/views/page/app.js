@@ -193,5 +193,5 @@ function openPage(data, stage, signal) {
   });
   setView(data.of_file === null ? "sum" : "file");
   if (!follow()) setRank(data.start);
-  return { choose, setView, state };
+  return { choose, setView, state, view: () => stage.view };
 }

@@ -73,7 +73,8 @@ class View {
     const box = byId("frame").getBoundingClientRect();
     const [px, py] = event ? [event.clientX - box.left, event.clientY - box.top]
       : [box.width / 2, box.height / 2];
-    const scale = factor === 0 ? 1 : Math.min(Math.max(this.scale * factor, 1), 24);
+    const wish = Math.min(this.scale * factor, 24);
+    const scale = wish < 1.01 ? 1 : wish;
     this.x = px - ((px - this.x) * scale) / this.scale;
     this.y = py - ((py - this.y) * scale) / this.scale;
     this.scale = scale;

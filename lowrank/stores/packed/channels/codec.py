@@ -165,7 +165,11 @@ def encode(source: Source, step: float) -> Coded:
         return source.norms(ranks, _planes(*smoothed()[:2]))
 
     length = len(write_header(plain, code, channels)) + len(body)
-    return Coded(length, ranks, payload, decoded, norms)
+
+    def squared_error() -> float:
+        return sum(x.error**2 for x in norms())
+
+    return Coded(length, ranks, payload, decoded, norms, squared_error)
 
 
 def _strength(source: Source, channel: int, decoded: Filter) -> int:

@@ -71,6 +71,7 @@ from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, models, profile, select, trellis
 from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.forecast import worth
 from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
@@ -90,9 +91,6 @@ LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
 _LANES = 1 << 12  # of trellises that are followed at once
-_SPARSE = 1 << 19  # coefficients that tell how a step will do
-_TRELLIS = 0.95  # squared error of the trellis, to that of a plain quantiser
-_UNIT = 0.12  # planes below this share of the step have nothing to tell
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
 
@@ -190,19 +188,10 @@ def _encoded(
     def samples() -> Samples:
         return made.samples(mode)
 
-    return Coded(len(payload), (rank,), lambda: payload, samples, norms)
+    def squared_error() -> float:
+        return norms()[0].error ** 2
 
-
-def expected(stack: Stack, step: float) -> tuple[float, float]:
-    """||A - B||_F^2 and bytes that a step comes to, about, from a part of the coefficients."""
-    s = stack.spectrum[0]
-    count, net, choice, every = _worth(stack, step, sparse=True)
-    maps = choice.error.reshape(count, -1).sum(1) * every * step**2
-    coded = np.minimum(_TRELLIS * maps, s[:count] ** 2)
-    error = np.where(net > 0, coded, s[:count] ** 2).sum() + np.sum(s[count:] ** 2)
-    bits = np.where(choice.kept, choice.bits, 0).sum(0).reshape(count, -1).sum(1) * every
-    bits += select.column_bits(stack.frames, s[:count], step)
-    return float(error), float(bits[net > 0].sum()) / 8
+    return Coded(len(payload), (rank,), lambda: payload, samples, norms, squared_error)
 
 
 def group_of(shape: tuple[int, int]) -> int:
@@ -215,29 +204,7 @@ def _kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
     s = stack.spectrum[0]
     if planes is not None:
         return np.arange(min(planes, len(s)))
-    return np.flatnonzero(_worth(stack, step)[1] > 0)
-
-
-def _worth(
-    stack: Stack, step: float, *, sparse: bool = False
-) -> tuple[int, NDArray[np.float64], select.Choice, float]:
-    """Planes that may be kept, what each gains beyond its price, and what that was told from.
-
-    Of a large stack some rows of patches tell enough; the last number is how many each stands for.
-    """
-    s = stack.spectrum[0]
-    count = max(int((s > _UNIT * step * select.FINER * math.sqrt(stack.pixels)).sum()), 1)
-    channels = stack.channels
-    C = stack.coefficients(count)
-    rows = C.shape[1]
-    part = slice(None, None, max(1, min(rows // 4, C.size // _SPARSE)) if sparse else 1)
-    C = (C[:, part, : count * channels] * (1 / step)).astype(np.float32)
-    every = rows / C.shape[1]
-    choice = select.Choice(C)
-    net = choice.worth().reshape(count, channels).sum(1)
-    net = every * net - BIT * select.column_bits(stack.frames, s[:count], step)
-    net[0] = np.inf
-    return count, net, choice, every
+    return np.flatnonzero(worth(stack, step).net > 0)
 
 
 def _quantised(
