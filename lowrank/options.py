@@ -188,6 +188,10 @@ Preview = Annotated[
 ErrorShare = Annotated[
     str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
 ]
+PsnrWorst = Annotated[
+    str | None,
+    typer.Option("--psnr-worst", metavar="DB", help="PSNR of the worst frame of a stack, in dB."),
+]
 Size = Annotated[
     str | None,
     typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),

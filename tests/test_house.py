@@ -84,7 +84,7 @@ INSIDE = {
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),
-        ("apart", "header"),
+        ("apart", "forecast", "header"),
         ("codec",),
     ),
     "stores.packed.coding": (
