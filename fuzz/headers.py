@@ -139,7 +139,10 @@ def _stack(rng: np.random.Generator, largest: int) -> bytes:
         late=_one(rng, (0, 0, 0, 1, 2, 50)),
         slope=int(rng.integers(32)),
         profiles=[
-            Profile(int(rng.integers(_one(rng, (2, 97)))), _one(rng, (0, 1, 3, 20, 255)))
+            Profile(
+                int(rng.integers(bool(rng.integers(50)), _one(rng, (3, 97)))),
+                _one(rng, (0, 1, 3, 20, 255)),
+            )
             for _ in range(planes * channels)
         ],
         coarsest=[rng.integers(-size, size + 1, low) for _ in range(planes * channels)],
