@@ -59,8 +59,8 @@ INSIDE = {
         ("start",),
     ),
     "stores.packed.patches": (
-        ("contexts", "forecast", "rotations", "select"),
-        ("models", "order", "prediction", "synthesis"),
+        ("contexts", "rotations", "select"),
+        ("forecast", "models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),
         ("header",),

@@ -35,9 +35,9 @@ _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
 _LARGE = 1 << 22
 """Pixels above which a search is guided by a forecast: pictures that are not smoothed, either."""
-_SURE = 0.01  # dB that an error told by coefficients must lie above the target
+_SURE, _SURE_SLACK = 0.01, 0.06  # dB above the target that an error told by coefficients must be
+_TOLD = 2  # searches by what coefficients tell, each checked by decoding what it found
 _COARSE_PSNR = 52.0  # dB below which rounding to levels is a small part of the error
-_GUIDED = 4  # steps that a forecast says, before halving takes over
 _DIALS = "-q, --psnr, --size, --error or --energy"
 
 
@@ -99,7 +99,8 @@ class _Tries:
         self._unit = (picture.mode.peak or 255.0) / 255
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
-        self._beyond: float | None = None
+        self.beyond = 1 / 12
+        """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
 
     def at(self, step: float) -> Coded:
         """The picture encoded with a step in levels of 0-255."""
@@ -121,17 +122,18 @@ class _Tries:
         return 1e3 if value is None else value
 
     def told_psnr(self, step: float) -> float:
-        """PSNR in dB, as the coefficients tell it once one encoding has been decoded.
-
-        What rounding and clipping add to their error hardly changes with the step.
-        """
-        coded = self.at(step)
-        mean = coded.squared_error() / self.picture.samples.size
+        """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
+        mean = self.at(step).squared_error() / self.picture.samples.size
         peak = self.picture.mode.peak or 1.0
-        if self._beyond is None:
-            exact = peak * peak / 10 ** (self.psnr(step) / 10)
-            self._beyond = exact - mean
-        return 10 * math.log10(peak * peak / max(mean + self._beyond, 1e-9))
+        return 10 * math.log10(peak * peak / max(mean + self.beyond, 1e-9))
+
+    def exact_psnr(self, step: float) -> float:
+        """PSNR in dB, by decoding; what it is off from the one told is known from then on."""
+        exact = self.psnr(step)
+        peak = self.picture.mode.peak or 1.0
+        mean = self.at(step).squared_error() / self.picture.samples.size
+        self.beyond = peak * peak / 10 ** (exact / 10) - mean
+        return exact
 
     def expected_psnr(self, step: float) -> float:
         """PSNR in dB that the forecast expects of a step."""
@@ -243,7 +245,24 @@ def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
     def measured(octave: float) -> float:
         return tries.psnr(2**octave)
 
+    guided = None
     if tries.forecast is not None and psnr < _COARSE_PSNR:
+        guided = _for_psnr_told(tries, psnr)
+    if guided is not None:
+        return 2**guided, ()
+    # 6 dB an octave is the law of fine quantisation.
+    finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
+    if finer is None:
+        return 2**_FINEST, (
+            f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
+            f"{measured(_FINEST):.2f} dB",
+        )
+    return 2**finer, ()
+
+
+def _for_psnr_told(tries: _Tries, psnr: float) -> float | None:
+    """The same by what coefficients tell; decoding has the last word, and may say no."""
+    for _ in range(_TOLD):
 
         @cache
         def told(octave: float) -> float:
@@ -252,18 +271,12 @@ def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
         def expected(octave: float) -> float:
             return tries.expected_psnr(2**octave)
 
-        low, high = psnr + _SURE, psnr + _PSNR_SLACK
-        finer, _ = _meet_guided(told, expected, low, high)
-    else:
-        # 6 dB an octave is the law of fine quantisation.
-        start = (58 - psnr) / 6
-        finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=start)
-    if finer is None:
-        return 2**_FINEST, (
-            f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
-            f"{measured(_FINEST):.2f} dB",
-        )
-    return 2**finer, ()
+        found, _ = _meet_guided(told, expected, psnr + _SURE, psnr + _SURE_SLACK)
+        if found is None:
+            return None
+        if psnr <= tries.exact_psnr(2**found) <= psnr + 1.5 * _PSNR_SLACK:
+            return found
+    return None
 
 
 def _for_size(tries: _Tries, size: int) -> float:
@@ -337,6 +350,9 @@ def _meet_guided(
 ) -> tuple[float | None, float | None]:
     """The same as `_meet`, where something tells a value but for a part that changes slowly.
 
+    That part is taken to be what it was at the last step, or to change evenly between two that
+    have the aim between them; where that does not halve the bracket in two steps, halving does.
+
     Parameters
     ----------
     value, expected : callable
@@ -345,12 +361,30 @@ def _meet_guided(
     fine: tuple[float, float] | None = None
     coarse: tuple[float, float] | None = None
     aim, missing = (low + high) / 2, 0.0
-    for number in range(64):
-        left = fine[0] if fine else _FINEST
-        right = coarse[0] if coarse else _COARSEST
-        x = _solve(expected, aim - missing, left, right)
-        if fine and coarse and (number > _GUIDED or not left < x < right):
-            x = (left + right) / 2
+    widths = [math.inf]
+    least = 1 / 32  # octaves of a move without a bracket: twice as many each time
+    while True:
+        left, right = fine[0] if fine else _FINEST, coarse[0] if coarse else _COARSEST
+        if fine and coarse:
+            widths.append(right - left)
+            if widths[-1] < 1.5 / _GRID:
+                break
+            ends = [one[1] - expected(one[0]) for one in (fine, coarse)]
+
+            def even(x: float, left: float = left, ends: list[float] = ends) -> float:
+                share = (x - left) / widths[-1]
+                return expected(x) + ends[0] + share * (ends[1] - ends[0])
+
+            x = _solve(even, aim, left, right)
+            if len(widths) > 3 and widths[-1] > widths[-3] / 2:
+                x = (left + right) / 2
+            x = min(max(x, left + 1 / _GRID), right - 1 / _GRID)
+        else:
+            x = _solve(expected, aim - missing, left, right)
+            if fine or coarse:
+                x = max(x, left + least) if fine else min(x, right - least)
+                x = min(max(x, _FINEST), _COARSEST)
+                least *= 2
         x = round(x * _GRID) / _GRID
         v = value(x)
         if low <= v <= high:
@@ -360,8 +394,6 @@ def _meet_guided(
         else:
             coarse = x, v
         missing = v - expected(x)
-        if fine and coarse and coarse[0] - fine[0] < 1.5 / _GRID:
-            break
         if (x == _FINEST and not fine) or (x == _COARSEST and not coarse):
             break
     return (fine and fine[0]), (coarse and coarse[0])
