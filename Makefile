@@ -6,8 +6,8 @@ PHOTO := sample_images/parrots.png
 CORPORA ?= ../shared/corpora
 IMAGES ?= sample_images
 .DEFAULT_GOAL := help
-.PHONY: help demo install test test-lowest lint type check fuzz fuzz-guided corpus bench-speed bench-rd \
-  bench-archives clean
+.PHONY: help demo install test test-lowest lint type check docs fuzz fuzz-guided corpus bench-speed bench-rd \
+  bench-archives js site clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -82,6 +82,22 @@ type: $(VENV)/developing  ## Check types
 	$(BIN)/mypy
 
 check: lint type test  ## All of these
+
+$(VENV)/documenting: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(VENV)/documenting  ## Build the pages, with a reference from the docstrings, into build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "Open build/docs/index.html."
+
+MINIFIERS := --package=esbuild@0.25.5 --package=terser@5.42.0
+
+js:  ## Build js/img-lrk.js, the decoder for pages, from its sources (needs npm)
+	cd js && npm exec --yes $(MINIFIERS) -- node build.mjs
+
+site: $(VENV)/installed  ## Build the site into build/site, for any static host
+	$(BIN)/python site/build.py build/site
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .venv-lowest demo dist build fuzz-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -55,9 +55,7 @@ def main() -> int:
         if time.monotonic() > end:
             finish()
         for partial in (False, True):
-            with reading.limited():
-                what = reading.read(data, partial=partial)
-            counts[what] += 1
+            counts[reading.read(data, partial=partial, bound=reading.bounded)] += 1
 
     def mutated(data: bytes, most: int, seed: int) -> bytes:
         changed = bytearray(atheris.Mutate(data, most))
@@ -77,7 +75,8 @@ def main() -> int:
             keep.rmdir()
         os._exit(0)
 
-    first = reading.seeds(options.seeds or [reading.GOLDEN], options.largest)
+    first = reading.seeds(options.seeds or [reading.GOLDEN], options.largest) + reading.stacks()
+    reading.warm(first)
     folder = Path(tempfile.mkdtemp(prefix="lowrank-guided-"))
     keep = Path("fuzz-failures")
     keep.mkdir(exist_ok=True)

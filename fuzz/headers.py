@@ -26,11 +26,12 @@ _CODES = (0, 1, 1023, 1024 * 16, 1024 * 20, 1024 * 31, 65535)
 _SIDES = (1, 2, 3, 15, 16, 17, 31, 33, 64, 255, 1024, 1 << 14)
 _LARGE = (0, 1, 100, 1 << 20, 1 << 29, (1 << 30) - 1, 1 << 30)
 _PACKED = 3
+_STACK = 2  # has no packed header that is written here
 
 
 def mutants(seeds: list[bytes], rng: np.random.Generator, largest: int) -> Iterator[bytes]:
     """Yield mutants of the packed seeds without end, of at most `largest` pixels."""
-    packed = [data for data in seeds if data[27] == _PACKED]
+    packed = [data for data in seeds if data[26] < _STACK and data[27] == _PACKED]
     while True:
         yield _mutant(packed[rng.integers(len(packed))], rng, largest)
 

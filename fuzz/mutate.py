@@ -2,28 +2,36 @@
 
     python fuzz/mutate.py --reads 1000000 --decodes 100000 --seconds 3600
 
-The small golden files are the seeds. A mutant is a seed after one to three random
-mutations; in every other one the checksums are made to hold again, so that the damage
-reaches what lies behind them. One in four is a packed file whose header was read, changed
-and written again (`headers.py`). Each is read whole and as a file that may end early; what
-can be read is decoded, reported on and shortened. A run ends when it has done what was
-asked for, or at its limit of time; it is repeated exactly by its `--seed`.
+The small golden files, and files of small stacks, are the seeds. A mutant is a seed after
+one to three random mutations; in every other one the checksums are made to hold again, so
+that the damage reaches what lies behind them. One in four is a packed file whose header was
+read, changed and written again (`headers.py`). Each is read whole and as a file that may end
+early; what can be read is decoded, and of every fifth file reported on, shortened and written
+again. Time and memory are bounded for each file, by its bytes and by what its header claims
+(`reading.py`). A run ends when it has done what was asked for, or at its limit of time; it is
+repeated exactly by its `--seed`.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 import time
 import warnings
 from collections import Counter
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # small matrices: threads only wait
+
 import headers
 import mutators
 import numpy as np
 import reading
+
+THOROUGH = 5
+"""All that can be done with a file takes five times as long as decoding it."""
 
 
 def main() -> int:
@@ -42,12 +50,12 @@ def main() -> int:
     counts: Counter[str] = Counter()
     decodes = escaped = number = 0
     slowest = 0.0
-    seeds = reading.seeds(options.seeds, options.largest)
+    seeds = reading.seeds(options.seeds, options.largest) + reading.stacks()
     damaged = mutators.mutants(seeds, np.random.default_rng(options.seed))
     written = headers.mutants(seeds, np.random.default_rng(options.seed), reading.MAX_PIXELS)
     files = itertools.chain.from_iterable(zip(damaged, damaged, damaged, written, strict=False))
-    before, start = reading.memory(), time.monotonic()
-    spoken = start
+    reading.warm(seeds)
+    spoken = start = time.monotonic()
     while (now := time.monotonic()) < start + options.seconds:
         if 2 * number >= options.reads and decodes >= options.decodes:
             break
@@ -58,8 +66,9 @@ def main() -> int:
         for partial in (False, True):
             began = time.process_time()
             try:
-                with reading.limited():
-                    what = reading.read(data, partial=partial)
+                what = reading.read(
+                    data, partial=partial, thorough=number % THOROUGH == 0, bound=reading.bounded
+                )
                 counts[what] += 1
                 decodes += what.startswith("decoded")
             except (Exception, reading.Hang) as error:
@@ -69,15 +78,15 @@ def main() -> int:
                 sys.stderr.write(f"{path}: {type(error).__name__}: {error}\n")
                 escaped += 1
             slowest = max(slowest, time.process_time() - began)
-    taken, grown = time.monotonic() - start, reading.memory() - before
+    taken = time.monotonic() - start
     out = [f"{2 * number:,} reads of {number:,} mutants, {decodes:,} full decodes, {taken:.0f} s"]
     out += [f"  {count:>10,}  {what}" for what, count in counts.most_common()]
     out += [
-        f"{escaped} escaped; slowest file {slowest:.2f} s of {reading.HANG}; "
-        f"{grown:.0f} MiB of memory taken, of {reading.MEMORY} allowed"
+        f"{escaped} escaped, by error, time or memory; slowest file {slowest:.2f} s; "
+        f"{reading.memory():.0f} MiB of memory at the end"
     ]
     sys.stdout.write("\n".join(out) + "\n")
-    return 1 if escaped or grown > reading.MEMORY else 0
+    return 1 if escaped else 0
 
 
 if __name__ == "__main__":

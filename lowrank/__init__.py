@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lowrank.errors import (
+    ArgumentError,
     FileError,
     FormatError,
     ImageError,
@@ -24,24 +25,42 @@ from lowrank.errors import (
 )
 
 if TYPE_CHECKING:
-    from lowrank.api import LowRankImage, compress, open
+    from lowrank.api import LowRankImage, compress, ladder, open, spectrum
+    from lowrank.report import Report
+    from lowrank.stack import LowRankStack
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "FileError",
     "FormatError",
     "ImageError",
     "LimitError",
     "LowRankImage",
+    "LowRankStack",
     "LowrankError",
+    "Report",
     "TruncatedError",
     "UsageError",
     "__version__",
     "compress",
+    "ladder",
     "open",
     "register_lrk_opener",
+    "spectrum",
 ]
+
+_LATER = {
+    "LowRankImage": "api",
+    "LowRankStack": "stack",
+    "Report": "report",
+    "compress": "api",
+    "ladder": "api",
+    "open": "api",
+    "spectrum": "api",
+}
+"""Names that load on first use, and the rooms they come from."""
 
 
 def register_lrk_opener() -> None:
@@ -50,10 +69,10 @@ def register_lrk_opener() -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"LowRankImage", "compress", "open"}:
-        from lowrank import api
+    if name in _LATER:
+        from importlib import import_module
 
-        return getattr(api, name)
+        return getattr(import_module(f"lowrank.{_LATER[name]}"), name)
     raise AttributeError(f"module 'lowrank' has no attribute {name!r}")
 
 

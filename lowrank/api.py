@@ -1,4 +1,4 @@
-"""The library: `compress`, `open` and the image between them.
+"""The library: `compress`, `open` and the image between them; `spectrum` and `ladder` before.
 
 >>> import numpy as np
 >>> import lowrank
@@ -12,44 +12,116 @@ True
 
 from __future__ import annotations
 
+import numbers
 import os
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+import reprlib
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, Unpack, cast, overload
 
+import numpy as np
 import PIL.Image
 
-from lowrank import codec, files, targets
+from lowrank import codec, streams, targets
 from lowrank import format as lrk
-from lowrank.errors import UsageError
+from lowrank.errors import ArgumentError, ImageError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import arrays, pillow
+from lowrank.io import arrays, pillow, sources
 from lowrank.io.modes import to_image
+from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import Loaded, gaps
+from lowrank.names import AUTO, FLOAT_CHOICES
+from lowrank.picture import ARRAY, Loaded, Mode, gaps
+from lowrank.picture.axis import Axis
+from lowrank.stack import LowRankStack, opened, with_axis
+from lowrank.stack import load as load_stack
 from lowrank.targets import Kind, Target
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from lowrank.report import Report
+    from lowrank.stores import Factored
+    from lowrank.streams import FileLike
 
-    FileLike = str | os.PathLike[str] | bytes | IO[bytes]
+    Factors = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
     ImageLike = FileLike | PIL.Image.Image | ArrayLike
+
+    class Wishes(TypedDict, total=False):
+        """What `compress` takes of a picture and of a stack alike."""
+
+        rank: SupportsIndex | Literal["auto"] | None
+        energy: float | None
+        error: float | None
+        max_error: float | None
+        psnr: float | None
+        size: SupportsIndex | None
+        quality: float | None
+        layout: str | None
+        store: str | None
+        nodata: float | None
+        max_pixels: int
 
 
 class LowRankImage:
     """An image as the k leading terms of its singular value decompositions.
 
-    `compress` makes one from an image, `open` reads one from a `.lrk` file.
+    `compress` makes one from an image, `open` reads one from a `.lrk` file. It does not change;
+    `np.asarray` decodes it, notebooks show it, and two are equal where their files would be.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What was lost, or should be known, on the way here: a plain sentence each.
+    parts : Parts
+        The file, as parsed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> A = np.multiply.outer(np.arange(6.0), np.arange(8.0))
+    >>> image = compress(A, rank=1, store="float64")
+    >>> image.shape, image.dtype
+    ((6, 8), dtype('float64'))
+    >>> ((U, s, Vt),) = image.factors
+    >>> np.allclose((U * s) @ Vt, A)
+    True
     """
 
-    def __init__(self, parts: Parts, notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, parts: Parts, notes: tuple[str, ...] = (), path: str | None = None) -> None:
         self.parts = parts
         self.notes = notes
+        self._path = path
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LowRankImage):
+            return NotImplemented
+        return self is other or lrk.same(self.parts, other.parts)
+
+    def __hash__(self) -> int:
+        return hash((self.parts.head, self.ranks))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Decode, for `np.asarray`; without a copy it cannot be done."""
+        if copy is False:
+            raise UsageError("an image is decoded into a new array; leave copy out, or give True")
+        return np.asarray(self.to_array(), dtype)
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for notebooks."""
+        from lowrank import notebook
+
+        return notebook.png(codec.decode(self.parts, filled=True).picture)
+
+    def _repr_html_(self) -> str:
+        """The picture and what the file states of it, for notebooks."""
+        from lowrank import notebook
+
+        return notebook.html(self.parts, codec.decode(self.parts, filled=True).picture)
 
     def __repr__(self) -> str:
         head = self.parts.head
         return (
-            f"<LowRankImage {head.width}x{head.height} {head.mode.name}, ranks {self.ranks}, "
+            f"<LowRankImage {head.width}x{head.height} {head.mode.title}, ranks {self.ranks}, "
             f"{head.layout}, {head.store}>"
         )
 
@@ -64,8 +136,19 @@ class LowRankImage:
         return self.parts.head.height
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the decoded array: (height, width), or (height, width, channels)."""
+        shape = self.parts.head.samples_shape
+        return shape[:-1] if shape[-1] == 1 else shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the decoded samples; bool of black and white."""
+        return _dtype(self.parts.head.mode)
+
+    @property
     def mode(self) -> str:
-        """Pillow's name of the image's mode."""
+        """Pillow's name of the image's mode; `array` where Pillow has none."""
         return self.parts.head.mode.name
 
     @property
@@ -82,6 +165,27 @@ class LowRankImage:
     def ranks(self) -> tuple[int, ...]:
         """Number of terms of each matrix."""
         return self.parts.ranks
+
+    @property
+    def factors(self) -> tuple[Factors, ...]:
+        """One (U, s, Vt) for each matrix: (U * s) @ Vt is the matrix as the file holds it.
+
+        U is (m, k), s (k,) and Vt (k, n), float64, rows and columns orthonormal but for the
+        rounding of the store. In layout `channels` the matrices are the channels, in layout
+        `patches` the coefficients of their (turned) patches. A packed file keeps no such factors:
+        they are the singular value decomposition of what it decodes to, before its picture is
+        smoothed and rounded.
+        """
+        from lowrank import linalg
+
+        def of(k: int, B: Factored) -> Factors:
+            if not isinstance(B, tuple):
+                x = linalg.truncated_svd(B, max(k, 1)).truncate(k)
+                return x.U, x.s, x.Vt
+            U, s, Vt = B
+            return np.array(U, np.float64), np.array(s, np.float64), np.array(Vt, np.float64)
+
+        return tuple(map(of, self.ranks, codec.factors(self.parts)[1]))
 
     def to_bytes(self) -> bytes:
         """Return the bytes of the `.lrk` file.
@@ -106,23 +210,36 @@ class LowRankImage:
         ------
         FileError
             The file cannot be written, or exists and `force` is false.
+        UsageError
+            What is given is no path and no open binary file.
         """
-        data = self.to_bytes()
-        if isinstance(path, str | os.PathLike):
-            files.write_atomic(_named(path), data, force=force)
-        else:
-            path.write(data)
+        streams.write(path, self.to_bytes(), force=force)
 
-    def to_image(self, rank: int | None = None) -> PIL.Image.Image:
-        """Decode to a Pillow image, from the first `rank` terms of each matrix or from all."""
-        return to_image(codec.decode(self.parts, rank=_checked(rank)).picture)
+    def to_image(self, rank: SupportsIndex | None = None) -> PIL.Image.Image:
+        """Decode to a Pillow image, from the first `rank` terms of each matrix or from all.
 
-    def to_array(self, rank: int | None = None) -> NDArray[Any]:
-        """Decode to an array: (height, width) for one channel, else (height, width, channels)."""
+        Raises
+        ------
+        ImageError
+            Pillow has no mode for such samples.
+        """
+        k, mode = _checked(rank), self.parts.head.mode
+        if mode.name == ARRAY:
+            raise ImageError(f"Pillow has no mode for {mode.title} samples; use to_array()")
+        return to_image(codec.decode(self.parts, rank=k).picture)
+
+    def to_array(self, rank: SupportsIndex | None = None) -> NDArray[Any]:
+        """Decode to an array, from the first `rank` terms of each matrix or from all.
+
+        Returns
+        -------
+        (height, width) or (height, width, channels) ndarray
+            Of the samples' own type; bool of black and white.
+        """
         samples = codec.decode(self.parts, rank=_checked(rank)).picture.samples
-        return samples[:, :, 0] if samples.shape[2] == 1 else samples
+        return samples.reshape(self.shape).astype(self.dtype, copy=False)
 
-    def truncate(self, rank: int) -> LowRankImage:
+    def truncate(self, rank: SupportsIndex) -> LowRankImage:
         """Keep the first `rank` terms of each matrix: the best image of that rank."""
         shorter = codec.shorten(self.parts, Target("rank", targets.rank(rank)))
         return LowRankImage(shorter, self.notes)
@@ -137,44 +254,75 @@ class LowRankImage:
         """
         from lowrank.report import measure
 
-        loaded = load(original, nodata=gaps.value_of(self.parts.head.metadata))
+        head = self.parts.head
+        limit = max(DEFAULT_MAX_PIXELS, head.width * head.height)
+        loaded = load(original, max_pixels=limit, nodata=gaps.value_of(head.metadata))
         measure.check_same_image(loaded, self.parts, "the image")
+        size = lrk.file_size(self.parts)
         return measure.measure(
             loaded.picture,
             self.parts,
             source=loaded.source,
-            file=None,
-            file_bytes=lrk.file_size(self.parts),
+            file=measure.file_facts(self._path, self.parts, size),
+            file_bytes=size,
         )
 
 
+@overload
 def compress(
-    image: ImageLike,
+    image: Any,
     *,
-    rank: int | Literal["auto"] | None = None,
+    stack: Literal[True],
+    axis: int = 0,
+    labels: Iterable[str] = (),
+    values: Iterable[float] = (),
+    unit: str = "",
+    **wishes: Unpack[Wishes],
+) -> LowRankStack: ...
+@overload
+def compress(
+    image: ImageLike, *, stack: Literal[False] = False, **wishes: Unpack[Wishes]
+) -> LowRankImage: ...
+@overload
+def compress(
+    image: Any, *, stack: bool = False, axis: int = 0, **wishes: Unpack[Wishes]
+) -> Any: ...
+def compress(
+    image: Any,
+    *,
+    rank: SupportsIndex | Literal["auto"] | None = None,
     energy: float | None = None,
     error: float | None = None,
+    max_error: float | None = None,
     psnr: float | None = None,
-    size: int | None = None,
+    size: SupportsIndex | None = None,
     quality: float | None = None,
     layout: str | None = None,
     store: str | None = None,
     nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> LowRankImage:
-    """Compress an image; give one target at most.
+    stack: bool = False,
+    axis: int = 0,
+    labels: Iterable[str] = (),
+    values: Iterable[float] = (),
+    unit: str = "",
+) -> Any:
+    """Compress an image to a LowRankImage, or a stack to a LowRankStack; give one target at most.
 
     Parameters
     ----------
     image : path, bytes of an image file, binary file object, PIL.Image.Image or array
-        Arrays are (height, width) or (height, width, channels), of bool, uint8,
-        uint16 or float.
+        Arrays are (height, width) or (height, width, channels), with 1 to 4096 channels of
+        integers or floats, or one of bool. With `stack` it may be several paths, a folder, or a
+        lazy array, too (zarr, h5py, dask: whatever has a shape, a dtype and slices).
     rank : int or "auto"
         Terms of each channel; "auto" is the threshold of Gavish and Donoho.
     energy : float
         Share of ||A||_F^2 to keep, 0 to 1.
     error : float
         Relative Frobenius error, 0 to 1.
+    max_error : float
+        Largest error of any sample, in the units of the samples.
     psnr : float
         PSNR in dB.
     size : int
@@ -187,12 +335,24 @@ def compress(
         Pixels of this value (NaN too) have no data: they are filled for the factorisation,
         have the value again after decoding, and are left out of the errors of pixels.
     max_pixels : int
-        A larger image is refused.
+        A larger image is refused; a stack may have `limits.STACK` times as many in all.
+    stack : bool
+        Take the source for a stack of frames. A file of several equal images, and an array of
+        four axes, is one without being asked; an array of three axes is a picture.
+    axis : int
+        Of a stack in an array: which axis counts the frames; -1 of bands that are last.
+    labels, values, unit : iterable of str, iterable of float, str
+        Of a stack: what its frames are, and the values' unit, such as "nm"; they travel.
+
+    Returns
+    -------
+    LowRankImage or LowRankStack
+        To the type checker a stack where `stack` is True, else an image.
 
     Raises
     ------
     UsageError
-        More than one target, or one that cannot be met.
+        More than one target, or one that cannot be met; or what is given is no image.
     ImageError, LimitError, FileError
         The image cannot be read.
 
@@ -200,11 +360,13 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
+    taking, named = _taking(stack, axis), _named(labels, values, unit)
     return compress_loaded(
-        load(image, max_pixels=max_pixels, nodata=nodata),
+        with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
         rank=rank,
         energy=energy,
         error=error,
+        max_error=max_error,
         psnr=psnr,
         size=size,
         quality=quality,
@@ -219,11 +381,108 @@ def compress_loaded(
     layout: str | None = None,
     store: str | None = None,
     **wishes: object,
-) -> LowRankImage:
+) -> LowRankImage | LowRankStack:
     """Compress what `io` has read; the keywords are those of `compress`."""
     wanted = targets.chosen(cast("dict[Kind, object]", wishes))
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
-    return LowRankImage(encoded.parts, loaded.notes + encoded.notes)
+    kind = LowRankImage if loaded.picture.frames is None else LowRankStack
+    return kind(encoded.parts, loaded.notes + encoded.notes)
+
+
+def spectrum(
+    image: ImageLike,
+    *,
+    layout: str = "channels",
+    nodata: float | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    stack: bool = False,
+    axis: int = 0,
+) -> list[NDArray[np.float64]]:
+    """All singular values of each matrix of an image, or of the one of a stack, descending.
+
+    Parameters
+    ----------
+    image : as of `compress`
+    layout : {"channels", "patches"}
+        What the matrices of an image are: its channels, or the coefficients of their patches.
+    nodata, max_pixels, stack, axis : as of `compress`
+
+    Returns
+    -------
+    list of (min(m, n),) ndarray of float64
+        In levels; the sum of the squares of one is ||A||_F^2 of its matrix.
+
+    Raises
+    ------
+    UsageError, ImageError, LimitError, FileError
+        As for `compress`.
+
+    Examples
+    --------
+    >>> [s.round(3).tolist() for s in spectrum([[3.0, 0.0], [0.0, 4.0]])]
+    [[4.0, 3.0]]
+    """
+    from lowrank import layouts, linalg, threads
+    from lowrank.layouts import turn
+
+    targets.choice(layout, "layout", ("channels", "patches"))
+    taking = _taking(stack, axis)
+    picture = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking).picture
+    layout = layout if picture.frames is None else "stack"
+    A = layouts.of_samples(picture.samples, layout, turn.of(picture, layout))
+    return list(threads.each(linalg.spectrum, A))
+
+
+def ladder(
+    image: ImageLike,
+    ranks: Iterable[SupportsIndex],
+    *,
+    store: str | None = None,
+    nodata: float | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    stack: bool = False,
+    axis: int = 0,
+) -> list[Report]:
+    """Measure an image, or a stack, at several ranks, as `compress(image, rank=k)` would keep it.
+
+    One decomposition, of the largest rank, serves all.
+
+    Parameters
+    ----------
+    image : as of `compress`
+    ranks : iterable of int
+        In any order; the reports are in the same.
+    store : {"auto", "float16", "float32", "float64"}, optional
+    nodata, max_pixels, stack, axis : as of `compress`
+
+    Returns
+    -------
+    list of Report
+        Measured errors beside their bounds, one report for each rank.
+
+    Raises
+    ------
+    UsageError, ImageError, LimitError, FileError
+        As for `compress`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> A = np.add.outer(np.arange(48), np.arange(64)).astype(np.uint8)
+    >>> [report.channels[0].k for report in ladder(A, [1, 2])]
+    [1, 2]
+    """
+    from lowrank.report import ask
+
+    if isinstance(ranks, str | bytes) or not isinstance(ranks, Iterable):
+        raise UsageError(f"ranks {reprlib.repr(ranks)} are no list; give one such as [5, 20, 50]")
+    wanted = [targets.rank(k) for k in ranks]
+    if not wanted:
+        raise UsageError("the list of ranks is empty; give one such as [5, 20, 50]")
+    targets.choice(store, "store", FLOAT_CHOICES)
+    taking = _taking(stack, axis)
+    loaded = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
+    return list(ask.of_ranks(loaded, wanted, store=store or AUTO).reports)
 
 
 def open(
@@ -231,8 +490,11 @@ def open(
     *,
     partial: bool = False,
     max_pixels: int = DEFAULT_MAX_PIXELS,
-) -> LowRankImage:
-    """Read a `.lrk` file.
+) -> Any:
+    """Read a `.lrk` file: a LowRankImage, or a LowRankStack where it holds a stack.
+
+    A float file of a stack that is given by its path stays on the disk: what is asked of the
+    stack is read, and checked, when it is.
 
     Parameters
     ----------
@@ -247,44 +509,84 @@ def open(
     ------
     FileError, FormatError, TruncatedError, LimitError
     """
-    data, name = _read(path)
-    parts = lrk.parse(data, name=name, max_pixels=max_pixels, partial=partial)
+    limit = targets.pixels(max_pixels)
+    if isinstance(path, str | os.PathLike) and not partial:
+        mapped = opened(streams.named(path), max_pixels=limit)
+        if mapped is not None:
+            return mapped
+    data, name = streams.read(path)
+    parts = lrk.parse(data, name=name, max_pixels=limit, partial=partial)
     codec.stated(parts)  # refuses a packed file whose ranks are not those of its payload
-    return LowRankImage(parts, parts.notes)
+    found = None if name in (streams.BYTES, streams.OBJECT) else name
+    if parts.head.frames is not None:
+        return LowRankStack(parts, parts.notes, path=found)
+    return LowRankImage(parts, parts.notes, found)
 
 
 def load(
-    image: ImageLike, *, max_pixels: int = DEFAULT_MAX_PIXELS, nodata: float | None = None
+    image: Any,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
 ) -> Loaded:
-    """Read an image from wherever it is."""
-    if isinstance(image, PIL.Image.Image):
-        return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
-    if isinstance(image, str | os.PathLike | bytes) or hasattr(image, "read"):
-        data, name = _read(cast("FileLike", image))
-        return pillow.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
-    return arrays.from_array(cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata)
+    """Read an image, or a stack, from wherever it is."""
+    max_pixels, nodata = targets.pixels(max_pixels), targets.missing(nodata)
+    if isinstance(image, str | os.PathLike):
+        return load_stack(streams.named(image), max_pixels=max_pixels, nodata=nodata, taking=taking)
+    if _is_file(image):
+        data, name = streams.read(cast("FileLike", image))
+        return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
+    try:
+        if isinstance(image, PIL.Image.Image) and _is_closed(image):
+            raise ArgumentError("the image is closed; compress it while it is open")
+        if isinstance(image, PIL.Image.Image) and not taking.asked:
+            return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
+        if not taking.asked and not sources.is_stack(image):
+            loaded = arrays.from_array(
+                cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata
+            )
+            return sources.told(loaded)
+        return load_stack(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
+    except ImageError as error:
+        raise ArgumentError(str(error)) from error
 
 
-def _read(source: FileLike) -> tuple[bytes, str]:
-    """The bytes of a file, wherever it is, and what messages call it."""
-    if isinstance(source, str | os.PathLike):
-        name = _named(source)
-        return files.read_bytes(name), name
-    if isinstance(source, bytes):
-        return source, "the bytes"
-    if not hasattr(source, "read"):
-        raise UsageError(f"{type(source).__name__} is no file; give a path, bytes or a file object")
-    data = source.read()
-    if not isinstance(data, bytes):
-        raise UsageError("the file object gives text; open it in binary mode, 'rb'")
-    return data, str(getattr(source, "name", "the file object"))
+def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
+    try:
+        if not isinstance(unit, str):
+            raise TypeError("the unit is no text")
+        return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the frames cannot be called so: {error}") from error
 
 
-def _named(path: str | os.PathLike[str]) -> str:
-    """A path as a string; `-` is a file of that name here, not standard input."""
-    name = os.fspath(path)
-    return os.path.join(os.curdir, name) if name == "-" else name
+def _taking(stack: bool, axis: int) -> Taking:
+    if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
+        raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
+    return Taking(bool(stack) or axis != 0, int(axis) if stack or axis else None)
 
 
-def _checked(rank: int | None) -> int | None:
+def _is_closed(image: PIL.Image.Image) -> bool:
+    if getattr(image, "tile", None):  # its samples are in the file still
+        return getattr(image, "fp", None) is None
+    try:
+        return image.im is None
+    except ValueError:
+        return True
+
+
+def _is_file(image: object) -> bool:
+    """Whether it is the name or the bytes of a file, or one that is open: not samples."""
+    if isinstance(image, memoryview):
+        return image.ndim == 1
+    plain = isinstance(image, str | os.PathLike | bytes | bytearray)
+    return plain or (hasattr(image, "read") and not hasattr(image, "__array__"))
+
+
+def _checked(rank: SupportsIndex | None) -> int | None:
     return None if rank is None else targets.rank(rank)
+
+
+def _dtype(mode: Mode) -> np.dtype[Any]:
+    return np.dtype(np.bool_ if mode.name == "1" else mode.dtype)

@@ -15,21 +15,40 @@ import typer
 from lowrank import console, verifying
 from lowrank.errors import LowrankError
 from lowrank.options import (
+    Against,
+    Axis,
+    Certify,
     Check,
     Command,
     Dask,
+    Energy,
+    ErrorShare,
+    FloatStore,
     Force,
+    Format,
+    Frames,
     Group,
+    Html,
     Jobs,
     Json,
+    Layout,
     Manifest,
+    MaxError,
     MaxPixels,
     NoData,
     Output,
+    Partial,
+    Pixel,
+    PngLevel,
     Preserve,
+    Preview,
+    Quality,
     Quiet,
     Recursive,
+    Size,
     SkipExisting,
+    Stack,
+    Store,
     Version,
     examples,
 )
@@ -63,6 +82,7 @@ def _lowrank(context: typer.Context, version: Version = False) -> None:
         "lowrank compress photo.png -k 20",
         "lowrank compress photo.png --error 5% -o close.lrk",
         "lowrank compress photos/ -r -o small/ -q 60 -j 2",
+        "lowrank compress frames/ --stack -k 20 -o movie.lrk",
         "lowrank compress close.lrk -k 5 -o rough.lrk",
     ),
 )
@@ -80,34 +100,18 @@ def compress(
             help="Terms of each channel; auto: the Gavish-Donoho threshold.",
         ),
     ] = None,
-    energy: Annotated[
-        str | None,
-        typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
-    ] = None,
-    error: Annotated[
-        str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
-    ] = None,
+    energy: Energy = None,
+    error: ErrorShare = None,
+    max_error: MaxError = None,
     psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
-    ] = None,
-    quality: Annotated[
-        str | None,
-        typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
-    ] = None,
-    layout: Annotated[str | None, typer.Option(metavar="NAME", help="channels or patches.")] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="float16, float32, float64, packed, or auto: the narrowest float whose "
-            "rounding adds less than 0.1% to the error.",
-        ),
-    ] = None,
-    certify: Annotated[
-        bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
-    ] = False,
+    size: Size = None,
+    quality: Quality = None,
+    layout: Layout = None,
+    store: Store = None,
+    certify: Certify = False,
+    stack: Stack = False,
+    frames: Frames = None,
+    axis: Axis = None,
     check: Check = False,
     manifest: Manifest = None,
     recursive: Recursive = False,
@@ -124,7 +128,7 @@ def compress(
 ) -> None:
     """Compress images to .lrk files; shorten .lrk files.
 
-    Give one target at most: -k, --energy, --error, --psnr, --size or -q.
+    Give one target at most: -k, --energy, --error, --max-error, --psnr, --size or -q.
     """
     from lowrank import names, targets
 
@@ -133,6 +137,7 @@ def compress(
             "rank": rank,
             "energy": energy,
             "error": error,
+            "max_error": max_error,
             "psnr": psnr,
             "size": size,
             "quality": quality,
@@ -143,7 +148,9 @@ def compress(
     targets.choice(store, "--store", names.CHOICES)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     processes = targets.whole(jobs, "-j", 1)
+    which, along = targets.frames(frames), targets.axis(axis)
     from lowrank.io.formats import SUFFIXES
+    from lowrank.io.taking import Taking
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
@@ -152,6 +159,7 @@ def compress(
         store=store,
         measure=certify or json,
         nodata=empty,
+        taking=Taking(stack, along, which),
         max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
@@ -159,7 +167,12 @@ def compress(
         check=check,
         manifest=manifest,
     )
-    planned = plan.of(inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",))
+    planned = (
+        plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
+    )
+    planned = planned or plan.of(
+        inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
+    )
     code = console.run(
         work.compress,
         planned,
@@ -180,6 +193,8 @@ def compress(
         "lowrank decompress photo.lrk",
         "lowrank decompress photo.lrk -k 5 -o rough.png",
         "lowrank decompress - --format png < photo.lrk > photo.png",
+        "lowrank decompress movie.lrk --frames 7 -o seven.png",
+        "lowrank decompress movie.lrk --pixel 10,20",
     ),
 )
 def decompress(
@@ -191,18 +206,11 @@ def decompress(
         str | None,
         typer.Option("--rank", "-k", metavar="N", help="Decode this many terms a channel only."),
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
-    ] = None,
-    partial: Annotated[
-        bool,
-        typer.Option("--partial", help="Decode what is whole of a file that is cut or damaged."),
-    ] = False,
-    png_level: Annotated[
-        str | None,
-        typer.Option("--png-level", metavar="0-9", help="Effort of PNG coding, 0 to 9."),
-    ] = None,
+    format: Format = None,
+    partial: Partial = False,
+    frames: Frames = None,
+    pixel: Pixel = None,
+    png_level: PngLevel = None,
     recursive: Recursive = False,
     jobs: Jobs = "1",
     dask: Dask = None,
@@ -221,7 +229,10 @@ def decompress(
     level = None if png_level is None else targets.whole(png_level, "--png-level", 0, 9)
     processes = targets.whole(jobs, "-j", 1)
     limit = targets.max_pixels(max_pixels)
+    which, point = targets.frames(frames), targets.pixel(pixel)
     from lowrank.io.formats import WRITTEN
+    from lowrank.io.framewriter import WRITTEN as STACKS
+    from lowrank.runs import frames as stacks
     from lowrank.runs import plan, work
 
     settings = work.Decompressing(
@@ -229,16 +240,22 @@ def decompress(
         partial=partial,
         format=format,
         png_level=level,
+        frames=which,
+        pixel=point,
         max_pixels=limit,
         force=force,
         skip_existing=skip_existing,
         preserve=preserve,
     )
     planned = plan.of(
-        inputs, output, recursive=recursive, suffixes=frozenset({".lrk"}), made=WRITTEN
+        inputs,
+        output,
+        recursive=recursive,
+        suffixes=frozenset({".lrk"}),
+        made=tuple(dict.fromkeys((*WRITTEN, *STACKS))),
     )
     code = console.run(
-        work.decompress,
+        stacks.decompress,
         planned,
         settings,
         processes=processes,
@@ -257,6 +274,7 @@ def decompress(
         "lowrank report photo.png -k 5,20,50 --json",
         "lowrank report photo.png --html photo.html",
         "lowrank report photo.png photo.lrk --against jpeg,webp,avif",
+        "lowrank report frames/ movie.lrk --stack",
     ),
 )
 def report(
@@ -268,28 +286,13 @@ def report(
         str | None,
         typer.Option("--rank", "-k", metavar="N,...", help="Ranks to measure: 20, or 5,20,50."),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
-        ),
-    ] = None,
-    html: Annotated[
-        str | None,
-        typer.Option(metavar="PAGE", help="Write a page with a rank slider; it needs no network."),
-    ] = None,
-    preview: Annotated[
-        bool | None,
-        typer.Option(
-            "--preview/--no-preview",
-            help="Show original and result as small pictures; a terminal with colours does.",
-            show_default=False,
-        ),
-    ] = None,
+    store: FloatStore = None,
+    against: Against = None,
+    html: Html = None,
+    preview: Preview = None,
+    stack: Stack = False,
+    frames: Frames = None,
+    axis: Axis = None,
     nodata: NoData = None,
     max_pixels: MaxPixels = None,
     json: Json = False,
@@ -308,6 +311,8 @@ def report(
     targets.choice(store, "--store", names.FLOAT_CHOICES)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     rivals = targets.several_of(against, "--against")
+    which, along = targets.frames(frames), targets.axis(axis)
+    from lowrank.io.taking import Taking
     from lowrank.report import ask
 
     sources = [name for name in (input, file) if name]
@@ -321,6 +326,7 @@ def report(
         max_pixels=limit,
         nodata=empty,
         against=rivals,
+        taking=Taking(stack, along, which),
     )
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:

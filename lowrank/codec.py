@@ -9,13 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from lowrank import stores
-from lowrank.errors import LimitError
+from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
-from lowrank.names import CHOICES, LAYOUTS
-from lowrank.picture import Picture, Turn
+from lowrank.names import AUTO, CHOICES, LAYOUTS
+from lowrank.picture import MODES, Mode, Picture, Turn, array_mode
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets import Target, choice
+
+_ROUNDING_SHARE = 0.01  # of a largest error that the rounding of samples to float32 may take
 
 
 def encode(
@@ -33,7 +35,7 @@ def encode(
     picture : Picture
     target : Target
         Which terms to keep.
-    layout : {"channels", "patches"}, optional
+    layout : {"channels", "patches", "stack"}, optional
     store : {"auto", "float16", "float32", "float64", "packed"}, optional
         What is not said follows from the target, see `stores.resolve`.
     certify : bool
@@ -48,8 +50,70 @@ def encode(
     """
     choice(layout, "layout", LAYOUTS)
     choice(store, "store", CHOICES)
+    if picture.frames is not None and layout is None:
+        layout = "stack"
+    if (layout == "stack") != (picture.frames is not None):
+        raise UsageError(
+            "layout stack is that of a stack, and its only one; one picture is channels or patches"
+        )
     layout, store = stores.resolve(target, layout, store)
-    return stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
+    if target.kind == "max_error" and picture.mode.dtype == "float64" and store != "float64":
+        target, store = _of_float64(picture, target, store)
+    picture, notes = narrowed(picture, store)
+    encoded = stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
+    return replace(encoded, notes=notes + encoded.notes) if notes else encoded
+
+
+def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, str]:
+    """What is left of a largest error once samples are float32; or store float64 for `auto`."""
+    kept, _ = narrowed(picture, store)
+    rounding = float(np.abs(np.subtract(picture.samples, kept.samples)).max())
+    if rounding > _ROUNDING_SHARE * target.value and store == AUTO:
+        return target, "float64"
+    if rounding >= target.value > 0:
+        raise UsageError(
+            f"max_error {target.value:g}: to round the samples to float32 alone takes "
+            f"{rounding:.3g}; give store float64"
+        )
+    return Target("max_error", max(target.value - rounding, 0.0)), store
+
+
+def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
+    """Samples of float64 as float32, and what that does to them; store `float64` keeps them.
+
+    Raises
+    ------
+    ImageError
+        They are beyond float32, or all below it.
+    """
+    if picture.mode.dtype != "float64":
+        return picture, ()
+    with np.errstate(over="ignore"):
+        samples = picture.samples.astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise ImageError("samples beyond the range of float32, which no file holds; scale them")
+    if not samples.any() and picture.samples.any():  # and the squares of such are nothing
+        raise ImageError("samples below the range of float32, which no file holds; scale them")
+    mode = mode_in(picture.mode, store)
+    if mode == picture.mode:
+        return picture, ()
+    metadata = picture.metadata
+    if metadata.nodata is not None:
+        from lowrank.picture import gaps
+
+        metadata = replace(metadata, nodata=gaps.revalued(metadata.nodata, samples.dtype))
+    exact = np.array_equal(samples, picture.samples)
+    how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
+    notes = (f"Samples of float64 were {how}; store float64 keeps the type.",)
+    return Picture(samples, mode, metadata), notes
+
+
+def mode_in(mode: Mode, store: str) -> Mode:
+    """The mode that a store keeps a picture of a mode in."""
+    if mode.dtype != "float64" or store == "float64":
+        return mode
+    channels = len(mode.channels)
+    return MODES["F"] if channels == 1 else array_mode("float32", channels)
 
 
 def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> Decoded:
@@ -66,8 +130,7 @@ def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> De
     """
     head = parts.head
     try:
-        samples = head.height * head.width * len(head.mode.channels)
-        taken = samples * np.dtype(head.mode.dtype).itemsize
+        taken = math.prod(head.samples_shape) * np.dtype(head.mode.dtype).itemsize
         if taken > sys.maxsize or not fits(taken):
             raise MemoryError
         decoded = stores.of(head.store).decode(parts, rank=rank)

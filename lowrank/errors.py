@@ -28,7 +28,7 @@ class LowrankError(Exception):
         super().__init__(printable(message))
 
 
-class UsageError(LowrankError):
+class UsageError(LowrankError, ValueError):
     """The request itself is wrong: targets that exclude each other, a rank of 0."""
 
     exit_code = 2
@@ -36,6 +36,15 @@ class UsageError(LowrankError):
 
 class ImageError(LowrankError):
     """An image cannot be read or written, or holds what cannot be factorised."""
+
+
+class ArgumentError(ImageError, UsageError):
+    """An object given as an image is none: its shape or type, NaN in it, or it is closed.
+
+    It is raised in Python only, where it is a `ValueError`; of a file it is an `ImageError`.
+    """
+
+    exit_code = ImageError.exit_code
 
 
 class LimitError(LowrankError):

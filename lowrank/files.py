@@ -77,6 +77,58 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
         raise _failure("read", name, error) from error
 
 
+def start(path: str, size: int) -> bytes:
+    """The first bytes of a regular file.
+
+    Raises
+    ------
+    FileError
+        It cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(size)
+    except OSError as error:
+        raise _failure("read", path, error) from error
+
+
+def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
+    """Map a regular file into memory: bytes are read where they are used, and not before.
+
+    Returns
+    -------
+    data : memoryview
+        The whole file, as long as nobody shortens it in place.
+    advise : callable
+        Told whether the bytes that are used next are few and far apart: then none beside
+        them are read ahead.
+
+    None of what is no regular file, and of an empty one.
+
+    Raises
+    ------
+    FileError
+        It cannot be read.
+    """
+    import mmap
+
+    try:
+        with open(path, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if not stat.S_ISREG(status.st_mode) or not status.st_size:
+                return None
+            memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise _failure("read", path, error) from error
+
+    def advise(few: bool) -> None:
+        if hasattr(memory, "madvise"):
+            with contextlib.suppress(OSError):
+                memory.madvise(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
+
+    return memoryview(memory), advise
+
+
 def write_atomic(
     path: str | os.PathLike[str],
     data: Buffer | Iterable[Buffer],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-LAYOUTS = ("channels", "patches")
-"""How a picture is seen as matrices."""
+LAYOUTS = ("channels", "patches", "stack")
+"""How a picture, or a stack of them, is seen as matrices."""
 
 FLOAT_STORES = ("float16", "float32", "float64")
 STORES = (*FLOAT_STORES, "packed")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how Typer takes them: as they are typed."""
+"""Options, those that several commands share first, and how Typer takes them: as they are typed."""
 
 from __future__ import annotations
 
@@ -96,6 +96,19 @@ SkipExisting = Annotated[
 Preserve = Annotated[
     bool, typer.Option("--preserve", "-p", help="Outputs keep times and mode of their inputs.")
 ]
+Stack = Annotated[
+    bool, typer.Option("--stack", help="Take a folder, or several images, for one stack of frames.")
+]
+Frames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A:B:S", help="Of a stack: frame 7 as one picture, or 0:100:2 as a stack."
+    ),
+]
+Axis = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="Of an array: which axis counts the frames; -1 is the last."),
+]
 MaxPixels = Annotated[
     str | None,
     typer.Option(
@@ -109,6 +122,30 @@ NoData = Annotated[
         help="Pixels of this value have no data: filled before, restored after; nan does.",
     ),
 ]
+MaxError = Annotated[
+    str | None,
+    typer.Option("--max-error", metavar="X", help="Largest error of a sample, in its units."),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
+]
+Partial = Annotated[
+    bool,
+    typer.Option("--partial", help="Decode what is whole of a file that is cut or damaged."),
+]
+Pixel = Annotated[
+    str | None,
+    typer.Option(metavar="Y,X", help="Of a stack: print a pixel's trace as CSV: frame, values."),
+]
+PngLevel = Annotated[
+    str | None,
+    typer.Option("--png-level", metavar="0-9", help="Effort of PNG coding, 0 to 9."),
+]
+Html = Annotated[
+    str | None,
+    typer.Option(metavar="PAGE", help="Write a page with a rank slider; it needs no network."),
+]
 Check = Annotated[
     bool,
     typer.Option("--check", help="Read each output back and decode it before it takes its name."),
@@ -120,4 +157,49 @@ Manifest = Annotated[
         help="List what was made, with SHA-256 and measured errors, in a .csv or .json file; "
         "implies --check.",
     ),
+]
+Energy = Annotated[
+    str | None,
+    typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
+]
+Quality = Annotated[
+    str | None,
+    typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
+]
+Certify = Annotated[
+    bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
+    ),
+]
+Preview = Annotated[
+    bool | None,
+    typer.Option(
+        "--preview/--no-preview",
+        help="Show original and result as small pictures; a terminal with colours does.",
+        show_default=False,
+    ),
+]
+ErrorShare = Annotated[
+    str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
+]
+Layout = Annotated[str | None, typer.Option(metavar="NAME", help="channels, patches, or stack.")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="float16, float32, float64, packed, or auto: the narrowest float whose "
+        "rounding adds less than 0.1% to the error.",
+    ),
+]
+FloatStore = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
 ]

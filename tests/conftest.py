@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: were BLAS to have several threads in each, or in the processes
+    # that they start, these would wait for each other, and wait busily. Before numpy loads.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+import atexit
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.linalg  # noqa: F401 - it loads a BLAS of its own, which is to be limited, too
 import zygote
 from hypothesis import settings
-from threadpoolctl import threadpool_limits
 
 from lowrank.io import pillow
 from lowrank.picture import MODES, Picture
@@ -24,11 +28,6 @@ settings.register_profile("lowrank", deadline=None, derandomize=True)
 settings.load_profile("lowrank")
 
 ROOT = Path(__file__).resolve().parent.parent
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers share the cores: were BLAS to have several threads in each, they would wait for
-    # each other. Processes that tests start are as users have them.
-    threadpool_limits(1, "blas")
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,15 @@ SEARCHED = tuple(
     for layout in ("channels", "patches")
 )
 WHOLE = ({"rank": 20}, {"quality": 75})
+STACKED = (
+    {"rank": 3, "store": "float16"},
+    {"rank": "auto", "store": "float64"},
+    {"error": 0.05, "store": "auto"},
+    {"size": 60_000, "store": "float16"},
+)
+"""Of six frames cut from an image, one beside the other."""
+
+STACKS = ("cup.png", "elevation.png")
 
 
 def requests(number):
@@ -71,6 +80,15 @@ def cases():
             for request in several:
                 words = " ".join(f"{key}={value}" for key, value in request.items())
                 yield f"{image} {whole}{words}", image, request
+    for image in STACKS:
+        for request in STACKED:
+            words = " ".join(f"{key}={value}" for key, value in request.items())
+            yield f"{image} frames {words}", image, {"stack": True, **request}
+
+
+def frames_of(whole):
+    """Frames of a stack: crops of an image that move."""
+    return np.stack([whole[40 + i : 90 + i, 30 + 2 * i : 90 + 2 * i] for i in range(6)])
 
 
 def samples_of(name):
@@ -79,6 +97,13 @@ def samples_of(name):
         whole = np.asarray(image)
     top, left = whole.shape[0] // 3, whole.shape[1] // 3
     return whole, whole[top : top + 90, left : left + 122]
+
+
+def pick(name, whole, crop):
+    """What of an image a case is made from."""
+    if " frames " in name:
+        return frames_of(whole)
+    return whole if " whole " in name else crop
 
 
 def entry(image):
@@ -106,7 +131,7 @@ def main():
     found = {}
     for name, image, request in cases():
         whole, crop = samples_of(image)
-        found[name] = entry(lowrank.compress(whole if " whole " in name else crop, **request))
+        found[name] = entry(lowrank.compress(pick(name, whole, crop), **request))
     ENCODINGS.write_text(json.dumps({"kernel": kernel(), "files": found}, indent=1) + "\n")
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import MODES, Metadata, Picture
+from lowrank.picture import MODES, Metadata, Picture, array_mode
+from lowrank.picture.axis import Axis
 from lowrank.targets import Target
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -100,12 +101,54 @@ CASES |= {
         ("metadata", "RGB", 8, 8, rough),
     )
 }
+# Mode `array`: its type and its channels.
+ARRAYS = {
+    f"{dtype}-{channels}": (dtype, channels)
+    for dtype, channels in (
+        ("uint8", 5), ("uint16", 3), ("uint32", 1), ("int8", 2), ("int16", 1), ("int32", 4),
+        ("float32", 3), ("float64", 1), ("uint8", 20),
+    )
+}  # fmt: skip
+CASES |= {
+    f"array-{array}-{layout}-{store}": (array, 13, 17, target, layout, store)
+    for array, layout, store, target in (
+        *((a, "channels", "float64", Target("rank", 13)) for a in ARRAYS if a != "uint8-20"),
+        ("uint16-3", "channels", "float16", Target("rank", 3)),
+        ("int16-1", "patches", "float32", Target("rank", 2)),
+        *(
+            (a, layout, "packed", Target("quality", 90))
+            for a in ("uint8-5", "uint16-3", "int8-2", "int16-1", "float32-3", "uint8-20")
+            for layout in ("patches", "channels")
+        ),
+    )
+}
+CASES |= {
+    # Floats of one channel: their packed file says which range its levels are of.
+    f"mode-f-{layout}-packed": ("F", 23, 31, Target("quality", 60), layout, "packed")
+    for layout in ("patches", "channels")
+}
 CASES |= {
     # Payloads of several pieces, with a checksum for each.
     f"{name}-{layout}-packed": ("RGB", height, width, Target("quality", 98), layout, "packed")
     for layout, height, width in (("patches", 67, 75), ("channels", 43, 50))
     for name in ("pieces", "cut-pieces")
 }
+CASES |= {
+    # Stacks: of every mode, with labels, with checksums of pieces, cut short.
+    f"{name}-{store}": (mode, height, width, Target("rank", k), "stack", store)
+    for name, mode, height, width, k, stores in (
+        *((f"stack-{m.lower().replace(';', '')}", m, 9, 11, 3, ("float16",)) for m in MODES),
+        ("stack-int16", "int16-1", 9, 11, 3, ("float32",)),
+        ("stack-uint16-3", "uint16-3", 9, 11, 3, ("float16",)),
+        ("stack-float64", "float64-1", 9, 11, 7, ("float64",)),
+        ("stack-tiny", "L", 3, 2, 2, ("float16", "float32", "float64")),
+        ("stack-labels", "L", 5, 6, 1, ("float16",)),
+        ("stack-pieces", "I;16", 67, 75, 2, ("float16",)),
+        ("cut-stack", "RGB", 19, 23, 4, ("float16",)),
+    )
+    for store in stores
+}
+FRAMES = 7
 
 
 def is_open(name: str) -> bool:
@@ -115,7 +158,7 @@ def is_open(name: str) -> bool:
 
 def pixels(name: str, mode: str, height: int, width: int) -> Picture:
     """Draw the picture of a case: whole numbers from whole numbers, the same everywhere."""
-    kind = MODES[mode]
+    kind = array_mode(*ARRAYS[mode]) if mode in ARRAYS else MODES[mode]
     y, x, c = np.mgrid[0:height, 0:width, 0 : len(kind.channels)].astype(np.int64)
     A = (x * x * (3 + c) + 7 * y * (x + 5 * c) + 911 * ((x // 5 + y // 7) % 2)) % 4096
     if name.startswith("constant"):
@@ -124,9 +167,26 @@ def pixels(name: str, mode: str, height: int, width: int) -> Picture:
         A = np.zeros_like(A)
     if name.startswith("stripes"):  # far from the cosines: its basis is turned
         A = ((5 * x + 3 * y) % 37 * 6 + x * y // 50 % 20) * 16
-    if kind.peak is None:
-        return Picture((A - 2048).astype(np.float32), kind)
+    if kind.limits is None:
+        # No sample of an array is 0, next to which the last bits of a float32 product show.
+        return Picture((A + (1000 if mode in ARRAYS else -2048)).astype(kind.dtype), kind)
+    if mode in ARRAYS:  # over the whole range of the type
+        low, high = kind.limits
+        return Picture(
+            (A * ((high - low + 1) // 4096 or 1) % (high - low) + low).astype(kind.dtype), kind
+        )
     return Picture((A * (int(kind.peak) + 1) // 4096).astype(kind.dtype), kind)
+
+
+def stacked(picture: Picture) -> Picture:
+    """Frames of a picture that moves and fades, the same everywhere."""
+    A = picture.samples
+    eighths = [8 - i for i in range(FRAMES)]
+    if A.dtype.kind == "f":
+        frames = [np.roll(A, i, axis=1) * (x / 8) for i, x in enumerate(eighths)]
+    else:
+        frames = [np.roll(A, i, axis=1).astype(np.int64) * x // 8 for i, x in enumerate(eighths)]
+    return Picture(np.stack(frames).astype(A.dtype), picture.mode)
 
 
 def content(name: str) -> bytes:
@@ -140,6 +200,11 @@ def content(name: str) -> bytes:
     if name.startswith("metadata"):
         metadata = Metadata(exif=b"MM\0*\0\0\0\x08\0\0", icc=b"a profile", xmp=b"<x:xmpmeta/>")
         picture = Picture(picture.samples, picture.mode, metadata)
+    if layout == "stack":
+        picture = stacked(picture)
+    if "labels" in name:
+        axis = Axis(tuple("abcdefg"), tuple(400.0 + 10 * i for i in range(FRAMES)), "nm").pack()
+        picture = Picture(picture.samples, picture.mode, Metadata(axis=axis))
     parts = codec.encode(picture, target, layout=layout, store=store).parts
     data = lrk.serialize(parts)
     return data[: len(data) * 2 // 3] if name.startswith("cut") else data

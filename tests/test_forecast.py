@@ -8,7 +8,7 @@ import pytest
 from lowrank import api
 from lowrank.picture import Picture
 from lowrank.picture.distance import compare
-from lowrank.stores.packed import dial
+from lowrank.stores.packed import dial, search
 from lowrank.stores.packed.patches import codec
 
 
@@ -76,7 +76,7 @@ def test_any_falling_function_is_met_or_bracketed(low, high):
             calls.append(x)
             return value(x)
 
-        finer, coarser = dial._meet_guided(counted, expected, low, high)
+        finer, coarser = search.meet_guided(counted, expected, low, high)
         assert len(calls) < 40
         if finer is not None and finer == coarser:
             assert low <= value(finer) <= high
@@ -84,7 +84,7 @@ def test_any_falling_function_is_met_or_bracketed(low, high):
         assert finer is None or value(finer) > high
         assert coarser is None or value(coarser) < low
         if finer is not None and coarser is not None:
-            assert coarser - finer < 1.5 / dial._GRID
+            assert coarser - finer < 1.5 / search.GRID
 
 
 def test_coefficients_tell_the_error_that_norms_state(crop):

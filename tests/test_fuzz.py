@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, picture
+
+import lowrank
+from lowrank import format as lrk
 
 sys.path.insert(0, str(ROOT / "fuzz"))
 import corpus
@@ -40,14 +45,17 @@ def test_mutating_ends_when_it_has_done_what_was_asked_for(tmp_path):
     assert not (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize("error", [ValueError("foreign"), reading.Hang("slow")])
+@pytest.mark.parametrize(
+    "error", [ValueError("foreign"), reading.Hang("slow"), reading.ExcessError("large")]
+)
 def test_what_escapes_is_counted_and_kept(error, tmp_path, monkeypatch, capsys):
-    def read(data, *, partial):
+    def read(data, *, partial, **options):
         raise error
 
     kept = tmp_path / "kept"
     monkeypatch.setattr(reading, "read", read)
     monkeypatch.setattr(reading, "watch", lambda: None)
+    monkeypatch.setattr(reading, "warm", lambda data: None)
     monkeypatch.setattr(sys, "argv", ["mutate.py", "--reads=4", "--decodes=0", f"--keep={kept}"])
     assert mutate.main() == 1
     captured = capsys.readouterr()
@@ -65,6 +73,56 @@ def test_a_file_that_takes_too_long_is_a_hang():
     reading.watch()
     with pytest.raises(reading.Hang):
         take_long()
+
+
+def claim_of(**options):
+    """A file, its parts, and what the fuzzers hold it to."""
+    data = lowrank.compress(picture("RGB", 40, 50).samples, **options).to_bytes()
+    parts = lrk.parse(data, name="x", max_pixels=1 << 20)
+    return data, reading.Claim(len(data)).of(parts)
+
+
+def test_what_a_file_may_take_is_in_proportion_to_what_it_is_and_claims():
+    data, claim = claim_of(rank=3)
+    assert claim == (len(data), 40 * 50 * 3, 9 * 90, 9 * 2000, 0)
+    _, claim = claim_of(rank=3, store="packed", layout="channels")
+    assert claim[1:] == (40 * 50 * 3, 9 * 90, 9 * 2000, 3 * 90)
+    data, claim = claim_of(quality=50)
+    assert (claim.bytes, claim.samples, claim.sides) == (len(data), 48 * 64 * 3, 0)
+    assert claim.coefficients % (12 + 256) == 0
+    frames = picture("L", 70, 30).samples.reshape(7, 10, 30)
+    data = lowrank.compress(frames, stack=True, rank=2).to_bytes()
+    claim = reading.Claim(0).of(lrk.parse(data, name="x", max_pixels=1 << 20))
+    assert claim == (0, 2100, 2 * 307, 2 * 2100, 0)
+    none = reading.Claim(0)
+    for field in reading.Claim._fields:  # each counts, for the one or for the other
+        more = none._replace(**{field: 10**7})
+        assert more.seconds > none.seconds or more.room > none.room
+
+
+def take(seconds=0.0, size=0):
+    """Work for a time, and have so much memory at once."""
+    end = time.process_time() + seconds
+    kept = np.ones(size, np.uint8)
+    while time.process_time() < end:
+        kept[:1] += 1
+
+
+def test_more_than_a_claim_allows_is_an_escape_and_what_it_allows_is_none():
+    reading.watch()
+    small = reading.Claim(100)
+    take(size=small.room)
+    with reading.bounded(small, 1):
+        take(size=small.room // 2)
+    with pytest.raises(reading.Hang), reading.bounded(small, 1):
+        take(2 * small.seconds)
+    with reading.bounded(reading.Claim(100, products=10**9), 1):
+        take(2 * small.seconds)
+    if sys.platform == "linux":
+        with pytest.raises(reading.ExcessError, match="Claim"), reading.bounded(small, 1):
+            take(size=small.room + (8 << 20))
+        with reading.bounded(small, 2):
+            take(size=small.room + (2 << 20))
 
 
 def test_kills_and_interruptions_leave_whole_files():

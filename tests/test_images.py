@@ -257,29 +257,21 @@ def test_an_array_is_copied() -> None:
     assert loaded.picture.samples.max() == 0
 
 
-def test_wide_floats_are_rounded_with_a_note() -> None:
-    assert arrays.from_array(np.array([[0.5]])).notes == ()
-    assert arrays.from_array(np.array([[0.1]])).notes == (
-        "Samples of float64 were rounded to float32.",
-    )
-
-
 @pytest.mark.parametrize(
     "array",
     [
         np.zeros(3, np.uint8),
         np.zeros((0, 3), np.uint8),
-        np.zeros((2, 2, 5), np.uint8),
+        np.zeros((2, 2, 4097), np.uint8),
         np.zeros((2, 2, 0), np.uint8),
         np.zeros((1, 2, 2, 3), np.uint8),
-        np.zeros((2, 2), np.int64),
-        np.zeros((2, 2, 3), np.uint16),
-        np.zeros((2, 2, 3), np.float32),
+        np.array([[2**32]]),
+        np.zeros((2, 2, 3), bool),
+        np.zeros((2, 2), "M8[s]"),
         np.zeros((2, 2), complex),
         np.array([["a", "b"]]),
         np.array([[np.nan]]),
         np.array([[np.inf]]),
-        np.array([[1e300]]),
         [[1, 2], [3]],
     ],
     ids=lambda a: str(np.shape(a) if isinstance(a, np.ndarray) else "ragged"),
@@ -393,9 +385,9 @@ def test_deep_avif_is_told_by_its_configuration_box() -> None:
     # flag high_bitdepth (AV1-ISOBMFF 2.3.3) is looked at without decoding.
     data = bytearray(encoded(Image.new("RGB", (8, 8)), "AVIF"))
     with Image.open(io.BytesIO(bytes(data))) as image:
-        assert not pillow._is_deeper(image, "", bytes(data))
+        assert not pillow.is_deeper(image, "", bytes(data))
         data[data.index(b"av1C") + 6] |= 0x40
-        assert pillow._is_deeper(image, "", bytes(data))
+        assert pillow.is_deeper(image, "", bytes(data))
 
 
 def test_5_bit_colour_is_widened_without_a_note() -> None:

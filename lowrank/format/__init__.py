@@ -14,8 +14,8 @@ offset       size  field
 
 Chunks stand in this order, each once unless said otherwise::
 
-    HEAD  [EXIF] [ICCP] [XMP_] [NODT]  SIGM  TERM ...  DONE      float stores
-    HEAD  [EXIF] [ICCP] [XMP_] [NODT]  [SUMS]  PACK  DONE        packed store
+    HEAD  [EXIF] [ICCP] [XMP_] [NODT] [AXIS]  SIGM  [SUMS]  TERM ...  DONE   float stores
+    HEAD  [EXIF] [ICCP] [XMP_] [NODT] [AXIS]  [SUMS]  PACK  DONE             packed store
 
 HEAD, the header:
 
@@ -25,13 +25,22 @@ offset  size  type     field
 0       4     u32      width in pixels, 1 to 2^31 - 1
 4       4     u32      height in pixels, 1 to 2^31 - 1
 8       1     u8       mode: 0 `1`, 1 `L`, 2 `LA`, 3 `RGB`, 4 `RGBA`,
-                       5 `CMYK`, 6 `I;16`, 7 `F`; it fixes channels and bits
-9       1     u8       layout: 0 channels, 1 patches
+                       5 `CMYK`, 6 `I;16`, 7 `F`, which fix channels and
+                       bits; 8 `array`, any channels of one type
+9       1     u8       layout: 0 channels, 1 patches, 2 stack
 10      1     u8       store: 0 float16, 1 float32, 2 float64, 3 packed
 11      1     u8       flags, 0
-12      3     3 x i8   layout patches with a float store and three colour
+...     3     u8, u16  mode `array` only: the type of a sample, 0 uint8,
+                       1 uint16, 2 uint32, 3 int8, 4 int16, 5 int32,
+                       6 float32, 7 float64; and the channels c, 1 to 4096
+...     4     u32      layout stack only: the frames N, 1 to 2^31 - 1
+...     3     3 x i8   layout patches with a float store and three colour
                        channels only: the colour rotation (see below)
-...     28 c           float stores, for each of the c matrices:
+...     16    2 x f64  packed store of modes `F` and `array` only, but for a
+                       stack of integers: the lowest sample and the highest
+                       (see below)
+...     28 c           float stores, for each of the c matrices (of layout
+                       stack there is one):
                        k (u32), ||A||_F (f64), sigma_(k+1) (f64),
                        tail sqrt(sum of sigma_i^2, i > k) (f64)
 ...     10 c           packed store, for each of the c matrices: k (u16),
@@ -47,14 +56,31 @@ coefficients, 16 v + u, of a lapped orthogonal transform. PACKED.md has its inve
 samples of a patch are the sum of the coefficients times D[v][y] D[u][x], then comes the
 filter between patches (section 12); the rotation is that of the quaternion
 (127, a, b, c) of the header's three numbers (section 5).
+Layout `stack`: N registered pictures of one size and mode are ONE matrix, m = N and
+n = height x width x channels, a frame in each row: its samples row by row of pixels,
+the channels of a pixel together. As all TERM chunks have one size, a frame's or a
+pixel's numbers are found by arithmetic.
+
+A packed file of mode `F` or `array`, but of a stack of integers, holds levels, whole numbers
+from 0 on, in place of samples. The two numbers of its header say which. Of integers, low is
+at most 0, high at least 0, and high - low at most 65535: a level is a sample less low, in 8
+bits where high - low < 256, else in 16. Of floats a level is (sample - low) / unit, rounded,
+in 16 bits, with unit = high/65535 - low/65535, or 1 where that is 0; a decoder gives back
+low + unit x level. Either way it clips to low and high. The norms in such a header are in
+levels.
 
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
 
 NODT: pixels without data, which were filled before the factorisation and get
-their value back after decoding. The value, f64 (NaN in mode F only), which is
-one of the samples' type; then a bit for each pixel, row by row, the first one
-uppermost in its byte, the last byte filled with zeros, as a zlib stream that
+their value back after decoding. The value, f64 (NaN of float samples only), which
+is one of the samples' type; then a bit for each pixel, frame by frame and row by row,
+the first one uppermost in its byte, the last byte filled with zeros, as a zlib stream that
 ends with the chunk. All colour channels of such a pixel have the value.
+
+AXIS, in layout stack only: what the frames are. A JSON object in UTF-8 of at most 1 MiB,
+with any of `labels`, a list of a text for each frame, `values`, a list of a finite number
+for each frame (a wavelength, a time, a depth), and `unit`, a text, that of the values. A
+reader passes over other names.
 
 SIGM: the singular values, f64, matrix after matrix, descending in each.
 
@@ -63,10 +89,15 @@ sigma_i u_i v_i^T. One chunk a term, in descending sigma over all matrices,
 ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
-SUMS: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece being what is
-left: so a reader of a file that was cut or damaged knows which bytes are whole before it
-decodes them. Written where PACK holds more than 8192 bytes; a file without it is as good. A
-reader that does not know SUMS refuses such a file by this name.
+SUMS, of a packed file: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece
+being what is left: so a reader of a file that was cut or damaged knows which bytes are
+whole before it decodes them. Written where PACK holds more than 8192 bytes; a file
+without it is as good. A reader that does not know SUMS refuses such a file by this name.
+
+SUMS, of a float file in layout stack only: for each TERM, in their order, the CRC-32 of u's
+bytes, then of each 1024 bytes of v's, the last piece being what is left. So whoever reads a
+pixel of a large file, and not all of each TERM, has a checksum behind the bytes that are
+used. Written where a TERM holds more than 8192 bytes; a file without it is as good.
 
 PACK: the quantised, entropy-coded factors; PACKED.md specifies it for both layouts, with
 every table.
@@ -76,15 +107,18 @@ DONE: empty; nothing follows it.
 So a float file holds k(m+n+1) floats for each matrix. Beyond them: 21 bytes
 before the header's fields, 12 + 28 c (+ 3) of header, 24 around SIGM and DONE,
 12 for each term, and what sigma takes beyond the store's type (6, 4 or 0 bytes
-a term). SUMS is 12 bytes and a thousandth of the payload.
+a term). SUMS is 12 bytes and a thousandth of the payload; of a stack, less than 0.5% of
+its terms.
 
 A decoder must reject: another signature or version; a chunk of unknown type,
 out of order, missing, or of another length than its place demands; a CRC that
 does not hold; unknown mode, layout, store or flags; k > min(m, n); values of
 the header or sigmas that are NaN, negative or above 2^160 (no float32 image has
 such norms, and no product of them overflows); sigmas that ascend; a value of u
-or v that is NaN or beyond -2 to 2 (they are unit vectors); bytes after DONE; SUMS
-that is empty, or does not agree with PACK; numbers that cannot be true together.
+or v that is NaN or beyond -2 to 2 (they are unit vectors); a lowest sample above the highest,
+or a range that its samples, or 16 bits, do not have; bytes after DONE; SUMS
+that is empty, or does not agree with PACK or the TERMs; AXIS that is not as said above;
+numbers that cannot be true together.
 Those are, of a float store, each by more than 10^-6 ||A||_F: a tail above ||A||_F,
 sigma_(k+1) above the tail or above sigma_k, a tail where k = min(m, n), and
 sum of sigma_i^2, i <= k, + tail^2 other than ||A||_F^2. Of a packed store, by more than 0.2%
@@ -124,7 +158,7 @@ from __future__ import annotations
 
 from lowrank.format.fields import MAX_SIDE, SIGNATURE, VERSION
 from lowrank.format.reading import parse, parse_header
-from lowrank.format.writing import file_size, float_file_size, serialize
+from lowrank.format.writing import file_size, float_file_size, same, serialize
 
 __all__ = [
     "MAX_SIDE",
@@ -134,5 +168,6 @@ __all__ = [
     "float_file_size",
     "parse",
     "parse_header",
+    "same",
     "serialize",
 ]

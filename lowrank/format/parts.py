@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture import Metadata, Mode, Turn
+from lowrank.picture import Metadata, Mode, Picture, Turn
+from lowrank.picture.levels import Levels
 
 PATCH = 16
 """Side of a patch, of layout `patches`."""
@@ -25,11 +26,13 @@ class Head:
     Attributes
     ----------
     width, height : int
-        Pixels.
+        Pixels of a frame.
     mode : Mode
     layout, store : str
         One of `names.LAYOUTS`, one of `names.STORES`.
     metadata : Metadata
+    frames : int or None
+        Of layout `stack`.
     """
 
     width: int
@@ -38,11 +41,31 @@ class Head:
     layout: str
     store: str
     metadata: Metadata = field(default_factory=Metadata)
+    frames: int | None = None
+
+    @classmethod
+    def of(cls, picture: Picture, layout: str, store: str) -> Head:
+        """The head of a picture's file."""
+        p = picture
+        return cls(p.width, p.height, p.mode, layout, store, p.metadata, p.frames)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows m and columns n of each matrix."""
+        if self.frames is not None:
+            return self.frames, self.height * self.width * len(self.mode.channels)
         return matrix_shape(self.width, self.height, self.layout)
+
+    @property
+    def samples_shape(self) -> tuple[int, ...]:
+        """Shape of the samples of its picture."""
+        one = self.height, self.width, len(self.mode.channels)
+        return one if self.frames is None else (self.frames, *one)
+
+    @property
+    def matrices(self) -> int:
+        """Number of matrices: one for each channel, or one for a whole stack."""
+        return len(self.mode.channels) if self.frames is None else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +169,14 @@ class Packed:
         One for each matrix.
     payload : bytes
         The entropy-coded factors.
+    levels : Levels or None
+        What range of samples the levels of the payload are, where it is not that of the mode.
+        The numbers in `stated` are in levels.
     """
 
     stated: tuple[PackedMatrix, ...]
     payload: bytes = b""
+    levels: Levels | None = None
 
     @property
     def matrices(self) -> tuple[PackedMatrix, ...]:
@@ -208,6 +235,12 @@ class Parts:
         return tuple(x.k for x in self.body.matrices)
 
     @property
+    def lowest(self) -> float:
+        """What is taken from the samples before they are the matrices that norms are said of."""
+        levels = self.body.levels if isinstance(self.body, Packed) else None
+        return 0.0 if levels is None else levels.low
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the file should hold and does not, a plain sentence each."""
         if self.missing is None:
@@ -219,7 +252,7 @@ class Parts:
 
 
 def matrix_shape(width: int, height: int, layout: str) -> tuple[int, int]:
-    """Rows m and columns n of each matrix of an image in a layout."""
+    """Rows m and columns n of each matrix of one image in a layout."""
     if layout == "channels":
         return height, width
     return -(-height // PATCH) * -(-width // PATCH), PATCH * PATCH

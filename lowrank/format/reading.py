@@ -8,41 +8,33 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, LimitError, TruncatedError, printable
+from lowrank.errors import FormatError, TruncatedError, printable
+from lowrank.format import header
 from lowrank.format.fields import (
     CHUNK_BYTES,
-    HEAD,
-    MATRIX,
     MAX_ENTRY,
     MAX_NORM,
-    MAX_SIDE,
     METADATA,
-    MODE_NAMES,
-    PACKED_MATRIX,
     PIECE,
     SIGNATURE,
     VERSION,
-    log_value,
+    sums_of_term,
+    term_sums,
 )
 from lowrank.format.parts import (
-    PATCH,
-    Factors,
     Floats,
-    Head,
     Missing,
     Packed,
-    PackedMatrix,
     Parts,
     contradiction,
-    packed_contradiction,
     term_order,
 )
-from lowrank.limits import PADDING, PATCHES
-from lowrank.names import LAYOUTS, STORES
-from lowrank.picture import MODES, Metadata
+from lowrank.picture import Metadata
 
 _NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
+_NAMES |= {"axis": "block of frames' labels"}
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 _SUMS_DAMAGED = "its table of checksums is damaged and was left out"
 
@@ -70,7 +62,7 @@ def parse(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> 
     LimitError
         The image has more than `max_pixels` pixels.
     """
-    return _Reader(data, name, partial=partial).parts(max_pixels)
+    return Reader(data, name, partial=partial).parts(max_pixels)
 
 
 def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> Parts:
@@ -79,25 +71,31 @@ def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = Fal
     Raises as `parse` does; `data` may end anywhere after the first eight bytes that follow
     the metadata.
     """
-    return _Reader(data, name, partial=partial).head(max_pixels)
+    return Reader(data, name, partial=partial).head(max_pixels)
 
 
-class _Reader:
-    """One pass over the chunks; every size is checked before it is used."""
+class Reader:
+    """One pass over the chunks; every size is checked before it is used.
 
-    def __init__(self, data: bytes, name: str, *, partial: bool) -> None:
+    `mapped` takes the first steps of it, and leaves the terms where they are.
+    """
+
+    def __init__(self, data: bytes | memoryview, name: str, *, partial: bool) -> None:
         self.data = memoryview(data)
         self.name = printable(name)
         self.partial = partial
         self.at = 0
 
     def bad(self, what: str, *, salvage: bool = False) -> FormatError:
-        advice = "get the file again from its source"
-        if salvage:
-            advice = "decompress --partial decodes what is whole of it"
-        return FormatError(f"{what}, in {self.name}; {advice}")
+        """The error of a damaged file."""
+        if not salvage:
+            return header.bad(what, self.name)
+        return FormatError(
+            f"{what}, in {self.name}; decompress --partial decodes what is whole of it"
+        )
 
     def cut(self, there: bool, *, terms: int = 0, total: int = 0) -> TruncatedError:
+        """The error of a file that ends early."""
         after = f", after {terms} of {total} terms" if total else ""
         what = f"file ends early{after}, in {self.name}"
         advice = "decompress --partial decodes what is there"
@@ -106,6 +104,7 @@ class _Reader:
         return TruncatedError(f"{what}; {advice}", terms=terms, total=total)
 
     def left(self) -> int:
+        """Bytes that are left."""
         return len(self.data) - self.at
 
     def kind(self, at: int | None = None) -> bytes:
@@ -147,6 +146,7 @@ class _Reader:
         return data
 
     def head(self, max_pixels: int) -> Parts:
+        """The header and the metadata."""
         data = self.data
         if bytes(data[:8]) != SIGNATURE[: len(data)] or not len(data):
             raise FormatError(
@@ -160,11 +160,11 @@ class _Reader:
         chunk = self.chunk(b"HEAD") if len(data) > 9 else None
         if chunk is None:
             raise FormatError(f"file ends inside its header, in {self.name}; get it again")
-        parts = self._head_fields(bytes(chunk), max_pixels)
+        parts = header.read(bytes(chunk), name=self.name, max_pixels=max_pixels)
         metadata: dict[str, bytes] = {}
         damage = []
         for kind, key in METADATA.items():
-            if self.kind() == kind:
+            if self.kind() == kind and (key != "axis" or parts.head.frames is not None):
                 # Without NODT what was filled would pass for data: that is not left out.
                 value, skipped = (
                     (self.chunk(kind), False) if key == "nodata" else self._optional(kind)
@@ -182,12 +182,22 @@ class _Reader:
         if "nodata" in metadata:
             from lowrank.picture import gaps
 
+            head = parts.head
             try:
                 gaps.check(
-                    metadata["nodata"], (parts.head.width, parts.head.height), parts.head.mode.dtype
+                    metadata["nodata"],
+                    (head.width, head.height * (head.frames or 1)),
+                    head.mode.dtype,
                 )
             except ValueError as error:
                 raise self.bad(f"chunk NODT is {error}") from error
+        if "axis" in metadata:
+            from lowrank.picture import axis
+
+            try:
+                axis.unpack(metadata["axis"], parts.head.frames or 1)
+            except ValueError as error:
+                raise self.bad(f"chunk AXIS is {error}") from error
         head = replace(parts.head, metadata=Metadata(**metadata))
         return replace(parts, head=head, damage=tuple(damage))
 
@@ -198,7 +208,7 @@ class _Reader:
         """
         (size,) = struct.unpack_from("<I", self.data, self.at)
         after = self.at + CHUNK_BYTES + size
-        known = self.kind(after) in (*METADATA, b"SIGM", b"SUMS", b"PACK")
+        known = self.kind(after) in (*METADATA, b"SIGM", b"SUMS", b"PACK", b"TERM")
         try:
             return self.chunk(kind, salvage=known), False
         except FormatError:
@@ -207,75 +217,8 @@ class _Reader:
         self.at = after
         return None, True
 
-    def _head_fields(self, head: bytes, max_pixels: int) -> Parts:
-        if len(head) < HEAD.size:
-            raise self.bad("header is too short")
-        width, height, mode_code, layout_code, store_code, flags = HEAD.unpack_from(head)
-        for what, code, known in (
-            ("mode", mode_code, MODE_NAMES),
-            ("layout", layout_code, LAYOUTS),
-            ("store", store_code, STORES),
-            ("flags", flags, (0,)),
-        ):
-            if code >= len(known):
-                raise FormatError(
-                    f"unknown {what} {code}, in {self.name}; a newer lowrank may read it"
-                )
-        if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-            raise self.bad(f"impossible size {width}x{height}")
-        if width * height > max_pixels:
-            raise LimitError(
-                f"{self.name} claims {width}x{height} pixels, more than the limit of "
-                f"{max_pixels}; --max-pixels raises it"
-            )
-        mode, layout = MODES[MODE_NAMES[mode_code]], LAYOUTS[layout_code]
-        padded = (width + -width % PATCH) * (height + -height % PATCH)
-        if layout == "patches" and padded > max_pixels + max_pixels // PADDING + PATCHES:
-            raise LimitError(
-                f"{self.name} claims {width}x{height} pixels, which are {padded} in whole patches, "
-                f"more than the limit of {max_pixels}; --max-pixels raises it"
-            )
-        said = Head(width, height, mode, layout, STORES[store_code])
-        matrices, at = len(mode.channels), HEAD.size
-        if said.store == "packed":
-            self._expect(head, at + matrices * PACKED_MATRIX.size)
-            stated = tuple(
-                PackedMatrix(k, *map(log_value, codes))
-                for k, *codes in PACKED_MATRIX.iter_unpack(head[at:])
-            )
-            if any(x.k > min(said.shape) for x in stated):
-                raise self.bad("impossible rank")
-            for x in stated:
-                self._refuse(packed_contradiction(x))
-            return Parts(said, Packed(stated), name=self.name)
-        turned = 3 if layout == "patches" and mode.colours == 3 else 0
-        self._expect(head, at + turned + matrices * MATRIX.size)
-        turn = struct.unpack_from("bbb", head, at) if turned else None
-        factors = tuple(self._matrix(said, x) for x in MATRIX.iter_unpack(head[at + turned :]))
-        return Parts(said, Floats(factors, turn), name=self.name)
-
-    def _expect(self, head: bytes, size: int) -> None:
-        if len(head) != size:
-            raise self.bad(f"header has {len(head)} bytes instead of {size}")
-
-    def _refuse(self, what: str) -> None:
-        if what:
-            raise self.bad(f"the header contradicts itself ({what})")
-
-    def _matrix(self, said: Head, fields: tuple[int, float, float, float]) -> Factors:
-        m, n = said.shape
-        k, norm, sigma_next, tail = fields
-        if k > min(m, n):
-            raise self.bad(f"rank {k} of a {m}x{n} matrix")
-        if not all(0 <= x <= MAX_NORM for x in (norm, sigma_next, tail)):  # refuses NaN too
-            raise self.bad("impossible norm")
-        self._refuse(contradiction(k, min(m, n), norm, sigma_next, tail))
-        # A view of one zero: a rank is only believed, and memory taken, when its chunks are there.
-        s = np.broadcast_to(np.float64(0), (k,))
-        U, Vt = np.empty((m, 0), said.store), np.empty((0, n), said.store)
-        return Factors(m, n, norm, sigma_next, tail, s, U, Vt)
-
     def parts(self, max_pixels: int) -> Parts:
+        """The whole file."""
         head = self.head(max_pixels)
         body = head.body
         parts = self._packed(head, body) if isinstance(body, Packed) else self._terms(head, body)
@@ -332,6 +275,20 @@ class _Reader:
         payload = self.data[start : start + whole]
         return replace(parts, body=replace(body, payload=bytes(payload)), missing=missing)
 
+    def _sums(self, parts: Parts, terms: int) -> tuple[Parts, memoryview | None]:
+        """Checksums of the pieces of terms: a whole reading only looks whether they agree."""
+        if parts.head.frames is None or self.kind() != b"SUMS":
+            return parts, None
+        sums, damaged = self._optional(b"SUMS")
+        if damaged:
+            return replace(parts, damage=(*parts.damage, _SUMS_DAMAGED)), None
+        if sums is None:
+            raise self.cut(False, total=terms)
+        each = term_sums(*parts.head.shape, np.dtype(parts.head.store).itemsize)
+        if not len(sums) or len(sums) != 4 * terms * each:
+            raise self.bad(f"chunk SUMS has {len(sums)} bytes")
+        return parts, sums
+
     def _of_another_length(self, parts: Parts, body: Packed) -> Parts:
         """A payload that seems to be cut, in a file that has its end: its length is wrong."""
         payload = self.data[self.at + 8 : -len(_DONE) - 4]
@@ -366,7 +323,8 @@ class _Reader:
             whole += len(piece)
         return whole
 
-    def _terms(self, parts: Parts, body: Floats) -> Parts:
+    def sigmas(self, parts: Parts, body: Floats) -> list[NDArray[np.float64]]:
+        """Singular values of each matrix."""
         ranks = [f.k for f in body.factors]
         total = sum(ranks)
         data = self.chunk(b"SIGM", 8 * total)
@@ -379,8 +337,19 @@ class _Reader:
                 raise self.bad("singular values are not finite and descending")
         m, n = parts.head.shape
         for f, s in zip(body.factors, sigmas, strict=True):
-            self._refuse(contradiction(f.k, min(m, n), f.norm, f.sigma_next, f.tail, s))
+            what = contradiction(f.k, min(m, n), f.norm, f.sigma_next, f.tail, s)
+            if what:
+                raise self.bad(f"the file contradicts itself ({what})")
+        return sigmas
+
+    def _terms(self, parts: Parts, body: Floats) -> Parts:
+        ranks = [f.k for f in body.factors]
+        total = sum(ranks)
+        sigmas = self.sigmas(parts, body)
+        m, n = parts.head.shape
+        parts, sums = self._sums(parts, total)
         dtype = np.dtype(parts.head.store)
+        at, each, size = 0, 4 * term_sums(m, n, dtype.itemsize), m * dtype.itemsize
         length = dtype.itemsize * (m + n)
         # What the bytes at hand can hold at most: a header's ranks alone take no memory.
         room = self.left() // (CHUNK_BYTES + length)
@@ -405,6 +374,9 @@ class _Reader:
                     raise self.cut(whole > 0, terms=whole, total=total)
                 break
             term = np.frombuffer(data, dtype.newbyteorder("<"))
+            if sums is not None and sums_of_term(data[:size], data[size:]) != sums[at : at + each]:
+                raise self.bad("the checksums of the terms contradict each other")
+            at += each
             if not np.abs(term).max() <= MAX_ENTRY:  # refuses NaN too
                 raise self.bad("factors are not unit vectors")
             Ut[i][j], Vt[i][j] = term[:m], term[m:]

@@ -10,6 +10,7 @@ import numpy as np
 from lowrank.errors import FormatError, UsageError
 from lowrank.format.fields import (
     CHUNK_BYTES,
+    FRAMES,
     HEAD,
     MATRIX,
     MAX_NORM,
@@ -17,30 +18,44 @@ from lowrank.format.fields import (
     MODE_NAMES,
     ONE_PIECE,
     PACKED_MATRIX,
+    RANGE,
+    SAMPLES,
     SIGNATURE,
     VERSION,
     log_code,
     log_value,
     piece_sums,
+    sums_of_term,
+    term_sums,
 )
-from lowrank.format.parts import Factors, Packed, Parts, term_order
+from lowrank.format.parts import Factors, Head, Packed, Parts, term_order
 from lowrank.names import LAYOUTS, STORES
-from lowrank.picture import Metadata
+from lowrank.picture import ARRAY, DTYPES
 
 _LAST_CODE = 0xFFFF  # of the logarithms in a packed header
 
 
-def float_file_size(
-    shape: tuple[int, int], matrices: int, terms: int, store: str, metadata: Metadata,
-    *, turned: bool = False,
-) -> int:  # fmt: skip
-    """Bytes of a float file, known before anything is factorised."""
-    m, n = shape
-    itemsize = np.dtype(store).itemsize
-    extra = [x for x in vars(metadata).values() if x]
+def float_file_size(head: Head, terms: int, *, turned: bool = False) -> int:
+    """Bytes of a float file, known before anything is factorised.
+
+    Parameters
+    ----------
+    head : Head
+    terms : int
+        Of all matrices together.
+    turned : bool
+        The file has a rotation of colours.
+    """
+    m, n = head.shape
+    extra = [x for x in vars(head.metadata).values() if x]
     chunks = 3 + terms + len(extra)
-    head = len(SIGNATURE) + 1 + HEAD.size + 3 * turned + matrices * MATRIX.size
-    return head + chunks * CHUNK_BYTES + sum(map(len, extra)) + terms * (8 + itemsize * (m + n))
+    header = len(_start(head)) + 3 * turned + head.matrices * MATRIX.size
+    size = np.dtype(head.store).itemsize
+    each = 8 + size * (m + n)
+    if head.frames is not None and terms and term_sums(m, n, size):
+        chunks, each = chunks + 1, each + 4 * term_sums(m, n, size)
+    before = len(SIGNATURE) + 1
+    return before + header + chunks * CHUNK_BYTES + sum(map(len, extra)) + terms * each
 
 
 def serialize(parts: Parts) -> bytes:
@@ -80,6 +95,11 @@ def file_size(parts: Parts) -> int:
     return sum(map(len, _pieces(parts)))
 
 
+def same(a: Parts, b: Parts) -> bool:
+    """Whether two files hold the same, byte for byte; also of what was cut."""
+    return a.missing == b.missing and b"".join(_pieces(a)) == b"".join(_pieces(b))
+
+
 def _pieces(parts: Parts) -> list[bytes]:
     out = [SIGNATURE, bytes([VERSION])]
 
@@ -105,24 +125,42 @@ def _pieces(parts: Parts) -> list[bytes]:
         dtype = np.dtype(parts.head.store).newbyteorder("<")
         factors = body.factors
         chunk(b"SIGM", *(f.s.astype("<f8").tobytes() for f in factors))
-        for i, j in term_order([f.s for f in factors]):
-            u, v = factors[i].U[:, j], factors[i].Vt[j]
-            chunk(b"TERM", u.astype(dtype).tobytes(), v.astype(dtype).tobytes())
+        terms = [
+            (factors[i].U[:, j].astype(dtype).tobytes(), factors[i].Vt[j].astype(dtype).tobytes())
+            for i, j in term_order([f.s for f in factors])
+        ]
+        m, n = parts.head.shape
+        if parts.head.frames is not None and terms and term_sums(m, n, dtype.itemsize):
+            chunk(b"SUMS", *(sums_of_term(u, v) for u, v in terms))
+        for term in terms:
+            chunk(b"TERM", *term)
     chunk(b"DONE")
     return out
 
 
-def _header(parts: Parts) -> bytes:
-    said, body = parts.head, parts.body
-    head = HEAD.pack(
-        said.width,
-        said.height,
-        MODE_NAMES.index(said.mode.name),
-        LAYOUTS.index(said.layout),
-        STORES.index(said.store),
+def _start(head: Head) -> bytes:
+    """The fields of the header before those of the matrices."""
+    mode = head.mode
+    start = HEAD.pack(
+        head.width,
+        head.height,
+        MODE_NAMES.index(mode.name),
+        LAYOUTS.index(head.layout),
+        STORES.index(head.store),
         0,
     )
+    if mode.name == ARRAY:
+        start += SAMPLES.pack(DTYPES.index(mode.dtype), len(mode.channels))
+    if head.frames is not None:
+        start += FRAMES.pack(head.frames)
+    return start
+
+
+def _header(parts: Parts) -> bytes:
+    head, body = _start(parts.head), parts.body
     if isinstance(body, Packed):
+        if body.levels is not None:
+            head += RANGE.pack(body.levels.low, body.levels.high)
         return head + b"".join(
             PACKED_MATRIX.pack(p.k, *map(log_code, (p.norm, p.sigma_next, p.tail, p.error)))
             for p in body.stated

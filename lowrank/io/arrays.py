@@ -1,17 +1,20 @@
-"""Arrays of samples to pictures."""
+"""Arrays of samples to pictures: of any number of channels, in any of numpy's types of numbers."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lowrank.errors import ImageError, LimitError
 from lowrank.io import nodata as missing
+from lowrank.io.dtypes import typed
 from lowrank.io.modes import check_finite
 from lowrank.io.wall import one_line
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import MODES, Loaded, Picture, Source
+from lowrank.picture import ARRAY, MAX_CHANNELS, Loaded, Metadata, Picture, Source
 from lowrank.picture.gaps import Mask
+
+Samples = NDArray[np.generic]
 
 
 def from_array(
@@ -22,9 +25,9 @@ def from_array(
     Parameters
     ----------
     array : (height, width) or (height, width, channels) array_like
-        uint8 with 1 to 4 channels (grey, grey + alpha, RGB, RGBA), or one channel of
-        bool, uint16 or float; wider floats are rounded to float32, with a note. What a
-        masked array hides has no data; its fill value, or `nodata`, stands there.
+        1 to 4096 channels of uint8, uint16, uint32, int8, int16, int32, float32 or float64, or
+        one of bool; float16 and integers of 64 bits are kept in a type that holds them exactly.
+        What a masked array hides has no data; its fill value, or `nodata`, stands there.
     max_pixels : int
         An array of more is refused.
     nodata : float, optional
@@ -45,44 +48,68 @@ def from_array(
         samples = np.asarray(array)
     except (TypeError, ValueError) as error:
         raise ImageError(f"not an array of samples ({one_line(error)})") from error
+    return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden)
+
+
+def loaded(
+    samples: Samples,
+    *,
+    name: str = "array",
+    format: str = "array",
+    size: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
+    stated: float | None = None,
+    hidden: Mask | None = None,
+    metadata: Metadata | None = None,
+    notes: tuple[str, ...] = (),
+) -> Loaded:
+    """Take the samples of an array, or of a file that holds one; they are copied.
+
+    Parameters
+    ----------
+    samples : (height, width) or (height, width, channels) ndarray
+    name, format : str
+        Of the source.
+    size : int, optional
+        Bytes of the source; by default, of the samples.
+    max_pixels : int
+    nodata, stated : float, optional
+        What pixels without data hold: what the user says, and what the file does.
+    hidden : ndarray of bool, optional
+        Of the samples' shape: which have no data.
+    metadata : Metadata, optional
+    notes : tuple of str
+        What is known already.
+
+    Raises
+    ------
+    ImageError, LimitError
+        As for `from_array`.
+    """
     shape = samples.shape
     if samples.ndim == 2:
         samples = samples[:, :, np.newaxis]
         hidden = None if hidden is None else hidden[:, :, np.newaxis]
-    if samples.ndim != 3 or not 1 <= samples.shape[2] <= 4 or 0 in shape:
+    if samples.ndim != 3 or not 1 <= samples.shape[2] <= MAX_CHANNELS or 0 in shape:
         raise ImageError(
             f"an array of shape {shape} is not an image; "
-            "give (height, width) or (height, width, 1 to 4)"
+            f"give (height, width) or (height, width, 1 to {MAX_CHANNELS})"
         )
     if shape[0] * shape[1] > max_pixels:
         raise LimitError(
             f"the array's {shape[1]} x {shape[0]} pixels are above the limit of {max_pixels:,}; "
             "raise the limit"
         )
-    channels, dtype = samples.shape[2], samples.dtype
-    if dtype == np.uint8:
-        mode = MODES[("L", "LA", "RGB", "RGBA")[channels - 1]]
-    elif channels == 1 and dtype.kind == "b":
-        mode = MODES["1"]
-    elif channels == 1 and dtype.kind == "u" and dtype.itemsize == 2:
-        mode = MODES["I;16"]
-    elif channels == 1 and dtype.kind == "f":
-        mode = MODES["F"]
-    else:
-        raise ImageError(
-            f"{channels} channel(s) of {dtype} are not an image; "
-            "give uint8, or one channel of bool, uint16 or float"
-        )
-    with np.errstate(over="ignore"):  # what overflows is refused as infinite
-        stored = np.array(samples, dtype=mode.dtype, order="C")
-    notes: list[str] = []
-    if mode.name == "F" and not np.array_equal(stored, samples, equal_nan=True):
-        notes.append(f"Samples of {dtype} were rounded to float32.")
+    said = list(notes)
+    kept, mode = typed(samples, said)
     empty = None if hidden is None else _hidden_pixels(hidden[:, :, : mode.colours])
-    picture = missing.taken(Picture(stored, mode), nodata, notes, hidden=empty)
+    picture = Picture(kept, mode, metadata or Metadata())
+    picture = missing.taken(picture, nodata, said, stated=stated, hidden=empty)
     check_finite(picture.samples, mode)
-    source = Source("array", "array", mode.name, shape[1], shape[0], stored.nbytes)
-    return Loaded(picture, source, tuple(notes))
+    kind = (mode.dtype, len(mode.channels)) if mode.name == ARRAY else ()
+    source = Source(name, format, mode.name, shape[1], shape[0], size or kept.nbytes, *kind)
+    return Loaded(picture, source, tuple(said))
 
 
 def _hidden_pixels(hidden: Mask) -> Mask:

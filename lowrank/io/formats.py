@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.picture import MODES, Mode
+from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode
 
 _COLOUR = ("RGB", "RGBA")
 
 
 @dataclass(frozen=True, eq=False)
 class Format:
-    """A format by Pillow's name.
+    """A format by Pillow's name, or ours where Pillow has none.
 
     Attributes
     ----------
@@ -30,23 +30,42 @@ class Format:
         It holds EXIF, ICC and XMP.
     extra : str
         The extra of `pyproject.toml` that reads it, where Pillow alone does not.
+    arrays : tuple of str, range
+        Types and numbers of channels of the mode `array` that its files hold.
+    pillow : bool
+        Pillow reads and writes it, by itself or through the extra.
     """
 
     name: str
     suffixes: dict[str, tuple[str, ...]]
     metadata: bool = False
     extra: str = ""
+    arrays: tuple[tuple[str, ...], range] = ((), range(0))
+    pillow: bool = True
 
     @property
     def modes(self) -> tuple[str, ...]:
         """Modes that some file of the format holds without loss."""
         return tuple(dict.fromkeys(mode for modes in self.suffixes.values() for mode in modes))
 
+    def holds(self, mode: Mode, suffix: str | None = None) -> bool:
+        """Whether a file of the format, or of one of its suffixes, holds a mode without loss."""
+        if mode.name == ARRAY:
+            dtypes, channels = self.arrays
+            return mode.dtype in dtypes and len(mode.channels) in channels
+        return mode.name in (self.modes if suffix is None else self.suffixes[suffix])
 
-_TIFF, _JPEG = tuple(MODES), ("L", "RGB", "CMYK")
+
+_ALL, _JPEG = tuple(MODES), ("L", "RGB", "CMYK")
+_ANY = DTYPES, range(1, MAX_CHANNELS + 1)
 _TABLE = (
-    Format("PNG", {".png": ("1", "L", "LA", "I;16", *_COLOUR)}, metadata=True),
-    Format("TIFF", {".tif": _TIFF, ".tiff": _TIFF}, metadata=True),
+    Format(
+        "PNG",
+        {".png": ("1", "L", "LA", "I;16", *_COLOUR)},
+        metadata=True,
+        arrays=(("uint16",), range(2, 5)),
+    ),
+    Format("TIFF", dict.fromkeys((".tif", ".tiff"), _ALL), metadata=True, arrays=_ANY),
     Format("JPEG", dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG), metadata=True),
     # Grey as equal red, green and blue.
     Format("WEBP", {".webp": ("L", "LA", *_COLOUR)}, metadata=True),
@@ -66,12 +85,16 @@ _TABLE = (
     Format("GIF", {".gif": ()}),
     Format("AVIF", {".avif": ()}),
     Format("HEIF", {".heic": (), ".heif": (), ".hif": ()}, extra="heif"),
+    Format("JXL", {".jxl": ()}, extra="jxl"),
+    Format("NPY", {".npy": _ALL}, arrays=_ANY, pillow=False),
+    Format("NPZ", {".npz": ()}, pillow=False),
 )
 FORMATS = {format.name: format for format in _TABLE}
 
-READABLE = tuple(name for name, format in FORMATS.items() if not format.extra)
+READABLE = tuple(name for name, x in FORMATS.items() if x.pillow and not x.extra)
 """Formats that Pillow itself reads, by its names (a JPEG may turn out to be an MPO)."""
-WRITABLE = tuple(name for name, format in FORMATS.items() if format.modes)
+WRITABLE = tuple(name for name, x in FORMATS.items() if x.pillow and x.modes)
+"""Formats that Pillow writes."""
 SUFFIXES = frozenset(suffix for format in _TABLE for suffix in format.suffixes)
 """What images in a folder are known by."""
 
@@ -83,7 +106,7 @@ WRITTEN = tuple(_WRITTEN)
 
 def default_suffix(mode: Mode) -> str:
     """Give the suffix of the usual lossless format for a mode."""
-    return ".png" if mode.name in FORMATS["PNG"].modes else ".tif"
+    return ".png" if mode.name in FORMATS["PNG"].modes else ".tif"  # which holds any array
 
 
 def format_for(path_or_suffix: str, mode: Mode) -> str:
@@ -110,13 +133,14 @@ def format_for(path_or_suffix: str, mode: Mode) -> str:
             f"no image format for {path_or_suffix}; end it in one of {', '.join(_WRITTEN)}"
         )
     format = _WRITTEN[suffix]
-    check_holds(mode, suffix, format.suffixes[suffix])
+    check_holds(mode, format, suffix)
     return format.name
 
 
-def check_holds(mode: Mode, target: str, modes: tuple[str, ...]) -> None:
-    """Refuse a mode that is not among those that the target holds."""
-    if mode.name not in modes:
+def check_holds(mode: Mode, format: Format, suffix: str | None = None) -> None:
+    """Refuse a mode that the format, or its files of a suffix, cannot hold."""
+    if not format.holds(mode, suffix):
+        what = mode.title if mode.name == ARRAY else f"mode {mode.name}"
         raise ImageError(
-            f"{target} cannot hold mode {mode.name} without loss; write {default_suffix(mode)}"
+            f"{suffix or format.name} cannot hold {what} without loss; write {default_suffix(mode)}"
         )

@@ -6,12 +6,16 @@ from lowrank.errors import ImageError
 from lowrank.io import heif, jp2, tiff
 
 _CONVERT = "convert it to PNG or TIFF first"
+_JXL = (
+    "a JPEG XL image, which pillow-jxl-plugin reads; install lowrank-image[jxl], "
+    "or convert it to PNG first"
+)
 _DEVELOP = "a camera's raw file; develop it to a TIFF or a PNG first"
 
 # Bytes at the start, and what they say; the first that fits counts.
 _STARTS: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\x0a", f"a JPEG XL image, which is not read; {_CONVERT}"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", f"a JPEG XL image, which is not read; {_CONVERT}"),
+    (b"\xff\x0a", _JXL),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", _JXL),
     (b"II\xbc\1", f"a JPEG XR image, which is not read; {_CONVERT}"),
     (b"8BPS\0\1", "a Photoshop document, which is not read; export it as PNG or TIFF"),
     (b"8BPS\0\2", "a large Photoshop document (PSB), which is not read; export it as TIFF"),
@@ -44,7 +48,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, which is not read; save its array as a TIFF"),
     (b"CDF\1", "a NetCDF file, which is not read; save its array as a TIFF"),
     (b"CDF\2", "a NetCDF file, which is not read; save its array as a TIFF"),
-    (b"\x93NUMPY", "a numpy array; give it to lowrank.compress in Python, or save it as TIFF"),
     (b"\x8aMNG\r\n\x1a\n", f"an MNG animation, which is not read; {_CONVERT}"),
     (b"\x8bJNG\r\n\x1a\n", f"a JNG image, which is not read; {_CONVERT}"),
     (b"BPG\xfb", f"a BPG image, which is not read; {_CONVERT}"),

@@ -51,6 +51,10 @@ _USUAL_COLOURS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # sRGB's
 _DENSITIES = frozenset({"dpi", "aspect", "jfif_density"})
 """Keys of `info` where there may be a resolution."""
 
+_DESCRIPTION_TAG = 270
+_OF_AXES = ('{"shape":', "ImageJ=", "<?xml")
+"""How a description begins that says what the axes of a TIFF are."""
+
 _XMP_TAG, _ICC_TAG, _EXIF_TAG, _INTEROP_TAG = 700, 34675, 0x8769, 0xA005
 
 # Tags of TIFF 6.0 and its supplements that say how the samples are laid out, false as
@@ -107,6 +111,36 @@ def of_image(image: Image.Image, notes: list[str], data: bytes = b"") -> Metadat
     if dropped:
         notes.append(f"Left out: {', '.join(dropped)}.")
     return Metadata(**kept)
+
+
+def of_tiff(data: bytes, notes: list[str]) -> tuple[Metadata, object]:
+    """Take the metadata of a TIFF that Pillow does not open, and what states its no-data value.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    notes : list of str
+        Receives what is left out.
+    """
+    from lowrank.io.nodata import GDAL
+
+    kept: dict[str, bytes] = {}
+    stated: object = None
+    with tolerated("The tags of this TIFF are damaged and were left out", notes):
+        tags = Image.Exif()
+        tags.load(data)
+        stated = tags.get(GDAL)
+        blocks = {"icc": tags.get(_ICC_TAG), "xmp": tags.get(_XMP_TAG)}
+        kept = {kind: block for kind, block in blocks.items() if block and isinstance(block, bytes)}
+        described = str(tags.get(_DESCRIPTION_TAG, ""))
+        if described.startswith(_OF_AXES):  # it would say of other axes what these were
+            del tags[_DESCRIPTION_TAG]
+            notes.append("Left out: the description of the axes (ImageJ, OME or tifffile).")
+        tags.bigtiff = False
+        carried = _exif_tags(tags.tobytes())
+        kept |= {"exif": carried.tobytes()} if len(carried) else {}
+    return Metadata(**kept), stated
 
 
 def kept_by(format: str, metadata: Metadata) -> tuple[Metadata, tuple[str, ...]]:

@@ -25,7 +25,7 @@ from PIL import Image
 
 from lowrank.errors import ImageError
 from lowrank.io.metadata import EXIF_PREFIX
-from lowrank.picture import MODES, Mode, Picture
+from lowrank.picture import ARRAY, MODES, Mode, Picture, array_mode
 
 if TYPE_CHECKING:
     from lowrank.io.tiff import Reader
@@ -96,9 +96,9 @@ def from_image(
 
 
 def _shaped(samples: Samples, name: str) -> tuple[Samples, Mode]:
-    mode = MODES[name]
     if samples.ndim == 2:
         samples = samples[:, :, np.newaxis]
+    mode = array_mode(samples.dtype.name, samples.shape[2]) if name == ARRAY else MODES[name]
     return np.ascontiguousarray(samples, dtype=mode.dtype), mode
 
 
@@ -192,7 +192,7 @@ def _keyed(
 
 def check_finite(samples: Samples, mode: Mode) -> None:
     """Refuse what no decomposition can take."""
-    if mode.name == "F" and not np.isfinite(samples).all():
+    if mode.limits is None and not np.isfinite(samples).all():
         raise ImageError(
             "it holds NaN or infinite samples; replace them first, or give them as --nodata"
         )

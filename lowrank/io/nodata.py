@@ -10,7 +10,8 @@ from lowrank.errors import ImageError
 from lowrank.picture import Picture, gaps
 from lowrank.picture.gaps import Mask
 
-_GDAL = 42113  # the tag of a TIFF that states the value, as text
+GDAL = 42113
+"""The tag of a TIFF that states the value, as text."""
 
 
 def taken(
@@ -57,7 +58,11 @@ def taken(
 
 def stated_by(image: Image.Image) -> float | None:
     """The no-data value that a TIFF states, as GDAL writes it."""
-    text = getattr(image, "tag_v2", {}).get(_GDAL)
+    return number(getattr(image, "tag_v2", {}).get(GDAL))
+
+
+def number(text: object) -> float | None:
+    """The no-data value of the text of GDAL's tag; None where that is none."""
     try:
         return float(str(text).strip("\0 ")) if text is not None else None
     except ValueError:

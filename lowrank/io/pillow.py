@@ -1,4 +1,4 @@
-"""Image files <-> pictures: the only module that reads and writes files with Pillow.
+"""Image files <-> pictures, by Pillow; `images` says which files are another library's.
 
 Everything foreign ends here. Whatever Pillow raises on a damaged file becomes one line
 of `ImageError` or `LimitError`, its warnings become notes, and what a picture loses on
@@ -7,7 +7,7 @@ its way into one of the modes of `picture.MODES` is said in a note, never lost s
 - Palettes become RGB(A), a transparent colour becomes an alpha channel; `modes` holds
   the table.
 - Grey of 16 bits and floats keep their values. Pillow cannot hold colour of more than
-  8 bits: it keeps the upper 8, and a note says so.
+  8 bits: it keeps the upper 8, and a note says so, unless a reader is given that takes all.
 - Samples stay as stored: the EXIF orientation travels in the EXIF for the viewer to
   apply, so it is never applied twice. TIFF is the exception: Pillow itself turns the
   image while it decodes, and drops the tag.
@@ -30,14 +30,17 @@ from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import Loaded, Picture, Source
+from lowrank.picture import ARRAY, Loaded, Picture, Source
 
 if TYPE_CHECKING:
     from lowrank.io.tiff import Reader
 
 _COMMON = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin, which Pillow always knows
 
-_DAMAGED = "the image is damaged or of a rare kind"
+DAMAGED = "the image is damaged or of a rare kind"
+
+DEEPER = {"PNG": "; lowrank-image[png] keeps all", "TIFF": "; lowrank-image[tiff] keeps all"}
+"""What to install where Pillow loses the lower bits of a format."""
 
 
 def read(
@@ -46,6 +49,7 @@ def read(
     name: str,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     nodata: float | None = None,
+    reader: Reader | None = None,
 ) -> Loaded:
     """Decode the bytes of an image file.
 
@@ -59,6 +63,8 @@ def read(
         Largest width x height that is decoded; checked on the header.
     nodata : float, optional
         Pixels of this value have no data, and are filled.
+    reader : Reader, optional
+        What takes the samples instead of Pillow, which gives the rest.
 
     Raises
     ------
@@ -68,20 +74,20 @@ def read(
     LimitError
         More than `max_pixels` pixels, or more than there is memory for.
     """
-    with wall(f"read {_shown(name)}", _DAMAGED, max_pixels) as warned:
+    with wall(f"read {shown(name)}", DAMAGED, max_pixels) as warned:
         if not data:
             raise ImageError("the file is empty; give an image")
-        formats = READABLE if data.startswith(_COMMON) else _rarer_formats(data)
+        formats = formats_of(data)
         try:
             opened = Image.open(BytesIO(data), formats=formats)
         except UnidentifiedImageError as error:
             from lowrank.io import known
 
             unread = f"not an image, or damaged at its start; give one of {', '.join(READABLE)}"
-            said = None if formats == ("HEIF",) else known.name(data)
+            said = known.name(data) if formats == READABLE else None
             raise ImageError(said or unread) from error
         with opened as image:
-            _check_size(image, max_pixels)
+            check_size(image, max_pixels)
             if image.format == "PNG":
                 # load() passes over wrong checksums, and after verify() an image cannot
                 # be loaded any more: hence a second handle.
@@ -89,7 +95,12 @@ def read(
                     if not second.tile:
                         raise ImageError("it has no image data; the file is damaged")
                     second.verify()
-            return _load(image, name, data, warned, nodata)
+            return _load(image, name, data, warned, nodata, reader)
+
+
+def formats_of(data: bytes) -> tuple[str, ...]:
+    """The formats that the bytes may be of, whose decoders are loaded."""
+    return READABLE if data.startswith(_COMMON) else _rarer_formats(data)
 
 
 def _rarer_formats(data: bytes) -> tuple[str, ...]:
@@ -108,10 +119,12 @@ def _rarer_formats(data: bytes) -> tuple[str, ...]:
         WebPImagePlugin,
     )
 
-    from lowrank.io import heif, known
+    from lowrank.io import heif, jxl, known
 
     known.refuse(data)
-    return ("HEIF",) if heif.is_heif(data) and heif.register() else READABLE
+    if heif.is_heif(data) and heif.register():
+        return ("HEIF",)
+    return ("JXL",) if jxl.is_jxl(data) and jxl.register() else READABLE
 
 
 def from_pillow(
@@ -128,8 +141,8 @@ def from_pillow(
     ImageError, LimitError
         As for `read`.
     """
-    with wall(f"read {_shown(name)}", _DAMAGED, max_pixels) as warned:
-        _check_size(image, max_pixels)
+    with wall(f"read {shown(name)}", DAMAGED, max_pixels) as warned:
+        check_size(image, max_pixels)
         return _load(image, name, b"", warned, nodata)
 
 
@@ -159,7 +172,7 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
         raise UsageError(f"PNG level {png_level} does not exist; give 0 to 9")
     if format not in WRITABLE:
         raise UsageError(f"{format} is not written; give one of {', '.join(WRITABLE)}")
-    check_holds(picture.mode, format, FORMATS[format].modes)
+    check_holds(picture.mode, FORMATS[format])
     kept, _ = metadata.kept_by(format, picture.metadata)
     image = to_image(picture)
     with wall(f"write {format}", "choose another format"):
@@ -199,11 +212,13 @@ def _encode_png(image: Image.Image, level: int, options: dict[str, Any]) -> byte
     return fast if level == 1 else min(fast, _encode(image, "PNG", searched), key=len)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """What messages call a file."""
     return "standard input" if name == "-" else name
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
+def check_size(image: Image.Image, max_pixels: int) -> None:
+    """Refuse an image by its header."""
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"it has {width} x {height} pixels")
@@ -223,14 +238,16 @@ def _load(
     data: bytes,
     warned: list[warnings.WarningMessage],
     nodata: float | None,
+    reader: Reader | None = None,
 ) -> Loaded:
     """Decode the pixels, once: after a failed load() a second one gives garbage."""
     format = image.format or "memory"
-    raw = _raw_mode(image)
+    raw = raw_mode(image)
     notes = []
-    if _is_deeper(image, raw, data):
-        notes.append("Samples of more than 8 bits were reduced to 8: Pillow holds no more.")
-    reader = _declared(image, raw, data, notes)
+    if reader is None and is_deeper(image, raw, data):
+        reduced = "Samples of more than 8 bits were reduced to 8: Pillow holds no more"
+        notes.append(f"{reduced}{DEEPER.get(format, '')}.")
+    reader = reader or declared(image, raw, data, notes)
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         which = f"number {image.tell() + 1}" if image.tell() else "the first"
@@ -253,11 +270,14 @@ def _load(
     notes += (f"The decoder warns: {text}." for text in dict.fromkeys(said))
     height, width = samples.shape[:2]
     size = len(data) if data else samples.nbytes
-    source = Source(name, format, source_mode, width, height, size)
+    kind: tuple[str, int] | tuple[()] = ()
+    if mode.name == ARRAY:  # which a reader of ours gave
+        source_mode, kind = ARRAY, (mode.dtype, len(mode.channels))
+    source = Source(name, format, source_mode, width, height, size, *kind)
     return Loaded(picture, source, tuple(notes))
 
 
-def _declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> Reader | None:
+def declared(image: Image.Image, raw: str, data: bytes, notes: list[str]) -> Reader | None:
     """Check an opened image against what its file says its samples are."""
     if image.format == "TIFF" and hasattr(image, "tag_v2"):
         from lowrank.io import tiff
@@ -296,13 +316,13 @@ def _tile_args(image: Image.Image) -> tuple[Any, ...]:
     return args if isinstance(args, tuple) else (args,)
 
 
-def _raw_mode(image: Image.Image) -> str:
+def raw_mode(image: Image.Image) -> str:
     """Pillow's name for the samples in the file, which says more than the mode."""
     first = next(iter(_tile_args(image)), "")
     return first if isinstance(first, str) else ""
 
 
-def _is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
+def is_deeper(image: Image.Image, raw: str, data: bytes) -> bool:
     """Whether Pillow decodes samples of more than 8 bits into a mode of 8 bits."""
     if image.mode.startswith("I") or image.mode in ("F", "1"):
         return False

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lowrank.errors import ImageError
+from lowrank.picture import MAX_CHANNELS
 
 Reader = Callable[[Image.Image], tuple[NDArray[np.generic], str]]
 """Takes the samples of a loaded image, and gives their mode; "I" for integers of any width."""
@@ -38,7 +39,12 @@ _WANTED = frozenset(
     {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR}
     | {_SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING, _DNG}
 )
+EXTRA = "lowrank-image[tiff]"
+"""What to install where tifffile is not."""
+
 _UINT, _INT = 1, 2
+_PLAIN = (0, 1, 2, 5)  # greys, RGB and inks: samples that mean what they say
+_GREY = ((16, 1), (32, 3))  # bits and kind of one channel that Pillow keeps as it is
 
 _KINDS = {1: "unsigned integers", 2: "signed integers", 3: "floats", 4: "samples of no stated kind"}
 _KINDS |= {5: "complex integers", 6: "complex floats"}
@@ -112,6 +118,41 @@ def check(image: Image.Image, raw: str, notes: list[str]) -> Reader | None:
     return None
 
 
+def beyond_pillow(data: bytes) -> bool:
+    """Whether a TIFF holds what Pillow cuts, mixes up or does not read, and tifffile does read."""
+    tags = _first_directory(data)
+    photometric, samples = _one(tags, _PHOTOMETRIC, 1), _one(tags, _SAMPLES, 1)
+    preview = _one(tags, _SUBFILE) & 1 and (_SUB_IFDS in tags or _DNG in tags)
+    if not tags or preview or photometric not in _PLAIN:
+        return False
+    bits, kind = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (1,)))
+    compression = _one(tags, _COMPRESSION, 1)
+    beyond = samples - _CHANNELS.get(photometric, 1)
+    if bits > 8 or kind != _UINT:
+        held = samples == 1 and (bits, kind) in _GREY and _one(tags, _PLANAR, 1) == 1
+        return not held or compression not in _DECODED
+    # Of 8 bits or fewer: alpha is Pillow's, what is beyond it or in planes beside it is not.
+    extra = tags.get(_EXTRA, ())
+    alpha = beyond == 1 and extra[:1] in ((), (1,), (2,))
+    planes = _one(tags, _PLANAR, 1) == 2 and samples > 1 and beyond > 0
+    return bits == 8 and ((beyond > 0 and not alpha) or planes or compression not in _DECODED)
+
+
+def said_of(data: bytes) -> list[str]:
+    """What should be known of a TIFF whose samples are taken as they are stored."""
+    tags, notes = _first_directory(data), []
+    photometric, extra = _one(tags, _PHOTOMETRIC, 1), tags.get(_EXTRA, ())
+    if _one(tags, _SUBFILE) & 1:
+        notes.append("The first image of this TIFF is a reduced copy of another.")
+    if photometric == 0:
+        notes.append("White is zero in this TIFF: the samples were read as they are stored.")
+    if photometric == 5:
+        notes.append("Inks are kept as channels, without their meaning.")
+    if 1 in extra:
+        notes.append("Associated alpha of this TIFF was kept as it is stored.")
+    return notes
+
+
 def refuse(data: bytes) -> None:
     """Refuse a sound TIFF that Pillow has no decoder for, by what it is."""
     tags = _first_directory(data)
@@ -144,8 +185,14 @@ def _unread(data: bytes, tags: Tags) -> str:
         parts.append("big-endian")
     return (
         f"a TIFF of {width}-bit {kind} ({', '.join(parts)}), a kind that Pillow does not read; "
+        f"{_instead(photometric)}"
         "convert it to RGB of 8 bits, or to grey of 8 or 16 bits or of 32-bit floats"
     )
+
+
+def _instead(photometric: int) -> str:
+    """What reads a TIFF that Pillow does not, where anything does."""
+    return f"install {EXTRA}, which reads it, or " if photometric in _PLAIN else ""
 
 
 def _check_planes(image: Image.Image, tags: Tags) -> None:
@@ -167,7 +214,8 @@ def _check_planes(image: Image.Image, tags: Tags) -> None:
         alpha = " with alpha" if any(extra) else ""
         raise ImageError(
             f"a planar TIFF of {samples} bands of {bits} bits{alpha}, which Pillow reads wrongly; "
-            "store it with its samples interleaved (PlanarConfiguration 1)"
+            f"{_instead(_one(tags, _PHOTOMETRIC, 1))}store it with its samples interleaved "
+            "(PlanarConfiguration 1)"
         )
 
 
@@ -205,7 +253,7 @@ def _note_extra(image: Image.Image, raw: str, tags: Tags, notes: list[str]) -> N
         what = "channel" if lost == 1 else "channels"
         notes.append(
             f"Left out: {lost} extra {what} of {samples} (infrared, a spot colour, a mask): "
-            f"mode {image.mode} holds no more."
+            f"mode {image.mode} holds no more; {EXTRA} keeps all."
         )
     if alpha and extra[:1] == (1,) and image.mode == "RGBA":
         notes.append("Associated alpha was divided out of the colours, which rounds.")
@@ -243,7 +291,7 @@ def _first_directory(data: bytes) -> dict[int, tuple[int, ...]]:
         for entry in range(at, at + min(entries, 4096) * (head + slot), head + slot):
             tag, kind, count = struct.unpack_from(f"{order}HH{value_type}", data, entry)
             letter = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(kind)
-            if tag in _WANTED and letter and 1 <= count <= 64:
+            if tag in _WANTED and letter and 1 <= count <= MAX_CHANNELS:
                 start = entry + head
                 if struct.calcsize(letter) * count > slot:
                     (start,) = struct.unpack_from(order + value_type, data, start)

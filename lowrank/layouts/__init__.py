@@ -1,11 +1,12 @@
-"""A picture as matrices: its channels, or its patches.
+"""A picture as matrices: its channels, or its patches; a stack of pictures as one.
 
 Layout `channels`: each channel is a matrix, as it is, or with its colours turned to
 their principal axes. Layout `patches`: the colours are turned, a lapped orthogonal
 transform is taken over patches of 16 x 16, and each turned channel becomes a matrix of
 patches x 256 coefficients. Both maps are orthonormal, so that Frobenius errors of the
 matrices are those of the picture (of the picture padded to whole patches, in layout
-`patches`). `turn` says which pictures have their colours turned.
+`patches`). Layout `stack`: one matrix, a frame in each row. `turn` says which pictures have
+their colours turned.
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ def of_samples(samples: NDArray[Any], layout: str, turn: Turn | None) -> list[ND
 
     Parameters
     ----------
-    samples : (height, width, channels) ndarray
-    layout : {"channels", "patches"}
+    samples : (height, width, channels) or (frames, height, width, channels) ndarray
+    layout : {"channels", "patches", "stack"}
     turn : Turn or None
         From `turn.of`, or from the file.
 
     Returns
     -------
     list of (m, n) ndarray
-        Views of the samples in layout `channels` without a rotation, else float64.
+        Views of the samples in layout `stack`, and in `channels` without a rotation; else
+        float64.
     """
+    if layout == "stack":
+        return [samples.reshape(len(samples), -1)]
     R = axes(turn)
     if layout == "patches":
         from lowrank.layouts import lapped  # where it is needed: textbook factors start sooner

@@ -4,7 +4,7 @@ The one rule: with layout `patches` the first three of three colours are turned 
 principal axes, where most of the energy is in the first; the packed store turns the first
 three of four inks, too. With layout `channels` the matrices are the picture's own channels,
 except that the packed store turns three colours where no rank was asked for: a rank is that
-of the channels themselves. Alpha is never turned.
+of the channels themselves. Alpha is never turned, and neither is a stack.
 """
 
 from __future__ import annotations
@@ -28,18 +28,28 @@ def of(picture: Picture, layout: str, *, packed: bool = False, ranked: bool = Fa
     Parameters
     ----------
     picture : Picture
-    layout : {"channels", "patches"}
+    layout : {"channels", "patches", "stack"}
     packed : bool
         For the packed store.
     ranked : bool
         A rank was asked for.
     """
     colours = picture.mode.colours
+    if layout == "stack":
+        return None
     if layout == "patches":
         turned = colours == 3 or (packed and colours == 4)
     else:
         turned = packed and colours == 3 and not ranked
     return principal(picture.samples) if turned else None
+
+
+def of_stack(picture: Picture) -> Turn | None:
+    """The rotation of the first three channels of all frames of a stack, in its packed store."""
+    if len(picture.mode.channels) < 3 or picture.mode.colours < 3:
+        return None
+    samples = picture.samples
+    return principal(samples.reshape(-1, *samples.shape[2:]))
 
 
 def principal(samples: NDArray[Any]) -> Turn:
@@ -51,8 +61,10 @@ def principal(samples: NDArray[Any]) -> Turn:
     return colour.principal(sparse.reshape(-1, 3))
 
 
-def names(mode: Mode, turn: Turn | None) -> tuple[str, ...]:
-    """Name of each matrix: its channel's, or that of an axis where colours are turned."""
+def names(mode: Mode, layout: str, turn: Turn | None) -> tuple[str, ...]:
+    """Name of each matrix: its channel's, an axis' where colours are turned, or `stack`."""
+    if layout == "stack":
+        return ("stack",)
     if turn is None:
         return mode.channels
     return (_AXES if mode.colours == 3 else _INKS) + mode.channels[3:]

@@ -6,7 +6,9 @@ neither needs to know the other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +24,13 @@ class Mode:
     Attributes
     ----------
     name : str
-        The mode's name in Pillow.
+        The mode's name in Pillow, or `array`: any channels of one numpy type.
     channels : tuple of str
         Name of each channel, in order.
     dtype : str
         numpy type of a sample.
     bits : int
-        Bits of a sample of the source: 1, 8, 16 or 32 (float).
+        Bits of a sample of the source: 1, 8, 16, 32 or 64.
     """
 
     name: str
@@ -37,14 +39,45 @@ class Mode:
     bits: int
 
     @property
+    def title(self) -> str:
+        """What people read of it: its name, or how many channels of which type."""
+        if self.name != ARRAY:
+            return self.name
+        return self.dtype if len(self.channels) == 1 else f"{len(self.channels)} x {self.dtype}"
+
+    @property
     def colours(self) -> int:
         """Channels that carry colour: all but alpha."""
         return len(self.channels) - ("alpha" in self.channels)
 
     @property
+    def limits(self) -> tuple[int, int] | None:
+        """Smallest and largest sample; None for float samples."""
+        kind = np.dtype(self.dtype).kind
+        if kind == "f":
+            return None
+        if kind == "u":
+            return 0, 2**self.bits - 1
+        return -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+
+    def rounded(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Round and clip values to samples of the mode, in place; floats are clipped only."""
+        if self.limits is None:
+            most = float(np.finfo(self.dtype).max)
+            return np.clip(values, -most, most, out=values)
+        np.rint(values, out=values)
+        return np.clip(values, *self.limits, out=values)
+
+    @property
     def peak(self) -> float | None:
-        """Largest sample, the peak of PSNR; None for float samples."""
-        return None if self.dtype == "float32" else float(2**self.bits - 1)
+        """Peak of PSNR where the mode fixes it; None where it is the range of the data.
+
+        That is so of float samples, and of an `array` of more than 8 bits: such data seldom
+        fill their type, whose range would flatter them.
+        """
+        if self.limits is None or (self.name == ARRAY and self.bits > 8):
+            return None
+        return float(2**self.bits - 1)
 
 
 MODES = {
@@ -62,26 +95,42 @@ MODES = {
 }
 
 
+ARRAY = "array"
+"""Name of the modes that are no mode of Pillow's: a numpy type and a number of channels."""
+DTYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
+"""Types of samples that such a mode may have, in the order of their codes in the format."""
+MAX_CHANNELS = 4096
+
+
+@cache
+def array_mode(dtype: str, channels: int) -> Mode:
+    """Mode `array` of a numpy type, one of `DTYPES`, and 1 to `MAX_CHANNELS` channels."""
+    names = tuple(f"channel {i}" for i in range(1, channels + 1))
+    return Mode(ARRAY, names, dtype, 8 * np.dtype(dtype).itemsize)
+
+
 @dataclass(frozen=True)
 class Metadata:
     """Metadata carried through unread: raw bytes, or None where there is none.
 
-    `nodata` is the block of `gaps`, of a picture whose pixels without data are filled.
+    `nodata` is the block of `gaps`, of a picture whose pixels without data are filled; `axis`
+    that of `axis`, of a stack whose frames have labels.
     """
 
     exif: bytes | None = None
     icc: bytes | None = None
     xmp: bytes | None = None
     nodata: bytes | None = None
+    axis: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Samples with their mode and metadata.
+    """Samples with their mode and metadata: of one picture, or of a stack of registered ones.
 
     Attributes
     ----------
-    samples : (height, width, channels) ndarray
+    samples : (height, width, channels) or (frames, height, width, channels) ndarray
         In the mode's dtype; mode `1` holds 0 and 1.
     mode : Mode
     metadata : Metadata
@@ -93,18 +142,31 @@ class Picture:
 
     @property
     def height(self) -> int:
-        """Rows of the picture."""
-        return int(self.samples.shape[0])
+        """Rows of a frame."""
+        return int(self.samples.shape[-3])
 
     @property
     def width(self) -> int:
-        """Columns of the picture."""
-        return int(self.samples.shape[1])
+        """Columns of a frame."""
+        return int(self.samples.shape[-2])
+
+    @property
+    def frames(self) -> int | None:
+        """Frames of a stack; None of one picture."""
+        return int(self.samples.shape[0]) if self.samples.ndim == 4 else None
+
+    def each(self, samples: NDArray[np.generic] | None = None) -> Iterator[NDArray[np.generic]]:
+        """(height, width, channels) samples of each frame, or of the one picture; or of others."""
+        samples = self.samples if samples is None else samples
+        return iter([samples] if self.frames is None else samples)
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a picture came from; `mode` and `bytes` are those of its file."""
+    """Where a picture came from; `mode` and `bytes` are those of its file.
+
+    Of mode `array`, `dtype` and `channels` say what the samples are.
+    """
 
     path: str
     format: str
@@ -112,6 +174,13 @@ class Source:
     width: int
     height: int
     bytes: int
+    dtype: str | None = None
+    channels: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What people read of the mode."""
+        return self.mode if self.dtype is None else f"{self.channels} x {self.dtype}"
 
 
 @dataclass(frozen=True, eq=False)

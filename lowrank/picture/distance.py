@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lowrank.picture import Picture
+
+if TYPE_CHECKING:
+    from lowrank.picture.gaps import Mask, Samples
+
+_ROWS = 256  # at a time
 
 
 @dataclass(frozen=True)
@@ -19,39 +25,70 @@ class Pixels:
     max_abs_error: float
 
 
+@dataclass(frozen=True)
+class OfFrame:
+    """Sums over the samples of a frame: of squared errors, and how many samples they are of."""
+
+    squares: float
+    samples: float
+    largest: float
+
+
 def compare(original: Picture, result: Picture) -> Pixels:
     """PSNR (dB), root mean square error and largest error (levels) between two pictures.
 
     Pixels that the original has no data for are left out.
     """
-    squares, largest = 0.0, 0.0
+    return total(frames(original, result), full_scale(original))
+
+
+def frames(original: Picture, result: Picture) -> list[OfFrame]:
+    """The same for each frame of two stacks; one picture is one frame."""
     empty = None
     if original.metadata.nodata is not None:
         from lowrank.picture import gaps
 
         empty = gaps.of(original)
-    for c in range(len(original.mode.channels)):
-        for top in range(0, original.height, 256):
-            rows = slice(top, top + 256)
-            a = original.samples[rows, :, c].astype(np.float64)
-            a -= result.samples[rows, :, c].astype(np.float64)
+    gap = None if empty is None else iter(empty if original.frames else [empty])
+    return [
+        _frame(a, b, None if gap is None else next(gap))
+        for a, b in zip(original.each(), result.each(), strict=True)
+    ]
+
+
+def _frame(a: Samples, b: Samples, empty: Mask | None) -> OfFrame:
+    squares, largest = 0.0, 0.0
+    for c in range(a.shape[2]):
+        for top in range(0, len(a), _ROWS):
+            rows = slice(top, top + _ROWS)
+            error = a[rows, :, c].astype(np.float64)
+            error -= b[rows, :, c].astype(np.float64)
             if empty is not None:
-                a[empty[rows]] = 0
-            squares += float(np.vdot(a, a))
-            largest = max(largest, float(np.abs(a).max()))
+                error[empty[rows]] = 0
+            squares += float(np.vdot(error, error))
+            largest = max(largest, float(np.abs(error).max()))
     share = 1.0 if empty is None else 1 - float(empty.mean())
-    mse = squares / (original.samples.size * share) if share else 0.0
-    peak = full_scale(original)
+    return OfFrame(squares, a.size * share, largest)
+
+
+def total(of: list[OfFrame], peak: float) -> Pixels:
+    """What the sums of some frames together say."""
+    samples = sum(x.samples for x in of)
+    mse = sum(x.squares for x in of) / samples if samples else 0.0
     return Pixels(
         psnr_db=10 * math.log10(peak * peak / mse) if mse else None,
         rmse=math.sqrt(mse),
-        max_abs_error=largest,
+        max_abs_error=max(x.largest for x in of),
     )
 
 
 def full_scale(picture: Picture) -> float:
-    """Peak of a PSNR: the largest sample of the mode, or the range of float samples."""
-    if picture.mode.peak is not None:
-        return picture.mode.peak
+    """Peak of a PSNR: the largest sample of the mode, or the range of the data.
+
+    That is so of float samples, and of stacks of more than 8 bits.
+    """
+    peak = picture.mode.peak
+    if peak is not None and (picture.frames is None or picture.mode.bits <= 8):
+        return peak
     # As Python's floats: the range of float32 samples may be beyond float32.
     return float(np.max(picture.samples)) - float(np.min(picture.samples)) or 1.0

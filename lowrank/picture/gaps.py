@@ -29,10 +29,13 @@ _USUAL = frozenset(
 
 
 def where(samples: Samples, colours: int, value: float) -> Mask:
-    """Pixels whose colours all have the value; NaN stands for any NaN."""
-    colour = samples[:, :, :colours]
+    """Pixels whose colours all have the value; NaN stands for any NaN.
+
+    The mask has the shape of the samples without their channels.
+    """
+    colour = samples[..., :colours]
     same = np.isnan(colour) if math.isnan(value) else colour == held(value, samples.dtype)
-    return np.asarray(np.all(same, axis=2), np.bool_)
+    return np.asarray(np.all(same, axis=-1), np.bool_)
 
 
 def held(value: float, dtype: np.dtype[np.generic]) -> float:
@@ -51,11 +54,14 @@ def filled(picture: Picture, gaps: Mask, value: float) -> Picture:
     if not gaps.any():
         return picture
     samples = picture.samples.copy()
-    for c in range(picture.mode.colours):
-        known = np.where(gaps, 0, samples[:, :, c]).astype(np.float64)
-        near = _from_near(known, ~gaps)
-        near = near if samples.dtype.kind == "f" else np.rint(near)
-        samples[:, :, c][gaps] = near[gaps].astype(samples.dtype)
+    for frame, empty in zip(picture.each(samples), gaps if picture.frames else [gaps], strict=True):
+        if not empty.any():
+            continue
+        for c in range(picture.mode.colours):
+            known = np.where(empty, 0, frame[:, :, c]).astype(np.float64)
+            near = _from_near(known, ~empty)
+            near = near if samples.dtype.kind == "f" else np.rint(near)
+            frame[:, :, c][empty] = near[empty].astype(samples.dtype)
     block = _VALUE.pack(value) + zlib.compress(np.packbits(gaps).tobytes(), 9)
     return replace(picture, samples=samples, metadata=replace(picture.metadata, nodata=block))
 
@@ -69,7 +75,7 @@ def value_of(metadata: Metadata) -> float | None:
 def of(picture: Picture) -> Mask | None:
     """The gaps of a picture; None where it has none."""
     block = picture.metadata.nodata
-    return None if block is None else unpacked(block, picture.width, picture.height)[1]
+    return None if block is None else _unpacked(block, picture)[1]
 
 
 def restored(picture: Picture) -> Picture:
@@ -77,10 +83,15 @@ def restored(picture: Picture) -> Picture:
     block = picture.metadata.nodata
     if block is None:
         return picture
-    value, gaps = unpacked(block, picture.width, picture.height)
+    value, gaps = _unpacked(block, picture)
     samples = picture.samples.copy()
-    samples[:, :, : picture.mode.colours][gaps] = value
+    samples[..., : picture.mode.colours][gaps] = value
     return replace(picture, samples=samples, metadata=replace(picture.metadata, nodata=None))
+
+
+def _unpacked(block: bytes, picture: Picture) -> tuple[float, Mask]:
+    value, gaps = unpacked(block, picture.width, picture.height * (picture.frames or 1))
+    return value, gaps.reshape(picture.samples.shape[:-1])
 
 
 def unpacked(block: bytes, width: int, height: int) -> tuple[float, Mask]:
@@ -106,10 +117,19 @@ def unpacked(block: bytes, width: int, height: int) -> tuple[float, Mask]:
     return value, gaps.astype(bool).reshape(height, width)
 
 
+def revalued(block: bytes, dtype: np.dtype[np.generic]) -> bytes:
+    """A block whose value is as samples of another type hold it."""
+    (value,) = _VALUE.unpack_from(block)
+    return _VALUE.pack(held(value, dtype)) + block[_VALUE.size :]
+
+
 def check(block: bytes, picture_bits: tuple[int, int], dtype: str) -> None:
     """Refuse a block that is none of such a picture, by a ValueError."""
     value, _ = unpacked(block, *picture_bits)
-    if not (math.isnan(value) and dtype == "float32") and held(value, np.dtype(dtype)) != value:
+    if (
+        not (math.isnan(value) and dtype.startswith("float"))
+        and held(value, np.dtype(dtype)) != value
+    ):
         raise ValueError("a value that the samples cannot hold")
 
 

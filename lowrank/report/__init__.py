@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lowrank.picture import Source
 from lowrank.picture.distance import Pixels
+
+if TYPE_CHECKING:
+    from lowrank.report.stacks import OfStack
 
 NOTHING = 1e-9
 """A bound below this share of ||A||_F is rounding, and a ratio to it is noise."""
@@ -17,9 +20,9 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class File:
-    """The `.lrk` file that a report is about."""
+    """The `.lrk` file that a report is about; its path is None where it is in memory only."""
 
-    path: str
+    path: str | None
     bytes: int
     layout: str
     store: str
@@ -95,6 +98,8 @@ class Report:
     matrices : tuple of OfMatrix
     storage : Storage
     pixels : Pixels or None
+    stack : OfStack or None
+        What is said of a stack alone.
     """
 
     source: Source | None
@@ -102,6 +107,7 @@ class Report:
     matrices: tuple[OfMatrix, ...]
     storage: Storage
     pixels: Pixels | None
+    stack: OfStack | None = None
 
     @property
     def channels(self) -> tuple[OfMatrix, ...]:
@@ -113,9 +119,12 @@ class Report:
 
         Numbers are plain, units in the names; what is infinite or unknown is None.
         """
-        fields = {
-            "channels" if key == "matrices" else key: value for key, value in asdict(self).items()
-        }
+        told = asdict(self)
+        if self.stack is None:
+            del told["stack"]
+        if self.source is not None and self.source.dtype is None:
+            del told["source"]["dtype"], told["source"]["channels"]
+        fields = {"channels" if key == "matrices" else key: value for key, value in told.items()}
         found: dict[str, Any] = finite(fields)
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
 from lowrank.errors import UsageError
+from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
-from lowrank.io import pillow
+from lowrank.io import images
+from lowrank.io.taking import USUAL, Taking, several
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
 from lowrank.picture.distance import full_scale
@@ -73,6 +76,7 @@ def report(
     max_pixels: int,
     against: tuple[str, ...] = (),
     nodata: float | None = None,
+    taking: Taking = USUAL,
 ) -> Result:
     """Report on an image, on a `.lrk` file, or on both together.
 
@@ -85,7 +89,8 @@ def report(
     """
     if against and (not file or ranks):
         raise UsageError("--against compares one .lrk file; give the image, then the file")
-    data = files.read_bytes(path)
+    folder = taking.stack and path != "-" and os.path.isdir(path)
+    data = b"" if folder else files.read_bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
             raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
@@ -93,7 +98,7 @@ def report(
         said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
         return Result((said,), stored=(parts,))
     if not file:
-        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+        loaded = _load(path, data, max_pixels, nodata, taking)
     else:
         packed = files.read_bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
@@ -101,12 +106,44 @@ def report(
             from lowrank.picture import gaps
 
             nodata = gaps.value_of(parts.head.metadata)
-        loaded = pillow.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+        if parts.head.frames is not None and not taking.asked:
+            taking = _like(parts, path, data)
+        loaded = _load(path, data, max_pixels, nodata, taking)
         result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
         return replace(result, peers=_peers(loaded, result.reports[0], against))
     if ranks:
         return of_ranks(loaded, ranks, store=store or AUTO)
     return _ladder(loaded, store=store or AUTO)
+
+
+def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:
+    if not (taking.asked or several(data)):
+        return images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
+    from lowrank.io import sources
+
+    if not data:
+        from lowrank.io.formats import SUFFIXES
+
+        paths = [x for x in sorted(os.listdir(path)) if os.path.splitext(x)[1].lower() in SUFFIXES]
+        return sources.of_files(
+            [os.path.join(path, x) for x in paths], files.read_bytes,
+            max_pixels=max_pixels, nodata=nodata, taking=taking,
+        )  # fmt: skip
+    return sources.read(data, name=path, max_pixels=max_pixels, nodata=nodata, taking=taking)
+
+
+def _like(parts: Parts, path: str, data: bytes) -> Taking:
+    """How an array becomes the stack that a file holds: along which axis."""
+    from lowrank.io import npy
+
+    if data.startswith((b"\x93NUMPY", b"PK")) and npy.accepts(data):
+        shape = npy.read(data, name=path, max_pixels=MAX_SIDE).shape
+        head = parts.head.samples_shape
+        wanted = {head, head[:-1]} if head[-1] == 1 else {head}
+        for at in range(len(shape)):
+            if (shape[at], *shape[:at], *shape[at + 1 :]) in wanted:
+                return Taking(stack=True, axis=at)
+    return Taking(stack=True)
 
 
 def _of_file(
@@ -120,6 +157,11 @@ def _of_file(
         only = measure.measure(
             loaded.picture, parts, source=loaded.source, file=facts, file_bytes=size
         )
+        if only.stack is not None and only.pixels is not None:
+            from lowrank.report import stacks
+
+            alone = stacks.apart(loaded.picture, only.pixels.rmse, size)
+            only = replace(only, stack=replace(only.stack, frame_by_frame=alone))
         return _result(loaded, [only], [parts], parts)
     shorter = [codec.shorten(parts, Target("rank", k)) for k in ranks]
     return _result(
@@ -152,14 +194,16 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
     from lowrank.stores import truncation
 
+    loaded = _as_kept(loaded, store)
+    layout = "channels" if loaded.picture.frames is None else "stack"
     most = codec.encode(
-        loaded.picture, Target("rank", max(ranks)), layout="channels", store=store, certify=True
+        loaded.picture, Target("rank", max(ranks)), layout=layout, store=store, certify=True
     )
-    A = layouts.of_samples(loaded.picture.samples, "channels", None)
+    A = layouts.of_samples(loaded.picture.samples, layout, None)
     reports, stored = [], []
     for k in ranks:
         exact = tuple(measure.at_rank(a, x, k) for a, x in zip(A, most.exact, strict=True))
-        parts = truncation.with_ranks(loaded.picture, exact, "channels", store)
+        parts = truncation.with_ranks(loaded.picture, exact, layout, store)
         stored.append(parts)
         reports.append(
             measure.measure(
@@ -176,12 +220,20 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     return replace(result, notes=result.notes + most.notes, store=width)
 
 
+def _as_kept(loaded: Loaded, store: str) -> Loaded:
+    """An image with its samples in the type that a store keeps them in."""
+    picture, notes = codec.narrowed(loaded.picture, store)
+    return replace(loaded, picture=picture, notes=loaded.notes + notes)
+
+
 def _ladder(loaded: Loaded, *, store: str) -> Result:
     from lowrank.targets import spectrum
 
+    loaded = _as_kept(loaded, store)
     picture = loaded.picture
-    spectra = threads.each(linalg.spectrum, layouts.of_samples(picture.samples, "channels", None))
-    m, n = picture.height, picture.width
+    layout = "channels" if picture.frames is None else "stack"
+    A = layouts.of_samples(picture.samples, layout, None)
+    spectra, (m, n) = threads.each(linalg.spectrum, A), A[0].shape
     steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
     width = AUTO_WIDTH if store == AUTO else store
     rungs = [measure.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from lowrank import codec, linalg, threads
 from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.format.parts import Floats, Parts
+from lowrank.format.parts import Floats, Head, Parts
 from lowrank.names import AUTO
-from lowrank.picture import Metadata, Picture, thumbnail
+from lowrank.picture import ARRAY, Metadata, Picture, thumbnail
 from lowrank.report import Report, ask, measure
 from lowrank.report.ask import Result
 from lowrank.stores import truncation
@@ -97,6 +97,11 @@ def of(result: Result) -> Exhibit:
     if result.loaded is None:
         raise UsageError("a page shows the original as well; give the image first, then the file")
     original = result.loaded.picture
+    if original.mode.name == ARRAY:
+        raise UsageError(
+            f"a page shows modes of Pillow, not {original.mode.title}; give it grey or RGB of "
+            "8 bits, or report without --html"
+        )
     picture, notes = shown(original)
     reduced = picture.height * picture.width < original.height * original.width
     whole = _channels(thumbnail.upright(original))
@@ -168,11 +173,12 @@ def shown(picture: Picture) -> tuple[Picture, list[str]]:
 
 def _room(picture: Picture) -> tuple[str, int]:
     """Store and number of terms of each channel that a page has room for."""
-    shape, c = (picture.height, picture.width), len(picture.mode.channels)
-    N = min(shape)
+    bare = replace(picture, metadata=Metadata())
+    N = min(picture.height, picture.width)
 
     def size(terms: int, store: str) -> int:
-        return lrk.float_file_size(shape, c, terms * c, store, Metadata())
+        head = Head.of(bare, "channels", store)
+        return lrk.float_file_size(head, terms * head.matrices)
 
     if size(N, "float32") <= TERM_BYTES:
         return "float32", N

@@ -18,29 +18,40 @@ from numpy.typing import NDArray
 from lowrank import codec, layouts, linalg, threads
 from lowrank.errors import UsageError
 from lowrank.format import float_file_size
-from lowrank.format.parts import Parts
+from lowrank.format.parts import Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.picture import Loaded, Mode, Picture, Source
-from lowrank.picture.distance import compare
+from lowrank.picture.distance import frames, full_scale, total
 from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
 
 
-def file_facts(path: str, parts: Parts, size: int) -> File:
+def file_facts(path: str | None, parts: Parts, size: int) -> File:
     """What a report says of a file of `size` bytes."""
     head = parts.head
-    return File(path, size, head.layout, head.store, 8 * size / (head.width * head.height))
+    return File(path, size, head.layout, head.store, 8 * size / _pixels(head))
 
 
 def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
     """Refuse to compare a file with an image that it cannot have been made from."""
     a, b = loaded.picture, parts.head
-    if (a.width, a.height, a.mode.name) != (b.width, b.height, b.mode.name):
+    mode = codec.mode_in(a.mode, b.store)
+    if (a.frames, a.width, a.height, mode) != (b.frames, b.width, b.height, b.mode):
         raise UsageError(
-            f"{name} is {a.width}x{a.height} {a.mode.name}, the file "
-            f"{b.width}x{b.height} {b.mode.name}; give the image that the file was made from"
+            f"{name} is {_sized(a)}, the file {_sized(b)}; give the image that the file was made "
+            "from"
         )
+
+
+def _sized(x: Picture | Head) -> str:
+    many = "" if x.frames is None else f"{x.frames} frames of "
+    return f"{many}{x.width}x{x.height} {x.mode.title}"
+
+
+def _pixels(x: Picture | Head) -> int:
+    """Pixels of all frames together."""
+    return x.width * x.height * (x.frames or 1)
 
 
 def measure(
@@ -68,9 +79,13 @@ def measure(
         Certified decompositions of the picture's matrices, of at least the file's
         ranks, where the caller has them already.
     """
+    original, (picture, _) = picture, codec.narrowed(picture, parts.head.store)
     turned, B = codec.factors(parts)
-    names = turn.names(picture.mode, turned)
-    A = layouts.of_samples(picture.samples, parts.head.layout, turned)
+    names = turn.names(picture.mode, parts.head.layout, turned)
+    samples = picture.samples
+    if parts.lowest:
+        samples = np.subtract(samples, parts.lowest, dtype=np.float64)
+    A = layouts.of_samples(samples, parts.head.layout, turned)
 
     def of_matrix(i: int) -> OfMatrix:
         k = parts.ranks[i]
@@ -79,12 +94,20 @@ def measure(
 
     small = len(A) * A[0].size < threads.SMALL
     found = tuple(threads.each(of_matrix, range(len(A)), small=small))
+    decoded = codec.decode(parts, filled=True).picture
+    of = frames(original, decoded)
+    stack = None
+    if picture.frames is not None:
+        from lowrank.report import stacks
+
+        stack = stacks.measured(original, decoded, of, parts, file_bytes)
     return Report(
         source,
         file,
         found,
         storage(parts, found, file_bytes, source),
-        compare(picture, codec.decode(parts, filled=True).picture),
+        total(of, full_scale(original)),
+        stack,
     )
 
 
@@ -139,9 +162,7 @@ def storage(
 ) -> Storage:
     """Storage of a file against its source."""
     head = parts.head
-    return _storage(
-        head.width * head.height, head.mode, found, file_bytes, source.bytes if source else 0
-    )
+    return _storage(_pixels(head), head.mode, found, file_bytes, source.bytes if source else 0)
 
 
 def _storage(
@@ -176,7 +197,12 @@ def unmeasured(shape: tuple[int, int], x: Stated) -> OfMatrix:
 def stated(parts: Parts, *, file: File) -> Report:
     """What a file states of itself, with no original at hand: bounds, and nothing measured."""
     found = tuple(unmeasured(parts.head.shape, x) for x in codec.stated(parts))
-    return Report(None, file, found, storage(parts, found, file.bytes, None), None)
+    stack = None
+    if parts.head.frames is not None:
+        from lowrank.report import stacks
+
+        stack = stacks.stated(parts, file.bytes)
+    return Report(None, file, found, storage(parts, found, file.bytes, None), None, stack)
 
 
 def predict(
@@ -193,21 +219,27 @@ def predict(
     ----------
     picture : Picture
     spectra : list of (N,) ndarray
-        All singular values of each channel.
+        All singular values of each channel, or of the one matrix of a stack.
     k : int
         Rank, at most N.
     source : Source
     store : str
         Float type that the predicted bytes are counted in.
     """
-    m, n = picture.height, picture.width
+    layout = "channels" if picture.frames is None else "stack"
+    head = Head.of(picture, layout, store)
 
     def of_channel(name: str, s: NDArray[np.float64]) -> OfMatrix:
         norm, tail = float(np.linalg.norm(s)), float(np.linalg.norm(s[k:]))
         sigma_next = float(s[k]) if k < len(s) else 0.0
-        return unmeasured((m, n), Stated(name, k, norm, float(s[0]), sigma_next, None, tail))
+        return unmeasured(head.shape, Stated(name, k, norm, float(s[0]), sigma_next, None, tail))
 
-    found = tuple(map(of_channel, picture.mode.channels, spectra))
-    size = float_file_size((m, n), len(spectra), k * len(spectra), store, picture.metadata)
-    stored = _storage(m * n, picture.mode, found, size, source.bytes)
-    return Report(source, None, found, stored, None)
+    found = tuple(map(of_channel, turn.names(picture.mode, layout, None), spectra))
+    size = float_file_size(head, k * len(spectra))
+    stored = _storage(_pixels(picture), picture.mode, found, size, source.bytes)
+    stack = None
+    if picture.frames is not None:
+        from lowrank.report import stacks
+
+        stack = stacks.planned(picture)
+    return Report(source, None, found, stored, None, stack)

@@ -8,8 +8,9 @@ can be: what Pillow tunes it for otherwise is the eye.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -22,7 +23,7 @@ from lowrank.io import pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.picture import Picture
-from lowrank.picture.distance import compare
+from lowrank.picture.distance import compare, full_scale
 
 CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
 _ALSO = {"jpg": "jpeg", "jp2": "jpeg2000"}
@@ -112,9 +113,45 @@ def against(
     unknown = [name for name in codecs if name not in CODECS]
     if unknown:
         raise UsageError(f"--against {unknown[0]}: unknown; give some of {', '.join(CODECS)}")
+    if picture.frames is not None:
+        return [_frame_by_frame(picture, name, size, psnr) for name in codecs]
     if picture.mode.name not in ("L", "RGB", "RGBA"):
-        raise UsageError(f"--against compares L, RGB and RGBA, not {picture.mode.name}")
+        raise UsageError(f"--against compares L, RGB and RGBA, not {picture.mode.title}")
     return [_peer(picture, name, size, psnr) for name in codecs]
+
+
+def _frame_by_frame(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
+    """A codec on some frames of a stack, each alone, taken for all of them.
+
+    Each frame gets its share of our bytes, or is as near to its original as our whole stack is.
+    """
+    from lowrank.report import stacks
+
+    N, peak = picture.frames or 1, full_scale(picture)
+    mse = None if psnr is None else peak**2 / 10 ** (psnr / 10)
+    if picture.mode.dtype not in ("uint8", "uint16", "int16"):
+        return Peer(name, None, None, f"frames of {picture.mode.title} are no pictures of its")
+    numbers = stacks.sampled(N)
+    found, tops = [], []
+    for i in numbers:
+        pictures = stacks.alone(picture, i)
+        for frame in pictures:
+            top = frame.mode.peak or 255.0
+            near = None if mse is None else 10 * math.log10(top**2 / mse)
+            found.append(_peer(frame, name, max(size // (N * len(pictures)), 1), near))
+            tops.append(top)
+    why = next((x.why for x in found if x.why), "")
+    reached = [x.psnr_db for x in found]
+    bytes_ = [x.bytes for x in found]
+    db = None
+    if None not in reached and reached:
+        lost = [t**2 / 10 ** (p / 10) for t, p in zip(tops, reached, strict=True) if p is not None]
+        mean = sum(lost) / len(lost)
+        db = 10 * math.log10(peak**2 / mean) if mean else None
+    total = None if None in bytes_ else round(sum(b or 0 for b in bytes_) / len(numbers) * N)
+    return Peer(
+        name, db, total, why or f"each frame alone; from {len(numbers)} of {N}", found[0].tune
+    )
 
 
 def _peer(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
@@ -135,6 +172,10 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         return Peer(name, None, None, "it holds no alpha")
     if max(picture.width, picture.height) > dial.most:
         return Peer(name, None, None, f"it holds {dial.most:,} pixels a side, and not more")
+    if picture.mode.bits > 8:
+        if name != "jpeg2000":
+            return Peer(name, None, None, "it holds 8 bits, and not more")
+        dial = replace(dial, values=tuple(np.arange(15, 110, 0.25)))
     image = to_image(picture)
     tune = "psnr" if name == "avif" and _avif_can_be_tuned() else None
     told = {"advanced": {"tune": tune}} if tune else {}

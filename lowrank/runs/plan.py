@@ -27,11 +27,17 @@ class Job:
     stem : str or None
         Path of the output but for its suffix, below a folder that is made when needed;
         None puts the output beside the input.
+    folder : str or None
+        The folder that the one output was asked for in: a stack fills it with its frames.
+    frames : tuple of str
+        Pictures that are one stack; `input` is what they are called together.
     """
 
     input: str
     output: str | None = None
     stem: str | None = None
+    folder: str | None = None
+    frames: tuple[str, ...] = ()
 
     def place(self, suffix: str) -> str:
         """Return the output's path, given what its suffix would be."""
@@ -111,7 +117,8 @@ def of(
             for path in _found(name, plan, recursive=recursive, suffixes=suffixes):
                 plan.jobs.append(_placed(path, into, os.path.relpath(path, name)))
         elif into:
-            plan.jobs.append(_placed(name, into, os.path.basename(name)))
+            job = _placed(name, into, os.path.basename(name))
+            plan.jobs.append(job if many else replace(job, folder=into))
         else:
             if not output and _nameless(name):
                 raise UsageError(f"{name} is no name to make another from; give -o a file")
@@ -122,6 +129,40 @@ def of(
         plan.jobs = _apart(list(dict.fromkeys(plan.jobs)))
     if not plan.jobs and plan.failed:
         raise plan.failed[0][1]
+    return plan
+
+
+def stacked(
+    inputs: list[str], output: str | None, *, recursive: bool, suffixes: frozenset[str]
+) -> Plan | None:
+    """One job of all pictures, as the frames of one stack; None of a single file.
+
+    Raises
+    ------
+    UsageError
+        Several files, and no name for what is made of them.
+    FileError
+        A folder holds no pictures.
+    """
+    inputs = list(dict.fromkeys(inputs))
+    if not several(inputs):
+        return None
+    if "-" in inputs:
+        raise UsageError("standard input goes alone; leave out the other inputs")
+    if output and output != "-" and (os.path.isdir(output) or output.endswith(os.sep)):
+        output = os.path.join(output, f"{os.path.basename(os.path.normpath(inputs[0]))}.lrk")
+    if output is None and len(inputs) > 1:
+        raise UsageError("several images become one stack; give it a name with -o")
+    plan = Plan()
+    paths: list[str] = []
+    for name in inputs:
+        folder = os.path.isdir(name)
+        paths += _found(name, plan, recursive=recursive, suffixes=suffixes) if folder else [name]
+    if plan.failed:
+        raise plan.failed[0][1]
+    name = inputs[0] if len(inputs) == 1 else os.path.commonpath(inputs) or inputs[0]
+    output = output or f"{os.path.normpath(inputs[0])}.lrk"
+    plan.jobs.append(Job(name, output, frames=tuple(paths)))
     return plan
 
 

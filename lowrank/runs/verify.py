@@ -11,7 +11,7 @@ from typing import Any
 from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
-from lowrank.io import pillow
+from lowrank.io import images
 from lowrank.picture import gaps
 from lowrank.report import compared
 from lowrank.report.compared import Compared
@@ -158,7 +158,7 @@ def _nearest(job: Subject, data: bytes, settings: Verifying) -> Compared:
     failures: list[LowrankError] = []
     for path in job.originals:
         try:
-            loaded = pillow.read(
+            loaded = images.read(
                 files.read_bytes(path), name=path, max_pixels=settings.max_pixels,
                 nodata=gaps.value_of(parts.head.metadata),
             )  # fmt: skip

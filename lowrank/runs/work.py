@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from lowrank import codec, files
+from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.errors import LimitError, LowrankError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import formats, pillow
+from lowrank.io import formats, images
+from lowrank.io.taking import USUAL as WHATEVER
+from lowrank.io.taking import Taking, several
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import Loaded, Picture
+from lowrank.picture import Loaded, Mode, Picture
 from lowrank.runs.plan import Job
 from lowrank.stores import Encoded
 from lowrank.targets import USUAL, Target
@@ -49,6 +51,7 @@ class Compressing(Settings):
     store: str | None = None
     measure: bool = False
     nodata: float | None = None
+    taking: Taking = WHATEVER
     check: bool = False
     manifest: str | None = None
 
@@ -61,6 +64,8 @@ class Decompressing(Settings):
     partial: bool = False
     format: str | None = None
     png_level: int | None = None
+    frames: int | slice | None = None
+    pixel: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,18 +137,19 @@ output that holds the very bytes is its own, and no reason to refuse.
 def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outcome:
     """Compress one image, or shorten one `.lrk` file; write the result."""
     output = job.place(".lrk")
-    if _skip(job, output, settings):
+    if is_done(job, output, settings):
         return _there_already(job, output, settings)
-    _check_output(job, output, settings, repeated=repeated)
+    check_output(job, output, settings, repeated=repeated)
     began = time.monotonic()
-    data = files.read_bytes(job.input)
+    data, loaded = _read(job, settings)
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
         proof = _proof(outcome, settings, data, None, began)
-        return _write(job, settings, outcome, written, repeated=repeated, proof=proof)
-    loaded = pillow.read(
-        data, name=job.input, max_pixels=settings.max_pixels, nodata=settings.nodata
-    )
+        return write(job, settings, outcome, written, repeated=repeated, proof=proof)
+    if loaded is None:
+        loaded = images.read(
+            data, name=job.input, max_pixels=settings.max_pixels, nodata=settings.nodata
+        )
     encoded = codec.encode(
         loaded.picture,
         settings.target,
@@ -152,7 +158,7 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         certify=settings.measure,
     )
     written = lrk.serialize(encoded.parts)
-    before, after = len(data), len(written)
+    before, after = loaded.source.bytes, len(written)
     against = (
         f"{before / after:.2f}x smaller" if after <= before else f"{after / before:.2f}x larger"
     )
@@ -168,7 +174,33 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         relative_error=error,
     )
     proof = _proof(outcome, settings, data, loaded.picture, began)
-    return _write(job, settings, outcome, written, repeated=repeated, proof=proof)
+    return write(job, settings, outcome, written, repeated=repeated, proof=proof)
+
+
+def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
+    """The bytes of the input; and what it was taken for, where it may be a stack.
+
+    Several files, and an array that is mapped, are never one piece of memory: no bytes.
+    """
+    array = job.input.lower().endswith(".npy") and files.regular(job.input) is not None
+    if settings.manifest is not None:
+        array = False  # its SHA-256 is of the file
+        if job.frames:
+            raise UsageError("a manifest lists one input for each output, and a stack has many")
+    data = b"" if job.frames or array else files.read_bytes(job.input)
+    single = not (job.frames or array or settings.taking.asked or several(data))
+    if single or data.startswith(lrk.SIGNATURE):
+        return data, None
+    from lowrank import stack
+
+    loaded = stack.load(
+        job.frames or job.input,
+        data=data,
+        max_pixels=settings.max_pixels,
+        nodata=settings.nodata,
+        taking=settings.taking,
+    )
+    return data, loaded
 
 
 def _proof(
@@ -194,10 +226,10 @@ def _there_already(job: Job, output: str, settings: Compressing) -> Outcome:
     outcome = Outcome(job.input, output, skipped=True)
     if settings.manifest is None:
         return outcome
-    data = files.read_bytes(job.input)
-    picture = None
-    if not data.startswith(lrk.SIGNATURE):
-        picture = pillow.read(
+    data, loaded = _read(job, settings)
+    picture = None if loaded is None else loaded.picture
+    if loaded is None and not data.startswith(lrk.SIGNATURE):
+        picture = images.read(
             data, name=job.input, max_pixels=settings.max_pixels, nodata=settings.nodata
         ).picture
     proof = _proof(outcome, settings, data, picture, None)
@@ -220,49 +252,62 @@ def _measured(loaded: Loaded, encoded: Encoded, output: str, size: int) -> Repor
     )
 
 
-def decompress(job: Job, settings: Decompressing, *, repeated: bool = False) -> Outcome:
-    """Rebuild the image of one `.lrk` file and write it."""
-    if job.output and _skip(job, job.output, settings):
+def decompress(
+    job: Job, settings: Decompressing, *, repeated: bool = False, data: bytes | None = None
+) -> Outcome:
+    """Rebuild the image of one `.lrk` file and write it; `data` is the file, once it is read."""
+    if job.output and is_done(job, job.output, settings):
         return Outcome(job.input, job.output, skipped=True)
     if job.output:
-        _check_output(job, job.output, settings, repeated=repeated)
-    data = files.read_bytes(job.input)
+        check_output(job, job.output, settings, repeated=repeated)
+    data = files.read_bytes(job.input) if data is None else data
     parts = lrk.parse(
         data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
     )
     head = parts.head
-    suffix = formats.default_suffix(head.mode)
-    if settings.format:
-        suffix = f".{settings.format.lower().lstrip('.')}"
-    # Names that are made here follow the format; standard output has no name to follow.
-    output = job.place(suffix)
-    named = job.output not in (None, "-") and (
-        os.path.splitext(output)[1] != "" or not (settings.format or files.special(output))
-    )
-    form = formats.format_for(output if named else suffix, head.mode)
-    if settings.format and form != formats.format_for(suffix, head.mode):
-        raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
-    if _skip(job, output, settings):
+    output, form = named(job, settings.format, formats.default_suffix(head.mode), head.mode)
+    if is_done(job, output, settings):
         return Outcome(job.input, output, skipped=True)
-    _check_output(job, output, settings, repeated=repeated)
+    check_output(job, output, settings, repeated=repeated)
     decoded = codec.decode(parts, rank=settings.rank)
     level = {} if settings.png_level is None else {"png_level": settings.png_level}
-    written = pillow.write(decoded.picture, format=form, **level)
-    notes = pillow.write_notes(decoded.picture, format=form) + decoded.notes
+    written = images.write(decoded.picture, format=form, **level)
+    notes = images.write_notes(decoded.picture, format=form) + decoded.notes
     summary = (
-        f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.name}, "
+        f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.title}, "
         f"{ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
     )
     outcome = Outcome(job.input, output, len(data), summary=summary, notes=notes)
-    return _write(job, settings, outcome, written, repeated=repeated)
+    return write(job, settings, outcome, written, repeated=repeated)
+
+
+def named(job: Job, format: str | None, suffix: str, mode: Mode) -> tuple[str, str]:
+    """Path and format of a picture's output; `suffix` where nothing says another.
+
+    Raises
+    ------
+    UsageError
+        Name and format contradict each other.
+    """
+    if format:
+        suffix = f".{format.lower().lstrip('.')}"
+    # Names that are made here follow the format; standard output has no name to follow.
+    output = job.place(suffix)
+    follows = job.output not in (None, "-") and (
+        os.path.splitext(output)[1] != "" or not (format or files.special(output))
+    )
+    form = formats.format_for(output if follows else suffix, mode)
+    if format and form != formats.format_for(suffix, mode):
+        raise UsageError(f"--format {format} contradicts -o {output}; leave out one")
+    return output, form
 
 
 def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple[Outcome, bytes]:
-    asked = settings.measure or settings.layout or settings.store
+    asked = settings.measure or settings.layout or settings.store or settings.taking.asked
     if asked or settings.nodata is not None:
         raise UsageError(
             f"{job.input} is a .lrk file, which compress only shortens; "
-            "--certify, --json, --layout, --nodata and --store need the image"
+            "--certify, --json, --layout, --nodata, --store, --frames and --axis need the image"
         )
     longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
     parts = codec.shorten(longer, settings.target)
@@ -271,7 +316,7 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     return Outcome(job.input, output, len(data), summary=summary), written
 
 
-def _write(
+def write(
     job: Job,
     settings: Settings,
     outcome: Outcome,
@@ -280,6 +325,7 @@ def _write(
     repeated: bool,
     proof: Proof | None = None,
 ) -> Outcome:
+    """Write an output, whole or not at all."""
     examine = proof.examine if proof else None
     if outcome.output == "-":
         if examine:
@@ -296,7 +342,7 @@ def _write(
             outcome.output,
             written,
             force=settings.force or (settings.skip_existing and _exists(outcome.output)),
-            allowed=files.permissions(job.input),
+            allowed=files.permissions(*(job.frames or (job.input,))),
             preserved=source if settings.preserve else None,
             examine=examine,
         )
@@ -311,15 +357,14 @@ def _holds(path: str, data: bytes) -> bool:
 def ranks(parts: Parts, most: int | None = None) -> str:
     """Rank and store of a file in words; `most` terms of each matrix are used."""
     used = [k if most is None else min(k, most) for k in parts.ranks]
-    text = str(used[0]) if len(set(used)) == 1 else "/".join(map(str, used))
-    return f"rank {text}, {parts.head.store}"
+    return f"rank {targets.several(used)}, {parts.head.store}"
 
 
 def _exists(path: str) -> bool:
     return files.regular(path) is not None
 
 
-def _skip(job: Job, output: str, settings: Settings) -> bool:
+def is_done(job: Job, output: str, settings: Settings) -> bool:
     """Whether the output is there, and not older than its source."""
     there, source = files.regular(output), files.regular(job.input)
     if not settings.skip_existing or there is None:
@@ -327,13 +372,13 @@ def _skip(job: Job, output: str, settings: Settings) -> bool:
     return source is None or there.st_mtime_ns >= source.st_mtime_ns
 
 
-def _check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -> None:
+def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -> None:
     """Refuse early what would be refused late, before any work is done."""
     if output != "-":
         files.check_output(
             output,
             force=settings.force or settings.skip_existing or repeated,
-            inputs=(job.input,),
+            inputs=(job.input, *job.frames),
             makes_folder=job.stem is not None,
         )
 

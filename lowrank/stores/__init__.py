@@ -65,6 +65,8 @@ Factored = (
 )
 """A matrix of low rank: B itself, or U, s and Vt."""
 
+_SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
+
 _PACKED_TARGETS = ("quality", "psnr", "size")
 
 
@@ -135,6 +137,11 @@ class Stated:
     sigma_next: float
     error: float | None
     tail: float
+
+
+def rows_at_once(n: int) -> int:
+    """Rows of n columns that are multiplied at a time, so that all who do get the same sums."""
+    return max(_SLAB // n, 1)
 
 
 def of(name: str) -> Store:

@@ -9,7 +9,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layouts, threads
@@ -17,13 +16,11 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
-from lowrank.picture import Mode, Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
+from lowrank.picture import ARRAY, Picture, Turn
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once, sums
 from lowrank.targets import Target
 
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
-_SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
 
 def encode(
@@ -42,16 +39,25 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     """Rebuild the picture from the first `rank` terms of each matrix (all by default).
 
     Float64 products of fixed slabs of rows, so that the samples are the same on any
-    machine and for any number of threads.
+    machine and for any number of threads; those of a stack as `sums` has them, which are the
+    same for any part of it, and so those of floats in mode `array`.
     """
     head, body = parts.head, _body(parts)
     mode = head.mode
     factors = [f if rank is None else f.truncate(rank) for f in body.factors]
     if not any(f.k for f in factors):
-        nothing = np.zeros((head.height, head.width, len(mode.channels)), mode.dtype)
+        nothing = np.zeros(head.samples_shape, mode.dtype)
         return Decoded(Picture(nothing, mode, head.metadata), _lost(parts))
+    if head.layout == "stack" or (
+        head.layout == "channels" and mode.name == ARRAY and not mode.limits
+    ):
+        exact = np.empty(head.samples_shape, mode.dtype)
+        A = layouts.of_samples(exact, head.layout, None)
+        for f, matrix in zip(factors, A, strict=True):
+            sums.samples(f.U, f.s, f.Vt, mode, matrix)
+        return Decoded(Picture(exact, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
-    shape = head.height, head.width, len(mode.channels)
+    shape = head.samples_shape
     if head.layout == "patches" and not fits(_PATCHED * math.prod(shape)):
         raise MemoryError
     samples = np.empty(shape, mode.dtype)
@@ -60,29 +66,23 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         B = layouts.samples_of_patches(
             [US @ Vt for US, Vt in scaled], head.height, head.width, body.turn
         )
-        samples[:] = _rounded(B, mode)
+        samples[:] = mode.rounded(B)
         return Decoded(picture, _lost(parts))
-    rows = max(_SLAB // head.width, 1)
+    m, n = head.shape
+    rows = rows_at_once(n)
+    A = layouts.of_samples(samples, head.layout, None)
 
     def slab(top: int) -> None:
-        for c, (US, Vt) in enumerate(scaled):
-            samples[top : top + rows, :, c] = _rounded(US[top : top + rows] @ Vt, mode)
+        for matrix, (US, Vt) in zip(A, scaled, strict=True):
+            matrix[top : top + rows] = mode.rounded(US[top : top + rows] @ Vt)
 
-    threads.each(slab, range(0, head.height, rows))
+    threads.each(slab, range(0, m, rows))
     return Decoded(picture, _lost(parts))
 
 
 def _lost(parts: Parts) -> tuple[str, ...]:
     here = sum(parts.ranks)
     return lost(parts, here, here + (parts.missing.count if parts.missing else 0), "terms")
-
-
-def _rounded(B: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
-    """Round and clip to the mode's samples, in place."""
-    if mode.peak is None:
-        return np.clip(B, -_FLOAT32_MAX, _FLOAT32_MAX, out=B)
-    np.rint(B, out=B)
-    return np.clip(B, 0, mode.peak, out=B)
 
 
 # -- what a file says ------------------------------------------------------------------
@@ -101,7 +101,9 @@ def stated(parts: Parts) -> tuple[Stated, ...]:
         Stated(
             name, f.k, f.norm, float(f.s[0]) if f.k else f.sigma_next, f.sigma_next, None, f.tail
         )
-        for name, f in zip(turn.names(parts.head.mode, body.turn), body.factors, strict=True)
+        for name, f in zip(
+            turn.names(parts.head.mode, parts.head.layout, body.turn), body.factors, strict=True
+        )
     )
 
 
@@ -122,22 +124,19 @@ def shorten(parts: Parts, target: Target) -> Parts:
     if target.kind == "rank":
         ranks = tuple(min(int(target.value), f.k) for f in body.factors)
     elif target.kind == "size":
-        count, turned = len(body.factors), body.turn is not None
 
         def size(terms: int) -> int:
-            return lrk.float_file_size(
-                head.shape, count, terms, head.store, head.metadata, turned=turned
-            )
+            return lrk.float_file_size(head, terms, turned=body.turn is not None)
 
         terms = spectrum.terms_that_fit(target, size(0), size(1))
         ranks = spectrum.ranks_of_leading(spectra, terms)
     else:
         norm = math.sqrt(sum(f.norm**2 for f in body.factors))
         lost = math.sqrt(sum(f.tail**2 for f in body.factors))
-        peak = head.mode.peak
+        peak = head.mode.peak if head.frames is None or head.mode.bits <= 8 else None
         if target.kind not in ("energy", "error") and (target.kind != "psnr" or peak is None):
             raise UsageError(f"{target.kind} needs the source image; give that, or -k, --energy")
-        samples = head.width * head.height * len(body.factors)
+        samples = math.prod(head.samples_shape)
         allowed = spectrum.allowed_tail(target, norm, peak or 1.0, samples)
         if allowed < lost:
             raise UsageError(

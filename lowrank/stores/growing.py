@@ -55,7 +55,7 @@ def of_tail(A: Matrices, allowed: float, *, certify: bool) -> Found:
         return spectrum.terms_for_tail(spectra, math.sqrt(allowed * allowed - lost * lost))
 
     def longer(exact: list[TruncatedSVD]) -> int:
-        return _reaching(exact, allowed)
+        return reaching(exact, allowed)
 
     return _search(A, terms, min(A[0].shape) // _FIRST, longer, certify=certify)
 
@@ -110,7 +110,7 @@ def _search(
             ranks = spectrum.ranks_of_leading(spectra, kept)
             cut = [x.truncate(max(r, 1)) for x, r in zip(exact, ranks, strict=True)]
             if certify:
-                cut = threads.each(_proved, zip(A, cut, strict=True))
+                cut = threads.each(proved, zip(A, cut, strict=True))
             return ranks, tuple(cut)
         tried, guess = k, longer(exact) if kept is None else 0
         k = max(k + k // 6 + 1, min(math.ceil(_MARGIN * guess), _GROWTH * k))
@@ -128,7 +128,7 @@ def _known(exact: list[TruncatedSVD], terms: int) -> bool:
     return terms == 0 or float(s[-terms]) >= max(x.sigma_next for x in exact)
 
 
-def _reaching(exact: list[TruncatedSVD], allowed: float) -> int:
+def reaching(exact: list[TruncatedSVD], allowed: float) -> int:
     """Guess the rank at which the tail is down to `allowed`.
 
     The logarithm of a photograph's tail falls about as the square root of the rank: over
@@ -145,7 +145,8 @@ def _reaching(exact: list[TruncatedSVD], allowed: float) -> int:
     return math.ceil((math.sqrt(k) + math.log(lost / allowed) / slope) ** 2)
 
 
-def _proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:
+def proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:
+    """Prove a decomposition of a matrix; one that cannot be is made anew, with its proof."""
     A, x = job
     if linalg.certify(A, x.U, x.s, x.sigma_next):
         return replace(x, certified=True)

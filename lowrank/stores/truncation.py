@@ -7,13 +7,14 @@ store's float type.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import layouts, linalg, threads
-from lowrank.format.parts import Factors, Floats, Head, Parts, matrix_shape
+from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO, AUTO_WIDTH
@@ -38,7 +39,7 @@ def encode(
     picture : Picture
     target : Target
         Which terms to keep.
-    layout : {"channels", "patches"}
+    layout : {"channels", "patches", "stack"}
     store : {"auto", "float16", "float32", "float64"}
         `auto` is the narrowest whose rounding adds less than `AUTO_EXCESS` to the
         Frobenius error.
@@ -54,14 +55,30 @@ def encode(
     """
     turned = turn.of(picture, layout)
     A = layouts.of_samples(picture.samples, layout, turned)
-    m, n = matrix_shape(picture.width, picture.height, layout)
+    m, n = A[0].shape[0], A[0].shape[1]
+    head = Head.of(picture, layout, AUTO_WIDTH if store == AUTO else store)
+    if target.kind == "max_error":
+        from lowrank.stores import largest
+
+        (ranks, exact), store = largest.of_picture(
+            picture, A, target.value, layout, store,
+            turned=turned, narrowest=partial(_narrowest_store, picture), certify=certify,
+        )  # fmt: skip
+        return Encoded(
+            with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks), (), exact
+        )
     (ranks, exact), notes = _search(
-        picture, A, target, store, turned=turned is not None, certify=certify
+        picture, A, target, head, turned=turned is not None, certify=certify
     )
     if target.kind == "rank" and target.value > min(m, n):
         notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
+    if store not in (AUTO, "float64") and picture.mode.bits == 32 and _beyond_float32(picture):
+        notes.append(
+            f"{store} factors hold 24 bits at most: samples beyond 16,777,216 are rounded; "
+            "store float64 holds them."
+        )
     parts = with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks)
     return Encoded(parts, tuple(notes), exact)
 
@@ -80,15 +97,14 @@ def with_ranks(
         store = _narrowest_store(picture, exact)
     ranks = ranks or tuple(len(x.s) for x in exact)
     factors = tuple(_stored(x, k, store) for x, k in zip(exact, ranks, strict=True))
-    head = Head(picture.width, picture.height, picture.mode, layout, store, picture.metadata)
-    return Parts(head, Floats(factors, turned))
+    return Parts(Head.of(picture, layout, store), Floats(factors, turned))
 
 
 def _search(
     picture: Picture,
     A: list[NDArray[np.generic]],
     target: Target,
-    store: str,
+    head: Head,
     *,
     turned: bool,
     certify: bool,
@@ -110,12 +126,9 @@ def _search(
 
         return growing.of_spectra(A, thresholded, certify=certify), []
     if target.kind == "size":
-        width = AUTO_WIDTH if store == AUTO else store
 
         def size(terms: int) -> int:
-            return lrk.float_file_size(
-                (m, n), len(A), terms, width, picture.metadata, turned=turned
-            )
+            return lrk.float_file_size(head, terms, turned=turned)
 
         terms, total = spectrum.terms_that_fit(target, size(0), size(1)), limit * len(A)
         notes = [f"every term fits: kept all {total}"] if terms >= total else []
@@ -123,6 +136,13 @@ def _search(
     norm = math.hypot(*threads.each(linalg.frobenius_norm, A))
     allowed = spectrum.allowed_tail(target, norm, full_scale(picture), picture.samples.size)
     return growing.of_tail(A, allowed, certify=certify), []
+
+
+def _beyond_float32(picture: Picture) -> bool:
+    """Whether there are integers that float32 does not hold."""
+    if picture.mode.limits is None:
+        return False
+    return max(abs(int(picture.samples.min())), int(picture.samples.max())) > 1 << 24
 
 
 def _of_ranks(
@@ -156,12 +176,22 @@ def _narrowest_store(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> str:
     tail = math.sqrt(sum(x.tail**2 for x in exact))
     allowed = max(
         tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1),
-        AUTO_FLOOR * full_scale(picture) * math.sqrt(picture.samples.size),
+        AUTO_FLOOR * _fine_scale(picture) * math.sqrt(picture.samples.size),
     )
     for store in ("float16", "float32"):
         if math.sqrt(sum(_rounding_error(x, store) ** 2 for x in exact)) < allowed:
             return store
     return "float64"
+
+
+def _fine_scale(picture: Picture) -> float:
+    """Full scale of the samples; of integers no more than 16 bits of it.
+
+    So the floor of `auto` is below a tenth of a level, and full ranks give integers of 32 bits
+    back exactly, which factors in float32 cannot.
+    """
+    scale = full_scale(picture)
+    return scale if picture.mode.limits is None else min(scale, 65535.0)
 
 
 def _rounding_error(exact: TruncatedSVD, store: str) -> float:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat, cast
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 
-Kind = Literal["rank", "auto", "energy", "error", "psnr", "size", "quality"]
+Kind = Literal["rank", "auto", "energy", "error", "max_error", "psnr", "size", "quality"]
+
+_MANY = 8  # ranks that are all named
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 
@@ -66,6 +69,13 @@ _WISHES: dict[Kind, _Wish] = {
     "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
     "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
     "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
+    "max_error": _Wish(
+        ("--max-error",),
+        0,
+        1e300,
+        _number,
+        "a number from 0 on, in units of the samples, such as 2",
+    ),
     "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
     "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
     "quality": _Wish(("-q", "--quality"), 1, 100, _quality, "a number from 1 to 100"),
@@ -85,8 +95,8 @@ class Target:
     ----------
     kind : str
         `rank` (terms of each channel), `auto` (Gavish-Donoho), `energy` (share of
-        ||A||_F^2 kept, 0 to 1), `error` (relative Frobenius error, 0 to 1), `psnr`
-        (dB), `size` (bytes) or `quality` (1 to 100).
+        ||A||_F^2 kept, 0 to 1), `error` (relative Frobenius error, 0 to 1), `max_error`
+        (of any sample, in its units), `psnr` (dB), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
 
@@ -171,6 +181,13 @@ def max_pixels(text: str | None) -> int:
     return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
 
 
+def pixels(value: object) -> int:
+    """Return the limit on pixels given as a number."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 1:
+        raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; give {_PIXELS.advice}")
+    return int(value)
+
+
 def whole(text: str, option: str, low: int, high: int | None = None) -> int:
     """Return a whole number given as a text."""
     try:
@@ -194,10 +211,69 @@ def nodata(text: str | None) -> float | None:
     return value
 
 
+def axis(text: str | None) -> int | None:
+    """Return the number of an axis: 0, -1."""
+    try:
+        return None if text is None else int(text)
+    except ValueError as error:
+        raise UsageError(f"--axis {text} is no axis; give 0, 1, ..., or -1 for the last") from error
+
+
+def frames(text: str | None) -> int | slice | None:
+    """Return which frames: one, 7 or -1, or some, 0:100:2."""
+    if text is None:
+        return None
+    try:
+        numbers = [int(x) if x.strip() else None for x in text.split(":")]
+        if len(numbers) == 1 and numbers[0] is not None:
+            return numbers[0]
+        if 2 <= len(numbers) <= 3 and numbers[2:] != [0]:
+            return slice(*numbers)
+    except ValueError:
+        pass
+    raise UsageError(f"--frames {text} is not understood; give one, 7, or some, 0:100:2")
+
+
+def pixel(text: str | None) -> tuple[int, int] | None:
+    """Return the row and the column of a pixel: 10,20."""
+    if text is None:
+        return None
+    try:
+        y, x = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"--pixel {text} is not understood; give a row and a column, Y,X"
+        ) from error
+    return y, x
+
+
+def missing(value: object) -> float | None:
+    """Return the value of pixels without data given as a number."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise UsageError(f"nodata {reprlib.repr(value)} is no sample; give a number, or nan")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf  # which no sample is
+
+
 def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     """Refuse what is not among the known names."""
-    if text is not None and text not in known:
-        raise UsageError(f"{option} {text}: unknown; give one of {', '.join(known)}")
+    if text is not None and not (isinstance(text, str) and text in known):
+        shown = text if isinstance(text, str) else reprlib.repr(text)
+        raise UsageError(f"{option} {shown}: unknown; give one of {', '.join(known)}")
+
+
+def several(ranks: Iterable[int]) -> str:
+    """Ranks in a few words: 20, 20/18/17, or 3 to 21 of many."""
+    found = list(ranks)
+    if len(set(found)) == 1:
+        return str(found[0])
+    if len(found) > _MANY:
+        return f"{min(found)} to {max(found)}"
+    return "/".join(map(str, found))
 
 
 def several_of(text: str | None, option: str) -> tuple[str, ...]:
@@ -239,5 +315,5 @@ def _real(kind: Kind, value: object) -> float:
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(f"{kind} {value!r} does not do; give {_WISHES[kind].advice}")
+        raise UsageError(f"{kind} {reprlib.repr(value)} does not do; give {_WISHES[kind].advice}")
     return number

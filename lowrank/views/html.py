@@ -38,7 +38,7 @@ from lowrank.views import words
 
 _SCRIPTS = (
     "lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "words.js", "bounds.js", "stage.js",
-    "plots.js", "calculator.js", "readout.js", "app.js",
+    "view.js", "state.js", "plots.js", "calculator.js", "readout.js", "app.js",
 )  # fmt: skip
 _LEVELS_OF_FLOATS = 65535  # of the page's copy of a picture of floats
 
@@ -53,21 +53,16 @@ def page(result: Result, exhibit: Exhibit) -> str:
     exhibit : Exhibit
         What `exhibit.of` made of it.
     """
-    css = _asset("page.css")
-    scripts = [_asset(name) for name in _SCRIPTS]
-    policy = (
-        "default-src 'none'; img-src data: blob:; "
-        f"style-src {_hash(css)}; script-src {' '.join(map(_hash, scripts))}; "
-        "base-uri 'none'; form-action 'none'"
-    )
     file = lrk.serialize(exhibit.parts)
     channels = exhibit.picture.mode.channels
-    return Template(_asset("page.html")).substitute(
-        policy=policy,
-        version=__version__,
-        css=css,
-        name=_text(_name(result)),
-        facts=_text(_facts(result)),
+    name = escaped(name_of(result))
+    return _filled(
+        css=asset("page.css"),
+        scripts=[*map(asset, _SCRIPTS), asset("start.js")],
+        welcome="",
+        title=f"{name}, as a sum of layers",
+        name=name,
+        facts=escaped(_facts(result)),
         start=exhibit.start,
         most=exhibit.most,
         each=f" in each of {len(channels)} channels" if len(channels) > 1 else "",
@@ -75,13 +70,65 @@ def page(result: Result, exhibit: Exhibit) -> str:
         dots=_DOTS_OF_WHOLE if exhibit.copied else _DOTS,
         layers_of=f" These are the layers of {_copy(exhibit)}." if exhibit.copied else "",
         copy_hidden="" if exhibit.copied else "hidden",
-        file_name=_text(_file_name(exhibit.of_file)),
-        file_said=_text(_file_said(exhibit)),
+        file_name=escaped(_file_name(exhibit.of_file)),
+        file_said=escaped(_file_said(exhibit)),
         file_view=_FILE_VIEW if exhibit.decoded else "",
         report=_report(result, exhibit),
         notes=_notes(result, exhibit, len(file)),
-        data=_json(_data(result, exhibit, file)),
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+        holds=_HOLDS,
+        data=as_script(_data(result, exhibit, file)),
+    )
+
+
+def bare(*, welcome: str, css: str, scripts: list[str]) -> str:
+    """Return the page with no picture in it, for a site whose own scripts bring one.
+
+    Parameters
+    ----------
+    welcome : str
+        Markup that stands before the page itself.
+    css : str
+        Style that follows the page's own.
+    scripts : list of str
+        What runs after the page's scripts; `openPage` shows a picture.
+    """
+    return _filled(
+        css=asset("page.css") + css,
+        scripts=[*map(asset, _SCRIPTS), *scripts],
+        own="'self'",
+        welcome=welcome,
+        title="A picture as a sum of layers",
+        name="",
+        facts="",
+        start=1,
+        most=1,
+        each="",
+        shown="this page measures it.",
+        dots=_DOTS,
+        layers_of="",
+        copy_hidden="hidden",
+        file_name="",
+        file_said="",
+        file_view="",
+        report=_COMMAND,
+        notes="",
+        holds="Made of static files, with no server behind them.",
+        data="",
+    )
+
+
+def _filled(*, css: str, scripts: list[str], data: str, own: str = "", **fields: object) -> str:
+    """Return the template filled, under a policy that allows its own style and scripts alone.
+
+    `own` is "'self'" where files beside the page may be read, too.
+    """
+    embedded = [f'<script type="application/json" id="data">{data}</script>'] if data else []
+    return Template(asset("page.html")).substitute(
+        fields,
+        policy=policy(css, scripts, own=own),
+        version=__version__,
+        css=css,
+        scripts="\n".join([*embedded, *(f"<script>{script}</script>" for script in scripts)]),
     )
 
 
@@ -93,10 +140,33 @@ _DOTS_OF_WHOLE = (
     "The dots were measured on the picture itself when this page was made; the line is the bound "
     "that no matrix of rank <i>k</i> can get below."
 )
+_HOLDS = (
+    "This file holds everything it shows and asks no network for anything. "
+    '<button type="button" class="plain" id="save" hidden>Save the embedded .lrk</button>'
+)
+_COMMAND = (
+    "<p>The tool makes such a page of any picture, with the proof of each decomposition: "
+    "<code>lowrank report picture.png -k 20 --html page.html</code></p>"
+)
 _FILE_VIEW = '<label><input type="radio" name="view" value="file"><span>The file</span></label>'
 
 
-def _asset(name: str) -> str:
+def policy(css: str, scripts: list[str], *, own: str = "") -> str:
+    """Return a Content Security Policy that allows this style and these scripts, and no more.
+
+    `own` is "'self'" where files beside the page may be read, too.
+    """
+    before = f"{own} " if own else ""
+    return (
+        f"default-src 'none'; img-src {before}data: blob:; "
+        f"style-src {_hash(css)}; script-src {before}{' '.join(map(_hash, scripts))}; "
+        + (f"connect-src {own}; worker-src {own}; " if own else "")
+        + "base-uri 'none'; form-action 'none'"
+    )
+
+
+def asset(name: str) -> str:
+    """Return a file of the page."""
     return resources.files("lowrank.views").joinpath("page", name).read_text("utf-8")
 
 
@@ -106,18 +176,19 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _text(value: str) -> str:
+def escaped(value: str) -> str:
     """Return text for markup: one line, printable (no reversed writing), escaped."""
     return html.escape(printable(value))
 
 
-def _json(value: Any) -> str:
+def as_script(value: Any) -> str:
     """Return JSON that cannot end the script element that it stands in."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
-def _name(result: Result) -> str:
+def name_of(result: Result) -> str:
+    """Return what the page calls its source."""
     source = result.reports[0].source
     path = source.path if source else ""
     return "standard input" if path == "-" else path.replace("\\", "/").rsplit("/", 1)[-1]
@@ -136,7 +207,7 @@ def _facts(result: Result) -> str:
 def _data(result: Result, exhibit: Exhibit, file: bytes) -> dict[str, Any]:
     picture = exhibit.picture
     floats = picture.mode.name == "F"
-    name = _name(result)
+    name = name_of(result)
     return {
         "name": name,
         "lrk_name": f"{name.rsplit('.', 1)[0]}-page.lrk",
@@ -198,7 +269,7 @@ def _shown(exhibit: Exhibit) -> str:
 
 
 def _file_name(r: Report | None) -> str:
-    return r.file.path.replace("\\", "/").rsplit("/", 1)[-1] if r and r.file else ""
+    return r.file.path.replace("\\", "/").rsplit("/", 1)[-1] if r and r.file and r.file.path else ""
 
 
 def _file_said(exhibit: Exhibit) -> str:
@@ -274,12 +345,12 @@ def _measured(r: Report) -> str:
     rows = [[*words.errors(c), "yes" if c.certified else "–"] for c in r.matrices]
     first = r.matrices[0]
     errors = _table(
-        _text(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
+        escaped(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
         ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ bound", "ratio",
          "energy", "proved"],
         rows,
     )  # fmt: skip
-    return errors + f"<p>{_text(words.verdict(r.matrices))}</p>" + _storage(r)
+    return errors + f"<p>{escaped(words.verdict(r.matrices))}</p>" + _storage(r)
 
 
 _SPECTRAL = '<span class="math">‖A−B‖<sub>2</sub></span>'
@@ -373,4 +444,4 @@ def _notes(result: Result, exhibit: Exhibit, file_bytes: int) -> str:
     ]
     if exhibit.picture.mode.name == "F":
         notes = [n.replace("as samples without loss", "in 16 bits") for n in notes]
-    return f"<ul>{''.join(f'<li>{_text(n)}</li>' for n in notes)}</ul>"
+    return f"<ul>{''.join(f'<li>{escaped(n)}</li>' for n in notes)}</ul>"

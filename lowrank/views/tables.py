@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from lowrank import targets
 from lowrank.errors import printable
 from lowrank.picture.distance import Pixels
 from lowrank.report import OfMatrix, Report, Storage
@@ -19,6 +20,7 @@ from lowrank.views import words
 
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
+    from lowrank.report.stacks import OfStack
     from lowrank.runs.verify import Tally
     from lowrank.runs.work import Total
 
@@ -38,10 +40,17 @@ def show(*items: RenderableType) -> None:
 
 def report(r: Report, store: str = "") -> RenderableType:
     """Return everything a report says; `store` names that of factors which are in no file."""
-    items: list[RenderableType] = [_title(r, store), _BLANK, _channels(r.matrices)]
+    items: list[RenderableType] = [
+        _title(r, store),
+        _BLANK,
+        _channels(r.matrices),
+        *_folded(r.matrices),
+    ]
     items += [_verdict(r), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
-        items += [_BLANK, _pixels(r.pixels)]
+        items += [_BLANK, _pixels(r.pixels, "image" if r.stack is None else "stack"), *_peak(r)]
+    if r.stack is not None:
+        items += [_BLANK, *_frames(r.stack, r.storage.bytes)]
     return Group(*items)
 
 
@@ -50,16 +59,17 @@ def result(x: Result) -> RenderableType:
     if len(x.reports) == 1:
         return Group(report(x.reports[0], x.store), *(_peers(x) if x.peers else ()))
     items: list[RenderableType] = [_source_line(x.reports[0])]
+    stack = x.reports[0].stack
     if x.spectra:
         items += [
             Text(f"what each rank would cost and lose, from the spectrum; {x.store} factors"),
             _BLANK,
             ladder(list(x.reports), x.peak),
             _BLANK,
-            spectrum(list(x.spectra)),
+            spectrum(list(x.spectra), "of the channels" if stack is None else ""),
             Text(
                 f"break-even rank {x.reports[0].storage.break_even_rank:.1f}; "
-                f"Gavish-Donoho (-k auto): {'/'.join(map(str, x.auto))}"
+                f"Gavish-Donoho (-k auto): {targets.several(x.auto)}"
             ),
         ]
     else:
@@ -71,7 +81,7 @@ def result(x: Result) -> RenderableType:
 
 def total(t: Total) -> RenderableType:
     """Return the sum of many files: one row, and what stands out."""
-    table = _table("files", "bytes before", "bytes after", "ratio", "worst error")
+    table = table_of("files", "bytes before", "bytes after", "ratio", "worst error")
     table.add_row(
         f"{t.done:,}",
         f"{t.before:,}",
@@ -92,7 +102,7 @@ def total(t: Total) -> RenderableType:
 
 def tally(t: Tally) -> RenderableType:
     """Return what `verify` found of many files: one row, and what stands out."""
-    table = _table("files", "whole", "bad", "bytes", "worst PSNR dB")
+    table = table_of("files", "whole", "bad", "bytes", "worst PSNR dB")
     worst = f"{t.worst:.2f}" if t.worst_input else "-"
     table.add_row(f"{t.states.total():,}", f"{t.good:,}", f"{t.bad:,}", f"{t.bytes:,}", worst)
     remarks = [f"worst PSNR: {printable(t.worst_input)}"] if t.worst_input else []
@@ -110,7 +120,7 @@ def _peers(x: Result) -> list[RenderableType]:
     """Other codecs at our bytes, and at our PSNR."""
     ours, pixels = x.reports[0].storage.bytes, x.reports[0].pixels
     psnr = "our" if pixels is None or pixels.psnr_db is None else f"{pixels.psnr_db:.2f}"
-    table = _table("codec", f"dB at {ours:,} bytes", f"bytes at {psnr} dB", "of ours")
+    table = table_of("codec", f"dB at {ours:,} bytes", f"bytes at {psnr} dB", "of ours")
     for peer in x.peers:
         table.add_row(
             f"{peer.codec}, tune={peer.tune}" if peer.tune else peer.codec,
@@ -126,7 +136,8 @@ def _source_line(r: Report) -> Text:
     if r.source:
         s = r.source
         text.append(printable(s.path), style="bold")
-        text.append(f"  {s.width}x{s.height} {s.mode}, {s.format}, {s.bytes:,} bytes")
+        many = "" if r.stack is None else f"{r.stack.frames} frames of "
+        text.append(f"  {many}{s.width}x{s.height} {s.title}, {s.format}, {s.bytes:,} bytes")
     return text
 
 
@@ -145,7 +156,7 @@ def _title(r: Report, store: str) -> Text:
     if r.source:
         text.append("\n")
     if r.file:
-        text.append(printable(r.file.path), style="bold")
+        text.append(printable(r.file.path or ""), style="bold")
         text.append(
             f"  {r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes, "
             f"{r.file.bits_per_pixel:.3f} bits per pixel\n"
@@ -166,7 +177,8 @@ class _Table(Table):
         return super().__rich_console__(console, room)
 
 
-def _table(*headers: str) -> Table:
+def table_of(*headers: str) -> Table:
+    """Return an empty table of these columns."""
     table = _Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     table.add_column(headers[0], no_wrap=True)
     for header in headers[1:]:
@@ -175,12 +187,25 @@ def _table(*headers: str) -> Table:
 
 
 def _channels(channels: tuple[OfMatrix, ...]) -> Table:
-    table = _table(
+    table = table_of(
         "channel", "k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "proof"
     )
-    for c in channels:
+    for c in words.folded(channels):
         table.add_row(*words.errors(c), "yes" if c.certified else "-")
     return table
+
+
+def _folded(channels: tuple[OfMatrix, ...]) -> list[Text]:
+    """Say how many rows a table of channels leaves out."""
+    shown = len(words.folded(channels))
+    if shown == len(channels):
+        return []
+    return [
+        Text(
+            f"{shown} of {len(channels)} channels: the farthest from A, the middle one, the "
+            "nearest; --json has all."
+        )
+    ]
 
 
 def _verdict(r: Report) -> Text:
@@ -191,7 +216,7 @@ def _storage(r: Report) -> Table:
     s = r.storage
     ranks = {c.k for c in r.matrices}
     k = f"k = {ranks.pop()}" if len(ranks) == 1 else "k of each channel"
-    table = _table("storage", "ours", "original", "ratio")
+    table = table_of("storage", "ours", "original", "ratio")
     table.add_row(
         f"floats: k(m+n+1) against mn, {k}",
         f"{s.floats:,}",
@@ -226,17 +251,39 @@ def _larger_than_source(s: Storage) -> list[Text]:
     ]
 
 
-def _pixels(p: Pixels) -> RenderableType:
-    table = _table("saved image", "PSNR dB", "RMSE", "largest error")
+def _pixels(p: Pixels, what: str) -> RenderableType:
+    table = table_of(f"saved {what}", "PSNR dB", "RMSE", "largest error")
     psnr = "equal" if p.psnr_db is None else f"{p.psnr_db:.2f}"
     table.add_row("rounded and clipped", psnr, f"{p.rmse:.3f}", f"{p.max_abs_error:g}")
     return Group(
         table,
         Text(
-            "Rounding and clipping leave the set of rank-k matrices, so the saved image "
+            f"Rounding and clipping leave the set of rank-k matrices, so the saved {what} "
             "may be a little nearer to the original than the bounds allow."
         ),
     )
+
+
+def _peak(r: Report) -> list[Text]:
+    """Say the peak of a PSNR that is the range of the data: it follows from PSNR and RMSE."""
+    p = r.pixels
+    if p is None or p.psnr_db is None or r.source is None or r.source.dtype is None:
+        return []
+    if r.source.dtype in ("uint8", "int8"):
+        return [Text("PSNR has the peak 255.")]
+    peak = p.rmse * 10 ** (p.psnr_db / 20)
+    return [Text(f"PSNR has the peak {peak:.6g}, the data's own range.")]
+
+
+def _frames(s: OfStack, size: int) -> list[RenderableType]:
+    from lowrank.views import stacks
+
+    items: list[RenderableType] = []
+    if row := stacks.cells(s):
+        table = table_of(*stacks.HEADERS)
+        table.add_row(*row)
+        items.append(table)
+    return items + [Text(line) for line in stacks.sentences(s, size)]
 
 
 def ladder(reports: list[Report], peak: float) -> RenderableType:
@@ -249,7 +296,7 @@ def ladder(reports: list[Report], peak: float) -> RenderableType:
     peak : float
         Full scale of the samples, for PSNR.
     """
-    table = _table("k", "σₖ₊₁", "rel. error", "energy", "PSNR dB", "bytes", "vs raw", "vs source")
+    table = table_of("k", "σₖ₊₁", "rel. error", "energy", "PSNR dB", "bytes", "vs raw", "vs source")
     for r in reports:
         samples = sum(c.m * c.n for c in r.matrices)
         error = math.hypot(
@@ -260,7 +307,7 @@ def ladder(reports: list[Report], peak: float) -> RenderableType:
         psnr = r.pixels.psnr_db if r.pixels else _psnr(error, peak, samples)
         tail2 = sum(c.frobenius_bound**2 for c in r.matrices)
         table.add_row(
-            "/".join(dict.fromkeys(str(c.k) for c in r.matrices)),
+            targets.several(dict.fromkeys(c.k for c in r.matrices)),
             words.level(max(c.spectral_bound for c in r.matrices)),
             f"{error / math.sqrt(norm2) if norm2 else 0:.3%}",
             f"{1 - tail2 / norm2 if norm2 else 1:.2%}",
@@ -276,7 +323,7 @@ def _psnr(error: float, peak: float, samples: int) -> float | None:
     return 20 * math.log10(peak * math.sqrt(samples) / error) if error else None
 
 
-def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
+def spectrum(spectra: list[NDArray[np.float64]], of: str = "of the channels") -> Text:
     """Return the singular values as bars: index and sigma both on logarithmic scales."""
     s = np.sqrt(np.mean([x * x for x in spectra], axis=0))
     columns = min(_PLOT_COLUMNS, len(s))
@@ -289,7 +336,8 @@ def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
     ticks = np.log(edges + 1) / max(math.log(len(s)), 1e-9)
     at = np.clip(np.searchsorted(ticks, np.linspace(0, 1, _PLOT_COLUMNS), "right") - 1, 0, None)
     text = Text(no_wrap=True, overflow="ignore")
-    text.append("singular values σᵢ (root mean square of the channels), both axes logarithmic\n")
+    means = f" (root mean square {of})" if of else ""
+    text.append(f"singular values σᵢ{means}, both axes logarithmic\n")
     for row in reversed(range(_PLOT_ROWS)):
         label = f"{10 ** (low + (row + 1) / _PLOT_ROWS * (high - low)):9.3g} "
         text.append(label, style="dim")

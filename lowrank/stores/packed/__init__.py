@@ -1,8 +1,8 @@
 """The packed store: quantised, entropy-coded factors.
 
-`dial` finds the quantiser step that meets a target; `patches` and `channels` are the codecs
-of the two layouts, each with a specification of its payload, and `coding` is what they share.
-A codec loads when its layout is needed.
+`dial` finds the quantiser step that meets a target; `patches`, `channels` and `frames` (of
+layout `stack`) are the codecs of the layouts, each with a specification of its payload, and
+`coding` is what they share. A codec loads when its layout is needed.
 """
 
 from __future__ import annotations
@@ -18,29 +18,32 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Picture, Turn
+from lowrank.picture import Mode, Picture, Turn
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
 from lowrank.stores.packed.coding.payload import Decoded as DecodedSamples
 from lowrank.stores.packed.coding.payload import Outline
 from lowrank.targets import Target
 
-Size = tuple[int, int, int]
+Size = tuple[int, ...]
+Kind = int | Mode
+"""Bits of the samples of a picture; the mode of those of a stack, which may have signs."""
+_ROOMS = {"stack": "frames"}
 
 
 class Codec(Protocol):
-    """The decoder of a layout; `size` is (height, width, channels)."""
+    """The decoder of a layout; `size` is ([frames,] height, width, channels)."""
 
     def outline(self, payload: bytes, size: Size) -> Outline:
         """The rotation of the colours, and the components of each matrix."""
 
     def decode(
-        self, payload: bytes, size: Size, bits: int,
+        self, payload: bytes, size: Size, kind: Kind,
         *, rank: int | None, partial: bool, outline: Outline | None,
     ) -> DecodedSamples:  # fmt: skip
         """Samples of the first terms of each matrix."""
 
     def factors(
-        self, payload: bytes, size: Size, bits: int, *, partial: bool, outline: Outline | None
+        self, payload: bytes, size: Size, kind: Kind, *, partial: bool, outline: Outline | None
     ) -> list[NDArray[np.float64]]:
         """The decoded matrices."""
 
@@ -72,31 +75,38 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     outline = _outline(parts)
     with _named(parts):
         found = _codec(parts).decode(
-            _body(parts).payload, _size(parts), mode.bits,
+            _body(parts).payload, head.samples_shape, _kind(parts),
             rank=rank, partial=_cut(parts), outline=outline,
         )  # fmt: skip
         if found.total and not found.decoded:
             raise TruncatedError("packed stream ends in its first component", total=found.total)
     notes = lost(parts, found.decoded, found.total, "components")
-    return Decoded(Picture(found.samples, mode, head.metadata), notes)
+    levels = _body(parts).levels
+    samples = found.samples if levels is None else levels.to_samples(found.samples, mode)
+    return Decoded(Picture(samples, mode, head.metadata), notes)
 
 
 def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
-    """Return the rotation of the colours and the (m, n) matrices B, as far as they are there."""
+    """Return the rotation of the colours and the (m, n) matrices B, as far as they are there.
+
+    Where the file states a range of samples, they are of samples less the lowest.
+    """
     outline = _outline(parts)
     with _named(parts):
         B = _codec(parts).factors(
-            _body(parts).payload, _size(parts), parts.head.mode.bits,
+            _body(parts).payload, parts.head.samples_shape, _kind(parts),
             partial=_cut(parts), outline=outline,
         )  # fmt: skip
-    return outline.turn, tuple(B)
+    unit = _unit(parts)
+    return outline.turn, tuple(B if unit == 1 else (b * unit for b in B))
 
 
 def stated(parts: Parts) -> tuple[Stated, ...]:
     """Return what the file says of each matrix."""
-    names = turn.names(parts.head.mode, _outline(parts).turn)
+    names = turn.names(parts.head.mode, parts.head.layout, _outline(parts).turn)
+    unit = _unit(parts)
     return tuple(
-        Stated(name, x.k, x.norm, None, x.sigma_next, x.error, x.tail)
+        Stated(name, x.k, x.norm * unit, None, x.sigma_next * unit, x.error * unit, x.tail * unit)
         for name, x in zip(names, _body(parts).stated, strict=True)
     )
 
@@ -115,12 +125,8 @@ def _outline(parts: Parts) -> Outline:
     beside a smaller one than the truth any error would look too good.
     """
     head = parts.head
-    if head.mode.peak is None:
-        raise FormatError(
-            f"a packed file of float samples is not known to this version, in {parts.name}"
-        )
     with _named(parts):
-        outline = _codec(parts).outline(_body(parts).payload, _size(parts))
+        outline = _codec(parts).outline(_body(parts).payload, head.samples_shape)
         for stated, found in zip(parts.ranks, outline.components, strict=True):
             rank = min(found, *head.shape)  # more components add up to no higher rank
             if stated != rank:
@@ -134,11 +140,22 @@ def _cut(parts: Parts) -> bool:
 
 
 def _codec(parts: Parts) -> Codec:
-    return import_module(f"lowrank.stores.packed.{parts.head.layout}.codec")
+    layout = parts.head.layout
+    return import_module(f"lowrank.stores.packed.{_ROOMS.get(layout, layout)}.codec")
 
 
-def _size(parts: Parts) -> Size:
-    return parts.head.height, parts.head.width, len(parts.head.mode.channels)
+def _kind(parts: Parts) -> Kind:
+    """What the levels of the payload are."""
+    levels, mode = _body(parts).levels, parts.head.mode
+    if parts.head.frames is None:
+        return mode.bits if levels is None else levels.bits
+    return mode if levels is None else levels.mode(len(mode.channels))
+
+
+def _unit(parts: Parts) -> float:
+    """What a level is, in units of the samples."""
+    levels = _body(parts).levels
+    return 1.0 if levels is None else levels.unit
 
 
 def _body(parts: Parts) -> Packed:

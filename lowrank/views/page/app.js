@@ -1,21 +1,31 @@
 "use strict";
 // The page: a rank, a view, and the controls that change the two.
 
-(async () => {
-  const data = JSON.parse(byId("data").textContent);
+// Show a picture; what is listened to ends with the signal. Returns what others may do with it.
+function openPage(data, stage, signal) {
   const frame = 24; // milliseconds of summing between two pictures
-  let stage;
-  try {
-    stage = await Stage.open(data);
-  } catch (error) {
-    byId("trouble").textContent = `The picture cannot be shown: ${error.message}.`;
-    byId("trouble").hidden = false;
-    throw error;
-  }
   const bounds = new Bounds(data.spectra);
   const readout = new Readout(data, bounds, stage, makeCharts(data, bounds, choose));
   const calculator = new Calculator(data.m, data.n);
-  const state = { k: 0, frame: 0, playing: 0 };
+  const state = { k: 0, frame: 0, playing: 0, chosen: false };
+  const view = new View(stage, () => paint(state.k), signal);
+  signal.addEventListener("abort", () => {
+    cancelAnimationFrame(state.frame);
+    stop();
+  });
+
+  function paint(k) {
+    if (!k) return;
+    stage.paint(k);
+    view.vectors(k);
+    tellAddress();
+  }
+
+  function tellAddress() {
+    if (!state.chosen) return;
+    const channel = stage.channel < 0 ? null : data.channels[stage.channel];
+    State.write({ k: state.k, view: stage.view, channel });
+  }
 
   // -- the rank ----------------------------------------------------------------------
 
@@ -34,12 +44,12 @@
     state.frame = 0;
     const { k } = state;
     if (!stage.sums.advance(k, frame)) {
-      stage.paint(k);
+      paint(k);
       state.frame = requestAnimationFrame(work);
       return;
     }
     const found = stage.measure(k);
-    stage.paint(k);
+    paint(k);
     readout.tell(k, found);
     byId("stage").setAttribute("aria-busy", "false");
     byId("stage").dataset.rank = k;
@@ -59,6 +69,7 @@
   }
 
   function choose(k) {
+    state.chosen = true;
     stop();
     if (stage.view === "file") setView("sum");
     setRank(k);
@@ -71,21 +82,18 @@
     document.querySelector(`input[name=view][value=${view}]`).checked = true;
     byId("gain-label").hidden = view !== "difference";
     readout.figures();
-    if (state.k > 0) stage.paint(state.k);
+    paint(state.k);
   }
 
-  function setSwipe() {
-    const on = byId("swipe").checked;
-    for (const id of ["under", "divider", "handle"]) byId(id).hidden = !on;
-    slide();
-    stage.paint(state.k);
-  }
-
-  function slide() {
-    const share = Number(byId("handle").value);
-    byId("under").style.clipPath = `inset(0 ${100 - share}% 0 0)`;
-    byId("divider").style.left = `${share}%`;
-    byId("handle").setAttribute("aria-valuetext", `original on the left ${Math.round(share)} %`);
+  // What the address asks for; false where it asks for nothing.
+  function follow() {
+    const wish = State.read();
+    const views = [...document.querySelectorAll("input[name=view]")].map((x) => x.value);
+    if (views.includes(wish.view)) setView(wish.view);
+    else if (wish.k !== null) setView("sum");
+    if (wish.channel !== null) view.choose(data.channels.indexOf(wish.channel));
+    if (wish.k !== null) setRank(wish.k);
+    return wish.k !== null;
   }
 
   // -- buttons that are made here ----------------------------------------------------
@@ -127,6 +135,31 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("#steps [data-k], .report [data-k]");
     if (button) choose(Number(button.dataset.k));
+  }, { signal });
+  addEventListener("hashchange", follow, { signal });
+  // Arrow keys without focus.
+  document.addEventListener("keydown", (event) => {
+    const steps = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const free = event.target === document.body || event.target === document.documentElement;
+    if (!steps || !free || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    choose(state.k + steps * (event.shiftKey ? 10 : 1));
+  }, { signal });
+
+  // The track is logarithmic: rank k lies at log k / log most.
+  const pick = (event) => {
+    const box = byId("track").getBoundingClientRect();
+    const edge = byId("track").querySelector(".thumb").offsetWidth / 2;
+    const share = (event.clientX - box.left - edge) / (box.width - 2 * edge);
+    choose(data.most ** Math.min(Math.max(share, 0), 1));
+  };
+  byId("track").addEventListener("pointerdown", (event) => {
+    byId("track").setPointerCapture(event.pointerId);
+    byId("rank").focus();
+    pick(event);
+  });
+  byId("track").addEventListener("pointermove", (event) => {
+    if (byId("track").hasPointerCapture(event.pointerId)) pick(event);
   });
   byId("rank").addEventListener("input", () => choose(Number(byId("rank").value)));
   byId("rank-number").addEventListener("input", () => {
@@ -135,13 +168,18 @@
   byId("rank-number").addEventListener("change", () => {
     byId("rank-number").value = state.k;
   });
-  byId("views").addEventListener("change", (event) => setView(event.target.value));
+  byId("views").addEventListener("change", (event) => {
+    state.chosen = true;
+    setView(event.target.value);
+  });
   byId("gain").addEventListener("change", () => {
     stage.amplified = byId("gain").value;
-    stage.paint(state.k);
+    paint(state.k);
   });
-  byId("swipe").addEventListener("change", setSwipe);
-  byId("handle").addEventListener("input", slide);
+  byId("channel").addEventListener("change", () => {
+    state.chosen = true;
+    tellAddress();
+  });
   byId("play").addEventListener("click", () => {
     if (state.playing) {
       stop();
@@ -153,16 +191,7 @@
     if (state.k >= data.most) setRank(1);
     state.playing = setTimeout(() => setRank(state.k + 1), 200);
   });
-  byId("save").hidden = false;
-  byId("save").addEventListener("click", () => {
-    const link = document.createElement("a");
-    const blob = new Blob([Stage.bytes(data.lrk)], { type: "application/octet-stream" });
-    link.href = URL.createObjectURL(blob);
-    link.download = data.lrk_name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-  });
-
   setView(data.of_file === null ? "sum" : "file");
-  setRank(data.start);
-})();
+  if (!follow()) setRank(data.start);
+  return { choose, setView, state, view: () => stage.view };
+}

@@ -4,10 +4,11 @@
 function makeCharts(data, bounds, onPick) {
   const { N } = bounds;
   const largest = Math.max(bounds.spectral[0], 1e-9);
-  const lowest = (values) => {
-    const positive = Array.from(values).filter((x) => x > largest * 1e-7);
-    return positive.length ? Math.min(...positive) : largest * 1e-7;
+  const lowest = (values, floor = largest * 1e-7) => {
+    const positive = Array.from(values).filter((x) => x > floor);
+    return positive.length ? Math.min(...positive) : floor;
   };
+  const left = bounds.tail2.map((x) => x / (bounds.tail2[0] || 1));
   const logarithmic = (id, title, axis, series, top, bottom) =>
     new Chart(byId(id), {
       title, axis, series, onPick, xMax: N, log: true,
@@ -28,10 +29,10 @@ function makeCharts(data, bounds, onPick) {
       largest, lowest(data.spectra.flat()),
     ),
     energy: new Chart(byId("chart-energy"), {
-      title: "Share of the energy in the first k layers", axis: "rank k",
-      xMax: N, log: false, top: 1, bottom: 0,
-      series: [curve(Array.from({ length: N + 1 }, (_, k) => bounds.kept(k)), "bound")],
-      format: (x) => `${100 * x} %`, onPick,
+      title: "Share of the energy that the first k layers leave out", axis: "rank k",
+      xMax: N, log: true, top: 1.25, bottom: 0.8 * lowest(left, 1e-12),
+      series: [curve(left.subarray(0, N), "bound")],
+      format: (x) => `${Number((100 * x).toPrecision(1))} %`, onPick,
     }),
     spectral: logarithmic(
       "chart-spectral", "Spectral error and its bound for each rank", "rank k",

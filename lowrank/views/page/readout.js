@@ -20,8 +20,8 @@ class Readout {
     const slider = byId("rank");
     slider.value = k;
     slider.setAttribute("aria-valuetext", `rank ${k} of ${N}, ${kept} of the energy`);
-    const share = data.most > 1 ? (100 * (k - 1)) / (data.most - 1) : 100;
-    slider.style.setProperty("--share", `${share}%`);
+    const share = data.most > 1 ? Math.log(k) / Math.log(data.most) : 1;
+    byId("track").style.setProperty("--share", share);
     if (document.activeElement !== byId("rank-number")) byId("rank-number").value = k;
     Words.say("headline", String(k));
     Words.say("headline-terms", String(k));
@@ -44,7 +44,7 @@ class Readout {
         `99.9 % needs ${bounds.needed(0.999)}.`,
     );
     charts.spectrum.mark(k, data.spectra.map((s) => ({ value: s[k - 1], style: "" })));
-    charts.energy.mark(k, [{ value: bounds.kept(k), style: "" }]);
+    charts.energy.mark(k, [{ value: bounds.tail2[k] / (bounds.tail2[0] || 1), style: "" }]);
   }
 
   static markButtons(k) {

@@ -7,35 +7,36 @@ class Stage {
     const file = Lrk.parse(Stage.bytes(data.lrk));
     const original = await Png.decode(Stage.bytes(data.png));
     const decoded = data.file ? await Png.decode(Stage.bytes(data.file)) : null;
-    return new Stage(data, file, original, decoded);
+    const planes = (png) => Stage.planes(data, png);
+    return new Stage(data, file, planes(original), decoded && planes(decoded));
   }
 
   static bytes(base64) {
     return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
   }
 
-  constructor(data, file, original, decoded) {
+  // A, decoded: planes of the original and of what a file decodes to, or null.
+  constructor(data, file, A, decoded) {
     const { width, height } = file;
-    Object.assign(this, { data, file, width, height });
+    Object.assign(this, { data, file, width, height, A, decoded });
     this.view = "sum";
     this.amplified = "auto";
+    this.channel = -1; // the one that is seen alone
+    this.held = null; // what is held on the left: {k, planes}
     this.rmse = 0; // at the rank that is shown
-    this.A = this.planes(original);
     this.sums = new PartialSums(file);
     this.painter = new Painter(file.mode, data.black, data.white);
+    this.grey = new Painter({ name: "L", peak: file.mode.peak }, data.black, data.white);
     this.picture = this.canvas("picture");
+    this.under = this.canvas("under");
     const blank = () => new ImageData(width, height);
-    this.images = { original: blank(), sum: blank(), shown: blank() };
-    this.painter.picture(this.A, this.images.original.data);
-    if (decoded) {
-      this.images.file = blank();
-      this.painter.picture(this.planes(decoded), this.images.file.data);
-    }
-    this.canvas("under").putImageData(this.images.original, 0, 0);
+    this.images = { original: blank(), sum: blank(), shown: blank(), under: blank() };
+    if (decoded) this.images.file = blank();
+    this.paintFixed();
     // Picture, caption and slider together fit a projector's 720 lines, and a tall picture too.
     const above = data.copy === null && data.of_file === null ? "19.75rem" : "21.5rem";
     const room = `max(100vh - ${above}, 18rem)`;
-    byId("frame").style.maxWidth = `min(100%, ${room} * ${width / height})`;
+    byId("plate").style.maxWidth = `min(100%, ${room} * ${width / height})`;
   }
 
   canvas(id) {
@@ -46,11 +47,36 @@ class Stage {
     return element.getContext("2d", { willReadFrequently: true });
   }
 
-  planes(png) {
-    const { step, black, channels } = this.data;
+  static planes({ step, black, channels }, png) {
     return step === null
       ? png.planes.slice(0, channels.length)
       : png.planes.map((p) => Float64Array.from(p, (x) => black + step * x));
+  }
+
+  // The picture of some planes, or one channel of it in grey.
+  draw(planes, image) {
+    if (this.channel < 0) this.painter.picture(planes, image.data);
+    else this.grey.picture([planes[this.channel]], image.data);
+  }
+
+  // What does not follow the rank: the original, the file, and what is held on the left.
+  paintFixed() {
+    this.draw(this.A, this.images.original);
+    if (this.decoded) this.draw(this.decoded, this.images.file);
+    this.draw(this.held ? this.held.planes : this.A, this.images.under);
+    this.under.putImageData(this.images.under, 0, 0);
+  }
+
+  // See one channel alone, or all of them (-1).
+  choose(channel) {
+    this.channel = channel;
+    this.paintFixed();
+  }
+
+  // Hold the sum as it is on the left, or the original again.
+  hold(k) {
+    this.held = k === null ? null : { k, planes: this.sums.planes.map((plane) => plane.slice()) };
+    this.paintFixed();
   }
 
   // Factors of layer k, one {s, u, v} for each channel; a channel that ends earlier is zero.
@@ -75,10 +101,12 @@ class Stage {
     if (this.view === "original") image = original;
     else if (this.view === "file") image = file;
     else if (this.view === "layer") {
-      this.painter.layer(this.term(k), this.width, this.height, shown.data);
+      const term = this.term(k);
+      const seen = this.channel < 0 ? term : [term[this.channel]];
+      (this.channel < 0 ? this.painter : this.grey).layer(seen, this.width, this.height, shown.data);
       image = shown;
     } else {
-      this.painter.picture(this.sums.planes, sum.data);
+      this.draw(this.sums.planes, sum);
       if (this.view === "difference") {
         Painter.difference(original.data, sum.data, this.gain(), shown.data);
         image = shown;
@@ -94,9 +122,10 @@ class Stage {
       layer: `Layer ${k}${of} alone, its contrast stretched; mid-grey is zero`,
       file: this.data.file_caption,
     }[this.view];
-    const swipe = byId("swipe").checked
-      ? " (right of the divider; the original is left of it)" : "";
-    Words.say("caption", `${name}${swipe}.`);
+    const left = this.held ? `rank ${this.held.k}` : "the original";
+    const swipe = byId("swipe").checked ? ` (right of the divider; ${left} is left of it)` : "";
+    const channel = this.channel < 0 ? "" : `, ${this.data.channels[this.channel]} alone`;
+    Words.say("caption", `${name}${channel}${swipe}.`);
     byId("picture").setAttribute("aria-label", `${this.data.name}: ${name}`);
   }
 

@@ -91,7 +91,7 @@ MULTIPLIER = 0.09
 """What a bit is worth, in squared steps: the exchange rate of the quantiser."""
 BITS_PER_LANE = 8192
 """A lane costs four bytes: 0.4%; more lanes decode in fewer steps."""
-_ROW = 160
+_ROW = 120
 """Bytes that the walk takes for each place of a row, at least."""
 OFFSETS = (0, 0)
 """Written by this encoder: its dead zone leaves the centroids at the integers."""

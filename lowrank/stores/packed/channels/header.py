@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lowrank.errors import FormatError, TruncatedError
+from lowrank.errors import FormatError, TruncatedError, UsageError
 from lowrank.picture import Turn
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.start import Start, read_lanes, read_start, write_start
 
 _LENGTH = 2
+_FEW = 4  # channels: beyond, a channel is told by its digits
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,18 @@ def write_header(header: Header, code: int, channels: int) -> bytes:
     out.number(len(header.order), "terms")
     before = 0
     for c in header.order:
-        for other in range(min(c + 1, channels - 1)):
-            out.bit(int(other == c), "channel", before, other)
+        if channels > _FEW:
+            _write_digits(out, c, channels)
+        else:
+            for other in range(min(c + 1, channels - 1)):
+                out.bit(int(other == c), "channel", before, other)
         before = c
     data = out.finish()
+    if len(data) >= 1 << 8 * _LENGTH:
+        raise UsageError(
+            f"{len(header.order):,} components of {channels} channels are more than packed "
+            "channels list; give --layout patches, or fewer"
+        )
     return len(data).to_bytes(_LENGTH, "little") + data
 
 
@@ -84,12 +93,35 @@ def _fields(data: bytes, most: int, channels: int) -> Header:
     left = [most] * channels
     before = 0
     for _ in range(terms):
-        c = 0
-        while c < channels - 1 and not read.bit("channel", before, c):
-            c += 1
+        if channels > _FEW:
+            c = _read_digits(read, channels)
+        else:
+            c = 0
+            while c < channels - 1 and not read.bit("channel", before, c):
+                c += 1
         left[c] -= 1
         if left[c] < 0:
             raise FormatError("packed stream: more components than the image can have")
         order.append(c)
         before = c
     return Header(*start, offsets, lanes, smooth, switches, tuple(order))
+
+
+def _write_digits(out: BitWriter, c: int, channels: int) -> None:
+    """The binary digits of a channel, the highest first, each in the context of those before."""
+    known = 1
+    for i in reversed(range((channels - 1).bit_length())):
+        digit = c >> i & 1
+        out.bit(digit, "digit", known)
+        known = 2 * known + digit
+
+
+def _read_digits(read: BitReader, channels: int) -> int:
+    digits = (channels - 1).bit_length()
+    known = 1
+    for _ in range(digits):
+        known = 2 * known + read.bit("digit", known)
+    c = known - (1 << digits)
+    if c >= channels:
+        raise FormatError("packed stream: a component of no channel")
+    return c

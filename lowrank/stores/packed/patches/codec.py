@@ -143,7 +143,7 @@ def prepare(samples: Samples, bits: int, *, alpha: bool, turn: Turn | None) -> S
     Parameters
     ----------
     samples : (height, width, channels) ndarray of uint8 or uint16
-        One to four channels.
+        Levels, of any number of channels.
     bits : int
         1, 8 or 16: samples are below 2^bits.
     alpha : bool

@@ -52,7 +52,7 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
         _write_turns(out, header.turns[c])
         means.write_coarsest(out, header.coarsest[c])
     data = out.finish()
-    return _varint(len(data)) + data
+    return varint(len(data)) + data
 
 
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
@@ -90,7 +90,8 @@ def _read_turns(read: BitReader) -> Turns:
     return turns
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """7 bits a byte, low first."""
     out = bytearray()
     while value > 127:
         out.append(value & 127 | 128)
@@ -101,14 +102,15 @@ def _varint(value: int) -> bytes:
 
 def read_header(payload: bytes, shape: tuple[int, int], channels: int) -> tuple[Header, int]:
     """The header of a payload, and where the coefficients start."""
-    size, position = _read_varint(payload)
+    size, position = read_varint(payload)
     head = payload[position : position + size]
     if len(head) < size:
         raise TruncatedError("packed stream ends in its header", terms=0, total=0)
     return _fields(head, shape, channels), position + size
 
 
-def _read_varint(payload: bytes) -> tuple[int, int]:
+def read_varint(payload: bytes) -> tuple[int, int]:
+    """What varint wrote at the start of a payload, at most 4 bytes, and where it ends."""
     value = 0
     for i in range(4):
         if i >= len(payload):

@@ -50,11 +50,22 @@ _TOKEN_PRIOR = (
 
 
 class FlagModel:
-    """Zero or not, by context row."""
+    """Zero or not, by context row.
 
-    def __init__(self) -> None:
-        ones = np.array([*_PRIOR, 0], np.int64) * FLAG_WEIGHT // TOTAL
+    Parameters
+    ----------
+    prior : tuple of int
+        Share of non-zeros by row, of 65536.
+    pads : tuple of int
+        Rows of the positions beyond the edge.
+    """
+
+    def __init__(
+        self, prior: tuple[int, ...] = (*_PRIOR, 0), pads: tuple[int, ...] = (PAD,)
+    ) -> None:
+        ones = np.array(prior, np.int64) * FLAG_WEIGHT // TOTAL
         self._counts = np.stack([FLAG_WEIGHT - ones, ones], axis=1)
+        self.pads = list(pads)
         self._derive()
 
     def _derive(self) -> None:
@@ -62,7 +73,7 @@ class FlagModel:
         p = (TOTAL * self._counts[:, 0] + all_ // 2) // all_
         np.maximum(p, 24, out=p)
         np.minimum(p, TOTAL - 24, out=p)
-        p[PAD] = TOTAL - 1
+        p[self.pads] = TOTAL - 1
         self.zero = p.astype(np.uint32)
         """Probability of a zero, of 65536, by row."""
 
@@ -78,8 +89,6 @@ class FlagModel:
         self._derive()
 
 
-def token_model() -> TokenModel:
+def token_model(prior: tuple[tuple[int, ...], ...] = _TOKEN_PRIOR) -> TokenModel:
     """The model of magnitudes above zero, by pairs of context rows."""
-    return TokenModel(
-        np.array([[*row, *[0] * (TOKENS - len(row))] for row in _TOKEN_PRIOR], np.int64)
-    )
+    return TokenModel(np.array([[*row, *[0] * (TOKENS - len(row))] for row in prior], np.int64))

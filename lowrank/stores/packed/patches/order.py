@@ -70,7 +70,7 @@ def _distance_rows() -> list[list[int]]:
 
 
 @cache
-def _nearest(index: int) -> tuple[int, ...]:
+def nearest(index: int) -> tuple[int, ...]:
     """All frequencies, the nearest first, of the equally near the lower."""
     near = _distance_rows()[index]
     return tuple(sorted(range(SIZE), key=near.__getitem__))
@@ -158,7 +158,7 @@ class Predictors:
         """
         channel, index = component.channel, component.index
         coded, near = self._rows[channel], _distance_rows()[index]
-        best = list(islice((i for i in _nearest(index) if i in coded), NEIGHBOURS))
+        best = list(islice((i for i in nearest(index) if i in coded), NEIGHBOURS))
         share = [(1 << 20) // (77 + near[i]) for i in best]
         total, count = sum(share), len(best)
         rows = [coded[i] for i in best]

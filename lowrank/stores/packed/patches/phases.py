@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
 from lowrank.stores.packed.coding.rans import RansReader, RansWriter
-from lowrank.stores.packed.coding.tokens import TOKENS
-from lowrank.stores.packed.patches.contexts import PAD
+from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
 from lowrank.stores.packed.patches.models import SHIFT, TOTAL, FlagModel, token_model
 
 Indices = NDArray[np.intp]
@@ -25,9 +24,11 @@ LARGEST = 1 << 20
 class Statistics:
     """The models, and what was coded since they last learnt."""
 
-    def __init__(self) -> None:
-        self.flags = FlagModel()
-        self.tokens = token_model()
+    def __init__(self, flags: FlagModel | None = None, tokens: TokenModel | None = None) -> None:
+        self.flags = flags or FlagModel()
+        self.tokens = tokens or token_model()
+        self.shift = np.resize(np.append(SHIFT, (0, 0)), len(self.flags.zero))
+        """Low bits of |q| - 1 sent raw, by row."""
         self._rows: list[Indices] = []
         self._hits: list[Indices] = []
         self._tokens: list[NDArray[np.intp]] = []
@@ -50,7 +51,7 @@ class Statistics:
         self._rows, self._hits, self._tokens = [], [], []
 
 
-def _expand(values: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
+def expand(values: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The low `lengths` bits of each value, most significant first, as one row of bits."""
     owner = np.repeat(np.arange(len(values)), lengths)
     ends = np.cumsum(lengths)
@@ -58,7 +59,8 @@ def _expand(values: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np
     return (values[owner] >> place & 1).astype(np.uint8)
 
 
-def _collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What `expand` made rows of bits of."""
     owner = np.repeat(np.arange(len(lengths)), lengths)
     place = np.cumsum(lengths)[owner] - 1 - np.arange(len(owner))
     parts = bits.astype(np.int64) << place
@@ -69,9 +71,9 @@ def _collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np
 class Reader:
     """Decodes coefficients."""
 
-    def __init__(self, rans: RansReader) -> None:
+    def __init__(self, rans: RansReader, models: Statistics | None = None) -> None:
         self._rans = rans
-        self.models = Statistics()
+        self.models = models or Statistics()
 
     def phase(self, rows: Indices, target: Target | None, *, signs: bool) -> tuple[Indices, Values]:
         """Places and values of the non-zeros of one phase, or their magnitudes."""
@@ -86,14 +88,14 @@ class Reader:
         m = (coded & (TOKENS - 1)).astype(np.int64)
         escaped = (m == ESCAPE).nonzero()[0]
         if len(escaped):
-            lengths = _collapse(
+            lengths = collapse(
                 rans.raw(LENGTH * len(escaped)), np.full(len(escaped), LENGTH, np.int64)
             )
-            rest = _collapse(rans.raw(int(lengths.sum())), lengths)
+            rest = collapse(rans.raw(int(lengths.sum())), lengths)
             m[escaped] += rest + (np.int64(1) << lengths) - 1
-        shift = SHIFT[row]
+        shift = models.shift.take(row)
         if shift.any():
-            m = (m << shift) + _collapse(rans.raw(int(shift.sum())), shift)
+            m = (m << shift) + collapse(rans.raw(int(shift.sum())), shift)
         m += 1
         if len(m) and int(m.max()) >= LARGEST:
             raise FormatError("packed stream: a coefficient is out of range")
@@ -114,10 +116,12 @@ class Writer:
         coefficient becomes zero, and whether its magnitude is rounded up.
     """
 
-    def __init__(self, rans: RansWriter, *, zero: float, rise: float) -> None:
+    def __init__(
+        self, rans: RansWriter, *, zero: float, rise: float, models: Statistics | None = None
+    ) -> None:
         self._rans = rans
         self._zero, self._rise = zero / 2, rise / 2
-        self.models = Statistics()
+        self.models = models or Statistics()
         self.signs: list[int] = []
         """Passes of raw bits that are signs, one for each phase."""
 
@@ -129,7 +133,7 @@ class Writer:
         """
         if target is None:
             raise ValueError("nothing to write")
-        models, rans = self.models, self._rans
+        models = self.models
         x = np.abs(target)
         zero = models.flags.zero
         frequency = models.tokens.frequency
@@ -137,26 +141,42 @@ class Writer:
         cost = -np.log2(frequency / models.tokens.total)
         pairs = np.arange(len(p)) >> 1
         threshold = 0.5 + self._zero * (np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0])
-        threshold[PAD] = np.inf
+        threshold[models.flags.pads] = np.inf
         flags = x > threshold.astype(np.float32).take(rows)
         hit = flags.nonzero()[0]
-        rans.flags(zero.astype(np.uint16).take(rows), hit.astype(np.int32))
         row = rows[hit]
         pair = row >> 1
         xs = x[hit]
         m = np.maximum(xs.astype(np.int64), 1)
-        shift = SHIFT[row]
+        shift = models.shift.take(row)
         step = np.minimum((m - 1) >> shift, ESCAPE - 1)
         rise = (
             self._rise
             * np.diff(cost, axis=1)
-            / (1 << SHIFT[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
+            / (1 << models.shift[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
         )
         m += xs - m > 0.5 + np.clip(rise, -0.1, 0.45)[pair, step]
         np.minimum(m, LARGEST - 1, out=m)
+        values = m.astype(np.int32)
+        np.negative(values, where=target[hit] < 0, out=values)
+        self.collect(rows, flags, hit, values, shift)
+        return hit, values
+
+    def collect(
+        self,
+        rows: Indices,
+        flags: NDArray[np.bool_],
+        hit: Indices,
+        values: Values,
+        shift: NDArray[np.int64],
+    ) -> None:
+        """Collect one phase: which are non-zero, where, their values and their raw low bits."""
+        models, rans = self.models, self._rans
+        rans.flags(models.flags.zero.astype(np.uint16).take(rows), hit.astype(np.int32))
+        m = np.abs(values).astype(np.int64)
         coded = (m - 1) >> shift
         tokens = np.minimum(coded, ESCAPE)
-        index = pair * TOKENS + tokens
+        index = (rows[hit] >> 1) * TOKENS + tokens
         rans.symbols(
             models.tokens.start.take(index),
             models.tokens.frequency.astype(np.uint16).take(index),
@@ -167,12 +187,8 @@ class Writer:
         if len(escaped):
             rest = coded[escaped] - ESCAPE + 1
             lengths = np.frexp(rest.astype(np.float64))[1].astype(np.int64) - 1
-            rans.raw(_expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
-            rans.raw(_expand(rest, lengths))
+            rans.raw(expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
+            rans.raw(expand(rest, lengths))
         if shift.any():
-            rans.raw(_expand(m - 1, shift))
-        values = m.astype(np.int32)
-        negative = target[hit] < 0
-        self.signs.append(rans.raw(negative.astype(np.uint8)))
-        np.negative(values, where=negative, out=values)
-        return hit, values
+            rans.raw(expand(m - 1, shift))
+        self.signs.append(rans.raw((values < 0).astype(np.uint8)))

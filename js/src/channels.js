@@ -1,0 +1,522 @@
+// The packed layout `channels`, written from stores/packed/channels/codec.py's specification:
+// header, walk over the components, sums of outer products.
+
+import { LrkError, bad, check } from "./errors.js";
+import {
+  F64, I32, U16, U8, abs, assign, ceil, exponent, floor, make, max, min, rint, sqrt, table,
+} from "./numbers.js";
+import {
+  bitReader, Cut, RansReader, TokenModel, checkRanks, outOfRange, readLanes, readStart,
+  streamEnds, toLevels,
+} from "./coding.js";
+import { toSamples } from "./lapped.js";
+import { smooth } from "./smoothing.js";
+import { join } from "./wavelet.js";
+
+const SIDE = 16;
+const CAP = 1000;
+const UNIT = 64;
+const WAVELET = 0;
+const BLOCKS = 1;
+const MOST_LEVELS = 6;
+const LARGEST = 2 ** 26;
+// Of lapped blocks: the depth of the wavelet band that a frequency lies in.
+const octaveOf = (f) => Math.clz32(f) - 28;
+const START = [16, 32, 64, 160, 400, 800, 1600];
+// prettier-ignore
+const WEIGHTS = table([
+  36, 6, 0, 0, 16, 422, 190, 0, 0,
+  107, 76, 67, 57, 48, 70, 0, 235, 46,
+  12, 23, 26, 25, 30, 486, 136, 0, 33,
+  55, 48, 45, 42, 27, 214, 27, 225, 19,
+  0, 6, 13, 19, 0, 424, 293, 0, 0,
+  0, 4, 10, 17, 0, 401, 252, 60, 0,
+  0, 9, 11, 17, 0, 365, 254, 0, 72,
+  0, 9, 11, 12, 0, 360, 219, 51, 62,
+]);
+const same = (x) => x;
+
+// -- the places of a row ---------------------------------------------------------------------
+
+const coefficients = (length) => ceil(length / SIDE) * SIDE;
+
+/** Sizes of a wavelet's coarsest samples and of its bands, coarse to fine. */
+function bandSizes(length) {
+  const highs = [];
+  while (length > 8 && highs.length < MOST_LEVELS) {
+    highs.unshift(length >> 1);
+    length -= length >> 1;
+  }
+  return [length, ...highs];
+}
+
+class Places {
+  constructor(m, n, kinds) {
+    const lengths = [coefficients(m), coefficients(n)];
+    const size = lengths[0] + lengths[1];
+    const missing = () => new I32(size).fill(size);
+    assign(this, { size, left: missing(), right: missing(), kin: [missing(), missing()] });
+    this.depth = new I32(size);
+    this.octave = new I32(size).map((_, i) => i);
+    this.phase = new U8(size);
+    lengths.forEach((length, i) => {
+      if (kinds[i] === WAVELET) this.wavelet(i * lengths[0], length);
+      else this.blocks(i * lengths[0], length);
+    });
+    this.phases = [[], [], [], []];
+    this.phase.forEach((p, at) => this.phases[p].push(at));
+    this.sets = this.phases.map((places, p) =>
+      places.map((at) => 4 * kinds[at < lengths[0] ? 0 : 1] + p),
+    );
+  }
+
+  band(start, size) {
+    for (let at = start + 1; at < start + size; at++) {
+      this.left[at] = at - 1;
+      this.right[at - 1] = at;
+    }
+  }
+
+  wavelet(start, length) {
+    const sizes = bandSizes(length), first = start;
+    let before = first;
+    sizes.forEach((size, b) => {
+      this.band(start, size);
+      const depth = b ? sizes.length - 1 - b : MOST_LEVELS;
+      for (let i = 0; i < size; i++) {
+        const at = start + i;
+        this.depth[at] = depth;
+        this.phase[at] = (depth < 2 ? 2 : 0) + (i & 1);
+        if (b) this.kin[0][at] = min(before + (b > 1 ? i >> 1 : i), start - 1);
+      }
+      before = start;
+      start += size;
+    });
+  }
+
+  blocks(start, length) {
+    const count = length / SIDE, sizes = bandSizes(length);
+    for (let f = 0; f < SIDE; f++) {
+      const band = max(sizes.length - 1 - octaveOf(f), 0);
+      const from = start + sizes.slice(0, band).reduce((a, b) => a + b, 0);
+      this.band(start + f * count, count);
+      for (let i = 0; i < count; i++) {
+        const at = start + f * count + i;
+        this.depth[at] = octaveOf(f);
+        this.phase[at] = 2 * (f & 1) + (i & 1);
+        if (f > 0) this.kin[0][at] = at - count;
+        if (f < SIDE - 1) this.kin[1][at] = at + count;
+        const part = (SIDE * i + SIDE / 2) >> (octaveOf(f) + 1);
+        this.octave[at] = from + min(part, sizes[band] - 1);
+      }
+    }
+  }
+}
+
+// -- models ------------------------------------------------------------------------------------
+
+const ROWS = 40;
+const TOP = 16384;
+const EDGES = make(ROWS, (r) => {
+  let e = 1;
+  while (e ** 3 < 2 ** r) e++;
+  return e;
+});
+const ROW = (() => {
+  const table = new U8(TOP);
+  for (let e = 0, row = 0; e < TOP; e++) {
+    while (row < ROWS && EDGES[row] <= e) row++;
+    table[e] = max(row, 1) - 1;
+  }
+  return table;
+})();
+const COARSE = new U8(TOP).map((_, e) => min(ROW[min(e + 1, TOP - 1)] >> 2, 9));
+const SHIFTS = EDGES.map((_, r) => max(floor((r - 24) / 3), 0));
+const AROUND = ROWS;
+const BEFORE = AROUND + 100 * 8;
+const ALL_ROWS = BEFORE + 10 * 7 * 4 * 2;
+
+const MOST = 2047;
+let zero, stretch;
+
+function tables() {
+  zero ??= I32.from({ length: 2 * MOST + 1 }, (_, i) => {
+    const one = rint(65536 / (1 + Math.exp(-(i - MOST) / 256)));
+    return 65536 - min(max(one, 32), 65504);
+  });
+  stretch ??= I32.from({ length: 4096 }, (_, i) =>
+    rint(256 * Math.log((i + 0.5) / (4095.5 - i))),
+  );
+}
+
+/** A binary model of three contexts, their rows in one joint table. */
+class Mixture {
+  constructor(scale) {
+    this.ones = new I32(ALL_ROWS).fill(6);
+    this.all = new I32(ALL_ROWS).fill(12);
+    for (let row = 0; row < ROWS; row++) {
+      const from = ROW.indexOf(row);
+      const middle = from < 0 ? 1 : from + ((ROW.lastIndexOf(row) - from + 1) >> 1);
+      this.ones[row] = floor((192 * middle) / (scale + middle)) + 1;
+      this.all[row] = 194;
+    }
+    this.weights = new I32(24).map((_, i) => (i < 8 ? 2600 : 1300));
+    this.odds = new I32(ALL_ROWS);
+    for (let row = 0; row < ALL_ROWS; row++) this.derive(row);
+  }
+
+  derive(row) {
+    this.odds[row] = stretch[floor((this.ones[row] * 4096) / this.all[row])];
+  }
+
+  /** A pass of flags, decoded and learnt from: contexts' rows three at a time. */
+  flags(rans, rows, sets, count) {
+    const { odds, weights } = this;
+    const odd = new I32(count), flags = new U8(count);
+    for (let i = 0; i < count; i++) {
+      const s = sets[i];
+      let total = odds[rows[3 * i]] * weights[s] + odds[rows[3 * i + 1]] * weights[8 + s];
+      total = (total + odds[rows[3 * i + 2]] * weights[16 + s]) >> 12;
+      odd[i] = min(max(total, -MOST), MOST) + MOST;
+    }
+    rans.flags(odd, zero, count, flags);
+    const pull = new F64(24);
+    for (let i = 0; i < count; i++) {
+      const error = flags[i] * 65536 - 65536 + zero[odd[i]];
+      for (let j = 0; j < 3; j++) pull[8 * j + sets[i]] += odds[rows[3 * i + j]] * error;
+    }
+    pull.forEach((x, i) => {
+      const moved = weights[i] + floor(x / 4194304);
+      weights[i] = min(max(moved, -32768), 32768);
+    });
+    const { ones, all } = this;
+    for (let i = 0; i < 3 * count; i++) {
+      all[rows[i]] += 16;
+      ones[rows[i]] += 16 * flags[(i / 3) | 0];
+    }
+    for (let i = 0; i < 3 * count; i++) {
+      const row = rows[i];
+      while (all[row] > 4080) {
+        const zeros = ((all[row] - ones[row]) >> 1) + 1;
+        ones[row] = (ones[row] >> 1) + 1;
+        all[row] = zeros + ones[row];
+      }
+      this.derive(row);
+    }
+    return flags;
+  }
+}
+
+function tokenModel() {
+  const prior = [];
+  EDGES.forEach((low, r) => {
+    const mean = max((low + (EDGES[r + 1] ?? TOP)) >> SHIFTS[r], 64);
+    const share = floor(8388608 / (128 + mean));
+    let left = 50331648;
+    for (let token = 0; token < 16; token++) {
+      prior.push(floor((left * share) / 4294967296) + 1);
+      left -= floor((left * share) / 65536);
+    }
+  });
+  return new TokenModel(prior);
+}
+
+// -- the walk ----------------------------------------------------------------------------------
+
+class Walk {
+  constructor(m, n, switches, rans) {
+    tables();
+    assign(this, { m, n, switches, rans, places: new Map() });
+    const first = this.placesOf(WAVELET, WAVELET);
+    this.channels = switches.map(() => ({
+      places: first,
+      last: make(4, () => new I32(first.size + 1)),
+      mean: I32.from({ length: first.size + 1 }, (_, i) =>
+        i < first.size ? START[first.depth[i]] : 0,
+      ),
+      count: 0,
+    }));
+    this.nonzero = new Mixture(UNIT);
+    this.above = new Mixture(2 * UNIT);
+    this.tokens = tokenModel();
+  }
+
+  placesOf(u, v) {
+    const key = 2 * u + v;
+    if (!this.places.has(key)) this.places.set(key, new Places(this.m, this.n, [u, v]));
+    return this.places.get(key);
+  }
+
+  // The places of the next component; where a transform changes, history moves.
+  settle(channel, c) {
+    const [u, v] = this.switches[c].map((x) => (channel.count < x ? WAVELET : BLOCKS));
+    const here = this.placesOf(u, v), before = channel.places;
+    if (here !== before) {
+      const old = channel.mean.slice();
+      for (let i = 0; i < here.size; i++) {
+        const moved = here.octave[i] === before.octave[i] ? i : here.octave[i];
+        channel.mean[i] = old[moved];
+        if (moved !== i) for (const last of channel.last) last[i] = floor(old[moved] / UNIT);
+      }
+      channel.places = here;
+    }
+    return here;
+  }
+
+  component(c) {
+    const channel = this.channels[c];
+    const here = this.settle(channel, c);
+    const { left, right, kin, depth } = here;
+    const { mean, last: [l0, l1, l2, l3] } = channel;
+    const own = new I32(here.size + 1), result = new F64(here.size);
+    here.phases.forEach((places, phase) => {
+      const count = places.length, sets = here.sets[phase];
+      if (!count) return;
+      const rows = new U16(3 * count);
+      for (let i = 0; i < count; i++) {
+        const at = places[i], l = left[at], r = right[at], set = sets[i], w = 9 * set;
+        const beside = UNIT * (l0[l] + l1[l] + l0[r] + l1[r]);
+        const means = mean[l] + mean[r];
+        const near = UNIT * (own[l] + own[r]);
+        const relatives = UNIT * (own[kin[0][at]] + own[kin[1][at]]);
+        let e = UNIT * (WEIGHTS[w] * l0[at] + WEIGHTS[w + 1] * l1[at] + WEIGHTS[w + 2] * l2[at] + WEIGHTS[w + 3] * l3[at]);
+        e += WEIGHTS[w + 4] * beside + WEIGHTS[w + 5] * mean[at] + WEIGHTS[w + 6] * means + WEIGHTS[w + 7] * near + WEIGHTS[w + 8] * relatives;
+        e = floor(e / 1024);
+        const coarse = (x) => COARSE[min(x, TOP - 1)];
+        const around = coarse(phase & 1 ? near >> 1 : relatives);
+        rows[3 * i] = ROW[min(e + 1, TOP - 1)];
+        rows[3 * i + 1] = (coarse(mean[at]) * 10 + around) * 8 + set + AROUND;
+        const [two, side] = [coarse((UNIT * (l0[at] + l1[at])) >> 1), coarse(beside >> 2)];
+        rows[3 * i + 2] =
+          ((two * 7 + depth[at]) * 4 + ((side / 3) | 0)) * 2 + (set >> 2) + BEFORE;
+      }
+      const q = this.magnitudes(rows, sets, count);
+      for (let i = 0; i < count; i++) {
+        own[places[i]] = min(q[i], CAP);
+        result[places[i]] = q[i];
+      }
+    });
+    channel.last = [own, l0, l1, l2];
+    for (let i = 0; i <= here.size; i++) {
+      const news = UNIT * own[i] - mean[i];
+      mean[i] += channel.count ? (news * 3) >> 4 : news;
+    }
+    channel.count++;
+    for (let i = 0; i < here.size; i++) if (result[i] && this.rans.raw()) result[i] = -result[i];
+    return result;
+  }
+
+  magnitudes(rows, sets, count) {
+    const { rans } = this;
+    const q = F64.from(this.nonzero.flags(rans, rows, sets, count));
+    const chosen = [];
+    for (let i = 0; i < count; i++) if (q[i]) chosen.push(i);
+    if (!chosen.length) return q;
+    const some = U16.from({ length: 3 * chosen.length }, (_, i) => rows[3 * chosen[(i / 3) | 0] + (i % 3)]);
+    const more = this.above.flags(rans, some, chosen.map((i) => sets[i]), chosen.length);
+    const hit = chosen.filter((i, j) => more[j]);
+    for (const i of hit) q[i] = 2;
+    if (!hit.length) return q;
+    const row = hit.map((i) => rows[3 * i]);
+    const token = new U8(hit.length);
+    rans.tokens(row, hit.length, this.tokens, token);
+    this.tokens.count(row, token, hit.length);
+    this.tokens.learn();
+    const rest = Array.from(token);
+    const escaped = hit.map((_, j) => j).filter((j) => token[j] === 15);
+    if (escaped.length) {
+      const lengths = this.numbers(escaped.map(() => 5));
+      if (max(...lengths) > 27) throw outOfRange();
+      this.numbers(lengths).forEach((x, i) => (rest[escaped[i]] += x + 2 ** lengths[i] - 1));
+    }
+    const shift = row.map((r) => SHIFTS[r]);
+    this.numbers(shift).forEach((x, j) => (q[hit[j]] += rest[j] * 2 ** shift[j] + x));
+    if (q.some((x) => x >= LARGEST)) throw outOfRange();
+    return q;
+  }
+
+  // Raw bits of several numbers, plane by plane.
+  numbers(lengths) {
+    const values = lengths.map(() => 0);
+    for (let plane = lengths.reduce((a, b) => max(a, b), 0) - 1; plane >= 0; plane--) {
+      lengths.forEach((length, i) => {
+        if (length > plane) values[i] += this.rans.raw() * 2 ** plane;
+      });
+    }
+    return values;
+  }
+}
+
+// -- from coefficients to samples ----------------------------------------------------------------
+
+let transform;
+
+/** DCT-IV in integers, and the rotations across a boundary. */
+function blockTransform() {
+  if (!transform) {
+    const fine = 2 ** 30, i = make(SIDE, (x) => x);
+    const angle = i.slice(0, 8).map((x) => (Math.PI / 4) * (1 + (2 * x + 1) / SIDE));
+    transform = {
+      C: i.map((x) =>
+        i.map((y) =>
+          rint(sqrt(2 / SIDE) * Math.cos((Math.PI / SIDE) * ((x + 0.5) * (y + 0.5))) * 262144),
+        ),
+      ),
+      cosine: angle.map((x) => rint(Math.sin(x) * fine) / fine),
+      sine: angle.map((x) => rint(Math.cos(x) * fine) / fine),
+    };
+  }
+  return transform;
+}
+
+function unblocked(Y) {
+  const { C, cosine, sine } = blockTransform();
+  const count = Y.length / SIDE, X = new F64(Y.length);
+  for (let b = 0; b < count; b++) {
+    for (let j = 0; j < SIDE; j++) {
+      let sum = 0;
+      for (let f = 0; f < SIDE; f++) sum += C[j][f] * Y[f * count + b];
+      X[b * SIDE + j] = sum / 262144;
+    }
+  }
+  for (let at = SIDE; at < X.length; at += SIDE) {
+    for (let j = 0; j < 8; j++) {
+      const after = X[at + j], before = X[at - 1 - j];
+      X[at + j] = cosine[j] * after + -sine[j] * before;
+      X[at - 1 - j] = cosine[j] * before - -sine[j] * after;
+    }
+  }
+  return X;
+}
+
+function unwaveleted(Y) {
+  const sizes = bandSizes(Y.length);
+  let at = sizes[0], X = Array.from(Y.slice(0, at));
+  for (const size of sizes.slice(1)) {
+    X = join(X, Array.from(Y.slice(at, at + size)), same);
+    at += size;
+  }
+  return X;
+}
+
+/** The matrix of a channel's components, exactly. */
+function sumOf(components, header, c, height, width) {
+  const [low, high] = header.offsets, heads = coefficients(height);
+  const sixteenths = (q) => {
+    const size = abs(q);
+    return q ? Math.sign(q) * (16 * size - (size > 1 ? high : low)) : 0;
+  };
+  const scale = header.step / 16;
+  const terms = components.map((row, i) => {
+    const Y = row.map(sixteenths);
+    const vector = (part, kind) =>
+      (i < header.switches[c][kind] ? unwaveleted : unblocked)(Y.slice(...part));
+    let [first, second, third] = [0, 0, 0];
+    for (let j = 0; j < heads; j++) {
+      const size = abs(Y[j]), a = floor(size / 32768), b = size % 32768;
+      first += a * a;
+      second += a * b;
+      third += b * b;
+    }
+    const length = sqrt(first * 2 ** 30 + second * 65536 + third) || 1;
+    const u = vector([0, heads], 0).slice(0, height).map((x) => (x / length) * scale);
+    return { u, v: vector([heads], 1).slice(0, width) };
+  });
+  const largest = (x) => x.reduce((most, value) => max(most, abs(value)), 0);
+  const sizes = terms.map(({ u, v }) => [largest(u), largest(v)]);
+  const room = 52 - exponent(sizes.reduce((sum, [a, b]) => sum + a * b, 0));
+  terms.forEach((term, i) => {
+    const left = floor((room + exponent(sizes[i][1]) - exponent(sizes[i][0])) / 2);
+    term.u = F64.from(term.u, (x) => rint(x * 2 ** left));
+    term.v = F64.from(term.v, (x) => rint(x * 2 ** (room - left)));
+  });
+  const out = new F64(height * width), unit = 2 ** -room;
+  // Four at a time: integers, whose sum is the same in any order.
+  for (let i = 0; i < terms.length; i += 4) {
+    add(out, ...make(4, (j) => terms[i + j] ?? { u: new F64(height), v: terms[i].v }));
+  }
+  return out.map((x) => x * unit);
+}
+
+function add(out, a, b, c, d) {
+  const height = a.u.length, width = a.v.length;
+  const [av, bv, cv, dv] = [a.v, b.v, c.v, d.v];
+  for (let y = 0, at = 0; y < height; y++) {
+    const p = a.u[y], q = b.u[y], r = c.u[y], s = d.u[y];
+    for (let j = 0; j < width; j++, at++) out[at] += p * av[j] + q * bv[j] + r * cv[j] + s * dv[j];
+  }
+}
+
+// -- header and stream ---------------------------------------------------------------------------
+
+function readHeader(parts, most) {
+  const { payload, channels } = parts;
+  if (payload.length < 2) throw streamEnds(parts);
+  const end = 2 + payload[0] + 256 * payload[1];
+  if (payload.length < end) throw streamEnds(parts);
+  const read = bitReader(payload.subarray(2, end));
+  const header = readStart(read, channels);
+  header.end = end;
+  header.offsets = [read.bits(3), read.bits(3)];
+  header.lanes = readLanes(read);
+  const each = make(channels, (c) => c);
+  header.smooth = each.map(() => read.bits(4));
+  header.switches = each.map(() => [read.number("switch"), read.number("switch")]);
+  const terms = read.number("terms");
+  check(terms <= most * channels, "components");
+  header.order = [];
+  const left = each.map(() => most);
+  for (let i = 0, before = 0; i < terms; i++) {
+    let c = 0;
+    while (c < channels - 1 && !read.bit(`channel ${before} ${c}`)) c++;
+    check(left[c]-- > 0, "components");
+    header.order.push(c);
+    before = c;
+  }
+  return header;
+}
+
+/** The samples of a payload. */
+export function decodeChannels(parts, { rank, partial }) {
+  const { payload, width, height, channels, bits } = parts;
+  const header = readHeader(parts, min(height, width));
+  const counts = header.switches.map((_, c) => header.order.filter((x) => x === c).length);
+  checkRanks(parts.matrices, counts, min(height, width));
+  check(
+    !header.smooth.some(Boolean) || height * width <= 4194304,
+    "smoothing",
+  );
+  const total = header.order.length, places = total * (height + width);
+  check(places <= header.lanes * 131072, "lanes");
+  if (places > 2 ** 26 || total * height * width > 2 ** 38) {
+    throw new LrkError("limit", "more work than the limit allows");
+  }
+  const found = counts.map(() => []);
+  const wanted = counts.map((count) => min(count, rank ?? count));
+  let done = 0;
+  try {
+    const rans = new RansReader(payload.subarray(header.end), header.lanes);
+    const walk = new Walk(height, width, header.switches, rans);
+    for (const c of header.order) {
+      if (!wanted.some(Boolean)) break;
+      found[c].push(walk.component(c));
+      done++;
+      wanted[c] = max(wanted[c] - 1, 0);
+    }
+  } catch (error) {
+    if (!(error instanceof Cut)) throw error;
+    if (!partial || !done) throw streamEnds(parts);
+  }
+  const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
+  const peak = 2 ** bits - 1;
+  if (header.levels && max(...header.levels) > peak) throw bad("alpha");
+  const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
+  if (kept.reduce((sum, rows) => sum + rows.length, 0) === total) {
+    planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.smooth[c], same));
+  }
+  const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
+  const scale = planes.map((_, c) => (header.alpha && c === channels - 1 ? 0.5 : 1));
+  toSamples(planes, header.turn, peak, scale, same, samples);
+  if (header.levels) toLevels(samples, channels, header.levels);
+  return samples;
+}

@@ -1,0 +1,122 @@
+// Any .lrk file to samples, and samples to the pixels of a canvas.
+
+import { U8, ceil } from "./numbers.js";
+import { LrkError, bad, check, known } from "./errors.js";
+import { parse } from "./reading.js";
+import { decodeChannels } from "./channels.js";
+import { arrayOf, decodeFloats } from "./floats.js";
+import { decodePatches } from "./patches.js";
+
+function stops(bytes, size) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const reader = stream.getReader(), out = new U8(size);
+  const read = async (at) => {
+    const { value, done } = await reader.read();
+    if (done) return at;
+    check(at + value.length <= size, "size of NODT");
+    out.set(value, at);
+    return read(at + value.length);
+  };
+  return read(0).then((at) => {
+    check(at === size, "size of NODT");
+    return out;
+  });
+}
+
+/** The value of pixels without data, and a bit for each pixel; null where there are none. */
+async function gapsOf(parts) {
+  const block = parts.metadata.NODT;
+  if (!block) return null;
+  check(block.length > 8, "NODT");
+  const value = new DataView(block.buffer, block.byteOffset).getFloat64(0, true);
+  const pixels = parts.width * parts.height * (parts.frames ?? 1);
+  let bits;
+  try {
+    bits = await stops(block.subarray(8), ceil(pixels / 8));
+  } catch (error) {
+    throw error instanceof LrkError ? error : bad("NODT");
+  }
+  const held = arrayOf(parts, 1).fill(value)[0] === value && Number.isFinite(value);
+  check(held || (Number.isNaN(value) && parts.dtype === "float32"), "value of NODT");
+  return { value, bits };
+}
+
+/** What a file says, its checksums and numbers checked: the parts that `samplesOf` decodes. */
+export async function open(bytes, options = {}) {
+  const parts = parse(bytes, options);
+  parts.gaps = await gapsOf(parts);
+  return parts;
+}
+
+/**
+ * Samples of a file that `open` has read, pixel by pixel, the channels of a pixel together.
+ *
+ * rank: terms of each matrix, all by default; frame: of a stack, 0 by default; partial: take
+ * what is there of a payload that is cut.
+ */
+export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {}) {
+  const { width, height, channels, colours, gaps, frames, store, layout } = parts;
+  if (rank !== null && !(Number.isInteger(rank) && rank >= 1)) {
+    throw new RangeError("rank");
+  }
+  if (frames !== null && !(Number.isInteger(frame) && frame >= 0 && frame < frames)) {
+    throw new RangeError("frame");
+  }
+  let samples;
+  if (store === "packed") {
+    const whole = parts.dtype.startsWith("uint") || parts.dtype === "int8";
+    known(
+      whole && layout !== "stack" && (parts.mode !== "array" || parts.bits === 8), "packed kind",
+    );
+    const decoder = layout === "patches" ? decodePatches : decodeChannels;
+    samples = decoder(parts, { rank, partial: partial && parts.missing > 0 });
+  } else samples = decodeFloats(parts, { rank, frame });
+  if (gaps) {
+    const first = frame * width * height;
+    for (let i = 0; i < width * height; i++) {
+      const place = first + i;
+      if (!((gaps.bits[place >> 3] >> (7 - (place & 7))) & 1)) continue;
+      for (let c = 0; c < colours; c++) samples[i * channels + c] = gaps.value;
+    }
+  }
+  return samples;
+}
+
+/** Open and decode in one step. */
+export async function decode(bytes, options = {}) {
+  const parts = await open(bytes, options);
+  return { ...parts, samples: samplesOf(parts, options) };
+}
+
+function ends({ mode, bits, dtype }, samples) {
+  if (mode === "1") return [0, 1];
+  if (dtype === "uint8" && bits === 8) return [0, 255];
+  let [low, high] = [Infinity, -Infinity];
+  for (const x of samples) {
+    if (x < low) low = x;
+    if (x > high) high = x;
+  }
+  return low < high ? [low, high] : [low - 1, low + 1];
+}
+
+/**
+ * RGBA bytes of samples, for a canvas. Samples of more than 8 bits are stretched from their
+ * smallest to their largest; of more than three channels of mode `array` the first three show.
+ */
+export function pixelsOf(parts, samples) {
+  const { width, height, mode, channels } = parts;
+  const out = new Uint8ClampedArray(4 * width * height);
+  const [low, high] = ends(parts, samples);
+  const scale = 255 / (high - low);
+  const level = (x) => (x - low) * scale;
+  const colour = channels >= 3, alpha = mode === "LA" || mode === "RGBA" ? channels - 1 : -1;
+  for (let i = 0, at = 0; at < out.length; i += channels, at += 4) {
+    for (let c = 0; c < 3; c++) {
+      let x = level(samples[i + (colour ? c : 0)]);
+      if (mode === "CMYK") x = ((255 - x) * (255 - level(samples[i + 3]))) / 255;
+      out[at + c] = x;
+    }
+    out[at + 3] = alpha < 0 ? 255 : level(samples[i + alpha]);
+  }
+  return out;
+}

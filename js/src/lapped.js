@@ -1,0 +1,105 @@
+// The lapped cosine transform of 16 x 16 patches, and the rotation of colours: arithmetic in
+// the order that layouts/lapped.py fixes.
+
+import { F64, make, sqrt, table } from "./numbers.js";
+
+export const SIDE = 16;
+export const SIZE = 256;
+
+// Upper triangle of the skew matrix of the filter, in units of 1/10000.
+const SKEW = table([
+  4071, 13, 731, 24, 199, 13, 33, 4083, 31, 789, 36, 184, 16, 3216, 34, 560, 30, 74,
+  2468, 32, 337, 24, 1750, 31, 131, 1080, 27, 455,
+]);
+
+// Half of (rotation - identity), by elimination.
+const ROTATION = (() => {
+  const skew = make(8, () => new Array(8).fill(0));
+  let at = 0;
+  for (let i = 0; i < 8; i++) {
+    for (let j = i + 1; j < 8; j++) {
+      skew[i][j] = SKEW[at++] / 10000;
+      skew[j][i] = -skew[i][j];
+    }
+  }
+  const rows = skew.map((x, i) => [
+    ...x.map((v, j) => (i === j ? 1 : 0) - v),
+    ...x.map((v, j) => (i === j ? 1 : 0) + v),
+  ]);
+  for (let i = 0; i < 8; i++) {
+    const pivot = rows[i][i];
+    rows[i] = rows[i].map((v) => v / pivot);
+    for (let j = 0; j < 8; j++) {
+      const factor = rows[j][i];
+      if (j !== i) rows[j] = rows[j].map((v, k) => v - factor * rows[i][k]);
+    }
+  }
+  return rows.map((x, i) => x.slice(8).map((v, j) => (v - (i === j ? 1 : 0)) / 2));
+})();
+
+/** The orthonormal DCT-II of 16 samples: one frequency a row. */
+export const COSINES = (() => {
+  let c = 0, s = 1;
+  for (let i = 0; i < 4; i++) {
+    const half = sqrt((1 + c) / 2);
+    [c, s] = [half, s / (2 * half)];
+  }
+  const wave = [1];
+  for (let i = 0, x = 1, y = 0; i < 63; i++) {
+    [x, y] = [x * c - y * s, x * s + y * c];
+    wave.push(x);
+  }
+  const scale = sqrt(2 / SIDE), first = 1 / sqrt(SIDE);
+  return make(SIDE, (u) =>
+    make(SIDE, (j) => (u ? wave[((2 * j + 1) * u) % 64] * scale : first)),
+  );
+})();
+
+/** Undo the filter across the boundaries of a plane of whole patches, in place. */
+export function unlap(plane, height, width, F) {
+  const w = new F64(64), gap = new F64(8);
+  for (let i = 0; i < 8; i++) for (let j = 0; j < 8; j++) w[8 * i + j] = F(ROTATION[j][i]);
+  // The 8 samples before and after each place, `step` apart.
+  const across = (at, step) => {
+    for (let j = 0; j < 8; j++) gap[j] = F(plane[at - (j + 1) * step] - plane[at + j * step]);
+    for (let i = 0, k = 0; i < 8; i++, k += 8) {
+      let c = F(w[k] * gap[0]);
+      for (let j = 1; j < 8; j++) c = F(c + F(w[k + j] * gap[j]));
+      plane[at - (i + 1) * step] += c;
+      plane[at + i * step] -= c;
+    }
+  };
+  for (let y = 0; y < height; y++) {
+    for (let x = SIDE; x < width; x += SIDE) across(y * width + x, 1);
+  }
+  for (let y = SIDE; y < height; y += SIDE) {
+    for (let x = 0; x < width; x++) across(y * width + x, width);
+  }
+}
+
+/** The 3 x 3 rotation of colours of three small integers, row after row, or null. */
+export function axes(turn) {
+  if (!turn) return null;
+  const w = 127, [a, b, c] = turn, n = w * w + a * a + b * b + c * c;
+  return [
+    w * w + a * a - b * b - c * c, 2 * (a * b - w * c), 2 * (a * c + w * b),
+    2 * (a * b + w * c), w * w - a * a + b * b - c * c, 2 * (b * c - w * a),
+    2 * (a * c - w * b), 2 * (b * c + w * a), w * w - a * a - b * b + c * c,
+  ].map((x) => x / n);
+}
+
+/** Rotate back the first three planes, round half up and clip: samples, pixel by pixel. */
+export function toSamples(planes, turn, peak, scale, F, out) {
+  const R = axes(turn)?.map(F);
+  const count = planes.length, [p, q, r] = planes;
+  planes.forEach((plane, c) => {
+    const turned = R && c < 3;
+    const [a, b, d] = turned ? [R[c], R[3 + c], R[6 + c]] : [0, 0, 0];
+    const s = scale[c];
+    for (let i = 0, at = c; i < plane.length; i++, at += count) {
+      let x = turned ? F(F(F(p[i] * a) + F(q[i] * b)) + F(r[i] * d)) : plane[i];
+      x = F(x * s + 0.5);
+      out[at] = x > 0 ? (x < peak ? x : peak) : 0;
+    }
+  });
+}

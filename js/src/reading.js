@@ -1,0 +1,377 @@
+// The bytes of a .lrk file to its parts, version 1, written from docs/FORMAT.md. Whatever the
+// bytes: parts that hold, or an LrkError.
+
+import { LrkError, bad, check, known } from "./errors.js";
+import { F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt } from "./numbers.js";
+
+const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
+const MODES = [
+  ["1", 1, 0], ["L", 1, 0], ["LA", 2, 0], ["RGB", 3, 0], ["RGBA", 4, 0], ["CMYK", 4, 0],
+  ["I;16", 1, 1], ["F", 1, 6],
+];
+const TYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split(" ");
+const LAYOUTS = ["channels", "patches", "stack"];
+const STORES = ["float16", "float32", "float64", "packed"];
+const METADATA = ["EXIF", "ICCP", "XMP_", "NODT", "AXIS"];
+const LARGEST = 2 ** 160;
+const SIDE = 2 ** 31 - 1;
+const PIECE = 4096;
+const DONE = [0, 0, 0, 0, 0x44, 0x4f, 0x4e, 0x45, 0x1f, 0x0d, 0xb8, 0x26];
+
+export const MAX_PIXELS = 178956970;
+
+const ended = (there) =>
+  new LrkError("truncated", `the file ends ${there ? "early" : "before its picture"}`);
+const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Rows m and columns n of each matrix. */
+export function shapeOf({ width, height, layout, frames, channels }) {
+  if (layout === "stack") return [frames, height * width * channels];
+  if (layout === "channels") return [height, width];
+  return [ceil(height / 16) * ceil(width / 16), 256];
+}
+
+/** One pass over the chunks; every size is checked before it is used. */
+function reader(bytes, partial, maxPixels) {
+  const view = viewOf(bytes);
+  let at = 9;
+
+  const left = () => {
+    return max(bytes.length - at, 0);
+  };
+
+  const kindAt = (from = at) => {
+    return String.fromCharCode(...bytes.subarray(from + 4, from + 8));
+  };
+
+  // Data of the next chunk, which must be of this kind; null where the file ends first.
+  const chunk = (kind, length) => {
+    if (left() < 8) {
+      check(kind.startsWith(kindAt()), "chunk");
+      return null;
+    }
+    const size = view.getUint32(at, true);
+    check(kindAt() === kind, kind);
+    check(length === undefined || size === length, `length of ${kind}`);
+    const end = at + 8 + size;
+    if (left() < 12 + size) return null;
+    const sum = view.getUint32(end, true);
+    check(crc32(bytes.subarray(at + 4, end)) === sum, `checksum of ${kind}`);
+    const data = bytes.subarray(at + 8, end);
+    at = end + 4;
+    return data;
+  };
+
+  // A chunk that a picture can do without: undefined where it was damaged and passed over.
+  const optional = (kind) => {
+    if (left() < 4) throw bad("chunk");
+    const after = at + 12 + view.getUint32(at, true);
+    try {
+      return chunk(kind);
+    } catch (error) {
+      if (!partial || ![...METADATA, "SIGM", "SUMS", "PACK", "TERM"].includes(kindAt(after))) {
+        throw error;
+      }
+      at = after;
+      return undefined;
+    }
+  };
+
+  const head = () => {
+    const start = bytes.subarray(0, 8);
+    check(bytes.length && start.every((x, i) => x === SIGNATURE[i]), "signature");
+    known(bytes.length < 9 || bytes[8] === 1, "version");
+    const data = bytes.length > 9 ? chunk("HEAD") : null;
+    check(data, "its header ends early");
+    const parts = header(data, maxPixels);
+    for (const kind of METADATA) {
+      if (kindAt() !== kind || (kind === "AXIS" && !parts.frames)) continue;
+      const value = kind === "NODT" ? chunk(kind) : optional(kind);
+      if (value === undefined) continue;
+      check(value, "its metadata end early");
+      check(value.length, `empty ${kind}`);
+      parts.metadata[kind] = value;
+    }
+    const { AXIS } = parts.metadata;
+    if (AXIS) parts.axis = axis(AXIS, parts.frames);
+    return parts;
+  };
+
+  const all = () => {
+    const parts = head();
+    if (parts.store === "packed") packed(parts);
+    else terms(parts);
+    if (parts.missing !== null) return parts;
+    let done;
+    try {
+      done = chunk("DONE", 0);
+    } catch (error) {
+      if (!partial) throw error;
+      parts.missing = 0;
+      return parts;
+    }
+    if (done === null) {
+      if (!partial) throw ended(true);
+      parts.missing = 0;
+    } else check(!left(), "its end");
+    return parts;
+  };
+
+  const packed = (parts) => {
+    let sums = null, damaged = false;
+    if (kindAt() === "SUMS") {
+      const found = optional("SUMS");
+      damaged = found === undefined;
+      if (found === null) throw ended(false);
+      if (found) {
+        check(found.length && found.length % 4 === 0, "length of SUMS");
+        sums = make(found.length / 4, (i) => viewOf(found).getUint32(4 * i, true));
+      }
+    }
+    const start = at + 8;
+    let whole = sums ? wholePieces(sums) : 0;
+    let payload;
+    try {
+      payload = chunk("PACK");
+    } catch (error) {
+      if (!partial || !whole) throw error;
+      parts.missing = size(sums) - whole;
+    }
+    if (payload) {
+      check(
+        !sums || (whole === payload.length && ceil(payload.length / PIECE) === sums.length),
+        "SUMS",
+      );
+      parts.payload = payload;
+      return;
+    }
+    if (payload === null) {
+      if (!sums && DONE.every((x, i) => bytes[bytes.length - 12 + i] === x)) {
+        ofAnotherLength(parts);
+        return;
+      }
+      const there = sums ? whole > 0 : left() > 8 && !damaged;
+      if (!partial || !there) throw ended(there);
+      if (!sums) whole = left() - 8;
+      parts.missing = max(size(sums) - whole, sums ? 0 : 1);
+    }
+    parts.payload = bytes.subarray(start, start + whole);
+  };
+
+  // A payload that seems to be cut, in a file that has its end: its length is wrong.
+  const ofAnotherLength = (parts) => {
+    const end = max(bytes.length - 16, 0);
+    const payload = bytes.subarray(min(at + 8, end), end);
+    const whole = new U8([0x50, 0x41, 0x43, 0x4b, ...payload]);
+    const sound = bytes.length >= 16 && crc32(whole) === view.getUint32(end, true);
+    check(partial && sound, "length of PACK");
+    assign(parts, { payload, missing: 0 });
+  };
+
+  // Bytes of the payload that starts here, the most that fit its checksums.
+  const size = (sums) => {
+    const size = left() >= 4 ? view.getUint32(at, true) : 0;
+    return !sums || ceil(size / PIECE) === sums.length ? size : sums.length * PIECE;
+  };
+
+  const wholePieces = (sums) => {
+    const payload = bytes.subarray(at + 8).subarray(0, size(sums));
+    let whole = 0;
+    for (const sum of sums) {
+      const piece = payload.subarray(whole, whole + PIECE);
+      if (!piece.length || crc32(piece) !== sum) break;
+      whole += piece.length;
+    }
+    return whole;
+  };
+
+  const terms = (parts) => {
+    const { matrices } = parts;
+    const [m, n] = shapeOf(parts);
+    const total = matrices.reduce((sum, { k }) => sum + k, 0);
+    const data = chunk("SIGM", 8 * total);
+    if (data === null) throw ended(false);
+    const order = [];
+    let place = 0;
+    matrices.forEach((matrix, c) => {
+      matrix.s = [];
+      matrix.u = [];
+      matrix.v = [];
+      for (let i = 0; i < matrix.k; i++, place += 8) {
+        const s = viewOf(data).getFloat64(place, true);
+        check(s >= 0 && s <= (i ? matrix.s[i - 1] : LARGEST), "sigma");
+        matrix.s.push(s);
+        order.push([s, c, i]);
+      }
+    });
+    for (const matrix of matrices) {
+      check(!contradiction(matrix, min(m, n), matrix.s), "contradiction of sigma");
+    }
+    order.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
+    const width = { float16: 2, float32: 4, float64: 8 }[parts.store];
+    // Checksums of the pieces of terms, for readers of single pixels: here they must agree.
+    const sums = [];
+    if (parts.frames && kindAt() === "SUMS") {
+      const found = optional("SUMS");
+      if (found === null) throw ended(false);
+      if (found) {
+        const each = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
+        check(found.length && found.length === 4 * total * each, "length of SUMS");
+        for (let i = 0; i < found.length; i += 4) sums.push(viewOf(found).getUint32(i, true));
+      }
+    }
+    let whole = 0, piece = 0;
+    for (const [, c, i] of order) {
+      let term;
+      try {
+        term = chunk("TERM", width * (m + n));
+      } catch (error) {
+        if (!partial || !whole) throw error;
+        break;
+      }
+      if (term === null) {
+        if (!partial || !whole) throw ended(whole > 0);
+        break;
+      }
+      for (let from = 0, to = width * m; sums.length && from < term.length; from = to, to += 1024) {
+        check(crc32(term.subarray(from, to)) === sums[piece++], "SUMS");
+      }
+      const values = floats(term, width);
+      matrices[c].u[i] = values.subarray(0, m);
+      matrices[c].v[i] = values.subarray(m);
+      whole++;
+    }
+    if (whole < total) parts.missing = total - whole;
+  };
+  return all();
+}
+
+// What the frames of a stack are: labels, values and their unit.
+function axis(block, frames) {
+  let found;
+  try {
+    found = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(block));
+  } catch {
+    throw bad("AXIS");
+  }
+  check(block.length <= 1 << 20 && found && typeof found === "object" && !Array.isArray(found), "AXIS");
+  const { labels = [], values = [], unit = "" } = found;
+  const list = (x, holds) =>
+    Array.isArray(x) && (!x.length || x.length === frames) && x.every(holds);
+  check(
+    typeof unit === "string" && list(labels, (x) => typeof x === "string") &&
+      list(values, (x) => typeof x === "number" && abs(x) <= 1e300),
+    "AXIS",
+  );
+  return { labels, values, unit };
+}
+
+function floats(data, width) {
+  const view = viewOf(data);
+  const out = new F64(data.length / width);
+  const half = width === 2 ? float16() : null;
+  for (let i = 0; i < out.length; i++) {
+    if (half) out[i] = half[view.getUint16(2 * i, true)];
+    else out[i] = width === 4 ? view.getFloat32(4 * i, true) : view.getFloat64(8 * i, true);
+    check(abs(out[i]) <= 2, "unit vectors");
+  }
+  return out;
+}
+
+function header(data, maxPixels) {
+  const view = viewOf(data);
+  let at = 0;
+  const next = (size) => {
+    at += size;
+    check(data.length >= at, "length of HEAD");
+    return at - size;
+  };
+  next(12);
+  const [width, height] = [view.getUint32(0, true), view.getUint32(4, true)];
+  const [code, layoutCode, storeCode] = data.subarray(8);
+  known(code < 9, "mode");
+  known(layoutCode < 3, "layout");
+  known(storeCode < 4, "store");
+  known(!data[11], "flags");
+  const [layout, store] = [LAYOUTS[layoutCode], STORES[storeCode]];
+  check(width >= 1 && width <= SIDE && height >= 1 && height <= SIDE, "size");
+  let [mode, channels, type] = MODES[code] ?? ["array"];
+  if (mode === "array") {
+    const place = next(3);
+    type = data[place];
+    known(type < 8, "type of samples");
+    channels = view.getUint16(place + 1, true);
+    check(channels >= 1 && channels <= 4096, "channels");
+  }
+  const dtype = TYPES[type], bits = mode === "1" ? 1 : Number(dtype.match(/\d+/));
+  let frames = null;
+  if (layout === "stack") {
+    frames = view.getUint32(next(4), true);
+    check(frames >= 1 && frames <= SIDE, "frames");
+  }
+  const parts = {
+    width, height, mode, channels, type, dtype, bits, layout, store, frames,
+    turn: null, matrices: [], metadata: {}, missing: null,
+  };
+  const [rows, columns] = [ceil(height / 16) * 16, ceil(width / 16) * 16];
+  if (
+    width * height > maxPixels || width * height * (frames ?? 1) > 16 * maxPixels ||
+    (layout === "patches" && rows * columns > maxPixels + floor(maxPixels / 4) + 65536)
+  ) {
+    throw new LrkError("limit", `more than ${maxPixels} pixels`);
+  }
+  const alpha = mode === "LA" || mode === "RGBA" ? 1 : 0;
+  parts.colours = channels - alpha;
+  const packed = store === "packed";
+  const turned = !packed && layout === "patches" && parts.colours === 3;
+  const count = frames === null ? channels : 1;
+  check(
+    data.length === at + (turned ? 3 : 0) + count * (packed ? 10 : 28),
+    "length of HEAD",
+  );
+  if (turned) parts.turn = [0, 1, 2].map(() => view.getInt8(at++));
+  const most = min(...shapeOf(parts));
+  for (let c = 0; c < count; c++) {
+    const x = packed ? packedMatrix(view, at) : floatMatrix(view, at);
+    at += packed ? 10 : 28;
+    check(x.k <= most, "rank");
+    check(!(packed ? packedContradiction(x) : contradiction(x, most)), "contradiction in HEAD");
+    parts.matrices.push(x);
+  }
+  return parts;
+}
+
+function floatMatrix(view, at) {
+  const [norm, next, tail] = [4, 12, 20].map((i) => view.getFloat64(at + i, true));
+  check([norm, next, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
+  return { k: view.getUint32(at, true), norm, next, tail };
+}
+
+function packedMatrix(view, at) {
+  const [norm, next, tail, error] = [2, 4, 6, 8].map((i) => {
+    const code = view.getUint16(at + i, true);
+    return code ? 2 ** (code / 1024 - 24) : 0;
+  });
+  return { k: view.getUint16(at, true), norm, next, tail, error };
+}
+
+// Whether numbers of a matrix cannot be true together.
+function contradiction({ k, norm, next, tail }, most, s) {
+  const slack = 1e-6 * norm;
+  if (tail > norm + slack || next > tail + slack || (k === most && tail > slack)) return true;
+  if (!s) return false;
+  if (k && next > s[k - 1] + slack) return true;
+  // Proposition 40: ||A||_F^2 is the sum of all sigma_i^2.
+  const all = sqrt(s.reduce((sum, x) => sum + x * x, tail * tail));
+  return !(abs(all - norm) <= slack);
+}
+
+function packedContradiction({ norm, next, tail, error }) {
+  const above = (a, b) => a > b * 1.002 + 1e-5 * norm;
+  return above(tail, norm) || above(next, tail) || above(tail, error);
+}
+
+/** Read a file: its head, and its terms or its payload. `partial` takes what is whole of it. */
+export function parse(bytes, { partial = false, maxPixels = MAX_PIXELS } = {}) {
+  return reader(bytes, partial, maxPixels);
+}

@@ -1,0 +1,138 @@
+// The filter along the edges of the picture, in the order of operations that
+// stores/packed/coding/smoothing.py fixes.
+
+import { F32, I32, abs, fround, make, max, min, table } from "./numbers.js";
+
+const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
+const MARGIN = 3;
+
+// Weights in 1/1024: a row of 5 kinds of direction (none, across, falling, strongly across,
+// strongly falling) by 6 taps for each activity.
+// prettier-ignore
+const TABLE = table([
+  -92, 291, 74, -92, 74, 291, -144, 174, 132, -115, 132, 351, -40, 235, -81,
+  -40, 310, 235, -128, 56, 178, -167, 178, 502, 65, 86, -83, 65, 504, 86,
+  -17, 116, 123, -17, 123, 116, -16, 47, 140, -83, 140, 202, 59, 67, -2,
+  59, 313, 67, 43, -32, 133, -137, 133, 387, 118, -21, -14, 118, 533, -21,
+  8, 75, 120, 8, 120, 75, -6, 9, 145, -30, 145, 141, 81, 34, 3,
+  81, 274, 34, 54, -50, 114, -93, 114, 325, 192, -33, -77, 192, 444, -33,
+  47, 41, 102, 47, 102, 41, 36, -10, 114, 7, 114, 110, 115, 6, 10,
+  115, 233, 6, 87, -61, 79, -28, 79, 265, 214, -37, -101, 214, 373, -37,
+  69, 21, 88, 69, 88, 21, 55, -29, 96, 57, 96, 79, 152, -8, -12,
+  152, 181, -8, 63, -64, 74, 3, 74, 203, 187, -23, -118, 187, 280, -23,
+  111, 5, 57, 111, 57, 5, 79, -40, 70, 93, 70, 57, 165, -17, -25,
+  165, 140, -17, 55, -56, 47, 65, 47, 154, 94, -17, -78, 94, 279, -17,
+  139, -11, 34, 139, 34, -11, 101, -46, 42, 136, 42, 38, 160, -25, -25,
+  160, 113, -25, 36, -33, 18, 120, 18, 113, 18, -8, -53, 18, 294, -8,
+  141, -20, 21, 141, 21, -20, 93, -42, 23, 169, 23, 13, 136, -25, -24,
+  136, 95, -25, 19, -14, -3, 176, -3, 72, -24, 2, -39, -24, 256, 2,
+  137, -27, 9, 137, 9, -27, 81, -34, 8, 177, 8, -6, 110, -25, -21,
+  110, 82, -25, -11, -6, 2, 185, 2, 36, -46, 14, -41, -46, 235, 14,
+  110, -27, 3, 110, 3, -27, 51, -21, 3, 160, 3, -21, 78, -19, -20,
+  78, 66, -19, -30, -3, 11, 180, 11, 6, -43, 20, -46, -43, 196, 20,
+  73, -20, -1, 73, -1, -20, 24, -10, 0, 131, 0, -27, 48, -13, -18,
+  48, 51, -13, -33, -1, 12, 173, 12, -11, -34, 16, -37, -34, 166, 16,
+  3, -2, 0, 3, 0, -2, -3, -1, 1, 18, 1, -7, 1, -1, -3,
+  1, 9, -1, -12, -1, 5, 66, 5, -14, -9, 5, -12, -9, 42, 5,
+]);
+
+const bits = new I32(1), float = new F32(bits.buffer);
+const FAINT = fround(0.045);
+float[0] = FAINT;
+const BASE = bits[0];
+
+const tapOf = (dy, dx) => {
+  const find = (a, b) => TAPS.findIndex(([y, x]) => y === a && x === b);
+  const at = find(dy, dx);
+  return at >= 0 ? at : find(-dy, -dx);
+};
+
+/** Weights of 12 x 9 classes by 6 taps, at a strength in eighths. */
+function weightsOf(eighths) {
+  const F = fround, strength = eighths / 8;
+  const down = TAPS.map(([y, x]) => tapOf(x, y)), rising = TAPS.map(([y, x]) => tapOf(y, -x));
+  const same = TAPS.map((_, i) => i);
+  const kinds = [
+    [0, same], [1, same], [1, down], [2, same], [2, rising],
+    [3, same], [3, down], [4, same], [4, rising],
+  ];
+  const out = new F32(648);
+  for (let level = 0; level < 12; level++) {
+    kinds.forEach(([kind, turned], k) =>
+      turned.forEach((tap, t) => {
+        out[(level * 9 + k) * 6 + t] = F((TABLE[level * 30 + kind * 6 + tap] / 1024) * strength);
+      }),
+    );
+  }
+  return out;
+}
+
+function padded(plane, height, width, Kind) {
+  const W = width + 2 * MARGIN, out = new Kind((height + 2 * MARGIN) * W);
+  for (let y = 0, at = 0; y < height + 2 * MARGIN; y++) {
+    const row = min(max(y - MARGIN, 0), height - 1) * width;
+    for (let x = 0; x < MARGIN; x++) out[at++] = plane[row];
+    for (let x = 0; x < width; x++) out[at++] = plane[row + x];
+    for (let x = 0; x < MARGIN; x++) out[at++] = plane[row + width - 1];
+  }
+  return out;
+}
+
+/** Filter a plane in place; F rounds to the type of its samples. */
+export function smooth(plane, height, width, step, eighths, F) {
+  if (!eighths) return;
+  const f = fround;
+  const weights = weightsOf(eighths);
+  const Q = padded(plane, height, width, plane.constructor);
+  const P = plane instanceof F32 ? Q : padded(plane, height, width, F32);
+  const W = width + 2 * MARGIN, w2 = width + 2;
+  const unit = f(1 / (9 * step)), weak = f(1.6);
+  const taps = I32.from(TAPS, ([y, x]) => y * W + x);
+  // Second differences across, down, rising and falling, of three rows each.
+  const rings = make(4, () => make(3, () => new F32(w2)));
+  const bend = (row) => {
+    const r = (row + 3) % 3;
+    const a = rings[0][r], b = rings[1][r], c = rings[2][r], d = rings[3][r];
+    for (let i = 0, at = (row + MARGIN) * W + MARGIN - 1; i < w2; i++, at++) {
+      const twice = f(P[at] + P[at]);
+      a[i] = abs(f(f(twice - P[at + 1]) - P[at - 1]));
+      b[i] = abs(f(f(twice - P[at + W]) - P[at - W]));
+      c[i] = abs(f(f(twice - P[at + W - 1]) - P[at - W + 1]));
+      d[i] = abs(f(f(twice - P[at + W + 1]) - P[at - W - 1]));
+    }
+  };
+  const sums = make(4, () => new F32(w2));
+  bend(-1);
+  bend(0);
+  for (let y = 0; y < height; y++) {
+    bend(y + 1);
+    const r = (y + 2) % 3, s = y % 3, t = (y + 1) % 3;
+    for (let k = 0; k < 4; k++) {
+      const out = sums[k], a = rings[k][r], b = rings[k][s], c = rings[k][t];
+      for (let i = 0; i < w2; i++) out[i] = f(f(a[i] + b[i]) + c[i]);
+    }
+    const [A, B, C, D] = sums;
+    for (let x = 0, at = (y + MARGIN) * W + MARGIN, to = y * width; x < width; x++, at++, to++) {
+      const across = f(f(A[x] + A[x + 1]) + A[x + 2]), down = f(f(B[x] + B[x + 1]) + B[x + 2]);
+      const rising = f(f(C[x] + C[x + 1]) + C[x + 2]), falling = f(f(D[x] + D[x + 1]) + D[x + 2]);
+      float[0] = min(max(f(f(across + down) * unit), FAINT), 2);
+      const level = min((bits[0] - BASE) >> 22, 11);
+      const high1 = max(across, down), low1 = min(across, down);
+      const high2 = max(rising, falling), low2 = min(rising, falling);
+      const straight = f(high1 * low2) > f(high2 * low1);
+      const high = straight ? high1 : high2, low = straight ? low1 : low2;
+      let kind = 0;
+      if (!(high <= f(weak * low))) {
+        kind = straight ? 1 + (down > across) : 3 + (falling > rising);
+        if (high > f(3 * low)) kind += 4;
+      }
+      const k = (level * 9 + kind) * 6, centre = Q[at];
+      let sum = 0;
+      for (let t = 0; t < 6; t++) {
+        const o = taps[t];
+        sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k + t]));
+      }
+      plane[to] = centre + sum;
+    }
+  }
+}

@@ -1,0 +1,177 @@
+"""Stacks to files: multi-page TIFFs of any type and number of channels, arrays, animations."""
+
+from __future__ import annotations
+
+import os
+import struct
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from lowrank.errors import ImageError, UsageError
+from lowrank.io import images
+from lowrank.io.modes import to_image
+from lowrank.io.wall import wall
+from lowrank.picture import Mode, Picture
+from lowrank.picture.axis import unpack
+
+_SUFFIXES = {".tif": "TIFF", ".tiff": "TIFF", ".npy": "NPY", ".gif": "GIF"}
+WRITTEN = tuple(_SUFFIXES)
+"""Suffixes of files that hold a stack."""
+
+_IN_TIFF = 4  # channels that every reader of TIFFs has a name for
+_ANIMATED = ("1", "L", "RGB")
+_PALETTE = 256
+_PAUSE = 100  # milliseconds a frame, where nothing says how long
+
+# Tags of TIFF 6.0, and their types.
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 259, 262, 273
+_SAMPLES, _ROWS, _COUNTS, _PLANAR, _EXTRA, _FORMAT, _ICC = 277, 278, 279, 284, 338, 339, 34675
+_BYTE, _SHORT, _LONG, _LONG8, _UNDEFINED = 1, 3, 4, 16, 7
+_LETTERS = {_BYTE: "B", _SHORT: "H", _LONG: "I", _LONG8: "Q"}
+_KINDS = {"u": 1, "i": 2, "f": 3}
+_CLASSIC = 2**32 - 2**24  # bytes of samples that offsets of 32 bits reach, with room for the tags
+
+
+def default_suffix(mode: Mode) -> str:
+    """Suffix of the usual file for a stack."""
+    return ".tif" if len(mode.channels) <= _IN_TIFF else ".npy"
+
+
+def format_for(path_or_suffix: str, mode: Mode, frames: int) -> str:
+    """Name of the format of an output.
+
+    Raises
+    ------
+    UsageError, ImageError
+        None of its files holds a stack, or one of this mode.
+    """
+    suffix = os.path.splitext(path_or_suffix)[1] or f".{path_or_suffix.removeprefix('.')}"
+    format = _SUFFIXES.get(suffix.lower())
+    if format is None:
+        raise UsageError(
+            f"{suffix} holds no stack of {frames} frames; give {', '.join(WRITTEN)} or a folder, "
+            "or take one of them with --frames"
+        )
+    if format == "GIF" and mode.name not in _ANIMATED:
+        raise ImageError(f".gif cannot hold {mode.title} without loss; write .tif or .npy")
+    return format
+
+
+def write(picture: Picture, *, format: str) -> tuple[bytes, tuple[str, ...]]:
+    """Encode a stack, and say what the file lacks.
+
+    Parameters
+    ----------
+    picture : Picture
+        Of 4-D samples.
+    format : {"TIFF", "NPY", "GIF"}
+        From `format_for`.
+    """
+    if format == "NPY":
+        return images.write(picture, format="NPY"), ()
+    if format == "GIF":
+        return _animation(picture)
+    return _pages(picture), ()
+
+
+def frame(picture: Picture, i: int) -> Picture:
+    """One frame as a picture of its own."""
+    metadata = picture.metadata
+    kept = type(metadata)(metadata.exif, metadata.icc, metadata.xmp)
+    return Picture(picture.samples[i], picture.mode, kept)
+
+
+def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
+    frames = picture.frames or 1
+    axis = unpack(picture.metadata.axis, frames)
+    pauses: list[int] = []
+    if axis.unit == "ms" and frames > 1:
+        pauses = [max(int(b - a), 10) for a, b in zip(axis.values, axis.values[1:], strict=False)]
+        pauses.append(pauses[-1])
+    shown = [to_image(frame(picture, i)) for i in range(frames)]
+    lossy = sum(image.getcolors(_PALETTE) is None for image in shown)
+    notes = [f"{lossy} frames have more than {_PALETTE} colours, which GIF cannot hold: reduced."]
+    stream = BytesIO()
+    with wall("write GIF", "choose another format"):
+        shown[0].save(
+            stream, "GIF", save_all=True, append_images=shown[1:], loop=0, optimize=False,
+            duration=pauses or _PAUSE, disposal=1,
+        )  # fmt: skip
+    return stream.getvalue(), tuple(notes if lossy else ())
+
+
+def _pages(picture: Picture) -> bytes:
+    """A TIFF of a strip a page, then the directories; a BigTIFF where offsets need 64 bits."""
+    samples, mode = picture.samples, picture.mode
+    if mode.bits == 1:
+        samples = np.packbits(samples[..., 0] != 0, axis=2)
+    samples = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
+    big = samples.nbytes > _CLASSIC
+    word, entry = ("Q", "<HHQ") if big else ("I", "<HHI")
+    head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
+    out = bytearray(head)
+    icc = picture.metadata.icc
+    profile = len(out)
+    out += icc or b""
+    out += bytes(-len(out) % 8)
+    first = len(out)
+    size = samples[0].nbytes
+    out += samples.tobytes()
+    out += bytes(-len(out) % 8)
+    link = len(head) - struct.calcsize(word)  # where the offset of the next directory stands
+    for page in range(len(samples)):
+        tags = _tags(picture, first + page * size, size, big=big)
+        if icc:
+            tags[_ICC] = (_UNDEFINED, (profile, len(icc)))
+        at = len(out)
+        struct.pack_into(f"<{word}", out, link, at)
+        count = struct.pack("<Q" if big else "<H", len(tags))
+        room = 8 if big else 4
+        beyond = (
+            at + len(count) + len(tags) * (struct.calcsize(entry) + room) + struct.calcsize(word)
+        )
+        fields, extra = count, b""
+        for tag, (kind, values) in sorted(tags.items()):
+            if kind == _UNDEFINED:
+                offset, number = values
+                fields += struct.pack(f"{entry}{word}", tag, kind, number, offset)
+                continue
+            packed = struct.pack(f"<{len(values)}{_LETTERS[kind]}", *values)
+            fields += struct.pack(entry, tag, kind, len(values))
+            if len(packed) > room:
+                fields += struct.pack(f"<{word}", beyond + len(extra))
+                extra += packed + bytes(-len(packed) % 8)
+            else:
+                fields += packed.ljust(room, b"\0")
+        link = at + len(fields)
+        out += fields + bytes(struct.calcsize(word)) + extra
+        out += bytes(-len(out) % 8)
+    return bytes(out)
+
+
+def _tags(
+    picture: Picture, offset: int, size: int, *, big: bool
+) -> dict[int, tuple[int, tuple[Any, ...]]]:
+    mode, channels = picture.mode, len(picture.mode.channels)
+    colours = 4 if mode.name == "CMYK" else 3 if channels in (3, 4) else 1
+    photometric = {4: 5, 3: 2, 1: 1}[colours]
+    place = _LONG8 if big else _LONG
+    tags: dict[int, tuple[int, tuple[Any, ...]]] = {
+        _WIDTH: (_LONG, (picture.width,)),
+        _HEIGHT: (_LONG, (picture.height,)),
+        _BITS: (_SHORT, (mode.bits,) * channels),
+        _COMPRESSION: (_SHORT, (1,)),
+        _PHOTOMETRIC: (_SHORT, (photometric,)),
+        _OFFSETS: (place, (offset,)),
+        _SAMPLES: (_SHORT, (channels,)),
+        _ROWS: (_LONG, (picture.height,)),
+        _COUNTS: (place, (size,)),
+        _PLANAR: (_SHORT, (1,)),
+        _FORMAT: (_SHORT, (_KINDS[np.dtype(mode.dtype).kind],) * channels),
+    }
+    if channels > colours:
+        alpha = 2 if "alpha" in mode.channels else 0
+        tags[_EXTRA] = (_SHORT, (alpha,) + (0,) * (channels - colours - 1))
+    return tags

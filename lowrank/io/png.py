@@ -1,0 +1,69 @@
+"""Colour of 16 bits in PNG, through imagecodecs where that is installed: the extra `png`.
+
+Pillow keeps the upper 8 bits of such samples. It reads the metadata all the same, and writes
+them here: into a picture of one pixel, whose chunks the real samples get.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowrank.errors import ImageError
+from lowrank.picture import Picture
+
+if TYPE_CHECKING:
+    from lowrank.io.tiff import Reader
+
+EXTRA = "lowrank-image[png]"
+"""What to install where imagecodecs is not."""
+
+_SIGNATURE = 8  # bytes
+_PIXELS = (b"IDAT", b"IEND")
+
+
+def reader(data: bytes) -> Reader | None:
+    """What takes the samples of a PNG whole; None where nothing is installed that does.
+
+    A transparent colour becomes an alpha channel, matched by all of its bits.
+    """
+    try:
+        import imagecodecs
+    except ImportError:
+        return None
+    return lambda _: (np.asarray(imagecodecs.png_decode(data)), "array")
+
+
+def write(picture: Picture, like: bytes, *, level: int) -> bytes:
+    """Encode 2 to 4 channels of 16 bits, with the metadata of another PNG.
+
+    Parameters
+    ----------
+    picture : Picture
+    like : bytes
+        A PNG whose chunks but for header and pixels are taken over.
+    level : int
+        Of zlib, 0 to 9.
+    """
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise ImageError(
+            f"16-bit colour in a PNG needs imagecodecs; install {EXTRA}, or write .tif or .npy"
+        ) from error
+    chunks = list(_chunks(bytes(imagecodecs.png_encode(picture.samples, level=level))))
+    metadata = [chunk for kind, chunk in list(_chunks(like))[1:] if kind not in _PIXELS]
+    pixels = [chunk for kind, chunk in chunks[1:] if kind in _PIXELS]
+    return b"".join((like[:_SIGNATURE], chunks[0][1], *metadata, *pixels))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and bytes of each chunk of a sound PNG."""
+    at = _SIGNATURE
+    while at < len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        yield kind, data[at : at + size + 12]
+        at += size + 12

@@ -1,0 +1,290 @@
+"""Pictures and stacks from wherever they are; a note says which of both a source was taken for.
+
+A 2-D array is a grey picture. An array (height, width, 1 to 4) of uint8 or uint16 is a picture,
+unless a stack, an axis or frames are asked for. (N, height, width) and (N, height, width,
+colours) are stacks. A multi-page TIFF or an animation is a stack, if its images are of one size
+and mode. Several pictures are a stack where that is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import ImageError, UsageError
+from lowrank.io import arrays, dtypes, images, npy, pages, pillow
+from lowrank.io import nodata as missing
+from lowrank.io.modes import check_finite
+from lowrank.io.taking import USUAL, Taking, several
+from lowrank.io.wall import wall
+from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
+from lowrank.picture.axis import Axis
+
+Samples = NDArray[Any]
+
+_PICTURES = ("uint8", "uint16")  # types of which (height, width, 1 to 4) is one picture
+_SLAB = 1 << 24  # samples of a lazy array that are read at a time
+
+
+def read(
+    data: bytes,
+    *,
+    name: str,
+    max_pixels: int,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+) -> Loaded:
+    """Read the bytes of a file: a picture, or a stack.
+
+    Raises
+    ------
+    ImageError, LimitError
+        As for `images.read`.
+    UsageError
+        A stack was asked for, and it is none; or it has no such frame.
+    """
+    if data.startswith(images.ARRAYS) and npy.accepts(data):
+        kind = "NPZ" if data.startswith(b"PK") else "NPY"
+        array = npy.read(data, name=pillow.shown(name), max_pixels=max_pixels)
+        return of_array(
+            array, name=name, format=kind, size=len(data), max_pixels=max_pixels,
+            nodata=nodata, taking=taking,
+        )  # fmt: skip
+    why = ""
+    if several(data):
+        try:
+            found = pages.read(data, name=name, taking=taking, max_pixels=max_pixels, nodata=nodata)
+            if found is not None:
+                return found
+        except pages.UnequalError as error:
+            if taking.asked:
+                raise
+            why = str(error)
+    loaded = images.read(data, name=name, max_pixels=max_pixels, nodata=nodata)
+    if taking.axis is not None:
+        raise UsageError(f"--axis is one of an array, and {name} is none; leave it out")
+    if why:
+        return Loaded(loaded.picture, loaded.source, (*loaded.notes, f"No stack: {why}."))
+    if taking.stack or isinstance(taking.frames, slice):
+        return _joined([loaded], [name])
+    if taking.frames is not None:
+        taking.chosen(1)
+    return loaded
+
+
+def is_stack(array: Any) -> bool:
+    """Whether an array can be nothing but a stack: it has four axes."""
+    return _is_array(array) and len(array.shape) == 4
+
+
+def told(loaded: Loaded) -> Loaded:
+    """A picture of an array, and what it was taken for, where it might be a stack."""
+    picture = loaded.picture
+    if len(picture.mode.channels) <= 4:
+        return loaded
+    note = pages.taken_for(picture, "an array of three axes; stack=True takes the first for frames")
+    return Loaded(picture, loaded.source, (*loaded.notes, note))
+
+
+def of_array(
+    array: Any,
+    *,
+    name: str = "array",
+    format: str = "array",
+    size: int | None = None,
+    max_pixels: int,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+    stacks: bool = True,
+) -> Loaded:
+    """Take an array of samples: numpy's, or any that has a shape, a dtype and slices.
+
+    Parameters
+    ----------
+    array : array_like
+        Arrays of zarr, h5py and dask are read slab by slab, and only the frames that are taken.
+    stacks : bool
+        Three axes may mean a stack without being asked for; else they are a picture's.
+    """
+    if not _is_array(array):
+        array = np.asarray(array)
+    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
+    pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in _PICTURES
+    if not taking.asked and (len(shape) < 3 or (len(shape) == 3 and (pictured or not stacks))):
+        loaded = arrays.loaded(
+            np.asarray(array), name=name, format=format, size=size, max_pixels=max_pixels,
+            nodata=nodata,
+        )  # fmt: skip
+        note = ""
+        if len(shape) == 3 and (stacks or shape[2] > 4):
+            note = pages.taken_for(
+                loaded.picture, f"an array of {_shown(shape)} {dtype}; stack=True or --stack "
+                "takes its first axis for frames"
+            )  # fmt: skip
+        return Loaded(loaded.picture, loaded.source, tuple(filter(None, (*loaded.notes, note))))
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise ImageError(
+            f"an array of shape {shape} is no stack; give (frames, height, width) or "
+            "(frames, height, width, colours)"
+        )
+    at = taking.axis or 0
+    if not -len(shape) <= at < len(shape):
+        raise UsageError(f"axis {at} does not exist: the array has shape {shape}")
+    at %= len(shape)
+    chosen = taking.chosen(shape[at])
+    sides = tuple(x for i, x in enumerate(shape) if i != at)
+    pages.check_room((len(chosen), *sides), dtype, max_pixels)
+    with wall(f"read {name}", "give an array of numbers"):
+        samples, hidden = _taken(array, at, chosen, sides)
+    notes: list[str] = []
+    if len(shape) == 3:
+        samples = samples[..., np.newaxis]
+    kept, mode = _typed(samples, notes)
+    if isinstance(taking.frames, int):
+        kept, hidden = kept[0], None if hidden is None else hidden[0]
+    picture = Picture(kept, mode)
+    notes.append(
+        pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
+    )
+    if hidden is not None and len(shape) == 4:
+        hidden = np.asarray(hidden.all(axis=-1), np.bool_)
+    if nodata is None and hidden is not None and hidden.any():
+        nodata = float(array.fill_value)
+    picture = missing.taken(picture, nodata, notes, hidden=hidden)
+    for frame in picture.each():
+        check_finite(frame, mode)
+    source = Source(name, format, mode.title, picture.width, picture.height, size or kept.nbytes)
+    return Loaded(picture, source, tuple(notes))
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _is_array(array: Any) -> bool:
+    return all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__"))
+
+
+def _taken(
+    array: Any, at: int, chosen: range, sides: tuple[int, ...]
+) -> tuple[Samples, NDArray[np.bool_] | None]:
+    """Samples with the frames first, and what a masked array hides; of numpy's arrays a view."""
+    if isinstance(array, np.ndarray):
+        hidden = None
+        if isinstance(array, np.ma.MaskedArray):
+            mask = np.moveaxis(np.ma.getmaskarray(array), at, 0)
+            hidden = mask[chosen.start : _stop(chosen) : chosen.step]
+        found = np.moveaxis(np.asarray(array), at, 0)[chosen.start : _stop(chosen) : chosen.step]
+        return found, hidden
+    step = max(_SLAB // int(np.prod(sides)), 1)
+    samples = np.empty((len(chosen), *sides), np.dtype(array.dtype))
+    for first in range(0, len(chosen), step):
+        some = chosen[first : first + step]
+        # Lazy arrays know no negative steps, and not all of them know others.
+        low, high = min(some), max(some) + 1
+        slab = np.moveaxis(np.asarray(array[(slice(None),) * at + (slice(low, high),)]), at, 0)
+        samples[first : first + step] = slab[[i - low for i in some]]
+    return samples, None
+
+
+def _stop(chosen: range) -> int | None:
+    return None if chosen.stop < 0 else chosen.stop
+
+
+def _typed(samples: Samples, notes: list[str]) -> tuple[Samples, Any]:
+    """Samples in a type that a picture may have: those of a mapped file are not copied."""
+    if samples.dtype.newbyteorder("=").name not in DTYPES:
+        return dtypes.typed(samples, notes)
+    mode = dtypes.typed(samples[:0], notes)[1]
+    return np.asarray(samples, mode.dtype, order="C"), mode
+
+
+def of_files(
+    paths: Sequence[str],
+    read_bytes: Callable[[str], bytes],
+    *,
+    max_pixels: int,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+) -> Loaded:
+    """Read pictures as one stack, in the natural order of their names, which travel as labels.
+
+    Raises
+    ------
+    ImageError
+        One has another size or mode than the first, or is a stack itself.
+    """
+    ordered = sorted(paths, key=natural)
+    chosen = [ordered[i] for i in taking.chosen(len(ordered))]
+    if isinstance(taking.frames, int):
+        return images.read(
+            read_bytes(chosen[0]), name=chosen[0], max_pixels=max_pixels, nodata=nodata
+        )
+    samples: Samples | None = None
+    first: Loaded | None = None
+    notes: list[str] = []
+    size = 0
+    for i, path in enumerate(chosen):
+        data = read_bytes(path)
+        size += len(data)
+        one = images.read(data, name=path, max_pixels=max_pixels)
+        picture = one.picture
+        notes += one.notes
+        if samples is None or first is None:
+            first = one
+            shape = (len(chosen), *picture.samples.shape)
+            pages.check_room(shape, picture.samples.dtype, max_pixels)
+            samples = np.empty(shape, picture.samples.dtype)
+        elif (picture.samples.shape, picture.mode) != (samples.shape[1:], first.picture.mode):
+            p = first.picture
+            raise ImageError(
+                f"{path} is {picture.width}x{picture.height} {picture.mode.title}, {chosen[0]} "
+                f"{p.width}x{p.height} {p.mode.title}: they are no frames of one stack; leave it "
+                "out"
+            )
+        samples[i] = picture.samples
+    if samples is None or first is None:
+        raise ImageError("no frames: give at least one picture")
+    return _stacked(samples, first, chosen, notes, size, nodata)
+
+
+def _joined(loaded: list[Loaded], names: list[str]) -> Loaded:
+    first = loaded[0]
+    samples = np.stack([x.picture.samples for x in loaded])
+    return _stacked(samples, first, names, list(first.notes), first.source.bytes, None)
+
+
+def _stacked(
+    samples: Samples, first: Loaded, names: Sequence[str], notes: list[str], size: int,
+    nodata: float | None,
+) -> Loaded:  # fmt: skip
+    labels = tuple(os.path.basename(name) for name in names)
+    metadata = first.picture.metadata
+    try:
+        block = Axis(labels=labels).pack()
+    except ValueError as error:
+        block = None
+        notes.append(f"The names of the frames were left out: {error}.")
+    picture = Picture(
+        samples, first.picture.mode, Metadata(icc=metadata.icc, nodata=None, axis=block)
+    )
+    said = list(dict.fromkeys(notes))
+    if metadata.exif or metadata.xmp:
+        said.append("EXIF and XMP of the single pictures were left out.")
+    said.append(pages.taken_for(picture, f"{len(samples)} pictures in the order of their names"))
+    picture = missing.taken(picture, nodata, said)
+    mode = first.picture.mode
+    source = Source(first.source.path, first.source.format, mode.name, picture.width,
+                    picture.height, size)  # fmt: skip
+    return Loaded(picture, source, tuple(said))
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Key of the natural order of names: numbers in them count as numbers."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(p), "") if p.isdigit() and p.isascii() else (1, 0, p) for p in parts]

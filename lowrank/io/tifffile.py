@@ -1,0 +1,230 @@
+"""TIFFs of what Pillow does not hold, through tifffile where that is installed: the extra `tiff`.
+
+Colour of 16 bits and of floats, signed and wider integers, bands beyond the colours, planes,
+and compressions that libtiff lacks. Samples come as they are stored: no palette is applied, and
+white may be zero.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import ImageError, LimitError
+from lowrank.io import arrays, metadata, nodata, tiff
+from lowrank.io.wall import one_line, wall
+from lowrank.limits import DEFAULT_MAX_PIXELS, fits
+from lowrank.picture import MAX_CHANNELS, Loaded
+
+if TYPE_CHECKING:
+    import tifffile
+
+Samples = NDArray[np.generic]
+
+_DAMAGED = "the TIFF is damaged or of a rare kind"
+
+
+@dataclass(eq=False)
+class Pages:
+    """The images of a TIFF that are of one size and type: all of a stack, or the first alone.
+
+    Attributes
+    ----------
+    frames, height, width, channels : int
+    dtype : dtype
+        In the byte order of the machine.
+    others : int
+        Images of the file that are not among the frames.
+    notes : list of str
+        What the decoder warned of; it grows while frames are read.
+    """
+
+    frames: int
+    height: int
+    width: int
+    channels: int
+    dtype: np.dtype[Any]
+    others: int
+    notes: list[str]
+    _series: tifffile.TiffPageSeries = field(repr=False)
+    _end: int = field(repr=False)
+    _whole: Samples | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the samples of all frames together."""
+        return self.frames, self.height, self.width, self.channels
+
+    def frame(self, index: int) -> Samples:
+        """Decode the (height, width, channels) samples of one frame, in the file's type."""
+        series = self._series
+        if len(series.pages) == self.frames:
+            page = series.pages[index]
+            if page is None:
+                raise ImageError(f"image {index + 1} of {self.frames} is not in the file")
+            self._check_there(page)
+            found: Samples = self._shaped(page.asarray(maxworkers=1))[0]
+            return found
+        if self._whole is None:  # one directory for all frames, which follow each other
+            self._check_there(series.keyframe)
+            self._whole = self._shaped(series.asarray(maxworkers=1))
+        one: Samples = self._whole[index]
+        return one
+
+    def _shaped(self, found: NDArray[Any]) -> NDArray[Any]:
+        """Frames with their channels last: planes of channels come first in the file."""
+        planes, _, _, _, samples = self._series.keyframe.shaped
+        there = found.reshape(-1, planes, self.height, self.width, samples)
+        last: NDArray[Any] = there.transpose(0, 2, 3, 1, 4).reshape(-1, *self.shape[1:])
+        return last
+
+    def _check_there(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+        """Refuse what is not there: tifffile fills some of it with zeros."""
+        for at, size in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if at + size > self._end:
+                raise ImageError("it ends before its samples do; get the file again")
+        holes = sum(size == 0 for size in page.databytecounts)
+        if holes:
+            self.notes.append(
+                f"{holes:,} of {len(page.databytecounts):,} pieces of this TIFF hold nothing; "
+                "their samples are 0, or what the file says of such."
+            )
+
+
+def installed() -> bool:
+    """Whether tifffile is installed."""
+    try:
+        import tifffile  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def opened(data: bytes, *, name: str, max_pixels: int) -> Iterator[Pages]:
+    """Open the first series of images of a TIFF; the wall stands around what is done with it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    name : str
+        Its path, for messages.
+    max_pixels : int
+        Most pixels of one frame.
+
+    Raises
+    ------
+    ImageError
+        Damaged, or of samples that are no numbers.
+    LimitError
+        More pixels than the limit, or than there is memory for.
+    """
+    import tifffile
+
+    said: list[str] = []
+    with (
+        wall(f"read {name}", _DAMAGED),
+        _heard(said),
+        # No other file is opened, whatever the metadata of an OME-TIFF name.
+        tifffile.TiffFile(BytesIO(data), _multifile=False) as tiff,
+    ):
+        series = tiff.series[0]
+        page = series.keyframe
+        planes, depth, height, width, samples = page.shaped
+        if page.dtype is None or depth != 1 or 0 in page.shaped:
+            raise ImageError("a TIFF of volumes, or of samples of a rare kind, which is not read")
+        if planes * samples > MAX_CHANNELS:
+            raise ImageError(f"{planes * samples:,} channels; {MAX_CHANNELS:,} are the most")
+        if height * width > max_pixels:
+            raise LimitError(
+                f"its {width} x {height} pixels are above the limit of {max_pixels:,}; "
+                "raise the limit if you trust the file"
+            )
+        frame = math.prod(page.shaped)
+        if not fits(frame * page.dtype.itemsize):
+            raise MemoryError
+        yield Pages(
+            frames=max(series.size // frame, 1),
+            height=height,
+            width=width,
+            channels=planes * samples,
+            dtype=page.dtype.newbyteorder("="),
+            others=sum(len(other.pages) for other in tiff.series[1:]),
+            notes=said,
+            _series=series,
+            _end=len(data),
+        )
+
+
+def read(
+    data: bytes,
+    *,
+    name: str,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    value: float | None = None,
+) -> Loaded:
+    """Decode the first image of a TIFF, as `images.read` does.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    name : str
+        Its path, for messages.
+    max_pixels : int
+    value : float, optional
+        Of pixels without data, which are filled.
+
+    Raises
+    ------
+    ImageError, LimitError
+        As for `images.read`.
+    """
+    with opened(data, name=name, max_pixels=max_pixels) as pages:
+        samples = pages.frame(0)
+        others = pages.frames - 1 + pages.others
+        notes = tiff.said_of(data)
+        if others:
+            notes.append(f"Only the first of {others + 1} images was read.")
+        carried, stated = metadata.of_tiff(data, notes)
+        notes += dict.fromkeys(pages.notes)
+        return arrays.loaded(
+            samples,
+            name=name,
+            format="TIFF",
+            size=len(data),
+            max_pixels=max_pixels,
+            nodata=value,
+            stated=nodata.number(stated),
+            metadata=carried,
+            notes=tuple(notes),
+        )
+
+
+@contextlib.contextmanager
+def _heard(said: list[str]) -> Iterator[None]:
+    """Collect what tifffile logs, which would go to standard error."""
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = f"The decoder warns: {one_line(record.getMessage())}."
+            if text not in said:
+                said.append(text)
+
+    logger, collector = logging.getLogger("tifffile"), Collector(logging.WARNING)
+    logger.addHandler(collector)
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(collector)

@@ -1,0 +1,76 @@
+"""Samples of any type and number of channels as a TIFF, by Pillow's directory of tags.
+
+Pillow has no image for such samples; their file is one strip behind a directory, as that of
+its own uncompressed images is.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffTags import TAGS_V2_GROUPS
+
+from lowrank.errors import ImageError
+from lowrank.picture import Picture
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 259, 262, 273
+_SAMPLES, _ROWS, _COUNTS, _PLANAR, _EXTRA, _FORMAT, _ICC = 277, 278, 279, 284, 338, 339, 34675
+_KINDS = {"u": 1, "i": 2, "f": 3}
+_GREY, _RGB, _INTERLEAVED, _UNSPECIFIED = 1, 2, 1, 0
+_MOST = 2**32 - 2**20  # bytes of samples: offsets have 32 bits, and the tags need some room
+
+
+def write(picture: Picture, tags: Image.Exif | None, icc: bytes | None) -> bytes:
+    """Write a picture of mode `array`; three or four channels are called red, green and blue.
+
+    Parameters
+    ----------
+    picture : Picture
+    tags : Exif or None
+        Tags that go along.
+    icc : bytes or None
+        The colour profile.
+
+    Raises
+    ------
+    ImageError
+        More samples than a TIFF holds.
+    """
+    samples = np.ascontiguousarray(picture.samples)
+    samples = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+    if samples.nbytes > _MOST:
+        raise ImageError("more than a TIFF of 4 GB holds; write .npy")
+    channels = len(picture.mode.channels)
+    colours = 3 if channels in (3, 4) else 1
+    ifd = ImageFileDirectory_v2(b"II*\0\x08\0\0\0")
+    if tags is not None:
+        for tag, value in tags.items():
+            ifd[tag] = tags.get_ifd(tag) if tag in TAGS_V2_GROUPS else value
+    layout: dict[int, Any] = {
+        _WIDTH: picture.width,
+        _HEIGHT: picture.height,
+        _BITS: (picture.mode.bits,) * channels,
+        _COMPRESSION: 1,
+        _PHOTOMETRIC: _RGB if colours == 3 else _GREY,
+        _OFFSETS: (0,),
+        _SAMPLES: channels,
+        _ROWS: picture.height,
+        _COUNTS: (samples.nbytes,),
+        _PLANAR: _INTERLEAVED,
+        _FORMAT: (_KINDS[samples.dtype.kind],) * channels,
+    }
+    if channels > colours:
+        layout[_EXTRA] = (_UNSPECIFIED,) * (channels - colours)
+    if icc is not None:
+        layout[_ICC] = icc
+    for tag, stated in layout.items():
+        ifd[tag] = stated
+    ifd.tagtype[_COUNTS] = ifd.tagtype[_OFFSETS] = ifd.tagtype[_ROWS] = 4  # LONG
+    stream = BytesIO()
+    ifd.save(stream)
+    stream.write(samples.tobytes())
+    return stream.getvalue()

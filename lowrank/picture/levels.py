@@ -1,0 +1,99 @@
+"""Samples of any type as levels from 0 on, in 16 bits at most, as the packed store keeps them.
+
+Integers are counted from the lowest sample, or from 0 where none is below it, so that they are
+kept exactly; floats become 65,536 levels from the lowest to the highest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.picture import ARRAY, Mode, Picture, array_mode
+
+_MOST = 65535
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The range of samples that levels stand for.
+
+    Attributes
+    ----------
+    low, high : float
+        The sample of level 0, and the highest; all samples are between them.
+    whole : bool
+        The samples are integers.
+    """
+
+    low: float
+    high: float
+    whole: bool
+
+    @property
+    def unit(self) -> float:
+        """What one level is, in units of the samples."""
+        span = self.high / _MOST - self.low / _MOST  # of float32 samples the span is no float32
+        return 1.0 if self.whole or not span else span
+
+    @property
+    def bits(self) -> int:
+        """Bits of a level: 8, or 16."""
+        return 8 if self.whole and self.high - self.low < 256 else 16
+
+    @property
+    def span(self) -> float:
+        """The highest level; that of a picture of one value is 1."""
+        return (self.high - self.low if self.whole else float(_MOST)) or 1.0
+
+    def mode(self, channels: int) -> Mode:
+        """The mode of a picture of levels."""
+        return array_mode(f"uint{self.bits}", channels)
+
+    def of_samples(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The levels of samples."""
+        values = np.subtract(samples, self.low, dtype=np.float64)
+        if not self.whole:
+            values /= self.unit
+            np.rint(values, out=values)
+        levels: NDArray[np.generic] = values.astype(np.uint8 if self.bits == 8 else np.uint16)
+        return levels
+
+    def to_samples(self, levels: NDArray[np.generic], mode: Mode) -> NDArray[np.generic]:
+        """The samples of levels."""
+        values = np.multiply(levels, self.unit, dtype=np.float64)
+        values += self.low
+        np.clip(values, self.low, self.high, out=values)
+        samples: NDArray[np.generic] = values.astype(mode.dtype)
+        return samples
+
+
+def are_stated(mode: Mode, *, stacked: bool) -> bool:
+    """Whether a packed file of a mode says which range its levels are of.
+
+    The integers of a stack are kept as they are, with their signs.
+    """
+    return mode.limits is None or (mode.name == ARRAY and not stacked)
+
+
+def of(picture: Picture) -> Levels | None:
+    """The range of a picture's samples; None of a mode whose samples are levels themselves."""
+    if not are_stated(picture.mode, stacked=picture.frames is not None):
+        return None
+    low, high = float(picture.samples.min()), float(picture.samples.max())
+    whole = picture.mode.limits is not None
+    return Levels(min(low, 0.0) if whole else low, max(high, 0.0) if whole else high, whole)
+
+
+def impossible(levels: Levels, mode: Mode) -> bool:
+    """Whether no picture of a mode has such a range."""
+    low, high = levels.low, levels.high
+    if not low <= high:  # refuses NaN too
+        return True
+    if mode.limits is None:
+        return not np.finfo(mode.dtype).min <= low <= high <= np.finfo(mode.dtype).max
+    least, most = mode.limits
+    whole = low == int(low) and high == int(high) if np.isfinite([low, high]).all() else False
+    return not (whole and least <= low <= high <= most and high - low <= _MOST)

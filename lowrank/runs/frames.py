@@ -1,0 +1,189 @@
+"""Stacks back to files: all frames or some, as one file or as pictures in a folder; and traces."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lowrank import files
+from lowrank import format as lrk
+from lowrank.errors import UsageError
+from lowrank.format import mapped
+from lowrank.io import formats, framewriter, images
+from lowrank.picture import Metadata, Picture
+from lowrank.runs import work
+from lowrank.runs.plan import Job
+
+if TYPE_CHECKING:
+    from lowrank.stack import LowRankStack
+
+_START = 64  # bytes that tell a stack from a picture, and more
+
+
+def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False) -> work.Outcome:
+    """Rebuild what is in one `.lrk` file, a picture or a stack, and write it."""
+    asked = settings.frames is not None or settings.pixel is not None
+    start = files.start(job.input, _START) if files.regular(job.input) else None
+    if start is not None and not mapped.is_stack(start):
+        if asked:
+            raise UsageError(
+                f"{job.input} holds one picture: --frames and --pixel are those of a stack"
+            )
+        return work.decompress(job, settings, repeated=repeated)
+    data = None if start is not None else files.read_bytes(job.input)
+    if data is not None and not mapped.is_stack(data[:_START]):
+        if asked:
+            raise UsageError("standard input holds one picture, and no stack of frames")
+        return work.decompress(job, settings, repeated=repeated, data=data)
+    if job.output and work.is_done(job, job.output, settings):
+        return work.Outcome(job.input, job.output, skipped=True)
+    if job.output:
+        work.check_output(job, job.output, settings, repeated=repeated)
+    stack = _opened(job, settings, data)
+    if settings.rank is not None:
+        stack = stack.leading(settings.rank)
+    size = os.path.getsize(job.input) if data is None else len(data)
+    if settings.pixel is not None:
+        return _trace(job, settings, stack, size, repeated=repeated)
+    if isinstance(settings.frames, int):
+        return _one(job, settings, stack, settings.frames, size, repeated=repeated)
+    return _all(job, settings, stack, size, repeated=repeated)
+
+
+def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRankStack:
+    from lowrank import stack as stacks
+
+    if data is None and not settings.partial:
+        found = stacks.opened(job.input, max_pixels=settings.max_pixels)
+        if found is not None:
+            return found
+    data = files.read_bytes(job.input) if data is None else data
+    parts = lrk.parse(
+        data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
+    )
+    return stacks.LowRankStack(parts)
+
+
+def _trace(
+    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
+) -> work.Outcome:
+    y, x = settings.pixel or (0, 0)
+    _, height, width = stack.shape[:3]
+    if not (-height <= y < height and -width <= x < width):
+        raise UsageError(
+            f"--pixel {y},{x} is outside the frames of {width}x{height}; give a row and a column"
+        )
+    numbers = _numbers(settings, stack)
+    trace = stack[numbers, y, x].reshape(len(numbers), -1)
+    names = stack.parts_head.mode.channels
+    lines = [",".join(("frame", *(("value",) if len(names) == 1 else names)))]
+    lines += (",".join(map(str, (i, *row))) for i, row in zip(numbers, trace.tolist(), strict=True))
+    written = ("\n".join(lines) + "\n").encode()
+    output = job.output or (f"{job.stem}.csv" if job.stem else "")
+    summary = f"{job.input} -> {output}: the trace of pixel {y},{x} over {len(numbers)} frames"
+    outcome = work.Outcome(job.input, output or "-", size, summary=summary, notes=stack.notes)
+    return work.write(job, settings, outcome, written, repeated=repeated)
+
+
+def _numbers(settings: work.Decompressing, stack: LowRankStack) -> list[int]:
+    from lowrank.io.taking import Taking
+
+    return list(Taking(frames=settings.frames).chosen(len(stack)))
+
+
+def _one(
+    job: Job, settings: work.Decompressing, stack: LowRankStack, i: int, size: int, *,
+    repeated: bool,
+) -> work.Outcome:  # fmt: skip
+    (number,) = _numbers(settings, stack)
+    head = stack.parts_head
+    samples = stack[number].reshape(head.samples_shape[1:])
+    metadata = head.metadata
+    picture = Picture(samples, head.mode, Metadata(metadata.exif, metadata.icc, metadata.xmp))
+    output, form = work.named(job, settings.format, formats.default_suffix(head.mode), head.mode)
+    if work.is_done(job, output, settings):
+        return work.Outcome(job.input, output, skipped=True)
+    work.check_output(job, output, settings, repeated=repeated)
+    level = {} if settings.png_level is None else {"png_level": settings.png_level}
+    written = images.write(picture, format=form, **level)
+    summary = (
+        f"{job.input} -> {output}: frame {number} of {len(stack)}, {head.width}x{head.height} "
+        f"{head.mode.title}, {len(written):,} bytes {form}"
+    )
+    notes = images.write_notes(picture, format=form) + stack.notes
+    outcome = work.Outcome(job.input, output, size, summary=summary, notes=notes)
+    return work.write(job, settings, outcome, written, repeated=repeated)
+
+
+def _all(
+    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
+) -> work.Outcome:
+    head = stack.parts_head
+    if job.folder is not None:
+        return _folder(job, job.folder, settings, stack, size, repeated=repeated)
+    count = len(_numbers(settings, stack))
+    suffix = framewriter.default_suffix(head.mode)
+    if settings.format:
+        suffix = f".{settings.format.lower().lstrip('.')}"
+    output = job.place(suffix)
+    is_named = job.output not in (None, "-") and os.path.splitext(output)[1] != ""
+    form = framewriter.format_for(output if is_named else suffix, head.mode, count)
+    if settings.format and form != framewriter.format_for(suffix, head.mode, count):
+        raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
+    if work.is_done(job, output, settings):
+        return work.Outcome(job.input, output, skipped=True)
+    work.check_output(job, output, settings, repeated=repeated)
+    picture = _picture(stack, settings)
+    written, notes = framewriter.write(picture, format=form)
+    if picture.metadata.axis is not None:
+        notes += ("The labels of the frames stay in the .lrk file: no image file holds them.",)
+    summary = (
+        f"{job.input} -> {output}: {count} frames of {head.width}x{head.height} "
+        f"{head.mode.title}, {len(written):,} bytes {form}"
+    )
+    outcome = work.Outcome(job.input, output, size, summary=summary, notes=stack.notes + notes)
+    return work.write(job, settings, outcome, written, repeated=repeated)
+
+
+def _picture(stack: LowRankStack, settings: work.Decompressing) -> Picture:
+    """All frames, or those that are asked for, with their labels."""
+    head = stack.parts_head
+    numbers = _numbers(settings, stack)
+    some = len(numbers) < len(stack) or numbers != list(range(len(stack)))
+    samples = np.asarray(stack[numbers] if some else stack.to_array())
+    metadata = replace(head.metadata, nodata=None)
+    if some:
+        metadata = replace(metadata, axis=stack.axis.some(numbers).pack())
+    return Picture(samples.reshape(len(numbers), *head.samples_shape[1:]), head.mode, metadata)
+
+
+def _folder(
+    job: Job, folder: str, settings: work.Decompressing, stack: LowRankStack, size: int, *,
+    repeated: bool,
+) -> work.Outcome:  # fmt: skip
+    """A file for each frame, named by its number; none is written where one may not be."""
+    mode = stack.parts_head.mode
+    suffix = formats.default_suffix(mode)
+    if settings.format:
+        suffix = f".{settings.format.lower().lstrip('.')}"
+    form = formats.format_for(suffix, mode)
+    numbers = _numbers(settings, stack)
+    digits = max(len(str(len(stack) - 1)), 3)
+    paths = [os.path.join(folder, f"{i:0{digits}d}{suffix}") for i in numbers]
+    for path in paths:
+        work.check_output(job, path, settings, repeated=repeated)
+    picture = _picture(stack, settings)
+    total = 0
+    notes: tuple[str, ...] = ()
+    level = {} if settings.png_level is None else {"png_level": settings.png_level}
+    for i, path in enumerate(paths):
+        frame = framewriter.frame(picture, i)
+        written = images.write(frame, format=form, **level)
+        notes = images.write_notes(frame, format=form)
+        work.write(job, settings, work.Outcome(job.input, path), written, repeated=repeated)
+        total += len(written)
+    summary = f"{job.input} -> {folder}: {len(paths)} frames, {total:,} bytes {form}"
+    return work.Outcome(job.input, folder, size, total, summary=summary, notes=stack.notes + notes)

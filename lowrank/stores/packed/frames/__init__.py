@@ -1,0 +1,1 @@
+"""Layout `stack`, packed: planes of a Karhunen-Loève transform across the frames."""

@@ -1,0 +1,480 @@
+"""The packed layout `stack`: a stack of frames as quantised planes and a basis across them.
+
+A is (N, n), a frame in each row, its colours turned. A payload keeps B = U P: the columns
+of U, one for each of K planes, are those of a Karhunen-Loève transform across the frames
+(klt.py), quantised (basis.py), and the rows of P are planes that look like frames, coded
+as the patches of a photograph are (patches/codec.py), with contexts from plane to plane
+(order.py) and a quantiser with a trellis (trellis.py). Where frames have nothing to do with
+each other the planes are the frames themselves, and U is the identity.
+
+Payload (frames, height, width, channels and the type of samples are known from outside)
+----------------------------------------------------------------------------------------
+length    varint, 7 bits a byte, low first, at most 4 bytes: bytes of the header
+header    range_coder.BitReader, fields in this order:
+    step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16)
+    basis     1 bit: U follows; else it is the identity and K = N
+    turned    1 bit, of 3 channels or more: a colour rotation follows
+    turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py),
+              of the first three channels
+    lanes     number, 1..16384: interleaved coders (rans.py)
+    late      number: batches whose signs stand in the coders' ends
+    planes    number K, at most N, and K columns (basis.read_columns), if there is a basis
+    slope     5 bits, of all profiles
+    profiles  profile.read: of each map, which is a channel of a plane
+    coarsest  signed differences, of each map: the coarsest one of its first component
+              (means.py)
+states    lanes x uint32, little-endian
+words     uint16, little-endian, to the end: rANS, with raw bits between (rans.py)
+
+The stream has the entries of U, column by column (basis.read_entries), then the maps in
+groups of max(1, GROUP // (256 patches)) maps: of each group the first (mean) component of
+each map, then all others in batches (order.batches). A batch has three phases as in patches
+(contexts.py), and each phase flags, tokens, raw bits of magnitudes, signs. A level q of the
+first quantiser is the value q, of the second sign(q)(|q| - 1/2), in steps; contexts take
+twice its magnitude. Nothing is predicted and no basis of patches turned. The signs of the
+last `late` batches of the last group stand in the ends of the coders.
+
+Planes are rounded to sixteenths of a step, the product with U is exact (samples.py), and
+samples are its levels, colours turned back, rounded half up and clipped to their type.
+
+A decoder must reject: lanes out of range, or so few that there are more than 2^17 symbols
+a lane; an initial state below 2^16, or a last one of 2^17 or more; more late batches or
+signs than there are; more planes than frames; a number, an exponent or an entry of U out of
+range; a coarsest coefficient of 2^30 or a coefficient of 2^20 or more; a plane of 2^31
+sixteenths or more; sums of products that could reach 2^53. A payload that ends early is cut;
+every batch before the cut can be decoded, but for the late ones.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.layouts.lapped import SIZE, grid
+from lowrank.limits import MAX_PRODUCTS, STACK, fits
+from lowrank.picture import Mode
+from lowrank.stores.packed.coding import wavelet
+from lowrank.stores.packed.coding.payload import (
+    FRACTION,
+    SYMBOLS_PER_LANE,
+    Coded,
+    Decoded,
+    Norms,
+    Outline,
+    Samples,
+)
+from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
+from lowrank.stores.packed.coding.start import LANES, coarse_step
+from lowrank.stores.packed.frames import basis, models, profile, select, trellis
+from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
+from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.order import batches
+from lowrank.stores.packed.frames.profile import Profile
+from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
+from lowrank.stores.packed.frames.samples import EXACT, Synthesis, planes_of, power
+from lowrank.stores.packed.frames.walk import Carried, Walk
+from lowrank.stores.packed.patches.order import Component
+from lowrank.stores.packed.patches.phases import Reader, Writer
+
+GROUP = 1 << 22
+"""Coefficients of the maps that are coded together."""
+ZERO, RISE = 0.13, 0.11
+"""What a bit is worth in a first component, in squared steps."""
+BITS_PER_LANE = 2560
+LARGEST = 1 << 20
+"""Bound of levels, and of what a step may make of a coefficient."""
+_FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
+_LANES = 1 << 12  # of trellises that are followed at once
+_UNIT = 0.12  # planes below this share of the step have nothing to tell
+_DOUBT = 0.08  # share by which an estimate may be wrong
+
+
+# -- encoding --------------------------------------------------------------------------
+
+
+def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) -> Coded:
+    """Encode a stack with one quantiser step.
+
+    Parameters
+    ----------
+    stack : Stack
+    step : float
+        In levels; one too fine for the range of coefficients is made coarser.
+    mode : Mode
+        Of integer samples.
+    planes : int, optional
+        How many, where their number is not to be chosen: the frames themselves are then
+        no choice either.
+    """
+    if planes is not None:
+        return _encoded(stack, step, mode, planes=planes)
+    if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
+        return _encoded(stack, step, mode, apart=stack.apart[1])
+    share = share_apart(stack, step)
+    if abs(share - 1) > _DOUBT:
+        stack.apart = step, share < 1
+        return _encoded(stack, step, mode, apart=share < 1)
+    both = [_encoded(stack, step, mode, apart=apart) for apart in (False, True)]
+    better = int(_cost(both[1], step) < _cost(both[0], step))
+    stack.apart = step, bool(better)
+    return both[better]
+
+
+def _cost(coded: Coded, step: float) -> float:
+    """Squared error and bits of an encoding, in squared steps."""
+    return (coded.norms()[0].error / step) ** 2 + BIT * 8 * coded.length
+
+
+def _encoded(
+    stack: Stack, step: float, mode: Mode, *, planes: int | None = None, apart: bool = False
+) -> Coded:
+    shape, channels = stack.grid, stack.channels
+    step = coarse_step(max(step, stack.largest / LARGEST, _FINEST))[1]
+    B, entries, columns, M = None, None, None, None
+    count = stack.frames
+    if not apart:
+        kept = _kept(stack, step, planes)
+        entries, columns = _quantised(stack, step, kept)
+        B = entries * power(x.exponent for x in columns)
+        M = _matched(stack, B)
+        count = len(kept)
+    rans = RansWriter()
+    coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
+    if entries is not None and columns is not None:
+        basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
+    Y = np.empty((count * channels, stack.height, stack.width), np.int32)
+    profiles: list[Profile] = []
+    slope = _slope(stack, M, step, count * channels)
+    coarsest: list[NDArray[np.int64]] = []
+    passes: list[list[int]] = []
+    carried = Carried()
+    symbols = 0
+    each = group_of(shape)
+    for start in range(0, count * channels, each):
+        part = slice(start, min(start + each, count * channels))
+        C = _coefficients(stack, M, part, step)
+        walk, passes = _write_group(C, shape, coder, carried, slope, profiles, coarsest)
+        symbols += len(walk.known) * walk.quarters.size
+        Y[part] = planes_of(walk, stack.height, stack.width)
+        walk.leave()
+    lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
+    late: list[NDArray[np.uint8]] = []
+    room, number = 16 * lanes, 0
+    for batch in reversed(passes):
+        room -= sum(rans.length(one) for one in batch)
+        if room < 0:
+            break
+        late = [rans.withdraw(one) for one in batch] + late
+        number += 1
+    header = Header(step, stack.turn, count, columns, lanes, number, slope, profiles, coarsest)
+    body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
+    payload = write_header(header, channels) + body
+    made = _synthesis(header, B, Y.reshape(count, channels, stack.height, stack.width))
+    rank = min(count, stack.frames, stack.pixels)
+
+    @cache
+    def norms() -> tuple[Norms, ...]:
+        beyond = stack.spectrum[0][rank:]
+        tail = math.sqrt(float(np.sum(beyond**2)))
+        norm = math.sqrt(max(float(np.trace(stack.gram)), 0.0))
+        next_ = float(beyond[0]) if len(beyond) else 0.0
+        return (Norms(norm, next_, tail, max(_error(stack, made), tail)),)
+
+    def samples() -> Samples:
+        return made.samples(mode)
+
+    def squared_error() -> float:
+        return norms()[0].error ** 2
+
+    return Coded(len(payload), (rank,), lambda: payload, samples, norms, squared_error)
+
+
+def group_of(shape: tuple[int, int]) -> int:
+    """Maps of a group."""
+    return max(1, GROUP // (SIZE * shape[0] * shape[1]))
+
+
+def _kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
+    """Which planes are kept: so many, or those that are worth their bits."""
+    s = stack.spectrum[0]
+    if planes is not None:
+        return np.arange(min(planes, len(s)))
+    plain = step * select.FINER
+    count = max(int((s > _UNIT * plain * math.sqrt(stack.pixels)).sum()), 1)
+    channels = stack.channels
+    C = (stack.coefficients(count)[:, :, : count * channels] * (1 / step)).astype(np.float32)
+    price = BIT * select.column_bits(stack.frames, s[:count], step)
+    net = select.Choice(C).worth().reshape(count, channels).sum(1) - price
+    net[0] = np.inf
+    return np.flatnonzero(net > 0)
+
+
+def _quantised(
+    stack: Stack, step: float, kept: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], list[basis.Column]]:
+    """Entries of the basis, and how its columns are coded."""
+    s, U = stack.spectrum
+    # No product may leave exact arithmetic: planes are at most as long as columns of A.
+    longest = math.sqrt(stack.frames * len(kept)) * max(
+        float(np.abs(stack.samples.max())), float(np.abs(stack.samples.min())), 1.0
+    )
+    most = int(math.log2(EXACT) - 4 - math.log2(longest * FRACTION / step))
+    plain = step * select.FINER
+    exponents = [min(basis.exponent_of(plain, float(s[k])), max(most, 0)) for k in kept]
+    entries = np.rint(U[:, kept] / power(iter(exponents))).astype(np.int64)
+    return entries, basis.plan(entries, exponents)
+
+
+def _matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What makes the planes of U those that suit the quantised basis, by least squares."""
+    C = stack.coefficients(1)
+    known = stack.spectrum[1][:, : C.shape[2] // stack.channels]
+    return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
+
+
+def _coefficients(
+    stack: Stack, M: NDArray[np.float64] | None, part: slice, step: float
+) -> NDArray[np.float32]:
+    """(SIZE, rows, maps, columns) coefficients of a group, in steps."""
+    channels = stack.channels
+    first, last = part.start // channels, -(-part.stop // channels)
+    inside = slice(part.start - first * channels, part.stop - first * channels)
+    if M is None:
+        C = stack.frame_coefficients(slice(first, last))[:, :, inside]
+        return C * np.float32(1 / step)
+    C = stack.coefficients(1)
+    size, rows, _, columns = C.shape
+    weights = (M[first:last] / step).astype(C.dtype)
+    out = np.empty((size, rows, last - first, channels, columns), np.float32)
+    for row in range(rows):
+        one = C[:, row].reshape(size, -1, channels * columns)
+        out[:, row] = (weights @ one).reshape(size, last - first, channels, columns)
+    return out.reshape(size, rows, -1, columns)[:, :, inside]
+
+
+def _slope(stack: Stack, M: NDArray[np.float64] | None, step: float, maps: int) -> int:
+    """The slope that suits the first group of planes."""
+    part = slice(0, min(group_of(stack.grid), maps))
+    choice = select.Choice(_coefficients(stack, M, part, step))
+    return profile.fit(choice.square, choice.kept)[1]
+
+
+def _write_group(
+    C: NDArray[np.float32], shape: tuple[int, int], coder: Writer, carried: Carried,
+    slope: int, profiles: list[Profile], coarsest: list[NDArray[np.int64]],
+) -> tuple[Walk, list[list[int]]]:  # fmt: skip
+    """Quantise and collect a group; its walk, and the passes of each batch's signs."""
+    count = C.shape[2]
+    choice = select.Choice(C)
+    fitted, _ = profile.fit(choice.square, choice.kept)
+    mine = [x.scales(slope) for x in fitted]
+    lows, bands = [], []
+    for c in range(count):
+        low, levels = wavelet.forward(C[0, :, c].copy())
+        lows.append(np.rint(low).astype(np.int64))
+        bands.append(levels)
+    profiles += fitted
+    coarsest += lows
+    plan = batches(mine, shape[0] * shape[1])
+    levels_of = _levels(C, plan)
+    walk = Walk(shape, mine, lows, coder, carried)
+    for c in range(count):
+        walk.first(c, bands[c])
+    passes = []
+    for batch in plan:
+        coder.signs = []
+        planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
+        walk.next(batch, levels_of[indices, planes])
+        passes.append(coder.signs)
+    return walk, passes
+
+
+def _levels(C: NDArray[np.float32], plan: list[list[Component]]) -> NDArray[np.int32]:
+    """(SIZE, maps, patches) levels, by the trellis of each place."""
+    size, rows, count, columns = C.shape
+    orders: list[list[int]] = [[] for _ in range(count)]
+    for batch in plan:
+        for x in batch:
+            orders[x.channel].append(x.index)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for c, order in enumerate(orders):
+        alike.setdefault(tuple(order), []).append(c)
+    expected = expected_rows(C)
+    result = np.zeros((size, count, rows * columns), np.int32)
+    alike.pop((), None)
+    for kept, maps in alike.items():
+        order = list(kept)
+        for some in range(0, len(maps), max(1, _LANES // (rows * columns))):
+            part = maps[some : some + max(1, _LANES // (rows * columns))]
+            here = np.ix_(order, range(rows), part, range(columns))
+            shape = len(order), rows * len(part) * columns
+            q = trellis.quantise(C[here].reshape(shape), expected[here].reshape(shape), rates())
+            q = q.reshape(len(order), rows, len(part), columns).swapaxes(1, 2)
+            result[np.ix_(order, part)] = q.reshape(len(order), len(part), -1)
+    return result
+
+
+def _synthesis(
+    header: Header, B: NDArray[np.float64] | None, planes: NDArray[np.int32]
+) -> Synthesis:
+    unit = 1.0
+    if header.columns:
+        unit = math.ldexp(1.0, -max(x.exponent for x in header.columns))
+    return Synthesis(planes, B, unit, header.step, header.turn)
+
+
+def _error(stack: Stack, made: Synthesis) -> float:
+    """||A - B||_F, before rounding."""
+    error = 0.0
+    for part in made.slabs():
+        gap = stack.rows(part).transpose(3, 0, 1, 2) - made.turned(part)
+        error += float(np.vdot(gap, gap))
+    return math.sqrt(error)
+
+
+# -- decoding --------------------------------------------------------------------------
+
+
+def outline(payload: bytes, size: Shape) -> Outline:
+    """The header of a payload, and its planes."""
+    header, end = read_header(payload, size, grid(size[1], size[2]))
+    return Outline(header.turn, (header.planes,), (header, end))
+
+
+def decode(
+    payload: bytes, size: Shape, mode: Mode,
+    *, rank: int | None = None, partial: bool = False, outline: Outline | None = None,
+) -> Decoded:  # fmt: skip
+    """Decode a stack, or what its first planes show of it.
+
+    Parameters
+    ----------
+    payload : bytes
+    size : (frames, height, width, channels)
+    mode : Mode
+    rank : int, optional
+        Planes to keep.
+    partial : bool
+        Of a payload that is cut, decode the whole components before the cut.
+    outline : Outline, optional
+        What `outline` gives, where it is known already.
+
+    Raises
+    ------
+    TruncatedError
+        The payload ends early (with `partial`, before its first component).
+    FormatError
+        The payload is not one.
+    """
+    made, total, done = _decode(payload, size, rank=rank, partial=partial, start=outline)
+    return Decoded(made.samples(mode), total, done)
+
+
+def factors(
+    payload: bytes, size: Shape, mode: Mode,
+    *, partial: bool = False, outline: Outline | None = None,
+) -> list[NDArray[np.float64]]:  # fmt: skip
+    """The decoded (N, n) matrix, before rounding."""
+    return [_decode(payload, size, rank=None, partial=partial, start=outline)[0].matrix()]
+
+
+def _decode(
+    payload: bytes, size: Shape, *, rank: int | None, partial: bool, start: Outline | None
+) -> tuple[Synthesis, int, int]:
+    """Planes and basis, how many components there are, how many were decoded."""
+    header, position = (start or outline(payload, size)).read
+    frames, height, width, channels = size
+    patches = grid(height, width)
+    maps = header.planes * channels
+    kept = header.planes if rank is None else min(rank, header.planes)
+    scales = [x.scales(header.slope) for x in header.profiles]
+    total = maps + sum(x.last for x in header.profiles)
+    if header.columns is not None and frames * maps * height * width > STACK * MAX_PRODUCTS:
+        raise LimitError(
+            f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
+            "than the limit allows"
+        )
+    per_group = group_of(patches)
+    needed = 4 * maps * height * width + 16 * SIZE * patches[0] * patches[1] * min(per_group, maps)
+    if not fits(needed):
+        raise MemoryError
+    Y = np.zeros((maps, height, width), np.int32)
+    done = 0
+    B = None
+    try:
+        rans = RansReader(payload[position:], header.lanes)
+        coder = Reader(rans, models.fresh())
+        if header.columns is not None:
+            entries = basis.read_entries(rans, Reader(rans), frames, header.columns)
+            B = entries * power(x.exponent for x in header.columns)
+        carried = Carried()
+        symbols = 0
+        for first in range(0, maps, per_group):
+            part = slice(first, min(first + per_group, maps))
+            last = part.stop == maps
+            walk = Walk(patches, scales[part], header.coarsest[part], coder, carried)
+            symbols += len(walk.known) * walk.quarters.size
+            if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
+                raise FormatError("packed stream: too few interleaved coders for its size")
+            try:
+                done += _read_group(walk, header, rans, last=last, scales=scales[part])
+            except _Ended as error:
+                done += error.done
+                raise Cut from None
+            finally:
+                if done:
+                    for c in range(len(walk.firsts), part.stop - first):
+                        walk.empty_first(c)
+                    Y[part] = planes_of(walk, height, width)
+            walk.leave()
+    except Cut:
+        if not (partial and done):
+            raise TruncatedError(
+                f"packed stream ends after {done} of {total} components", terms=done, total=total
+            ) from None
+    planes = Y.reshape(header.planes, channels, height, width)
+    if kept < header.planes:
+        if B is None:
+            planes[kept:] = 0
+        else:
+            planes, B = planes[:kept], B[:, :kept]
+    return _synthesis(header, B, planes), total, done
+
+
+class _Ended(Exception):  # noqa: N818 - a state of the stream, not a fault
+    """The stream ends within a group, after so many of its components."""
+
+    def __init__(self, done: int) -> None:
+        super().__init__(done)
+        self.done = done
+
+
+def _read_group(
+    walk: Walk, header: Header, rans: RansReader, *, last: bool, scales: list[NDArray[np.int64]]
+) -> int:
+    """Decode a group; components that it has."""
+    shape = walk.shape
+    plan = batches(scales, shape[0] * shape[1])
+    signed = len(plan) - header.late if last else len(plan)
+    if signed < 0:
+        raise FormatError("packed stream: more late signs than components")
+    done = whole = 0
+    try:
+        for c in range(len(scales)):
+            walk.first(c)
+            done = whole = done + 1
+        for number, batch in enumerate(plan):
+            walk.next(batch, signs=number < signed)
+            done += len(batch)
+            whole = done if number < signed else whole
+        if last and header.late:
+            walk.sign(rans.tail())
+    except Cut:
+        walk.forget(max(whole - len(scales), 0))
+        raise _Ended(whole) from None
+    return done

@@ -1,0 +1,113 @@
+"""The header of a packed stack: everything but the entries of the basis and the coefficients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.limits import fits
+from lowrank.picture import Turn
+from lowrank.stores.packed.coding import wavelet
+from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
+from lowrank.stores.packed.coding.start import coarse_step, fine_step, read_lanes
+from lowrank.stores.packed.frames import profile
+from lowrank.stores.packed.frames.basis import Column, read_columns, write_columns
+from lowrank.stores.packed.frames.profile import Profile
+from lowrank.stores.packed.patches import means
+from lowrank.stores.packed.patches.header import read_varint, varint
+
+Shape = tuple[int, int, int, int]
+"""Frames, height, width and channels."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What precedes the coefficients.
+
+    Attributes
+    ----------
+    step : float
+    turn : Turn or None
+        The rotation of the colours.
+    planes : int
+        Columns of the basis.
+    columns : list of Column or None
+        None where the planes are the frames themselves.
+    lanes, late : int
+    slope : int
+    profiles : list of Profile
+    coarsest : list of ndarray
+        Of each map: each channel of each plane.
+    """
+
+    step: float
+    turn: Turn | None
+    planes: int
+    columns: list[Column] | None
+    lanes: int
+    late: int
+    slope: int
+    profiles: list[Profile]
+    coarsest: list[NDArray[np.int64]]
+
+
+def write_header(header: Header, channels: int) -> bytes:
+    """Length and bytes of a header."""
+    out = BitWriter()
+    out.bits(coarse_step(header.step)[0], 16)
+    out.bits(int(header.columns is not None), 1)
+    if channels >= 3:
+        out.bits(int(header.turn is not None), 1)
+        for value in header.turn or ():
+            out.bits(value + 128, 8)
+    out.number(header.lanes, "lanes")
+    out.number(header.late, "late")
+    if header.columns is not None:
+        out.number(header.planes, "planes")
+        write_columns(out, header.columns)
+    out.bits(header.slope, 5)
+    profile.write(out, header.profiles)
+    for low in header.coarsest:
+        means.write_coarsest(out, low)
+    data = out.finish()
+    return varint(len(data)) + data
+
+
+def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple[Header, int]:
+    """The header of a payload, and where the coefficients start."""
+    size, position = read_varint(payload)
+    data = payload[position : position + size]
+    if len(data) < size:
+        raise TruncatedError("packed stream ends in its header", terms=0, total=0)
+    read = BitReader(data)
+    step = fine_step(read.bits(16))
+    transformed = read.bits(1)
+    turn = None
+    if shape[3] >= 3 and read.bits(1):
+        turn = (read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128)
+    lanes, late = read_lanes(read), read.number("late")
+    planes, columns = shape[0], None
+    if transformed:
+        planes = read.number("planes")
+        if planes > shape[0]:
+            raise FormatError(f"packed stream: {planes} planes of {shape[0]} frames")
+        columns = read_columns(read, planes)
+    maps = planes * shape[3]
+    # Each has some bits at least; what ends early reads as zeros, and would go on for ever.
+    if maps > 64 * (len(data) + 64):
+        raise FormatError(f"packed stream: {maps} maps in a header of {len(data)} bytes")
+    if not fits(maps * 256 * 8):
+        raise LimitError(f"packed stream: no memory for {maps} maps")
+    low, _ = wavelet.band_shapes(*patches)
+    slope = read.bits(5)
+    profiles = profile.read(read, maps)
+    coarsest = []
+    for _ in range(maps):
+        coarsest.append(means.read_coarsest(read, low))
+        if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
+            raise FormatError("packed stream: a coefficient is out of range")
+    header = Header(step, turn, planes, columns, lanes, late, slope, profiles, coarsest)
+    return header, position + size

@@ -1,0 +1,149 @@
+"""From planes to samples, the same bits on every machine.
+
+Planes are whole numbers of sixteenths of a step, the basis one of whole numbers of powers
+of two: as long as no sum of their products can reach 2^53, float64 gives it exactly, in
+any order. All that follows is elementwise arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import threads
+from lowrank.errors import FormatError
+from lowrank.layouts.lapped import SIDE, Floats
+from lowrank.layouts.turn import axes
+from lowrank.picture import Mode, Turn
+from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.frames.walk import Walk
+from lowrank.stores.packed.patches.synthesis import Channel, basis, render
+
+_PRECISION = 24
+_LARGEST = 2.0**31
+EXACT = 2.0**53
+_SLAB = 1 << 19
+
+
+def planes_of(walk: Walk, height: int, width: int) -> NDArray[np.int32]:
+    """(planes, height, width) planes of a group, in sixteenths of a step."""
+    count = len(walk.firsts)
+    out = np.empty((count, height, width), np.int32)
+    channels = [
+        Channel(
+            walk.firsts[c] * (FRACTION / SIDE),
+            basis(walk.indices[c], (), _PRECISION),
+            walk.maps_of(c).reshape(-1, *walk.shape),
+            2.0**-_PRECISION,
+        )
+        for c in range(count)
+    ]
+
+    def emit(top: int, block: Floats) -> None:
+        y, x, rows, _, columns = block.shape
+        whole = np.rint(block)
+        if not float(np.abs(whole).max()) < _LARGEST:
+            raise FormatError("packed stream: a plane is out of range")
+        part = out[:, top * SIDE : (top + rows) * SIDE]
+        levels = whole.transpose(3, 2, 0, 4, 1).reshape(count, rows * y, columns * x)
+        part[:] = levels[:, : part.shape[1], :width]
+
+    render(channels, emit, np.dtype(np.float64))
+    return out
+
+
+class Synthesis:
+    """Planes and the basis, ready to give samples.
+
+    Parameters
+    ----------
+    planes : (K, channels, height, width) ndarray of int32
+        In sixteenths of a step.
+    B : (N, K) ndarray or None
+        The basis; None where the planes are the frames.
+    step : float
+    turn : Turn or None
+
+    Raises
+    ------
+    FormatError
+        The product would not be exact.
+    """
+
+    def __init__(
+        self, planes: NDArray[np.int32], B: NDArray[np.float64] | None, unit: float,
+        step: float, turn: Turn | None,
+    ) -> None:  # fmt: skip
+        self.planes, self.B, self.scale = planes, B, step / FRACTION
+        R = axes(turn)
+        self._R = None if R is None else R.tolist()
+        if B is None or not B.size:
+            return
+        most = np.array([float(max(int(p.max()), -int(p.min()))) for p in planes])
+        if not float((np.abs(B).max(0) * most).sum()) / unit < EXACT:
+            raise FormatError("packed stream: samples beyond exact arithmetic")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Frames, height, width, channels."""
+        k, channels, height, width = self.planes.shape
+        return (k if self.B is None else len(self.B)), height, width, channels
+
+    def slabs(self) -> list[slice]:
+        """Rows of the frames, some at a time."""
+        frames, height, width, channels = self.shape
+        step = max(_SLAB // (frames * width * channels), 1)
+        return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+
+    def turned(self, part: slice) -> NDArray[np.float64]:
+        """(channels, frames, rows, width) levels of some rows, colours turned: exact."""
+        frames, _, width, channels = self.shape
+        rows = self.planes[:, :, part]
+        out = np.empty((channels, frames, rows.shape[2], width))
+        for c in range(channels):
+            Y = rows[:, c].reshape(len(rows), -1).astype(np.float64)
+            if self.B is not None:
+                Y = self.B @ Y if len(rows) else np.zeros((frames, Y.shape[1]))
+            out[c] = (Y * self.scale).reshape(out.shape[1:])
+        return out
+
+    def levels(self, turned: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same, with the colours turned back, in place."""
+        if self._R is None:
+            return turned
+        first, second, third = turned[0].copy(), turned[1].copy(), turned[2].copy()
+        for c in range(3):
+            turned[c] = first * self._R[0][c] + second * self._R[1][c] + third * self._R[2][c]
+        return turned
+
+    def samples(self, mode: Mode) -> NDArray[Any]:
+        """All (frames, height, width, channels) samples, rounded half up and clipped."""
+        if mode.limits is None:
+            raise FormatError("packed stream: samples that are no integers")
+        low, high = mode.limits
+        out = np.empty(self.shape, mode.dtype)
+
+        def slab(part: slice) -> None:
+            levels = self.levels(self.turned(part))
+            levels += 0.5
+            np.floor(levels, out=levels)
+            out[:, part] = np.clip(levels, low, high, out=levels).transpose(1, 2, 3, 0)
+
+        threads.each(slab, self.slabs(), small=out.size < threads.SMALL)
+        return out
+
+    def matrix(self) -> NDArray[np.float64]:
+        """(N, n) levels before rounding."""
+        out = np.empty(self.shape)
+        for part in self.slabs():
+            out[:, part] = self.levels(self.turned(part)).transpose(1, 2, 3, 0)
+        return out.reshape(len(out), -1)
+
+
+def power(exponents: Iterator[int]) -> NDArray[np.float64]:
+    """2^-e of each exponent."""
+    return np.array([math.ldexp(1.0, -e) for e in exponents])

@@ -1,0 +1,74 @@
+"""Which planes are worth their bits, and which components of each.
+
+What a plain quantiser would gain and what its levels would cost, as rates.py expects it, is
+a fair guess of what the trellis will make of them; a plane is kept where that pays for its
+column of the basis, too. Its share of the energy alone does not tell: noise may have more of
+it than the last detail.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
+from lowrank.stores.packed.frames.trellis import LEVELS
+
+FINER = 0.79
+"""Step of a plain quantiser that does as well as the trellis with a step of 1."""
+_KEPT = 0.4
+"""Share of its price that a component has to gain: it predicts others."""
+_COMPONENT, _MAP = 1.0, 20.0
+"""Bits of a component's and of a map's own fields, about."""
+
+
+class Choice:
+    """What each component of some maps would gain and cost.
+
+    Parameters
+    ----------
+    C : (SIZE, rows, maps, columns) ndarray
+        Coefficients, in steps.
+
+    Attributes
+    ----------
+    gain, bits : (SIZE, maps) ndarray
+        Squared steps, and bits.
+    square : (SIZE, maps) ndarray
+        Mean square, in plain steps.
+    kept : (SIZE, maps) ndarray of bool
+        Which are worth coding.
+    """
+
+    def __init__(self, C: NDArray[np.float32]) -> None:
+        x = np.abs(C)
+        x *= np.float32(1 / FINER)
+        square = np.einsum("ijkl,ijkl->ik", x, x, dtype=np.float64) / (x.shape[1] * x.shape[3])
+        q = np.floor(x + np.float32(0.42))
+        q[x < np.float32(0.62)] = 0
+        row = expected_rows(C).astype(np.int32)
+        row *= LEVELS
+        row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.int32)
+        price = rates()[0].ravel().take(row)
+        self.bits = price.sum((1, 3), dtype=np.float64) / BIT + _COMPONENT
+        gap = x - q
+        np.multiply(gap, gap, out=gap)
+        np.multiply(x, x, out=x)
+        x -= gap
+        self.gain = x.sum((1, 3), dtype=np.float64) * FINER**2
+        self.square = square
+        self.kept = self.gain > _KEPT * BIT * self.bits
+        self.kept[0] = False
+
+    def worth(self) -> NDArray[np.float64]:
+        """What each map gains beyond what it costs, in squared steps."""
+        net = self.gain - BIT * self.bits
+        result: NDArray[np.float64] = np.maximum(net, 0).sum(0) - BIT * _MAP
+        return result
+
+
+def column_bits(frames: int, sigma: NDArray[np.float64], step: float) -> NDArray[np.float64]:
+    """Bits of columns of the basis, about."""
+    entry = sigma / (np.sqrt(frames) * 0.7 * FINER * step)
+    each: NDArray[np.float64] = np.log2(np.maximum(entry, 1e-9)) + 2.1
+    return frames * np.maximum(each, 0.5)

@@ -1,0 +1,203 @@
+"""The walk over the components of a group of planes, which encoder and decoder take alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FormatError
+from lowrank.layouts.lapped import Floats
+from lowrank.stores.packed.coding import wavelet
+from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.frames import trellis
+from lowrank.stores.packed.frames.models import SECOND
+from lowrank.stores.packed.frames.order import BEFORE, Predictors
+from lowrank.stores.packed.patches import means
+from lowrank.stores.packed.patches.contexts import CAP, Quarters, expected
+from lowrank.stores.packed.patches.order import Component
+from lowrank.stores.packed.patches.phases import Reader, Writer
+
+_FIRST = np.float32(2)  # gradients of means are in steps, all other magnitudes in half steps
+
+
+class Carried:
+    """What a group of planes leaves to the next: magnitudes of its last planes, and means."""
+
+    def __init__(self) -> None:
+        self.known: NDArray[np.uint8] | None = None
+        self.rows: list[dict[int, int]] = []
+        self.bands: means.Bands | None = None
+
+
+class Walk:
+    """The order of coding, the contexts and the reconstruction of one group.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Of patches.
+    scales : list of (SIZE,) ndarray
+        Of each plane; 0 where a component is dropped.
+    coarsest : list of ndarray
+        Of each plane, the coarsest map of its first component.
+    coder : Reader or Writer
+    carried : Carried
+        What the group before left; changed to what this one leaves by `leave`.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        scales: list[NDArray[np.int64]],
+        coarsest: list[NDArray[np.int64]],
+        coder: Reader | Writer,
+        carried: Carried,
+    ) -> None:
+        self.shape, self.coder, self.carried = shape, coder, carried
+        self._coarsest = coarsest
+        planes = len(scales)
+        kept = [int((x[1:] > 0).sum()) for x in scales]
+        self.quarters = Quarters(*shape)
+        before = 0 if carried.known is None else len(carried.known)
+        self._first = before
+        self.known = np.zeros((before + planes + sum(kept), self.quarters.size), np.uint8)
+        if carried.known is not None:
+            self.known[:before] = carried.known
+        self._count = before + planes
+        self._predictors = Predictors(list(carried.rows), planes)
+        self.states = np.zeros((planes, self.quarters.size), np.uint8)
+        self.firsts: list[Floats] = []
+        self.indices: list[list[int]] = [[] for _ in scales]
+        self.maps = np.zeros((sum(kept), shape[0] * shape[1]), np.float32)
+        """Coefficients of the components in the order of coding, in sixteenths of a step."""
+        self._used = 0
+        self._places: list[list[int]] = [[] for _ in scales]
+        self._unsigned: list[NDArray[np.intp]] = []
+
+    def first(self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None) -> None:
+        """Code the first component of a plane."""
+        bands = means.code(self.shape, self.coder, self.carried.bands, target)
+        self.carried.bands = bands
+        self._mean(plane, [{k: v.astype(np.float64) for k, v in b.items()} for b in bands])
+
+    def empty_first(self, plane: int) -> None:
+        """Take the first component's coarsest map alone, its bands as zeros."""
+        _, levels = wavelet.band_shapes(*self.shape)
+        self._mean(plane, [{k: np.zeros(s) for k, s in level.items()} for level in levels])
+
+    def _mean(self, plane: int, bands: list[dict[str, Floats]]) -> None:
+        mean = wavelet.inverse(self._coarsest[plane].astype(np.float64), bands)
+        self.firsts.append(mean)
+        row = self._first + plane
+        edges = means.gradient(mean.astype(np.float32)) * _FIRST
+        self.known[row] = self.quarters.scatter(np.minimum(edges, np.float32(CAP)))
+        self._predictors.add(Component(plane, 0), row)
+
+    def next(
+        self, batch: list[Component], levels: NDArray[np.int32] | None = None,
+        *, signs: bool = True,
+    ) -> None:  # fmt: skip
+        """Code a batch of components after the first ones.
+
+        Parameters
+        ----------
+        batch : list of Component
+            Of different planes.
+        levels : (components, patches) ndarray, optional
+            What to write.
+        signs : bool
+            Whether the signs stand with the magnitudes; if not, `sign` gives them.
+        """
+        shape, count = self.quarters, len(batch)
+        sums, own = self._sums(batch)
+        known = np.zeros((count, shape.size), np.float32)
+        planes = np.array([x.channel for x in batch])[:, None]
+        maps = self.maps.reshape(-1)
+        used = self._used * self.maps.shape[1]
+        for phase in shape.phases:
+            rows = expected(shape, phase, sums, known, own)
+            states = self.states[planes, phase.places]
+            second = trellis.SECOND[states]
+            rows += second.astype(np.intp) * SECOND
+            flat = rows.ravel()
+            places = shape.where[phase.places]
+            if levels is None:
+                hit, q = self.coder.phase(flat, None, signs=signs)
+            else:
+                part = levels[:, places]
+                part[:, phase.pads] = 0
+                hit, q = _written(self.coder, flat, part)
+            half = second.ravel()[hit]
+            parity = np.zeros(len(flat), np.uint8)
+            parity[hit] = q & 1
+            self.states[planes, phase.places] = trellis.NEXT[states, parity.reshape(states.shape)]
+            which, place = np.divmod(hit, phase.count)
+            known[which, phase.places[place]] = np.minimum(2 * np.abs(q) - half, CAP)
+            here = used + which * self.maps.shape[1] + places[place]
+            maps[here] = trellis.values_of(q, half, FRACTION)
+            if not signs:
+                self._unsigned.append(here)
+        self.coder.models.learn()
+        self.known[self._count : self._count + count] = known
+        for i, x in enumerate(batch):
+            self._predictors.add(x, self._count + i)
+            self.indices[x.channel].append(x.index)
+            self._places[x.channel].append(self._used + i)
+        self._count += count
+        self._used += count
+
+    def maps_of(self, plane: int) -> NDArray[np.float32]:
+        """(components, patches) coefficients of a plane, in sixteenths of a step."""
+        part: NDArray[np.float32] = self.maps[self._places[plane]]
+        return part
+
+    def forget(self, components: int) -> None:
+        """Keep so many components after the first ones, in their order, of a stream that is cut."""
+        for c, places in enumerate(self._places):
+            count = sum(place < components for place in places)
+            self.indices[c], self._places[c] = self.indices[c][:count], places[:count]
+
+    def sign(self, bits: NDArray[np.uint8]) -> None:
+        """Give the components that were coded without them their signs."""
+        if sum(map(len, self._unsigned)) > len(bits):
+            raise FormatError("packed stream: more late signs than room for them")
+        at, maps = 0, self.maps.reshape(-1)
+        for places in self._unsigned:
+            negative = places[bits[at : at + len(places)].nonzero()[0]]
+            maps[negative] = -maps[negative]
+            at += len(places)
+
+    def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        shape = self.quarters
+        rows, weights, own = self._predictors.of(batch)
+        sums = np.empty((len(batch), 3, shape.size), np.float32)
+        known = self.known[rows].astype(np.float32)
+        for plane in range(4):
+            part = slice(plane * shape.plane, (plane + 1) * shape.plane)
+            sums[:, :, part] = weights[plane] @ known[:, :, part]
+        return sums, own
+
+    def leave(self) -> None:
+        """Keep for the next group what predicts it: the maps of the last planes."""
+        rows = self._predictors.rows[-len(BEFORE) :]
+        kept: list[int] = []
+        new = []
+        for one in rows:
+            new.append({index: len(kept) + i for i, index in enumerate(one)})
+            kept += list(one.values())
+        self.carried.known, self.carried.rows = self.known[kept], new
+
+
+def _written(
+    coder: Reader | Writer, rows: NDArray[np.intp], levels: NDArray[np.int32]
+) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Collect levels; places and values of the non-zeros."""
+    if not isinstance(coder, Writer):
+        raise TypeError("a reader has nothing to write")
+    flat: NDArray[Any] = levels.ravel()
+    flags = flat != 0
+    hit = flags.nonzero()[0]
+    coder.collect(rows, flags, hit, flat[hit], coder.models.shift.take(rows[hit]))
+    return hit, flat[hit]

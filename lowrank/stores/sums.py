@@ -1,0 +1,114 @@
+"""Sums of terms whose samples depend neither on what is asked for nor on the machine.
+
+A sample is sum of (U_ij s_j) V_jp over j = 1, 2, ..., k in this order, each product and each
+sum rounded to float64, then rounded to the samples' type. A BLAS adds in an order that depends
+on the shape of its operands, so that a frame computed alone would differ in last bits from the
+same frame of a whole stack. But two sums of the same k products are never farther apart than
+2 gamma_k sum |U_ij s_j V_jp|, gamma_k = k u / (1 - k u) (Higham, Accuracy and Stability of
+Numerical Algorithms, section 3.1): where both ends of that interval round to one sample, the
+BLAS has found it, and the few others are summed again, term by term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import threads
+from lowrank.errors import FormatError
+from lowrank.format.fields import MAX_ENTRY
+from lowrank.picture import Mode
+
+_BLOCK = 1 << 18  # samples at a time: two megabytes of float64 stay in cache
+_ENTRIES = 1 << 19  # of V at a time, four megabytes of float64
+_SMALL = 1 << 21  # products that take less time than a thread
+_ROUND = 2.0**-53
+
+
+def samples(
+    U: NDArray[np.floating], s: NDArray[np.float64], Vt: NDArray[np.floating], mode: Mode,
+    out: NDArray[np.generic] | None = None,
+) -> NDArray[np.generic]:  # fmt: skip
+    """Samples of any rows and columns of a matrix.
+
+    Parameters
+    ----------
+    U : (m, k) ndarray
+        Rows that are asked for; views into a mapped file will do.
+    s : (k,) ndarray of float64
+    Vt : (k, n) ndarray
+        Columns that are asked for.
+    mode : Mode
+    out : (m, n) ndarray, optional
+        Of the mode's dtype.
+
+    Returns
+    -------
+    (m, n) ndarray of the mode's dtype
+
+    Raises
+    ------
+    FormatError
+        Factors are infinite, or no numbers.
+    """
+    m, n, k = len(U), Vt.shape[1], len(s)
+    if out is None:
+        out = np.empty((m, n), mode.dtype)
+    US = U.astype(np.float64) * s
+    width = max(min(_ENTRIES // max(k, 1), n), 1)
+    height = max(_BLOCK // width, 1)
+
+    def block(left: int) -> None:
+        columns = slice(left, left + width)
+        V = Vt[:, columns].astype(np.float64)
+        largest = np.full(k, float(MAX_ENTRY))
+        if out.itemsize > 2:  # fine enough to notice
+            largest = np.maximum(V.max(axis=1, initial=0.0), -V.min(axis=1, initial=0.0))
+        for top in range(0, m, height):
+            rows = slice(top, top + height)
+            out[rows, columns] = _block(US[rows], V, largest, mode)
+
+    if m * n * k < _SMALL:  # in less time than it takes to hold BLAS to a thread
+        for left in range(0, n, width):
+            block(left)
+    else:
+        threads.each(block, range(0, n, width))
+    return out
+
+
+def _block(
+    US: NDArray[np.float64], V: NDArray[np.float64], largest: NDArray[np.float64], mode: Mode
+) -> NDArray[np.generic]:
+    k = len(V)
+    with np.errstate(invalid="ignore", over="ignore"):
+        B = US @ V
+    if not np.isfinite(B).all():
+        raise FormatError("factors that are no unit vectors; get the file again from its source")
+    if mode.dtype == "float64":  # no rounding hides the order
+        products = (US[:, j, np.newaxis] * V[j] for j in range(k))
+        return _cast(_in_order(products, B.shape), mode)
+    apart = (2.02 * (k + 1) * _ROUND) * (np.abs(US) @ largest)[:, np.newaxis]
+    found, upper = _cast(B - apart, mode), _cast(B + apart, mode)
+    rows, columns = np.nonzero(found != upper)
+    if rows.size:
+        products = (US[rows, j] * V[j, columns] for j in range(k))
+        found[rows, columns] = _cast(_in_order(products, rows.shape), mode)
+    return found
+
+
+def _in_order(
+    products: Iterable[NDArray[np.float64]], shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Sum of arrays of a shape, the first one first."""
+    total = np.zeros(shape)
+    for product in products:
+        total += product
+    return total
+
+
+def _cast(B: NDArray[np.float64], mode: Mode) -> NDArray[np.generic]:
+    """Round and clip to the mode's samples; no zero is negative."""
+    cast: NDArray[np.generic] = mode.rounded(B).astype(mode.dtype) + np.zeros((), mode.dtype)
+    return cast

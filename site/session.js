@@ -1,0 +1,149 @@
+"use strict";
+// A picture on the page: first as a coarse one, at once, then as itself, when the workers are
+// done with its channels. The page is that of `lowrank report --html`, opened anew for each.
+
+const Session = (() => {
+  const COARSE = 128; // sides of the coarse picture, about
+  const START = 20;
+  const FIRST = 64; // terms that the first view of a picture itself has
+  const BYTES = 24e6; // of terms that are kept
+  const blank = byId("page").cloneNode(true);
+  byId("page").hidden = true; // until there is a picture
+  let current = null; // {controller, app, picture}
+  let number = 0;
+  const workers = [];
+
+  function worker() {
+    const count = Math.min(Math.max(navigator.hardwareConcurrency || 2, 1), 3);
+    if (workers.length < count) workers.push({ worker: new Worker("worker.js"), busy: 0 });
+    workers.sort((a, b) => a.busy - b.busy);
+    return workers[0].busy && workers.length < count ? worker() : workers[0];
+  }
+
+  // A channel's spectrum and first terms; and then its energies by cosine frequency and the
+  // other terms.
+  function decomposed(A, m, n, leading, most) {
+    const place = worker();
+    const id = ++number;
+    place.busy++;
+    let tellRest;
+    const rest = new Promise((resolve) => (tellRest = resolve));
+    const first = new Promise((resolve, reject) => {
+      const listen = ({ data }) => {
+        if (data.id !== id) return;
+        if (!data.energies) {
+          resolve(data);
+          return;
+        }
+        place.busy--;
+        place.worker.removeEventListener("message", listen);
+        tellRest(data);
+      };
+      place.worker.addEventListener("message", listen);
+      place.worker.addEventListener("error", () => reject(new Error("its decomposition failed")));
+      place.worker.postMessage({ id, A, m, n, first: leading, most });
+    });
+    return { first, rest };
+  }
+
+  // What the page reads of a picture whose channels are decomposed.
+  function dataOf(picture, found, energies) {
+    const { width, height, planes, name } = picture;
+    const N = Math.min(width, height);
+    const [black, white] = Pictures.shades(picture);
+    const peak = picture.peak ?? white - black;
+    const whole = found.every(({ s, spectrum }) => s.length === spectrum.filter(Boolean).length);
+    const terms = Math.min(...found.map(({ s }) => s.length));
+    const rival = new Float64Array(N + 1);
+    for (let k = N - 1; k >= 0; k--) {
+      rival[k] = rival[k + 1] + energies.reduce((sum, e) => sum + e[k], 0);
+    }
+    const most = whole ? N : Math.max(terms - 1, 1);
+    const data = {
+      name, lrk_name: "", m: height, n: width, channels: Pictures.NAMES[planes.length],
+      start: Math.min(START, most), most, peak, whole_peak: peak, black, white, step: null,
+      spectra: found.map(({ spectrum }) => spectrum), rival: rival.map(Math.sqrt),
+      copy: null, copied: [], measured: [], file: null, file_caption: "", of_file: null,
+    };
+    const file = {
+      width, height, mode: { name: picture.mode, channels: planes.length, peak: picture.peak },
+      matrices: found.map(({ s, u, v }) => ({ k: s.length, s, u, v })),
+    };
+    return { data, file };
+  }
+
+  // Open the page; where another picture of it was open, at the same rank and view.
+  function show(picture, found, energies, like) {
+    const { data, file } = dataOf(picture, found, energies);
+    const kept = like ? { k: like.app.state.k, view: like.app.view(), chosen: like.app.state.chosen } : null;
+    const focused = document.activeElement?.id;
+    current?.controller.abort();
+    const page = blank.cloneNode(true);
+    byId("page").replaceWith(page);
+    page.hidden = false;
+    for (const x of page.querySelectorAll("[max]")) {
+      if (x.id.startsWith("rank")) x.max = data.most;
+    }
+    for (const x of page.querySelectorAll(".each")) {
+      x.textContent = data.channels.length > 1 ? ` in each of ${data.channels.length} channels` : "";
+    }
+    byId("facts-name").textContent = picture.name;
+    byId("facts").textContent = `${file.width} × ${file.height} ${picture.mode}`;
+    document.title = `${picture.name}, as a sum of layers`;
+    if (kept) data.start = Math.min(kept.k, data.most);
+    const controller = new AbortController();
+    const stage = new Stage(data, file, picture.planes, null);
+    const app = openPage(data, stage, controller.signal);
+    if (kept) {
+      app.setView(kept.view);
+      app.state.chosen = kept.chosen;
+    }
+    if (focused && focused !== document.activeElement?.id) byId(focused)?.focus({ preventScroll: true });
+    return { controller, app, picture, data };
+  }
+
+  function say(text) {
+    Words.say("progress", text);
+  }
+
+  // Show a picture; resolves when it is there as itself.
+  async function open(picture) {
+    const mine = (open.last = {});
+    const started = performance.now();
+    const { width, height, planes } = picture;
+    say(`${picture.name}: a coarse view first …`);
+    const N = Math.min(width, height);
+    const room = Math.floor(BYTES / (4 * (width + height) * planes.length));
+    const most = Math.min(N, Math.max(room, 48));
+    const jobs = planes.map((plane) => decomposed(Float64Array.from(plane), height, width, FIRST, most));
+    let coarse = null;
+    if (N > 2 * COARSE) {
+      const scale = COARSE / N;
+      const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
+      const small = { ...picture, width: w, height: h, planes: Pictures.shrunk(picture, w, h) };
+      const parts = small.planes.map((plane) => {
+        const svd = Svd.begun(plane, h, w);
+        return { spectrum: svd.spectrum, ...svd.terms(FIRST) };
+      });
+      const none = parts.map(() => new Float64Array(Math.min(w, h)));
+      coarse = current = show(small, parts, none, null);
+      byId("drop").dataset.first = Math.round(performance.now() - started);
+    }
+    const found = await Promise.all(jobs.map(({ first }) => first));
+    if (open.last !== mine) return null;
+    const none = planes.map(() => new Float64Array(N));
+    const like = current = show(picture, found, none, coarse);
+    byId("drop").dataset.exact = Math.round(performance.now() - started);
+    const rest = await Promise.all(jobs.map((job) => job.rest));
+    if (open.last !== mine) return null;
+    const whole = found.map(({ spectrum, s, u, v }, c) => ({
+      spectrum, s: s.concat(rest[c].s), u: u.concat(rest[c].u), v: v.concat(rest[c].v),
+    }));
+    current = show(picture, whole, rest.map((x) => x.energies), like);
+    byId("page").dataset.picture = picture.name;
+    say([`${picture.name} is shown as itself.`, ...picture.notes].join(" "));
+    return current;
+  }
+
+  return { open, say, now: () => current };
+})();

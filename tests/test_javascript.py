@@ -1,0 +1,201 @@
+"""The decoder in JavaScript: a second implementation of the format agrees with the first one."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, picture
+from goldens import EXPECTED
+from make_golden import GOLDEN, little_endian
+
+from lowrank import codec
+from lowrank import format as lrk
+from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.picture import Metadata, Picture, array_mode, gaps
+from lowrank.targets import Target
+
+sys.path.append(str(ROOT / "fuzz"))
+
+import headers
+import mutators
+import reading
+
+NODE = shutil.which("node")
+JS = ROOT / "js"
+BUILT = JS / "img-lrk.js"
+MUTANTS = 120
+"""Ten thousand by hand: python tests/test_javascript.py 10000 SEED."""
+
+needs_node = pytest.mark.skipif(NODE is None, reason="no node on the path: install Node.js 20")
+
+
+def decoded(folder, files, script="src/index.js"):
+    """What the decoder says of (bytes, options), all in one process of node."""
+    lines = []
+    for i, (data, options) in enumerate(files):
+        path = folder / f"{i}.lrk"
+        path.write_bytes(data)
+        lines.append(json.dumps({"path": str(path), **options}))
+    done = subprocess.run(
+        [NODE, str(ROOT / "tests" / "decode.mjs"), str(JS / script)],
+        input="\n".join(lines), capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def expected(data, *, partial=False, maxPixels=DEFAULT_MAX_PIXELS, rank=None, frame=None):
+    """The same of the decoder in Python: what the file holds, or how it is refused."""
+    try:
+        parts = lrk.parse(data, name="it", max_pixels=maxPixels, partial=partial)
+        found = codec.decode(parts, rank=rank).picture
+    except TruncatedError:
+        return {"refused": "truncated"}
+    except LimitError:
+        return {"refused": "limit"}
+    except FormatError:
+        return {"refused": "format"}
+    samples = found.samples if frame is None else found.samples[frame]
+    return {
+        "mode": found.mode.name,
+        "shape": list(samples.shape),
+        "sha256": hashlib.sha256(little_endian(samples)).hexdigest(),
+    }
+
+
+def without_reasons(said):
+    return [{key: x for key, x in one.items() if key != "why"} for one in said]
+
+
+def agree(folder, files):
+    found = without_reasons(decoded(folder, files))
+    wanted = [expected(data, **options) for data, options in files]
+    for i, (one, other) in enumerate(zip(found, wanted, strict=True)):
+        assert one == other, (i, files[i][1])
+    return wanted
+
+
+def packed_stack(data):
+    return data[26:28] == b"\x02\x03"  # layout and store
+
+
+@needs_node
+def test_every_golden_file_decodes_to_the_samples_it_always_did(tmp_path):
+    facts = {name: x for name, x in EXPECTED.items() if len(x["shape"]) == 3}
+    files = [
+        ((GOLDEN / f"{name}.lrk").read_bytes(), {"partial": x["partial"]})
+        for name, x in facts.items()
+    ]
+    # The file that pages use is the same decoder, made small.
+    for name, x, said in zip(facts, facts.values(), decoded(tmp_path, files, "img-lrk.js"),
+                             strict=True):  # fmt: skip
+        wanted = {key: x[key] for key in ("mode", "shape", "sha256")}
+        assert said == wanted, name
+
+
+def mutants(count, seed):
+    seeds = [x for x in reading.seeds([reading.GOLDEN], 2000) if not packed_stack(x)]
+    damaged = mutators.mutants(seeds, np.random.default_rng(seed))
+    written = headers.mutants(seeds, np.random.default_rng(seed), reading.MAX_PIXELS)
+    files = zip(damaged, damaged, damaged, written, strict=False)
+    for data in itertools.islice(itertools.chain.from_iterable(files), count):
+        for partial in (False, True):
+            yield data, {"partial": partial, "maxPixels": reading.MAX_PIXELS}
+
+
+@needs_node
+def test_damaged_files_are_refused_alike_or_give_the_same_samples(tmp_path):
+    wanted = agree(tmp_path, list(mutants(MUTANTS, 18)))
+    assert {x.get("refused") for x in wanted} >= {None, "format", "truncated"}
+    assert sum("refused" not in x for x in wanted) > MUTANTS // 10
+
+
+def written(original, target, **options):
+    encoded = codec.encode(original, target, **options)
+    return lrk.serialize(encoded.parts)
+
+
+@needs_node
+def test_fewer_terms_frames_arrays_and_gaps(tmp_path):
+    rng = np.random.default_rng(1)
+    rgb = picture("RGB", 40, 60)
+    stack = Picture(rng.integers(0, 4000, (5, 9, 11, 1)).astype(np.int16), array_mode("int16", 1))
+    five = Picture(rng.integers(0, 60000, (12, 9, 5)).astype(np.uint16), array_mode("uint16", 5))
+    holes = np.zeros((40, 60), bool)
+    holes[3:7, 5:30] = True
+    gappy = gaps.filled(picture("F", 40, 60), holes, -9999.0)
+    files = [
+        (written(rgb, Target("rank", 9)), {"rank": 4}),
+        (written(rgb, Target("rank", 9), layout="patches"), {"rank": 4}),
+        (written(rgb, Target("quality", 80)), {"rank": 3}),
+        (written(rgb, Target("rank", 9), store="packed", layout="channels"), {"rank": 3}),
+        (written(stack, Target("rank", 3)), {"frame": 4}),
+        (written(stack, Target("rank", 3)), {"frame": 0, "rank": 1}),
+        (written(five, Target("rank", 4)), {}),
+        (written(gappy, Target("rank", 20)), {}),
+    ]
+    wanted = agree(tmp_path, files)
+    assert not any("refused" in x for x in wanted)
+
+
+@needs_node
+def test_a_tree_of_checksums_behind_a_large_stack(tmp_path):
+    rng = np.random.default_rng(2)
+    stack = Picture(rng.integers(0, 255, (3, 80, 90, 1)).astype(np.uint8), array_mode("uint8", 1))
+    axis = Metadata(axis=b'{"labels":["a","b","c"],"unit":"nm"}')
+    data = written(Picture(stack.samples, stack.mode, axis), Target("rank", 2))
+    assert b"SUMS" in data
+    at = data.index(b"SUMS") + 12
+    swapped = bytearray(data)
+    swapped[at : at + 1] = bytes([data[at] ^ 1])
+    other = data.replace(b'"c"]', b'"c",')
+    files = [
+        (data, {"frame": 2}),
+        (mutators.mend(swapped), {"frame": 0}),
+        (mutators.mend(bytearray(other)), {"frame": 0}),
+    ]
+    assert [x.get("refused") for x in agree(tmp_path, files)] == [None, "format", "format"]
+
+
+# -- the file that pages use -----------------------------------------------------------------
+
+
+def test_the_built_file_is_small_and_that_of_its_sources():
+    sources = "".join(
+        path.read_text("utf-8") for path in sorted((JS / "src").iterdir(), key=lambda x: x.name)
+    )
+    first, _, _ = BUILT.read_text("utf-8").partition("\n")
+    digest = hashlib.sha256(sources.encode()).hexdigest()[:16]
+    assert first.endswith(digest), "stale: make js"
+    assert BUILT.stat().st_size <= 40 * 1024
+
+
+def test_the_package_holds_what_it_names():
+    facts = json.loads((JS / "package.json").read_text("utf-8"))
+    for path in (facts["main"], *facts["exports"].values(), *facts["files"]):
+        assert (JS / path).exists(), path
+    assert "dependencies" not in facts
+
+
+def main():
+    """By hand: many mutants, and any kind of refusal apart counts."""
+    import tempfile
+    from pathlib import Path
+
+    files = list(mutants(int(sys.argv[1]), int(sys.argv[2])))
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = agree(Path(folder), files)
+    refused = sum("refused" in x for x in wanted)
+    sys.stdout.write(f"{len(wanted)} readings, {refused} refused alike, the others the same\n")
+
+
+if __name__ == "__main__":
+    main()

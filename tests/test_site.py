@@ -1,0 +1,282 @@
+"""The site in a real browser: a picture of one's own, decomposed there, as the tool does it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import runpy
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from conftest import ROOT, picture
+from PIL import Image
+from test_page import assert_within_a_level, browser, canvas, displayed, set_rank
+
+from lowrank import codec
+from lowrank import format as lrk
+from lowrank.io import pillow
+from lowrank.targets import Target
+
+__all__ = ["browser"]
+
+DONE = "#page[data-picture='{}']"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built and served: its address, and what was asked for in vain."""
+    folder = tmp_path_factory.mktemp("site") / "site"
+    arguments, sys.argv = sys.argv, ["build.py", str(folder)]
+    try:
+        runpy.run_path(str(ROOT / "site" / "build.py"), run_name="__main__")
+    finally:
+        sys.argv = arguments
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser, site):
+    """One page for all tests, and what went wrong in it or left this machine."""
+    page, events = browser.new_context(accept_downloads=False).new_page(), []
+    page.on("console", lambda message: events.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: events.append(f"error: {error}"))
+    page.on(
+        "request",
+        lambda x: None if x.url.startswith((site, "blob:", "data:")) else events.append(x.url),
+    )
+    return page, events
+
+
+@pytest.fixture
+def visit(tab, site):
+    """Open the site with a small picture of its gallery."""
+    page, events = tab
+
+    def visit(state="picture=flag.png", *, viewport=(1280, 800), color_scheme="light"):
+        page.set_viewport_size(dict(zip(("width", "height"), viewport, strict=True)))
+        page.emulate_media(color_scheme=color_scheme)
+        page.goto("about:blank")
+        page.goto(f"{site}#{state}")
+        name = dict(x.split("=") for x in state.split("&"))["picture"]
+        page.wait_for_selector(DONE.format(name))
+        return page
+
+    yield visit
+    assert not events
+
+
+def give(page, name, data):
+    page.set_input_files("#choose", {"name": name, "mimeType": "", "buffer": data})
+    page.wait_for_selector(DONE.format(name))
+
+
+def jpeg(samples):
+    out = io.BytesIO()
+    Image.fromarray(samples).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+def smooth(height, width, *, channels=3, peak=255):
+    """A picture as a camera makes them: no sample of a JPEG then hangs on an exact rounding."""
+    y, x = np.mgrid[0:height, 0:width] / max(height, width)
+    waves = [np.sin(7 * x + 5 * y * c) * np.cos(9 * y - c * x) for c in range(1, channels + 1)]
+    return np.rint((np.stack(waves, axis=2) * 0.45 + 0.5) * peak)
+
+
+def test_a_picture_of_ones_own_is_what_the_tool_decodes(visit):
+    page = visit()
+    rgb = smooth(60, 90).astype(np.uint8)
+    kinds = {
+        "plain.png": pillow.write(picture("RGB", 60, 90), format="PNG"),
+        "camera.jpg": jpeg(rgb),
+        "deep.png": pillow.write(picture("I;16", 50, 70), format="PNG"),
+        "tall.png": pillow.write(picture("L", 90, 40), format="PNG"),
+    }
+    for name, data in kinds.items():
+        give(page, name, data)
+        original = pillow.read(data, name=name).picture
+        low, high = (0, 255) if original.mode.bits == 8 else (
+            float(original.samples.min()), float(original.samples.max()))  # fmt: skip
+        for k in (1, 4, 20, 33):
+            set_rank(page, k)
+            parts = codec.encode(original, Target("rank", k)).parts
+            wanted = displayed(codec.decode(parts).picture.samples, original.mode.name, low, high)
+            assert_within_a_level(canvas(page), wanted)
+
+
+def test_its_numbers_are_those_of_numpy(visit):
+    original = picture("RGB", 60, 90)
+    page = visit()
+    give(page, "a.png", pillow.write(original, format="PNG"))
+    spectra = [
+        np.linalg.svd(original.samples[:, :, c].astype(float), compute_uv=False) for c in range(3)
+    ]
+    found = page.evaluate("Session.now().data.spectra")
+    assert np.abs(np.array(found) - spectra).max() < 1e-6 * spectra[0][0]
+    A = original.samples.astype(float)
+    i, j = np.ogrid[:60, :60]
+    C = np.cos(np.pi * (j + 0.5) * i / 60) * np.sqrt(2 / 60)
+    C[0] /= np.sqrt(2)
+    rival = [np.linalg.norm(np.tensordot(C[k:], A, 1)) for k in range(61)]
+    assert page.evaluate("Session.now().data.rival") == pytest.approx(rival, rel=1e-7, abs=1e-4)
+    set_rank(page, 5)
+    tail = np.sqrt(sum(float(s[5:] @ s[5:]) for s in spectra))
+    assert float(page.inner_text("#frobenius").replace(",", "")) == pytest.approx(tail, rel=2e-4)
+    assert page.get_attribute("#rank", "max") == "60"  # all ranks are known
+
+
+def test_a_larger_picture_is_seen_coarse_first(visit):
+    page = visit()
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          new MutationObserver(() => seen.push(document.getElementById("picture").width))
+            .observe(document.querySelector("main"), {childList: true});
+        }"""
+    )
+    original = smooth(300, 400, channels=1)[:, :, 0].astype(np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(original).save(out, "PNG")
+    give(page, "large.png", out.getvalue())
+    assert page.evaluate("seen")[0] < 200
+    assert page.evaluate("seen").pop() == 400
+
+
+def test_a_lrk_file_is_opened_and_what_is_none_is_refused_in_words(visit, small_png):
+    page = visit()
+    original = pillow.read(small_png.read_bytes(), name="in.png").picture
+    packed = lrk.serialize(codec.encode(original, Target("quality", 60)).parts)
+    give(page, "x.lrk", packed)
+    page.check("input[value=original]")
+    decoded = codec.decode(lrk.parse(packed, name="x", max_pixels=1 << 24)).picture.samples
+    assert np.array_equal(canvas(page)[:, :, :3], decoded)
+    page.set_input_files("#choose", {"name": "y.lrk", "mimeType": "", "buffer": packed[:-40]})
+    page.wait_for_selector("#trouble:not([hidden])")
+    assert "y.lrk cannot be shown: the file ends" in page.inner_text("#trouble")
+
+
+def test_dropped_and_pasted(visit):
+    page = visit()
+    for kind, name in (("drop", "dropped.png"), ("paste", "pasted.png")):
+        data = list(pillow.write(picture("L", 20, 30), format="PNG"))
+        page.evaluate(
+            """([kind, name, data]) => {
+              const files = new DataTransfer();
+              files.items.add(new File([new Uint8Array(data)], name, {type: "image/png"}));
+              const event = kind === "drop"
+                ? new DragEvent("drop", {dataTransfer: files, cancelable: true})
+                : new ClipboardEvent("paste", {clipboardData: files});
+              dispatchEvent(event);
+            }""",
+            [kind, name, data],
+        )
+        page.wait_for_selector(DONE.format(name))
+
+
+def test_a_link_holds_what_is_seen_and_keys_need_no_focus(visit):
+    page = visit("picture=tartan.png&k=2&view=layer&channel=green")
+    assert page.get_attribute("#stage", "data-rank") == "2"
+    assert page.is_checked("input[value=layer]")
+    assert page.is_visible("#along")
+    assert "green alone" in page.inner_text("#caption")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#stage[data-rank='3']")
+    page.keyboard.press("Shift+ArrowRight")
+    page.wait_for_selector("#stage[data-rank='13']")
+    page.check("input[value=difference]")
+    assert page.url.endswith("#picture=tartan.png&k=13&view=difference&channel=green")
+
+
+def test_the_track_is_logarithmic(visit):
+    page = visit("picture=noise.png")
+    most = int(page.get_attribute("#rank", "max"))
+    page.locator("#track").scroll_into_view_if_needed()
+    box = page.locator("#track").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert int(page.input_value("#rank")) == pytest.approx(np.sqrt(most), abs=1)
+    page.keyboard.press("ArrowLeft")  # the click focused it
+    assert int(page.input_value("#rank")) == pytest.approx(np.sqrt(most) - 1, abs=1)
+
+
+def test_two_ranks_are_held_side_by_side_and_enlarged(visit):
+    page = visit("picture=text.png&k=3")
+    page.check("#swipe")
+    page.click("#hold")
+    three = canvas(page)
+    set_rank(page, 30)
+    assert "rank 3 is left of it" in page.inner_text("#caption")
+    under = page.evaluate(
+        """() => Array.from(document.getElementById("under").getContext("2d")
+             .getImageData(0, 0, 400, 1).data)"""
+    )
+    assert np.array_equal(np.reshape(under, (400, 4)), three[0])
+    page.click("#closer")
+    page.click("#closer")
+    assert "scale(2.56)" in page.evaluate("document.getElementById('zoomed').style.transform")
+    for _ in range(2):
+        page.click("#farther")
+    assert page.is_disabled("#farther")
+
+
+def test_the_path_asks_and_answers(visit):
+    page = visit()
+    page.click("#path-start")
+    page.wait_for_selector(DONE.format("flag.png"))
+    page.fill("#path-number", "2")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#path-told").startswith("Right. 2.")
+    page.click("#path-next")
+    page.wait_for_selector(DONE.format("tartan.png"))
+    page.click("#path-answers >> text=More")
+    assert page.inner_text("#path-told").startswith("No: as many. It has rank 2.")
+    page.click("#path-next")
+    page.wait_for_selector(DONE.format("diagonal.png"))
+    page.click("#path-answers >> text=Nearly all")
+    assert page.get_attribute("#path-told", "data-right") == "true"
+    page.click("#path-back")
+    page.wait_for_selector(DONE.format("tartan.png"))
+
+
+@pytest.mark.parametrize("viewport", [(360, 740), (740, 360)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overflows_a_phone_either_way(visit, viewport, scheme):
+    page = visit(viewport=viewport, color_scheme=scheme)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport[0]
+
+
+def test_every_control_has_a_name(visit):
+    page = visit()
+    page.click("#path-start")
+    page.wait_for_selector("#path-number")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("input, select, button, [role=img]")].filter(x =>
+            !x.getAttribute("aria-label") && !x.textContent.trim() &&
+            !(x.labels && [...x.labels].some(label => label.textContent.trim()))
+        ).map(x => x.outerHTML)"""
+    )
+    assert nameless == []
+    ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map((x) => x.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_the_policy_lets_nothing_out(site, visit):
+    page = visit()
+    policy = page.get_attribute("meta[http-equiv=Content-Security-Policy]", "content")
+    rules = dict(x.strip().split(" ", 1) for x in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["connect-src"] == rules["worker-src"] == "'self'"
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert site.startswith("http://127.0.0.1")

@@ -1,0 +1,493 @@
+"""Stacks: the theorem, any part as of the whole, what a damaged file says, and labels."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from handmade import chunk
+
+import lowrank
+from lowrank import codec, files
+from lowrank import format as lrk
+from lowrank.errors import FormatError, LimitError, LowrankError, UsageError
+from lowrank.format import mapped
+from lowrank.picture import DTYPES, MODES, Picture, array_mode, axis
+from lowrank.picture.axis import Axis
+from lowrank.stores import sums
+from lowrank.targets import Target
+
+
+def frames(dtype="uint16", shape=(24, 18, 20), rank=4, noise=3.0, seed=0):
+    """Frames of low rank and some noise, over a good part of a type's range."""
+    rng = np.random.default_rng(seed)
+    n = int(np.prod(shape[1:]))
+    A = rng.random((shape[0], rank)) @ rng.random((rank, n)) * 25
+    A += noise * rng.standard_normal(A.shape)
+    if np.dtype(dtype).kind != "f":
+        limits = np.iinfo(dtype)
+        scale = 1 if limits.bits == 8 else 300
+        A = np.clip(np.rint(A * scale - 30 * (limits.min < 0)), limits.min, limits.max)
+    return A.reshape(shape).astype(dtype)
+
+
+def opened(stack, tmp_path):
+    path = tmp_path / "stack.lrk"
+    stack.save(path)
+    return lowrank.open(path)
+
+
+# -- the theorem -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [(d, (24, 18, 20)) for d in DTYPES] + [("uint8", (9, 12, 14, 3)), ("uint16", (70, 5, 6, 2))],
+)
+def test_bounds_are_those_of_the_svd_and_errors_meet_them(dtype, shape):
+    A = frames(dtype, shape)
+    M = A.reshape(len(A), -1).astype(np.float64)
+    s = np.linalg.svd(M, compute_uv=False)
+    stack = lowrank.compress(A, stack=True, rank=5)
+    report = stack.report(A)
+    (c,) = report.channels
+    assert (c.name, c.m, c.n, c.k) == ("stack", *M.shape, 5)
+    np.testing.assert_allclose(c.spectral_bound, s[5], rtol=1e-6)
+    np.testing.assert_allclose(c.frobenius_bound, np.linalg.norm(s[5:]), rtol=1e-6)
+    assert c.certified
+    for error, bound in (
+        (c.spectral_error, c.spectral_bound),
+        (c.frobenius_error, c.frobenius_bound),
+    ):
+        assert 1 - 1e-6 <= error / bound <= 1.002
+    assert report.storage.floats == 5 * (M.shape[0] + M.shape[1] + 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+def test_samples_are_those_of_the_exact_stack_or_its_neighbours(dtype):
+    A = frames(dtype, (40, 21, 23))
+    found = np.asarray(lowrank.compress(A, stack=True, rank=6, store="float32")).astype(int)
+    U, s, Vt = np.linalg.svd(A.reshape(40, -1).astype(float), full_matrices=False)
+    limits = np.iinfo(dtype)
+    exact = np.clip(np.rint((U[:, :6] * s[:6]) @ Vt[:6]), limits.min, limits.max)
+    apart = np.abs(found.reshape(40, -1) - exact)
+    assert apart.max() <= 1
+    assert (apart == 0).mean() >= 0.98
+
+
+@pytest.mark.parametrize(
+    "target", [{"rank": "auto"}, {"energy": 0.999}, {"error": 0.02}, {"size": 9000}]
+)
+def test_every_target_is_met(target):
+    A = frames("uint16")
+    stack = lowrank.compress(A, stack=True, store="float16", **target)
+    s = np.linalg.svd(A.reshape(len(A), -1).astype(float), compute_uv=False)
+    tails = np.sqrt(np.cumsum((s**2)[::-1])[::-1]) / np.linalg.norm(s)
+    (k,) = stack.ranks
+    if "energy" in target or "error" in target:
+        allowed = target.get("error", np.sqrt(1 - target.get("energy", 0)))
+        assert tails[k] <= allowed < tails[k - 1]
+    if "size" in target:
+        assert (
+            len(stack.to_bytes())
+            <= 9000
+            < len(lowrank.compress(A, stack=True, store="float16", rank=k + 1).to_bytes())
+        )
+    if "rank" in target:
+        assert k == 4  # the rank that is there, above the noise
+
+
+# -- any part as of the whole -----------------------------------------------------------
+
+KEYS = [
+    7,
+    -1,
+    slice(3, 9),
+    np.s_[3:9, 2:7, 1:8],
+    np.s_[:, 5, 6],
+    np.s_[..., 2],
+    np.s_[::-5],
+    np.s_[20:2:-3, ::-2, 1::5],
+    np.s_[5:2],
+    np.s_[[1, 5, 5, -2]],
+    np.s_[:, [3, 2], [1, 1]],
+    np.s_[3, :, [1, 2]],
+    np.s_[None, 4],
+    (np.arange(24) % 7 == 0,),
+    np.s_[4, 5, 6],
+    (),
+]
+
+
+@pytest.mark.parametrize("colours", [(), (3,)])
+@pytest.mark.parametrize("store", ["float16", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_indexing_is_numpys_on_the_decoded_stack(dtype, store, colours, tmp_path):
+    if dtype == "float64" and store != "float64":
+        pytest.skip("only float64 keeps float64")
+    A = frames(dtype, (24, 18, 20, *colours))
+    memory = lowrank.compress(A, stack=True, rank=5, store=store)
+    whole = np.asarray(memory)
+    assert (whole.dtype, whole.shape) == (A.dtype, A.shape)
+    for key in KEYS:
+        # Opened anew: what was checked for one key is not yet for the next.
+        for stack in (memory, opened(memory, tmp_path)):
+            found = stack[key]
+            assert found.shape == whole[key].shape, key
+            assert found.tobytes() == np.ascontiguousarray(whole[key]).tobytes(), key
+
+
+@pytest.mark.parametrize("key", [24, -25, np.s_[:, 18], np.s_[0, 0, 0, 0], 1.5, "a", [[9.0]]])
+def test_what_is_no_index_is_an_index_error(key):
+    stack = lowrank.compress(frames(), stack=True, rank=1)
+    with pytest.raises(IndexError):
+        stack[key]
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32", "float64"])
+def test_a_sample_is_the_sum_of_its_terms_in_their_order(dtype):
+    """Terms that cancel: whoever adds them in another order rounds to another sample."""
+    rng = np.random.default_rng(1)
+    U, V = rng.standard_normal((9, 40)), rng.standard_normal((40, 300))
+    s = np.full(40, 3e4)
+    U[:, 20:], V[20:] = -U[:, :20], V[:20] * (1 + 2.0**-20 * rng.standard_normal((20, 300)))
+    V /= np.abs(V).max()
+    mode = array_mode(dtype, 1)
+    found = sums.samples(U, s, V, mode)
+    expected = np.zeros((9, 300))
+    for j in range(40):
+        expected = expected + (U[:, j] * s[j])[:, np.newaxis] * V[j]
+    if dtype == "uint16":
+        expected = np.clip(np.rint(expected), 0, 65535)
+    np.testing.assert_array_equal(found, expected.astype(dtype))
+    np.testing.assert_array_equal(sums.samples(U[3:4], s, V[:, 7::5], mode), found[3:4, 7::5])
+
+
+def test_an_order_that_blas_could_take_is_summed_again(monkeypatch):
+    """With halves everywhere, any rounding of the product shows, unless it is done anew."""
+    mode = MODES["I;16"]
+    U = np.array([[1.0, 0.5, 2.0**-60]])
+    V = np.array([[1.0], [1.0], [1.0]])
+    # 1 + 0.5 + 2^-60 is 1.5 in float64, and rounds to even.
+    assert sums.samples(U, np.ones(3), V, mode)[0, 0] == 2
+    real = np.matmul
+    calls = []
+    monkeypatch.setattr(sums, "_in_order", lambda *a: calls.append(a) or _ordered(*a))
+    sums.samples(U, np.ones(3), V, mode)
+    assert calls
+    assert real is np.matmul
+
+
+def _ordered(products, shape):
+    total = np.zeros(shape)
+    for product in products:
+        total += product
+    return total
+
+
+# -- a file that stays on the disk ------------------------------------------------------
+
+
+def large(tmp_path, store="float16"):
+    """A stack whose terms are larger than what is checked whole for a pixel."""
+    A = frames("uint16", (300, 70, 80), noise=30.0)
+    stack = lowrank.compress(A, stack=True, rank=3, store=store)
+    path = tmp_path / "large.lrk"
+    stack.save(path)
+    return stack, path
+
+
+def places(path):
+    """Offset of SUMS' data, and of the data of each TERM, found chunk by chunk."""
+    data = path.read_bytes()
+    at, found = 9, {}
+    while at < len(data):
+        size, kind = struct.unpack_from("<I4s", data, at)
+        found.setdefault(kind, []).append(at + 8)
+        at += 12 + size
+    return found[b"SUMS"][0], found[b"TERM"]
+
+
+def test_a_trace_uses_no_more_than_twice_the_bytes_that_it_needs(tmp_path):
+    """All bytes but those are destroyed, and it is still right."""
+    stack, path = large(tmp_path)
+    expected = np.asarray(stack)[:, 50, 60]
+    sums_at, terms = places(path)
+    data = bytearray(path.read_bytes())
+    keep = np.zeros(len(data), bool)
+    keep[: terms[0] - 8] = True  # the header and SUMS
+    keep[-12:] = True
+    m, n = 300, 70 * 80
+    column = (50 * 80 + 60) * 2
+    piece = column // 1024 * 1024
+    used = 0
+    for at in terms:
+        keep[at : at + 2 * m] = True
+        keep[at + 2 * m + piece : at + 2 * m + min(piece + 1024, 2 * n)] = True
+        used += 2 * m + 1024 + 8
+    assert sums_at < terms[0]
+    assert used <= 3 * 3 * (m + 1) * 2  # of 1000 frames it is at most twice
+    damaged = np.frombuffer(bytes(data), np.uint8).copy()
+    damaged[~keep] ^= 0xFF
+    path.write_bytes(damaged.tobytes())
+    found = lowrank.open(path)
+    np.testing.assert_array_equal(found[:, 50, 60], expected)
+    with pytest.raises(FormatError, match="TERM"):
+        found[:, 0, 0]
+    with pytest.raises(FormatError, match="TERM"):
+        found[0]
+
+
+def test_damage_is_found_where_it_is_used(tmp_path):
+    stack, path = large(tmp_path)
+    whole = np.asarray(stack)
+    _, terms = places(path)
+    sound = path.read_bytes()
+    column = (50 * 80 + 60) * 2
+    for at, uses in ((terms[1] + 7, "u"), (terms[2] + 600 + column, "v")):
+        data = bytearray(sound)
+        data[at] ^= 1
+        path.write_bytes(data)
+        for key in (np.s_[3], np.s_[:, 50, 60], np.s_[2:4, 50, 58:64]):
+            with pytest.raises(FormatError, match="checksum"):
+                lowrank.open(path)[key]
+        for whole_use in (np.asarray, lambda s: s.to_bytes(), lambda s: s.components):
+            with pytest.raises(FormatError, match="checksum"):
+                whole_use(lowrank.open(path))
+        if uses == "v":
+            np.testing.assert_array_equal(lowrank.open(path)[:, 3, 4], whole[:, 3, 4])
+
+
+def test_a_truncated_file_does_not_use_what_it_dropped(tmp_path):
+    stack, path = large(tmp_path)
+    shorter = lowrank.open(path).leading(2)
+    np.testing.assert_array_equal(shorter[7], stack.to_array(2)[7])
+    np.testing.assert_array_equal(shorter[:, 5, 6], stack.truncate(2)[:, 5, 6])
+
+
+def test_a_file_of_another_length_is_what_a_whole_reading_says(tmp_path):
+    _, path = large(tmp_path)
+    data = path.read_bytes()
+    for cut in (data[:-1], data[:-5000], data[:200], data + b"x"):
+        path.write_bytes(cut)
+        with pytest.raises(LowrankError) as lazily:
+            lowrank.open(path)
+        with pytest.raises(LowrankError) as whole:
+            lrk.parse(cut, name=str(path), max_pixels=10**9)
+        assert str(lazily.value) == str(whole.value)
+    path.write_bytes(data[:-5000])
+    found = lowrank.open(path, partial=True)
+    assert found.ranks == (2,)
+    assert found.notes
+
+
+def test_no_bit_of_a_file_may_be_flipped(tmp_path):
+    A = frames("uint8", (5, 4, 3))
+    data = bytearray(lowrank.compress(A, stack=True, rank=2, store="float16").to_bytes())
+    path = tmp_path / "x.lrk"
+    for bit in range(0, 8 * len(data), 5):
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        with pytest.raises(LowrankError):
+            np.asarray(lowrank.open(path))
+        data[bit // 8] ^= 1 << bit % 8
+
+
+def test_checksums_that_contradict_the_terms_are_refused(tmp_path):
+    _, path = large(tmp_path)
+    sums_at, _ = places(path)
+    data = bytearray(path.read_bytes())
+    (size,) = struct.unpack_from("<I", data, sums_at - 8)
+    table = bytearray(data[sums_at : sums_at + size])
+    table[5] ^= 1
+    data[sums_at - 8 : sums_at + size + 4] = chunk(b"SUMS", bytes(table))
+    with pytest.raises(FormatError, match="contradict"):
+        lrk.parse(bytes(data), name="x", max_pixels=10**9)
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match="checksum"):
+        lowrank.open(path)[:, 0, 0]
+
+
+def test_factors_that_are_no_numbers_are_refused_without_a_warning(tmp_path):
+    """Behind checksums that hold: whoever can change a file can change them."""
+    stack, path = large(tmp_path)
+    parts = stack.parts
+    (f,) = parts.body.factors
+    f.Vt[1, 77] = np.nan
+    path.write_bytes(lrk.serialize(parts))
+    with pytest.raises(FormatError):
+        lowrank.open(path)[4]
+    with pytest.raises(FormatError):
+        lowrank.open(path)[:, 0, 77]
+
+
+# -- limits -----------------------------------------------------------------------------
+
+
+def test_frames_count_together_and_apart():
+    A = frames("uint8", (20, 10, 10))
+    data = lowrank.compress(A, stack=True, rank=1, store="float16").to_bytes()
+    assert lrk.parse(data, name="x", max_pixels=125).head.frames == 20
+    with pytest.raises(LimitError, match="20 frames of 10x10"):
+        lrk.parse(data, name="x", max_pixels=124)
+    with pytest.raises(LimitError, match="20 frames of 10x10"):
+        lrk.parse(data, name="x", max_pixels=99)
+    with pytest.raises(LimitError):
+        lowrank.compress(A, stack=True, rank=1, max_pixels=124)
+
+
+# -- labels -----------------------------------------------------------------------------
+
+
+def test_labels_and_values_travel(tmp_path):
+    A = frames()
+    names = [f"band {i}" for i in range(24)]
+    stack = lowrank.compress(
+        A, stack=True, rank=2, labels=names, values=np.linspace(400, 700, 24), unit="nm"
+    )
+    found = opened(stack, tmp_path)
+    assert found.axis.labels == tuple(names)
+    assert found.axis.unit == "nm"
+    assert found.truncate(1).axis == found.axis
+    assert found.axis.some([3]).name(0) == "band 3"
+    assert found.report(A).stack.worst_label.startswith("band ")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"labels": ["a"]}, {"values": [1.0, 2.0]}, {"values": [np.nan] * 24},
+              {"labels": ["x" * 60_000] * 24}],
+)  # fmt: skip
+def test_labels_of_another_number_or_size_are_refused(wrong):
+    with pytest.raises(UsageError):
+        lowrank.compress(frames(), stack=True, rank=1, **wrong)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [b"[]", b"{", b"\xff", b'{"labels": 3}', b'{"labels": [3]}', b'{"labels": ["a"]}',
+     b'{"values": ["a", "b"]}', b'{"values": [NaN, 1]}', b'{"values": [1e999, 1]}',
+     b'{"unit": 3}', b"[" * 100_000, b'{"a": "' + b"x" * (1 << 20) + b'"}',
+     b'{"values": [true, 1]}'],
+)  # fmt: skip
+def test_a_block_that_says_something_else_is_refused(block):
+    A = frames("uint8", (2, 3, 3))
+    data = lowrank.compress(A, stack=True, rank=1).to_bytes()
+    at = data.index(b"SIGM") - 4
+    with pytest.raises(FormatError, match="AXIS"):
+        lrk.parse(data[:at] + chunk(b"AXIS", block) + data[at:], name="x", max_pixels=99)
+    with pytest.raises(ValueError, match=r".+"):
+        axis.unpack(block, 2)
+
+
+def test_a_picture_has_no_axis():
+    data = lowrank.compress(frames("uint8")[0], rank=1).to_bytes()
+    at = data.index(b"SIGM") - 4
+    block = Axis(labels=("a",)).pack()
+    with pytest.raises(FormatError, match="AXIS"):
+        lrk.parse(data[:at] + chunk(b"AXIS", block) + data[at:], name="x", max_pixels=10**6)
+
+
+def test_a_damaged_block_of_labels_is_left_out_of_a_salvaged_file():
+    A = frames("uint8", (2, 3, 3))
+    data = bytearray(lowrank.compress(A, stack=True, rank=1, labels="ab").to_bytes())
+    data[data.index(b"AXIS") + 6] ^= 1
+    with pytest.raises(FormatError):
+        lowrank.open(bytes(data))
+    found = lowrank.open(bytes(data), partial=True)
+    assert found.axis == Axis()
+    assert "labels" in " ".join(found.notes)
+
+
+# -- the library ------------------------------------------------------------------------
+
+
+def test_coefficients_and_components_are_the_stack():
+    A = frames("float32", (30, 8, 9), noise=0.0)
+    stack = lowrank.compress(A, stack=True, rank=4, store="float64")
+    assert (len(stack), stack.shape, stack.ndim, stack.dtype) == (30, A.shape, 3, A.dtype)
+    assert stack.components.shape == (4, 8, 9)
+    assert stack.coefficients.shape == (30, 4)
+    assert stack.singular_values.shape == (4,)
+    B = np.tensordot(stack.coefficients, stack.components, 1)
+    np.testing.assert_allclose(B, A, atol=1e-4)
+    np.testing.assert_allclose(stack.project(A), stack.coefficients, atol=1e-4)
+    np.testing.assert_allclose(stack.project(A[3]), stack.coefficients[3], atol=1e-4)
+    for frame, one in zip(stack, A, strict=True):
+        np.testing.assert_allclose(frame, one, atol=1e-4)
+    with pytest.raises(UsageError):
+        stack.project(A[:, :5])
+    ((U, s, Vt),) = stack.factors
+    np.testing.assert_allclose((U * s) @ Vt, A.reshape(30, -1), atol=1e-4)
+
+
+def test_a_stack_of_nothing_is_zeros(tmp_path):
+    A = np.zeros((5, 4, 3), np.int16)
+    stack = opened(lowrank.compress(A, stack=True, error=0.5), tmp_path)
+    np.testing.assert_array_equal(stack[2:4, 1], A[2:4, 1])
+    np.testing.assert_array_equal(np.asarray(stack), A)
+
+
+def test_pixels_without_data_are_restored_in_any_part(tmp_path):
+    A = frames("int16")
+    A[3, 2:9, 4] = A[:, 7, 7] = -999
+    stack = lowrank.compress(A, stack=True, rank=4, nodata=-999)
+    assert (np.asarray(stack) == -999).sum() == (A == -999).sum()
+    mapped_stack = opened(stack, tmp_path)
+    whole = np.asarray(mapped_stack)
+    for key in KEYS:
+        np.testing.assert_array_equal(opened(stack, tmp_path)[key], whole[key])
+    report = stack.report(A)
+    assert report.pixels.max_abs_error < 8000
+    with pytest.raises(LowrankError, match="nodata"):
+        lowrank.compress(np.full((3, 4, 5), np.nan, np.float32), stack=True, rank=1)
+
+
+def test_a_report_has_the_frames_of_the_contract():
+    A = frames("uint16", (12, 16, 16), noise=20.0)
+    A[7] += np.random.default_rng(3).integers(0, 2000, A[7].shape, dtype=np.uint16)
+    stack = lowrank.compress(A, stack=True, rank=3)
+    said = stack.report(A).to_dict()["stack"]
+    B = np.asarray(stack).astype(float)
+    peak = float(A.max()) - float(A.min())
+    mse = ((A - B) ** 2).reshape(12, -1).mean(axis=1)
+    psnr = 10 * np.log10(peak**2 / mse)
+    assert (said["frames"], said["height"], said["width"]) == (12, 16, 16)
+    assert (said["colours"], said["dtype"]) == (1, "uint16")
+    np.testing.assert_allclose(said["snr_db"], 10 * np.log10(A.var() / mse.mean()))
+    f = said["frame_psnr_db"]
+    np.testing.assert_allclose((f["min"], f["median"], f["max"]),
+                               (psnr.min(), np.median(psnr), psnr.max()))  # fmt: skip
+    assert f["worst_frame"] == int(psnr.argmin())
+    assert "stack" not in lowrank.compress(A[0], rank=3).report(A[0]).to_dict()
+    assert json.dumps(said)
+
+
+def test_noise_is_told_from_structure():
+    rng = np.random.default_rng(5)
+    plane = np.cos(np.arange(900) / 40)
+    smooth = np.outer(np.sin(np.arange(40)), plane).reshape(40, 30, 30) * 1000
+    noisy = (smooth + 30 * rng.standard_normal(smooth.shape) + 2000).astype(np.float32)
+    residual = lowrank.compress(noisy, stack=True, rank=2).report(noisy).stack.residual
+    assert residual.white
+    assert residual.gavish_donoho_rank == 2
+    residual = lowrank.compress(noisy, stack=True, rank=1).report(noisy).stack.residual
+    assert not residual.white
+
+
+def test_a_picture_is_no_stack():
+    with pytest.raises(UsageError):
+        lowrank.LowRankStack(lowrank.compress(frames()[0], rank=1).parts)
+    with pytest.raises(UsageError, match="stack"):
+        lowrank.compress(frames()[0], rank=1, labels=["a"])
+    A = frames("uint8", (4, 5, 6))
+    with pytest.raises(UsageError):
+        codec.encode(Picture(A[..., np.newaxis], MODES["L"]), Target("rank", 1), layout="channels")
+
+
+def test_only_regular_files_are_mapped(tmp_path):
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert files.mapped(str(empty)) is None
+    assert not mapped.is_stack(b"")
