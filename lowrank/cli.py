@@ -318,16 +318,11 @@ def report(
     sources = [name for name in (input, file) if name]
     if html is not None:
         console.check_page(html, sources, force=force)
-    result = ask.report(
-        input,
-        file,
-        ranks=ranks,
-        store=store,
-        max_pixels=limit,
-        nodata=empty,
-        against=rivals,
-        taking=Taking(stack, along, which),
-    )
+    with console.waiting(quiet=quiet):
+        result = ask.report(
+            input, file, ranks=ranks, store=store, max_pixels=limit, nodata=empty,
+            against=rivals, taking=Taking(stack, along, which),
+        )  # fmt: skip
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         console.write_page(html, result, sources, force=force, quiet=quiet or json)

@@ -20,7 +20,7 @@ AT_THE_TOP = 20
 
 # From the bottom up; a room imports from the floors below its own, and a folder is a room.
 FLOORS = (
-    ("errors", "limits", "names", "picture", "signals", "threads"),
+    ("errors", "limits", "names", "pace", "picture", "signals", "threads"),
     ("files", "format", "io", "layouts", "linalg", "targets"),
     ("stores",),
     ("codec",),
@@ -120,7 +120,7 @@ INSIDE = {
     "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
     "views": (
         ("words",),
-        ("as_json", "html", "preview", "progress", "stacks"),
+        ("as_json", "html", "preview", "progress", "stacks", "waiting"),
         ("stack_page", "tables"),
     ),
 }

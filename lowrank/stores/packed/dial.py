@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
+from lowrank import pace
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
@@ -125,6 +126,7 @@ class _Tries:
         """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
+        self._count = 0
         self.beyond = 1 / 12
         """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
 
@@ -132,6 +134,8 @@ class _Tries:
         """The picture encoded with a step in levels of 0-255."""
         if self._latest is None or self._latest[0] != step:
             self._latest = None  # before the next one, which takes as much memory
+            self._count += 1
+            pace.begin(f"try {self._count}" if self._count > 1 else "")
             self._latest = step, self._encode(step * self.unit)
         return self._latest[1]
 
