@@ -52,6 +52,7 @@ from lowrank.options import (
     Version,
     examples,
 )
+from lowrank.views import completion
 
 app = typer.Typer(
     cls=Group,
@@ -199,7 +200,12 @@ def compress(
 )
 def decompress(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help=".lrk files, folders, or - for stdin.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help=".lrk files, folders, or - for stdin.",
+            autocompletion=completion.ending(".lrk"),
+        ),
     ],
     output: Output = None,
     rank: Annotated[
@@ -280,7 +286,12 @@ def decompress(
 def report(
     input: Annotated[str, typer.Argument(metavar="INPUT", help="An image, or a .lrk file.")],
     file: Annotated[
-        str | None, typer.Argument(metavar="FILE.lrk", help="The .lrk file made from it.")
+        str | None,
+        typer.Argument(
+            metavar="FILE.lrk",
+            help="The .lrk file made from it.",
+            autocompletion=completion.ending(".lrk"),
+        ),
     ] = None,
     rank: Annotated[
         str | None,

@@ -120,7 +120,7 @@ INSIDE = {
     "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
     "views": (
         ("words",),
-        ("as_json", "html", "preview", "progress", "stacks", "waiting"),
+        ("as_json", "completion", "html", "preview", "progress", "stacks", "waiting"),
         ("stack_page", "tables"),
     ),
 }
@@ -154,6 +154,8 @@ LIGHT = {
     "verifying",
 } | {
     "targets.__init__",
+    "views.__init__",
+    "views.completion",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
