@@ -27,8 +27,8 @@ def at_once(monkeypatch):
 
 def seen(stream):
     """What stood there, line after line; and what is left."""
-    lines = stream.getvalue().split("\r\x1b[K")
-    return [line for line in lines if line], lines[-1]
+    lines = stream.getvalue().split("\r")
+    return [line.rstrip() for line in lines if line.strip()], lines[-1]
 
 
 def test_a_search_says_its_try_and_how_far_its_coding_is(at_once, monkeypatch):

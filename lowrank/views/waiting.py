@@ -1,7 +1,7 @@
 """One line on standard error while a single long job runs: what, how far, how much longer.
 
-It comes after two seconds, needs no library, and hides nothing that a run which is ended on the
-spot would leave hidden.
+It comes after two seconds and needs no library, no colour and no escape sequence: any terminal
+will do, and a run that is ended on the spot leaves none in a strange state.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATIENCE = 2.0
 _EVERY = 0.2
 _LENGTH = 20  # of the bar
 _MARK, _REST = "#", "."
-_ERASE = "\r\x1b[K"
+_WIDTH = 79
 
 
 @contextmanager
@@ -39,11 +39,11 @@ def shown(stream: TextIO) -> Iterator[None]:
         if done.wait(PATIENCE):
             return
         while True:
-            stream.write(_ERASE + line(pace.now(), time.monotonic() - began))
+            stream.write("\r" + line(pace.now(), time.monotonic() - began).ljust(_WIDTH))
             stream.flush()
             if done.wait(_EVERY):
                 break
-        stream.write(_ERASE)
+        stream.write("\r" + " " * _WIDTH + "\r")
         stream.flush()
 
     drawing = threading.Thread(target=draw, daemon=True)
@@ -65,7 +65,7 @@ def line(place: pace.Place, elapsed: float) -> str:
         words.append(str(place.done))
     if place.left is not None:
         words.append(f"{clock(place.left)} left")
-    return "  ".join(words)[:79]
+    return "  ".join(words)[:_WIDTH]
 
 
 def clock(seconds: float) -> str:
