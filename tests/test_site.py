@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import re
 import runpy
 import sys
 import threading
@@ -26,6 +28,25 @@ DONE = "#page[data-picture='{}']"
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    """Serves the site, and `slow.lrk`: half of it, and the rest when it is let go."""
+
+    slow: bytes = b""
+    let_go = threading.Event()
+
+    def do_GET(self):
+        if self.path != "/slow.lrk":
+            super().do_GET()
+            return
+        half = len(self.slow) // 2
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.slow)))
+        self.end_headers()
+        self.wfile.write(self.slow[:half])
+        self.wfile.flush()
+        self.let_go.wait(60)
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(self.slow[half:])
+
     def log_message(self, *_):
         pass
 
@@ -247,6 +268,89 @@ def test_the_path_asks_and_answers(visit):
     assert page.get_attribute("#path-told", "data-right") == "true"
     page.click("#path-back")
     page.wait_for_selector(DONE.format("tartan.png"))
+
+
+# -- the custom element ----------------------------------------------------------------------
+
+ELEMENT = """<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none';
+script-src 'self'; connect-src 'self'; img-src 'self'"><title>x</title>
+<link rel="icon" href="gallery/flag.png">
+<script type="module" src="img-lrk.js"></script><img-lrk src="slow.lrk" alt="A picture"></img-lrk>
+"""
+PIXELS = """() => {
+  const canvas = document.querySelector("img-lrk").shadowRoot.firstChild;
+  const copy = new OffscreenCanvas(canvas.width, canvas.height)
+    .getContext("2d", {willReadFrequently: true});
+  copy.drawImage(canvas, 0, 0);
+  const {height, width} = canvas;
+  return [height, width, ...copy.getImageData(0, 0, width, height).data];
+}"""
+
+
+def element_pixels(page):
+    height, width, *data = page.evaluate(PIXELS)
+    return np.reshape(data, (height, width, 4))
+
+
+@pytest.mark.parametrize("kind", ["packed", "float"])
+def test_the_element_draws_while_bytes_arrive(tab, site, kind, tmp_path):
+    page, events = tab
+    original = picture("RGB", 64, 96)
+    target = Target("quality", 90) if kind == "packed" else Target("rank", 40)
+    Quiet.slow = lrk.serialize(codec.encode(original, target).parts)
+    Quiet.let_go.clear()
+    page.route(
+        "**/element.html", lambda route: route.fulfill(body=ELEMENT, content_type="text/html")
+    )
+    try:
+        page.goto(f"{site}element.html", wait_until="commit")
+        page.wait_for_function(
+            "() => document.querySelector('img-lrk')?.shadowRoot?.firstChild.width === 96"
+        )
+        early = element_pixels(page)
+        assert not page.evaluate("() => document.querySelector('img-lrk').complete")
+    finally:
+        Quiet.let_go.set()
+    page.wait_for_function("() => document.querySelector('img-lrk').complete")
+    parts = lrk.parse(Quiet.slow, name="x", max_pixels=1 << 24)
+    wanted = codec.decode(parts).picture.samples
+    late = element_pixels(page)
+    assert np.array_equal(late[:, :, :3], wanted)
+    assert np.abs(early - late).mean() > 0.5
+    page.evaluate("() => document.querySelector('img-lrk').setAttribute('k', '2')")
+    two = codec.decode(parts, rank=2).picture.samples
+    assert np.array_equal(element_pixels(page)[:, :, :3], two)
+    assert page.get_by_role("img", name="A picture").count() == 1
+    page.unroute("**/element.html")
+    assert not events
+
+
+# -- for everybody -----------------------------------------------------------------------------
+
+
+def contrast(one, other):
+    """Of two colours as `#rrggbb`, as WCAG 2 defines it."""
+
+    def luminance(colour):
+        c = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_colours_of_text_stand_out():
+    """What no checker can say of the labels in a plot, over a blurred dock, of one letter."""
+    css = (ROOT / "lowrank" / "views" / "page" / "page.css").read_text("utf-8")
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
+    for scheme in (light, dark):
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", scheme))
+        for text in ("ink", "soft", "accent", "warm"):
+            for ground in ("paper", "card"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        assert contrast(colours["soft"], colours["field"]) >= 4.5
+        assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
 
 
 @pytest.mark.parametrize("viewport", [(360, 740), (740, 360)])

@@ -71,9 +71,7 @@ function padded(plane, height, width, Kind) {
   const W = width + 2 * MARGIN, out = new Kind((height + 2 * MARGIN) * W);
   for (let y = 0, at = 0; y < height + 2 * MARGIN; y++) {
     const row = min(max(y - MARGIN, 0), height - 1) * width;
-    for (let x = 0; x < MARGIN; x++) out[at++] = plane[row];
-    for (let x = 0; x < width; x++) out[at++] = plane[row + x];
-    for (let x = 0; x < MARGIN; x++) out[at++] = plane[row + width - 1];
+    for (let x = -MARGIN; x < width + MARGIN; x++) out[at++] = plane[row + min(max(x, 0), width - 1)];
   }
   return out;
 }
