@@ -85,7 +85,7 @@ class Claim(NamedTuple):
     @property
     def room(self) -> int:
         """Bytes of memory that decoding may take, beyond libraries and tables, which are there."""
-        return (4 << 20) + 8 * self.bytes + 64 * self.samples + 320 * self.sides
+        return (4 << 20) + 8 * self.bytes + 64 * self.samples + 160 * self.sides
 
 
 Bound = Callable[[Claim, int], contextlib.AbstractContextManager[None]]

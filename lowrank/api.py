@@ -16,7 +16,7 @@ import numbers
 import os
 import reprlib
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, Literal, SupportsIndex, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, Unpack, cast, overload
 
 import numpy as np
 import PIL.Image
@@ -45,6 +45,21 @@ if TYPE_CHECKING:
 
     Factors = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
     ImageLike = FileLike | PIL.Image.Image | ArrayLike
+
+    class Wishes(TypedDict, total=False):
+        """What `compress` takes of a picture and of a stack alike."""
+
+        rank: SupportsIndex | Literal["auto"] | None
+        energy: float | None
+        error: float | None
+        max_error: float | None
+        psnr: float | None
+        size: SupportsIndex | None
+        quality: float | None
+        layout: str | None
+        store: str | None
+        nodata: float | None
+        max_pixels: int
 
 
 class LowRankImage:
@@ -253,8 +268,27 @@ class LowRankImage:
         )
 
 
+@overload
 def compress(
-    image: ImageLike,
+    image: Any,
+    *,
+    stack: Literal[True],
+    axis: int = 0,
+    labels: Iterable[str] = (),
+    values: Iterable[float] = (),
+    unit: str = "",
+    **wishes: Unpack[Wishes],
+) -> LowRankStack: ...
+@overload
+def compress(
+    image: ImageLike, *, stack: Literal[False] = False, **wishes: Unpack[Wishes]
+) -> LowRankImage: ...
+@overload
+def compress(
+    image: Any, *, stack: bool = False, axis: int = 0, **wishes: Unpack[Wishes]
+) -> Any: ...
+def compress(
+    image: Any,
     *,
     rank: SupportsIndex | Literal["auto"] | None = None,
     energy: float | None = None,
@@ -278,10 +312,9 @@ def compress(
     Parameters
     ----------
     image : path, bytes of an image file, binary file object, PIL.Image.Image or array
-        Or several paths, a folder, a lazy array (zarr, h5py, dask: whatever has a shape, a
-        dtype and slices) with `stack`.
-        Arrays are (height, width) or (height, width, channels), of bool, uint8,
-        uint16 or float.
+        Arrays are (height, width) or (height, width, channels), with 1 to 4096 channels of
+        integers or floats, or one of bool. With `stack` it may be several paths, a folder, or a
+        lazy array, too (zarr, h5py, dask: whatever has a shape, a dtype and slices).
     rank : int or "auto"
         Terms of each channel; "auto" is the threshold of Gavish and Donoho.
     energy : float
@@ -311,10 +344,15 @@ def compress(
     labels, values, unit : iterable of str, iterable of float, str
         Of a stack: what its frames are, and the values' unit, such as "nm"; they travel.
 
+    Returns
+    -------
+    LowRankImage or LowRankStack
+        To the type checker a stack where `stack` is True, else an image.
+
     Raises
     ------
     UsageError
-        More than one target, or one that cannot be met.
+        More than one target, or one that cannot be met; or what is given is no image.
     ImageError, LimitError, FileError
         The image cannot be read.
 
@@ -322,8 +360,7 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
-    taking = _taking(stack, axis)
-    named = Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
+    taking, named = _taking(stack, axis), _named(labels, values, unit)
     return compress_loaded(
         with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
         rank=rank,
@@ -513,6 +550,15 @@ def load(
         return load_stack(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
     except ImageError as error:
         raise ArgumentError(str(error)) from error
+
+
+def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
+    try:
+        if not isinstance(unit, str):
+            raise TypeError("the unit is no text")
+        return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the frames cannot be called so: {error}") from error
 
 
 def _taking(stack: bool, axis: int) -> Taking:

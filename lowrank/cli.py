@@ -22,6 +22,8 @@ from lowrank.options import (
     Command,
     Dask,
     Energy,
+    ErrorShare,
+    FloatStore,
     Force,
     Format,
     Frames,
@@ -29,7 +31,9 @@ from lowrank.options import (
     Html,
     Jobs,
     Json,
+    Layout,
     Manifest,
+    MaxError,
     MaxPixels,
     NoData,
     Output,
@@ -41,8 +45,10 @@ from lowrank.options import (
     Quality,
     Quiet,
     Recursive,
+    Size,
     SkipExisting,
     Stack,
+    Store,
     Version,
     examples,
 )
@@ -95,32 +101,13 @@ def compress(
         ),
     ] = None,
     energy: Energy = None,
-    error: Annotated[
-        str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
-    ] = None,
-    max_error: Annotated[
-        str | None,
-        typer.Option(
-            "--max-error", metavar="X", help="Largest error of any sample, in units of the data."
-        ),
-    ] = None,
+    error: ErrorShare = None,
+    max_error: MaxError = None,
     psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
-    ] = None,
+    size: Size = None,
     quality: Quality = None,
-    layout: Annotated[
-        str | None, typer.Option(metavar="NAME", help="channels, patches, or stack.")
-    ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="float16, float32, float64, packed, or auto: the narrowest float whose "
-            "rounding adds less than 0.1% to the error.",
-        ),
-    ] = None,
+    layout: Layout = None,
+    store: Store = None,
     certify: Certify = False,
     stack: Stack = False,
     frames: Frames = None,
@@ -299,10 +286,7 @@ def report(
         str | None,
         typer.Option("--rank", "-k", metavar="N,...", help="Ranks to measure: 20, or 5,20,50."),
     ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
-    ] = None,
+    store: FloatStore = None,
     against: Against = None,
     html: Html = None,
     preview: Preview = None,

@@ -84,7 +84,7 @@ def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
     Raises
     ------
     ImageError
-        They are beyond float32.
+        They are beyond float32, or all below it.
     """
     if picture.mode.dtype != "float64":
         return picture, ()
@@ -92,6 +92,8 @@ def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
         samples = picture.samples.astype(np.float32)
     if not np.isfinite(samples).all():
         raise ImageError("samples beyond the range of float32, which no file holds; scale them")
+    if not samples.any() and picture.samples.any():  # and the squares of such are nothing
+        raise ImageError("samples below the range of float32, which no file holds; scale them")
     mode = mode_in(picture.mode, store)
     if mode == picture.mode:
         return picture, ()

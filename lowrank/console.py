@@ -204,11 +204,18 @@ def check_page(name: str, sources: list[str], *, force: bool) -> None:
 def write_page(name: str, result: Result, sources: list[str], *, force: bool, quiet: bool) -> None:
     """Write a report as a page, and say so."""
     from lowrank import files, signals
-    from lowrank.report import exhibit
-    from lowrank.views import html
 
     signals.unwind()
-    page = html.page(result, exhibit.of(result)).encode()
+    if result.reports[0].stack is not None:
+        from lowrank.report import gallery
+        from lowrank.views import stack_page
+
+        page = stack_page.page(result, gallery.of(result)).encode()
+    else:
+        from lowrank.report import exhibit
+        from lowrank.views import html
+
+        page = html.page(result, exhibit.of(result)).encode()
     files.write_atomic(name, page, force=force, allowed=files.permissions(*sources))
     if not quiet:
         say(f"{sources[0]} -> {name}: {len(page):,} bytes")

@@ -16,13 +16,13 @@ pixels (and `PATCHES` of them), so that a picture of one row does not take 16 ti
 PATCHES = 1 << 16
 
 MAX_PRODUCTS = 1 << 38
-"""Multiplications, k m n of each matrix, that a packed file of layout `channels` may ask for: a
-few bytes may claim the rank min(m, n), at the limit on pixels minutes of work. So many take
-half a minute at most; a picture of 4096 x 4096 of full rank needs a quarter of them."""
+"""Multiplications, k m n of each matrix, that a packed file of layout `channels` may ask for, and
+`STACK` times as many one of layout `stack`: a few bytes may claim the rank min(m, n), at the
+limit on pixels minutes of work. A picture of 4096 x 4096 of full rank needs a quarter of them."""
 
 MAX_COEFFICIENTS = 1 << 26
-"""Coefficients, k (m + n) of each matrix, of such a file: each takes about a microsecond. Both
-together stay under a second for each megapixel of the limit on pixels."""
+"""Coefficients, k (m + n) of each matrix, of a file of layout `channels`: each takes about a
+microsecond. The other packed layouts have no more of them than samples in their planes."""
 
 _SMALL = 1 << 26  # bytes that are taken without asking
 

@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from lowrank import codec
+from lowrank import codec, targets
 from lowrank import format as lrk
 from lowrank.format.parts import Parts
 from lowrank.io import pillow
@@ -36,7 +36,7 @@ def html(parts: Parts, picture: Picture) -> str:
         "frames": str(head.frames or ""),
         "size": f"{head.width} × {head.height}, {head.mode.title}",
         "matrices": f"{head.matrices} of {head.shape[0]} × {head.shape[1]}",
-        "rank": "/".join(dict.fromkeys(map(str, parts.ranks))),
+        "rank": targets.several(dict.fromkeys(parts.ranks)),
         "stored as": f"{head.layout}, {head.store}",
         "bytes": f"{lrk.file_size(parts):,}",
         "error": f"{codec.relative_error(parts):.3%} of ‖A‖F, as the file states",

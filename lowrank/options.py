@@ -122,6 +122,10 @@ NoData = Annotated[
         help="Pixels of this value have no data: filled before, restored after; nan does.",
     ),
 ]
+MaxError = Annotated[
+    str | None,
+    typer.Option("--max-error", metavar="X", help="Largest error of a sample, in its units."),
+]
 Format = Annotated[
     str | None,
     typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
@@ -178,4 +182,24 @@ Preview = Annotated[
         help="Show original and result as small pictures; a terminal with colours does.",
         show_default=False,
     ),
+]
+ErrorShare = Annotated[
+    str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
+]
+Layout = Annotated[str | None, typer.Option(metavar="NAME", help="channels, patches, or stack.")]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="float16, float32, float64, packed, or auto: the narrowest float whose "
+        "rounding adds less than 0.1% to the error.",
+    ),
+]
+FloatStore = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
 ]

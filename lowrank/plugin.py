@@ -32,6 +32,7 @@ from lowrank.format.parts import Parts
 from lowrank.io import modes, pillow
 from lowrank.io.metadata import EXIF_PREFIX
 from lowrank.limits import MAX_METADATA_BYTES
+from lowrank.picture import ARRAY
 
 _OPTIONS = (
     "rank", "energy", "error", "max_error", "psnr", "size", "quality", "layout", "store"
@@ -72,6 +73,10 @@ class LrkImageFile(ImageFile.ImageFile):
         except FormatError as error:
             raise SyntaxError(str(error)) from error  # Pillow goes on to the next format
         head = parts.head
+        if head.mode.name == ARRAY:
+            raise OSError(
+                f"no mode of Pillow holds {head.mode.title} samples; lowrank.open gives the array"
+            )
         self._mode = head.mode.name
         self._size = head.width, head.height
         for ours, theirs in _METADATA:

@@ -19,12 +19,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowrank import codec, files, streams, targets
+from lowrank import codec, files, linalg, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import FileError, LimitError, UsageError
 from lowrank.format import mapped
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lowrank.report import Report
 
 Array = NDArray[Any]
+Factored = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.floating]]
 
 
 class LowRankStack:
@@ -74,6 +75,7 @@ class LowRankStack:
         self._mapped = file
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
         self._decoded: Array | None = None
+        self._factors: Factored | None = None
         head = parts.head
         if head.frames is None:
             raise UsageError("one picture is no stack; lowrank.LowRankImage is what it is")
@@ -176,18 +178,19 @@ class LowRankStack:
     # -- the factors -------------------------------------------------------------------
 
     @property
-    def factors(self) -> tuple[tuple[NDArray[np.floating], NDArray[np.float64], Array], ...]:
+    def factors(self) -> tuple[Factored, ...]:
         """One `(U, s, Vt)`, of shapes (N, k), (k,) and (k, height x width x colours).
 
-        Raises
-        ------
-        UsageError
-            A packed file keeps no singular vectors.
+        A packed file keeps none: they are the singular value decomposition of what it decodes to,
+        before that is rounded.
         """
-        _, found = codec.factors(self.parts)
-        if not isinstance(found[0], tuple):
-            raise UsageError("a packed stack keeps no singular vectors; store=float32 does")
-        return (found[0],)
+        if self._factors is None:
+            _, (found,) = codec.factors(self.parts)
+            if not isinstance(found, tuple):
+                x = linalg.truncated_svd(found, max(self.ranks[0], 1)).truncate(self.ranks[0])
+                found = x.U, x.s, x.Vt
+            self._factors = found
+        return (self._factors,)
 
     @property
     def singular_values(self) -> NDArray[np.float64]:
@@ -240,7 +243,7 @@ class LowRankStack:
         found = codec.shorten(self._parts, Target("rank", targets.rank(rank)))
         return LowRankStack(found, self.notes, self._mapped)
 
-    def to_array(self, rank: int | None = None) -> Array:
+    def to_array(self, rank: SupportsIndex | None = None) -> Array:
         """Decode all frames, from the first `rank` terms or from all."""
         rank = None if rank is None else targets.rank(rank)
         samples = codec.decode(self.parts, rank=rank).picture.samples
@@ -335,7 +338,7 @@ class LowRankStack:
         """
         streams.write(path, self.to_bytes(), force=force)
 
-    def truncate(self, rank: int) -> LowRankStack:
+    def truncate(self, rank: SupportsIndex) -> LowRankStack:
         """Keep the first `rank` terms: the best stack of that rank."""
         shorter = codec.shorten(self.parts, Target("rank", targets.rank(rank)))
         return LowRankStack(shorter, self.notes)

@@ -76,6 +76,24 @@ def numbers() -> dict[str, Any]:
     return {**report.to_dict(), "found": found}
 
 
+def squeezed(path: Path) -> lowrank.LowRankImage:
+    """Give back what `compress` gives: an image, to the type checker too."""
+    return lowrank.compress(path, quality=50, max_pixels=10**6)
+
+
+def stacks(folder: Path, many: bool) -> NDArray[Any]:
+    """Use a stack."""
+    stack: lowrank.LowRankStack = lowrank.compress(
+        [A, A], stack=True, rank=1, labels=["a", "b"], store="float64"
+    )
+    stack.save(folder / "s.lrk")
+    opened: lowrank.LowRankStack = lowrank.open(folder / "s.lrk")
+    curves: NDArray[np.float64] = opened.coefficients
+    trace: NDArray[Any] = opened[:, 3, 4]
+    either = lowrank.compress(np.stack([A, A]), stack=many, rank=1)
+    return trace if curves.size and either.shape else opened[0]
+
+
 def refused() -> str:
     """Meet an error as a ValueError, and as one of ours."""
     try:

@@ -18,8 +18,9 @@ from functools import cache
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "PACKED.md"
-CHANNELS = {0: 1, 1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 1}
+CHANNELS = {0: 1, 1: 1, 2: 2, 3: 3, 4: 4, 5: 4, 6: 1, 7: 1}
 BITS = {0: 1, 6: 16}
+LETTERS = {6: "H", 7: "f"}
 
 
 @cache
@@ -50,7 +51,7 @@ def f32_bits(x):
 
 
 def decode(data):
-    """Height, width, channels, bytes of a sample, and the samples in order."""
+    """Height, width, channels, letter of the samples' type, and the samples in order."""
     assert data[:9] == b"\x89LRK\r\n\x1a\n\x01"
     at, chunks = 9, {}
     while at < len(data):
@@ -63,9 +64,20 @@ def decode(data):
     width, height, mode, layout, store, flags = struct.unpack_from("<IIBBBB", chunks[b"HEAD"])
     assert (store, flags) == (3, 0)
     assert b"NODT" not in chunks
-    bits = BITS.get(mode, 8)
-    decoder = (Channels, Patches)[layout](chunks[b"PACK"], height, width, CHANNELS[mode], bits)
-    return height, width, CHANNELS[mode], 2 if bits > 8 else 1, decoder.samples()
+    bits, channels, letter, at = BITS.get(mode, 8), CHANNELS.get(mode), LETTERS.get(mode, "B"), 12
+    if mode == 8:
+        code, channels = struct.unpack_from("<BH", chunks[b"HEAD"], at)
+        letter, at = "BHIbhifd"[code], at + 3
+    if mode >= 7:
+        low, high = struct.unpack_from("<dd", chunks[b"HEAD"], at)
+        bits = 8 if letter in "BHIbhi" and high - low < 256 else 16
+    samples = (Channels, Patches)[layout](chunks[b"PACK"], height, width, channels, bits).samples()
+    if mode >= 7 and letter in "BHIbhi":
+        samples = [min(int(low) + level, int(high)) for level in samples]
+    elif mode >= 7:
+        unit = high / 65535 - low / 65535 or 1.0
+        samples = [min(max(low + unit * level, low), high) for level in samples]
+    return height, width, channels, letter, samples
 
 
 # -- 1. the coder of headers --------------------------------------------------------------
@@ -999,7 +1011,12 @@ class Channels:
         before, order = 0, []
         for _ in range(read.number("terms")):
             c = 0
-            while c < channels - 1 and not read.bit("channel", before, c):
+            if channels > 4:
+                known = 1
+                for _ in range((channels - 1).bit_length()):
+                    known = 2 * known + read.bit("digit", known)
+                c = known - (1 << (channels - 1).bit_length())
+            while channels <= 4 and c < channels - 1 and not read.bit("channel", before, c):
                 c += 1
             order.append(c)
             before = c
@@ -1168,8 +1185,8 @@ class Channels:
 
 def sha256(data):
     """SHA-256 of the decoded samples, as the index of golden files has it."""
-    *_, size, samples = decode(data)
-    return hashlib.sha256(struct.pack(f"<{len(samples)}{'BH'[size - 1]}", *samples)).hexdigest()
+    *_, letter, samples = decode(data)
+    return hashlib.sha256(struct.pack(f"<{len(samples)}{letter}", *samples)).hexdigest()
 
 
 if __name__ == "__main__":

@@ -76,6 +76,18 @@ def test_the_error_of_a_decoded_chunk_is_what_was_asked_for_at_most(dtype, shape
             np.testing.assert_array_equal(found, A)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(12, 40), (6, 3, 5, 4)])
+def test_no_sample_of_a_decoded_chunk_is_further_off_than_was_asked_for(dtype, shape):
+    A = frames(dtype, shape)
+    spread = float(A.max()) - float(A.min())
+    for share in (0.3, 0.01, 1e-6, 0.0):
+        data, found = through(Lowrank(max_error=share * spread), A)
+        assert np.abs(found.astype(float) - A.astype(float)).max() <= share * spread
+        if share == 0.3 and shape == (12, 40) and dtype != "uint8":
+            assert not data.startswith(chunks.WHOLE)
+
+
 @settings(max_examples=25)
 @given(
     st.integers(0, 999), st.integers(2, 9), st.integers(2, 30),
@@ -118,6 +130,8 @@ WHOLE = {
     "one axis": np.arange(500, dtype=np.uint16),
     "no axis": np.array(7.5),
     "NaN": with_nan(),
+    "huge": 1e200 * frames("float64"),
+    "tiny": 1e-200 * frames("float64"),
     "int64": np.arange(60).reshape(6, 10),
     "uint64": np.arange(60, dtype=np.uint64).reshape(6, 10),
     "half": frames("float32").astype(np.float16),
@@ -153,7 +167,9 @@ def test_the_order_of_memory_is_kept():
 @pytest.mark.parametrize(
     ("wish", "says"),
     [
-        ({}, "give rank or error"),
+        ({}, "give rank, error or max_error"),
+        ({"max_error": -1}, "max_error -1"),
+        ({"max_error": 1, "rank": 2}, "exclude each other"),
         ({"rank": 3, "error": 0.1}, "exclude each other"),
         ({"rank": 0}, "rank 0 is out of range"),
         ({"rank": 2.5}, "rank 2.5"),
@@ -216,7 +232,7 @@ def test_what_numcodecs_checks_of_a_codec(codec):
 
 
 def test_a_configuration_makes_an_equal_codec():
-    for codec in (*EXACT, Lowrank(rank=3), Lowrank(error=0.1, store="float32")):
+    for codec in (*EXACT, Lowrank(rank=3), Lowrank(max_error=0.5, store="float32")):
         common.check_config(codec)
         assert eval(repr(codec)) == codec
     assert Lowrank(rank=3) != Lowrank(rank=4)

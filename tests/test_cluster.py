@@ -113,3 +113,38 @@ def test_a_scheduler_that_is_not_there_is_one_line(tree, monkeypatch):
                 address="tcp://127.0.0.1:9",
             )
         )
+
+
+class Waiting:
+    """A job's future that is not done in time, the first few times."""
+
+    def __init__(self, times, outcome):
+        self.times, self.outcome = times, outcome
+
+    def exception(self, timeout=None):
+        assert timeout
+        self.times -= 1
+        if self.times >= 0:
+            raise TimeoutError
+
+    def result(self, timeout=None):
+        return self.outcome
+
+
+class Served:
+    """A client of a cluster with so many workers."""
+
+    status = "running"
+
+    def __init__(self, workers):
+        self.workers = workers
+
+    def nthreads(self):
+        return dict.fromkeys(range(self.workers), 1)
+
+
+def test_a_job_is_waited_for_as_long_as_there_is_a_worker_to_do_it():
+    job, outcome = Job("a.png", "a.lrk"), work.Outcome("a.png", "a.lrk")
+    assert ours._outcome(Served(1), Waiting(5, outcome), job) is outcome
+    lost = ours._outcome(Served(0), Waiting(1, outcome), job)
+    assert "no workers left to do a.png" in str(lost.error)

@@ -28,7 +28,8 @@ def blocks(page: str, language: str) -> list[str]:
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """A folder as the documentation supposes it: the samples, and photo.png."""
-    shutil.copytree(ROOT / "sample_images", tmp_path / "sample_images")
+    for samples in ("sample_images", "sample_stacks"):
+        shutil.copytree(ROOT / samples, tmp_path / samples)
     shutil.copy(ROOT / "sample_images" / "parrots.png", tmp_path / "photo.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -490,14 +490,16 @@ def test_whole_numbers_of_any_type_are_ranks(original):
         assert lowrank.compress(original, rank=k).to_bytes() == one
 
 
-@pytest.mark.parametrize("kind", ["rank", "energy", "error", "psnr", "size", "quality"])
+@pytest.mark.parametrize(
+    "kind", ["rank", "energy", "error", "max_error", "psnr", "size", "quality"]
+)
 def test_what_an_error_advises_does(kind):
     """Every number that the advice gives is one that the option takes."""
     with pytest.raises(UsageError) as caught:
         targets.read({kind: "abc"})
     message, advice = str(caught.value).split("; give ")
     assert "abc" in message
-    assert re.match(r"-([kq]|-[a-z]+) abc ", message)
+    assert re.match(r"-([kq]|-[a-z-]+) abc ", message)
     examples = re.findall(r"(?<![\w^])[\d.]+[%kM]?", advice)
     assert examples
     for example in examples:

@@ -24,6 +24,8 @@ from lowrank.targets import Target
 FEW = (
     "mode-1-patches-packed", "mode-i16-patches-packed", "mode-cmyk-patches-packed",
     "1x19-patches-packed", "mode-rgba-channels-packed", "fine-channels-packed",
+    "array-int16-1-patches-packed", "array-float32-3-channels-packed",
+    "array-uint8-20-channels-packed",
 )  # fmt: skip
 
 
@@ -38,10 +40,10 @@ def ours(one, layout, **target):
 
 
 def agree(data, samples):
-    *shape, size, found = independent.decode(data)
+    *shape, letter, found = independent.decode(data)
     assert tuple(shape) == samples.shape
-    little = samples.astype(f"<u{size}").tobytes()
-    assert hashlib.sha256(struct.pack(f"<{len(found)}{'BH'[size - 1]}", *found)).digest() == (
+    little = samples.astype(f"<{letter}").tobytes()
+    assert hashlib.sha256(struct.pack(f"<{len(found)}{letter}", *found)).digest() == (
         hashlib.sha256(little).digest()
     )
 

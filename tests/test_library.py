@@ -100,6 +100,19 @@ def test_factors_of_a_packed_file_are_those_of_what_it_decodes_to(packed):
     assert np.abs(np.clip((U * s) @ Vt, 0, 255) - image).max() <= 0.5 + 1e-9
 
 
+def test_components_of_a_packed_stack_are_those_of_what_it_decodes_to():
+    t, y, x = np.ogrid[0:9, 0:16, 0:24]
+    frames = (100 + 50 * np.sin(t / 3 + x / 9) + 30 * np.cos(t) * (y > x)).astype(np.uint8)
+    stack = lowrank.compress(frames, stack=True, quality=70)
+    assert stack.store == "packed"
+    (k,) = stack.ranks
+    assert stack.coefficients.shape == (9, k)
+    assert stack.components.shape == (k, 16, 24)
+    found = np.tensordot(stack.coefficients, stack.components, 1)
+    assert np.abs(np.clip(found, 0, 255) - stack).max() <= 0.5 + 1e-9
+    np.testing.assert_allclose(stack.project(found), stack.coefficients, atol=1e-8)
+
+
 def test_factors_belong_to_who_asks(image):
     U, _, _ = image.factors[0]
     before = image.to_bytes()
@@ -204,6 +217,10 @@ def test_a_stack_is_an_array_too_and_equal_copied_shown_saved_and_reported_as_an
     reports = lowrank.ladder(frames, [1, 3], stack=True)
     assert [r.channels[0].k for r in reports] == [1, 3]
     assert reports[1].storage.bytes == len(stack.to_bytes())
+    for names in ({"labels": 5}, {"values": ["a"] * 8}, {"unit": 3},
+                  {"labels": ["a"]}, {"values": [None] * 8}):  # fmt: skip
+        with pytest.raises(UsageError):
+            lowrank.compress(frames, stack=True, rank=1, **names)
     for axis in ("0", 1.5, True, 7):
         for call in (partial(lowrank.compress, rank=1), lowrank.spectrum):
             with pytest.raises(UsageError, match="axis"):
@@ -443,6 +460,18 @@ def test_a_file_that_takes_pieces_gets_all_of_them_and_a_full_one_is_an_error(im
         image.save(Full())
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-60, 1e-30, 1e30, 1e60, 1e200, 1e308])
+@pytest.mark.parametrize("wish", [{"rank": 2}, {"rank": 2, "store": "float64"}, {"error": 0.1}])
+def test_samples_of_any_size_are_kept_or_refused(scale, wish):
+    A = scale * np.random.default_rng(0).uniform(-1, 1, (8, 9))
+    if not 1e-40 < scale < 1e40:
+        with pytest.raises(LowrankError, match="scale them"):
+            lowrank.compress(A, **wish)
+        return
+    found = np.asarray(lowrank.open(lowrank.compress(A, **wish).to_bytes()))
+    assert np.linalg.norm((found - A) / scale) < np.linalg.norm(A / scale)
+
+
 def test_every_mistake_is_caught_as_the_kind_it_is():
     assert issubclass(UsageError, ValueError)
     assert issubclass(lowrank.ArgumentError, UsageError)
@@ -471,6 +500,8 @@ def test_that_program_runs(tmp_path):
         np.testing.assert_array_equal(found, consumer.A)
     assert consumer.numbers()["channels"][0]["k"] == 3
     assert "give" in consumer.refused()
+    assert consumer.squeezed(tmp_path / "a.png").store == "packed"
+    np.testing.assert_array_equal(consumer.stacks(tmp_path, True), consumer.A[[3, 3], [4, 4]])
 
 
 def test_the_types_are_told_to_others():

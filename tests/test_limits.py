@@ -17,12 +17,15 @@ from conftest import ROOT, picture
 from goldens import data_of
 from handmade import DONE, chunk, head, lrk, sigm, split, term
 
+import lowrank
 from lowrank import codec, limits
 from lowrank import format as lrk_format
 from lowrank.errors import LimitError, LowrankError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import MODES, Picture
 from lowrank.stores.packed.channels.header import Header, write_header
+from lowrank.stores.packed.frames import codec as frames_codec
+from lowrank.stores.packed.patches import codec as patches_codec
 from lowrank.targets import Target
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are set as on Linux")
@@ -187,11 +190,23 @@ def test_a_file_of_one_term_that_claims_a_huge_image_is_refused_in_a_second(
 # -- what decoding takes -----------------------------------------------------------------------
 
 
-def documented():
-    """Bytes a sample, bytes a byte of the file, and MiB, of the sentence in SECURITY.md."""
+def documented(pattern):
+    """The numbers of a sentence in SECURITY.md."""
     text = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
-    pattern = r"at most (\d+) bytes for each sample, (\d+) for each byte of the file, and (\d+) MiB"
     return [int(number) for number in re.search(pattern, text).groups()]
+
+
+MEMORY = r"at most (\d+) bytes for each sample, (\d+) for each byte of the file, and (\d+) MiB"
+
+
+def peak_of_decoding(data):
+    """Most bytes that Python has taken at once to decode a file."""
+    tracemalloc.start()
+    try:
+        codec.decode(lrk_format.parse(data, name="x", max_pixels=DEFAULT_MAX_PIXELS))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -214,20 +229,27 @@ def test_decoding_takes_no_more_memory_than_is_documented(
     data_of(f"1x1-{layout}-{store}" if store == "packed" else f"1x1-{store}")  # or a skip
     A = picture(mode, height, width)
     data = lrk_format.serialize(codec.encode(A, target, layout=layout, store=store).parts)
-    tracemalloc.start()
-    try:
-        parsed = lrk_format.parse(data, name="x", max_pixels=DEFAULT_MAX_PIXELS)
-        codec.decode(parsed)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    sample, byte, fixed = documented()
+    peak = peak_of_decoding(data)
+    sample, byte, fixed = documented(MEMORY)
     padded = (
         (height, width) if layout == "channels" else (height + -height % 16, width + -width % 16)
     )
     samples = math.prod(padded) * len(A.mode.channels)
     # What does not grow with the picture hardly shows here, so a share of it is allowed.
     assert peak <= sample * samples + byte * len(data) + (fixed << 20) / 8
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 60_000), (60_000, 1), (30_000, 2)])
+def test_thin_pictures_take_so_much_for_each_row_and_column_and_no_more(height, width):
+    A = picture("L", height, width)
+    target = Target("rank", 2)
+    made = codec.encode(A, target, layout="channels", store="packed").parts
+    data = lrk_format.serialize(made)
+    sample, byte, fixed = documented(MEMORY)
+    (side,) = documented(r"layout channels (\d+) more for each row and column of each channel")
+    most = sample * height * width + byte * len(data) + side * (height + width)
+    assert peak_of_decoding(data) <= most + (fixed << 20) / 16
+    assert side * (height + width) > (fixed << 20) / 8  # it is not the rest that holds this
 
 
 @pytest.mark.parametrize("name", ["large-float16", "large-patches-packed", "large-channels-packed"])
@@ -294,6 +316,53 @@ def test_more_work_than_the_limits_allow_is_refused_before_it_is_done(width, hei
     parts = lrk_format.parse(data, name="big.lrk", max_pixels=DEFAULT_MAX_PIXELS)
     with pytest.raises(LimitError, match=r"more work than the limit allows, in big\.lrk"):
         codec.decode(parts)
+
+
+def test_the_limits_on_work_are_those_that_are_documented():
+    text = " ".join((ROOT / "SECURITY.md").read_text(encoding="utf-8").split())
+    assert f"more than {limits.MAX_COEFFICIENTS:,} coefficients" in text
+    assert f"or 2^{limits.MAX_PRODUCTS.bit_length() - 1} products" in text
+    whole = limits.STACK * limits.MAX_PRODUCTS
+    assert f"a packed stack for more than 2^{whole.bit_length() - 1} products" in text
+
+
+def test_a_packed_stack_that_asks_for_more_work_than_the_limit_is_refused(monkeypatch):
+    y, x = np.mgrid[:20, :30]
+    frames = np.stack([120 + 40 * np.sin(t / 2) * np.cos(x / 5) + y for t in range(9)])
+    image = lowrank.compress(np.rint(frames).astype(np.uint8), stack=True, quality=60)
+    (k,) = image.ranks
+    needed = k * frames.size
+    for most, fits in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr(frames_codec, "MAX_PRODUCTS", most / limits.STACK)
+        parts = lrk_format.parse(image.to_bytes(), name="x.lrk", max_pixels=1000)
+        if fits:
+            assert codec.decode(parts).picture.samples.shape[:3] == frames.shape
+        else:
+            with pytest.raises(LimitError, match=r"more work than the limit allows, in x\.lrk"):
+                codec.decode(parts)
+
+
+@pytest.mark.parametrize(("height", "width"), [(33, 50), (17, 100), (64, 64)])
+def test_layout_patches_has_no_more_coefficients_than_samples(height, width):
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    made = codec.encode(
+        Picture(noise, MODES["RGB"]), Target("quality", 100), layout="patches", store="packed"
+    ).parts
+    outline = patches_codec.outline(made.body.payload, noise.shape)
+    padded = height + -height % 16, width + -width % 16
+    # A component of a channel is a coefficient of each patch.
+    coefficients = sum(outline.components) * (padded[0] // 16) * (padded[1] // 16)
+    assert 0.1 * math.prod(padded) < coefficients / 3 <= math.prod(padded)
+
+
+def test_a_float_file_holds_every_number_that_is_multiplied():
+    parts = codec.encode(
+        picture("L", 40, 60), Target("rank", 7), layout="channels", store="float16"
+    ).parts
+    data = lrk_format.serialize(parts)
+    assert len(data) > 2 * 7 * (40 + 60)
+    (f,) = parts.body.factors
+    assert (f.U.shape, f.Vt.shape) == ((40, 7), (7, 60))
 
 
 def test_shapes_that_a_file_chooses_leave_nothing_behind():

@@ -3,9 +3,9 @@
 A chunk of two or more axes is one matrix, the first axis by the rest, and is kept as layout
 `stack` keeps its frames: so every chunk is a file that `lowrank.open` reads. What is no such
 matrix is stored whole and exactly, by zlib behind a signature of its own: chunks of one axis or
-none, with NaN or infinity, of types that the format has not (64-bit integers, bool, halves,
-complex, dates, fields, the other byte order), and those whose factors would take more bytes than
-the samples.
+none; with NaN or infinity, or beyond 1e30 or below 1e-30 as a whole; of types that the format has
+not (64-bit integers, bool, halves, complex, dates, fields, the other byte order); and those whose
+factors would take more bytes than the samples.
 
 >>> import numpy as np
 >>> chunk = np.add.outer(np.arange(30), np.arange(200)).astype(np.uint16).reshape(30, 10, 20)
@@ -43,6 +43,7 @@ WHOLE = b"\x89LRW\r\n\x1a\n"
 the type, such as `<i8`, behind its length (u8); and the samples in the order of memory, by zlib."""
 _TYPE = re.compile(rb"[<>|][biufcmMSUV]\d{1,9}(\[\d*\w+\])?")
 _LEVEL = 1  # of zlib: such chunks are rare, and nobody waits for them
+_FAR = 2.0**100  # beyond which, and its inverse, are samples whose squares might not be floats
 _ITEM = 16  # bytes of a sample that is stored whole, at most, where nobody knows better
 _TRIES = 8  # targets that are tried before a chunk is stored whole
 
@@ -58,6 +59,8 @@ class Wish:
     error : float, optional
         Largest relative Frobenius error of the decoded chunk, 0 to 1: measured, rounding to the
         samples' type included.
+    max_error : float, optional
+        Largest error of any decoded sample, in its units.
     store : {"auto", "float16", "float32", "float64"}
 
     Raises
@@ -68,12 +71,13 @@ class Wish:
 
     rank: int | None = None
     error: float | None = None
+    max_error: float | None = None
     store: str = AUTO
 
     def __post_init__(self) -> None:
         targets.choice(self.store, "store", FLOAT_CHOICES)
         if not self.config(store=False):
-            raise UsageError("the codec lowrank has no target; give rank or error")
+            raise UsageError("the codec lowrank has no target; give rank, error or max_error")
         self.target()
 
     def config(self, *, store: bool = True) -> dict[str, Any]:
@@ -84,6 +88,12 @@ class Wish:
     def target(self) -> Target:
         """The target of one chunk."""
         return targets.chosen(cast("dict[Kind, object]", self.config(store=False)))
+
+    def judged(self, exact: NDArray[np.float64], off: NDArray[np.float64]) -> tuple[float, float]:
+        """What a chunk may be off by, and what it is: a Frobenius norm, or a largest error."""
+        if self.max_error is not None:
+            return float(self.max_error), float(np.abs(off).max())
+        return float(self.error or 0.0) * float(np.linalg.norm(exact)), float(np.linalg.norm(off))
 
 
 def encode(chunk: NDArray[Any], wish: Wish) -> bytes:
@@ -165,7 +175,10 @@ def _is_matrix(chunk: NDArray[Any]) -> bool:
     known = chunk.dtype.isnative and chunk.dtype.name in DTYPES
     if chunk.ndim < 2 or not chunk.size or not known:
         return False
-    return chunk.dtype.kind != "f" or bool(np.isfinite(chunk).all())
+    if chunk.dtype.kind != "f":
+        return True
+    largest = float(np.abs(chunk).max())  # NaN where there is any
+    return largest == 0 or 1 / _FAR <= largest <= _FAR
 
 
 def _factorised(chunk: NDArray[Any], wish: Wish) -> bytes | None:
@@ -178,26 +191,21 @@ def _factorised(chunk: NDArray[Any], wish: Wish) -> bytes | None:
     frames = chunk.reshape(len(chunk), math.prod(middle), last, 1)
     picture = Picture(frames, array_mode(chunk.dtype.name, 1))
     target = wish.target()
+    exact = chunk.astype(np.float64)
     for _ in range(_TRIES):
-        # The store itself: to it float64 is a type of samples like any other.
-        parts = (
-            stores.of(wish.store).encode(
-                picture, target, layout="stack", store=wish.store, certify=False
+        try:  # the store itself: to it float64 is a type of samples like any other
+            parts = (
+                stores.of(wish.store)
+                .encode(picture, target, layout="stack", store=wish.store, certify=False)
+                .parts
             )
-        ).parts
+        except UsageError:
+            return None  # out of reach of such factors
         if target.kind == "rank":
             return lrk.serialize(parts)
-        found = codec.decode(parts).picture.samples
-        allowed, lost = _allowed(chunk, wish), _lost(chunk, found.reshape(chunk.shape))
+        found = codec.decode(parts).picture.samples.reshape(chunk.shape)
+        allowed, lost = wish.judged(exact, np.subtract(found, exact, dtype=np.float64))
         if lost <= allowed:
             return lrk.serialize(parts)
         target = Target(target.kind, target.value * min(allowed / lost, 0.99) * 0.99)
     return None
-
-
-def _allowed(chunk: NDArray[Any], wish: Wish) -> float:
-    return float(wish.error or 0.0) * float(np.linalg.norm(chunk.astype(np.float64)))
-
-
-def _lost(chunk: NDArray[Any], found: NDArray[Any]) -> float:
-    return float(np.linalg.norm(chunk.astype(np.float64) - found.astype(np.float64)))

@@ -31,8 +31,9 @@ class Lowrank(Codec):
     rank : int, optional
         Terms of each chunk's matrix.
     error : float, optional
-        Largest relative Frobenius error of each decoded chunk, 0 to 1. Give exactly one of the
-        targets.
+        Largest relative Frobenius error of each decoded chunk, 0 to 1.
+    max_error : float, optional
+        Largest error of any decoded sample, in its units. Give exactly one of the three.
     store : {"auto", "float16", "float32", "float64"}
         How the factors are kept; `auto` is the narrowest whose rounding does not show.
 
@@ -51,9 +52,13 @@ class Lowrank(Codec):
     codec_id = "lowrank"
 
     def __init__(
-        self, rank: int | None = None, error: float | None = None, store: str = "auto"
+        self,
+        rank: int | None = None,
+        error: float | None = None,
+        max_error: float | None = None,
+        store: str = "auto",
     ) -> None:
-        self._wish = chunks.Wish(rank, error, store)
+        self._wish = chunks.Wish(rank, error, max_error, store)
 
     def encode(self, buf: Any) -> bytes:
         """Encode an array, or any buffer."""

@@ -42,6 +42,7 @@ class LowrankCodec(ArrayBytesCodec):
 
     rank: int | None = None
     error: float | None = None
+    max_error: float | None = None
     store: str = "auto"
 
     def __post_init__(self) -> None:
@@ -49,7 +50,7 @@ class LowrankCodec(ArrayBytesCodec):
 
     @property
     def _wish(self) -> chunks.Wish:
-        return chunks.Wish(self.rank, self.error, self.store)
+        return chunks.Wish(self.rank, self.error, self.max_error, self.store)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

@@ -62,11 +62,12 @@ the channels of a pixel together. As all TERM chunks have one size, a frame's or
 pixel's numbers are found by arithmetic.
 
 A packed file of mode `F` or `array`, but of a stack of integers, holds levels, whole numbers
-from 0 on, in place of samples. The two numbers of its header say which. Of integers, low is at most 0, high at least
-0, and high - low at most 65535: a level is a sample less low, in 8 bits where high - low < 256,
-else in 16. Of floats a level is (sample - low) / unit, rounded, in 16 bits, with unit =
-high/65535 - low/65535, or 1 where that is 0; a decoder gives back low + unit x level. Either
-way it clips to low and high. The norms in such a header are in levels.
+from 0 on, in place of samples. The two numbers of its header say which. Of integers, low is
+at most 0, high at least 0, and high - low at most 65535: a level is a sample less low, in 8
+bits where high - low < 256, else in 16. Of floats a level is (sample - low) / unit, rounded,
+in 16 bits, with unit = high/65535 - low/65535, or 1 where that is 0; a decoder gives back
+low + unit x level. Either way it clips to low and high. The norms in such a header are in
+levels.
 
 EXIF, ICCP, XMP_: metadata, as it stood in the source; never empty.
 

@@ -11,7 +11,7 @@ from lowrank.io.dtypes import typed
 from lowrank.io.modes import check_finite
 from lowrank.io.wall import one_line
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import MAX_CHANNELS, Loaded, Metadata, Picture, Source
+from lowrank.picture import ARRAY, MAX_CHANNELS, Loaded, Metadata, Picture, Source
 from lowrank.picture.gaps import Mask
 
 Samples = NDArray[np.generic]
@@ -107,7 +107,8 @@ def loaded(
     picture = Picture(kept, mode, metadata or Metadata())
     picture = missing.taken(picture, nodata, said, stated=stated, hidden=empty)
     check_finite(picture.samples, mode)
-    source = Source(name, format, mode.name, shape[1], shape[0], size or kept.nbytes)
+    kind = (mode.dtype, len(mode.channels)) if mode.name == ARRAY else ()
+    source = Source(name, format, mode.name, shape[1], shape[0], size or kept.nbytes, *kind)
     return Loaded(picture, source, tuple(said))
 
 

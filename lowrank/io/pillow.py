@@ -30,7 +30,7 @@ from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import Loaded, Picture, Source
+from lowrank.picture import ARRAY, Loaded, Picture, Source
 
 if TYPE_CHECKING:
     from lowrank.io.tiff import Reader
@@ -270,7 +270,10 @@ def _load(
     notes += (f"The decoder warns: {text}." for text in dict.fromkeys(said))
     height, width = samples.shape[:2]
     size = len(data) if data else samples.nbytes
-    source = Source(name, format, source_mode, width, height, size)
+    kind: tuple[str, int] | tuple[()] = ()
+    if mode.name == ARRAY:  # which a reader of ours gave
+        source_mode, kind = ARRAY, (mode.dtype, len(mode.channels))
+    source = Source(name, format, source_mode, width, height, size, *kind)
     return Loaded(picture, source, tuple(notes))
 
 

@@ -129,7 +129,7 @@ def beyond_pillow(data: bytes) -> bool:
     compression = _one(tags, _COMPRESSION, 1)
     beyond = samples - _CHANNELS.get(photometric, 1)
     if bits > 8 or kind != _UINT:
-        held = samples == 1 and (bits, kind) in _GREY
+        held = samples == 1 and (bits, kind) in _GREY and _one(tags, _PLANAR, 1) == 1
         return not held or compression not in _DECODED
     # Of 8 bits or fewer: alpha is Pillow's, what is beyond it or in planes beside it is not.
     extra = tags.get(_EXTRA, ())

@@ -163,7 +163,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a picture came from; `mode` and `bytes` are those of its file."""
+    """Where a picture came from; `mode` and `bytes` are those of its file.
+
+    Of mode `array`, `dtype` and `channels` say what the samples are.
+    """
 
     path: str
     format: str
@@ -171,6 +174,13 @@ class Source:
     width: int
     height: int
     bytes: int
+    dtype: str | None = None
+    channels: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What people read of the mode."""
+        return self.mode if self.dtype is None else f"{self.channels} x {self.dtype}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture import MODES, Picture
+from lowrank.picture import ARRAY, MODES, Picture
 
 # EXIF orientations: rows reversed, columns reversed; but transposed before either.
 _ORIENTATIONS = {
@@ -35,7 +35,7 @@ def reduced(picture: Picture, side: int) -> Picture:
     if mode.name == "1":
         samples, mode = np.asarray(samples, np.uint8) * np.uint8(255), MODES["L"]
     averages = _averaged(samples, height, width)
-    if mode.peak is not None:
+    if mode.limits is not None:
         averages = np.rint(averages)
     return replace(picture, samples=averages.astype(mode.dtype), mode=mode)
 
@@ -59,7 +59,7 @@ def shades(picture: Picture) -> tuple[float, float]:
     Those of the mode; of 16 bits and of floats the smallest and the largest that are there,
     for such pictures seldom fill their range.
     """
-    if picture.mode.name not in ("I;16", "F"):
+    if picture.mode.name not in ("I;16", "F", ARRAY):
         return 0.0, float(picture.mode.peak or 1)
     low, high = float(picture.samples.min()), float(picture.samples.max())
     return low, high if high > low else low + 1

@@ -122,6 +122,8 @@ class Report:
         told = asdict(self)
         if self.stack is None:
             del told["stack"]
+        if self.source is not None and self.source.dtype is None:
+            del told["source"]["dtype"], told["source"]["channels"]
         fields = {"channels" if key == "matrices" else key: value for key, value in told.items()}
         found: dict[str, Any] = finite(fields)
         return found

@@ -194,6 +194,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
     from lowrank.stores import truncation
 
+    loaded = _as_kept(loaded, store)
     layout = "channels" if loaded.picture.frames is None else "stack"
     most = codec.encode(
         loaded.picture, Target("rank", max(ranks)), layout=layout, store=store, certify=True
@@ -219,9 +220,16 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     return replace(result, notes=result.notes + most.notes, store=width)
 
 
+def _as_kept(loaded: Loaded, store: str) -> Loaded:
+    """An image with its samples in the type that a store keeps them in."""
+    picture, notes = codec.narrowed(loaded.picture, store)
+    return replace(loaded, picture=picture, notes=loaded.notes + notes)
+
+
 def _ladder(loaded: Loaded, *, store: str) -> Result:
     from lowrank.targets import spectrum
 
+    loaded = _as_kept(loaded, store)
     picture = loaded.picture
     layout = "channels" if picture.frames is None else "stack"
     A = layouts.of_samples(picture.samples, layout, None)

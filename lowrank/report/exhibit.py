@@ -19,7 +19,7 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Head, Parts
 from lowrank.names import AUTO
-from lowrank.picture import Metadata, Picture, thumbnail
+from lowrank.picture import ARRAY, Metadata, Picture, thumbnail
 from lowrank.report import Report, ask, measure
 from lowrank.report.ask import Result
 from lowrank.stores import truncation
@@ -97,6 +97,11 @@ def of(result: Result) -> Exhibit:
     if result.loaded is None:
         raise UsageError("a page shows the original as well; give the image first, then the file")
     original = result.loaded.picture
+    if original.mode.name == ARRAY:
+        raise UsageError(
+            f"a page shows modes of Pillow, not {original.mode.title}; give it grey or RGB of "
+            "8 bits, or report without --html"
+        )
     picture, notes = shown(original)
     reduced = picture.height * picture.width < original.height * original.width
     whole = _channels(thumbnail.upright(original))

@@ -116,7 +116,7 @@ def against(
     if picture.frames is not None:
         return [_frame_by_frame(picture, name, size, psnr) for name in codecs]
     if picture.mode.name not in ("L", "RGB", "RGBA"):
-        raise UsageError(f"--against compares L, RGB and RGBA, not {picture.mode.name}")
+        raise UsageError(f"--against compares L, RGB and RGBA, not {picture.mode.title}")
     return [_peer(picture, name, size, psnr) for name in codecs]
 
 

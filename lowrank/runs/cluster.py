@@ -4,7 +4,7 @@ Needs the extra `lowrank-image[dask]`, and a file system that the workers share:
 travel, files do not. A job whose worker dies is run again elsewhere; outputs appear
 whole or not at all, so a repeated job does no harm. When worker after worker dies, dask
 blames every job that lay at them; those are run again one at a time, and only what kills
-its workers alone has failed.
+its workers alone, twice, has failed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _TIMEOUT = 20  # seconds until a scheduler that does not answer is given up
 _AHEAD = 4  # jobs given out for each thread of the cluster
 _POLL = 0.2  # seconds between two looks for workers
+_PATIENCE = 60  # seconds that a job waits for a worker where the last one is gone
 
 # What dask raises where it is not given what it can take: no scheduler, a scheme without its
 # library or its certificates, an address that is none.
@@ -95,19 +96,21 @@ def run(
         for future in running:
             if client.status != "running":  # what was given out is lost, the rest would wait
                 for job in [*names.values(), *waiting]:
-                    error = FileError(f"lost the scheduler before {job.input} was done")
-                    yield Outcome(job.input, job.output or "", error=error)
+                    yield _failed(job, f"lost the scheduler before {job.input} was done")
                 return
             job = names.pop(future.key)
-            outcome = _outcome(future, job)
+            outcome = _outcome(client, future, job)
             if outcome:
                 yield outcome
             else:
                 blamed.append(job)
             running.update([submit(job) for job in islice(waiting, 1)])
         for job in blamed:
-            error = FileError(f"the cluster gave up on {job.input}: its workers died with it")
-            yield _outcome(submit(job), job) or Outcome(job.input, job.output or "", error=error)
+            # Twice: the first time a worker may die that another job has killed.
+            alone = (_outcome(client, submit(job), job) for _ in range(2))
+            yield next(filter(None, alone), None) or _failed(
+                job, f"the cluster gave up on {job.input}: its workers died with it"
+            )
 
 
 @contextmanager
@@ -135,26 +138,37 @@ def _wait_for_workers(client: Client, address: str, say: Callable[[str], None]) 
         time.sleep(_POLL)
 
 
-def _outcome(future: Future[Outcome], job: Job) -> Outcome | None:
+def _outcome(client: Client, future: Future[Outcome], job: Job) -> Outcome | None:
     """Return what became of a job, or None where dask gave up on it for workers that died.
 
-    A result that was lost with its worker is waited for: the scheduler has it made again.
+    A result that was lost with its worker is waited for: the scheduler has it made again, if
+    there is a worker to make it.
     """
     from distributed import CancelledError, KilledWorker
 
-    failure = future.exception()
-    if failure is None:
+    failure: BaseException | None = None
+    while True:
         try:
-            outcome: Outcome = future.result()
+            failure = future.exception(timeout=_PATIENCE)
+            if failure is None:
+                outcome: Outcome = future.result(timeout=_PATIENCE)
+                return outcome
+        except TimeoutError:  # ours: a job's own comes as `failure`
+            if client.status == "running" and client.nthreads():
+                continue
+            return _failed(job, f"the cluster has no workers left to do {job.input}")
         except (KilledWorker, CancelledError) as cause:
             failure = cause
-        else:
-            return outcome
-    if isinstance(failure, KilledWorker):
-        return None
-    why = one_line(failure)
-    error = FileError(f"the cluster failed with {job.input} ({type(failure).__name__}: {why})")
-    return Outcome(job.input, job.output or "", error=error)
+        if isinstance(failure, KilledWorker):
+            return None
+        why = one_line(failure)
+        return _failed(
+            job, f"the cluster failed with {job.input} ({type(failure).__name__}: {why})"
+        )
+
+
+def _failed(job: Job, why: str) -> Outcome:
+    return Outcome(job.input, job.output or "", error=FileError(why))
 
 
 def _attempt(worker: Worker, job: Job, settings: Settings) -> Outcome:

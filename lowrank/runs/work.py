@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from lowrank import codec, files
+from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.errors import LimitError, LowrankError, UsageError
 from lowrank.format.parts import Parts
@@ -357,8 +357,7 @@ def _holds(path: str, data: bytes) -> bool:
 def ranks(parts: Parts, most: int | None = None) -> str:
     """Rank and store of a file in words; `most` terms of each matrix are used."""
     used = [k if most is None else min(k, most) for k in parts.ranks]
-    text = str(used[0]) if len(set(used)) == 1 else "/".join(map(str, used))
-    return f"rank {text}, {parts.head.store}"
+    return f"rank {targets.several(used)}, {parts.head.store}"
 
 
 def _exists(path: str) -> bool:

@@ -25,7 +25,7 @@ from lowrank.linalg.triplets import SHARE
 from lowrank.names import AUTO, FLOAT_STORES
 from lowrank.picture import Mode, Picture, Turn
 from lowrank.picture.distance import compare
-from lowrank.stores import rows_at_once
+from lowrank.stores import rows_at_once, sums
 from lowrank.stores.growing import Found, proved, reaching
 from lowrank.targets import spectrum
 
@@ -78,9 +78,18 @@ class _Matrix:
             k = found
             B += US[:, summed:k] @ Vt[summed:k]
             summed = k
-            if self._holds(B.copy()) and self._holds(_product(US[:, :k], Vt[:k])):
+            if self._holds(B.copy()) and self._decodes(x, store, k, US, Vt):
                 return k
             k += 1
+
+    def _decodes(
+        self, x: TruncatedSVD, store: str, k: int, US: NDArray[np.float64], Vt: NDArray[np.float64]
+    ) -> bool:
+        """Whether a rank holds in the very sums of either decoder."""
+        if not self._holds(_product(US[:, :k], Vt[:k])):
+            return False
+        U, V = x.U[:, :k].astype(store), x.Vt[:k].astype(store)
+        return self._holds(sums.samples(U, x.s[:k], V, self.mode).astype(np.float64))
 
     def _candidate(
         self, US: NDArray[np.float64], Vt: NDArray[np.float64], start: int, most: int

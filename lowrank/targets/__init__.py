@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, SupportsFloat, cast
 
@@ -16,6 +16,8 @@ from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 
 Kind = Literal["rank", "auto", "energy", "error", "max_error", "psnr", "size", "quality"]
+
+_MANY = 8  # ranks that are all named
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
 
@@ -68,7 +70,11 @@ _WISHES: dict[Kind, _Wish] = {
     "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
     "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
     "max_error": _Wish(
-        ("--max-error",), 0, 1e300, _number, "a number from 0 on, in the units of the samples"
+        ("--max-error",),
+        0,
+        1e300,
+        _number,
+        "a number from 0 on, in units of the samples, such as 2",
     ),
     "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
     "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
@@ -258,6 +264,16 @@ def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     if text is not None and not (isinstance(text, str) and text in known):
         shown = text if isinstance(text, str) else reprlib.repr(text)
         raise UsageError(f"{option} {shown}: unknown; give one of {', '.join(known)}")
+
+
+def several(ranks: Iterable[int]) -> str:
+    """Ranks in a few words: 20, 20/18/17, or 3 to 21 of many."""
+    found = list(ranks)
+    if len(set(found)) == 1:
+        return str(found[0])
+    if len(found) > _MANY:
+        return f"{min(found)} to {max(found)}"
+    return "/".join(map(str, found))
 
 
 def several_of(text: str | None, option: str) -> tuple[str, ...]:

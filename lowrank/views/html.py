@@ -55,14 +55,14 @@ def page(result: Result, exhibit: Exhibit) -> str:
     """
     file = lrk.serialize(exhibit.parts)
     channels = exhibit.picture.mode.channels
-    name = _text(_name(result))
+    name = escaped(name_of(result))
     return _filled(
-        css=_asset("page.css"),
-        scripts=[*map(_asset, _SCRIPTS), _asset("start.js")],
+        css=asset("page.css"),
+        scripts=[*map(asset, _SCRIPTS), asset("start.js")],
         welcome="",
         title=f"{name}, as a sum of layers",
         name=name,
-        facts=_text(_facts(result)),
+        facts=escaped(_facts(result)),
         start=exhibit.start,
         most=exhibit.most,
         each=f" in each of {len(channels)} channels" if len(channels) > 1 else "",
@@ -70,13 +70,13 @@ def page(result: Result, exhibit: Exhibit) -> str:
         dots=_DOTS_OF_WHOLE if exhibit.copied else _DOTS,
         layers_of=f" These are the layers of {_copy(exhibit)}." if exhibit.copied else "",
         copy_hidden="" if exhibit.copied else "hidden",
-        file_name=_text(_file_name(exhibit.of_file)),
-        file_said=_text(_file_said(exhibit)),
+        file_name=escaped(_file_name(exhibit.of_file)),
+        file_said=escaped(_file_said(exhibit)),
         file_view=_FILE_VIEW if exhibit.decoded else "",
         report=_report(result, exhibit),
         notes=_notes(result, exhibit, len(file)),
         holds=_HOLDS,
-        data=_json(_data(result, exhibit, file)),
+        data=as_script(_data(result, exhibit, file)),
     )
 
 
@@ -93,8 +93,8 @@ def bare(*, welcome: str, css: str, scripts: list[str]) -> str:
         What runs after the page's scripts; `openPage` shows a picture.
     """
     return _filled(
-        css=_asset("page.css") + css,
-        scripts=[*map(_asset, _SCRIPTS), *scripts],
+        css=asset("page.css") + css,
+        scripts=[*map(asset, _SCRIPTS), *scripts],
         own="'self'",
         welcome=welcome,
         title="A picture as a sum of layers",
@@ -122,16 +122,10 @@ def _filled(*, css: str, scripts: list[str], data: str, own: str = "", **fields:
 
     `own` is "'self'" where files beside the page may be read, too.
     """
-    policy = (
-        f"default-src 'none'; img-src {own} data: blob:; "
-        f"style-src {_hash(css)}; script-src {own} {' '.join(map(_hash, scripts))}; "
-        + (f"connect-src {own}; worker-src {own}; " if own else "")
-        + "base-uri 'none'; form-action 'none'"
-    )
     embedded = [f'<script type="application/json" id="data">{data}</script>'] if data else []
-    return Template(_asset("page.html")).substitute(
+    return Template(asset("page.html")).substitute(
         fields,
-        policy=policy.replace("  ", " "),
+        policy=policy(css, scripts, own=own),
         version=__version__,
         css=css,
         scripts="\n".join([*embedded, *(f"<script>{script}</script>" for script in scripts)]),
@@ -157,7 +151,22 @@ _COMMAND = (
 _FILE_VIEW = '<label><input type="radio" name="view" value="file"><span>The file</span></label>'
 
 
-def _asset(name: str) -> str:
+def policy(css: str, scripts: list[str], *, own: str = "") -> str:
+    """Return a Content Security Policy that allows this style and these scripts, and no more.
+
+    `own` is "'self'" where files beside the page may be read, too.
+    """
+    before = f"{own} " if own else ""
+    return (
+        f"default-src 'none'; img-src {before}data: blob:; "
+        f"style-src {_hash(css)}; script-src {before}{' '.join(map(_hash, scripts))}; "
+        + (f"connect-src {own}; worker-src {own}; " if own else "")
+        + "base-uri 'none'; form-action 'none'"
+    )
+
+
+def asset(name: str) -> str:
+    """Return a file of the page."""
     return resources.files("lowrank.views").joinpath("page", name).read_text("utf-8")
 
 
@@ -167,18 +176,19 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _text(value: str) -> str:
+def escaped(value: str) -> str:
     """Return text for markup: one line, printable (no reversed writing), escaped."""
     return html.escape(printable(value))
 
 
-def _json(value: Any) -> str:
+def as_script(value: Any) -> str:
     """Return JSON that cannot end the script element that it stands in."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
 
-def _name(result: Result) -> str:
+def name_of(result: Result) -> str:
+    """Return what the page calls its source."""
     source = result.reports[0].source
     path = source.path if source else ""
     return "standard input" if path == "-" else path.replace("\\", "/").rsplit("/", 1)[-1]
@@ -197,7 +207,7 @@ def _facts(result: Result) -> str:
 def _data(result: Result, exhibit: Exhibit, file: bytes) -> dict[str, Any]:
     picture = exhibit.picture
     floats = picture.mode.name == "F"
-    name = _name(result)
+    name = name_of(result)
     return {
         "name": name,
         "lrk_name": f"{name.rsplit('.', 1)[0]}-page.lrk",
@@ -335,12 +345,12 @@ def _measured(r: Report) -> str:
     rows = [[*words.errors(c), "yes" if c.certified else "–"] for c in r.matrices]
     first = r.matrices[0]
     errors = _table(
-        _text(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
+        escaped(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
         ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ bound", "ratio",
          "energy", "proved"],
         rows,
     )  # fmt: skip
-    return errors + f"<p>{_text(words.verdict(r.matrices))}</p>" + _storage(r)
+    return errors + f"<p>{escaped(words.verdict(r.matrices))}</p>" + _storage(r)
 
 
 _SPECTRAL = '<span class="math">‖A−B‖<sub>2</sub></span>'
@@ -434,4 +444,4 @@ def _notes(result: Result, exhibit: Exhibit, file_bytes: int) -> str:
     ]
     if exhibit.picture.mode.name == "F":
         notes = [n.replace("as samples without loss", "in 16 bits") for n in notes]
-    return f"<ul>{''.join(f'<li>{_text(n)}</li>' for n in notes)}</ul>"
+    return f"<ul>{''.join(f'<li>{escaped(n)}</li>' for n in notes)}</ul>"

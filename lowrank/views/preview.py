@@ -17,8 +17,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from lowrank import codec
-from lowrank.picture import Picture, thumbnail
+from lowrank import codec, targets
+from lowrank.picture import ARRAY, Picture, thumbnail
 from lowrank.report import Report
 from lowrank.report.ask import Result
 
@@ -75,7 +75,7 @@ def _chosen(count: int) -> list[int]:
 
 
 def _caption(r: Report) -> str:
-    what = "/".join(dict.fromkeys(str(c.k) for c in r.matrices))
+    what = targets.several(dict.fromkeys(c.k for c in r.matrices))
     psnr = "" if r.pixels is None or r.pixels.psnr_db is None else f", {r.pixels.psnr_db:.2f} dB"
     return f"rank {what}{psnr}"
 
@@ -116,6 +116,8 @@ def small(picture: Picture, columns: int, low: float, high: float) -> NDArray[np
         board = np.take(_CHECKERBOARD, (x // 2 + y // 2) % 2)[:, :, None]
         opacity = level[:, :, -1:] / 255
         level = level[:, :, :-1] * opacity + board * (1 - opacity)
+    elif copy.mode.name == ARRAY:  # the first three channels, or the first
+        level = level[:, :, : 3 if level.shape[2] >= 3 else 1]
     if level.shape[2] == 1:
         level = np.repeat(level, 3, axis=2)
     return np.rint(level).astype(np.uint8)

@@ -35,7 +35,7 @@ def sentences(s: OfStack, size: int) -> list[str]:
             f"{k.planes_bytes:,} the eigenimages, {k.header_bytes:,} all else."
         )
     if s.frame_by_frame is not None:
-        found.append(verdict(s.frame_by_frame, size))
+        found.append(verdict(s.frame_by_frame, size, floats=s.kept is not None))
     return found
 
 
@@ -59,13 +59,19 @@ def noise(r: Residual) -> str:
     return f"{found} {r.gavish_donoho_rank} terms stand above the noise (Gavish-Donoho)."
 
 
-def verdict(alone: Alone, size: int) -> str:
+def verdict(alone: Alone, size: int, *, floats: bool) -> str:
     """What a stack gains over its frames apart, in a sentence; or what to do instead."""
     apart = f"one by one its frames take about {alone.bytes:,} bytes at the same error, packed"
     if alone.ratio > _AS_GOOD:
         took = f"As one matrix the stack takes {size:,} bytes"
         return f"{took}; {apart}: {alone.ratio:.2f} times as many."
+    times = f"{alone.ratio:.2f} times the {size:,} of the stack"
+    if floats:
+        return (
+            f"Floats are for access and proof, not for size: {apart}, {times}; --psnr packs the "
+            "stack itself."
+        )
     return (
-        f"Low rank does not pay here: {apart}, {alone.ratio:.2f} times the {size:,} of the stack. "
-        "The packed store (--psnr) is smaller; where frames move, a video codec is."
+        f"Low rank does not pay here: {apart}, {times}. Compress the frames each for itself, or, "
+        "where they move, by a video codec."
     )

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from lowrank import targets
 from lowrank.errors import printable
 from lowrank.picture.distance import Pixels
 from lowrank.report import OfMatrix, Report, Storage
@@ -39,10 +40,15 @@ def show(*items: RenderableType) -> None:
 
 def report(r: Report, store: str = "") -> RenderableType:
     """Return everything a report says; `store` names that of factors which are in no file."""
-    items: list[RenderableType] = [_title(r, store), _BLANK, _channels(r.matrices)]
+    items: list[RenderableType] = [
+        _title(r, store),
+        _BLANK,
+        _channels(r.matrices),
+        *_folded(r.matrices),
+    ]
     items += [_verdict(r), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
-        items += [_BLANK, _pixels(r.pixels, "image" if r.stack is None else "stack")]
+        items += [_BLANK, _pixels(r.pixels, "image" if r.stack is None else "stack"), *_peak(r)]
     if r.stack is not None:
         items += [_BLANK, *_frames(r.stack, r.storage.bytes)]
     return Group(*items)
@@ -63,7 +69,7 @@ def result(x: Result) -> RenderableType:
             spectrum(list(x.spectra), "of the channels" if stack is None else ""),
             Text(
                 f"break-even rank {x.reports[0].storage.break_even_rank:.1f}; "
-                f"Gavish-Donoho (-k auto): {'/'.join(map(str, x.auto))}"
+                f"Gavish-Donoho (-k auto): {targets.several(x.auto)}"
             ),
         ]
     else:
@@ -131,7 +137,7 @@ def _source_line(r: Report) -> Text:
         s = r.source
         text.append(printable(s.path), style="bold")
         many = "" if r.stack is None else f"{r.stack.frames} frames of "
-        text.append(f"  {many}{s.width}x{s.height} {s.mode}, {s.format}, {s.bytes:,} bytes")
+        text.append(f"  {many}{s.width}x{s.height} {s.title}, {s.format}, {s.bytes:,} bytes")
     return text
 
 
@@ -184,9 +190,22 @@ def _channels(channels: tuple[OfMatrix, ...]) -> Table:
     table = table_of(
         "channel", "k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "proof"
     )
-    for c in channels:
+    for c in words.folded(channels):
         table.add_row(*words.errors(c), "yes" if c.certified else "-")
     return table
+
+
+def _folded(channels: tuple[OfMatrix, ...]) -> list[Text]:
+    """Say how many rows a table of channels leaves out."""
+    shown = len(words.folded(channels))
+    if shown == len(channels):
+        return []
+    return [
+        Text(
+            f"{shown} of {len(channels)} channels: the farthest from A, the middle one, the "
+            "nearest; --json has all."
+        )
+    ]
 
 
 def _verdict(r: Report) -> Text:
@@ -245,6 +264,17 @@ def _pixels(p: Pixels, what: str) -> RenderableType:
     )
 
 
+def _peak(r: Report) -> list[Text]:
+    """Say the peak of a PSNR that is the range of the data: it follows from PSNR and RMSE."""
+    p = r.pixels
+    if p is None or p.psnr_db is None or r.source is None or r.source.dtype is None:
+        return []
+    if r.source.dtype in ("uint8", "int8"):
+        return [Text("PSNR has the peak 255.")]
+    peak = p.rmse * 10 ** (p.psnr_db / 20)
+    return [Text(f"PSNR has the peak {peak:.6g}, the data's own range.")]
+
+
 def _frames(s: OfStack, size: int) -> list[RenderableType]:
     from lowrank.views import stacks
 
@@ -277,7 +307,7 @@ def ladder(reports: list[Report], peak: float) -> RenderableType:
         psnr = r.pixels.psnr_db if r.pixels else _psnr(error, peak, samples)
         tail2 = sum(c.frobenius_bound**2 for c in r.matrices)
         table.add_row(
-            "/".join(dict.fromkeys(str(c.k) for c in r.matrices)),
+            targets.several(dict.fromkeys(c.k for c in r.matrices)),
             words.level(max(c.spectral_bound for c in r.matrices)),
             f"{error / math.sqrt(norm2) if norm2 else 0:.3%}",
             f"{1 - tail2 / norm2 if norm2 else 1:.2%}",

@@ -6,6 +6,7 @@ import math
 
 from lowrank.report import NOTHING, OfMatrix
 
+_MANY, _WORST = 12, 3  # channels that a table shows all of; and of more, how many of the worst
 _FAR = 0.1  # above the optimum: no rounding of floats comes near it
 
 
@@ -57,6 +58,18 @@ def verdict(channels: tuple[OfMatrix, ...]) -> str:
             f"In the Frobenius norm the stored factors are {excess}."
         )
     return f"The stored factors are {excess}. Not every bound could be proved."
+
+
+def folded(channels: tuple[OfMatrix, ...]) -> tuple[OfMatrix, ...]:
+    """Return the channels that a table shows.
+
+    Of many: those that are farthest from A, relative to it, the one in the middle, and the
+    nearest.
+    """
+    if len(channels) <= _MANY:
+        return channels
+    order = sorted(channels, key=lambda c: -c.relative_error)
+    return (*order[:_WORST], order[len(order) // 2], order[-1])
 
 
 def errors(c: OfMatrix) -> list[str]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,20 @@ from lowrank.picture import levels as ranges
 from lowrank.picture.distance import Pixels, compare, full_scale
 from lowrank.picture.levels import Levels
 from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
+from lowrank.stores.packed.search import COARSEST, FINEST, GRID, meet, meet_guided
 from lowrank.targets import Target
 
+if TYPE_CHECKING:
+    from lowrank.stores.packed.patches.forecast import Forecast
+
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
-_FINEST, _COARSEST = -5.0, 11.0  # binary logarithms of the steps that a search tries
-_GRID = 512  # steps to an octave that it tells apart
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
+_LARGE = 1 << 22
+"""Pixels above which a search is guided by a forecast: pictures that are not smoothed, either."""
+_SURE = 0.01  # dB that an error told by coefficients must lie above the target
+_COARSE_PSNR = 52.0  # dB below which rounding to levels is a small part of the error
 _DIALS = "-q, --psnr, --size, --error, --max-error or --energy"
 _REACHED = 0.97  # of a largest error: a search that comes so near ends
 
@@ -85,8 +91,9 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
                 f"Floats are packed as 65,536 levels from {range_.low:.7g} to {range_.high:.7g}: "
                 f"{range_.unit:.3g} apart.",
             )
-    encoder, spectra = _prepared(counted, layout, target)
-    tries = _Tries(picture, layout, encoder, range_)
+    encoder, spectra, forecast = _prepared(counted, layout, target)
+    # A forecast counts in levels of 0 to the peak.
+    tries = _Tries(picture, layout, encoder, range_, forecast if range_ is None else None)
     if target.kind == "quality":
         step = step_of_quality(target.value)
     elif target.kind == "size":
@@ -107,15 +114,17 @@ class _Tries:
 
     def __init__(
         self, picture: Picture, layout: str, encode: Callable[[float], Coded],
-        levels: Levels | None,
+        levels: Levels | None, forecast: Forecast | None,
     ) -> None:  # fmt: skip
         self.picture, self.layout, self.levels = picture, layout, levels
+        self.forecast = forecast
         # Of data whose peak is their range: that range, in levels.
         deep = levels.span if levels is not None else full_scale(picture)
         self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
+        self._beyond: float | None = None
 
     def at(self, step: float) -> Coded:
         """The picture encoded with a step in levels of 0-255."""
@@ -142,6 +151,34 @@ class _Tries:
         value = self.pixels(step).psnr_db
         return 1e3 if value is None else value
 
+    def told_psnr(self, step: float) -> float:
+        """PSNR in dB, as the coefficients tell it once one encoding has been decoded.
+
+        What rounding and clipping add to their error hardly changes with the step.
+        """
+        coded = self.at(step)
+        mean = coded.squared_error() / self.picture.samples.size
+        peak = self.picture.mode.peak or 1.0
+        if self._beyond is None:
+            exact = peak * peak / 10 ** (self.psnr(step) / 10)
+            self._beyond = exact - mean
+        return 10 * math.log10(peak * peak / max(mean + self._beyond, 1e-9))
+
+    def expected_psnr(self, step: float) -> float:
+        """PSNR in dB that the forecast expects of a step."""
+        if self.forecast is None:
+            raise TypeError("there is no forecast")
+        peak = self.picture.mode.peak or 1.0
+        error = self.forecast.squared_error(step * self.unit) + 1 / 12
+        return 10 * math.log10(peak * peak / error)
+
+    def expected_size(self, step: float) -> float:
+        """Logarithm of the bytes that the forecast expects of a step."""
+        if self.forecast is None:
+            raise TypeError("there is no forecast")
+        bits = self.forecast.log_bits(step * self.unit)
+        return bits + math.log(self.picture.samples.size / 8)
+
     def parts(self, step: float) -> Parts:
         """The file, its norms stated."""
         coded = self.at(step)
@@ -164,8 +201,11 @@ def _counted(picture: Picture, levels: Levels) -> Picture:
 
 def _prepared(
     picture: Picture, layout: str, target: Target
-) -> tuple[Callable[[float], Coded], list[NDArray[np.float64]]]:
-    """What encodes the picture with a step in levels; for a rank, all singular values, too."""
+) -> tuple[Callable[[float], Coded], list[NDArray[np.float64]], Forecast | None]:
+    """What encodes the picture with a step in levels.
+
+    For a rank all singular values, too; for a search on a large picture a forecast.
+    """
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
     turned = turn.of(picture, layout, packed=True, ranked=ranked)
@@ -177,17 +217,24 @@ def _prepared(
         stack = Stack(samples, turn.of_stack(picture))
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
-        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra
+        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra, None
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
         rank = int(target.value) if ranked else None
         factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)
-        return partial(channels.encode, factorised), factorised.spectra if ranked else []
+        return partial(channels.encode, factorised), factorised.spectra if ranked else [], None
     from lowrank.stores.packed.patches import codec as patches
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)
-    return partial(patches.encode, source, again=target.kind != "quality"), []
+    forecast = None
+    # What is not coded as coefficients, alpha of two values, no coefficient tells.
+    plain = not alpha and picture.metadata.nodata is None
+    if target.kind != "quality" and plain and picture.width * picture.height > _LARGE:
+        from lowrank.stores.packed.patches.forecast import Forecast
+
+        forecast = Forecast(source.C)
+    return partial(patches.encode, source, again=target.kind != "quality"), [], forecast
 
 
 def _for_rank(
@@ -212,12 +259,12 @@ def _for_rank(
     notes = (beyond,) if k > min(m, n) else ()
     low = -math.log(_EXCESS)
     noise = math.sqrt(_EXCESS * least / (channels * k * (m + n))) / tries.unit
-    start = math.log2(max(4 * noise, 2**_FINEST))
-    finer, _ = _meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
+    start = math.log2(max(4 * noise, 2**FINEST))
+    finer, _ = meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
     if finer is not None:
         return 2**finer, notes
-    share = f"{excess(2**_FINEST):.1%}" if least else "some error where there was none"
-    return 2**_FINEST, (*notes, f"packed as finely as can be, which adds {share}")
+    share = f"{excess(2**FINEST):.1%}" if least else "some error where there was none"
+    return 2**FINEST, (*notes, f"packed as finely as can be, which adds {share}")
 
 
 def _psnr_of(picture: Picture, target: Target) -> float:
@@ -241,12 +288,24 @@ def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
     def measured(octave: float) -> float:
         return tries.psnr(2**octave)
 
-    # 6 dB an octave is the law of fine quantisation.
-    finer, _ = _meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
+    if tries.forecast is not None and psnr < _COARSE_PSNR:
+
+        @cache
+        def told(octave: float) -> float:
+            return tries.told_psnr(2**octave)
+
+        def expected(octave: float) -> float:
+            return tries.expected_psnr(2**octave)
+
+        low, high = psnr + _SURE, psnr + _PSNR_SLACK
+        finer, _ = meet_guided(told, expected, low, high)
+    else:
+        # 6 dB an octave is the law of fine quantisation.
+        start = (58 - psnr) / 6
+        finer, _ = meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=start)
     if finer is None:
-        return 2**_FINEST, (
-            f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
-            f"{measured(_FINEST):.2f} dB",
+        return 2**FINEST, (
+            f"{psnr:.2f} dB is out of reach: packed as finely as can be, {measured(FINEST):.2f} dB",
         )
     return 2**finer, ()
 
@@ -269,15 +328,15 @@ def _for_largest(tries: _Tries, allowed: float) -> float:
 
     low = bits(allowed)
     start = math.log2(max(allowed, nothing) / nothing * 1e-3) + 1
-    finer, _ = _meet(measured, low, low - math.log2(_REACHED), slope=-1.0, start=start)
+    finer, _ = meet(measured, low, low - math.log2(_REACHED), slope=-1.0, start=start)
     if finer is None:
-        least = tries.pixels(2**_FINEST).max_abs_error
+        least = tries.pixels(2**FINEST).max_abs_error
         raise UsageError(
             f"max_error {allowed:g} is out of reach of the packed store, whose finest step leaves "
             f"{least:.3g}; give a float store"
         )
-    while tries.pixels(2**finer).max_abs_error > allowed and finer > _FINEST:
-        finer -= 1 / _GRID  # it was a rounding above
+    while tries.pixels(2**finer).max_abs_error > allowed and finer > FINEST:
+        finer -= 1 / GRID  # it was a rounding above
     return 2**finer
 
 
@@ -288,57 +347,15 @@ def _for_size(tries: _Tries, size: int) -> float:
 
     high = math.log(size) + 1e-12
     low = high + math.log(_SIZE_SLACK)
-    _, coarser = _meet(measured, low, high, slope=-0.7, start=4.0)
+    if tries.forecast is not None:
+        _, coarser = meet_guided(measured, lambda x: tries.expected_size(2**x), low, high)
+    else:
+        _, coarser = meet(measured, low, high, slope=-0.7, start=4.0)
     if coarser is None:
         raise UsageError(
             f"{size} bytes do not hold this image; "
-            f"{math.exp(measured(_COARSEST)):.0f} is the least that the packed store takes"
+            f"{math.exp(measured(COARSEST)):.0f} is the least that the packed store takes"
         )
-    while lrk.file_size(tries.parts(2**coarser)) > size and coarser < _COARSEST:
-        coarser += 1 / _GRID  # the estimate was a byte short
+    while lrk.file_size(tries.parts(2**coarser)) > size and coarser < COARSEST:
+        coarser += 1 / GRID  # the estimate was a byte short
     return 2**coarser
-
-
-def _meet(
-    value: Callable[[float], float], low: float, high: float, *, slope: float, start: float
-) -> tuple[float | None, float | None]:
-    """Find where a falling function lies between `low` and `high`.
-
-    Parameters
-    ----------
-    value : callable
-        Of the step's binary logarithm.
-    slope : float
-        A guess of its slope, until two values tell.
-    start : float
-
-    Returns
-    -------
-    finer, coarser : float or None
-        The same place twice where one is found; else the coarsest known with a value of
-        at least `low`, and the finest known with a value of at most `high`.
-    """
-    fine: tuple[float, float] | None = None
-    coarse: tuple[float, float] | None = None
-    aim, x = (low + high) / 2, min(max(start, _FINEST), _COARSEST)
-    while True:
-        x = round(x * _GRID) / _GRID
-        v = value(x)
-        if low <= v <= high:
-            return x, x
-        if v > high:
-            fine = x, v
-        else:
-            coarse = x, v
-        if fine and coarse:
-            if coarse[0] - fine[0] < 1.5 / _GRID:
-                return fine[0], coarse[0]
-            x = fine[0] + (coarse[0] - fine[0]) * (fine[1] - aim) / (fine[1] - coarse[1])
-            margin = max((coarse[0] - fine[0]) / 8, 1 / _GRID)
-            x = min(max(x, fine[0] + margin), coarse[0] - margin)
-        else:
-            if x in (_FINEST, _COARSEST):
-                return (fine and fine[0]), (coarse and coarse[0])
-            ahead = (aim - v) / slope
-            x += math.copysign(max(abs(ahead), 0.05), ahead) * 1.1
-            x = min(max(x, _FINEST), _COARSEST)

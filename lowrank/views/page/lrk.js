@@ -14,6 +14,7 @@ const Lrk = (() => {
     { name: "CMYK", channels: 4, peak: 255 },
     { name: "I;16", channels: 1, peak: 65535 },
     { name: "F", channels: 1, peak: null },
+    { name: "array", channels: null, peak: null },
   ];
   const STORES = [
     { name: "float16", bytes: 2 },
@@ -85,23 +86,33 @@ const Lrk = (() => {
     const height = data.getUint32(4, true);
     const mode = MODES[data.getUint8(8)];
     const layout = data.getUint8(9);
+    const stack = layout === 2;
     const store = STORES[data.getUint8(10)];
     check(width >= 1 && width < 2 ** 31 && height >= 1 && height < 2 ** 31, "size");
     check(mode !== undefined, "unknown mode");
-    if (layout !== 0) throw new Error("this reader knows the layout channels only");
+    if (layout !== 0 && !stack) throw new Error("this reader knows layouts channels and stack only");
     if (store === undefined) throw new Error("this reader knows float stores only");
     check(data.getUint8(11) === 0, "unknown flags");
-    check(data.byteLength === 12 + 28 * mode.channels, "length of HEAD");
+    // Mode array has its type and channels next, layout stack its frames.
+    const array = mode.name === "array" ? 3 : 0;
+    const start = 12 + array + (stack ? 4 : 0);
+    check(data.byteLength >= start, "length of HEAD");
+    const channels = array ? data.getUint16(13, true) : mode.channels;
+    const frames = stack ? data.getUint32(12 + array, true) : null;
+    check(channels >= 1 && channels <= 4096 && (!stack || frames >= 1), "size");
+    const [m, n] = stack ? [frames, height * width * channels] : [height, width];
+    const count = stack ? 1 : channels;
+    check(data.byteLength === start + 28 * count, "length of HEAD");
     const matrices = [];
-    for (let c = 0; c < mode.channels; c++) {
-      const at = 12 + 28 * c;
+    for (let c = 0; c < count; c++) {
+      const at = start + 28 * c;
       const k = data.getUint32(at, true);
       const [norm, sigmaNext, tail] = [4, 12, 20].map((i) => data.getFloat64(at + i, true));
-      check(k <= Math.min(width, height), "rank");
+      check(k <= Math.min(m, n), "rank");
       check([norm, sigmaNext, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
       matrices.push({ k, norm, sigmaNext, tail, s: new Float64Array(0), u: [], v: [] });
     }
-    return { width, height, mode, store, matrices };
+    return { width, height, mode, channels, frames, m, n, store, matrices };
   }
 
   function sigmas(data, matrices) {
@@ -147,9 +158,13 @@ const Lrk = (() => {
     for (const type of METADATA) {
       if (reader.nextType() === type) check(reader.chunk(type).byteLength > 0, `empty ${type}`);
     }
-    const { matrices, store, height: m, width: n } = file;
+    const { matrices, store, m, n } = file;
+    for (const type of file.frames === null ? ["NODT"] : ["NODT", "AXIS"]) {
+      if (reader.nextType() === type) reader.chunk(type);
+    }
     const terms = matrices.reduce((sum, { k }) => sum + k, 0);
     sigmas(reader.chunk("SIGM", 8 * terms), matrices);
+    if (file.frames !== null && reader.nextType() === "SUMS") reader.chunk("SUMS");
     for (const { matrix, index } of termOrder(matrices)) {
       const data = reader.chunk("TERM", store.bytes * (m + n));
       matrices[matrix].u[index] = floats(data, 0, m, store);

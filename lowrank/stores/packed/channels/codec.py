@@ -91,7 +91,7 @@ MULTIPLIER = 0.09
 """What a bit is worth, in squared steps: the exchange rate of the quantiser."""
 BITS_PER_LANE = 8192
 """A lane costs four bytes: 0.4%; more lanes decode in fewer steps."""
-_ROW = 160
+_ROW = 120
 """Bytes that the walk takes for each place of a row, at least."""
 OFFSETS = (0, 0)
 """Written by this encoder: its dead zone leaves the centroids at the integers."""
@@ -165,7 +165,11 @@ def encode(source: Source, step: float) -> Coded:
         return source.norms(ranks, _planes(*smoothed()[:2]))
 
     length = len(write_header(plain, code, channels)) + len(body)
-    return Coded(length, ranks, payload, decoded, norms)
+
+    def squared_error() -> float:
+        return sum(x.error**2 for x in norms())
+
+    return Coded(length, ranks, payload, decoded, norms, squared_error)
 
 
 def _strength(source: Source, channel: int, decoded: Filter) -> int:

@@ -99,10 +99,10 @@ class Places:
         self.size = sum(lengths)
         self.left, self.right, *kin = (np.full(self.size, self.size) for _ in range(4))
         self.kin = kin[0], kin[1]
-        self.depth = np.zeros(self.size, np.intp)
+        self.depth = np.zeros(self.size, np.int8)
         self.octave = np.arange(self.size)
-        phase = np.zeros(self.size, np.intp)
-        kind_of = np.repeat(kinds, lengths)
+        phase = np.zeros(self.size, np.int8)
+        kind_of = np.repeat(np.array(kinds, np.int8), lengths)
         start = 0
         for length, kind in zip(lengths, kinds, strict=True):
             place = self._wavelet if kind == WAVELET else self._blocks
@@ -115,7 +115,7 @@ class Places:
     def _band(self, at: Index) -> None:
         self.left[at[1:]], self.right[at[:-1]] = at[:-1], at[1:]
 
-    def _wavelet(self, start: int, length: int, phase: Index) -> None:
+    def _wavelet(self, start: int, length: int, phase: NDArray[np.int8]) -> None:
         sizes = band_sizes(length)
         before = start
         for b, size in enumerate(sizes):
@@ -131,7 +131,7 @@ class Places:
             before = start
             start += size
 
-    def _blocks(self, start: int, length: int, phase: Index) -> None:
+    def _blocks(self, start: int, length: int, phase: NDArray[np.int8]) -> None:
         count = length // SIDE
         sizes = band_sizes(length)
         starts = np.cumsum([0, *sizes])

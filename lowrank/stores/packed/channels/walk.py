@@ -12,6 +12,7 @@ from functools import cache
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowrank.stores.packed.channels.mixture import Counts, Index, Mixture
 from lowrank.stores.packed.channels.rows import ROWS, TOP, row_table, tokens
@@ -25,6 +26,7 @@ from lowrank.stores.packed.channels.vectors import (
     Places,
 )
 
+Magnitudes = NDArray[np.int32]
 CAP = 1000
 UNIT = 64
 """Contexts count magnitudes in units of 1/64."""
@@ -50,7 +52,7 @@ _WEIGHTS = np.array(
         (0, 9, 11, 17, 0, 365, 254, 0, 72),
         (0, 9, 11, 12, 0, 360, 219, 51, 62),
     ],
-    np.int64,
+    np.int32,
 )
 
 
@@ -84,8 +86,9 @@ class Walk:
         self._places = [self._places_of((WAVELET, WAVELET))] * channels
         first = self._places[0]
         # One more place than there are: it stands for missing neighbours.
-        self._last = np.zeros((channels, 4, first.size + 1), np.int64)
-        self._mean = np.zeros((channels, first.size + 1), np.int64)
+        # Magnitudes up to CAP in units of 1/64, times the weights, stay below 2^31.
+        self._last = np.zeros((channels, 4, first.size + 1), np.int32)
+        self._mean = np.zeros((channels, first.size + 1), np.int32)
         self._mean[:, :-1] = np.array(_START)[first.depth]
         self._count = [0] * channels
         self._models = models()
@@ -94,7 +97,7 @@ class Walk:
         """Code the next component of a channel: signed integers, those of u, then of v."""
         here = self._settle(channel)
         history = self._history(channel, here)
-        own = np.zeros(here.size + 1, np.int64)
+        own = np.zeros(here.size + 1, np.int32)
         result = np.zeros(here.size, np.int64)
         for phase, (place, sets) in enumerate(zip(here.phases, here.sets, strict=True)):
             if not len(place):
@@ -129,7 +132,7 @@ class Walk:
             self._places[channel] = here
         return here
 
-    def _history(self, channel: int, here: Places) -> Integers:
+    def _history(self, channel: int, here: Places) -> Magnitudes:
         """The first seven of what the weights weigh, at all places, in units of 1/64."""
         last, mean = self._last[channel], self._mean[channel]
         two = UNIT * (last[0] + last[1])
@@ -146,7 +149,7 @@ class Walk:
             ]
         )
 
-    def _remember(self, channel: int, own: Integers) -> None:
+    def _remember(self, channel: int, own: Magnitudes) -> None:
         last, mean = self._last[channel], self._mean[channel]
         last[1:] = last[:-1].copy()
         last[0] = own
@@ -168,7 +171,7 @@ _BEFORE = _AROUND + _COARSE * _COARSE * _SETS
 _ALL_ROWS = _BEFORE + _COARSE * (MOST_LEVELS + 1) * 4 * len(KINDS)
 
 
-def _rows(here: Places, phase: int, X: Integers) -> Index:
+def _rows(here: Places, phase: int, X: Magnitudes) -> Index:
     """Rows of the three contexts of a phase's places."""
     sets, head = here.sets[phase], here.heads[phase]
     expected = np.empty(len(sets), np.int64)

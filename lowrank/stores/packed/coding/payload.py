@@ -61,6 +61,8 @@ class Coded:
         Gives the (height, width, channels) samples that decoding the payload gives.
     norms : callable
         Gives the norms of each matrix and of its error.
+    squared_error : callable
+        Gives ||A - B||_F^2 of all matrices together, in squared levels.
     """
 
     length: int
@@ -68,6 +70,7 @@ class Coded:
     payload: Callable[[], bytes]
     samples: Callable[[], Samples]
     norms: Callable[[], tuple[Norms, ...]]
+    squared_error: Callable[[], float]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from lowrank.stores.packed.patches.contexts import CAP, UNIT, rows_of
 from lowrank.stores.packed.patches.phases import Reader, Writer, collapse, expand
 
 Integers = NDArray[np.int64]
-SHARE = 0.7
+SHARE = 0.9
 """Quantiser of a column's entry, in steps over sigma."""
 FINEST = 36
 """Largest exponent."""

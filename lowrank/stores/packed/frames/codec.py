@@ -19,9 +19,10 @@ header    range_coder.BitReader, fields in this order:
     lanes     number, 1..16384: interleaved coders (rans.py)
     late      number: batches whose signs stand in the coders' ends
     planes    number K, at most N, and K columns (basis.read_columns), if there is a basis
-    then for each channel of each plane, a map:
-    scales    order.read_scales of patches: per frequency 0 (dropped) or a size
-    coarsest  signed differences: the coarsest map of the first component (means.py)
+    slope     5 bits, of all profiles
+    profiles  profile.read: of each map, which is a channel of a plane
+    coarsest  signed differences, of each map: the coarsest one of its first component
+              (means.py)
 states    lanes x uint32, little-endian
 words     uint16, little-endian, to the end: rANS, with raw bits between (rans.py)
 
@@ -52,9 +53,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, TruncatedError
+from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
-from lowrank.limits import fits
+from lowrank.limits import MAX_PRODUCTS, STACK, fits
 from lowrank.picture import Mode
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
@@ -68,11 +69,12 @@ from lowrank.stores.packed.coding.payload import (
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.frames import basis, models, select, trellis
+from lowrank.stores.packed.frames import basis, models, profile, select, trellis
 from lowrank.stores.packed.frames.apart import share_apart
 from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
+from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
 from lowrank.stores.packed.frames.samples import EXACT, Synthesis, planes_of, power
 from lowrank.stores.packed.frames.walk import Carried, Walk
@@ -87,6 +89,7 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
+_LANES = 1 << 12  # of trellises that are followed at once
 _UNIT = 0.12  # planes below this share of the step have nothing to tell
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
@@ -145,7 +148,8 @@ def _encoded(
     if entries is not None and columns is not None:
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
     Y = np.empty((count * channels, stack.height, stack.width), np.int32)
-    scales: list[NDArray[np.int64]] = []
+    profiles: list[Profile] = []
+    slope = _slope(stack, M, step, count * channels)
     coarsest: list[NDArray[np.int64]] = []
     passes: list[list[int]] = []
     carried = Carried()
@@ -154,7 +158,7 @@ def _encoded(
     for start in range(0, count * channels, each):
         part = slice(start, min(start + each, count * channels))
         C = _coefficients(stack, M, part, step)
-        walk, passes = _write_group(C, shape, coder, carried, scales, coarsest)
+        walk, passes = _write_group(C, shape, coder, carried, slope, profiles, coarsest)
         symbols += len(walk.known) * walk.quarters.size
         Y[part] = planes_of(walk, stack.height, stack.width)
         walk.leave()
@@ -167,7 +171,7 @@ def _encoded(
             break
         late = [rans.withdraw(one) for one in batch] + late
         number += 1
-    header = Header(step, stack.turn, count, columns, lanes, number, scales, coarsest)
+    header = Header(step, stack.turn, count, columns, lanes, number, slope, profiles, coarsest)
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
     payload = write_header(header, channels) + body
     made = _synthesis(header, B, Y.reshape(count, channels, stack.height, stack.width))
@@ -184,7 +188,10 @@ def _encoded(
     def samples() -> Samples:
         return made.samples(mode)
 
-    return Coded(len(payload), (rank,), lambda: payload, samples, norms)
+    def squared_error() -> float:
+        return norms()[0].error ** 2
+
+    return Coded(len(payload), (rank,), lambda: payload, samples, norms, squared_error)
 
 
 def group_of(shape: tuple[int, int]) -> int:
@@ -250,52 +257,65 @@ def _coefficients(
     return out.reshape(size, rows, -1, columns)[:, :, inside]
 
 
+def _slope(stack: Stack, M: NDArray[np.float64] | None, step: float, maps: int) -> int:
+    """The slope that suits the first group of planes."""
+    part = slice(0, min(group_of(stack.grid), maps))
+    choice = select.Choice(_coefficients(stack, M, part, step))
+    return profile.fit(choice.square, choice.kept)[1]
+
+
 def _write_group(
     C: NDArray[np.float32], shape: tuple[int, int], coder: Writer, carried: Carried,
-    scales: list[NDArray[np.int64]], coarsest: list[NDArray[np.int64]],
+    slope: int, profiles: list[Profile], coarsest: list[NDArray[np.int64]],
 ) -> tuple[Walk, list[list[int]]]:  # fmt: skip
     """Quantise and collect a group; its walk, and the passes of each batch's signs."""
     count = C.shape[2]
-    mine = list(select.Choice(C).scales.T)
+    choice = select.Choice(C)
+    fitted, _ = profile.fit(choice.square, choice.kept)
+    mine = [x.scales(slope) for x in fitted]
     lows, bands = [], []
     for c in range(count):
         low, levels = wavelet.forward(C[0, :, c].copy())
         lows.append(np.rint(low).astype(np.int64))
         bands.append(levels)
-    scales += mine
+    profiles += fitted
     coarsest += lows
     plan = batches(mine, shape[0] * shape[1])
-    levels_of = _levels(C, plan, mine)
+    levels_of = _levels(C, plan)
     walk = Walk(shape, mine, lows, coder, carried)
     for c in range(count):
         walk.first(c, bands[c])
     passes = []
     for batch in plan:
         coder.signs = []
-        walk.next(
-            batch,
-            [walk.quarters.scatter(levels_of[x.channel][x.index].reshape(shape)) for x in batch],
-        )
+        planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
+        walk.next(batch, levels_of[indices, planes])
         passes.append(coder.signs)
     return walk, passes
 
 
-def _levels(
-    C: NDArray[np.float32], plan: list[list[Component]], scales: list[NDArray[np.int64]]
-) -> list[dict[int, NDArray[np.int32]]]:
-    """Levels of each map's components, by the trellis of each place."""
-    order: list[list[int]] = [[] for _ in scales]
+def _levels(C: NDArray[np.float32], plan: list[list[Component]]) -> NDArray[np.int32]:
+    """(SIZE, maps, patches) levels, by the trellis of each place."""
+    size, rows, count, columns = C.shape
+    orders: list[list[int]] = [[] for _ in range(count)]
     for batch in plan:
         for x in batch:
-            order[x.channel].append(x.index)
-    rows = expected_rows(C)
-    table = rates()
-    result = []
-    for c, indices in enumerate(order):
-        lanes = len(indices), C.shape[1] * C.shape[3]
-        x, expected = C[indices, :, c].reshape(lanes), rows[indices, :, c].reshape(lanes)
-        q = trellis.quantise(x, expected, table)
-        result.append(dict(zip(indices, q, strict=True)))
+            orders[x.channel].append(x.index)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for c, order in enumerate(orders):
+        alike.setdefault(tuple(order), []).append(c)
+    expected = expected_rows(C)
+    result = np.zeros((size, count, rows * columns), np.int32)
+    alike.pop((), None)
+    for kept, maps in alike.items():
+        order = list(kept)
+        for some in range(0, len(maps), max(1, _LANES // (rows * columns))):
+            part = maps[some : some + max(1, _LANES // (rows * columns))]
+            here = np.ix_(order, range(rows), part, range(columns))
+            shape = len(order), rows * len(part) * columns
+            q = trellis.quantise(C[here].reshape(shape), expected[here].reshape(shape), rates())
+            q = q.reshape(len(order), rows, len(part), columns).swapaxes(1, 2)
+            result[np.ix_(order, part)] = q.reshape(len(order), len(part), -1)
     return result
 
 
@@ -372,7 +392,13 @@ def _decode(
     patches = grid(height, width)
     maps = header.planes * channels
     kept = header.planes if rank is None else min(rank, header.planes)
-    total = maps + sum(int((x > 0).sum()) for x in header.scales)
+    scales = [x.scales(header.slope) for x in header.profiles]
+    total = maps + sum(x.last for x in header.profiles)
+    if header.columns is not None and frames * maps * height * width > STACK * MAX_PRODUCTS:
+        raise LimitError(
+            f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
+            "than the limit allows"
+        )
     per_group = group_of(patches)
     needed = 4 * maps * height * width + 16 * SIZE * patches[0] * patches[1] * min(per_group, maps)
     if not fits(needed):
@@ -391,12 +417,12 @@ def _decode(
         for first in range(0, maps, per_group):
             part = slice(first, min(first + per_group, maps))
             last = part.stop == maps
-            walk = Walk(patches, header.scales[part], header.coarsest[part], coder, carried)
+            walk = Walk(patches, scales[part], header.coarsest[part], coder, carried)
             symbols += len(walk.known) * walk.quarters.size
             if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
                 raise FormatError("packed stream: too few interleaved coders for its size")
             try:
-                done += _read_group(walk, header, rans, last=last, scales=header.scales[part])
+                done += _read_group(walk, header, rans, last=last, scales=scales[part])
             except _Ended as error:
                 done += error.done
                 raise Cut from None
@@ -449,6 +475,6 @@ def _read_group(
         if last and header.late:
             walk.sign(rans.tail())
     except Cut:
-        walk.forget(whole - len(scales) if whole > len(scales) else 0)
+        walk.forget(max(whole - len(scales), 0))
         raise _Ended(whole) from None
     return done

@@ -13,10 +13,11 @@ from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.start import coarse_step, fine_step, read_lanes
+from lowrank.stores.packed.frames import profile
 from lowrank.stores.packed.frames.basis import Column, read_columns, write_columns
+from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.header import read_varint, varint
-from lowrank.stores.packed.patches.order import read_scales, write_scales
 
 Shape = tuple[int, int, int, int]
 """Frames, height, width and channels."""
@@ -36,7 +37,9 @@ class Header:
     columns : list of Column or None
         None where the planes are the frames themselves.
     lanes, late : int
-    scales, coarsest : list of ndarray
+    slope : int
+    profiles : list of Profile
+    coarsest : list of ndarray
         Of each map: each channel of each plane.
     """
 
@@ -46,7 +49,8 @@ class Header:
     columns: list[Column] | None
     lanes: int
     late: int
-    scales: list[NDArray[np.int64]]
+    slope: int
+    profiles: list[Profile]
     coarsest: list[NDArray[np.int64]]
 
 
@@ -64,8 +68,9 @@ def write_header(header: Header, channels: int) -> bytes:
     if header.columns is not None:
         out.number(header.planes, "planes")
         write_columns(out, header.columns)
-    for scale, low in zip(header.scales, header.coarsest, strict=True):
-        write_scales(out, scale, 0)
+    out.bits(header.slope, 5)
+    profile.write(out, header.profiles)
+    for low in header.coarsest:
         means.write_coarsest(out, low)
     data = out.finish()
     return varint(len(data)) + data
@@ -97,10 +102,12 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
     if not fits(maps * 256 * 8):
         raise LimitError(f"packed stream: no memory for {maps} maps")
     low, _ = wavelet.band_shapes(*patches)
-    scales, coarsest = [], []
+    slope = read.bits(5)
+    profiles = profile.read(read, maps)
+    coarsest = []
     for _ in range(maps):
-        scales.append(read_scales(read, 0))
         coarsest.append(means.read_coarsest(read, low))
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
-    return Header(step, turn, planes, columns, lanes, late, scales, coarsest), position + size
+    header = Header(step, turn, planes, columns, lanes, late, slope, profiles, coarsest)
+    return header, position + size

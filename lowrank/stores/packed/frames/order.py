@@ -7,6 +7,7 @@ tell of an edge, another tells.
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from itertools import islice
 
 import numpy as np
@@ -25,8 +26,11 @@ from lowrank.stores.packed.patches.order import (
 BATCH = 6144
 """Coefficients below which another map joins a batch."""
 LARGEST_BATCH = 64
+TOGETHER = 3
+"""Half octaves of sizes whose components are coded together."""
 BEFORE = (700, 500)
 """Weights of the two planes before, in 1/8192."""
+WIDTH = NEIGHBOURS + len(BEFORE)
 SHARE = 0.85
 """Of the weights of a plane's own maps, where another plane helps."""
 
@@ -42,7 +46,7 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> list[list[Componen
     for plane, scale in enumerate(scales):
         kept = scale[1:].nonzero()[0] + 1
         for index in kept.tolist():
-            levels.setdefault(int(scale[index]), {}).setdefault(plane, []).append(index)
+            levels.setdefault(int(scale[index]) // TOGETHER, {}).setdefault(plane, []).append(index)
     result = []
     for level in sorted(levels, reverse=True):
         queues = levels[level]
@@ -80,6 +84,10 @@ class Predictors:
     def __init__(self, before: list[dict[int, int]], planes: int) -> None:
         self.rows: list[dict[int, int]] = before + [{} for _ in range(planes)]
         self._skip = len(before)
+        self._coded = [0] * planes
+        self._coded_after: dict[tuple[int, int], int] = {}
+        """Number of what is coded of a plane, by that before and the component that came."""
+        self._best: dict[tuple[int, int], tuple[int, ...]] = {}
         self._weights: dict[tuple[object, ...], NDArray[np.float32]] = {}
 
     def of(
@@ -90,37 +98,44 @@ class Predictors:
         Weights are (planes, components, 3, rows): of what a plane gives to its own places,
         to those beside it and to those above and below.
         """
-        count = len(batch)
-        rows = np.zeros((count, NEIGHBOURS + len(BEFORE)), np.intp)
-        weights = np.empty((4, count, 3, NEIGHBOURS + len(BEFORE)), np.float32)
-        own = np.empty((3, count, 1), np.float32)
-        for i, x in enumerate(batch):
+        rows, weights = [], []
+        for x in batch:
             place = x.channel + self._skip
             coded = self.rows[place]
-            best = tuple(islice((j for j in nearest(x.index) if j in coded), NEIGHBOURS))
-            others = [coded[j] for j in best]
-            helped = []
-            for back in range(1, 1 + min(len(BEFORE), place)):
-                row = self.rows[place - back].get(x.index)
-                if row is not None:
-                    others.append(row)
-                    helped.append(back - 1)
-            rows[i, : len(others)] = others
-            key = (x.index, best, *helped)
-            found = self._weights.get(key)
+            key = (x.index, self._coded[x.channel])
+            best = self._best.get(key)
+            if best is None:
+                best = tuple(islice((j for j in nearest(x.index) if j in coded), NEIGHBOURS))
+                self._best[key] = best
+            used = [coded[j] for j in best]
+            first = self.rows[place - 1].get(x.index) if place else None
+            second = self.rows[place - 2].get(x.index) if place > 1 else None
+            used += [row for row in (first, second) if row is not None]
+            rows.append(used + [0] * (WIDTH - len(used)))
+            shape = (*key, first is None, second is None)
+            found = self._weights.get(shape)
             if found is None:
-                found = self._weights[key] = _weights(x.index, best, helped)
-            weights[:, i] = found
-            kind = orientation(x.index)
-            own[:, i, 0] = [
-                _whole(WEIGHTS[1][kind][12]), _whole(WEIGHTS[2][kind][13]),
-                _whole(WEIGHTS[2][kind][14]),
-            ]  # fmt: skip
-        return rows, weights, own
+                helped = tuple(i for i, row in enumerate((first, second)) if row is not None)
+                found = self._weights[shape] = _weights(x.index, best, helped)
+            weights.append(found)
+        own = np.array([_own(orientation(x.index)) for x in batch], np.float32)
+        return np.array(rows), np.array(weights).swapaxes(0, 1), own.T[:, :, None]
 
     def add(self, component: Component, row: int) -> None:
         """The component's map is coded: it may predict others."""
-        self.rows[component.channel + self._skip][component.index] = row
+        plane = component.channel
+        self.rows[plane + self._skip][component.index] = row
+        step = (self._coded[plane], component.index)
+        self._coded[plane] = self._coded_after.setdefault(step, len(self._coded_after) + 1)
+
+
+@cache
+def _own(kind: int) -> tuple[float, float, float]:
+    return (
+        _whole(WEIGHTS[1][kind][12]),
+        _whole(WEIGHTS[2][kind][13]),
+        _whole(WEIGHTS[2][kind][14]),
+    )
 
 
 def _whole(weight: float) -> float:
@@ -128,13 +143,14 @@ def _whole(weight: float) -> float:
     return float(np.floor(weight * UNIT / 16384 + 0.5))
 
 
-def _weights(index: int, best: tuple[int, ...], helped: list[int]) -> NDArray[np.float32]:
+@lru_cache(1 << 14)
+def _weights(index: int, best: tuple[int, ...], helped: tuple[int, ...]) -> NDArray[np.float32]:
     """(4, 3, rows) weights of one component's predictors."""
     near, kind, count = distances()[index], orientation(index), len(best)
     share = [(1 << 20) // (77 + int(near[i])) for i in best]
     total = sum(share)
     part = SHARE if helped else 1.0
-    phases = np.zeros((3, 3, NEIGHBOURS + len(BEFORE)))
+    phases = np.zeros((3, 3, WIDTH))
     for number, table in enumerate(WEIGHTS):
         w = table[kind]
         here, beside, above = phases[number]

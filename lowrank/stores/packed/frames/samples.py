@@ -37,7 +37,7 @@ def planes_of(walk: Walk, height: int, width: int) -> NDArray[np.int32]:
         Channel(
             walk.firsts[c] * (FRACTION / SIDE),
             basis(walk.indices[c], (), _PRECISION),
-            walk.maps[c][: len(walk.indices[c])].reshape(-1, *walk.shape),
+            walk.maps_of(c).reshape(-1, *walk.shape),
             2.0**-_PRECISION,
         )
         for c in range(count)

@@ -18,7 +18,7 @@ FINER = 0.79
 """Step of a plain quantiser that does as well as the trellis with a step of 1."""
 _KEPT = 0.4
 """Share of its price that a component has to gain: it predicts others."""
-_COMPONENT, _MAP = 6.0, 30.0
+_COMPONENT, _MAP = 1.0, 20.0
 """Bits of a component's and of a map's own fields, about."""
 
 
@@ -34,8 +34,10 @@ class Choice:
     ----------
     gain, bits : (SIZE, maps) ndarray
         Squared steps, and bits.
-    scales : (SIZE, maps) ndarray of int64
-        Half octaves of the components' sizes in steps, plus 12; 0 for those not worth keeping.
+    square : (SIZE, maps) ndarray
+        Mean square, in plain steps.
+    kept : (SIZE, maps) ndarray of bool
+        Which are worth coding.
     """
 
     def __init__(self, C: NDArray[np.float32]) -> None:
@@ -54,9 +56,9 @@ class Choice:
         np.multiply(x, x, out=x)
         x -= gap
         self.gain = x.sum((1, 3), dtype=np.float64) * FINER**2
-        size = np.rint(np.log2(np.maximum(square, 2.0**-11))).astype(np.int64) + 12
-        self.scales = np.where(self.gain > _KEPT * BIT * self.bits, np.maximum(size, 1), 0)
-        self.scales[0] = 0
+        self.square = square
+        self.kept = self.gain > _KEPT * BIT * self.bits
+        self.kept[0] = False
 
     def worth(self) -> NDArray[np.float64]:
         """What each map gains beyond what it costs, in squared steps."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,10 +70,11 @@ class Walk:
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in scales]
-        self.maps = [np.zeros((count, shape[0] * shape[1]), np.float32) for count in kept]
-        """Coefficients of each plane's components, in sixteenths of a step."""
-        self._places: dict[tuple[int, int], int] = {}
-        self._unsigned: list[tuple[NDArray[np.float32], NDArray[np.intp]]] = []
+        self.maps = np.zeros((sum(kept), shape[0] * shape[1]), np.float32)
+        """Coefficients of the components in the order of coding, in sixteenths of a step."""
+        self._used = 0
+        self._places: list[list[int]] = [[] for _ in scales]
+        self._unsigned: list[NDArray[np.intp]] = []
 
     def first(self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None) -> None:
         """Code the first component of a plane."""
@@ -96,7 +96,7 @@ class Walk:
         self._predictors.add(Component(plane, 0), row)
 
     def next(
-        self, batch: list[Component], levels: Sequence[NDArray[np.int32]] | None = None,
+        self, batch: list[Component], levels: NDArray[np.int32] | None = None,
         *, signs: bool = True,
     ) -> None:  # fmt: skip
         """Code a batch of components after the first ones.
@@ -105,65 +105,68 @@ class Walk:
         ----------
         batch : list of Component
             Of different planes.
-        levels : sequence of (size,) ndarray, optional
-            What to write, in the order of the quarters.
+        levels : (components, patches) ndarray, optional
+            What to write.
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
         shape, count = self.quarters, len(batch)
         sums, own = self._sums(batch)
         known = np.zeros((count, shape.size), np.float32)
-        planes = np.array([x.channel for x in batch])
-        maps = [self.maps[x.channel][len(self.indices[x.channel])] for x in batch]
+        planes = np.array([x.channel for x in batch])[:, None]
+        maps = self.maps.reshape(-1)
+        used = self._used * self.maps.shape[1]
         for phase in shape.phases:
             rows = expected(shape, phase, sums, known, own)
-            states = self.states[planes[:, None], phase.places]
+            states = self.states[planes, phase.places]
             second = trellis.SECOND[states]
             rows += second.astype(np.intp) * SECOND
             flat = rows.ravel()
+            places = shape.where[phase.places]
             if levels is None:
                 hit, q = self.coder.phase(flat, None, signs=signs)
             else:
-                hit, q = _written(self.coder, flat, np.stack([x[phase.places] for x in levels]))
+                part = levels[:, places]
+                part[:, phase.pads] = 0
+                hit, q = _written(self.coder, flat, part)
             half = second.ravel()[hit]
-            size = np.minimum(2 * np.abs(q) - half, CAP)
-            values = trellis.values_of(q, half, FRACTION)
             parity = np.zeros(len(flat), np.uint8)
             parity[hit] = q & 1
-            states = trellis.NEXT[states, parity.reshape(states.shape)]
-            self.states[planes[:, None], phase.places] = states
-            ends = np.searchsorted(hit, phase.count * np.arange(count + 1))
-            for i, flat_map in enumerate(maps):
-                part = slice(ends[i], ends[i + 1])
-                place = phase.places.take(hit[part] - i * phase.count)
-                known[i, place] = size[part]
-                here = shape.where.take(place)
-                flat_map[here] = values[part]
-                if not signs:
-                    self._unsigned.append((flat_map, here))
+            self.states[planes, phase.places] = trellis.NEXT[states, parity.reshape(states.shape)]
+            which, place = np.divmod(hit, phase.count)
+            known[which, phase.places[place]] = np.minimum(2 * np.abs(q) - half, CAP)
+            here = used + which * self.maps.shape[1] + places[place]
+            maps[here] = trellis.values_of(q, half, FRACTION)
+            if not signs:
+                self._unsigned.append(here)
         self.coder.models.learn()
         self.known[self._count : self._count + count] = known
         for i, x in enumerate(batch):
             self._predictors.add(x, self._count + i)
             self.indices[x.channel].append(x.index)
-            self._places[x.channel, x.index] = len(self._places)
+            self._places[x.channel].append(self._used + i)
         self._count += count
+        self._used += count
+
+    def maps_of(self, plane: int) -> NDArray[np.float32]:
+        """(components, patches) coefficients of a plane, in sixteenths of a step."""
+        part: NDArray[np.float32] = self.maps[self._places[plane]]
+        return part
 
     def forget(self, components: int) -> None:
         """Keep so many components after the first ones, in their order, of a stream that is cut."""
-        for c, indices in enumerate(self.indices):
-            part = [i for i, x in enumerate(indices) if self._places[c, x] < components]
-            self.indices[c] = [indices[i] for i in part]
-            self.maps[c] = self.maps[c][part]
+        for c, places in enumerate(self._places):
+            count = sum(place < components for place in places)
+            self.indices[c], self._places[c] = self.indices[c][:count], places[:count]
 
     def sign(self, bits: NDArray[np.uint8]) -> None:
         """Give the components that were coded without them their signs."""
-        if sum(len(places) for _, places in self._unsigned) > len(bits):
+        if sum(map(len, self._unsigned)) > len(bits):
             raise FormatError("packed stream: more late signs than room for them")
-        at = 0
-        for flat, places in self._unsigned:
+        at, maps = 0, self.maps.reshape(-1)
+        for places in self._unsigned:
             negative = places[bits[at : at + len(places)].nonzero()[0]]
-            flat[negative] = -flat[negative]
+            maps[negative] = -maps[negative]
             at += len(places)
 
     def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -85,7 +85,7 @@ from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.patches import prediction, rotations
 from lowrank.stores.packed.patches.header import Header, read_header, write_header
-from lowrank.stores.packed.patches.norms import measure
+from lowrank.stores.packed.patches.norms import error_of, measure
 from lowrank.stores.packed.patches.order import Component, batches, order
 from lowrank.stores.packed.patches.phases import Reader, Writer
 from lowrank.stores.packed.patches.samples import filters_of, planes_of, samples_of
@@ -242,8 +242,11 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
     def norms() -> tuple[Norms, ...]:
         return tuple(measure(C[:, :, c], walk, c) for c in range(channels))
 
+    def squared_error() -> float:
+        return sum(error_of(C[:, :, c], walk, c) for c in range(channels))
+
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
-    return Coded(length, ranks, payload, decoded, norms)
+    return Coded(length, ranks, payload, decoded, norms, squared_error)
 
 
 def _lanes(bits: float, symbols: int) -> int:

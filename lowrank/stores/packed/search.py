@@ -1,0 +1,100 @@
+"""Where a function of the quantiser step meets a target: a search with few values of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+FINEST, COARSEST = -5.0, 11.0
+"""Binary logarithms of the steps that a search tries, in levels of 0-255."""
+GRID = 512
+"""Steps to an octave that it tells apart."""
+_GUIDED = 4  # steps that a forecast says, before halving takes over
+
+
+def meet(
+    value: Callable[[float], float], low: float, high: float, *, slope: float, start: float
+) -> tuple[float | None, float | None]:
+    """Find where a falling function lies between `low` and `high`.
+
+    Parameters
+    ----------
+    value : callable
+        Of the step's binary logarithm.
+    slope : float
+        A guess of its slope, until two values tell.
+    start : float
+
+    Returns
+    -------
+    finer, coarser : float or None
+        The same place twice where one is found; else the coarsest known with a value of
+        at least `low`, and the finest known with a value of at most `high`.
+    """
+    fine: tuple[float, float] | None = None
+    coarse: tuple[float, float] | None = None
+    aim, x = (low + high) / 2, min(max(start, FINEST), COARSEST)
+    while True:
+        x = round(x * GRID) / GRID
+        v = value(x)
+        if low <= v <= high:
+            return x, x
+        if v > high:
+            fine = x, v
+        else:
+            coarse = x, v
+        if fine and coarse:
+            if coarse[0] - fine[0] < 1.5 / GRID:
+                return fine[0], coarse[0]
+            x = fine[0] + (coarse[0] - fine[0]) * (fine[1] - aim) / (fine[1] - coarse[1])
+            margin = max((coarse[0] - fine[0]) / 8, 1 / GRID)
+            x = min(max(x, fine[0] + margin), coarse[0] - margin)
+        else:
+            if x in (FINEST, COARSEST):
+                return (fine and fine[0]), (coarse and coarse[0])
+            ahead = (aim - v) / slope
+            x += math.copysign(max(abs(ahead), 0.05), ahead) * 1.1
+            x = min(max(x, FINEST), COARSEST)
+
+
+def meet_guided(
+    value: Callable[[float], float], expected: Callable[[float], float], low: float, high: float
+) -> tuple[float | None, float | None]:
+    """The same as `meet`, where something tells a value but for a part that changes slowly.
+
+    Parameters
+    ----------
+    value, expected : callable
+        Of the step's binary logarithm, both falling; `expected` costs next to nothing.
+    """
+    fine: tuple[float, float] | None = None
+    coarse: tuple[float, float] | None = None
+    aim, missing = (low + high) / 2, 0.0
+    for number in range(64):
+        left = fine[0] if fine else FINEST
+        right = coarse[0] if coarse else COARSEST
+        x = _solve(expected, aim - missing, left, right)
+        if fine and coarse and (number > _GUIDED or not left < x < right):
+            x = (left + right) / 2
+        x = round(x * GRID) / GRID
+        v = value(x)
+        if low <= v <= high:
+            return x, x
+        if v > high:
+            fine = x, v
+        else:
+            coarse = x, v
+        missing = v - expected(x)
+        if fine and coarse and coarse[0] - fine[0] < 1.5 / GRID:
+            break
+        if (x == FINEST and not fine) or (x == COARSEST and not coarse):
+            break
+    return (fine and fine[0]), (coarse and coarse[0])
+
+
+def _solve(falling: Callable[[float], float], aim: float, left: float, right: float) -> float:
+    """Where a falling function comes nearest to a value, by halving."""
+    while right - left > 1 / GRID:
+        middle = (left + right) / 2
+        left, right = (middle, right) if falling(middle) > aim else (left, middle)
+    return (left + right) / 2

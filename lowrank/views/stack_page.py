@@ -1,0 +1,115 @@
+"""A report of a stack as one HTML page: rank and frame sliders, traces, eigenimages, errors.
+
+Made as the page of a picture is (see `html`): one file, no network, a policy of its own, what
+comes from outside escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from lowrank import __version__
+from lowrank import format as lrk
+from lowrank.report.ask import Result
+from lowrank.report.gallery import Gallery
+from lowrank.views import html, stacks, words
+
+_SCRIPTS = ("lrk.js", "words.js", "frames.js", "stack.js")
+
+
+def page(result: Result, gallery: Gallery) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    result : Result
+        What `ask.report` found.
+    gallery : Gallery
+        What `gallery.of` made of it.
+    """
+    css = html.asset("page.css") + html.asset("stack.css")
+    scripts = [html.asset(name) for name in _SCRIPTS]
+    return Template(html.asset("stack.html")).substitute(
+        policy=html.policy(css, scripts),
+        version=__version__,
+        css=css,
+        name=html.escaped(html.name_of(result)),
+        facts=html.escaped(_facts(result)),
+        start=gallery.start,
+        most=gallery.parts.ranks[0],
+        last=len(gallery.numbers) - 1,
+        report=_report(result),
+        notes="".join(f"<li>{html.escaped(note)}</li>" for note in (*result.notes, *gallery.notes)),
+        data=html.as_script(_data(result, gallery)),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+
+
+def _facts(result: Result) -> str:
+    report = result.reports[0]
+    if report.source is None or report.stack is None:
+        return ""
+    s = report.source
+    return (
+        f"{report.stack.frames:,} frames of {s.width} × {s.height} {s.mode}, {s.format}, "
+        f"{s.bytes:,} bytes"
+    )
+
+
+def _report(result: Result) -> str:
+    """Each report's one matrix as a row, and what else is said of the stack."""
+    heads = ("k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "bytes")
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f"<td>{html.escaped(cell)}</td>"
+            for cell in (*words.errors(r.matrices[0])[1:], f"{r.storage.bytes:,}")
+        )
+        + "</tr>"
+        for r in result.reports
+    )
+    table = f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
+    said = [words.verdict(result.reports[0].matrices)] if not result.spectra else []
+    for r in result.reports[:1]:
+        said += stacks.sentences(r.stack, r.storage.bytes) if r.stack else []
+    if result.auto:
+        said.append(f"{result.auto[0]} terms stand above the noise (Gavish-Donoho).")
+    return table + "".join(f"<p>{html.escaped(line)}</p>" for line in said)
+
+
+def _data(result: Result, gallery: Gallery) -> dict[str, Any]:
+    """What the scripts read: the file, the frames as levels of 16 bits, and their scale."""
+    samples = gallery.picture.samples
+    low, high = float(samples.min()), float(samples.max())
+    if gallery.picture.mode.dtype == "uint8":
+        low, high, scale = 0.0, 255.0, 1.0
+    elif gallery.picture.mode.limits and high - low <= 65535:
+        scale = 1.0
+    else:
+        scale = (high - low) / 65535 or 1.0
+    black, white = low, high
+    if gallery.picture.mode.dtype != "uint8":  # a few bright samples are no reason for the dark
+        black, white = map(float, np.percentile(samples.astype(np.float64), (0.5, 99.5)))
+    levels = np.rint((samples.astype(np.float64) - low) / scale).astype("<u2")
+    planes = levels.reshape(-1).view(np.uint8).reshape(-1, 2).T  # low bytes, then high ones
+    return {
+        "lrk": base64.b64encode(lrk.serialize(gallery.parts)).decode(),
+        "frames": base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode(),
+        "shape": list(samples.shape),
+        "low": low,
+        "high": high,
+        "scale": scale,
+        "black": black,
+        "white": white,
+        "numbers": gallery.numbers,
+        "names": gallery.names,
+        "spectrum": [x if math.isfinite(x) else 0.0 for x in map(float, gallery.spectrum)],
+        "start": gallery.start,
+        "title": html.name_of(result),
+    }

@@ -1,0 +1,119 @@
+"""The page of a stack: its sums are numpy's, its controls move them, and it is safe."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+
+import numpy as np
+import pytest
+from test_page import browser, embedded, tab, visit  # noqa: F401 - fixtures
+
+import lowrank
+from lowrank import format as lrk
+from lowrank.io.taking import Taking
+from lowrank.report import ask, gallery, stacks
+from lowrank.views import stack_page
+
+JSON = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
+
+
+def movie(shape=(14, 12, 16), dtype="int16", seed=0):
+    rng = np.random.default_rng(seed)
+    A = rng.random((shape[0], 3)) @ rng.random((3, int(np.prod(shape[1:])))) * 900
+    return np.rint(A + 9 * rng.standard_normal(A.shape)).reshape(shape).astype(dtype)
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(A, *, ranks=()):
+        np.save(tmp_path / "in.npy", A)
+        result = ask.report(
+            str(tmp_path / "in.npy"), None, ranks=list(ranks), store=None, max_pixels=1 << 24,
+            taking=Taking(stack=True),
+        )  # fmt: skip
+        page = tmp_path / "page.html"
+        page.write_text(stack_page.page(result, gallery.of(result)), "utf-8")
+        return page
+
+    return make
+
+
+def test_what_the_page_carries_is_the_stack(make):
+    A = movie()
+    data, parts = embedded(make(A, ranks=[4]))
+    assert (parts.head.frames, parts.head.layout, data["start"]) == (14, "stack", 4)
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(data["frames"])), np.uint8)
+    low, high = planes.reshape(2, -1).astype(int)
+    np.testing.assert_array_equal((low + 256 * high) * data["scale"] + data["low"], A.reshape(-1))
+    np.testing.assert_allclose(
+        data["spectrum"], np.linalg.svd(A.reshape(14, -1).astype(float), compute_uv=False),
+        rtol=1e-6,
+    )  # fmt: skip
+
+
+def test_large_stacks_are_thinned_out_and_that_is_said(make, monkeypatch):
+    monkeypatch.setattr(gallery, "SAMPLES", 600)
+    path = make(movie((30, 12, 16)), ranks=[2])
+    data, parts = embedded(path)
+    assert np.prod(data["shape"]) <= 2 * 600
+    assert parts.head.frames == len(data["numbers"]) < 30
+    assert "is shown" in path.read_text("utf-8")
+
+
+def test_sums_errors_and_controls(make, visit):  # noqa: F811
+    A = movie((14, 12, 16, 3), "uint8")
+    path = make(A, ranks=[3])
+    page = visit(path)
+    _, parts = embedded(path)
+    (f,) = parts.body.factors
+    M = A.reshape(14, -1).astype(float)
+    s = np.linalg.svd(M, compute_uv=False)
+    for k in (3, 7, 2):
+        page.eval_on_selector(
+            "#rank", "(x, k) => { x.value = k; x.dispatchEvent(new Event('input')); }", k
+        )
+        B = np.array(page.evaluate("Array.from(frames_of_page.B)")).reshape(14, -1)
+        exact = (f.U[:, :k].astype(float) * f.s[:k]) @ f.Vt[:k]
+        np.testing.assert_allclose(B, exact, atol=1e-2)
+        error = float(page.get_attribute("#stage", "data-error"))
+        np.testing.assert_allclose(error, np.linalg.norm(s[k:]), rtol=1e-4)
+        assert page.inner_text("#headline") == str(k)
+    page.eval_on_selector("#frame", "x => { x.value = 9; x.dispatchEvent(new Event('input')); }")
+    assert "frame 9" in page.inner_text("#frame-said")
+    page.click("#original", position={"x": 3, "y": 3})
+    assert "Pixel 0, 0" in page.inner_text("#trace-said")
+    assert page.locator("#eigenimages li.used").count() == 2
+    page.click("#eigenimages li:nth-child(5) button")
+    assert page.get_attribute("#stage", "data-rank") == "5"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_names_and_labels_are_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(stacks, "apart", lambda *_: None)  # which takes long
+    A = movie()
+    labels = ["</script><b>x", "\x1b[31m", "\u202e"] + ["a"] * 11
+    stack = lowrank.compress(A, stack=True, rank=2, labels=labels)
+    stack.save(tmp_path / "x.lrk")
+    np.save(tmp_path / "<img>.npy", A)
+    result = ask.report(
+        str(tmp_path / "<img>.npy"), str(tmp_path / "x.lrk"), ranks=[], store=None,
+        max_pixels=1 << 24,
+    )  # fmt: skip
+    text = stack_page.page(result, gallery.of(result))
+    assert "<img>" not in text
+    assert "</script><b>" not in text
+    (data,) = JSON.findall(text)
+    assert "<" not in data
+    assert "\x1b" not in text
+    assert "default-src 'none'" in text
+
+
+def test_the_command_line_writes_the_page_of_a_stack(cli, tmp_path):
+    np.save(tmp_path / "s.npy", movie())
+    done = cli("report", "s.npy", "--html", "p.html")
+    assert done.code == 0, done.err
+    page = tmp_path / "p.html"
+    assert lrk.SIGNATURE in base64.b64decode(embedded(page)[0]["lrk"])
+    assert "Gavish-Donoho" in page.read_text("utf-8")
