@@ -115,6 +115,7 @@ const Path = (() => {
     byId("path-next").hidden = true;
     byId("path-back").disabled = step === 0;
     await visit(picture);
+    if (state.step === step) Session.now()?.app.choose(1);
   }
 
   function answer(told) {
