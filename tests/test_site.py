@@ -20,6 +20,7 @@ from test_page import assert_within_a_level, browser, canvas, displayed, set_ran
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.io import pillow
+from lowrank.picture import Picture, array_mode
 from lowrank.targets import Target
 
 __all__ = ["browser"]
@@ -186,6 +187,34 @@ def test_a_lrk_file_is_opened_and_what_is_none_is_refused_in_words(visit, small_
     page.set_input_files("#choose", {"name": "y.lrk", "mimeType": "", "buffer": packed[:-40]})
     page.wait_for_selector("#trouble:not([hidden])")
     assert "y.lrk cannot be shown: the file ends" in page.inner_text("#trouble")
+
+
+def test_a_stack_of_ones_own_is_decomposed(visit):
+    t, y, x = np.arange(12)[:, None, None], *np.mgrid[0:20, 0:31]
+    A = np.rint(120 + 60 * np.sin(t + x / 9) * np.cos(y / 5) + 30 * np.cos(2 * t) * x / 31)
+    frames = [Image.fromarray(a) for a in A.astype(np.uint8)]
+    npy, tiff, deflated = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.save(npy, A.astype(np.int16))
+    frames[0].save(tiff, "TIFF", save_all=True, append_images=frames[1:])
+    frames[0].save(deflated, "TIFF", save_all=True, append_images=frames[1:],
+                   compression="tiff_adobe_deflate")  # fmt: skip
+    kept = Picture(A[..., None].astype(np.uint8), array_mode("uint8", 1))
+    lrk_ = lrk.serialize(codec.encode(kept, Target("rank", 12)).parts)
+    tail = np.linalg.norm(np.linalg.svd(A.reshape(12, -1), compute_uv=False)[3:])
+    page = visit()
+    for name, data in (("a.npy", npy.getvalue()), ("b.tif", tiff.getvalue()),
+                       ("c.tif", deflated.getvalue()), ("d.lrk", lrk_)):  # fmt: skip
+        give(page, name, data)
+        for id in ("error", "bound"):
+            found = float(page.inner_text(f"#{id}").replace(",", ""))
+            assert found == pytest.approx(tail, rel=1e-3), (name, id)
+    page.fill("#frame", "7")
+    assert "frame 7" in page.inner_text("#frame-said")
+    page.click("#sum", position={"x": 5, "y": 5})
+    assert page.inner_text("#trace-said").startswith("Pixel 0, 0")
+    page.click("#gallery >> text=Stack")
+    page.wait_for_selector(DONE.format("light.npy"))
+    assert float(page.inner_text("#error").replace(",", "")) < 0.1  # a matte sphere has rank 3
 
 
 def test_dropped_and_pasted(visit):
