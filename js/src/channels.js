@@ -23,7 +23,6 @@ const LARGEST = 2 ** 26;
 // Of lapped blocks: the depth of the wavelet band that a frequency lies in.
 const octaveOf = (f) => Math.clz32(f) - 28;
 const START = [16, 32, 64, 160, 400, 800, 1600];
-// prettier-ignore
 const WEIGHTS = table([
   36, 6, 0, 0, 16, 422, 190, 0, 0,
   107, 76, 67, 57, 48, 70, 0, 235, 46,

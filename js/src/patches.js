@@ -27,7 +27,6 @@ const LIMIT = 2047;
 
 const LOG = make(16, (a) => Math.round(256 * Math.log2(a + 1)));
 // By phase and class, as stores/packed/patches/order.py has them: 3 x 6 x 15.
-// prettier-ignore
 const WEIGHTS = table([
   730, 714, 310, 178, 134, 2490, 222, 228, 232, 261, 0, 0, 0, 0, 0,
   987, 711, 233, 265, 104, 1902, 119, 124, 357, 319, 0, 0, 0, 0, 0,
@@ -150,7 +149,6 @@ class Predictors {
 // -- signed prediction --------------------------------------------------------------------
 
 // Of each frequency (v, u) >= u: beside, above, lower u, lower v, means; in 1/256.
-// prettier-ignore
 const PREDICTED = table([
   1, 0, 56, 0, 0, 0, 32, 1, 1, 0, 0, 25, 25, 0, 2, 0, 64, 26, 0, -18, 0, 2, 1, 0, 26, 19, -16, 0,
   2, 2, 32, 18, -16, -16, 0, 3, 0, 64, 0, 0, 4, 0, 3, 1, 0, 0, 20, 16, 0, 4, 0, 60, 14, 0, -12, 0,
@@ -260,7 +258,6 @@ const PRIOR = [
   37413, 42704, 46859, 50793, 53581, 56431, 57995, 59976, 61244, 62534, 63214, 64060, 64447,
   64726, 65117, 65122, 0,
 ];
-// prettier-ignore
 const TOKENS = table([
   602, 83, 13, 10, 5, 2, 4, 2, 2, 4, 2, 2, 2, 1, 0, 35,
   729, 37, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,

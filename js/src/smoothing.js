@@ -8,7 +8,6 @@ const MARGIN = 3;
 
 // Weights in 1/1024: a row of 5 kinds of direction (none, across, falling, strongly across,
 // strongly falling) by 6 taps for each activity.
-// prettier-ignore
 const TABLE = table([
   -92, 291, 74, -92, 74, 291, -144, 174, 132, -115, 132, 351, -40, 235, -81,
   -40, 310, 235, -128, 56, 178, -167, 178, 502, 65, 86, -83, 65, 504, 86,
