@@ -172,7 +172,9 @@ Certify = Annotated[
 Against = Annotated[
     str | None,
     typer.Option(
-        metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
+        metavar="CODEC,...",
+        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
+        "and with klt-jpeg2000.",
     ),
 ]
 Preview = Annotated[
@@ -185,6 +187,10 @@ Preview = Annotated[
 ]
 ErrorShare = Annotated[
     str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
+]
+PsnrWorst = Annotated[
+    str | None,
+    typer.Option("--psnr-worst", metavar="DB", help="PSNR of the worst frame of a stack, in dB."),
 ]
 Size = Annotated[
     str | None,

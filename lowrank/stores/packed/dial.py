@@ -20,7 +20,7 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Picture
+from lowrank.picture import Picture, distance
 from lowrank.picture import levels as ranges
 from lowrank.picture.distance import Pixels, compare, full_scale
 from lowrank.picture.levels import Levels
@@ -29,7 +29,17 @@ from lowrank.stores.packed.search import COARSEST, FINEST, GRID, meet, meet_guid
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
-    from lowrank.stores.packed.patches.forecast import Forecast
+    from typing import Protocol
+
+    class Forecast(Protocol):
+        """What a step will lose and cost, but for a part that changes slowly."""
+
+        def squared_error(self, step: float) -> float:
+            """Of a sample, in squared levels."""
+
+        def log_bits(self, step: float) -> float:
+            """Logarithm of the bits of a sample."""
+
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
@@ -101,6 +111,9 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     elif target.kind == "rank":
         step, said = _for_rank(tries, spectra, int(target.value))
         notes += said
+    elif target.kind == "psnr_worst":
+        step, said = _for_psnr(tries, target.value, worst=True)
+        notes += said
     elif target.kind == "max_error":
         step = _for_largest(tries, target.value)
     else:
@@ -139,12 +152,23 @@ class _Tries:
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
 
-    def pixels(self, step: float) -> Pixels:
-        """How far the decoded picture is off."""
+    def decoded(self, step: float) -> Picture:
+        """The decoded picture."""
         samples, mode = self.at(step).samples(), self.picture.mode
         if self.levels is not None:
-            return compare(self.picture, Picture(self.levels.to_samples(samples, mode), mode))
-        return compare(self.picture, Picture(samples, mode))
+            return Picture(self.levels.to_samples(samples, mode), mode)
+        return Picture(samples, mode)
+
+    def pixels(self, step: float) -> Pixels:
+        """How far the decoded picture is off."""
+        return compare(self.picture, self.decoded(step))
+
+    def worst(self, step: float) -> float:
+        """PSNR of the worst frame of the decoded stack, in dB; 1000 where all are exact."""
+        off = distance.frames(self.picture, self.decoded(step))
+        mse = max((x.squares / x.samples for x in off if x.samples), default=0.0)
+        peak = full_scale(self.picture)
+        return 10 * math.log10(peak**2 / mse) if mse else 1e3
 
     def psnr(self, step: float) -> float:
         """PSNR of the decoded picture, in dB; 1000 where it is exact."""
@@ -158,7 +182,7 @@ class _Tries:
         """
         coded = self.at(step)
         mean = coded.squared_error() / self.picture.samples.size
-        peak = self.picture.mode.peak or 1.0
+        peak = 255 * self.unit
         if self._beyond is None:
             exact = peak * peak / 10 ** (self.psnr(step) / 10)
             self._beyond = exact - mean
@@ -168,7 +192,7 @@ class _Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        peak = self.picture.mode.peak or 1.0
+        peak = 255 * self.unit
         error = self.forecast.squared_error(step * self.unit) + 1 / 12
         return 10 * math.log10(peak * peak / error)
 
@@ -212,12 +236,14 @@ def _prepared(
     # Loaded where it is needed: each layout starts the sooner without the others.
     if layout == "stack":
         from lowrank.stores.packed.frames import codec as frames
+        from lowrank.stores.packed.frames.forecast import Forecast
         from lowrank.stores.packed.frames.klt import Stack
 
         stack = Stack(samples, turn.of_stack(picture))
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
-        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra, None
+        told = None if ranked or target.kind == "quality" else Forecast(stack)
+        return partial(frames.encode, stack, mode=mode, planes=planes), spectra, told
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
@@ -231,9 +257,9 @@ def _prepared(
     # What is not coded as coefficients, alpha of two values, no coefficient tells.
     plain = not alpha and picture.metadata.nodata is None
     if target.kind != "quality" and plain and picture.width * picture.height > _LARGE:
-        from lowrank.stores.packed.patches.forecast import Forecast
+        from lowrank.stores.packed.patches import forecast as patched
 
-        forecast = Forecast(source.C)
+        forecast = patched.Forecast(source.C)
     return partial(patches.encode, source, again=target.kind != "quality"), [], forecast
 
 
@@ -290,21 +316,24 @@ def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
     return 10 * math.log10(peak**2 / mse) if mse else math.inf
 
 
-def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
+def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:
+    """The coarsest step with a PSNR of a picture, or of a stack, or of its worst frame."""
+    stacked = tries.layout == "stack"
+
     @cache
     def measured(octave: float) -> float:
-        return tries.psnr(2**octave)
+        return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
-    if tries.forecast is not None and psnr < _COARSE_PSNR:
+    if tries.forecast is not None and (psnr < _COARSE_PSNR or stacked):
 
         @cache
         def told(octave: float) -> float:
-            return tries.told_psnr(2**octave)
+            return measured(octave) if stacked else tries.told_psnr(2**octave)
 
         def expected(octave: float) -> float:
             return tries.expected_psnr(2**octave)
 
-        low, high = psnr + _SURE, psnr + _PSNR_SLACK
+        low, high = psnr + (0 if stacked else _SURE), psnr + _PSNR_SLACK
         finer, _ = meet_guided(told, expected, low, high)
     else:
         # 6 dB an octave is the law of fine quantisation.
