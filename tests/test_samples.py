@@ -244,12 +244,13 @@ def test_a_tiff_gives_the_samples_that_it_states(dtype, channels, planar, big, o
     np.testing.assert_array_equal(found, A)
 
 
-def test_tags_of_a_tiff_that_pillow_does_not_open_travel():
+@pytest.mark.parametrize(("big", "order"), [(False, "<"), (False, ">"), (True, "<")])
+def test_tags_of_a_tiff_that_pillow_does_not_open_travel(big, order):
     pytest.importorskip("tifffile")
     A = samples("uint16", 6, 9, 5)
     icc, text = b"profile!" * 20, b"a rock\0"
     more = {270: (2, text), 34675: (7, tuple(icc)), 42113: (2, b"-7\0"), 700: (1, b"<xmp>")}
-    loaded = images.read(tiff(A, extra=(0,) * 4, more=more), name="a")
+    loaded = images.read(tiff(A, extra=(0,) * 4, more=more, big=big, order=order), name="a")
     again = images.read(images.write(loaded.picture, format="TIFF"), name="b").picture
     np.testing.assert_array_equal(again.samples, A)
     for found in (loaded.picture.metadata, again.metadata):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 from PIL import Image
@@ -127,9 +128,10 @@ def of_tiff(data: bytes, notes: list[str]) -> tuple[Metadata, object]:
 
     kept: dict[str, bytes] = {}
     stated: object = None
-    with tolerated("The tags of this TIFF are damaged and were left out", notes):
-        tags = Image.Exif()
-        tags.load(data)
+    with tolerated(
+        "The tags of this TIFF are damaged, or of a rare kind, and were left out", notes
+    ):
+        tags = _tags_of(data)
         stated = tags.get(GDAL)
         blocks = {"icc": tags.get(_ICC_TAG), "xmp": tags.get(_XMP_TAG)}
         kept = {kind: block for kind, block in blocks.items() if block and isinstance(block, bytes)}
@@ -141,6 +143,18 @@ def of_tiff(data: bytes, notes: list[str]) -> tuple[Metadata, object]:
         carried = _exif_tags(tags.tobytes())
         kept |= {"exif": carried.tobytes()} if len(carried) else {}
     return Metadata(**kept), stated
+
+
+def _tags_of(data: bytes) -> Image.Exif:
+    """The tags of a TIFF's first image."""
+    tags = Image.Exif()
+    if data[2:4] not in (b"\x2b\0", b"\0\x2b"):
+        tags.load(data)
+        return tags
+    tags.bigtiff, tags.endian = True, "<" if data.startswith(b"II") else ">"
+    (at,) = struct.unpack_from(f"{tags.endian}Q", data, 8)
+    tags.load_from_fp(BytesIO(data), at)
+    return tags
 
 
 def kept_by(format: str, metadata: Metadata) -> tuple[Metadata, tuple[str, ...]]:
