@@ -22,10 +22,10 @@ from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
+from lowrank.names import CODECS
 from lowrank.picture import Picture
 from lowrank.picture.distance import compare, full_scale
 
-CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
 KLT = "klt-jpeg2000"
 """Of stacks only: a transform across the frames, then JPEG 2000."""
 _ALSO = {"jpg": "jpeg", "jp2": "jpeg2000"}
