@@ -9,6 +9,8 @@ DEFAULT_MAX_PIXELS = 178_956_970
 
 STACK = 16
 """Times the limit on pixels that the frames of a stack may hold together: 10,000 of 512 x 512."""
+FRAME = 1 << 10
+"""Pixels that a frame counts as, at least, among them: each is some work, however small it is."""
 
 PADDING = 4
 """Layout `patches` fills up both sides to whole patches: that may add a quarter of the limit on
@@ -28,6 +30,11 @@ _SMALL = 1 << 26  # bytes that are taken without asking
 
 MAX_METADATA_BYTES = 1 << 28
 """Bytes of one block of metadata that is read before the image is: EXIF and ICC stay far below."""
+
+
+def stack_fits(frames: int, pixels: int, max_pixels: int) -> bool:
+    """Whether frames of so many pixels each are within the limit."""
+    return pixels <= max_pixels and frames * max(pixels, FRAME) <= STACK * max_pixels
 
 
 def fits(needed: int) -> bool:

@@ -358,13 +358,17 @@ def test_only_our_errors_escape_from_mutants_that_stay_on_the_disk():
 def test_frames_count_together_and_apart():
     A = frames("uint8", (20, 10, 10))
     data = lowrank.compress(A, stack=True, rank=1, store="float16").to_bytes()
-    assert lrk.parse(data, name="x", max_pixels=125).head.frames == 20
-    with pytest.raises(LimitError, match="20 frames of 10x10"):
-        lrk.parse(data, name="x", max_pixels=124)
-    with pytest.raises(LimitError, match="20 frames of 10x10"):
-        lrk.parse(data, name="x", max_pixels=99)
-    with pytest.raises(LimitError):
-        lowrank.compress(A, stack=True, rank=1, max_pixels=124)
+    # Small ones count as 1,024 pixels each, and all together 16 times as much as one may.
+    assert lrk.parse(data, name="x", max_pixels=1280).head.frames == 20
+    for limit in (1279, 99):
+        with pytest.raises(LimitError, match="20 frames of 10x10"):
+            lrk.parse(data, name="x", max_pixels=limit)
+        with pytest.raises(LimitError):
+            lowrank.compress(A, stack=True, rank=1, max_pixels=limit)
+    wide = lowrank.compress(frames("uint8", (2, 100, 100)), stack=True, rank=1).to_bytes()
+    assert lrk.parse(wide, name="x", max_pixels=10_000).head.frames == 2
+    with pytest.raises(LimitError, match="2 frames of 100x100"):
+        lrk.parse(wide, name="x", max_pixels=9_999)
 
 
 # -- labels -----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from lowrank.format.parts import (
     contradiction,
     packed_contradiction,
 )
-from lowrank.limits import PADDING, PATCHES, STACK
+from lowrank.limits import FRAME, PADDING, PATCHES, STACK, stack_fits
 from lowrank.names import LAYOUTS, STORES
 from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode, array_mode
 from lowrank.picture.levels import Levels, are_stated, impossible
@@ -124,8 +124,11 @@ class _Header:
             claims = f"{self.name} claims {head.frames} frames of {width}x{height} pixels"
         if width * height > max_pixels:
             raise LimitError(f"{claims}, {limit}")
-        if width * height * (head.frames or 1) > STACK * max_pixels:
-            limit = f"more than {STACK} times the limit of {max_pixels}; --max-pixels raises it"
+        if not stack_fits(head.frames or 0, width * height, max_pixels):
+            limit = (
+                f"more than {STACK} times the limit of {max_pixels}, where a frame counts as "
+                f"{FRAME} at least; --max-pixels raises it"
+            )
             raise LimitError(f"{claims}, {limit}")
         stack = head.layout == "stack" and head.store == "packed"
         padded = (width + -width % PATCH) * (height + -height % PATCH)

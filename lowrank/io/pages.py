@@ -20,7 +20,7 @@ from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite, from_image
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import one_line, printed_errors, wall
-from lowrank.limits import STACK, fits
+from lowrank.limits import FRAME, STACK, fits, stack_fits
 from lowrank.picture import MODES, Loaded, Metadata, Mode, Picture, Source, array_mode
 from lowrank.picture.axis import Axis
 
@@ -114,10 +114,11 @@ def check_room(shape: tuple[int, ...], dtype: np.dtype[Any], max_pixels: int) ->
     """
     frames, height, width = shape[:3]
     claims = f"{frames} frames of {width} x {height} pixels"
-    if height * width > max_pixels or frames * height * width > STACK * max_pixels:
+    if not stack_fits(frames, height * width, max_pixels):
         raise LimitError(
             f"{claims} are above the limit of {max_pixels:,} a frame, and {STACK} times as many "
-            "in all; raise the limit, or take some with --frames"
+            f"in all, where each counts as {FRAME:,} at least; raise the limit, or take some with "
+            "--frames"
         )
     if not fits(int(np.prod(shape, dtype=object)) * dtype.itemsize):
         raise LimitError(f"not enough memory for {claims}; take some with --frames")

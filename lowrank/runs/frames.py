@@ -77,7 +77,7 @@ def _trace(
             f"--pixel {y},{x} is outside the frames of {width}x{height}; give a row and a column"
         )
     numbers = _numbers(settings, stack)
-    trace = stack[numbers, y, x].reshape(len(numbers), -1)
+    trace = stack[list(numbers), y, x].reshape(len(numbers), -1)
     names = stack.parts_head.mode.channels
     lines = [",".join(("frame", *(("value",) if len(names) == 1 else names)))]
     lines += (",".join(map(str, (i, *row))) for i, row in zip(numbers, trace.tolist(), strict=True))
@@ -88,10 +88,10 @@ def _trace(
     return work.write(job, settings, outcome, written, repeated=repeated)
 
 
-def _numbers(settings: work.Decompressing, stack: LowRankStack) -> list[int]:
+def _numbers(settings: work.Decompressing, stack: LowRankStack) -> range:
     from lowrank.io.taking import Taking
 
-    return list(Taking(frames=settings.frames).chosen(len(stack)))
+    return Taking(frames=settings.frames).chosen(len(stack))
 
 
 def _one(
@@ -152,8 +152,8 @@ def _picture(stack: LowRankStack, settings: work.Decompressing) -> Picture:
     """All frames, or those that are asked for, with their labels."""
     head = stack.parts_head
     numbers = _numbers(settings, stack)
-    some = len(numbers) < len(stack) or numbers != list(range(len(stack)))
-    samples = np.asarray(stack[numbers] if some else stack.to_array())
+    some = len(numbers) < len(stack) or numbers != range(len(stack))
+    samples = np.asarray(stack[list(numbers)] if some else stack.to_array())
     metadata = replace(head.metadata, nodata=None)
     if some:
         metadata = replace(metadata, axis=stack.axis.some(numbers).pack())
