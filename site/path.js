@@ -85,8 +85,16 @@ const Path = (() => {
   const pictureOf = (name) => `gallery/${name}`;
 
   async function visit(name) {
-    const response = await fetch(pictureOf(name));
-    const blob = await response.blob();
+    let blob;
+    try {
+      const response = await fetch(pictureOf(name));
+      blob = await response.blob();
+    } catch {
+      byId("trouble").textContent =
+        "The gallery cannot be read: the site wants a server, such as python3 -m http.server.";
+      byId("trouble").hidden = false;
+      return;
+    }
     await Drop.take(new File([blob], name, { type: blob.type }));
   }
 
