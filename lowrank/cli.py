@@ -53,6 +53,7 @@ from lowrank.options import (
     Version,
     examples,
 )
+from lowrank.views import completion
 
 app = typer.Typer(
     cls=Group,
@@ -202,7 +203,12 @@ def compress(
 )
 def decompress(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help=".lrk files, folders, or - for stdin.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help=".lrk files, folders, or - for stdin.",
+            autocompletion=completion.ending(".lrk"),
+        ),
     ],
     output: Output = None,
     rank: Annotated[
@@ -283,7 +289,12 @@ def decompress(
 def report(
     input: Annotated[str, typer.Argument(metavar="INPUT", help="An image, or a .lrk file.")],
     file: Annotated[
-        str | None, typer.Argument(metavar="FILE.lrk", help="The .lrk file made from it.")
+        str | None,
+        typer.Argument(
+            metavar="FILE.lrk",
+            help="The .lrk file made from it.",
+            autocompletion=completion.ending(".lrk"),
+        ),
     ] = None,
     rank: Annotated[
         str | None,
@@ -321,16 +332,11 @@ def report(
     sources = [name for name in (input, file) if name]
     if html is not None:
         console.check_page(html, sources, force=force)
-    result = ask.report(
-        input,
-        file,
-        ranks=ranks,
-        store=store,
-        max_pixels=limit,
-        nodata=empty,
-        against=rivals,
-        taking=Taking(stack, along, which),
-    )
+    with console.waiting(quiet=quiet):
+        result = ask.report(
+            input, file, ranks=ranks, store=store, max_pixels=limit, nodata=empty,
+            against=rivals, taking=Taking(stack, along, which),
+        )  # fmt: skip
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         console.write_page(html, result, sources, force=force, quiet=quiet or json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -179,14 +180,32 @@ def worked_on(
 
         outcomes = pool.run(worker, jobs, settings, processes=processes)
     else:
-        from lowrank.runs import work
-
-        outcomes = (work.attempt(worker, job, settings) for job in jobs)
+        alone = len(jobs) == 1 and not bar
+        outcomes = (_attempt(worker, job, settings, quiet=quiet or not alone) for job in jobs)
     if bar and on_terminal(sys.stderr):
         from lowrank.views import progress
 
         outcomes = progress.watched(outcomes, len(jobs))
     return outcomes
+
+
+def _attempt(worker: Worker, job: Job, settings: Settings, *, quiet: bool) -> Outcome:
+    from lowrank.runs import work
+
+    with waiting(quiet=quiet):
+        return work.attempt(worker, job, settings)
+
+
+@contextmanager
+def waiting(*, quiet: bool) -> Iterator[None]:
+    """Show on a terminal how far a long piece of work is, while it runs."""
+    if quiet or sys.stderr is None or not on_terminal(sys.stderr):
+        yield
+        return
+    from lowrank.views import waiting as line
+
+    with line.shown(sys.stderr):
+        yield
 
 
 def check_page(name: str, sources: list[str], *, force: bool) -> None:
@@ -206,19 +225,23 @@ def write_page(name: str, result: Result, sources: list[str], *, force: bool, qu
     from lowrank import files, signals
 
     signals.unwind()
+    with waiting(quiet=quiet):
+        page = _page(result)
+    files.write_atomic(name, page, force=force, allowed=files.permissions(*sources))
+    if not quiet:
+        say(f"{sources[0]} -> {name}: {len(page):,} bytes")
+
+
+def _page(result: Result) -> bytes:
     if result.reports[0].stack is not None:
         from lowrank.report import gallery
         from lowrank.views import stack_page
 
-        page = stack_page.page(result, gallery.of(result)).encode()
-    else:
-        from lowrank.report import exhibit
-        from lowrank.views import html
+        return stack_page.page(result, gallery.of(result)).encode()
+    from lowrank.report import exhibit
+    from lowrank.views import html
 
-        page = html.page(result, exhibit.of(result)).encode()
-    files.write_atomic(name, page, force=force, allowed=files.permissions(*sources))
-    if not quiet:
-        say(f"{sources[0]} -> {name}: {len(page):,} bytes")
+    return html.page(result, exhibit.of(result)).encode()
 
 
 def occupy_closed_streams() -> None:

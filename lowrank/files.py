@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import BinaryIO
@@ -32,6 +33,8 @@ _CHUNK = 1 << 20
 
 # A way of moving a file is not to be had here: the system or the file system lacks it.
 _LACKING = {errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+_WAITS = (0.05, 0.1, 0.2, 0.4)  # seconds between tries to move a file that is held open
 
 _HERE = -100  # AT_FDCWD of Linux: names are looked up as usual
 _KEEPS = 1  # RENAME_NOREPLACE
@@ -332,19 +335,39 @@ def _write_then_move(
             stream.flush()
             if preserved is not None and sys.platform != "win32":
                 os.fchmod(stream.fileno(), preserved.st_mode & 0o777)
-            os.fsync(stream.fileno())
+            _sync(stream.fileno())
         if examine is not None:
             examine(read_bytes(temporary))
         if preserved is not None:
             os.utime(temporary, ns=(preserved.st_atime_ns, preserved.st_mtime_ns))
-        if force:
-            os.replace(temporary, target)
-        else:
-            _move_to_new(temporary, target)
+        _patiently(os.replace if force else _move_to_new, temporary, target)
         _sync_folder(folder)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def _patiently(move: Callable[[str, str], None], temporary: str, target: str) -> None:
+    """Move a file; on Windows again for a while, where a reader or a scanner holds it open."""
+    for wait in _WAITS if sys.platform == "win32" else ():
+        try:
+            move(temporary, target)
+        except PermissionError:
+            time.sleep(wait)
+        else:
+            return
+    move(temporary, target)
+
+
+def _sync(descriptor: int) -> None:
+    """Write a file to the disk itself: macOS leaves it in the drive's cache unless asked twice."""
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a network drive knows no such thing
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
 
 
 def _move_to_new(temporary: str, target: str) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from lowrank import __version__
+from lowrank import __version__, names
+from lowrank.views import completion
 
 
 class _AsTyped:
@@ -128,7 +129,12 @@ MaxError = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--format", metavar="NAME", help="Format where -o names none: png, tif, ..."),
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format where -o names none: png, tif, ...",
+        autocompletion=completion.of("png", "tif", "jpg", "webp", "avif", "jp2", "bmp", "npy"),
+    ),
 ]
 Partial = Annotated[
     bool,
@@ -172,7 +178,10 @@ Certify = Annotated[
 Against = Annotated[
     str | None,
     typer.Option(
-        metavar="CODEC,...", help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow."
+        metavar="CODEC,...",
+        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
+        "and with klt-jpeg2000.",
+        autocompletion=completion.several_of(*names.CODECS),
     ),
 ]
 Preview = Annotated[
@@ -194,16 +203,28 @@ Size = Annotated[
     str | None,
     typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
 ]
-Layout = Annotated[str | None, typer.Option(metavar="NAME", help="channels, patches, or stack.")]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="channels, patches, or stack.",
+        autocompletion=completion.of(*names.LAYOUTS),
+    ),
+]
 Store = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
         help="float16, float32, float64, packed, or auto: the narrowest float whose "
         "rounding adds less than 0.1% to the error.",
+        autocompletion=completion.of(*names.CHOICES),
     ),
 ]
 FloatStore = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Float type of the factors: float16 ... float64, auto."),
+    typer.Option(
+        metavar="NAME",
+        help="Float type of the factors: float16 ... float64, auto.",
+        autocompletion=completion.of(*names.FLOAT_CHOICES),
+    ),
 ]

@@ -20,6 +20,7 @@ from lowrank.options import (
     Version,
     examples,
 )
+from lowrank.views import completion
 
 if TYPE_CHECKING:
     from lowrank.runs.plan import Plan
@@ -37,7 +38,11 @@ _SUFFIXES = frozenset({".lrk"})
 def verify(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="INPUT", help=".lrk files, folders, or - for stdin."),
+        typer.Argument(
+            metavar="INPUT",
+            help=".lrk files, folders, or - for stdin.",
+            autocompletion=completion.ending(".lrk"),
+        ),
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode each file, too, and throw the picture away.")
@@ -56,6 +61,7 @@ def verify(
             metavar="LIST",
             help="Hold the files against what compress --manifest listed: missing, changed, "
             "exchanged and unlisted ones are faults. -r goes without saying.",
+            autocompletion=completion.ending(".csv", ".json"),
         ),
     ] = None,
     recursive: Recursive = False,

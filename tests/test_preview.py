@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import sys
@@ -11,6 +12,7 @@ import pytest
 from conftest import on_a_terminal, picture
 from rich.console import Console
 
+from lowrank.io import pillow
 from lowrank.picture import MODES, Metadata, Picture, thumbnail
 from lowrank.report import ask
 from lowrank.views import preview
@@ -155,3 +157,55 @@ def test_a_pipe_gets_no_picture_whatever_is_asked(small_png, cli):
     coloured = cli(*run, environment={"FORCE_COLOR": "1", "COLORTERM": "truecolor"})
     assert BLOCK not in coloured.succeeded().text
     assert "\x1b" in coloured.text
+
+
+def test_half_blocks_are_as_wide_as_the_terminal_and_no_higher():
+    for width, rows in ((80, 20), (200, 60), (40, 20)):
+        stream = io.StringIO()
+        pictures = [picture("L", 400, 900)] * 2
+        table = preview.row(["a", "b"], pictures, width=width, rows=rows)
+        Console(file=stream, width=width, force_terminal=False).print(table)
+        lines = stream.getvalue().splitlines()
+        assert max(map(len, lines)) in (width, width - 1)
+        assert len(lines) <= rows + 1
+
+
+def test_kitty_is_sent_the_pixels_themselves():
+    """The pieces of the protocol, put together again, are a PNG of the pictures side by side."""
+    one, other = picture("RGB", 40, 60), picture("RGB", 40, 60, seed=1)
+    other = Picture(255 - other.samples, other.mode)
+    stream = io.StringIO()
+    shown = preview.in_pixels(["original", "rank 3"], [one, other], width=80, rows=24)
+    Console(file=stream, force_terminal=True, width=80).print(*shown, crop=False)
+    text = stream.getvalue()
+    pieces = re.findall(r"\x1b_G([^;]*);([A-Za-z0-9+/=]*)\x1b\\", text)
+    keys = [dict(x.split("=") for x in head.split(",")) for head, _ in pieces]
+    assert keys[0]["f"] == "100"
+    assert keys[0]["a"] == "T"
+    assert [k["m"] for k in keys] == ["1"] * (len(keys) - 1) + ["0"]
+    assert all(len(body) <= 4096 for _, body in pieces)
+    data = base64.b64decode("".join(body for _, body in pieces))
+    samples = pillow.read(data, name="x").picture.samples
+    assert samples.shape == (40, 60 + 20 + 60, 4)
+    # Shades are those of the original: its whole range is shown.
+    low, high = thumbnail.shades(one)
+    for at, source in ((0, one), (80, other)):
+        level = np.clip((source.samples.astype(float) - low) * 255 / (high - low), 0, 255)
+        assert np.abs(samples[:, at : at + 60, :3] - level).max() <= 1
+    assert not samples[:, 60:80, 3].any()
+    assert "original" in text.split("\x1b\\")[-1]
+
+
+@pytest.mark.parametrize(
+    ("environment", "known"),
+    [
+        ({"TERM": "xterm-kitty"}, True),
+        ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, True),
+        ({"TERM_PROGRAM": "WezTerm"}, True),
+        ({"TERM": "xterm-kitty", "TMUX": "/tmp/x"}, False),
+        ({"TERM": "xterm-256color"}, False),
+        ({}, False),
+    ],
+)
+def test_only_a_terminal_that_says_so_is_sent_pixels(environment, known):
+    assert preview.knows_kitty(environment) is known

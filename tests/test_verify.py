@@ -218,6 +218,19 @@ def test_a_file_of_another_picture_is_listed(cli, archive, tmp_path):
     assert cli("verify", "small/a.lrk", "--against", "gone").failed(1)
 
 
+def test_a_stack_is_measured_beside_its_array(cli, tmp_path):
+    A = np.einsum("nk,kij->nij", *(np.random.default_rng(0).random(x) for x in ((9, 2), (2, 8, 7))))
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "a.npy", (90 * A).astype(np.int16))
+    np.save(tmp_path / "in" / "b.npy", (A + 1).astype(np.float32))
+    cli("compress", "in", "-o", "out", "-k", "2", "--manifest", "m.csv").succeeded()
+    done = cli("verify", "out", "--decode", "--manifest", "m.csv", "--against", "in", "--json")
+    rows = [json.loads(line) for line in done.succeeded().text.splitlines()[:-1]]
+    assert [row["against"] for row in rows] == [os.path.join("in", x) for x in ("a.npy", "b.npy")]
+    os.replace(tmp_path / "in" / "a.npy", tmp_path / "in" / "b.npy")
+    assert cli("verify", "out/b.lrk", "--against", "in").failed(1)
+
+
 @pytest.mark.parametrize(
     ("layout", "store"),
     [("channels", "float16"), ("patches", "float32"), ("channels", "float64"),

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank import pace
+
 Block = NDArray[np.float32]
 
 BLOCK = 16
@@ -89,6 +91,7 @@ def leading_rows(
     previous: tuple[int, float] | None = None
     scale = 0.0
     for filled in range(block, capacity + 1, block):
+        pace.at("subspace", filled // block, max(check, filled) // block)
         basis[filled - block : filled] = X.T
         known = basis[:filled]
         Z = apply(X)

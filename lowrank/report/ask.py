@@ -102,18 +102,34 @@ def report(
     else:
         packed = files.read_bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
-        if nodata is None:  # the file knows
-            from lowrank.picture import gaps
-
-            nodata = gaps.value_of(parts.head.metadata)
-        if parts.head.frames is not None and not taking.asked:
-            taking = _like(parts, path, data)
-        loaded = _load(path, data, max_pixels, nodata, taking)
+        loaded = original(path, data, parts, max_pixels=max_pixels, nodata=nodata, taking=taking)
         result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
         return replace(result, peers=_peers(loaded, result.reports[0], against))
     if ranks:
         return of_ranks(loaded, ranks, store=store or AUTO)
     return _ladder(loaded, store=store or AUTO)
+
+
+def original(
+    path: str,
+    data: bytes,
+    parts: Parts,
+    *,
+    max_pixels: int,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+) -> Loaded:
+    """Read what a file was made from: a stack as one, without data what the file says has none.
+
+    `data` are the bytes at the path; of a folder there are none.
+    """
+    if nodata is None:  # the file knows
+        from lowrank.picture import gaps
+
+        nodata = gaps.value_of(parts.head.metadata)
+    if parts.head.frames is not None and not taking.asked:
+        taking = _like(parts, path, data)
+    return _load(path, data, max_pixels, nodata, taking)
 
 
 def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:

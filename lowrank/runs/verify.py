@@ -11,9 +11,7 @@ from typing import Any
 from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
-from lowrank.io import images
-from lowrank.picture import gaps
-from lowrank.report import compared
+from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
 from lowrank.runs import proof, work
 from lowrank.runs.manifest import Entry
@@ -158,10 +156,8 @@ def _nearest(job: Subject, data: bytes, settings: Verifying) -> Compared:
     failures: list[LowrankError] = []
     for path in job.originals:
         try:
-            loaded = images.read(
-                files.read_bytes(path), name=path, max_pixels=settings.max_pixels,
-                nodata=gaps.value_of(parts.head.metadata),
-            )  # fmt: skip
+            content = b"" if os.path.isdir(path) else files.read_bytes(path)
+            loaded = ask.original(path, content, parts, max_pixels=settings.max_pixels)
             found.append(compared.against(loaded, parts))
         except UsageError as error:  # another size or mode: another image
             failures.append(_UnmatchedError(f"{job.input} is not made from {path}: {error}"))
@@ -208,6 +204,9 @@ def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
     def subject(job: Job) -> Subject:
         stem = os.path.splitext(job.stem or os.path.basename(job.input))[0]
         originals = places.get(os.path.normpath(stem)) or names.get(os.path.basename(stem), [])
+        frames = os.path.join(tree, stem)
+        if not originals and os.path.isdir(frames):  # a folder that became one stack
+            originals = [frames]
         return Subject(job.input, originals=tuple(originals), tree=tree)
 
     return replace(plan, jobs=[subject(job) for job in plan.jobs])

@@ -1,31 +1,40 @@
-"""Small pictures in a terminal: half blocks, two pixels to a character.
+"""Pictures in a terminal: as wide as it is, in pixels or in half blocks.
 
-Half blocks need what rich has already. Protocols that send real pixels (sixel, kitty's,
-iTerm2's) would need another dependency and a terminal that answers to them, and through
-tmux or ssh most do not.
+Terminals that say by their environment that they know kitty's graphics protocol are sent a PNG;
+the others half blocks, two pixels to a character. Sixel is left out: whether a terminal has it
+is only known by asking it and waiting for an answer, and its palettes of at most 256 colours
+hide the differences that a preview is there to show.
 """
 
 from __future__ import annotations
 
+import base64
+import os
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.color import Color
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
 from lowrank import codec, targets
-from lowrank.picture import ARRAY, Picture, thumbnail
+from lowrank.io import pillow
+from lowrank.picture import ARRAY, MODES, Picture, thumbnail
 from lowrank.report import Report
 from lowrank.report.ask import Result
 
-_COLUMNS = 40  # of one picture, at most
-_ROWS = 20
+_ROWS = 20  # of half blocks, at least; as many as the terminal has, but for what stands below
+_BELOW = 4
+_CELL = 10  # pixels across a character, about
 _GAP = 2
 _RESULTS = 3  # beside the original: more would be too small in 80 columns
+_CAPTION = 18  # columns that a caption takes on one line
+_PIECE = 4096
 _CHECKERBOARD = (102, 153)  # greys below what is transparent
 
 
@@ -48,12 +57,33 @@ def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
     captions, pictures = [], []
     if result.loaded:
         captions.append("original")
-        pictures.append(result.loaded.picture)
+        pictures.append(_one(result.loaded.picture))
     for i in _chosen(len(result.stored)):
         decoded = codec.decode(result.stored[i], filled=True).picture
         captions.append(_caption(result.reports[i]))
-        pictures.append(decoded)
-    return [row(captions, pictures, width=console.width), Text("")]
+        pictures.append(_one(decoded))
+    rows = max(_ROWS, console.height - _BELOW)
+    if knows_kitty(os.environ):
+        return [*in_pixels(captions, pictures, width=console.width, rows=rows), Text("")]
+    return [row(captions, pictures, width=console.width, rows=rows), Text("")]
+
+
+def knows_kitty(environment: Mapping[str, str]) -> bool:
+    """Whether the terminal says that it knows kitty's graphics protocol, and nothing is between."""
+    if environment.get("TMUX") or environment.get("STY"):
+        return False
+    return (
+        "KITTY_WINDOW_ID" in environment
+        or environment.get("TERM") in ("xterm-kitty", "xterm-ghostty")
+        or environment.get("TERM_PROGRAM") in ("ghostty", "WezTerm")
+    )
+
+
+def _one(picture: Picture) -> Picture:
+    """The picture, or the middle frame of a stack."""
+    if picture.frames is None:
+        return picture
+    return Picture(picture.samples[picture.frames // 2], picture.mode)
 
 
 def _can_show(console: Console, *, few_colours: bool) -> bool:
@@ -80,19 +110,66 @@ def _caption(r: Report) -> str:
     return f"rank {what}{psnr}"
 
 
-def row(captions: list[str], pictures: list[Picture], *, width: int) -> RenderableType:
-    """Return captioned pictures in one row that fits so many columns."""
-    columns = min(_COLUMNS, (width - _GAP * (len(pictures) - 1)) // len(pictures))
+def row(
+    captions: list[str], pictures: list[Picture], *, width: int, rows: int = _ROWS
+) -> RenderableType:
+    """Return captioned pictures in one row that fits so many columns, and rows."""
+    columns = (width - _GAP * (len(pictures) - 1)) // len(pictures)
     table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
     low, high = thumbnail.shades(pictures[0])
     for caption in captions:
         table.add_column(caption, width=columns)
-    table.add_row(*(half_blocks(small(x, columns, low, high)) for x in pictures))
+    table.add_row(*(half_blocks(small(x, columns, low, high, rows)) for x in pictures))
     table.add_row(*(Text(x, style="dim", overflow="fold") for x in captions))
     return table
 
 
-def small(picture: Picture, columns: int, low: float, high: float) -> NDArray[np.uint8]:
+class _Pixels:
+    """A PNG by kitty's protocol: commands of at most 4096 characters of base64.
+
+    https://sw.kovidgoyal.net/kitty/graphics-protocol/
+    """
+
+    def __init__(self, png: bytes, columns: int) -> None:
+        self._text, self._columns = base64.b64encode(png).decode(), columns
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Control, so that it is neither measured nor broken into lines.
+        for at in range(0, len(self._text), _PIECE):
+            first = f"f=100,a=T,c={self._columns}," if at == 0 else ""
+            more = int(at + _PIECE < len(self._text))
+            piece = f"\x1b_G{first}m={more};{self._text[at : at + _PIECE]}\x1b\\"
+            yield Segment(piece, None, [(ControlType.CURSOR_MOVE_TO_COLUMN, 0)])
+        yield Segment.line()
+
+
+def in_pixels(
+    captions: list[str], pictures: list[Picture], *, width: int, rows: int
+) -> list[RenderableType]:
+    """Return captioned pictures side by side as one PNG, and the captions below."""
+    columns = (width - _GAP * (len(pictures) - 1)) // len(pictures)
+    low, high = thumbnail.shades(pictures[0])
+    # A row of characters is about as high as two columns are wide.
+    parts = [small(x, columns * _CELL, low, high, rows * _CELL) for x in pictures]
+    wide = max(x.shape[1] for x in parts)
+    whole = np.zeros((max(x.shape[0] for x in parts), 0, 4), np.uint8)
+    for i, part in enumerate(parts):
+        cell = np.zeros((whole.shape[0], wide + _GAP * _CELL * (i + 1 < len(parts)), 4), np.uint8)
+        cell[: part.shape[0], : part.shape[1], :3] = part
+        cell[: part.shape[0], : part.shape[1], 3] = 255
+        whole = np.concatenate([whole, cell], axis=1)
+    across = -(-wide // _CELL)
+    table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    for _ in captions:
+        table.add_column(width=min(max(across, _CAPTION), columns))
+    table.add_row(*(Text(x, style="dim", overflow="fold") for x in captions))
+    png = pillow.write(Picture(whole, MODES["RGBA"]), format="PNG", png_level=6)
+    return [_Pixels(png, -(-whole.shape[1] // _CELL)), table]
+
+
+def small(
+    picture: Picture, columns: int, low: float, high: float, rows: int = _ROWS
+) -> NDArray[np.uint8]:
     """Return a picture as colours for so many columns, (height, width, 3), upright.
 
     Parameters
@@ -101,9 +178,11 @@ def small(picture: Picture, columns: int, low: float, high: float) -> NDArray[np
     columns : int
     low, high : float
         Samples to show as black and as white.
+    rows : int
+        Of characters, at most: two pixels each.
     """
     upright = thumbnail.upright(picture)
-    scale = min(columns / upright.width, 2 * _ROWS / upright.height)
+    scale = min(columns / upright.width, 2 * rows / upright.height)
     copy = thumbnail.reduced(upright, round(scale * max(upright.height, upright.width)))
     samples = copy.samples.astype(np.float64)
     level = np.clip((samples - low) * (255 / (high - low)), 0, 255)

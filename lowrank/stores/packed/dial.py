@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
+from lowrank import pace
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
@@ -47,7 +48,8 @@ _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
 _LARGE = 1 << 22
 """Pixels above which a search is guided by a forecast: pictures that are not smoothed, either."""
-_SURE = 0.01  # dB that an error told by coefficients must lie above the target
+_SURE, _SURE_SLACK = 0.01, 0.06  # dB above the target that an error told by coefficients must be
+_TOLD = 2  # searches by what coefficients tell, each checked by decoding what it found
 _COARSE_PSNR = 52.0  # dB below which rounding to levels is a small part of the error
 _DIALS = "-q, --psnr, --size, --error, --max-error or --energy"
 _REACHED = 0.97  # of a largest error: a search that comes so near ends
@@ -117,7 +119,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     elif target.kind == "max_error":
         step = _for_largest(tries, target.value)
     else:
-        step, said = _for_psnr(tries, _psnr_of(picture, target))
+        step, said = _for_psnr(tries, _psnr_of(picture, target, range_.low if range_ else 0.0))
         notes += said
     return tries.parts(step), notes
 
@@ -137,12 +139,16 @@ class _Tries:
         """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
-        self._beyond: float | None = None
+        self._count = 0
+        self.beyond = 1 / 12
+        """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
 
     def at(self, step: float) -> Coded:
         """The picture encoded with a step in levels of 0-255."""
         if self._latest is None or self._latest[0] != step:
             self._latest = None  # before the next one, which takes as much memory
+            self._count += 1
+            pace.begin(f"try {self._count}" if self._count > 1 else "")
             self._latest = step, self._encode(step * self.unit)
         return self._latest[1]
 
@@ -176,17 +182,18 @@ class _Tries:
         return 1e3 if value is None else value
 
     def told_psnr(self, step: float) -> float:
-        """PSNR in dB, as the coefficients tell it once one encoding has been decoded.
-
-        What rounding and clipping add to their error hardly changes with the step.
-        """
-        coded = self.at(step)
-        mean = coded.squared_error() / self.picture.samples.size
+        """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
+        mean = self.at(step).squared_error() / self.picture.samples.size
         peak = 255 * self.unit
-        if self._beyond is None:
-            exact = peak * peak / 10 ** (self.psnr(step) / 10)
-            self._beyond = exact - mean
-        return 10 * math.log10(peak * peak / max(mean + self._beyond, 1e-9))
+        return 10 * math.log10(peak * peak / max(mean + self.beyond, 1e-9))
+
+    def exact_psnr(self, step: float) -> float:
+        """PSNR in dB, by decoding; what it is off from the one told is known from then on."""
+        exact = self.psnr(step)
+        peak = 255 * self.unit
+        mean = self.at(step).squared_error() / self.picture.samples.size
+        self.beyond = peak * peak / 10 ** (exact / 10) - mean
+        return exact
 
     def expected_psnr(self, step: float) -> float:
         """PSNR in dB that the forecast expects of a step."""
@@ -293,16 +300,23 @@ def _for_rank(
     return 2**FINEST, (*notes, f"packed as finely as can be, which adds {share}")
 
 
-def _psnr_of(picture: Picture, target: Target) -> float:
-    """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE."""
+def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
+    """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE.
+
+    Of samples that are counted from their lowest, A and A less that have different norms; the
+    smaller one is meant, so that the target is met by both.
+    """
     if target.kind == "psnr":
         return target.value
     from lowrank.targets import spectrum
 
     flat = picture.samples.reshape(-1)
-    norm2 = sum(
-        float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
-        for i in range(0, flat.size, 1 << 20)
+    norm2 = min(
+        sum(
+            float(np.sum(np.subtract(flat[i : i + (1 << 20)], low, dtype=np.float64) ** 2))
+            for i in range(0, flat.size, 1 << 20)
+        )
+        for low in {0.0, lowest}
     )
     peak = full_scale(picture)
     mse = spectrum.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
@@ -317,26 +331,42 @@ def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float
     def measured(octave: float) -> float:
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
-    if tries.forecast is not None and (psnr < _COARSE_PSNR or stacked):
-
-        @cache
-        def told(octave: float) -> float:
-            return measured(octave) if stacked else tries.told_psnr(2**octave)
-
-        def expected(octave: float) -> float:
-            return tries.expected_psnr(2**octave)
-
-        low, high = psnr + (0 if stacked else _SURE), psnr + _PSNR_SLACK
-        finer, _ = meet_guided(told, expected, low, high)
+    if tries.forecast is not None and stacked:
+        finer, _ = meet_guided(
+            measured, lambda octave: tries.expected_psnr(2**octave), psnr, psnr + _PSNR_SLACK
+        )
     else:
+        guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
+        if guided is not None:
+            return 2**guided, ()
         # 6 dB an octave is the law of fine quantisation.
-        start = (58 - psnr) / 6
-        finer, _ = meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=start)
+        finer, _ = meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
     if finer is None:
         return 2**FINEST, (
             f"{psnr:.2f} dB is out of reach: packed as finely as can be, {measured(FINEST):.2f} dB",
         )
     return 2**finer, ()
+
+
+def _for_psnr_told(tries: _Tries, psnr: float) -> float | None:
+    """The same by what coefficients tell; decoding has the last word, and may say no."""
+    if tries.forecast is None:
+        return None
+    for _ in range(_TOLD):
+
+        @cache
+        def told(octave: float) -> float:
+            return tries.told_psnr(2**octave)
+
+        def expected(octave: float) -> float:
+            return tries.expected_psnr(2**octave)
+
+        found, _ = meet_guided(told, expected, psnr + _SURE, psnr + _SURE_SLACK)
+        if found is None:
+            return None
+        if psnr <= tries.exact_psnr(2**found) <= psnr + 1.5 * _PSNR_SLACK:
+            return found
+    return None
 
 
 def _for_largest(tries: _Tries, allowed: float) -> float:

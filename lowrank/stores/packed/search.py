@@ -9,7 +9,6 @@ FINEST, COARSEST = -5.0, 11.0
 """Binary logarithms of the steps that a search tries, in levels of 0-255."""
 GRID = 512
 """Steps to an octave that it tells apart."""
-_GUIDED = 4  # steps that a forecast says, before halving takes over
 
 
 def meet(
@@ -62,6 +61,9 @@ def meet_guided(
 ) -> tuple[float | None, float | None]:
     """The same as `meet`, where something tells a value but for a part that changes slowly.
 
+    That part is taken to be what it was at the last step, or to change evenly between two that
+    have the aim between them; where that does not halve the bracket in two steps, halving does.
+
     Parameters
     ----------
     value, expected : callable
@@ -70,12 +72,30 @@ def meet_guided(
     fine: tuple[float, float] | None = None
     coarse: tuple[float, float] | None = None
     aim, missing = (low + high) / 2, 0.0
-    for number in range(64):
-        left = fine[0] if fine else FINEST
-        right = coarse[0] if coarse else COARSEST
-        x = _solve(expected, aim - missing, left, right)
-        if fine and coarse and (number > _GUIDED or not left < x < right):
-            x = (left + right) / 2
+    widths = [math.inf]
+    least = 1 / 32  # octaves of a move without a bracket: twice as many each time
+    while True:
+        left, right = fine[0] if fine else FINEST, coarse[0] if coarse else COARSEST
+        if fine and coarse:
+            widths.append(right - left)
+            if widths[-1] < 1.5 / GRID:
+                break
+            ends = [one[1] - expected(one[0]) for one in (fine, coarse)]
+
+            def even(x: float, left: float = left, ends: list[float] = ends) -> float:
+                share = (x - left) / widths[-1]
+                return expected(x) + ends[0] + share * (ends[1] - ends[0])
+
+            x = _solve(even, aim, left, right)
+            if len(widths) > 3 and widths[-1] > widths[-3] / 2:
+                x = (left + right) / 2
+            x = min(max(x, left + 1 / GRID), right - 1 / GRID)
+        else:
+            x = _solve(expected, aim - missing, left, right)
+            if fine or coarse:
+                x = max(x, left + least) if fine else min(x, right - least)
+                x = min(max(x, FINEST), COARSEST)
+                least *= 2
         x = round(x * GRID) / GRID
         v = value(x)
         if low <= v <= high:
@@ -85,8 +105,6 @@ def meet_guided(
         else:
             coarse = x, v
         missing = v - expected(x)
-        if fine and coarse and coarse[0] - fine[0] < 1.5 / GRID:
-            break
         if (x == FINEST and not fine) or (x == COARSEST and not coarse):
             break
     return (fine and fine[0]), (coarse and coarse[0])

@@ -55,7 +55,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
+from lowrank import pace, threads
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.turn import axes
 from lowrank.limits import MAX_COEFFICIENTS, MAX_PRODUCTS, fits
@@ -209,7 +209,7 @@ def _walk(
     errors = [np.zeros_like(v) for v in V]
     seen = [0] * len(U)
     result = [np.zeros((len(u), places + v.shape[1])) for u, v in zip(U, V, strict=True)]
-    for c in header.order:
+    for c in pace.steps("coding", header.order):
         i = seen[c]
         v = V[c][i]
         if carry:
@@ -312,7 +312,7 @@ def _sums(
     try:
         coder = Reader(RansReader(payload[position:], header.lanes))
         walk = Walk(height, width, header.switches)
-        for c in header.order:
+        for c in pace.steps("decoding", header.order):
             if not any(missing):
                 break
             found[c].append(walk.component(coder, c))

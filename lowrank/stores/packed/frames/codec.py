@@ -53,6 +53,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank import pace
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits
@@ -279,7 +280,7 @@ def _write_group(
     for c in range(count):
         walk.first(c, bands[c])
     passes = []
-    for batch in plan:
+    for batch in pace.steps("coding", plan):
         coder.signs = []
         planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
         walk.next(batch, levels_of[indices, planes])
@@ -461,7 +462,7 @@ def _read_group(
         for c in range(len(scales)):
             walk.first(c)
             done = whole = done + 1
-        for number, batch in enumerate(plan):
+        for number, batch in enumerate(pace.steps("decoding", plan)):
             walk.next(batch, signs=number < signed)
             done += len(batch)
             whole = done if number < signed else whole

@@ -60,7 +60,7 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
+from lowrank import pace, threads
 from lowrank.errors import FormatError, TruncatedError
 from lowrank.layouts.lapped import SIZE, Floats, analyse, grid
 from lowrank.layouts.turn import axes
@@ -200,7 +200,7 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
         walk.first(c, firsts[c][1])
     groups = batches(plan, shape[0] * shape[1])
     passes = []
-    for batch in groups:
+    for batch in pace.steps("coding", groups):
         coder.signs = []
         walk.next(batch, [walk.quarters.scatter(C[x.index, :, x.channel]) for x in batch])
         passes.append(coder.signs)
@@ -362,7 +362,8 @@ def _decode_maps(
             walk.first(c)
             done += 1
         whole = channels + sum(len(batch) for batch in groups[:signed])
-        for number, batch in enumerate(groups[: needed if needed <= signed else None]):
+        read = groups[: needed if needed <= signed else None]
+        for number, batch in enumerate(pace.steps("decoding", read)):
             walk.next(batch, signs=number not in late)
             done += len(batch)
         if header.late and done == total:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.layouts.lapped import SIZE
+from lowrank.stores.packed.patches.select import worth_keeping
 
 _EVERY = 8
 """Of the rows and columns of patches, one in so many is looked at."""
@@ -33,9 +34,13 @@ class Forecast:
     """
 
     def __init__(self, C: NDArray[Any]) -> None:
-        some = np.abs(C[:, _EVERY // 2 :: _EVERY, :, _EVERY // 2 :: _EVERY])
+        # Of few rows or columns more are looked at: a picture may be long and thin.
+        down, across = (min(_EVERY, max(n // _EVERY, 1)) for n in (C.shape[1], C.shape[3]))
+        some = np.abs(C[:, down // 2 :: down, :, across // 2 :: across])
         # The first component, of means, is coded by a wavelet: it is left out.
-        self._sizes = some.reshape(SIZE, -1)[1:].ravel().astype(np.float32)
+        rows = some[1:].transpose(0, 2, 1, 3).reshape((SIZE - 1) * C.shape[2], -1)
+        self._sizes = rows.astype(np.float32)
+        self._patches = C.shape[1] * C.shape[3]
         self.squared_error = cache(self._squared_error)
         self.log_bits = cache(self._log_bits)
 
@@ -43,6 +48,8 @@ class Forecast:
         t = self._sizes * np.float32(1 / step)
         q = np.floor(t + _ROUND)
         q[t < _DEAD] = 0
+        gain = (q * (2 * t - q)).sum(1)
+        q[~worth_keeping(gain, np.count_nonzero(q, 1), t.shape[1], self._patches)] = 0
         return t, q
 
     def _squared_error(self, step: float) -> float:

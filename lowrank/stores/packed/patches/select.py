@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +42,14 @@ def scales_of(maps: Floats) -> NDArray[np.int64]:
             rms = math.sqrt(float(np.dot(x, x)) / x.size)
             scale[index] = max(1, round(2 * math.log2(rms)) + 12)
     return scale
+
+
+def worth_keeping(
+    gain: NDArray[np.floating[Any]], count: NDArray[np.intp], looked_at: int, patches: int
+) -> NDArray[np.bool_]:
+    """The same decision for components of which some patches were looked at."""
+    worth = BIT if patches <= MANY else BIT_OF_MANY
+    some = np.maximum(count, 1)
+    bits = some * (2.5 + 0.75 * np.log2(looked_at / some)) + 20 * looked_at / patches
+    kept: NDArray[np.bool_] = (count > 0) & (gain > worth * bits)
+    return kept

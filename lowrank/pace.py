@@ -1,0 +1,72 @@
+"""Where a long piece of work is: said by what works, asked by what shows it.
+
+Whoever works says it in passing, in any thread; nothing is drawn here, and nothing waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a stage of the work.
+
+    Attributes
+    ----------
+    stage : str
+        What is done: "coding"; "" before anything was said.
+    done, total : int
+        Of the stage's steps; a total of 0 is not known.
+    since : float
+        When the stage began, of `time.monotonic`.
+    """
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    since: float = 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the stage will take, if it goes on as it went; None where nothing tells."""
+        if not (0 < self.done < self.total):
+            return None
+        return (time.monotonic() - self.since) * (self.total - self.done) / self.done
+
+
+_now = Place()
+_part = ""
+
+
+def now() -> Place:
+    """Where the work is."""
+    return _now
+
+
+def begin(part: str) -> None:
+    """Name the part of the work that the stages to come belong to: "try 2"; "" for none."""
+    global _part, _now  # noqa: PLW0603 - there is one terminal
+    _part = part
+    _now = Place(part, since=time.monotonic())
+
+
+def at(stage: str, done: int, total: int = 0) -> None:
+    """Say that so many steps of a stage are done; the first word of a stage begins it."""
+    global _now  # noqa: PLW0603
+    name = f"{_part}, {stage}" if _part else stage
+    before = _now
+    new = before.stage != name or done < before.done
+    _now = Place(name, done, total, time.monotonic() if new else before.since)
+
+
+def steps(stage: str, items: Sequence[T]) -> Iterator[T]:
+    """Pass items by, each of which is a step of a stage."""
+    for done, item in enumerate(items):
+        at(stage, done, len(items))
+        yield item
