@@ -68,7 +68,7 @@ def packed(A: Stack) -> Iterator[Point]:
     """Files of the packed store, whole."""
     import lowrank
 
-    for quality in (10, 20, 35, 50, 62, 75, 85, 91, 95, 97):
+    for quality in (20, 50, 75, 85, 91, 95, 97, 98, 98.8, 99.4, 100):
         yield _ours(A, lowrank, quality=quality)
 
 
@@ -163,7 +163,7 @@ def zfp(A: Stack) -> Iterator[Point]:
 
     X = A.astype(np.float32)
     for target in TARGETS:
-        bound = spread(A) * 10 ** (-target / 20) * 4
+        bound = spread(A) * 10 ** (-target / 20) * 32
         yield point(A, lambda x=bound: compress_numpy(X, tolerance=x), decompress_numpy)
 
 

@@ -151,6 +151,20 @@ CASES |= {
     )
     for store in stores
 }
+CASES |= {
+    # Packed stacks: transformed and apart, signed, in colours that are turned, cut short.
+    f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
+    for name, mode, height, width, quality in (
+        *((f"stack-{m.lower().replace(';', '')}", m, 19, 23, 60) for m in ("L", "RGBA", "I;16")),
+        ("stack-rgb", "RGB", 33, 40, 85),
+        ("stack-int16", "int16-1", 37, 20, 95),
+        ("stack-uint8-5", "uint8-5", 9, 11, 75),
+        ("stack-f", "F", 9, 11, 75),
+        ("stack-tiny", "L", 3, 2, 90),
+        ("stack-1x1", "L", 1, 1, 90),
+        ("cut-stack", "RGB", 40, 50, 90),
+    )
+}
 FRAMES = 7
 
 

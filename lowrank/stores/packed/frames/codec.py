@@ -83,7 +83,7 @@ from lowrank.stores.packed.frames.walk import Carried, Walk
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
-GROUP = 1 << 22
+GROUP = 1 << 21
 """Coefficients of the maps that are coded together."""
 ZERO, RISE = 0.13, 0.11
 """What a bit is worth in a first component, in squared steps."""
@@ -161,7 +161,7 @@ def _encoded(
         C = _coefficients(stack, M, part, step)
         walk, passes = _write_group(C, shape, coder, carried, slope, profiles, coarsest)
         symbols += len(walk.known) * walk.quarters.size
-        Y[part] = planes_of(walk, stack.height, stack.width)
+        planes_of(walk, Y[part])
         walk.leave()
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     late: list[NDArray[np.uint8]] = []
@@ -424,7 +424,7 @@ def _decode(
                 if done:
                     for c in range(len(walk.firsts), part.stop - first):
                         walk.empty_first(c)
-                    Y[part] = planes_of(walk, height, width)
+                    planes_of(walk, Y[part])
             walk.leave()
     except Cut:
         if not (partial and done):

@@ -26,43 +26,29 @@ from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 _PRECISION = 24
 _LARGEST = 2.0**31
 EXACT = 2.0**53
-_SLAB = 1 << 19
-_TOGETHER = 4
-"""Maps that are rendered at a time: each has a basis of half a megabyte."""
+_SLAB = 1 << 17
 
 
-def planes_of(walk: Walk, height: int, width: int) -> NDArray[np.int32]:
-    """(planes, height, width) planes of a group, in sixteenths of a step."""
-    count = len(walk.firsts)
-    out = np.empty((count, height, width), np.int32)
-    for first in range(0, count, _TOGETHER):
-        _render(walk, range(first, min(first + _TOGETHER, count)), out)
-    return out
-
-
-def _render(walk: Walk, maps: range, out: NDArray[np.int32]) -> None:
-    """Fill in the planes of some maps of a group."""
-    channels = [
-        Channel(
+def planes_of(walk: Walk, out: NDArray[np.int32]) -> None:
+    """Write the (planes, height, width) planes of a group, in sixteenths of a step."""
+    for c, plane in enumerate(out):
+        channel = Channel(
             walk.firsts[c] * (FRACTION / SIDE),
             basis(walk.indices[c], (), _PRECISION),
             walk.maps_of(c).reshape(-1, *walk.shape),
             2.0**-_PRECISION,
         )
-        for c in maps
-    ]
-    width = out.shape[2]
 
-    def emit(top: int, block: Floats) -> None:
-        y, x, rows, _, columns = block.shape
-        whole = np.rint(block)
-        if not float(np.abs(whole).max()) < _LARGEST:
-            raise FormatError("packed stream: a plane is out of range")
-        part = out[maps.start : maps.stop, top * SIDE : (top + rows) * SIDE]
-        levels = whole.transpose(3, 2, 0, 4, 1).reshape(len(maps), rows * y, columns * x)
-        part[:] = levels[:, : part.shape[1], :width]
+        def emit(top: int, block: Floats, plane: NDArray[np.int32] = plane) -> None:
+            y, x, rows, _, columns = block.shape
+            whole = np.rint(block)
+            if not float(np.abs(whole).max()) < _LARGEST:
+                raise FormatError("packed stream: a plane is out of range")
+            part = plane[top * SIDE : (top + rows) * SIDE]
+            levels = whole[:, :, :, 0].transpose(2, 0, 3, 1).reshape(rows * y, columns * x)
+            part[:] = levels[: len(part), : part.shape[1]]
 
-    render(channels, emit, np.dtype(np.float64))
+        render([channel], emit, np.dtype(np.float64))
 
 
 class Synthesis:

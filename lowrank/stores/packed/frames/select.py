@@ -8,6 +8,8 @@ it than the last detail.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ FINER = 0.79
 """Step of a plain quantiser that does as well as the trellis with a step of 1."""
 _KEPT = 0.4
 """Share of its price that a component has to gain: it predicts others."""
+_TOGETHER = 1 << 21  # coefficients that are weighed at a time
 _COMPONENT, _MAP = 1.0, 20.0
 """Bits of a component's and of a map's own fields, about."""
 
@@ -28,7 +31,8 @@ class Choice:
     Parameters
     ----------
     C : (SIZE, rows, maps, columns) ndarray
-        Coefficients, in steps.
+        Coefficients.
+    step : float
 
     Attributes
     ----------
@@ -42,26 +46,15 @@ class Choice:
         Squared error, in squared steps.
     """
 
-    def __init__(self, C: NDArray[np.float32]) -> None:
-        x = np.abs(C)
-        x *= np.float32(1 / FINER)
-        square = np.einsum("ijkl,ijkl->ik", x, x, dtype=np.float64) / (x.shape[1] * x.shape[3])
-        q = np.floor(x + np.float32(0.42))
-        q[x < np.float32(0.62)] = 0
-        row = expected_rows(C).astype(np.int32)
-        row *= LEVELS
-        row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.int32)
-        price = rates()[0].ravel().take(row)
-        self.bits = price.sum((1, 3), dtype=np.float64) / BIT + _COMPONENT
-        gap = x - q
-        np.multiply(gap, gap, out=gap)
-        lost = gap.sum((1, 3), dtype=np.float64)
-        np.multiply(x, x, out=x)
-        x -= gap
-        self.gain = x.sum((1, 3), dtype=np.float64) * FINER**2
-        self.square = square
+    def __init__(self, C: NDArray[Any], step: float = 1.0) -> None:
+        maps = C.shape[2]
+        each = max(1, _TOGETHER * maps // C.size)
+        parts = [_weighed(C[:, :, i : i + each], step) for i in range(0, maps, each)]
+        self.gain, self.bits, self.square, lost = (
+            np.concatenate([part[i] for part in parts], axis=1) for i in range(4)
+        )
         self.kept = self.gain > _KEPT * BIT * self.bits
-        whole = square * (C.shape[1] * C.shape[3])
+        whole = self.square * (C.shape[1] * C.shape[3])
         self.error = np.where(self.kept, lost, whole).sum(0) * FINER**2
         self.kept[0] = False
 
@@ -70,6 +63,27 @@ class Choice:
         net = self.gain - BIT * self.bits
         result: NDArray[np.float64] = np.maximum(net, 0).sum(0) - BIT * _MAP
         return result
+
+
+def _weighed(C: NDArray[Any], step: float) -> tuple[NDArray[np.float64], ...]:
+    """Of some maps the gain, the bits, the mean square and what is lost, of each component."""
+    C = (C * (1 / step)).astype(np.float32)
+    x = np.abs(C)
+    x *= np.float32(1 / FINER)
+    square = np.einsum("ijkl,ijkl->ik", x, x, dtype=np.float64) / (x.shape[1] * x.shape[3])
+    q = np.floor(x + np.float32(0.42))
+    q[x < np.float32(0.62)] = 0
+    row = expected_rows(C).astype(np.int32)
+    row *= LEVELS
+    row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.int32)
+    price = rates()[0].ravel().take(row)
+    bits = price.sum((1, 3), dtype=np.float64) / BIT + _COMPONENT
+    gap = x - q
+    np.multiply(gap, gap, out=gap)
+    lost = gap.sum((1, 3), dtype=np.float64)
+    np.multiply(x, x, out=x)
+    x -= gap
+    return x.sum((1, 3), dtype=np.float64) * FINER**2, bits, square, lost
 
 
 def column_bits(frames: int, sigma: NDArray[np.float64], step: float) -> NDArray[np.float64]:
