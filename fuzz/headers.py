@@ -31,7 +31,11 @@ _STACK = 2  # has no packed header that is written here
 
 def mutants(seeds: list[bytes], rng: np.random.Generator, largest: int) -> Iterator[bytes]:
     """Yield mutants of the packed seeds without end, of at most `largest` pixels."""
-    packed = [data for data in seeds if data[26] < _STACK and data[27] == _PACKED]
+    packed = [
+        data
+        for data in seeds
+        if data[25] < len(_CHANNELS) and data[26] < _STACK and data[27] == _PACKED
+    ]
     while True:
         yield _mutant(packed[rng.integers(len(packed))], rng, largest)
 
