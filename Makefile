@@ -7,7 +7,7 @@ CORPORA ?= ../shared/corpora
 IMAGES ?= sample_images
 .DEFAULT_GOAL := help
 .PHONY: help demo install test test-lowest lint type check docs fuzz fuzz-guided corpus bench-speed bench-rd \
-  bench-archives js site clean
+  bench-archives bench-stacks js site clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -70,6 +70,9 @@ bench-speed: $(VENV)/benchmarking  ## Measure speed against peers in ten minutes
 
 bench-rd: $(VENV)/benchmarking  ## Measure bytes against PSNR beside other codecs (IMAGES=FOLDER)
 	$(BIN)/python benchmarks/rate_distortion.py $(IMAGES)
+
+bench-stacks: $(VENV)/benchmarking  ## Measure stacks of images beside other codecs (STACKS=FOLDER)
+	$(BIN)/python benchmarks/stacks.py $(STACKS)
 
 bench-archives: $(VENV)/developing  ## Measure a thousand small images, one process and two
 	$(BIN)/python benchmarks/archives.py

@@ -1,7 +1,7 @@
-"""What `stacks.py` compares with: each codec as a curve of bytes, PSNR and seconds.
+"""What `stacks.py` compares with: each codec as points of bytes, PSNR and seconds.
 
-A codec is a function of a stack that gives one `Point` for each of its settings. Their bytes
-are those that a decoder needs, with nothing for a container of ours around them.
+A codec is a generator of one `Point` for each of its settings. Bytes are those that a decoder
+needs, nothing for a container of ours around them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Stack = NDArray[np.generic]
+Stack = NDArray[Any]
 """(N, height, width) integers."""
+TARGETS = np.arange(28.0, 62.0, 2.0)
+"""PSNR in dB that codecs with an error bound are asked for, about."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,17 @@ def spread(A: Stack) -> float:
     return max(float(A.max()) - float(A.min()), 1.0)
 
 
-def psnr(A: Stack, B: NDArray[np.generic]) -> float:
+def psnr(A: Stack, B: Stack) -> float:
     """PSNR of a reconstruction, rounded and clipped to the range of the data."""
-    B = np.clip(np.rint(B.astype(np.float64)), float(A.min()), float(A.max()))
-    squares = sum(float(np.sum((a.astype(np.float64) - b) ** 2)) for a, b in zip(A, B, strict=True))
+    low, high = float(A.min()), float(A.max())
+    squares = 0.0
+    for a, b in zip(A, B, strict=True):
+        gap = np.clip(np.rint(b.astype(np.float64)), low, high) - a
+        squares += float(np.vdot(gap, gap))
     return 10 * math.log10(spread(A) ** 2 * A.size / squares) if squares else math.inf
 
 
-def timed(work):
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """A result, and the seconds of this process that it took."""
     start = time.process_time()
     result = work()
@@ -52,57 +58,264 @@ def point(A: Stack, encode: Callable[[], bytes], decode: Callable[[bytes], Stack
     """Encode and decode once."""
     data, encoding = timed(encode)
     back, decoding = timed(lambda: decode(data))
-    return Point(len(data), psnr(A, back), encoding, decoding)
+    return Point(len(data), psnr(A, np.asarray(back)), encoding, decoding)
+
+
+# -- ours ------------------------------------------------------------------------------
+
+
+def packed(A: Stack) -> Iterator[Point]:
+    """Files of the packed store, whole."""
+    import lowrank
+
+    for quality in (10, 20, 35, 50, 62, 75, 85, 91, 95, 97):
+        yield _ours(A, lowrank, quality=quality)
+
+
+def floats(A: Stack) -> Iterator[Point]:
+    """Files of the float16 store, whole: the truncation that the theorem is about."""
+    import lowrank
+
+    for rank in (1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 112):
+        if rank <= len(A):
+            yield _ours(A, lowrank, rank=rank, store="float16")
+
+
+def _ours(A: Stack, lowrank: Any, **target: Any) -> Point:
+    return point(
+        A,
+        lambda: lowrank.compress(A, stack=True, **target).to_bytes(),
+        lambda data: lowrank.open(data)[:],
+    )
 
 
 # -- a transform across the frames, then JPEG 2000 -------------------------------------
 
 
 def klt_jpeg2000(A: Stack) -> Iterator[Point]:
-    """Means of the frames, principal components, float16 basis, one distortion for all planes.
+    """Means of the frames, principal components with a float16 basis, one distortion for all.
 
     The number of components is tuned: every one is tried with every distortion.
     """
-    import imagecodecs
+    from imagecodecs import jpeg2k_decode, jpeg2k_encode
 
     N = len(A)
     X = A.reshape(N, -1).astype(np.float64)
     mean = X.mean(1)
     X -= mean[:, None]
-    (s, U), analysis = timed(lambda: _eigen(X))
-    U16 = U.astype(np.float16).astype(np.float64)
-    P = np.linalg.lstsq(U16, X, rcond=None)[0] if N < X.shape[1] else U.T @ X
-    P = U.T @ X
-    total = float(np.sum(X**2))
-    for d in spread(A) * 10 ** (-np.arange(28.0, 60.0, 2.0) / 20):
-        planes, sizes, times = [], [], analysis
+    (squares, U), analysis = timed(lambda: np.linalg.eigh(X @ X.T))
+    s, P = np.sqrt(np.maximum(squares[::-1], 0)), U[:, ::-1].T @ X
+    for d in spread(A) * 10 ** (-np.arange(26.0, 62.0, 1.5) / 20):
+        encoding, decoding, price = analysis, 0.0, 2 * N + 16
+        lost = float(np.vdot(X, X))
         for k in range(N):
             if s[k] / math.sqrt(X.shape[1]) < 0.3 * d:
                 break
-            low, high = float(P[k].min()), float(P[k].max())
-            scaled = np.rint((P[k] - low) * (65535 / max(high - low, 1e-9))).astype(np.uint16)
-            level = 20 * math.log10(max(high - low, 1e-9) / d)
+            low = float(P[k].min())
+            high = max(float(P[k].max()), low + 1e-9)
+            whole = np.rint((P[k] - low) * (65535 / (high - low))).astype(np.uint16)
+            level = max(20 * math.log10((high - low) / d), 1)
+            whole = whole.reshape(A.shape[1:])
             data, seconds = timed(
-                lambda p=scaled, x=level: imagecodecs.jpeg2k_encode(
-                    p.reshape(A.shape[1:]), level=max(x, 1), codecformat="j2k", reversible=False
+                lambda plane=whole, level=level: jpeg2k_encode(
+                    plane, level=level, codecformat="j2k", reversible=False
                 )
             )
-            back = imagecodecs.jpeg2k_decode(data).astype(np.float64).ravel()
-            planes.append(low + back * ((high - low) / 65535))
-            sizes.append(len(data) + 8 + 2 * N)
-            times += seconds
-        best = None
-        B = np.broadcast_to(mean[:, None], X.shape).copy()
-        price = 2 * N + 16
-        lost = total
-        for k in range(len(planes)):
-            gain = float(2 * planes[k] @ P[k] - planes[k] @ planes[k])
-            price += sizes[k]
-            lost -= gain
-            yield Point(price, 10 * math.log10(spread(A) ** 2 * A.size / max(lost, 1e-9)), times)
-        del best, B
+            encoding += seconds
+            back, seconds = timed(lambda data=data: jpeg2k_decode(data))
+            decoding += seconds
+            plane = low + back.astype(np.float64).ravel() * ((high - low) / 65535)
+            price += len(data) + 8 + 2 * N
+            lost -= float(2 * plane @ P[k] - plane @ plane)
+            quality = 10 * math.log10(spread(A) ** 2 * A.size / max(lost, 1e-9))
+            yield Point(price, quality, encoding, decoding)
 
 
-def _eigen(X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    squares, U = np.linalg.eigh(X @ X.T)
-    return np.sqrt(np.maximum(squares[::-1], 0)), U[:, ::-1]
+# -- codecs of arrays ------------------------------------------------------------------
+
+
+def sperr(A: Stack) -> Iterator[Point]:
+    """Three dimensions, a PSNR."""
+    from imagecodecs import sperr_decode, sperr_encode
+
+    X = A.astype(np.float32)
+    for target in TARGETS:
+        yield point(A, lambda x=target: sperr_encode(X, x, "psnr"), sperr_decode)
+
+
+def sz3(A: Stack) -> Iterator[Point]:
+    """Three dimensions, an absolute error."""
+    from imagecodecs import sz3_decode, sz3_encode
+
+    X = A.astype(np.float32)
+    for target in TARGETS:
+        bound = spread(A) * 10 ** (-target / 20) * 2
+        yield point(
+            A,
+            lambda x=bound: sz3_encode(X, mode="abs", abs=x),
+            lambda data: sz3_decode(data, shape=X.shape, dtype=X.dtype),
+        )
+
+
+def zfp(A: Stack) -> Iterator[Point]:
+    """Three dimensions, an absolute error."""
+    from zfpy import compress_numpy, decompress_numpy
+
+    X = A.astype(np.float32)
+    for target in TARGETS:
+        bound = spread(A) * 10 ** (-target / 20) * 4
+        yield point(A, lambda x=bound: compress_numpy(X, tolerance=x), decompress_numpy)
+
+
+# -- frame by frame --------------------------------------------------------------------
+
+
+def _shifted(A: Stack) -> NDArray[np.uint16]:
+    return (A.astype(np.int64) - int(A.min())).astype(np.uint16)
+
+
+def _by_frame(
+    A: Stack, encode: Callable[[Stack], bytes], decode: Callable[[bytes], Stack], scale: float = 1
+) -> Point:
+    low = int(A.min())
+    data, encoding = timed(lambda: [encode(one) for one in A])
+    back, decoding = timed(lambda: np.stack([np.asarray(decode(x)) for x in data]))
+    B = back.astype(np.float64) * scale + (low if scale else 0)
+    return Point(sum(map(len, data)), psnr(A, B), encoding, decoding)
+
+
+def jpeg2000(A: Stack) -> Iterator[Point]:
+    """Each frame, at one distortion."""
+    from imagecodecs import jpeg2k_decode, jpeg2k_encode
+
+    def encode(one: Stack, level: float) -> bytes:
+        whole = (one.astype(np.int64) - int(A.min())).astype(np.uint16)
+        return bytes(jpeg2k_encode(whole, level=level, codecformat="j2k", reversible=False))
+
+    for target in TARGETS:
+        level = max(target + 20 * math.log10(65535 / spread(A)), 1)
+        yield _by_frame(A, lambda one, x=level: encode(one, x), jpeg2k_decode)
+
+
+def jpeg_xl(A: Stack) -> Iterator[Point]:
+    """Each frame, spread over 16 bits, at a distance."""
+    from imagecodecs import jpegxl_decode, jpegxl_encode
+
+    gain = 65535 / spread(A)
+
+    def encode(one: Stack, distance: float) -> bytes:
+        whole = np.rint((one.astype(np.float64) - float(A.min())) * gain).astype(np.uint16)
+        return bytes(jpegxl_encode(whole, distance=distance, effort=7))
+
+    for distance in (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0):
+        yield _by_frame(A, lambda one, x=distance: encode(one, x), jpegxl_decode, 1 / gain)
+
+
+# -- video -----------------------------------------------------------------------------
+
+
+def _video(
+    A: Stack, codec: str, pixels: str, bits: int, options: dict[str, str], width: int
+) -> Point:
+    import av
+
+    N, height, columns = A.shape
+    scale = ((1 << bits) - 1) / spread(A)
+    whole = np.rint((A.astype(np.float64) - float(A.min())) * scale).astype(np.uint16)
+    # Sides of at least 64, even, the last samples repeated.
+    pad = [(0, 0)] + [(0, max(width - n, 0) + (n % 2)) for n in (height, columns)]
+    whole = np.pad(whole, pad, mode="edge")
+    if bits == 8:
+        whole = whole.astype(np.uint8)
+
+    def encode() -> list[bytes]:
+        out = av.CodecContext.create(codec, "w")
+        out.width, out.height, out.pix_fmt = whole.shape[2], whole.shape[1], pixels
+        out.framerate, out.thread_count = 25, 1
+        out.options = options
+        packets = []
+        for one in whole:
+            frame = av.VideoFrame(out.width, out.height, pixels)
+            for number, plane in enumerate(frame.planes):
+                flat = np.frombuffer(plane, whole.dtype).reshape(plane.height, -1)
+                flat[:] = 1 << (bits - 1)
+                if number == 0:
+                    flat[:, : out.width] = one
+            packets += out.encode(frame)
+        packets += out.encode(None)
+        return [bytes(x) for x in packets]
+
+    def decode(packets: list[bytes]) -> Stack:
+        name = "hevc" if "265" in codec else "libdav1d"
+        reader = av.CodecContext.create(name, "r")
+        frames = [f for x in packets for f in reader.decode(av.Packet(x))]
+        frames += reader.decode(None)
+        planes = [
+            np.frombuffer(f.planes[0], whole.dtype).reshape(f.planes[0].height, -1)[
+                :height, :columns
+            ]
+            for f in sorted(frames, key=lambda f: f.pts if f.pts is not None else 0)
+        ]
+        return np.stack(planes)
+
+    data, encoding = timed(encode)
+    back, decoding = timed(lambda: decode(data))
+    if len(back) != N:
+        raise RuntimeError(f"{len(back)} frames of {N}")
+    B = back.astype(np.float64) / scale + float(A.min())
+    return Point(sum(map(len, data)), psnr(A, B), encoding, decoding)
+
+
+def x265(A: Stack) -> Iterator[Point]:
+    """One video of grey frames of 12 bits, preset medium, tuned for PSNR."""
+    for crf in (2, 8, 14, 20, 26, 32, 38, 44):
+        options = {"preset": "medium", "tune": "psnr", "crf": str(crf)}
+        options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
+        yield _video(A, "libx265", "gray12le", 12, options, 64)
+
+
+def av1(A: Stack) -> Iterator[Point]:
+    """One video of frames of 10 bits, SVT-AV1 preset 6."""
+    for crf in (2, 8, 14, 22, 30, 38, 46, 54, 62):
+        options = {"preset": "6", "crf": str(crf), "svtav1-params": "lp=1"}
+        yield _video(A, "libsvtav1", "yuv420p10le", 10, options, 64)
+
+
+# -- without loss ----------------------------------------------------------------------
+
+
+def lossless(A: Stack) -> int:
+    """The least of JPEG-LS and JPEG XL by frame, and LZMA of the whole."""
+    import lzma
+
+    from imagecodecs import jpegls_encode, jpegxl_encode
+
+    whole = _shifted(A)
+    if spread(A) < 256:
+        whole = whole.astype(np.uint8)
+    sizes = [len(lzma.compress(whole.tobytes()))]
+    sizes.append(sum(len(jpegls_encode(np.ascontiguousarray(x))) for x in whole))
+    sizes.append(sum(len(jpegxl_encode(x, lossless=True, effort=5)) for x in whole))
+    return min(sizes)
+
+
+CODECS: dict[str, Callable[[Stack], Iterator[Point]]] = {
+    "packed": packed,
+    "float16": floats,
+    "KLT + JPEG 2000": klt_jpeg2000,
+    "SPERR": sperr,
+    "SZ3": sz3,
+    "zfp": zfp,
+    "JPEG 2000": jpeg2000,
+    "JPEG XL": jpeg_xl,
+    "x265": x265,
+    "SVT-AV1": av1,
+}
+
+
+def read(data: bytes, suffix: str) -> dict[str, Stack]:
+    """The stacks of a file: an array, or each one of several."""
+    if suffix == ".npz":
+        with np.load(io.BytesIO(data)) as file:
+            return {name: file[name] for name in file.files if file[name].ndim == 3}
+    return {"": np.load(io.BytesIO(data))}

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         error: float | None
         max_error: float | None
         psnr: float | None
+        psnr_worst: float | None
         size: SupportsIndex | None
         quality: float | None
         layout: str | None
@@ -295,6 +296,7 @@ def compress(
     error: float | None = None,
     max_error: float | None = None,
     psnr: float | None = None,
+    psnr_worst: float | None = None,
     size: SupportsIndex | None = None,
     quality: float | None = None,
     layout: str | None = None,
@@ -325,6 +327,8 @@ def compress(
         Largest error of any sample, in the units of the samples.
     psnr : float
         PSNR in dB.
+    psnr_worst : float
+        PSNR of the worst frame of a stack in dB, packed store only.
     size : int
         Bytes of the file, at most.
     quality : float
@@ -368,6 +372,7 @@ def compress(
         error=error,
         max_error=max_error,
         psnr=psnr,
+        psnr_worst=psnr_worst,
         size=size,
         quality=quality,
         layout=layout,

@@ -42,6 +42,7 @@ from lowrank.options import (
     PngLevel,
     Preserve,
     Preview,
+    PsnrWorst,
     Quality,
     Quiet,
     Recursive,
@@ -105,6 +106,7 @@ def compress(
     error: ErrorShare = None,
     max_error: MaxError = None,
     psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
+    psnr_worst: PsnrWorst = None,
     size: Size = None,
     quality: Quality = None,
     layout: Layout = None,
@@ -129,7 +131,7 @@ def compress(
 ) -> None:
     """Compress images to .lrk files; shorten .lrk files.
 
-    Give one target at most: -k, --energy, --error, --max-error, --psnr, --size or -q.
+    Give one target at most: -k, --energy, --error, --max-error, --psnr, --psnr-worst, --size, -q.
     """
     from lowrank import names, targets
 
@@ -140,6 +142,7 @@ def compress(
             "error": error,
             "max_error": max_error,
             "psnr": psnr,
+            "psnr_worst": psnr_worst,
             "size": size,
             "quality": quality,
         },

@@ -63,8 +63,8 @@ def _drawable(picture: Picture) -> Picture:
         return Picture(np.asarray(to_image(picture).convert("RGB")), MODES["RGB"])
     colours = 3 if samples.shape[2] >= 3 else 1
     drawn = samples[:, :, :colours].astype(np.float64)
-    low, high = float(np.nanmin(drawn)), float(np.nanmax(drawn))
-    drawn = (drawn - low) * (255 / (high - low) if high > low else 0.0)
-    drawn[~np.isfinite(drawn)] = 0.0  # pixels without data
+    known = np.isfinite(drawn)  # of a stack, a frame may lack data
+    low, high = (float(drawn[known].min()), float(drawn[known].max())) if known.any() else (0, 0)
+    drawn = np.where(known, drawn - low, 0.0) * (255 / (high - low) if high > low else 0.0)
     grey_or_rgb = MODES["RGB" if colours == 3 else "L"]
     return Picture(np.rint(drawn).astype(np.uint8), grey_or_rgb, Metadata())

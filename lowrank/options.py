@@ -179,7 +179,8 @@ Against = Annotated[
     str | None,
     typer.Option(
         metavar="CODEC,...",
-        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow.",
+        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
+        "and with klt-jpeg2000.",
         autocompletion=completion.several_of(*names.CODECS),
     ),
 ]
@@ -193,6 +194,10 @@ Preview = Annotated[
 ]
 ErrorShare = Annotated[
     str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
+]
+PsnrWorst = Annotated[
+    str | None,
+    typer.Option("--psnr-worst", metavar="DB", help="PSNR of the worst frame of a stack, in dB."),
 ]
 Size = Annotated[
     str | None,

@@ -38,7 +38,7 @@ _OPTIONS = (
     "rank", "energy", "error", "max_error", "psnr", "size", "quality", "layout", "store"
 )  # fmt: skip
 _METADATA = (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp"))  # ours, Pillow's
-_HEAD_CHUNKS = (b"HEAD", b"EXIF", b"ICCP", b"XMP_", b"NODT")
+_HEAD_CHUNKS = (b"HEAD", b"EXIF", b"ICCP", b"XMP_", b"NODT", b"AXIS")
 
 
 def _accept(prefix: bytes) -> bool:
@@ -86,7 +86,35 @@ class LrkImageFile(ImageFile.ImageFile):
                 self.info[theirs] = EXIF_PREFIX + block if ours == "exif" else block
         self.info["layout"], self.info["store"] = head.layout, head.store
         self.info["rank"] = parts.ranks
-        self.tile = [ImageFile._Tile("lrk", (0, 0, *self._size), start, (self._name(), self.info))]
+        self._frames, self._at, self._start = head.frames or 1, 0, start
+        if self._frames > 1:  # another may be asked for once this one is loaded
+            self._fp, self._close_exclusive_fp_after_loading = self.fp, False
+        self._point()
+
+    def _point(self) -> None:
+        """Let Pillow decode this frame next."""
+        args = (self._name(), self.info, self._at)
+        self.tile = [ImageFile._Tile("lrk", (0, 0, *self._size), self._start, args)]
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of a stack."""
+        return self._frames
+
+    @property
+    def is_animated(self) -> bool:
+        """Whether it has several."""
+        return self._frames > 1
+
+    def tell(self) -> int:
+        """Number of the current frame."""
+        return self._at
+
+    def seek(self, frame: int) -> None:
+        """Go to a frame of a stack."""
+        if self._seek_check(frame):
+            self.fp, self._at = self._fp, frame  # type: ignore[assignment]
+            self._point()
 
     def verify(self) -> None:
         """Check the whole file, every checksum included, without decoding pixels."""
@@ -110,12 +138,15 @@ class LrkDecoder(ImageFile.PyDecoder):
     def decode(self, buffer: Any) -> tuple[int, int]:
         """Set the image's pixels and say that all is done."""
         assert self.fd is not None  # noqa: S101 - as above
-        name, info = self.args
+        name, info, frame = self.args
         with _as_pillow_says():
             decoded = codec.decode(_parse(self.fd, name, partial=_lenient()))
         if decoded.notes:
             info["notes"] = decoded.notes
-        self.set_as_raw(modes.raw(decoded.picture))
+        picture = decoded.picture
+        if picture.frames is not None:
+            picture = replace(picture, samples=picture.samples[frame])
+        self.set_as_raw(modes.raw(picture))
         return -1, 0
 
 

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lowrank import codec, files, linalg, streams, targets
 from lowrank import format as lrk
-from lowrank.errors import FileError, LimitError, UsageError
+from lowrank.errors import ArgumentError, FileError, ImageError, LimitError, UsageError
 from lowrank.format import mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Head, Parts
@@ -223,13 +223,18 @@ class LowRankStack:
         Raises
         ------
         UsageError
-            The frames have another shape.
+            The frames have another shape, or are no finite numbers.
         """
-        A = np.asarray(frames)
+        try:
+            A = np.asarray(frames)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the frames are no array ({error}); give one of numbers") from error
         if A.shape[-(self.ndim - 1) :] != self._shape[1:] or A.ndim > self.ndim:
             raise UsageError(
                 f"frames of shape {A.shape} are none of {self._shape[1:]}; give (M, height, width)"
             )
+        if A.dtype.kind not in "biuf" or not np.isfinite(A).all():
+            raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         V = self.factors[0][2].astype(np.float64)
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
         rows = A.reshape(-1, V.shape[1]).astype(np.float64)
@@ -405,9 +410,12 @@ def load(
             )  # fmt: skip
         data = data or files.read_bytes(name)
         return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
-    return sources.of_array(
-        source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
-    )
+    try:
+        return sources.of_array(
+            source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
+        )
+    except ImageError as error:
+        raise ArgumentError(str(error)) from error
 
 
 def with_axis(loaded: Loaded, named: Axis) -> Loaded:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from string import Template
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,7 +20,7 @@ from lowrank.views import html
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-SCRIPTS = ("svd.js", "picture.js", "session.js", "drop.js", "path.js")
+SCRIPTS = ("svd.js", "picture.js", "stacks.js", "session.js", "drop.js", "path.js")
 GALLERY = {
     "flag.png": "Flag",
     "tartan.png": "Tartan",
@@ -30,6 +31,7 @@ GALLERY = {
     "parrots.png": "Parrots",
     "door.png": "Door",
     "elevation.png": "16 bits",
+    "light.npy": "Stack",
 }
 
 
@@ -44,17 +46,28 @@ def main() -> None:
     shutil.copy(ROOT / "js" / "img-lrk.js", out)
     buttons = "\n".join(
         f'<li><button type="button" data-picture="{name}" aria-pressed="false">'
-        f'<img src="gallery/small/{name}" alt="" loading="lazy">{title}</button></li>'
+        f'<img src="gallery/small/{name.partition(".")[0]}.png" alt="">{title}</button></li>'
         for name, title in GALLERY.items()
     )
     welcome = (HERE / "welcome.html").read_text("utf-8").replace("$gallery", buttons)
     page = html.bare(
-        welcome=welcome,
-        css=(HERE / "site.css").read_text("utf-8"),
-        scripts=[(HERE / name).read_text("utf-8") for name in SCRIPTS],
+        welcome=welcome + stack(),
+        css=html.asset("stack.css") + (HERE / "site.css").read_text("utf-8"),
+        scripts=[
+            *(html.asset(name) for name in ("frames.js", "stack.js")),
+            *((HERE / name).read_text("utf-8") for name in SCRIPTS),
+        ],
     )
     icon = '<link rel="icon" href="data:,">\n<title>'
     (out / "index.html").write_text(page.replace("<title>", icon, 1), "utf-8")
+
+
+def stack() -> str:
+    """The page of a stack as a template, for one that is dropped."""
+    _, _, rest = html.asset("stack.html").partition('role="alert" hidden></p>')
+    sections, _, _ = rest.partition('<section aria-labelledby="report">')
+    filled = Template(sections).substitute(start=1, most=1, last=0)
+    return f'<template id="stack-template"><div id="page">{filled}</div></template>'
 
 
 def draw(folder: Path) -> None:
@@ -64,19 +77,21 @@ def draw(folder: Path) -> None:
     Image.fromarray(diagonal()).save(folder / "diagonal.png")
     Image.fromarray(noise()).save(folder / "noise.png")
     text().save(folder / "text.png")
+    frames = light()
+    np.save(folder / "light.npy", frames)
     for name in GALLERY:
         if not (folder / name).exists():
             shutil.copy(ROOT / "sample_images" / name, folder)
     (folder / "small").mkdir()
     for name in GALLERY:
-        image = Image.open(folder / name)
-        if image.mode.startswith("I"):
+        image = Image.fromarray(frames[8]) if name == "light.npy" else Image.open(folder / name)
+        if image.mode[0] in "IF":
             samples = np.asarray(image).astype(float)
             samples = 255 * (samples - samples.min()) / np.ptp(samples)
             image = Image.fromarray(samples.astype(np.uint8))
         image = image.convert("RGB")
         image.thumbnail((180, 180))
-        image.save(folder / "small" / name)
+        image.save(folder / "small" / f"{name.partition('.')[0]}.png")
 
 
 def flag() -> np.ndarray:
@@ -106,6 +121,16 @@ def diagonal() -> np.ndarray:
 def noise() -> np.ndarray:
     """Independent samples, from a fixed seed."""
     return np.random.default_rng(61).integers(0, 256, (256, 256)).astype(np.uint8)
+
+
+def light() -> np.ndarray:
+    """A matte sphere under a light that moves: 32 frames, rank 3, as normals have three numbers."""
+    y, x = np.mgrid[-1:1:128j, -1:1:128j] * 1.1
+    z = np.sqrt(np.maximum(1 - x * x - y * y, 0))
+    normals = np.where(z > 0, np.stack([x, y, z]), 0)
+    t = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    lights = np.stack([0.5 * np.cos(t), 0.4 * np.sin(2 * t), np.full(32, 0.9)], axis=1)
+    return np.tensordot(lights, 160 * normals, 1).astype(np.float32)
 
 
 def text() -> Image.Image:

@@ -5,8 +5,12 @@ const Drop = (() => {
   async function take(file) {
     if (!file) return;
     byId("trouble").hidden = true;
+    for (const button of document.querySelectorAll("#gallery button")) {
+      button.setAttribute("aria-pressed", String(button.dataset.picture === file.name));
+    }
     try {
-      await Session.open(await Pictures.read(file));
+      const stack = await Stacks.read(file);
+      await (stack ? Session.openStack(stack) : Session.open(await Pictures.read(file)));
     } catch (error) {
       byId("trouble").textContent =
         `${file.name || "That"} cannot be shown: ${error.message || "no picture that this browser reads"}.`;

@@ -65,6 +65,14 @@ const Path = (() => {
       },
     },
     {
+      picture: "light.npy",
+      ask: "A stack: a matte sphere, the light moves. How many eigenimages make all 32 frames?",
+      number: (facts) => largest(facts.data.spectra),
+      tell: (facts, told, right) =>
+        `${right}. The brightness of a matte surface is the product of its normal with the ` +
+        "direction of the light, three numbers each: all frames are sums of three.",
+    },
+    {
       picture: "parrots.png", ask: "The last one: from which rank on do you see no difference?",
       number: () => null,
       tell: (facts, told) =>
@@ -77,9 +85,6 @@ const Path = (() => {
   const pictureOf = (name) => `gallery/${name}`;
 
   async function visit(name) {
-    for (const button of document.querySelectorAll("#gallery button")) {
-      button.setAttribute("aria-pressed", String(button.dataset.picture === name));
-    }
     const response = await fetch(pictureOf(name));
     const blob = await response.blob();
     await Drop.take(new File([blob], name, { type: blob.type }));
@@ -115,6 +120,7 @@ const Path = (() => {
     byId("path-next").hidden = true;
     byId("path-back").disabled = step === 0;
     await visit(picture);
+    if (state.step === step) Session.now()?.app.choose(1);
   }
 
   function answer(told) {

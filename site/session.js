@@ -2,6 +2,7 @@
 // A picture on the page: first as a coarse one, at once, then as itself, when the workers are
 // done with its channels. The page is that of `lowrank report --html`, opened anew for each.
 
+const openStackPage = openStack;
 const Session = (() => {
   const COARSE = 128; // sides of the coarse picture, about
   const START = 20;
@@ -22,7 +23,7 @@ const Session = (() => {
 
   // A channel's spectrum and first terms; and then its energies by cosine frequency and the
   // other terms.
-  function decomposed(A, m, n, leading, most) {
+  function decomposed(A, m, n, leading, most, rival = true) {
     const place = worker();
     const id = ++number;
     place.busy++;
@@ -41,7 +42,7 @@ const Session = (() => {
       };
       place.worker.addEventListener("message", listen);
       place.worker.addEventListener("error", () => reject(new Error("its decomposition failed")));
-      place.worker.postMessage({ id, A, m, n, first: leading, most });
+      place.worker.postMessage({ id, A, m, n, first: leading, most, rival });
     });
     return { first, rest };
   }
@@ -145,5 +146,37 @@ const Session = (() => {
     return current;
   }
 
-  return { open, say, now: () => current };
+  // Show a stack: frames of {height, width, colours}, row by row in A, in place of a picture.
+  async function openStack({ name, N, height, width, colours, A, eight, notes }) {
+    const mine = (open.last = {});
+    say(`${name}: ${N} frames …`);
+    const n = height * width * colours;
+    const most = Math.min(N, n, 60);
+    const found = await decomposed(A, N, n, most, most, false).first;
+    if (open.last !== mine) return;
+    current?.controller.abort();
+    current = null;
+    const page = byId("stack-template").content.firstElementChild.cloneNode(true);
+    byId("page").replaceWith(page);
+    let [low, high] = eight ? [0, 255] : [Infinity, -Infinity];
+    for (let i = 0; !eight && i < A.length; i++) [low, high] = [Math.min(low, A[i]), Math.max(high, A[i])];
+    const data = {
+      shape: [N, height, width, colours], black: low, white: high, numbers: [...Array(N).keys()],
+      names: [], spectrum: found.spectrum, start: Math.min(3, found.s.length), title: name,
+    };
+    byId("rank").max = Math.max(found.s.length, 1);
+    byId("frame").max = N - 1;
+    byId("facts-name").textContent = name;
+    byId("facts").textContent = `${N} frames of ${width} × ${height}`;
+    document.title = `${name}, a stack as a sum of eigenimages`;
+    const app = openStackPage(data, new Frames(data, { matrices: [found] }, A));
+    current = {
+      controller: new AbortController(), app: { choose: app.setRank },
+      data: { spectra: [found.spectrum] },
+    };
+    page.dataset.picture = name;
+    say([`${name} is taken for a stack: a frame in each row of one matrix.`, ...notes].join(" "));
+  }
+
+  return { open, openStack, say, now: () => current };
 })();

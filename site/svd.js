@@ -121,13 +121,13 @@ const Svd = (() => {
         }
         if (m === l) break;
         let g = (d[l + 1] - d[l]) / (2 * e[l]);
-        let r = Math.hypot(g, 1);
+        let r = Math.sqrt(g * g + 1);
         g = d[m] - d[l] + e[l] / (g + (g >= 0 ? r : -r));
         let s = 1, c = 1, p = 0, i = m - 1;
         for (; i >= l; i--) {
           let f = s * e[i];
           const b = c * e[i];
-          r = Math.hypot(f, g);
+          r = Math.sqrt(f * f + g * g);
           e[i + 1] = r;
           if (r === 0) {
             d[i + 1] -= p;

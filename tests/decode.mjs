@@ -14,11 +14,15 @@ for (const line of readFileSync(0, "utf8").split("\n").filter(Boolean)) {
   let said;
   try {
     const parts = await open(new Uint8Array(readFileSync(path)), options);
-    const samples = samplesOf(parts, options);
-    const { mode, width, height, channels } = parts;
-    const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
-    const sha256 = createHash("sha256").update(bytes).digest("hex");
-    said = { mode, shape: [height, width, channels], sha256 };
+    const { mode, width, height, channels, frames } = parts;
+    const shape = [height, width, channels], hash = createHash("sha256");
+    const whole = frames !== null && frame === undefined;
+    if (whole) shape.unshift(frames);
+    for (let i = 0; i < (whole ? frames : 1); i++) {
+      const samples = samplesOf(parts, whole ? { ...options, frame: i } : options);
+      hash.update(new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength));
+    }
+    said = { mode, shape, sha256: hash.digest("hex") };
   } catch (error) {
     if (error.name !== "LrkError") throw error;
     said = { refused: error.kind, why: error.message };

@@ -78,14 +78,13 @@ def test_thumbnails_are_drawn_by_a_program_that_is_there(tmp_path):
     program, *arguments = fields["Exec"].split()
     assert fields["TryExec"] == program
     assert os.access(DESKTOP / program, os.X_OK)
-    for mode in ("RGB", "F"):
-        lowrank.compress(picture(mode, 30, 40).samples.squeeze(), rank=2).save(tmp_path / "a.lrk")
-        places = {"%i": tmp_path / "a.lrk", "%o": tmp_path / "a.png", "%s": "16"}
-        command = [sys.executable, DESKTOP / program, *(places[x] for x in arguments)]
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(command, env=env, check=True)
-        with Image.open(tmp_path / "a.png") as thumbnail:
-            assert thumbnail.size == (16, 12)
+    lowrank.compress(picture("F", 30, 40).samples.squeeze(), rank=2).save(tmp_path / "a.lrk")
+    places = {"%i": tmp_path / "a.lrk", "%o": tmp_path / "a.png", "%s": "16"}
+    command = [sys.executable, DESKTOP / program, *(places[x] for x in arguments)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, env=env, check=True)
+    with Image.open(tmp_path / "a.png") as thumbnail:
+        assert thumbnail.size == (16, 12)
     (tmp_path / "a.lrk").write_bytes(b"none")
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 1

@@ -84,7 +84,7 @@ INSIDE = {
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),
-        ("apart", "header"),
+        ("apart", "forecast", "header"),
         ("codec",),
     ),
     "stores.packed.coding": (
@@ -111,7 +111,7 @@ INSIDE = {
     "chunks": (("__init__",), ("numcodecs", "zarr")),
     "report": (
         ("__init__",),
-        ("stacks",),
+        ("klt", "stacks"),
         ("peers",),
         ("measure",),
         ("ask", "compared"),
@@ -128,7 +128,7 @@ INSIDE = {
 # Whatever a foreign library raises is turned into one of our errors here, and only here.
 WALLS = {"io.wall", "cli"}
 FOREIGN = {
-    "PIL": {"io", "plugin", "report.peers", "api"},
+    "PIL": {"io", "plugin", "report.klt", "report.peers", "api"},
     "pillow_heif": {"io.heif"},
     "pillow_jxl": {"io.jxl"},
     "tifffile": {"io.tifffile"},

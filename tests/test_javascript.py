@@ -89,11 +89,9 @@ def packed_stack(data):
 
 @needs_node
 def test_every_golden_file_decodes_to_the_samples_it_always_did(tmp_path):
-    facts = {name: x for name, x in EXPECTED.items() if len(x["shape"]) == 3}
-    files = [
-        ((GOLDEN / f"{name}.lrk").read_bytes(), {"partial": x["partial"]})
-        for name, x in facts.items()
-    ]
+    data = {name: (GOLDEN / f"{name}.lrk").read_bytes() for name in EXPECTED}
+    facts = {name: x for name, x in EXPECTED.items() if not packed_stack(data[name])}
+    files = [(data[name], {"partial": x["partial"]}) for name, x in facts.items()]
     # The file that pages use is the same decoder, made small.
     for name, x, said in zip(facts, facts.values(), decoded(tmp_path, files, "img-lrk.js"),
                              strict=True):  # fmt: skip
@@ -104,7 +102,9 @@ def test_every_golden_file_decodes_to_the_samples_it_always_did(tmp_path):
 def mutants(count, seed):
     seeds = [x for x in reading.seeds([reading.GOLDEN], 2000) if not packed_stack(x)]
     damaged = mutators.mutants(seeds, np.random.default_rng(seed))
-    written = headers.mutants(seeds, np.random.default_rng(seed), reading.MAX_PIXELS)
+    written = headers.mutants(
+        [x for x in seeds if x[25] < 7], np.random.default_rng(seed), reading.MAX_PIXELS
+    )
     files = zip(damaged, damaged, damaged, written, strict=False)
     for data in itertools.islice(itertools.chain.from_iterable(files), count):
         for partial in (False, True):

@@ -176,6 +176,15 @@ def test_notebooks_show_every_mode(mode):
         assert said in html
 
 
+def test_frames_without_data_are_shown_black():
+    frames = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
+    frames[2], frames[1, 0] = np.nan, np.nan
+    stack = lowrank.compress(frames, stack=True, rank=2, nodata=np.nan)
+    with Image.open(io.BytesIO(stack._repr_png_())) as shown:
+        assert not np.asarray(shown).any()
+    assert "base64" in stack._repr_html_()
+
+
 def test_what_a_notebook_shows_beside_the_table_is_small():
     image = lowrank.compress(np.tile(GREY, (20, 30)), rank=2)
     (data,) = re.findall(r"base64,([^\"]+)", image._repr_html_())
@@ -221,6 +230,16 @@ def test_a_stack_is_an_array_too_and_equal_copied_shown_saved_and_reported_as_an
                   {"labels": ["a"]}, {"values": [None] * 8}):  # fmt: skip
         with pytest.raises(UsageError):
             lowrank.compress(frames, stack=True, rank=1, **names)
+    with_nan = np.full((5, 6), np.nan)
+    for wrong in (None, "x", frames[:, :3], with_nan, 1j * frames, [[1, 2], [3]], frames[None]):
+        with pytest.raises(UsageError):
+            stack.project(wrong)
+    for wrong in (None, 3, frames[0], [], [frames[0], frames[0][:3]], frames[:4]):
+        with pytest.raises(UsageError):
+            stack.report(wrong)
+    for wrong in (None, 3, frames[0], [], [frames[0], frames[0][:3]], frames[:0]):
+        with pytest.raises(UsageError):
+            lowrank.compress(wrong, stack=True, rank=1)
     for axis in ("0", 1.5, True, 7):
         for call in (partial(lowrank.compress, rank=1), lowrank.spectrum):
             with pytest.raises(UsageError, match="axis"):
@@ -388,7 +407,8 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
 def test_numbers_of_numpy_are_numbers(image):
     for rank in (np.int64(3), np.uint8(3), np.float32(3), 3.0):
         assert lowrank.compress(GREY, rank=rank).ranks == image.truncate(rank).ranks[:1] == (3,)
-    sizes = [lowrank.compress(GREY, size=n).to_bytes() for n in (900, np.int32(900))]
+    floats = {"store": "float16", "layout": "channels"}
+    sizes = [lowrank.compress(GREY, size=n, **floats).to_bytes() for n in (900, np.int32(900))]
     assert sizes[0] == sizes[1]
 
 

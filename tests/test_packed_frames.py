@@ -13,7 +13,7 @@ import pytest
 
 from lowrank import codec
 from lowrank import format as lrk
-from lowrank.errors import FormatError, LowrankError
+from lowrank.errors import FormatError, LowrankError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.picture import MODES, Picture, array_mode
 from lowrank.picture.distance import compare, frames
@@ -87,12 +87,12 @@ def data(stack) -> bytes:
     + [grey(1, 20, 20), grey(3, 1, 1), grey(40, 2, 3), grey(2, 1, 70)],
     ids=lambda p: f"{p.samples.shape}-{p.mode.title}",
 )
-def test_any_integer_samples_come_back_at_the_psnr_asked_for(picture):
-    back = decoded(encoded(picture))
+def test_any_integer_samples_come_back(picture):
+    back = decoded(encoded(picture, Target("quality", 90)))
     assert back.dtype == picture.samples.dtype
     assert back.shape == picture.samples.shape
     value = compare(picture, Picture(back, picture.mode)).psnr_db
-    assert value is None or value >= 40
+    assert value is None or value >= 35
 
 
 def test_a_size_is_kept_and_used(stack):
@@ -160,7 +160,7 @@ def test_a_rank_keeps_the_first_planes(data):
 def test_frames_that_have_nothing_in_common_are_coded_apart():
     rng = np.random.default_rng(2)
     y, x = np.mgrid[:48, :48]
-    A = [(np.hypot(y - a, x - b) < r) * 200 + 20 for a, b, r in rng.integers(5, 40, (5, 3))]
+    A = [(np.hypot(y - a, x - b) < r) * 200 + 20 for a, b, r in rng.integers(5, 40, (3, 3))]
     picture = Picture(np.array(A, np.uint8)[..., None], MODES["L"])
     stack = Stack(picture.samples, None)
     assert share_apart(stack, 8.0) < 1
@@ -285,7 +285,10 @@ def test_a_cut_file_gives_what_is_there(stack, data):
         codec.decode(parse(data[:120], partial=True))
 
 
-def test_the_worst_frame_is_no_better_than_the_stack(stack, data):
-    result = Picture(decoded(data), stack.mode)
-    squares = [x.squares / x.samples for x in frames(stack, result)]
-    assert max(squares) >= np.mean(squares)
+def test_no_frame_is_worse_than_its_psnr(stack):
+    result = Picture(decoded(encoded(stack, Target("psnr_worst", 42))), stack.mode)
+    peak = float(np.ptp(stack.samples.astype(int)))
+    worst = max(x.squares / x.samples for x in frames(stack, result))
+    assert 42 <= 10 * math.log10(peak**2 / worst) <= 42.2
+    with pytest.raises(UsageError, match="psnr_worst is a target of packed stacks"):
+        codec.encode(Picture(stack.samples[0], stack.mode), Target("psnr_worst", 42))

@@ -123,6 +123,26 @@ def test_gaps_of_many_channels_are_filled_and_put_back(dtype):
     assert image.report(A).pixels.max_abs_error <= 1e-2
 
 
+def test_a_value_in_some_channels_only_is_taken_for_data_and_said():
+    A = samples("int16", 4, 4, 5)
+    A[0, 0], A[1, 1, 2] = -9999, -9999
+    loaded = arrays.from_array(A, nodata=-9999)
+    assert any(note.startswith("1 pixels are -9999 in some channels only") for note in loaded.notes)
+    assert loaded.picture.samples[1, 1, 2] == -9999
+
+
+def test_previews_show_the_first_channels():
+    from lowrank.picture.thumbnail import shades
+    from lowrank.views import preview
+
+    for channels in (1, 2, 3, 5):
+        one = Picture(samples("float32", 6, 8, channels), array_mode("float32", channels))
+        shown = preview.small(one, 8, *shades(one))
+        assert shown.shape == (6, 8, 3)
+        grey = (shown == shown[..., :1]).all()
+        assert grey == (channels < 3)
+
+
 def test_what_hides_some_channels_only_is_refused():
     A = samples("float32", 4, 4, 5)
     with pytest.raises(ImageError, match="hides some channels of a pixel only"):
@@ -238,6 +258,14 @@ def test_tags_of_a_tiff_that_pillow_does_not_open_travel():
         exif.load(found.exif)
         assert exif[270] == "a rock"
         assert exif[42113] == "-7"
+
+
+def test_a_tile_larger_than_any_picture_is_refused():
+    pytest.importorskip("tifffile")
+    more = {322: (4, (2**16,)), 323: (4, (2**16,)), 324: (4, (8,)), 325: (4, (99,))}
+    data = tiff(samples("int16", 4, 4, 3), extra=(0, 0), compression=8, more=more)
+    with pytest.raises((LimitError, ImageError)):
+        images.read(data, name="a", max_pixels=10**6)
 
 
 def test_a_damaged_tiff_is_an_error_of_ours():
@@ -437,6 +465,15 @@ def test_the_packed_store_takes_any_channels_and_means_what_it_states(kind, layo
         assert said.error == pytest.approx(measured.frobenius_error, rel=5e-3)
         assert said.norm == pytest.approx(measured.norm, rel=5e-3)
         assert measured.frobenius_error >= measured.frobenius_bound * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32"])
+def test_an_error_of_packed_samples_is_met_however_they_are_counted(kind):
+    A = smooth(kind, 1)
+    found = lowrank.compress(A, error=0.01, store="packed").to_array().reshape(A.shape)
+    error = np.linalg.norm(found.astype(float) - A)
+    for counted in (A.astype(float), A.astype(float) - float(A.min())):
+        assert error <= 0.01 * np.linalg.norm(counted)
 
 
 def test_a_psnr_of_packed_floats_is_that_of_their_range():

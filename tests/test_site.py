@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
+import re
 import runpy
 import sys
 import threading
@@ -18,6 +20,7 @@ from test_page import assert_within_a_level, browser, canvas, displayed, set_ran
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.io import pillow
+from lowrank.picture import Picture, array_mode
 from lowrank.targets import Target
 
 __all__ = ["browser"]
@@ -26,6 +29,25 @@ DONE = "#page[data-picture='{}']"
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    """Serves the site, and `slow.lrk`: half of it, and the rest when it is let go."""
+
+    slow: bytes = b""
+    let_go = threading.Event()
+
+    def do_GET(self):
+        if self.path != "/slow.lrk":
+            super().do_GET()
+            return
+        half = len(self.slow) // 2
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.slow)))
+        self.end_headers()
+        self.wfile.write(self.slow[:half])
+        self.wfile.flush()
+        self.let_go.wait(60)
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(self.slow[half:])
+
     def log_message(self, *_):
         pass
 
@@ -167,6 +189,34 @@ def test_a_lrk_file_is_opened_and_what_is_none_is_refused_in_words(visit, small_
     assert "y.lrk cannot be shown: the file ends" in page.inner_text("#trouble")
 
 
+def test_a_stack_of_ones_own_is_decomposed(visit):
+    t, y, x = np.arange(12)[:, None, None], *np.mgrid[0:20, 0:31]
+    A = np.rint(120 + 60 * np.sin(t + x / 9) * np.cos(y / 5) + 30 * np.cos(2 * t) * x / 31)
+    frames = [Image.fromarray(a) for a in A.astype(np.uint8)]
+    npy, tiff, deflated = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.save(npy, A.astype(np.int16))
+    frames[0].save(tiff, "TIFF", save_all=True, append_images=frames[1:])
+    frames[0].save(deflated, "TIFF", save_all=True, append_images=frames[1:],
+                   compression="tiff_adobe_deflate")  # fmt: skip
+    kept = Picture(A[..., None].astype(np.uint8), array_mode("uint8", 1))
+    lrk_ = lrk.serialize(codec.encode(kept, Target("rank", 12)).parts)
+    tail = np.linalg.norm(np.linalg.svd(A.reshape(12, -1), compute_uv=False)[3:])
+    page = visit()
+    for name, data in (("a.npy", npy.getvalue()), ("b.tif", tiff.getvalue()),
+                       ("c.tif", deflated.getvalue()), ("d.lrk", lrk_)):  # fmt: skip
+        give(page, name, data)
+        for id in ("error", "bound"):
+            found = float(page.inner_text(f"#{id}").replace(",", ""))
+            assert found == pytest.approx(tail, rel=1e-3), (name, id)
+    page.fill("#frame", "7")
+    assert "frame 7" in page.inner_text("#frame-said")
+    page.click("#sum", position={"x": 5, "y": 5})
+    assert page.inner_text("#trace-said").startswith("Pixel 0, 0")
+    page.click("#gallery >> text=Stack")
+    page.wait_for_selector(DONE.format("light.npy"))
+    assert float(page.inner_text("#error").replace(",", "")) < 0.1  # a matte sphere has rank 3
+
+
 def test_dropped_and_pasted(visit):
     page = visit()
     for kind, name in (("drop", "dropped.png"), ("paste", "pasted.png")):
@@ -247,6 +297,89 @@ def test_the_path_asks_and_answers(visit):
     assert page.get_attribute("#path-told", "data-right") == "true"
     page.click("#path-back")
     page.wait_for_selector(DONE.format("tartan.png"))
+
+
+# -- the custom element ----------------------------------------------------------------------
+
+ELEMENT = """<!doctype html><meta http-equiv="Content-Security-Policy" content="default-src 'none';
+script-src 'self'; connect-src 'self'; img-src 'self'"><title>x</title>
+<link rel="icon" href="gallery/flag.png">
+<script type="module" src="img-lrk.js"></script><img-lrk src="slow.lrk" alt="A picture"></img-lrk>
+"""
+PIXELS = """() => {
+  const canvas = document.querySelector("img-lrk").shadowRoot.firstChild;
+  const copy = new OffscreenCanvas(canvas.width, canvas.height)
+    .getContext("2d", {willReadFrequently: true});
+  copy.drawImage(canvas, 0, 0);
+  const {height, width} = canvas;
+  return [height, width, ...copy.getImageData(0, 0, width, height).data];
+}"""
+
+
+def element_pixels(page):
+    height, width, *data = page.evaluate(PIXELS)
+    return np.reshape(data, (height, width, 4))
+
+
+@pytest.mark.parametrize("kind", ["packed", "float"])
+def test_the_element_draws_while_bytes_arrive(tab, site, kind, tmp_path):
+    page, events = tab
+    original = picture("RGB", 64, 96)
+    target = Target("quality", 90) if kind == "packed" else Target("rank", 40)
+    Quiet.slow = lrk.serialize(codec.encode(original, target).parts)
+    Quiet.let_go.clear()
+    page.route(
+        "**/element.html", lambda route: route.fulfill(body=ELEMENT, content_type="text/html")
+    )
+    try:
+        page.goto(f"{site}element.html", wait_until="commit")
+        page.wait_for_function(
+            "() => document.querySelector('img-lrk')?.shadowRoot?.firstChild.width === 96"
+        )
+        early = element_pixels(page)
+        assert not page.evaluate("() => document.querySelector('img-lrk').complete")
+    finally:
+        Quiet.let_go.set()
+    page.wait_for_function("() => document.querySelector('img-lrk').complete")
+    parts = lrk.parse(Quiet.slow, name="x", max_pixels=1 << 24)
+    wanted = codec.decode(parts).picture.samples
+    late = element_pixels(page)
+    assert np.array_equal(late[:, :, :3], wanted)
+    assert np.abs(early - late).mean() > 0.5
+    page.evaluate("() => document.querySelector('img-lrk').setAttribute('k', '2')")
+    two = codec.decode(parts, rank=2).picture.samples
+    assert np.array_equal(element_pixels(page)[:, :, :3], two)
+    assert page.get_by_role("img", name="A picture").count() == 1
+    page.unroute("**/element.html")
+    assert not events
+
+
+# -- for everybody -----------------------------------------------------------------------------
+
+
+def contrast(one, other):
+    """Of two colours as `#rrggbb`, as WCAG 2 defines it."""
+
+    def luminance(colour):
+        c = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_the_colours_of_text_stand_out():
+    """What no checker can say of the labels in a plot, over a blurred dock, of one letter."""
+    css = (ROOT / "lowrank" / "views" / "page" / "page.css").read_text("utf-8")
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
+    for scheme in (light, dark):
+        colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", scheme))
+        for text in ("ink", "soft", "accent", "warm"):
+            for ground in ("paper", "card"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        assert contrast(colours["soft"], colours["field"]) >= 4.5
+        assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
 
 
 @pytest.mark.parametrize("viewport", [(360, 740), (740, 360)])

@@ -7,6 +7,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from conftest import on_a_terminal
 from PIL import Image
 
 import lowrank
@@ -14,7 +15,7 @@ from lowrank.errors import ImageError, LowrankError, UsageError
 from lowrank.io import framewriter, sources
 from lowrank.io.dtypes import typed
 from lowrank.io.taking import Taking
-from lowrank.picture import Picture
+from lowrank.picture import MODES, Metadata, Picture
 
 
 def frames(shape=(6, 10, 12), dtype="uint8", seed=0):
@@ -68,10 +69,8 @@ def test_what_an_array_is_taken_for(shape, dtype, taking, found):
     if "frames" in taking:
         expected = expected[taking["frames"]]
     np.testing.assert_array_equal(loaded.picture.samples.reshape(expected.shape), expected)
-    if len(shape) > 2:
-        kind = "stack" if len(found) == 4 else "one picture"
-        assert any(note.startswith(f"Taken for {'a ' * (kind == 'stack')}{kind}")
-                   for note in loaded.notes)  # fmt: skip
+    kind = "a stack" if len(found) == 4 else "one picture"
+    assert any(note.startswith(f"Taken for {kind} of ") for note in loaded.notes)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +200,22 @@ def test_other_tiffs_come_back_through_tifffile(dtype, channels):
     data, _ = framewriter.write(Picture(samples, mode), format="TIFF")
     np.testing.assert_array_equal(tifffile.imread(BytesIO(data)).reshape(A.shape), A)
     np.testing.assert_array_equal(read(data).picture.samples, A)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGBA", "CMYK", "I;16", "F"])
+def test_every_mode_comes_back_from_both_kinds_of_tiff(mode, monkeypatch):
+    kind = MODES[mode]
+    A = np.random.default_rng(0).integers(0, 200, (3, 7, 9, len(kind.channels)))
+    A = (A % 2 if mode == "1" else A).astype(kind.dtype)
+    picture = Picture(A, kind, Metadata(icc=b"a profile"))
+    for classic in (1 << 30, 0):  # beyond it the offsets have 64 bits
+        monkeypatch.setattr(framewriter, "_CLASSIC", classic)
+        data, _ = framewriter.write(picture, format="TIFF")
+        assert data[2] == (42 if classic else 43)
+        found = read(data).picture
+        assert found.mode == kind
+        np.testing.assert_array_equal(found.samples, A)
+        assert found.metadata.icc == b"a profile"
 
 
 def test_unequal_images_are_no_stack_and_that_is_said():
@@ -377,3 +392,29 @@ def test_a_label_steers_no_terminal(cli, tmp_path):
     assert "\u202e" not in shown
     with pytest.raises(LowrankError):
         lowrank.open(tmp_path / "nothing.lrk")
+
+
+def test_pillow_goes_through_the_frames(tmp_path):
+    lowrank.register_lrk_opener()
+    A = frames((6, 10, 12, 3))
+    stack = lowrank.compress(A, stack=True, rank=3, labels="abcdef")
+    stack.save(tmp_path / "s.lrk")
+    with Image.open(tmp_path / "s.lrk") as image:
+        assert (image.n_frames, image.is_animated, image.size) == (6, True, (12, 10))
+        for i in (0, 4, 4, 1):
+            image.seek(i)
+            assert image.tell() == i
+            np.testing.assert_array_equal(np.asarray(image), stack[i])
+        with pytest.raises(EOFError):
+            image.seek(6)
+    with Image.open(tmp_path / "s.lrk") as image:
+        image.verify()
+
+
+def test_a_terminal_shows_the_middle_frame(tmp_path):
+    A = frames((6, 10, 12), "uint16")
+    np.save(tmp_path / "s.npy", A)
+    lowrank.compress(A, stack=True, rank=2).save(tmp_path / "s.lrk")
+    drawn = on_a_terminal(("report", "s.npy", "s.lrk"), tmp_path)
+    assert "original" in drawn
+    assert "The worst frame is" in drawn

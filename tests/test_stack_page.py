@@ -8,10 +8,12 @@ import zlib
 
 import numpy as np
 import pytest
+from goldens import EXPECTED, known
 from test_page import browser, embedded, tab, visit  # noqa: F401 - fixtures
 
 import lowrank
 from lowrank import format as lrk
+from lowrank.format.parts import Floats
 from lowrank.io.taking import Taking
 from lowrank.report import ask, gallery, stacks
 from lowrank.views import stack_page
@@ -88,6 +90,32 @@ def test_sums_errors_and_controls(make, visit):  # noqa: F811
     page.click("#eigenimages li:nth-child(5) button")
     assert page.get_attribute("#stage", "data-rank") == "5"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_readers_agree_on_golden_stacks(make, visit):  # noqa: F811
+    page = visit(make(movie(), ranks=[1]))
+    names = [n for n, facts in EXPECTED.items() if n.startswith("stack") and not facts["partial"]]
+    read = 0
+    for name in names:
+        data = known(name)
+        parts = lrk.parse(data, name=name, max_pixels=10**6)
+        if not isinstance(parts.body, Floats):
+            continue
+        found = page.evaluate(
+            """text => {
+              const f = Lrk.parse(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
+              const [x] = f.matrices;
+              return [f.frames, f.channels, Array.from(x.s), x.u.map((u) => Array.from(u)),
+                x.v.map((v) => Array.from(v))];
+            }""",
+            base64.b64encode(data).decode(),
+        )
+        (f,) = parts.body.factors
+        assert found[:2] == [parts.head.frames, len(parts.head.mode.channels)], name
+        for ours, theirs in zip((f.s, f.U.T, f.Vt), found[2:], strict=True):
+            np.testing.assert_array_equal(ours.astype(float), np.array(theirs), name)
+        read += 1
+    assert read >= 20
 
 
 def test_names_and_labels_are_text(tmp_path, monkeypatch):

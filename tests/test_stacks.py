@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
+from goldens import SMALL, known
 from handmade import chunk
+from PIL import features
 
 import lowrank
 from lowrank import codec, files
@@ -16,8 +20,12 @@ from lowrank.errors import FormatError, LimitError, LowrankError, UsageError
 from lowrank.format import mapped
 from lowrank.picture import DTYPES, MODES, Picture, array_mode, axis
 from lowrank.picture.axis import Axis
+from lowrank.report import peers
 from lowrank.stores import sums
 from lowrank.targets import Target
+
+sys.path.insert(0, str(ROOT / "fuzz"))
+import mutators
 
 
 def frames(dtype="uint16", shape=(24, 18, 20), rank=4, noise=3.0, seed=0):
@@ -323,6 +331,27 @@ def test_factors_that_are_no_numbers_are_refused_without_a_warning(tmp_path):
         lowrank.open(path)[:, 0, 77]
 
 
+def test_only_our_errors_escape_from_mutants_that_stay_on_the_disk():
+    """Damaged files whose checksums are right again: what they hold is checked where it is used."""
+    seeds = [known(name) for name in SMALL if name.startswith("stack")]
+    files_ = mutators.mutants(seeds, np.random.default_rng(5))
+    used = 0
+    for _ in range(1500):
+        data = bytes(next(files_))
+        try:
+            file = mapped.is_stack(data, floats=True) and mapped.of_stack(
+                memoryview(data), name="x", max_pixels=10**6, advise=lambda few: None
+            )
+            if file:
+                stack = lowrank.LowRankStack(file.parts, (), file)
+                for part in (stack[0], stack[:, 0, 0], stack[-1, -1:], np.asarray(stack)):
+                    assert part.dtype == stack.dtype
+                used += 1
+        except LowrankError:
+            pass
+    assert used > 50
+
+
 # -- limits -----------------------------------------------------------------------------
 
 
@@ -474,6 +503,23 @@ def test_noise_is_told_from_structure():
     assert residual.gavish_donoho_rank == 2
     residual = lowrank.compress(noisy, stack=True, rank=1).report(noisy).stack.residual
     assert not residual.white
+
+
+def test_other_codecs_code_the_frames_one_by_one_or_their_planes():
+    if not features.check("jpg_2000"):
+        pytest.skip("this Pillow has no JPEG 2000")
+    A = frames("uint16", (12, 32, 40), noise=4.0)[..., np.newaxis]
+    picture = Picture(A, MODES["I;16"])
+    found = {x.codec: x for x in peers.against(picture, ["jpeg2000", "webp", "png", peers.KLT],
+                                               size=6000, psnr=38.0)}  # fmt: skip
+    assert "6 of 12" in found["jpeg2000"].why
+    assert found["jpeg2000"].psnr_db is not None
+    # The same content in every frame: planes of a transform take a part of it.
+    assert 500 < found[peers.KLT].bytes < found["jpeg2000"].bytes < found["png"].bytes
+    assert found["webp"].bytes is None
+    assert "8 bits" in found["webp"].why
+    with pytest.raises(UsageError):
+        peers.against(Picture(A[0], MODES["I;16"]), [peers.KLT], size=9, psnr=30)
 
 
 def test_a_picture_is_no_stack():

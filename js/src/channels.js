@@ -1,12 +1,12 @@
 // The packed layout `channels`, written from stores/packed/channels/codec.py's specification:
 // header, walk over the components, sums of outer products.
 
-import { LrkError, bad, check } from "./errors.js";
+import { LrkError, check } from "./errors.js";
 import {
   F64, I32, U16, U8, abs, assign, ceil, exponent, floor, make, max, min, rint, sqrt, table,
 } from "./numbers.js";
 import {
-  bitReader, Cut, RansReader, TokenModel, checkRanks, outOfRange, readLanes, readStart,
+  bitReader, Cut, RansReader, TokenModel, checkRanks, outOfRange, readLanes, readStart, readStrengths,
   streamEnds, toLevels,
 } from "./coding.js";
 import { toSamples } from "./lapped.js";
@@ -23,7 +23,6 @@ const LARGEST = 2 ** 26;
 // Of lapped blocks: the depth of the wavelet band that a frequency lies in.
 const octaveOf = (f) => Math.clz32(f) - 28;
 const START = [16, 32, 64, 160, 400, 800, 1600];
-// prettier-ignore
 const WEIGHTS = table([
   36, 6, 0, 0, 16, 422, 190, 0, 0,
   107, 76, 67, 57, 48, 70, 0, 235, 46,
@@ -460,7 +459,7 @@ function readHeader(parts, most) {
   header.offsets = [read.bits(3), read.bits(3)];
   header.lanes = readLanes(read);
   const each = make(channels, (c) => c);
-  header.smooth = each.map(() => read.bits(4));
+  header.smooth = readStrengths(read, parts);
   header.switches = each.map(() => [read.number("switch"), read.number("switch")]);
   const terms = read.number("terms");
   check(terms <= most * channels, "components");
@@ -468,7 +467,13 @@ function readHeader(parts, most) {
   const left = each.map(() => most);
   for (let i = 0, before = 0; i < terms; i++) {
     let c = 0;
-    while (c < channels - 1 && !read.bit(`channel ${before} ${c}`)) c++;
+    if (channels > 4) {
+      // The binary digits of a channel, the highest first.
+      const most = 2 ** (32 - Math.clz32(channels - 1));
+      for (c = 1; c < most; ) c = 2 * c + read.bit(`digit ${c}`);
+      c -= most;
+      check(c < channels, "channel");
+    } else while (c < channels - 1 && !read.bit(`channel ${before} ${c}`)) c++;
     check(left[c]-- > 0, "components");
     header.order.push(c);
     before = c;
@@ -482,14 +487,10 @@ export function decodeChannels(parts, { rank, partial }) {
   const header = readHeader(parts, min(height, width));
   const counts = header.switches.map((_, c) => header.order.filter((x) => x === c).length);
   checkRanks(parts.matrices, counts, min(height, width));
-  check(
-    !header.smooth.some(Boolean) || height * width <= 4194304,
-    "smoothing",
-  );
   const total = header.order.length, places = total * (height + width);
   check(places <= header.lanes * 131072, "lanes");
   if (places > 2 ** 26 || total * height * width > 2 ** 38) {
-    throw new LrkError("limit", "more work than the limit allows");
+    throw new LrkError("limit", "too much work");
   }
   const found = counts.map(() => []);
   const wanted = counts.map((count) => min(count, rank ?? count));
@@ -509,7 +510,6 @@ export function decodeChannels(parts, { rank, partial }) {
   }
   const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
   const peak = 2 ** bits - 1;
-  if (header.levels && max(...header.levels) > peak) throw bad("alpha");
   const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
   if (kept.reduce((sum, rows) => sum + rows.length, 0) === total) {
     planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.smooth[c], same));
@@ -517,6 +517,6 @@ export function decodeChannels(parts, { rank, partial }) {
   const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
   const scale = planes.map((_, c) => (header.alpha && c === channels - 1 ? 0.5 : 1));
   toSamples(planes, header.turn, peak, scale, same, samples);
-  if (header.levels) toLevels(samples, channels, header.levels);
+  toLevels(samples, header, channels, peak);
   return samples;
 }

@@ -1,7 +1,7 @@
 // What both packed layouts share: the coders, the first fields of a header, the tokens' model.
 
 import { LrkError, bad, check } from "./errors.js";
-import { F64, U16, U32, assign, floor, imul, min } from "./numbers.js";
+import { F64, U16, U32, assign, floor, imul, make, min } from "./numbers.js";
 
 /** The stream ends before the symbol asked for. */
 export class Cut extends Error {}
@@ -72,6 +72,13 @@ export function readLanes(read) {
   const lanes = read.number("lanes");
   check(lanes >= 1 && lanes <= 16384, "lanes");
   return lanes;
+}
+
+/** Strengths of the filter of each channel, of a picture that is not too large for it. */
+export function readStrengths(read, { width, height, channels }) {
+  const found = make(channels, () => read.bits(4));
+  check(!found.some(Boolean) || width * height <= 4194304, "smoothing");
+  return found;
 }
 
 /** Interleaved rANS, and the raw bits between its words. */
@@ -210,7 +217,10 @@ export class TokenModel {
 }
 
 /** Give a decoded alpha the nearer of its two values. */
-export function toLevels(samples, channels, [low, high]) {
+export function toLevels(samples, { levels }, channels, peak) {
+  if (!levels) return;
+  const [low, high] = levels;
+  check(low <= peak && high <= peak, "alpha");
   for (let i = channels - 1; i < samples.length; i += channels) {
     samples[i] = 2 * samples[i] > low + high ? high : low;
   }

@@ -1,8 +1,8 @@
 // Any .lrk file to samples, and samples to the pixels of a canvas.
 
-import { U8, ceil } from "./numbers.js";
+import { U8, ceil, max, min } from "./numbers.js";
 import { LrkError, bad, check, known } from "./errors.js";
-import { parse } from "./reading.js";
+import { limitsOf, parse } from "./reading.js";
 import { decodeChannels } from "./channels.js";
 import { arrayOf, decodeFloats } from "./floats.js";
 import { decodePatches } from "./patches.js";
@@ -56,20 +56,23 @@ export async function open(bytes, options = {}) {
  */
 export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {}) {
   const { width, height, channels, colours, gaps, frames, store, layout } = parts;
-  if (rank !== null && !(Number.isInteger(rank) && rank >= 1)) {
+  const within = (x, least, most) => Number.isInteger(x) && x >= least && x < most;
+  if (!within(rank ?? 1, 1, Infinity) || !within(frame, 0, frames ?? Infinity)) {
     throw new RangeError("rank");
-  }
-  if (frames !== null && !(Number.isInteger(frame) && frame >= 0 && frame < frames)) {
-    throw new RangeError("frame");
   }
   let samples;
   if (store === "packed") {
-    const whole = parts.dtype.startsWith("uint") || parts.dtype === "int8";
-    known(
-      whole && layout !== "stack" && (parts.mode !== "array" || parts.bits === 8), "packed kind",
-    );
+    known(frames === null, "packed stack");
     const decoder = layout === "patches" ? decodePatches : decodeChannels;
     samples = decoder(parts, { rank, partial: partial && parts.missing > 0 });
+    if (parts.range) {
+      // Levels: whole samples above the lowest, or 65,536 from it to the highest.
+      const [low, high] = parts.range;
+      const unit = (parts.dtype[0] === "f" && high / 65535 - low / 65535) || 1;
+      samples = arrayOf(parts, samples.length).map((_, i) => {
+        return min(max(samples[i] * unit + low, low), high);
+      });
+    }
   } else samples = decodeFloats(parts, { rank, frame });
   if (gaps) {
     const first = frame * width * height;
@@ -88,9 +91,8 @@ export async function decode(bytes, options = {}) {
   return { ...parts, samples: samplesOf(parts, options) };
 }
 
-function ends({ mode, bits, dtype }, samples) {
-  if (mode === "1") return [0, 1];
-  if (dtype === "uint8" && bits === 8) return [0, 255];
+function ends(parts, samples) {
+  if (parts.dtype === "uint8") return limitsOf(parts);
   let [low, high] = [Infinity, -Infinity];
   for (const x of samples) {
     if (x < low) low = x;

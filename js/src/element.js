@@ -49,13 +49,12 @@ export class ImgLrk extends Base {
     this.canvas.width = this.canvas.height = 0;
     this.text = document.createElement("slot");
     root.append(this.canvas, this.text);
-    this.internals = this.attachInternals();
-    this.internals.role = "img";
     this.parts = null;
     this.complete = false;
   }
 
   connectedCallback() {
+    if (!this.role) this.role = "img";
     this.load();
   }
 
@@ -65,7 +64,7 @@ export class ImgLrk extends Base {
 
   attributeChangedCallback(name, before, value) {
     if (before === value) return;
-    if (name === "alt") this.internals.ariaLabel = value ?? "";
+    if (name === "alt") this.ariaLabel = value;
     else if (name === "src" && this.isConnected) this.load();
     else if (this.complete) {
       try {

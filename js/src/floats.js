@@ -1,6 +1,7 @@
 // The float stores: sums of terms, rounded and clipped to samples.
 
 import { F32, F64, I32, U16, U32, U8, ceil, floor, max, min, rint } from "./numbers.js";
+import { limitsOf } from "./reading.js";
 import { COSINES, SIDE, SIZE, axes, unlap } from "./lapped.js";
 
 const same = (x) => x;
@@ -8,12 +9,9 @@ const same = (x) => x;
 const KINDS = [U8, U16, U32, Int8Array, Int16Array, I32, F32, F64];
 
 /** How a sum becomes a sample of a type: rounded and clipped. */
-function rounder({ dtype, bits }) {
-  const real = dtype[0] === "f", signed = dtype[0] === "i" ? 1 : 0;
-  const most = real
-    ? dtype === "float32" ? 3.4028234663852886e38 : Number.MAX_VALUE : 2 ** (bits - signed) - 1;
-  const least = real ? -most : -signed * (most + 1);
-  return (x) => min(max(real ? x : rint(x), least), most);
+function rounder(parts) {
+  const [least, most] = limitsOf(parts);
+  return (x) => min(max(parts.dtype[0] === "f" ? x : rint(x), least), most);
 }
 
 export const arrayOf = ({ type }, length) => new KINDS[type](length);

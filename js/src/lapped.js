@@ -55,25 +55,26 @@ export const COSINES = (() => {
   );
 })();
 
+// Undo the filter of the 8 samples before and after a place, `step` apart.
+function across(plane, at, step, w, gap, F) {
+  for (let j = 0; j < 8; j++) gap[j] = F(plane[at - (j + 1) * step] - plane[at + j * step]);
+  for (let i = 0, k = 0; i < 8; i++, k += 8) {
+    let c = F(w[k] * gap[0]);
+    for (let j = 1; j < 8; j++) c = F(c + F(w[k + j] * gap[j]));
+    plane[at - (i + 1) * step] += c;
+    plane[at + i * step] -= c;
+  }
+}
+
 /** Undo the filter across the boundaries of a plane of whole patches, in place. */
 export function unlap(plane, height, width, F) {
   const w = new F64(64), gap = new F64(8);
   for (let i = 0; i < 8; i++) for (let j = 0; j < 8; j++) w[8 * i + j] = F(ROTATION[j][i]);
-  // The 8 samples before and after each place, `step` apart.
-  const across = (at, step) => {
-    for (let j = 0; j < 8; j++) gap[j] = F(plane[at - (j + 1) * step] - plane[at + j * step]);
-    for (let i = 0, k = 0; i < 8; i++, k += 8) {
-      let c = F(w[k] * gap[0]);
-      for (let j = 1; j < 8; j++) c = F(c + F(w[k + j] * gap[j]));
-      plane[at - (i + 1) * step] += c;
-      plane[at + i * step] -= c;
-    }
-  };
   for (let y = 0; y < height; y++) {
-    for (let x = SIDE; x < width; x += SIDE) across(y * width + x, 1);
+    for (let x = SIDE; x < width; x += SIDE) across(plane, y * width + x, 1, w, gap, F);
   }
   for (let y = SIDE; y < height; y += SIDE) {
-    for (let x = 0; x < width; x++) across(y * width + x, width);
+    for (let x = 0; x < width; x++) across(plane, y * width + x, width, w, gap, F);
   }
 }
 

@@ -6,7 +6,7 @@ import {
   F32, F64, I32, U16, U8, abs, assign, ceil, floor, fround, imul, make, max, min, rint, sqrt, table,
 } from "./numbers.js";
 import {
-  bitReader, Cut, RansReader, TokenModel, checkRanks, limited, outOfRange, readLanes, readStart,
+  bitReader, Cut, RansReader, TokenModel, checkRanks, limited, outOfRange, readLanes, readStart, readStrengths,
   streamEnds, toLevels,
 } from "./coding.js";
 import { COSINES, SIDE, SIZE, toSamples, unlap } from "./lapped.js";
@@ -27,7 +27,6 @@ const LIMIT = 2047;
 
 const LOG = make(16, (a) => Math.round(256 * Math.log2(a + 1)));
 // By phase and class, as stores/packed/patches/order.py has them: 3 x 6 x 15.
-// prettier-ignore
 const WEIGHTS = table([
   730, 714, 310, 178, 134, 2490, 222, 228, 232, 261, 0, 0, 0, 0, 0,
   987, 711, 233, 265, 104, 1902, 119, 124, 357, 319, 0, 0, 0, 0, 0,
@@ -150,7 +149,6 @@ class Predictors {
 // -- signed prediction --------------------------------------------------------------------
 
 // Of each frequency (v, u) >= u: beside, above, lower u, lower v, means; in 1/256.
-// prettier-ignore
 const PREDICTED = table([
   1, 0, 56, 0, 0, 0, 32, 1, 1, 0, 0, 25, 25, 0, 2, 0, 64, 26, 0, -18, 0, 2, 1, 0, 26, 19, -16, 0,
   2, 2, 32, 18, -16, -16, 0, 3, 0, 64, 0, 0, 4, 0, 3, 1, 0, 0, 20, 16, 0, 4, 0, 60, 14, 0, -12, 0,
@@ -213,13 +211,11 @@ class Quarters {
   }
 
   scatter(map, Kind = I32) {
-    const flat = new Kind(this.size);
-    for (let at = 0; at < this.size; at++) if (this.where[at] >= 0) flat[at] = map[this.where[at]];
-    return flat;
+    return Kind.from(this.where, (place) => map[place] ?? 0);
   }
 
   gather(flat, map) {
-    for (let at = 0; at < this.size; at++) if (this.where[at] >= 0) map[this.where[at]] = flat[at];
+    this.where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
     return map;
   }
 }
@@ -262,7 +258,6 @@ const PRIOR = [
   37413, 42704, 46859, 50793, 53581, 56431, 57995, 59976, 61244, 62534, 63214, 64060, 64447,
   64726, 65117, 65122, 0,
 ];
-// prettier-ignore
 const TOKENS = table([
   602, 83, 13, 10, 5, 2, 4, 2, 2, 4, 2, 2, 2, 1, 0, 35,
   729, 37, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -597,11 +592,16 @@ function add(block, patches, from, size, j) {
   }
 }
 
+/** Alpha, the last channel, has half the step. */
+function stepOf({ alpha, scales, step }, c) {
+  return alpha && c === scales.length - 1 ? step / 2 : step;
+}
+
 /** Samples of whole patches of one channel, before smoothing and colour. */
 function plane(walk, c, deep) {
   const { header, F } = walk, [rows, columns] = walk.shape;
   const precision = deep ? 24 : 13;
-  const d = header.alpha && c === header.scales.length - 1 ? header.step / 2 : header.step;
+  const d = stepOf(header, c);
   const maps = walk.maps[c].map((x) => x.map);
   const patches = basis(walk.maps[c].map((x) => x.index), header.turns[c], precision);
   const width = columns * SIDE;
@@ -681,7 +681,7 @@ function readHeader(parts, shape) {
   header.lanes = readLanes(read);
   header.late = read.number("late");
   const each = make(channels, (c) => c);
-  header.smooth = each.map(() => read.bits(4));
+  header.smooth = readStrengths(read, parts);
   assign(header, { scales: [], turns: [], coarsest: [], end: at + size });
   const { low } = bandShapes(...shape);
   for (const c of each) {
@@ -717,10 +717,6 @@ export function decodePatches(parts, { rank, partial }) {
     parts.matrices, header.scales.map((s) => 1 + s.filter((x) => x > 0).length),
     min(patches, SIZE),
   );
-  check(
-    !header.smooth.some(Boolean) || height * width <= 4194304,
-    "smoothing",
-  );
   const plan = orderOf(header.scales);
   const total = channels + plan.length;
   const kept = keptOf(plan, rank, channels, patches);
@@ -753,17 +749,15 @@ export function decodePatches(parts, { rank, partial }) {
   const shown = decoded.filter((x) => kept.has(x)).map((x) => x.channel * SIZE + x.index);
   walk.maps = walk.maps.map((maps, c) => maps.filter((x) => shown.includes(c * SIZE + x.index)));
   const peak = 2 ** bits - 1;
-  check(!header.levels || max(...header.levels) <= peak, "alpha");
   const samples = new (deep ? U16 : U8)(height * width * channels);
   const planes = header.scales.map((_, c) => cropped(plane(walk, c, deep), shape[1] * SIDE, width, height));
   if (shown.length === plan.length) {
     planes.forEach((x, c) => {
-      const step = header.alpha && c === channels - 1 ? header.step / 2 : header.step;
-      smooth(x, height, width, step, header.smooth[c], walk.F);
+      smooth(x, height, width, stepOf(header, c), header.smooth[c], walk.F);
     });
   }
   toSamples(planes, header.turn, peak, planes.map(() => 1), walk.F, samples);
-  if (header.levels) toLevels(samples, channels, header.levels);
+  toLevels(samples, header, channels, peak);
   return samples;
 }
 

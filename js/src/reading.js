@@ -2,7 +2,9 @@
 // bytes: parts that hold, or an LrkError.
 
 import { LrkError, bad, check, known } from "./errors.js";
-import { F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt } from "./numbers.js";
+import {
+  F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt,
+} from "./numbers.js";
 
 const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
 const MODES = [
@@ -23,6 +25,14 @@ export const MAX_PIXELS = 178956970;
 const ended = (there) =>
   new LrkError("truncated", `the file ends ${there ? "early" : "before its picture"}`);
 const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** The least and the largest sample of a type. */
+export function limitsOf({ dtype, bits }) {
+  const signed = dtype[0] === "i" ? 1 : 0;
+  if (dtype[0] !== "f") return [-signed * 2 ** (bits - 1), 2 ** (bits - signed) - 1];
+  const most = dtype === "float32" ? 3.4028234663852886e38 : Number.MAX_VALUE;
+  return [-most, most];
+}
 
 /** Rows m and columns n of each matrix. */
 export function shapeOf({ width, height, layout, frames, channels }) {
@@ -82,13 +92,13 @@ function reader(bytes, partial, maxPixels) {
     check(bytes.length && start.every((x, i) => x === SIGNATURE[i]), "signature");
     known(bytes.length < 9 || bytes[8] === 1, "version");
     const data = bytes.length > 9 ? chunk("HEAD") : null;
-    check(data, "its header ends early");
+    check(data, "end of HEAD");
     const parts = header(data, maxPixels);
     for (const kind of METADATA) {
       if (kindAt() !== kind || (kind === "AXIS" && !parts.frames)) continue;
       const value = kind === "NODT" ? chunk(kind) : optional(kind);
       if (value === undefined) continue;
-      check(value, "its metadata end early");
+      check(value, `end of ${kind}`);
       check(value.length, `empty ${kind}`);
       parts.metadata[kind] = value;
     }
@@ -205,10 +215,10 @@ function reader(bytes, partial, maxPixels) {
       }
     });
     for (const matrix of matrices) {
-      check(!contradiction(matrix, min(m, n), matrix.s), "contradiction of sigma");
+      check(!contradiction(matrix, min(m, n), matrix.s), "sigma");
     }
     order.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
-    const width = { float16: 2, float32: 4, float64: 8 }[parts.store];
+    const width = 2 << STORES.indexOf(parts.store);
     // Checksums of the pieces of terms, for readers of single pixels: here they must agree.
     const sums = [];
     if (parts.frames && kindAt() === "SUMS") {
@@ -318,13 +328,23 @@ function header(data, maxPixels) {
     width * height > maxPixels || width * height * (frames ?? 1) > 16 * maxPixels ||
     (layout === "patches" && rows * columns > maxPixels + floor(maxPixels / 4) + 65536)
   ) {
-    throw new LrkError("limit", `more than ${maxPixels} pixels`);
+    throw new LrkError("limit", "too many pixels");
   }
   const alpha = mode === "LA" || mode === "RGBA" ? 1 : 0;
   parts.colours = channels - alpha;
   const packed = store === "packed";
   const turned = !packed && layout === "patches" && parts.colours === 3;
   const count = frames === null ? channels : 1;
+  if (packed && (dtype[0] === "f" || (mode === "array" && !frames))) {
+    parts.range = [view.getFloat64(next(16), true), view.getFloat64(at - 8, true)];
+    const [low, high] = parts.range, [least, most] = limitsOf(parts);
+    check(
+      low <= high && least <= low && high <= most &&
+        (dtype[0] === "f" || (low % 1 === 0 && high % 1 === 0 && high - low <= 65535)),
+      "range",
+    );
+    parts.bits = dtype[0] !== "f" && high - low < 256 ? 8 : 16;
+  }
   check(
     data.length === at + (turned ? 3 : 0) + count * (packed ? 10 : 28),
     "length of HEAD",
@@ -335,7 +355,7 @@ function header(data, maxPixels) {
     const x = packed ? packedMatrix(view, at) : floatMatrix(view, at);
     at += packed ? 10 : 28;
     check(x.k <= most, "rank");
-    check(!(packed ? packedContradiction(x) : contradiction(x, most)), "contradiction in HEAD");
+    check(!(packed ? packedContradiction(x) : contradiction(x, most)), "numbers");
     parts.matrices.push(x);
   }
   return parts;

@@ -8,7 +8,6 @@ const MARGIN = 3;
 
 // Weights in 1/1024: a row of 5 kinds of direction (none, across, falling, strongly across,
 // strongly falling) by 6 taps for each activity.
-// prettier-ignore
 const TABLE = table([
   -92, 291, 74, -92, 74, 291, -144, 174, 132, -115, 132, 351, -40, 235, -81,
   -40, 310, 235, -128, 56, 178, -167, 178, 502, 65, 86, -83, 65, 504, 86,
@@ -71,9 +70,7 @@ function padded(plane, height, width, Kind) {
   const W = width + 2 * MARGIN, out = new Kind((height + 2 * MARGIN) * W);
   for (let y = 0, at = 0; y < height + 2 * MARGIN; y++) {
     const row = min(max(y - MARGIN, 0), height - 1) * width;
-    for (let x = 0; x < MARGIN; x++) out[at++] = plane[row];
-    for (let x = 0; x < width; x++) out[at++] = plane[row + x];
-    for (let x = 0; x < MARGIN; x++) out[at++] = plane[row + width - 1];
+    for (let x = -MARGIN; x < width + MARGIN; x++) out[at++] = plane[row + min(max(x, 0), width - 1)];
   }
   return out;
 }
@@ -90,23 +87,18 @@ export function smooth(plane, height, width, step, eighths, F) {
   const taps = I32.from(TAPS, ([y, x]) => y * W + x);
   // Second differences across, down, rising and falling, of three rows each.
   const rings = make(4, () => make(3, () => new F32(w2)));
-  const bend = (row) => {
-    const r = (row + 3) % 3;
-    const a = rings[0][r], b = rings[1][r], c = rings[2][r], d = rings[3][r];
-    for (let i = 0, at = (row + MARGIN) * W + MARGIN - 1; i < w2; i++, at++) {
+  const sums = make(4, () => new F32(w2));
+  for (let y = -2; y < height; y++) {
+    const r = (y + 2) % 3, s = (y + 3) % 3, t = (y + 4) % 3;
+    const [a, b, c, d] = rings.map((ring) => ring[t]);
+    for (let i = 0, at = (y + 1 + MARGIN) * W + MARGIN - 1; i < w2; i++, at++) {
       const twice = f(P[at] + P[at]);
       a[i] = abs(f(f(twice - P[at + 1]) - P[at - 1]));
       b[i] = abs(f(f(twice - P[at + W]) - P[at - W]));
       c[i] = abs(f(f(twice - P[at + W - 1]) - P[at - W + 1]));
       d[i] = abs(f(f(twice - P[at + W + 1]) - P[at - W - 1]));
     }
-  };
-  const sums = make(4, () => new F32(w2));
-  bend(-1);
-  bend(0);
-  for (let y = 0; y < height; y++) {
-    bend(y + 1);
-    const r = (y + 2) % 3, s = y % 3, t = (y + 1) % 3;
+    if (y < 0) continue;
     for (let k = 0; k < 4; k++) {
       const out = sums[k], a = rings[k][r], b = rings[k][s], c = rings[k][t];
       for (let i = 0; i < w2; i++) out[i] = f(f(a[i] + b[i]) + c[i]);

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lowrank import threads
 from lowrank.format.fields import CHUNK_BYTES, HEAD, SIGNATURE, TERM_PIECE, term_sums
 from lowrank.format.header import bad
 from lowrank.format.parts import Floats, Parts
@@ -22,6 +23,7 @@ from lowrank.format.reading import Reader
 from lowrank.names import FLOAT_STORES, LAYOUTS
 
 _HEAD = 8  # bytes of a chunk before its data
+_SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 
 
@@ -64,11 +66,11 @@ class Mapped:
         todo = [j for j in range(rank) if not self._sound[j]]
         if todo:
             self._advise(not whole)
+        if whole:
+            threads.each(self._check_chunk, todo, small=len(todo) * self._stride < _SMALL)
+            return
         for j in todo:
-            if whole:
-                self._check_chunk(j)
-            else:
-                self._check_pieces(j, (pieces or set()) - self._pieces[j])
+            self._check_pieces(j, (pieces or set()) - self._pieces[j])
 
     def _touched(self, runs: Iterable[tuple[int, int]]) -> set[int]:
         """Numbers of the checksums behind columns a to b - 1 of each run, and behind u."""

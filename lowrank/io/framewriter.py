@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from lowrank.errors import ImageError, UsageError
+from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import images
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
+from lowrank.limits import fits
 from lowrank.picture import Mode, Picture
 from lowrank.picture.axis import unpack
 
@@ -69,6 +70,8 @@ def write(picture: Picture, *, format: str) -> tuple[bytes, tuple[str, ...]]:
     format : {"TIFF", "NPY", "GIF"}
         From `format_for`.
     """
+    if not fits(2 * picture.samples.nbytes):
+        raise LimitError("not enough memory to write so many frames at once; use --frames")
     if format == "NPY":
         return images.write(picture, format="NPY"), ()
     if format == "GIF":
@@ -111,22 +114,18 @@ def _pages(picture: Picture) -> bytes:
     big = samples.nbytes > _CLASSIC
     word, entry = ("Q", "<HHQ") if big else ("I", "<HHI")
     head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
-    out = bytearray(head)
-    icc = picture.metadata.icc
-    profile = len(out)
-    out += icc or b""
-    out += bytes(-len(out) % 8)
-    first = len(out)
+    icc = picture.metadata.icc or b""
+    before = bytearray(head + icc + bytes(-(len(head) + len(icc)) % 8))
     size = samples[0].nbytes
-    out += samples.tobytes()
-    out += bytes(-len(out) % 8)
-    link = len(head) - struct.calcsize(word)  # where the offset of the next directory stands
+    base = len(before) + samples.nbytes + -samples.nbytes % 8  # of the directories
+    out = bytearray()
+    link, places = len(head) - struct.calcsize(word), before  # of the next directory's offset
     for page in range(len(samples)):
-        tags = _tags(picture, first + page * size, size, big=big)
+        tags = _tags(picture, len(before) + page * size, size, big=big)
         if icc:
-            tags[_ICC] = (_UNDEFINED, (profile, len(icc)))
-        at = len(out)
-        struct.pack_into(f"<{word}", out, link, at)
+            tags[_ICC] = (_UNDEFINED, (len(head), len(icc)))
+        at = base + len(out)
+        struct.pack_into(f"<{word}", places, link, at)
         count = struct.pack("<Q" if big else "<H", len(tags))
         room = 8 if big else 4
         beyond = (
@@ -145,10 +144,11 @@ def _pages(picture: Picture) -> bytes:
                 extra += packed + bytes(-len(packed) % 8)
             else:
                 fields += packed.ljust(room, b"\0")
-        link = at + len(fields)
+        link, places = len(out) + len(fields), out
         out += fields + bytes(struct.calcsize(word)) + extra
         out += bytes(-len(out) % 8)
-    return bytes(out)
+    gap = bytes(-samples.nbytes % 8)
+    return b"".join((before, samples.reshape(-1).view(np.uint8).data, gap, out))
 
 
 def _tags(

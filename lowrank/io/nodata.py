@@ -53,6 +53,13 @@ def taken(
             f"{count:,} of {empty.size:,} pixels have no data ({value:.9g}): they are filled for "
             "the factorisation, restored after decoding, and left out of the errors of pixels."
         )
+    some = 0
+    if hidden is None and picture.mode.colours > 1 and not math.isnan(value):  # NaN is refused
+        some = gaps.partly(picture.samples, picture.mode.colours, held)
+    if some:
+        notes.append(
+            f"{some:,} pixels are {value:.9g} in some channels only: these were taken for data."
+        )
     return gaps.filled(picture, empty, held)
 
 

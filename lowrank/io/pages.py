@@ -218,7 +218,9 @@ def _loaded(
         carried = Metadata(carried.exif, carried.icc, carried.xmp, None, axis)
     picture = Picture(samples[0] if one else samples, mode, carried)
     said = list(dict.fromkeys(notes))
-    said.append(taken_for(picture, f"its {stack.count} images" if not one else ""))
+    said.append(
+        taken_for(picture, f"image {taking.frames} of it" if one else f"its {stack.count} images")
+    )
     picture = missing.taken(picture, nodata, said, stated=stated)
     check_finite(picture.samples, mode)
     source = Source(name, format, mode.title, picture.width, picture.height, size)

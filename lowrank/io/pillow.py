@@ -246,7 +246,9 @@ def _load(
     notes = []
     if reader is None and is_deeper(image, raw, data):
         reduced = "Samples of more than 8 bits were reduced to 8: Pillow holds no more"
-        notes.append(f"{reduced}{DEEPER.get(format, '')}.")
+        # An image that Pillow holds has lost them already.
+        more = DEEPER.get(format, "") if data else "; give the file itself"
+        notes.append(f"{reduced}{more}.")
     reader = reader or declared(image, raw, data, notes)
     frames = getattr(image, "n_frames", 1)
     if frames > 1:

@@ -21,7 +21,7 @@ from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking, several
-from lowrank.io.wall import wall
+from lowrank.io.wall import one_line, wall
 from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
 from lowrank.picture.axis import Axis
 
@@ -112,7 +112,10 @@ def of_array(
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
     if not _is_array(array):
-        array = np.asarray(array)
+        try:
+            array = np.asarray(array)
+        except (TypeError, ValueError) as error:
+            raise ImageError(f"not an array of samples ({one_line(error)})") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in _PICTURES
     if not taking.asked and (len(shape) < 3 or (len(shape) == 3 and (pictured or not stacks))):
@@ -121,11 +124,10 @@ def of_array(
             nodata=nodata,
         )  # fmt: skip
         note = ""
-        if len(shape) == 3 and (stacks or shape[2] > 4):
-            note = pages.taken_for(
-                loaded.picture, f"an array of {_shown(shape)} {dtype}; stack=True or --stack "
-                "takes its first axis for frames"
-            )  # fmt: skip
+        if stacks or (len(shape) == 3 and shape[2] > 4):
+            other = "; stack=True or --stack takes its first axis for frames"
+            what = f"an array of {_shown(shape)} {dtype}{other if len(shape) == 3 else ''}"
+            note = pages.taken_for(loaded.picture, what)
         return Loaded(loaded.picture, loaded.source, tuple(filter(None, (*loaded.notes, note))))
     if len(shape) not in (3, 4) or 0 in shape:
         raise ImageError(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Samples = NDArray[np.generic]
 
+_TILE = 1 << 22  # pixels of a tile, however small the picture is
+
 _DAMAGED = "the TIFF is damaged or of a rare kind"
 
 
@@ -144,10 +146,11 @@ def opened(data: bytes, *, name: str, max_pixels: int) -> Iterator[Pages]:
             raise ImageError("a TIFF of volumes, or of samples of a rare kind, which is not read")
         if planes * samples > MAX_CHANNELS:
             raise ImageError(f"{planes * samples:,} channels; {MAX_CHANNELS:,} are the most")
-        if height * width > max_pixels:
+        tile = page.tilelength * page.tilewidth if page.is_tiled else 0
+        if height * width > max_pixels or tile > max(max_pixels, _TILE):
             raise LimitError(
-                f"its {width} x {height} pixels are above the limit of {max_pixels:,}; "
-                "raise the limit if you trust the file"
+                f"its {width} x {height} pixels, or those of its tiles, are above the limit of "
+                f"{max_pixels:,}; raise the limit if you trust the file"
             )
         frame = math.prod(page.shaped)
         if not fits(frame * page.dtype.itemsize):

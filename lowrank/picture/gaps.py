@@ -33,9 +33,19 @@ def where(samples: Samples, colours: int, value: float) -> Mask:
 
     The mask has the shape of the samples without their channels.
     """
+    return np.asarray(np.all(_same(samples, colours, value), axis=-1), np.bool_)
+
+
+def partly(samples: Samples, colours: int, value: float) -> int:
+    """How many pixels have the value in some of their colours, and not in all."""
+    same = _same(samples, colours, value)
+    return int(np.count_nonzero(np.any(same, axis=-1) & ~np.all(same, axis=-1)))
+
+
+def _same(samples: Samples, colours: int, value: float) -> Mask:
     colour = samples[..., :colours]
     same = np.isnan(colour) if math.isnan(value) else colour == held(value, samples.dtype)
-    return np.asarray(np.all(same, axis=-1), np.bool_)
+    return np.asarray(same, np.bool_)
 
 
 def held(value: float, dtype: np.dtype[np.generic]) -> float:

@@ -93,7 +93,8 @@ def impossible(levels: Levels, mode: Mode) -> bool:
     if not low <= high:  # refuses NaN too
         return True
     if mode.limits is None:
-        return not np.finfo(mode.dtype).min <= low <= high <= np.finfo(mode.dtype).max
+        most = float(np.finfo(mode.dtype).max)  # not as float32, which would warn of an overflow
+        return not -most <= low <= high <= most
     least, most = mode.limits
     whole = low == int(low) and high == int(high) if np.isfinite([low, high]).all() else False
     return not (whole and least <= low <= high <= most and high - low <= _MOST)

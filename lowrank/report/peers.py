@@ -26,6 +26,8 @@ from lowrank.names import CODECS
 from lowrank.picture import Picture
 from lowrank.picture.distance import compare, full_scale
 
+KLT = "klt-jpeg2000"
+"""Of stacks only: a transform across the frames, then JPEG 2000."""
 _ALSO = {"jpg": "jpeg", "jp2": "jpeg2000"}
 
 
@@ -41,7 +43,7 @@ class Peer:
     bytes : int or None
         At no less PSNR than ours.
     why : str
-        Why the codec has no numbers at all; "" where it has.
+        Why the codec has no numbers at all, or what they are of; "" where nothing need be said.
     tune : str or None
         What the codec was told to be best for, where it was told.
     """
@@ -110,9 +112,10 @@ def against(
         An unknown codec, or a picture of more than 8 bits.
     """
     codecs = list(dict.fromkeys(_ALSO.get(name, name) for name in codecs))
-    unknown = [name for name in codecs if name not in CODECS]
+    known = CODECS if picture.frames is None else (*CODECS, KLT)
+    unknown = [name for name in codecs if name not in known]
     if unknown:
-        raise UsageError(f"--against {unknown[0]}: unknown; give some of {', '.join(CODECS)}")
+        raise UsageError(f"--against {unknown[0]}: unknown; give some of {', '.join(known)}")
     if picture.frames is not None:
         return [_frame_by_frame(picture, name, size, psnr) for name in codecs]
     if picture.mode.name not in ("L", "RGB", "RGBA"):
@@ -127,6 +130,8 @@ def _frame_by_frame(picture: Picture, name: str, size: int, psnr: float | None) 
     """
     from lowrank.report import stacks
 
+    if name == KLT:
+        return _transformed(picture, psnr)
     N, peak = picture.frames or 1, full_scale(picture)
     mse = None if psnr is None else peak**2 / 10 ** (psnr / 10)
     if picture.mode.dtype not in ("uint8", "uint16", "int16"):
@@ -152,6 +157,21 @@ def _frame_by_frame(picture: Picture, name: str, size: int, psnr: float | None) 
     return Peer(
         name, db, total, why or f"each frame alone; from {len(numbers)} of {N}", found[0].tune
     )
+
+
+def _transformed(picture: Picture, psnr: float | None) -> Peer:
+    """The frames turned to their principal axes, and those coded by JPEG 2000."""
+    from lowrank.report import klt
+
+    if picture.mode.limits is None or not features.check("jpg_2000") or psnr is None:
+        return Peer(KLT, None, None, "it needs integers, an error, and a Pillow with JPEG 2000")
+    try:
+        found = klt.size_at(picture, full_scale(picture) ** 2 / 10 ** (psnr / 10))
+    except (ImageError, LimitError) as error:
+        return Peer(KLT, None, None, str(error))
+    if found is None:
+        return Peer(KLT, None, None, "it does not reach that PSNR with a number of planes tried")
+    return Peer(KLT, None, found[0], f"{found[1]} planes, and their basis in float16")
 
 
 def _peer(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:

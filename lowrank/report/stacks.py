@@ -64,9 +64,12 @@ class Residual:
 
 @dataclass(frozen=True)
 class Kept:
-    """Bytes of the file: curves of the frames (U), eigenimages (V), all else."""
+    """Bytes of the file: curves of the frames (U), eigenimages (V), all else.
 
-    basis_bytes: int
+    In a packed file both are one stream: `planes_bytes` is that, and `basis_bytes` None.
+    """
+
+    basis_bytes: int | None
     planes_bytes: int
     header_bytes: int
 
@@ -87,7 +90,8 @@ class Alone:
 class OfStack:
     """What a report says of a stack; what needs the original is None without it.
 
-    `peak` is that of every PSNR: 255 of 8-bit samples, else the range of the data.
+    `peak` is that of every PSNR: 255 of 8-bit samples, else the range of the data; `floats` says
+    that the file holds factors as floats.
     """
 
     frames: int
@@ -102,6 +106,7 @@ class OfStack:
     residual: Residual | None = None
     kept: Kept | None = None
     frame_by_frame: Alone | None = None
+    floats: bool = False
 
 
 def stated(parts: Parts, size: int) -> OfStack | None:
@@ -114,9 +119,13 @@ def stated(parts: Parts, size: int) -> OfStack | None:
         (f,) = parts.body.factors
         each = np.dtype(head.store).itemsize * f.k
         kept = Kept(each * f.m, each * f.n, size - each * (f.m + f.n))
+    else:
+        payload = len(parts.body.payload)
+        kept = Kept(None, payload, size - payload)
     return OfStack(
-        head.frames, head.height, head.width, len(head.mode.channels), head.mode.dtype, kept=kept
-    )
+        head.frames, head.height, head.width, len(head.mode.channels), head.mode.dtype, kept=kept,
+        floats=isinstance(parts.body, Floats),
+    )  # fmt: skip
 
 
 def planned(picture: Picture) -> OfStack | None:
@@ -153,6 +162,7 @@ def measured(
         peak=peak,
         residual=_residual(picture, decoded, parts.ranks[0]) if mse else None,
         kept=said.kept,
+        floats=said.floats,
     )  # fmt: skip
 
 

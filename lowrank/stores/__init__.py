@@ -67,7 +67,7 @@ Factored = (
 
 _SLAB = 1 << 18  # samples reconstructed at a time: two megabytes of float64 stay in cache
 
-_PACKED_TARGETS = ("quality", "psnr", "size")
+_PACKED_TARGETS = ("quality", "psnr", "psnr_worst", "size")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +163,8 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
         store = "packed" if packed else AUTO
     if layout is None:
         layout = "patches" if store == "packed" and target.kind != "rank" else "channels"
+    if target.kind == "psnr_worst" and (store, layout) != ("packed", "stack"):
+        raise UsageError("psnr_worst is a target of packed stacks; --psnr is one of any picture")
     if target.kind == "quality" and store != "packed":
         raise UsageError("quality is a target of the packed store; use --psnr, --error or -k")
     return layout, store

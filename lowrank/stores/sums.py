@@ -56,13 +56,15 @@ def samples(
     m, n, k = len(U), Vt.shape[1], len(s)
     if out is None:
         out = np.empty((m, n), mode.dtype)
-    US = U.astype(np.float64) * s
+    with np.errstate(invalid="ignore", over="ignore"):  # seen in the products
+        US = U.astype(np.float64) * s
     width = max(min(_ENTRIES // max(k, 1), n), 1)
     height = max(_BLOCK // width, 1)
 
     def block(left: int) -> None:
         columns = slice(left, left + width)
-        V = Vt[:, columns].astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            V = Vt[:, columns].astype(np.float64)
         largest = np.full(k, float(MAX_ENTRY))
         if out.itemsize > 2:  # fine enough to notice
             largest = np.maximum(V.max(axis=1, initial=0.0), -V.min(axis=1, initial=0.0))

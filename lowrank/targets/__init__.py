@@ -15,7 +15,9 @@ from typing import Literal, SupportsFloat, cast
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 
-Kind = Literal["rank", "auto", "energy", "error", "max_error", "psnr", "size", "quality"]
+Kind = Literal[
+    "rank", "auto", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality"
+]
 
 _MANY = 8  # ranks that are all named
 
@@ -77,6 +79,7 @@ _WISHES: dict[Kind, _Wish] = {
         "a number from 0 on, in units of the samples, such as 2",
     ),
     "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
+    "psnr_worst": _Wish(("--psnr-worst",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
     "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
     "quality": _Wish(("-q", "--quality"), 1, 100, _quality, "a number from 1 to 100"),
 }
@@ -96,7 +99,8 @@ class Target:
     kind : str
         `rank` (terms of each channel), `auto` (Gavish-Donoho), `energy` (share of
         ||A||_F^2 kept, 0 to 1), `error` (relative Frobenius error, 0 to 1), `max_error`
-        (of any sample, in its units), `psnr` (dB), `size` (bytes) or `quality` (1 to 100).
+        (of any sample, in its units), `psnr` (dB), `psnr_worst`
+        (of every frame of a stack), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
 

@@ -57,11 +57,11 @@ def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
     captions, pictures = [], []
     if result.loaded:
         captions.append("original")
-        pictures.append(result.loaded.picture)
+        pictures.append(_one(result.loaded.picture))
     for i in _chosen(len(result.stored)):
         decoded = codec.decode(result.stored[i], filled=True).picture
         captions.append(_caption(result.reports[i]))
-        pictures.append(decoded)
+        pictures.append(_one(decoded))
     rows = max(_ROWS, console.height - _BELOW)
     if knows_kitty(os.environ):
         return [*in_pixels(captions, pictures, width=console.width, rows=rows), Text("")]
@@ -77,6 +77,13 @@ def knows_kitty(environment: Mapping[str, str]) -> bool:
         or environment.get("TERM") in ("xterm-kitty", "xterm-ghostty")
         or environment.get("TERM_PROGRAM") in ("ghostty", "WezTerm")
     )
+
+
+def _one(picture: Picture) -> Picture:
+    """The picture, or the middle frame of a stack."""
+    if picture.frames is None:
+        return picture
+    return Picture(picture.samples[picture.frames // 2], picture.mode)
 
 
 def _can_show(console: Console, *, few_colours: bool) -> bool:

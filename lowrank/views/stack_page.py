@@ -20,7 +20,7 @@ from lowrank.report.ask import Result
 from lowrank.report.gallery import Gallery
 from lowrank.views import html, stacks, words
 
-_SCRIPTS = ("lrk.js", "words.js", "frames.js", "stack.js")
+_SCRIPTS = ("lrk.js", "words.js", "frames.js", "stack.js", "stack_start.js")
 
 
 def page(result: Result, gallery: Gallery) -> str:

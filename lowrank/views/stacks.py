@@ -30,12 +30,13 @@ def sentences(s: OfStack, size: int) -> list[str]:
         found.append(noise(s.residual))
     if s.kept is not None:
         k = s.kept
-        found.append(
-            f"Of {size:,} bytes, {k.basis_bytes:,} hold the curves of the frames, "
-            f"{k.planes_bytes:,} the eigenimages, {k.header_bytes:,} all else."
-        )
+        curves = "the curves of the frames"
+        held = f"{k.planes_bytes:,} hold {curves} and the eigenimages"
+        if k.basis_bytes is not None:
+            held = f"{k.basis_bytes:,} hold {curves}, {k.planes_bytes:,} the eigenimages"
+        found.append(f"Of {size:,} bytes, {held}, {k.header_bytes:,} all else.")
     if s.frame_by_frame is not None:
-        found.append(verdict(s.frame_by_frame, size, floats=s.kept is not None))
+        found.append(verdict(s.frame_by_frame, size, floats=s.floats))
     return found
 
 

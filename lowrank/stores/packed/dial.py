@@ -21,7 +21,7 @@ from lowrank import pace
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Picture
+from lowrank.picture import Picture, distance
 from lowrank.picture import levels as ranges
 from lowrank.picture.distance import Pixels, compare, full_scale
 from lowrank.picture.levels import Levels
@@ -30,7 +30,17 @@ from lowrank.stores.packed.search import COARSEST, FINEST, GRID, meet, meet_guid
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
-    from lowrank.stores.packed.patches.forecast import Forecast
+    from typing import Protocol
+
+    class Forecast(Protocol):
+        """What a step will lose and cost, but for a part that changes slowly."""
+
+        def squared_error(self, step: float) -> float:
+            """Of a sample, in squared levels."""
+
+        def log_bits(self, step: float) -> float:
+            """Logarithm of the bits of a sample."""
+
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
@@ -103,10 +113,13 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     elif target.kind == "rank":
         step, said = _for_rank(tries, spectra, int(target.value))
         notes += said
+    elif target.kind == "psnr_worst":
+        step, said = _for_psnr(tries, target.value, worst=True)
+        notes += said
     elif target.kind == "max_error":
         step = _for_largest(tries, target.value)
     else:
-        step, said = _for_psnr(tries, _psnr_of(picture, target))
+        step, said = _for_psnr(tries, _psnr_of(picture, target, range_.low if range_ else 0.0))
         notes += said
     return tries.parts(step), notes
 
@@ -145,12 +158,23 @@ class _Tries:
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
 
-    def pixels(self, step: float) -> Pixels:
-        """How far the decoded picture is off."""
+    def decoded(self, step: float) -> Picture:
+        """The decoded picture."""
         samples, mode = self.at(step).samples(), self.picture.mode
         if self.levels is not None:
-            return compare(self.picture, Picture(self.levels.to_samples(samples, mode), mode))
-        return compare(self.picture, Picture(samples, mode))
+            return Picture(self.levels.to_samples(samples, mode), mode)
+        return Picture(samples, mode)
+
+    def pixels(self, step: float) -> Pixels:
+        """How far the decoded picture is off."""
+        return compare(self.picture, self.decoded(step))
+
+    def worst(self, step: float) -> float:
+        """PSNR of the worst frame of the decoded stack, in dB; 1000 where all are exact."""
+        off = distance.frames(self.picture, self.decoded(step))
+        mse = max((x.squares / x.samples for x in off if x.samples), default=0.0)
+        peak = full_scale(self.picture)
+        return 10 * math.log10(peak**2 / mse) if mse else 1e3
 
     def psnr(self, step: float) -> float:
         """PSNR of the decoded picture, in dB; 1000 where it is exact."""
@@ -160,13 +184,13 @@ class _Tries:
     def told_psnr(self, step: float) -> float:
         """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
         mean = self.at(step).squared_error() / self.picture.samples.size
-        peak = full_scale(self.picture)
+        peak = 255 * self.unit
         return 10 * math.log10(peak * peak / max(mean + self.beyond, 1e-9))
 
     def exact_psnr(self, step: float) -> float:
         """PSNR in dB, by decoding; what it is off from the one told is known from then on."""
         exact = self.psnr(step)
-        peak = full_scale(self.picture)
+        peak = 255 * self.unit
         mean = self.at(step).squared_error() / self.picture.samples.size
         self.beyond = peak * peak / 10 ** (exact / 10) - mean
         return exact
@@ -175,7 +199,7 @@ class _Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        peak = full_scale(self.picture)
+        peak = 255 * self.unit
         error = self.forecast.squared_error(step * self.unit) + 1 / 12
         return 10 * math.log10(peak * peak / error)
 
@@ -219,12 +243,14 @@ def _prepared(
     # Loaded where it is needed: each layout starts the sooner without the others.
     if layout == "stack":
         from lowrank.stores.packed.frames import codec as frames
+        from lowrank.stores.packed.frames.forecast import Forecast
         from lowrank.stores.packed.frames.klt import Stack
 
         stack = Stack(samples, turn.of_stack(picture))
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
-        return lambda step: frames.encode(stack, step, mode, planes=planes), spectra, None
+        told = None if ranked or target.kind == "quality" else Forecast(stack)
+        return partial(frames.encode, stack, mode=mode, planes=planes), spectra, told
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
@@ -238,9 +264,9 @@ def _prepared(
     # What is not coded as coefficients, alpha of two values, no coefficient tells.
     plain = not alpha and picture.metadata.nodata is None
     if target.kind != "quality" and plain and picture.width * picture.height > _LARGE:
-        from lowrank.stores.packed.patches.forecast import Forecast
+        from lowrank.stores.packed.patches import forecast as patched
 
-        forecast = Forecast(source.C)
+        forecast = patched.Forecast(source.C)
     return partial(patches.encode, source, again=target.kind != "quality"), [], forecast
 
 
@@ -274,34 +300,47 @@ def _for_rank(
     return 2**FINEST, (*notes, f"packed as finely as can be, which adds {share}")
 
 
-def _psnr_of(picture: Picture, target: Target) -> float:
-    """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE."""
+def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
+    """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE.
+
+    Of samples that are counted from their lowest, A and A less that have different norms; the
+    smaller one is meant, so that the target is met by both.
+    """
     if target.kind == "psnr":
         return target.value
     from lowrank.targets import spectrum
 
     flat = picture.samples.reshape(-1)
-    norm2 = sum(
-        float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
-        for i in range(0, flat.size, 1 << 20)
+    norm2 = min(
+        sum(
+            float(np.sum(np.subtract(flat[i : i + (1 << 20)], low, dtype=np.float64) ** 2))
+            for i in range(0, flat.size, 1 << 20)
+        )
+        for low in {0.0, lowest}
     )
     peak = full_scale(picture)
     mse = spectrum.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
     return 10 * math.log10(peak**2 / mse) if mse else math.inf
 
 
-def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
+def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:
+    """The coarsest step with a PSNR of a picture, or of a stack, or of its worst frame."""
+    stacked = tries.layout == "stack"
+
     @cache
     def measured(octave: float) -> float:
-        return tries.psnr(2**octave)
+        return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
-    guided = None
-    if tries.forecast is not None and psnr < _COARSE_PSNR:
-        guided = _for_psnr_told(tries, psnr)
-    if guided is not None:
-        return 2**guided, ()
-    # 6 dB an octave is the law of fine quantisation.
-    finer, _ = meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
+    if tries.forecast is not None and stacked:
+        finer, _ = meet_guided(
+            measured, lambda octave: tries.expected_psnr(2**octave), psnr, psnr + _PSNR_SLACK
+        )
+    else:
+        guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
+        if guided is not None:
+            return 2**guided, ()
+        # 6 dB an octave is the law of fine quantisation.
+        finer, _ = meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
     if finer is None:
         return 2**FINEST, (
             f"{psnr:.2f} dB is out of reach: packed as finely as can be, {measured(FINEST):.2f} dB",
@@ -311,6 +350,8 @@ def _for_psnr(tries: _Tries, psnr: float) -> tuple[float, tuple[str, ...]]:
 
 def _for_psnr_told(tries: _Tries, psnr: float) -> float | None:
     """The same by what coefficients tell; decoding has the last word, and may say no."""
+    if tries.forecast is None:
+        return None
     for _ in range(_TOLD):
 
         @cache

@@ -11,6 +11,7 @@ function openPage(data, stage, signal) {
   const view = new View(stage, () => paint(state.k), signal);
   signal.addEventListener("abort", () => {
     cancelAnimationFrame(state.frame);
+    clearTimeout(readout.speaking);
     stop();
   });
 

@@ -1,16 +1,7 @@
 "use strict";
 // The page of a stack: a rank, a frame, a pixel, and what follows from the three.
 
-(async () => {
-  const data = JSON.parse(byId("data").textContent);
-  let frames;
-  try {
-    frames = await Frames.open(data);
-  } catch (error) {
-    byId("trouble").textContent = `The stack cannot be shown: ${error.message}.`;
-    byId("trouble").hidden = false;
-    throw error;
-  }
+function openStack(data, frames) {
   const { n, N, width, height } = frames;
   const state = { k: data.start, frame: 0, y: height >> 1, x: width >> 1 };
   const norm2 = data.spectrum.reduce((sum, s) => sum + s * s, 0);
@@ -156,14 +147,6 @@
       paintPlots();
     });
   }
-  byId("save").addEventListener("click", () => {
-    const bytes = Uint8Array.from(atob(data.lrk), (c) => c.charCodeAt(0));
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([bytes]));
-    link.download = `${data.title.replace(/\.[^.]*$/, "")}.lrk`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  });
   setRank(data.start);
-  window.frames_of_page = frames; // for whoever looks from the console
-})();
+  return { setRank, setFrame };
+}

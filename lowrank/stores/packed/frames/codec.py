@@ -72,6 +72,7 @@ from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, models, profile, select, trellis
 from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.forecast import worth
 from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
@@ -91,7 +92,6 @@ LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
 _LANES = 1 << 12  # of trellises that are followed at once
-_UNIT = 0.12  # planes below this share of the step have nothing to tell
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
 
@@ -205,14 +205,7 @@ def _kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
     s = stack.spectrum[0]
     if planes is not None:
         return np.arange(min(planes, len(s)))
-    plain = step * select.FINER
-    count = max(int((s > _UNIT * plain * math.sqrt(stack.pixels)).sum()), 1)
-    channels = stack.channels
-    C = (stack.coefficients(count)[:, :, : count * channels] * (1 / step)).astype(np.float32)
-    price = BIT * select.column_bits(stack.frames, s[:count], step)
-    net = select.Choice(C).worth().reshape(count, channels).sum(1) - price
-    net[0] = np.inf
-    return np.flatnonzero(net > 0)
+    return np.flatnonzero(worth(stack, step).net > 0)
 
 
 def _quantised(

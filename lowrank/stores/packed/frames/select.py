@@ -38,6 +38,8 @@ class Choice:
         Mean square, in plain steps.
     kept : (SIZE, maps) ndarray of bool
         Which are worth coding.
+    error : (maps,) ndarray
+        Squared error, in squared steps.
     """
 
     def __init__(self, C: NDArray[np.float32]) -> None:
@@ -53,11 +55,14 @@ class Choice:
         self.bits = price.sum((1, 3), dtype=np.float64) / BIT + _COMPONENT
         gap = x - q
         np.multiply(gap, gap, out=gap)
+        lost = gap.sum((1, 3), dtype=np.float64)
         np.multiply(x, x, out=x)
         x -= gap
         self.gain = x.sum((1, 3), dtype=np.float64) * FINER**2
         self.square = square
         self.kept = self.gain > _KEPT * BIT * self.bits
+        whole = square * (C.shape[1] * C.shape[3])
+        self.error = np.where(self.kept, lost, whole).sum(0) * FINER**2
         self.kept[0] = False
 
     def worth(self) -> NDArray[np.float64]:
@@ -70,5 +75,5 @@ class Choice:
 def column_bits(frames: int, sigma: NDArray[np.float64], step: float) -> NDArray[np.float64]:
     """Bits of columns of the basis, about."""
     entry = sigma / (np.sqrt(frames) * 0.7 * FINER * step)
-    each: NDArray[np.float64] = np.log2(np.maximum(entry, 1e-9)) + 2.1
+    each: NDArray[np.float64] = np.log2(np.maximum(entry, 1e-9)) + 3.2
     return frames * np.maximum(each, 0.5)

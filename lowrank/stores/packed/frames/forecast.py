@@ -1,0 +1,86 @@
+"""Which planes are worth their bits, and from that what a step will cost and lose.
+
+A plain quantiser on some of the coefficients: its error and its bits differ from the coder's
+by an amount that hardly changes from step to step, so that one encoding tells how the others
+come out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.stores.packed.frames import select
+from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.rates import BIT
+
+_LEAST = 0.12  # planes below this share of the step have nothing to tell
+_SPARSE = 1 << 19  # coefficients that tell how a step will do
+_TRELLIS = 0.95  # squared error of the trellis, to that of a plain quantiser
+
+
+@dataclass(frozen=True, eq=False)
+class Worth:
+    """What the leading planes are worth with a step.
+
+    Attributes
+    ----------
+    net : (planes,) ndarray
+        What each gains beyond its price, in squared steps; the first is always kept.
+    choice : Choice
+        Of the components of their maps.
+    every : float
+        What was looked at stands for so many times as much.
+    """
+
+    net: NDArray[np.float64]
+    choice: select.Choice
+    every: float
+
+
+def worth(stack: Stack, step: float, *, sparse: bool = False) -> Worth:
+    """Weigh the planes that may be kept; of a large stack some rows of patches are enough."""
+    s = stack.spectrum[0]
+    count = max(int((s > _LEAST * step * select.FINER * math.sqrt(stack.pixels)).sum()), 1)
+    channels = stack.channels
+    C = stack.coefficients(count)
+    rows = C.shape[1]
+    part = slice(None, None, max(1, min(rows // 4, C.size // _SPARSE)) if sparse else 1)
+    C = (C[:, part, : count * channels] * (1 / step)).astype(np.float32)
+    every = rows / C.shape[1]
+    choice = select.Choice(C)
+    net = every * choice.worth().reshape(count, channels).sum(1)
+    net -= BIT * select.column_bits(stack.frames, s[:count], step)
+    net[0] = np.inf
+    return Worth(net, choice, every)
+
+
+class Forecast:
+    """Error and bits of a stack by step."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._worth = cache(lambda step: worth(stack, step, sparse=True))
+        self._size = stack.frames * stack.pixels
+
+    def squared_error(self, step: float) -> float:
+        """Mean squared error of a sample, in squared levels."""
+        s, found = self._stack.spectrum[0], self._worth(step)
+        count = len(found.net)
+        maps = found.choice.error.reshape(count, -1).sum(1) * found.every * step**2
+        coded = np.minimum(_TRELLIS * maps, s[:count] ** 2)
+        error = np.where(found.net > 0, coded, s[:count] ** 2).sum() + np.sum(s[count:] ** 2)
+        return float(error / self._size)
+
+    def log_bits(self, step: float) -> float:
+        """Logarithm of the bits of a sample."""
+        found = self._worth(step)
+        count = len(found.net)
+        each = np.where(found.choice.kept, found.choice.bits, 0).sum(0)
+        bits = each.reshape(count, -1).sum(1) * found.every
+        bits += select.column_bits(self._stack.frames, self._stack.spectrum[0][:count], step)
+        return math.log((float(bits[found.net > 0].sum()) + 800) / self._size)
