@@ -235,11 +235,13 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
 
     @cache
     def decoded() -> Samples:
+        pace.at("measuring", 0)
         planes, filters = smoothed()
         return samples_of(walk, height, width, bits, smooth=True, planes=planes, filters=filters)
 
     @cache
     def norms() -> tuple[Norms, ...]:
+        pace.at("measuring", 0)
         return tuple(measure(C[:, :, c], walk, c) for c in range(channels))
 
     def squared_error() -> float:
