@@ -105,8 +105,9 @@ def mutants(count, seed):
     written = headers.mutants(
         [x for x in seeds if x[25] < 7], np.random.default_rng(seed), reading.MAX_PIXELS
     )
-    files = zip(damaged, damaged, damaged, written, strict=False)
-    for data in itertools.islice(itertools.chain.from_iterable(files), count):
+    files = itertools.chain.from_iterable(zip(damaged, damaged, damaged, written, strict=False))
+    known = (data for data in files if not packed_stack(data))
+    for data in itertools.islice(known, count):
         for partial in (False, True):
             yield data, {"partial": partial, "maxPixels": reading.MAX_PIXELS}
 
