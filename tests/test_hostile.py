@@ -74,7 +74,7 @@ def test_only_our_errors_escape_from_mutants():
     seeds = [data for name in SMALL if (data := known(name))]
     files = mutators.mutants(seeds, np.random.default_rng(20))
     counts = Counter()
-    for number in range(2000):
+    for number in range(2400):
         data, thorough = next(files), number % 4 == 0
         counts.update(
             reading.read(data, partial=partial, thorough=thorough) for partial in (False, True)
