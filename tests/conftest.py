@@ -30,11 +30,6 @@ settings.load_profile("lowrank")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_xdist_auto_num_workers(config):
-    """A worker more than there are cores: some wait for a browser or a process of their own."""
-    return (os.cpu_count() or 1) + 1
-
-
 @pytest.fixture(scope="session")
 def root():
     """The top of the repository."""
