@@ -6,8 +6,7 @@
 // reflections (Golub and Van Loan, 8.3.1); all eigenvalues come from there by implicit QL
 // (8.3.3), those eigenvectors that are wanted by inverse iteration, and v = A^T u / sigma.
 // Squaring costs half the digits of float64: sigmas below 10^-7 of the first are not seen, and
-// a sample of a picture is coarser than that by far. It was measured against a blocked Krylov
-// method: as fast at 40 terms, and it knows the whole spectrum.
+// a sample of a picture is coarser than that by far. In return the whole spectrum is known.
 
 const Svd = (() => {
   const FAINT = 1e-7; // of sigma_1: what is below is nothing
