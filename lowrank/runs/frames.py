@@ -12,7 +12,7 @@ from lowrank import files
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format import mapped
-from lowrank.io import formats, framewriter, images
+from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
 from lowrank.runs import work
 from lowrank.runs.plan import Job
@@ -121,6 +121,8 @@ def _one(
 def _all(
     job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
 ) -> work.Outcome:
+    from lowrank.io import framewriter  # a stack is written
+
     head = stack.parts_head
     if job.folder is not None:
         return _folder(job, job.folder, settings, stack, size, repeated=repeated)
@@ -165,6 +167,8 @@ def _folder(
     repeated: bool,
 ) -> work.Outcome:  # fmt: skip
     """A file for each frame, named by its number; none is written where one may not be."""
+    from lowrank.io import framewriter  # a stack is written
+
     mode = stack.parts_head.mode
     suffix = formats.default_suffix(mode)
     if settings.format:

@@ -17,7 +17,7 @@ from lowrank.format.parts import Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
 from lowrank.picture import ARRAY, Picture, Turn
-from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once, sums
+from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once
 from lowrank.targets import Target
 
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
@@ -51,6 +51,8 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
     if head.layout == "stack" or (
         head.layout == "channels" and mode.name == ARRAY and not mode.limits
     ):
+        from lowrank.stores import sums
+
         exact = np.empty(head.samples_shape, mode.dtype)
         A = layouts.of_samples(exact, head.layout, None)
         for f, matrix in zip(factors, A, strict=True):
