@@ -93,3 +93,18 @@ def test_the_frames_count_against_the_limit():
     fields = head(mode=1, layout=2, extra=struct.pack("<I", 16_001))
     with pytest.raises(LimitError, match="16001 frames of 1x1 pixels"):
         lrk.parse(handmade(chunk(b"HEAD", fields)), name="x.lrk", max_pixels=1000)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [6, 7])  # float32 and float64
+@pytest.mark.parametrize(
+    ("low", "high"), [(-1e308, 1e308), (0, np.inf), (np.nan, 1), (-np.inf, 0), (2, 1), (0, 4e38)]
+)
+def test_a_range_that_no_samples_have_is_refused_without_a_warning(dtype, low, high):
+    possible = dtype == 7 and np.isfinite([low, high]).all() and low <= high
+    fields = struct.pack("<IIBBBB", 1, 1, 8, 0, 3, 0) + struct.pack("<BH", dtype, 1)
+    fields += struct.pack("<ddHHHHH", low, high, 1, 1, 1, 1, 1)
+    data = handmade(chunk(b"HEAD", fields), chunk(b"PACK", b""))
+    said = "ends early" if possible else "impossible range"
+    with pytest.raises(FormatError, match=said):
+        lrk.parse(data, name="x.lrk", max_pixels=10**6)
