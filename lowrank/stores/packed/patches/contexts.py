@@ -11,6 +11,7 @@ any order: the contexts are the same on every machine.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,19 @@ class Phase:
         self.count = len(planes) * shape.count
         self.places = np.concatenate([np.arange(shape.size)[shape.spans[p]] for p in planes])
         """Index in the planes of each position."""
-        self.pads = (shape.where[self.places] < 0).nonzero()[0]
+        where = shape.where[self.places]
+        self.pads = (where < 0).nonzero()[0]
+        self.where = np.where(where < 0, shape.height * shape.width - 1, where)
+        """Index in the map; a place beyond the edge, of a hostile file, is the last."""
+        self._size = shape.size
+        self._cells: dict[int, NDArray[np.intp]] = {}
+
+    def cells(self, count: int) -> NDArray[np.intp]:
+        """Index of each position of `count` maps, one after the other, in all their planes."""
+        if count not in self._cells:
+            starts = self._size * np.arange(count)[:, None]
+            self._cells[count] = (starts + self.places).ravel()
+        return self._cells[count]
 
 
 class Quarters:
@@ -116,8 +129,10 @@ class Quarters:
         return grid
 
 
-def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Context row of each E in units of 1/UNIT; destroys its argument."""
+@cache
+def _rows() -> NDArray[np.intp]:
+    """Context row of each E: below, the rows of those that are larger are its last."""
+    e = np.arange(int(_LARGEST) + 1, dtype=np.float32)
     e += _ZERO
     np.minimum(e, _LARGEST, out=e)
     bits = e.view(np.int32)
@@ -125,6 +140,12 @@ def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
     bits *= 5
     bits >>= 24
     return bits.astype(np.intp)
+
+
+def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Context row of each E, whole numbers in units of 1/UNIT."""
+    rows: NDArray[np.intp] = _rows().take(e.astype(np.intp), mode="clip")
+    return rows
 
 
 def expected(
