@@ -50,6 +50,7 @@ from lowrank.options import (
     SkipExisting,
     Stack,
     Store,
+    Tune,
     Version,
     examples,
 )
@@ -109,6 +110,7 @@ def compress(
     psnr_worst: PsnrWorst = None,
     size: Size = None,
     quality: Quality = None,
+    tune: Tune = None,
     layout: Layout = None,
     store: Store = None,
     certify: Certify = False,
@@ -158,7 +160,7 @@ def compress(
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
-        target=wanted,
+        target=targets.tuned(wanted, tune, "--tune"),
         layout=layout,
         store=store,
         measure=certify or json,

@@ -172,6 +172,14 @@ Quality = Annotated[
     str | None,
     typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
 ]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What a packed picture is best for: psnr, or eye.",
+        autocompletion=completion.of("psnr", "eye"),
+    ),
+]
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
 ]

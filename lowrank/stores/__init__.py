@@ -167,4 +167,9 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
         raise UsageError("psnr_worst is a target of packed stacks; --psnr is one of any picture")
     if target.kind == "quality" and store != "packed":
         raise UsageError("quality is a target of the packed store; use --psnr, --error or -k")
+    if target.tune != "psnr" and (store, layout) != ("packed", "patches"):
+        raise UsageError(
+            f"tune {target.tune} is for the packed store of layout patches, not for {store} of "
+            f"{layout}; give -q, --psnr or --size"
+        )
     return layout, store

@@ -19,6 +19,9 @@ Kind = Literal[
     "rank", "auto", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality"
 ]
 
+TUNES = ("psnr", "eye")
+"""What a packed file may be best for."""
+
 _MANY = 8  # ranks that are all named
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "ki": 2.0**10, "mi": 2.0**20, "gi": 2.0**30}
@@ -103,6 +106,8 @@ class Target:
         (of every frame of a stack), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
+    tune : {"psnr", "eye"}
+        What a packed file is to be best for.
 
     Raises
     ------
@@ -112,6 +117,7 @@ class Target:
 
     kind: Kind
     value: float = 0.0
+    tune: str = TUNES[0]
 
     def __post_init__(self) -> None:
         _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
@@ -119,6 +125,18 @@ class Target:
 
 USUAL = Target("quality", 75)
 """What no target means."""
+
+
+def tuned(target: Target, tune: object, option: str = "tune") -> Target:
+    """Return the target, to be met by what is best for the eye, or in PSNR; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `tune` is neither.
+    """
+    choice(tune, option, TUNES)
+    return target if tune is None else replace(target, tune=str(tune))
 
 
 def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:

@@ -12,10 +12,22 @@ from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import ALPHA_FINER
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.coding.start import Start, read_lanes, read_start, write_start
+from lowrank.stores.packed.coding.start import LANES, Start, read_start, write_start
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.order import read_scales, write_scales
 from lowrank.stores.packed.patches.rotations import MOST, Turns
+
+
+FEATURE = 1 << 15
+_EYE, _COLOUR = 1, 2
+
+
+def read_lanes(read: BitReader) -> tuple[int, int]:
+    """Features of the stream, and its number of interleaved coders."""
+    features, lanes = divmod(read.number("lanes"), FEATURE)
+    if features > 3 or not 1 <= lanes <= LANES:
+        raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
+    return features, lanes
 
 
 @dataclass(frozen=True)
@@ -32,21 +44,30 @@ class Header:
     scales: list[NDArray[np.int64]]
     turns: list[Turns]
     coarsest: list[NDArray[np.int64]]
+    power: int = 0
+    gains: NDArray[np.int64] | None = None
+
+    def is_alpha(self, channel: int) -> bool:
+        """Whether a channel is opacity: the last one, if any."""
+        return self.alpha and channel == len(self.scales) - 1
 
     def step_of(self, channel: int) -> float:
         """Quantiser step of a channel: alpha, the last, has a finer one."""
-        last = channel == len(self.scales) - 1
-        return self.step / ALPHA_FINER if self.alpha and last else self.step
+        return self.step / ALPHA_FINER if self.is_alpha(channel) else self.step
 
 
 def write_header(header: Header, code: int, lanes: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
     write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
-    out.number(lanes, "lanes")
+    features = _EYE if header.gains is not None else 0
+    out.number(lanes + features * FEATURE, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
         out.bits(value, 4)
+    if header.gains is not None:
+        out.bits(header.power, 5)
+        means.write_coarsest(out, header.gains)
     for c, scale in enumerate(header.scales):
         write_scales(out, scale, c)
         _write_turns(out, header.turns[c])
@@ -58,10 +79,13 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     read = BitReader(data)
     start = read_start(read, channels)
-    lanes = read_lanes(read)
+    features, lanes = read_lanes(read)
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
+    power, gains = 0, None
+    if features & _EYE:
+        power, gains = read.bits(5), means.read_coarsest(read, low)
     scales, turns, coarsest = [], [], []
     for c in range(channels):
         scales.append(read_scales(read, c))
@@ -69,7 +93,7 @@ def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
         coarsest.append(means.read_coarsest(read, low))
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
-    return Header(*start, lanes, late, smooth, scales, turns, coarsest)
+    return Header(*start, lanes, late, smooth, scales, turns, coarsest, power, gains)
 
 
 def _write_turns(out: BitWriter, turns: Turns) -> None:

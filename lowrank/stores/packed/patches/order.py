@@ -158,9 +158,7 @@ def _weights(
         # For its own places, and for those that it is beside and above of.
         here, beside, above = (WEIGHTS[x[p]][kind] for x in (_SAME, _BESIDE, _ABOVE))
         scale[p, :, 0] = here[5], beside[6], above[7]
-        fixed[p, 0, :count] = [
-            here[i] if i < 4 else here[4] // (count - 4) for i in range(count)
-        ]
+        fixed[p, 0, :count] = [here[i] if i < 4 else here[4] // (count - 4) for i in range(count)]
         fixed[p, 0, count:] = [here[10 + i] for i in (0, 1) if colours >> i & 1]
         fixed[p, 1, 0], fixed[p, 2, 0] = beside[8], above[9]
     own = (WEIGHTS[1][kind][12], WEIGHTS[2][kind][13], WEIGHTS[2][kind][14])

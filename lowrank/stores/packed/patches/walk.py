@@ -9,7 +9,7 @@ from lowrank.errors import FormatError
 from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import FRACTION
-from lowrank.stores.packed.patches import means, prediction
+from lowrank.stores.packed.patches import eye, means, prediction
 from lowrank.stores.packed.patches.contexts import CAP, Quarters, expected
 from lowrank.stores.packed.patches.header import Header
 from lowrank.stores.packed.patches.order import Component, Predictors
@@ -26,7 +26,9 @@ class Walk:
         plan: list[Component],
         coder: Reader | Writer,
         bits: int,
+        gains: eye.Gains | None = None,
     ) -> None:
+        self.gains = gains
         self.shape, self.header, self.coder = shape, header, coder
         channels = len(header.scales)
         self.quarters = Quarters(*shape)
@@ -47,6 +49,14 @@ class Walk:
         self.symbols = (channels + len(plan)) * self.quarters.size
         self._bands: means.Bands | None = None
         self._unsigned: list[NDArray[np.intp]] = []
+
+    def scales_of(
+        self, channel: int
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """By how much the components, and the patches, of a channel are divided, if they are."""
+        if self.gains is None or self.header.is_alpha(channel):
+            return None, None
+        return eye.spread(self.header.power), eye.factors(self.gains)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
