@@ -187,8 +187,8 @@ Against = Annotated[
     str | None,
     typer.Option(
         metavar="CODEC,...",
-        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
-        "and with klt-jpeg2000.",
+        help="Compare with jpeg, webp, avif, jxl, jpeg2000 or png, via Pillow; a stack frame by "
+        "frame, and with klt-jpeg2000.",
         autocompletion=completion.several_of(*names.CODECS),
     ),
 ]

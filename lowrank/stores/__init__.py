@@ -159,7 +159,8 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
         They do not go together.
     """
     if store is None:
-        packed = target.kind in _PACKED_TARGETS and layout != "channels"
+        tuned = target.tune != "psnr" and target.kind not in ("rank", "auto")
+        packed = (target.kind in _PACKED_TARGETS or tuned) and layout != "channels"
         store = "packed" if packed else AUTO
     if layout is None:
         layout = "patches" if store == "packed" and target.kind != "rank" else "channels"

@@ -190,7 +190,7 @@ def classes(padded: Floats, step: float) -> NDArray[np.intp]:
     kinds[0] += 1
     kinds[1] += 3
     kinds *= clear
-    kind = np.where(straight, kinds[0], kinds[1]).astype(np.intp)
+    kind: NDArray[np.intp] = np.where(straight, kinds[0], kinds[1]).astype(np.intp)
     level *= ORIENTED
     kind += level
     return kind

@@ -50,14 +50,16 @@ def factors(gains: Gains) -> NDArray[np.float64]:
     root = np.sqrt(np.float64(2))
     fourths = np.array([1, np.sqrt(root), root, root * np.sqrt(root)])
     whole, part = np.divmod(gains, UNIT)
-    return np.ldexp(fourths[part], whole)
+    found: NDArray[np.float64] = np.ldexp(fourths[part], whole)
+    return found
 
 
 def busy(C: Floats) -> NDArray[np.float64]:
     """Gain that each patch is to have, from the (SIZE, rows, columns) coefficients of luma."""
     some = C[1:].astype(np.float64)
     size = np.log2(np.sqrt((some * some).mean(0)) + _FLOOR)
-    return UNIT * STRENGTH * (size - np.median(size))
+    wanted: NDArray[np.float64] = UNIT * STRENGTH * (size - np.median(size))
+    return wanted
 
 
 def forward(wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:

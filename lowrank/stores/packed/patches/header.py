@@ -17,7 +17,6 @@ from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.order import read_scales, write_scales
 from lowrank.stores.packed.patches.rotations import MOST, Turns
 
-
 FEATURE = 1 << 15
 _EYE, _COLOUR = 1, 2
 
