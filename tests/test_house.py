@@ -96,7 +96,7 @@ INSIDE = {
         ("forecast", "models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),
-        ("header",),
+        ("eye", "header"),
         ("walk",),
         ("norms", "samples"),
         ("codec",),
