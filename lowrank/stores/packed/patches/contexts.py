@@ -129,10 +129,8 @@ class Quarters:
         return grid
 
 
-@cache
-def _rows() -> NDArray[np.intp]:
-    """Context row of each E: below, the rows of those that are larger are its last."""
-    e = np.arange(int(_LARGEST) + 1, dtype=np.float32)
+def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Context row of each E in units of 1/UNIT; destroys its argument."""
     e += _ZERO
     np.minimum(e, _LARGEST, out=e)
     bits = e.view(np.int32)
@@ -142,10 +140,10 @@ def _rows() -> NDArray[np.intp]:
     return bits.astype(np.intp)
 
 
-def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Context row of each E, whole numbers in units of 1/UNIT."""
-    rows: NDArray[np.intp] = _rows().take(e.astype(np.intp), mode="clip")
-    return rows
+@cache
+def _rows() -> NDArray[np.intp]:
+    """Context row of each E that is a whole number; the last is that of all larger ones."""
+    return rows_of(np.arange(int(_LARGEST) + 1, dtype=np.float32))
 
 
 def expected(
@@ -191,7 +189,7 @@ def expected(
             np.add(known[:, up], known[:, below], out=beside)
             beside *= own[2]
             e += beside
-    rows = rows_of(result)
+    rows: NDArray[np.intp] = _rows().take(result.astype(np.intp), mode="clip")
     if len(phase.pads):
         rows[:, phase.pads] = PAD
     return rows
