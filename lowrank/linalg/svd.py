@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +76,7 @@ class TruncatedSVD:
         )
 
 
-@dataclass(frozen=True)
-class ResidualNorms:
+class ResidualNorms(NamedTuple):
     """Norms of A - U diag(s) Vt, in the units of A."""
 
     spectral: float

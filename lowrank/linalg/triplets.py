@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,7 @@ _SQUARED = 1e-7  # of the largest eigenvalue: a Gram matrix knows eigenvalues ab
 _RUN = 1e-3  # singular values that differ by less may be one, repeated
 
 
-@dataclass(frozen=True, eq=False)
-class Triplets:
+class Triplets(NamedTuple):
     """Singular triplets of a `Matrix`: left (short, r), s (r,), right (r, long)."""
 
     left: Floats
