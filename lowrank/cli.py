@@ -4,7 +4,7 @@ Nothing heavier than Typer is imported before a command runs, so that `--help` a
 usage errors answer at once.
 """
 
-from __future__ import annotations
+# Annotations are values here, not texts: Typer would compile each of them again, at every start.
 
 import os
 import sys
