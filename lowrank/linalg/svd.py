@@ -324,9 +324,8 @@ def _spectral(residual: NDArray[np.float32], frobenius: float) -> float:
     if frobenius == 0.0:
         return 0.0
     matrix = Matrix(residual)
-    product = krylov.gram_product(matrix.columns())
-    energy = math.ldexp(frobenius, -matrix.exponent) ** 2
-    W = krylov.leading_rows(product, matrix.short, 1, tolerance=_TOP, energy=energy)
+    product, seed = krylov.gram_product(matrix.columns()), krylov.seed_of([frobenius])
+    W = krylov.leading_rows(product, matrix.short, 1, tolerance=_TOP, seed=seed)
     if W is None:
         from scipy.linalg import eigvalsh
 
