@@ -3,11 +3,11 @@
 
 import { LrkError, check } from "./errors.js";
 import {
-  F64, I32, U16, U8, abs, assign, ceil, exponent, floor, make, max, min, rint, sqrt, table,
+  F64, I32, U16, U8, abs, assign, ceil, exponent, floor, make, max, min, rint, same, sqrt, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, RansReader, TokenModel, checkRanks, outOfRange, readLanes, readStart, readStrengths,
-  streamEnds, toLevels,
+  bitReader, Cut, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
+  toLevels, tokenModel,
 } from "./coding.js";
 import { toSamples } from "./lapped.js";
 import { smooth } from "./smoothing.js";
@@ -23,7 +23,7 @@ const LARGEST = 2 ** 26;
 // Of lapped blocks: the depth of the wavelet band that a frequency lies in.
 const octaveOf = (f) => Math.clz32(f) - 28;
 const START = [16, 32, 64, 160, 400, 800, 1600];
-const WEIGHTS = table([
+const WEIGHTS = table(9, [
   36, 6, 0, 0, 16, 422, 190, 0, 0,
   107, 76, 67, 57, 48, 70, 0, 235, 46,
   12, 23, 26, 25, 30, 486, 136, 0, 33,
@@ -33,7 +33,6 @@ const WEIGHTS = table([
   0, 9, 11, 17, 0, 365, 254, 0, 72,
   0, 9, 11, 12, 0, 360, 219, 51, 62,
 ]);
-const same = (x) => x;
 
 // -- the places of a row ---------------------------------------------------------------------
 
@@ -97,7 +96,7 @@ class Places {
     const count = length / SIDE, sizes = bandSizes(length);
     for (let f = 0; f < SIDE; f++) {
       const band = max(sizes.length - 1 - octaveOf(f), 0);
-      const from = start + sizes.slice(0, band).reduce((a, b) => a + b, 0);
+      const from = start + sum(sizes.slice(0, band));
       this.band(start + f * count, count);
       for (let i = 0; i < count; i++) {
         const at = start + f * count + i;
@@ -178,7 +177,7 @@ class Mixture {
       total = (total + odds[rows[3 * i + 2]] * weights[16 + s]) >> 12;
       odd[i] = min(max(total, -MOST), MOST) + MOST;
     }
-    rans.flags(odd, zero, count, flags);
+    rans.decide(odd, zero, flags);
     const pull = new F64(24);
     for (let i = 0; i < count; i++) {
       const error = flags[i] * 65536 - 65536 + zero[odd[i]];
@@ -206,7 +205,7 @@ class Mixture {
   }
 }
 
-function tokenModel() {
+function priorTokens() {
   const prior = [];
   EDGES.forEach((low, r) => {
     const mean = max((low + (EDGES[r + 1] ?? TOP)) >> SHIFTS[r], 64);
@@ -217,7 +216,7 @@ function tokenModel() {
       left -= floor((left * share) / 65536);
     }
   });
-  return new TokenModel(prior);
+  return tokenModel(prior);
 }
 
 // -- the walk ----------------------------------------------------------------------------------
@@ -237,7 +236,7 @@ class Walk {
     }));
     this.nonzero = new Mixture(UNIT);
     this.above = new Mixture(2 * UNIT);
-    this.tokens = tokenModel();
+    this.tokens = priorTokens();
   }
 
   placesOf(u, v) {
@@ -301,7 +300,7 @@ class Walk {
       mean[i] += channel.count ? (news * 3) >> 4 : news;
     }
     channel.count++;
-    for (let i = 0; i < here.size; i++) if (result[i] && this.rans.raw()) result[i] = -result[i];
+    for (let i = 0; i < here.size; i++) if (result[i] && this.rans.sign()) result[i] = -result[i];
     return result;
   }
 
@@ -318,8 +317,8 @@ class Walk {
     if (!hit.length) return q;
     const row = hit.map((i) => rows[3 * i]);
     const token = new U8(hit.length);
-    rans.tokens(row, hit.length, this.tokens, token);
-    this.tokens.count(row, token, hit.length);
+    rans.tokens(row, this.tokens, token);
+    this.tokens.count(row, token);
     this.tokens.learn();
     const rest = Array.from(token);
     const escaped = hit.map((_, j) => j).filter((j) => token[j] === 15);
@@ -339,7 +338,7 @@ class Walk {
     const values = lengths.map(() => 0);
     for (let plane = lengths.reduce((a, b) => max(a, b), 0) - 1; plane >= 0; plane--) {
       lengths.forEach((length, i) => {
-        if (length > plane) values[i] += this.rans.raw() * 2 ** plane;
+        if (length > plane) values[i] += this.rans.sign() * 2 ** plane;
       });
     }
     return values;
@@ -459,7 +458,7 @@ function readHeader(parts, most) {
   header.offsets = [read.bits(3), read.bits(3)];
   header.lanes = readLanes(read);
   const each = make(channels, (c) => c);
-  header.smooth = readStrengths(read, parts);
+  header.strengths = readStrengths(read, parts);
   header.switches = each.map(() => [read.number("switch"), read.number("switch")]);
   const terms = read.number("terms");
   check(terms <= most * channels, "components");
@@ -496,7 +495,7 @@ export function decodeChannels(parts, { rank, partial }) {
   const wanted = counts.map((count) => min(count, rank ?? count));
   let done = 0;
   try {
-    const rans = new RansReader(payload.subarray(header.end), header.lanes);
+    const rans = ransReader(payload.subarray(header.end), header.lanes);
     const walk = new Walk(height, width, header.switches, rans);
     for (const c of header.order) {
       if (!wanted.some(Boolean)) break;
@@ -511,12 +510,12 @@ export function decodeChannels(parts, { rank, partial }) {
   const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
   const peak = 2 ** bits - 1;
   const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
-  if (kept.reduce((sum, rows) => sum + rows.length, 0) === total) {
-    planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.smooth[c], same));
+  if (sum(kept.map((rows) => rows.length)) === total) {
+    planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.strengths[c], same));
   }
   const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
-  const scale = planes.map((_, c) => (header.alpha && c === channels - 1 ? 0.5 : 1));
-  toSamples(planes, header.turn, peak, scale, same, samples);
+  if (header.alpha) planes.push(planes.pop().map((x) => x / 2));
+  toSamples(planes, header.turn, peak, same, samples);
   toLevels(samples, header, channels, peak);
   return samples;
 }

@@ -1,6 +1,6 @@
 // Any .lrk file to samples, and samples to the pixels of a canvas.
 
-import { U8, ceil, max, min } from "./numbers.js";
+import { U8, ceil, max, min, viewOf } from "./numbers.js";
 import { LrkError, bad, check, known } from "./errors.js";
 import { limitsOf, parse } from "./reading.js";
 import { decodeChannels } from "./channels.js";
@@ -28,7 +28,7 @@ async function gapsOf(parts) {
   const block = parts.metadata.NODT;
   if (!block) return null;
   check(block.length > 8, "NODT");
-  const value = new DataView(block.buffer, block.byteOffset).getFloat64(0, true);
+  const value = viewOf(block).f64(0);
   const pixels = parts.width * parts.height * (parts.frames ?? 1);
   let bits;
   try {

@@ -1,14 +1,15 @@
 // The filter along the edges of the picture, in the order of operations that
 // stores/packed/coding/smoothing.py fixes.
 
-import { F32, I32, abs, fround, make, max, min, table } from "./numbers.js";
+import { table } from "./coding.js";
+import { F32, I32, abs, fround, make, max, min } from "./numbers.js";
 
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
 const MARGIN = 3;
 
 // Weights in 1/1024: a row of 5 kinds of direction (none, across, falling, strongly across,
 // strongly falling) by 6 taps for each activity.
-const TABLE = table([
+const TABLE = table(30, [
   -92, 291, 74, -92, 74, 291, -144, 174, 132, -115, 132, 351, -40, 235, -81,
   -40, 310, 235, -128, 56, 178, -167, 178, 502, 65, 86, -83, 65, 504, 86,
   -17, 116, 123, -17, 123, 116, -16, 47, 140, -83, 140, 202, 59, 67, -2,
