@@ -2,7 +2,7 @@
 // column, what neighbours say of a coefficient, coefficients, and first components.
 
 import {
-  F32, F64, I32, U8, abs, assign, clz32, each, floor, fround, imul, make, max, min, rint, sqrt, sum,
+  F32, F64, I32, U8, abs, each, floor, fround, imul, largest, make, max, min, rint, sqrt, sum,
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
@@ -387,8 +387,6 @@ function add(block, patches, from, size, j) {
   }
 }
 
-const largestOf = (list) => list.reduce((most, x) => max(most, abs(x)), 0);
-
 /**
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
  * `components`, in sixteenths of a step. F rounds to their type.
@@ -402,7 +400,7 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const G = largestOf(totals) * largestOf(patches) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const G = largest(totals) * largest(patches) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
   const size = new F64(maps.length + 4), from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {

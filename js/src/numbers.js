@@ -16,6 +16,8 @@ export function viewOf(bytes) {
 }
 
 export const sum = (list) => list.reduce((a, b) => a + b, 0);
+/** The largest magnitude. */
+export const largest = (list) => list.reduce((most, x) => max(most, abs(x)), 0);
 export const same = (x) => x;
 /** Call f of 0 to n - 1. */
 export function each(n, f) {
