@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
+const BASE = 92; // of the digits of tables
 // Members that keep their names: what the file tells, what pages and JSON say, and all that the language has.
 const TOLD = `
   axis channels complete dtype frame frames height kind labels maxPixels mode partial parts rank samples unit values width
@@ -45,10 +46,10 @@ function spoken() {
 
 /** The text of a table's numbers: differences to the row above, coded as headers are (section 1 of PACKED.md). */
 function packed(row, values) {
-  let low = 0n, range = 2 ** 32 - 1, count = 0;
+  let low = 0n, range = BASE ** 4 - 1, count = 4;
   const known = new Map();
   const normalise = () => {
-    for (; range < 2 ** 24; count++) [low, range] = [low << 8n, range * 256];
+    for (; range < 2 ** 24; count++) [low, range] = [low * BigInt(BASE), range * BASE];
   };
   const bit = (value, context) => {
     const p = known.get(context) ?? 2048, bound = (range >>> 12) * p;
@@ -71,20 +72,22 @@ function packed(row, values) {
     const change = x - (values[i - row] ?? 0);
     number(change < 0 ? -2 * change - 1 : 2 * change, "x");
   });
-  // The shortest bytes within the range: beyond them the decoder reads zeros.
-  for (let bits = 32n; bits >= 0n; bits--) {
-    const top = ((low + BigInt(range) - 1n) >> bits) << bits;
-    if (top >= low) {
-      const bytes = top.toString(16).padStart(2 * (count + 4), "0").replace(/(00)+$/, "");
-      return Buffer.from(bytes, "hex").toString("base64").replace(/=+$/, "");
-    }
+  // The fewest digits within the range: beyond them the decoder reads zeros.
+  let unit = 1n;
+  for (let top = low + BigInt(range) - 1n; top - (top % (unit * BigInt(BASE))) >= low; ) unit *= BigInt(BASE), count--;
+  let top = (low + BigInt(range) - 1n) / unit, text = "";
+  for (; count; count--) {
+    text = String.fromCharCode(35 + Number(top % BigInt(BASE))) + text;
+    top /= BigInt(BASE);
   }
+  return text;
 }
 
 const names = readdirSync(join(here, "src")).sort();
 const sources = names.map((name) => readFileSync(join(here, "src", name), "utf8"));
 const hash = createHash("sha256").update(sources.join("")).digest("hex").slice(0, 16);
 
+const contexts = [];
 const folder = mkdtempSync(join(tmpdir(), "img-lrk-"));
 try {
   mkdirSync(join(folder, "src"));
@@ -95,9 +98,15 @@ try {
     );
     const text = arrows.replace(/table\((\d+), \[([^\]]*)\]\)/g, (_, row, list) => {
       const values = list.split(",").filter((x) => x.trim()).map(Number);
-      return `table(${row}, "${packed(Number(row), values)}")`;
+      return `table(${row}, ${JSON.stringify(packed(Number(row), values))})`;
     });
-    writeFileSync(join(folder, "src", name), text.replace(/\.forEach\(/g, ".map("));
+    // What is damaged only the sources say; contexts of the coder are numbers.
+    const coded = text.replace(/\bread\.(bit|number|signed)\(([`"])([a-z]+)/g, (_, kind, quote, name) => {
+      if (!contexts.includes(name)) contexts.push(name);
+      return `read.${kind}(${quote}${contexts.indexOf(name)}`;
+    });
+    const curt = coded.replace(/(\bcheck\([^;]*?),\s*("[^"]*"|`[^`]*`),?\s*\);/g, "$1);");
+    writeFileSync(join(folder, "src", name), curt.replace(/\.forEach\(/g, ".map("));
   });
   const bundle = join(folder, "bundle.js"), small = join(folder, "small.js");
   const quiet = { stdio: ["ignore", "ignore", "inherit"] };
@@ -109,7 +118,7 @@ try {
   ], quiet);
   execFileSync("terser", [
     bundle, "--module", "--compress",
-    "passes=4,ecma=2020,unsafe_arrows=true,keep_fargs=false,hoist_props=true",
+    "passes=6,unsafe=true,ecma=2020,booleans_as_integers=true,pure_getters=true,unsafe_arrows=true,keep_fargs=false,hoist_props=true",
     "--mangle", "--format", "wrap_func_args=false", "--output", small,
   ], quiet);
   const built = `// img-lrk, MIT; sources ${hash}\n${readFileSync(small, "utf8")}\n`;

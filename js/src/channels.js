@@ -451,7 +451,7 @@ export function decodeChannels(parts, { rank, partial }) {
   }
   const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
   if (header.alpha) planes.push(planes.pop().map((x) => x / 2));
-  toSamples(planes, header.turn, peak, same, samples);
+  toSamples(planes, header.turn, [0, peak], same, samples);
   toLevels(samples, header, channels, peak);
   return samples;
 }

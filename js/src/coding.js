@@ -7,9 +7,9 @@ import { F64, I32, U16, U32, U8, clz32, floor, imul, make, min, sum, viewOf } fr
 export class Cut extends Error {}
 
 /** The range decoder of headers; past the end of its data it reads zeros. */
-export function bitReader(data) {
-  let at = 4, range = 4294967295;
-  let code = [0, 1, 2, 3].reduce((sum, i) => sum * 256 + (data[i] ?? 0), 0);
+export function bitReader(data, base = 256) {
+  let at = 4, range = base ** 4 - 1;
+  let code = [0, 1, 2, 3].reduce((sum, i) => sum * base + (data[i] ?? 0), 0);
   const models = new Map();
 
   // Whether the code lies at or above a bound: then it and the range lose what is below.
@@ -18,8 +18,8 @@ export function bitReader(data) {
     if (value) code -= bound;
     range = value ? range - bound : bound;
     while (range < 16777216) {
-      range *= 256;
-      code = (code * 256 + (data[at++] ?? 0)) % 4294967296;
+      range *= base;
+      code = (code * base + (data[at++] ?? 0)) % 4294967296;
     }
     return value;
   };
@@ -56,25 +56,31 @@ export function bitReader(data) {
 
 /**
  * The integers of a table in rows of so many. The build writes them as text: their number and
- * their differences to the row above, coded as headers are.
+ * their differences to the row above, coded as headers are, in digits of base 92.
  */
 export function table(row, list) {
   if (typeof list !== "string") return list;
-  const read = bitReader(U8.from(atob(list), (x) => x.charCodeAt()));
+  const read = bitReader(U8.from(list, (x) => x.charCodeAt() - 35), 92);
   const out = new I32(read.number("n"));
   return out.map((_, i) => (out[i] = read.signed("x") + (out[i - row] ?? 0)));
 }
 
+export function readStep(read) {
+  const code = read.bits(16);
+  return (1 + (code % 1024) / 1024) * 2 ** (floor(code / 1024) - 16);
+}
+
+export const readTurn = (read) => make(3, () => read.bits(8) - 128);
+
 /** Step, colour rotation and what is said of alpha. */
 export function readStart(read, channels) {
-  const code = read.bits(16);
-  const step = (1 + (code % 1024) / 1024) * 2 ** (floor(code / 1024) - 16);
+  const step = readStep(read);
   const [turned, alpha] = [read.bits(1), read.bits(1)];
   check(
     (!turned || channels >= 3) && (!alpha || channels === 2 || channels === 4),
     "flag",
   );
-  const turn = turned ? [0, 0, 0].map(() => read.bits(8) - 128) : null;
+  const turn = turned ? readTurn(read) : null;
   const levels = alpha && read.bits(1) ? [read.bits(16), read.bits(16)] : null;
   return { step, turn, alpha, levels };
 }
@@ -157,6 +163,16 @@ export function ransReader(data, lanes) {
   };
 
   return { decide, tokens, sign, number, tail };
+}
+
+/** Give what was coded without signs its signs. */
+export function signLate(unsigned, rans, lanes) {
+  const bit = rans.tail();
+  check(sum(unsigned.map(([, places]) => places.length)) <= 16 * lanes, "late signs");
+  for (const [map, places] of unsigned) {
+    const negative = places.filter(bit);
+    negative.map((place) => [place, -map[place]]).forEach(([place, x]) => (map[place] = x));
+  }
 }
 
 /** Halve the rows above the limit as often as brings them to it or below. */

@@ -1,6 +1,6 @@
 // The float stores: sums of terms, rounded and clipped to samples.
 
-import { F32, F64, I32, U16, U32, U8, ceil, floor, max, min, rint, same } from "./numbers.js";
+import { F32, F64, I32, U16, U32, U8, ceil, floor, max, min, rint, same, each } from "./numbers.js";
 import { limitsOf } from "./reading.js";
 import { COSINES, SIDE, SIZE, axes, unlap } from "./lapped.js";
 
@@ -58,7 +58,7 @@ export function decodeFloats(parts, { rank, frame = 0 }) {
   const samples = arrayOf(parts, size), round = rounder(parts);
   if (layout === "stack") {
     const B = sum(matrices[0], frame, frame + 1, size, rank);
-    for (let i = 0; i < size; i++) samples[i] = round(B[i]);
+    each(size, (i) => (samples[i] = round(B[i])));
     return samples;
   }
   if (layout === "channels") {

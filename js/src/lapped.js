@@ -2,7 +2,7 @@
 // the order that layouts/lapped.py fixes.
 
 import { table } from "./coding.js";
-import { F64, each, make, sqrt } from "./numbers.js";
+import { F64, each, floor, make, sqrt } from "./numbers.js";
 
 export const SIDE = 16;
 export const SIZE = 256;
@@ -73,7 +73,7 @@ function across(plane, at, step, w, gap, F) {
 /** Undo the filter across the boundaries of a plane of whole patches, in place. */
 export function unlap(plane, height, width, F) {
   const w = new F64(64), gap = new F64(8);
-  for (let i = 0; i < 8; i++) for (let j = 0; j < 8; j++) w[8 * i + j] = F(ROTATION[j][i]);
+  each(64, (i) => (w[i] = F(ROTATION[i & 7][i >> 3])));
   for (let y = 0; y < height; y++) {
     for (let x = SIDE; x < width; x += SIDE) across(plane, y * width + x, 1, w, gap, F);
   }
@@ -94,7 +94,7 @@ export function axes(turn) {
 }
 
 /** Rotate back the first three planes, round half up and clip: samples, pixel by pixel. */
-export function toSamples(planes, turn, peak, F, out) {
+export function toSamples(planes, turn, [low, high], F, out) {
   const R = axes(turn)?.map(F);
   const count = planes.length, [p, q, r] = planes;
   planes.forEach((plane, c) => {
@@ -103,7 +103,7 @@ export function toSamples(planes, turn, peak, F, out) {
     for (let i = 0, at = c; i < plane.length; i++, at += count) {
       let x = turned ? F(F(F(p[i] * a) + F(q[i] * b)) + F(r[i] * d)) : plane[i];
       x = F(x + 0.5);
-      out[at] = x > 0 ? (x < peak ? x : peak) : 0;
+      out[at] = floor(x > low ? (x < high ? x : high) : low);
     }
   });
 }

@@ -6,7 +6,8 @@ import {
   F32, F64, I32, U16, U8, abs, assign, ceil, each, floor, fround, make, max, min, rint, same, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, ransReader, readLanes, readStart, readStrengths, streamEnds, table, toLevels,
+  bitReader, Cut, checkRanks, ransReader, readLanes, readStart, readStrengths, signLate, streamEnds, table,
+  toLevels,
 } from "./coding.js";
 import { SIDE, SIZE, toSamples } from "./lapped.js";
 import {
@@ -168,16 +169,6 @@ function walkOf(shape, header, coder, F) {
   return { first, next, firsts, maps, unsigned, size: quarters.size };
 }
 
-/** Give what was coded without signs its signs. */
-export function signLate(unsigned, rans, lanes) {
-  const bit = rans.tail();
-  check(sum(unsigned.map(([, places]) => places.length)) <= 16 * lanes, "late signs");
-  for (const [map, places] of unsigned) {
-    const negative = places.filter(bit);
-    negative.map((place) => [place, -map[place]]).forEach(([place, x]) => (map[place] = x));
-  }
-}
-
 // -- header and stream ------------------------------------------------------------------------
 
 function readScales(read, channel) {
@@ -280,7 +271,7 @@ export function decodePatches(parts, { rank, partial }) {
     return plane;
   });
   const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
-  toSamples(planes, header.turn, peak, F, samples);
+  toSamples(planes, header.turn, [0, peak], F, samples);
   toLevels(samples, header, channels, peak);
   return samples;
 }

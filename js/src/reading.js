@@ -12,7 +12,7 @@ const MODES = [
   ["I;16", 1, 1], ["F", 1, 6],
 ];
 const TYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split(" ");
-const LAYOUTS = ["channels", "patches", "stack"];
+export const LAYOUTS = ["channels", "patches", "stack"];
 const STORES = ["float16", "float32", "float64", "packed"];
 const METADATA = ["EXIF", "ICCP", "XMP_", "NODT", "AXIS"];
 const LARGEST = 2 ** 160;
