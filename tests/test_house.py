@@ -137,7 +137,7 @@ FOREIGN = {
     "scipy": {"linalg"},
     "numcodecs": {"chunks.numcodecs"},
     "zarr": {"chunks.zarr"},
-    "typer": {"cli", "options", "verifying"},
+    "typer": {"cli", "options"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -151,11 +151,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
-    "verifying",
-} | {
     "targets.__init__",
-    "views.__init__",
-    "views.completion",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
