@@ -90,9 +90,9 @@ def test_opacity_is_as_exact_as_it_was(photo):
     assert np.array_equal(found[..., 3], samples[..., 3])
 
 
-def test_gains_are_powers_of_two_in_quarters():
-    gains = np.arange(-16, 17)
-    assert eye.factors(gains) == pytest.approx(2.0 ** (gains / 4), rel=1e-15)
+def test_gains_are_powers_of_two_in_halves():
+    gains = np.arange(-8, 9)
+    assert eye.factors(gains) == pytest.approx(2.0 ** (gains / 2), rel=1e-15)
 
 
 def test_fewer_terms_of_a_tuned_file_decode(tuned, photo):

@@ -15,9 +15,11 @@ header    range_coder.BitReader, fields in this order:
     alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
-    lanes     number, 1..16384: interleaved coders (rans.py)
+    lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
+    power     5 bits, if weighed: of frequencies (eye.py)
+    gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
     scales    order.read_scales: per frequency 0 (dropped) or a size in half octaves
     turns     number, at most 255; for each rotation of V 8 bits i, 8 bits j > i >= 1,
@@ -26,7 +28,8 @@ header    range_coder.BitReader, fields in this order:
 states    lanes x uint32, little-endian
 words     uint16, little-endian, to the end: rANS, with raw bits between (rans.py)
 
-Components come in this order: the first (mean) of each channel, then all others by
+If weighed, the gains come first. Components come in this order: the first (mean) of each
+channel, then all others by
 descending scale, channel, frequency, in batches (order.batches). A batch has three
 phases (contexts.py), and each phase, for all its maps: flags, tokens, raw bits of the
 magnitudes, signs. Some low frequencies are predicted, and q is what is left
@@ -182,7 +185,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     divided = (1 / eye.spread(eye.POWER)).astype(C.dtype)
     if tune == "eye":
         lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
-        gains = eye.code(shape, coder, lowest, target)
+        gains = eye.code(shape, coder, lowest, C.dtype, target)
         scale = (1 / eye.factors(gains)).astype(C.dtype)
 
     def analysed(c: int) -> tuple[rotations.Turns, NDArray[np.int64], Levels]:
@@ -371,7 +374,8 @@ def _decode_maps(
             raise MemoryError
         rans = RansReader(payload[position:], header.lanes)
         reader = Reader(rans)
-        gains = None if header.gains is None else eye.code(shape, reader, header.gains)
+        kind = np.dtype(np.float32 if bits <= 8 else np.float64)
+        gains = None if header.gains is None else eye.code(shape, reader, header.gains, kind)
         walk = Walk(shape, header, plan, reader, bits, gains)
         if walk.symbols > header.lanes * SYMBOLS_PER_LANE * 2:
             raise FormatError("packed stream: too few interleaved coders for its size")

@@ -3,7 +3,7 @@
 Of fine detail, and in a patch that is full of detail, the eye misses more: there a file that is
 made for it has a coarser step. The component of frequency F = |(u, v)| is coded times
 1/sqrt(1 + p F/16), with a number p of the file, and those of a patch, but for its mean, times
-2^(-g/4), with its gain g. Both are taken back in synthesis. V stays orthonormal, and the rank
+2^(-g/2), with its gain g. Both are taken back in synthesis. V stays orthonormal, and the rank
 what it was: scaling the rows and the components of a product does not change it.
 
 The gains g are a small map, coded as a first component is (means.py), before all others.
@@ -23,12 +23,10 @@ from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 Gains = NDArray[np.int64]
-UNIT = 4
+UNIT = 2
 """Gains to an octave."""
-MOST = 16
+MOST = 8
 """Largest gain, of either sign."""
-COARSE = 2.0
-"""Gains to a step of their map."""
 POWER = 5
 """The number p of what is encoded, and octaves of gain to an octave of detail: fitted by
 SSIMULACRA2 on photographs."""
@@ -46,11 +44,9 @@ def spread(power: int) -> NDArray[np.float64]:
 
 
 def factors(gains: Gains) -> NDArray[np.float64]:
-    """2^(g/4) of each gain, by square roots and powers of two alone."""
-    root = np.sqrt(np.float64(2))
-    fourths = np.array([1, np.sqrt(root), root, root * np.sqrt(root)])
+    """2^(g/2) of each gain, by a square root and powers of two alone."""
     whole, part = np.divmod(gains, UNIT)
-    found: NDArray[np.float64] = np.ldexp(fourths[part], whole)
+    found: NDArray[np.float64] = np.ldexp(np.where(part, np.sqrt(2.0), 1.0), whole)
     return found
 
 
@@ -64,7 +60,7 @@ def busy(C: Floats) -> NDArray[np.float64]:
 
 def forward(wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
     """The coarsest map of gains, and their bands to be quantised."""
-    low, bands = wavelet.forward((wanted / COARSE).astype(np.float32))
+    low, bands = wavelet.forward(wanted.astype(np.float32))
     return np.rint(low).astype(np.int64), bands
 
 
@@ -72,13 +68,14 @@ def code(
     shape: tuple[int, int],
     coder: Reader | Writer,
     coarsest: NDArray[np.int64],
+    kind: np.dtype[Any],
     target: list[dict[str, Any]] | None = None,
 ) -> Gains:
-    """Code the gains; the same walk on both sides."""
+    """Code the gains; the same walk on both sides. `kind` is the float of the picture."""
     bands = means.code(shape, coder, None, target)
     levels: list[dict[str, Any]] = [
-        {k: v.astype(np.float32) for k, v in level.items()} for level in bands
+        {k: v.astype(kind) for k, v in level.items()} for level in bands
     ]
-    found = wavelet.inverse(coarsest.astype(np.float32), levels) * np.float32(COARSE)
+    found = wavelet.inverse(coarsest.astype(kind), levels)
     gains: Gains = np.clip(np.rint(found), -MOST, MOST).astype(np.int64)
     return gains

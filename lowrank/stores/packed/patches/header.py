@@ -17,16 +17,18 @@ from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.order import read_scales, write_scales
 from lowrank.stores.packed.patches.rotations import MOST, Turns
 
-FEATURE = 1 << 15
-_EYE, _COLOUR = 1, 2
+WEIGHED = 1 << 15
+"""What the number of coders is more than it is, where a picture is weighed for the eye."""
 
 
-def read_lanes(read: BitReader) -> tuple[int, int]:
-    """Features of the stream, and its number of interleaved coders."""
-    features, lanes = divmod(read.number("lanes"), FEATURE)
-    if features > 3 or not 1 <= lanes <= LANES:
-        raise FormatError(f"packed stream: {lanes} interleaved coders, of 1 to {LANES}")
-    return features, lanes
+def read_lanes(read: BitReader) -> tuple[bool, int]:
+    """Whether the picture is weighed, and the number of interleaved coders."""
+    weighed, lanes = divmod(read.number("lanes"), WEIGHED)
+    if weighed > 1 or not 1 <= lanes <= LANES:
+        raise FormatError(
+            f"packed stream: {lanes + weighed * WEIGHED} interleaved coders, of 1 to {LANES}"
+        )
+    return bool(weighed), lanes
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
     write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
-    features = _EYE if header.gains is not None else 0
-    out.number(lanes + features * FEATURE, "lanes")
+    out.number(lanes if header.gains is None else lanes + WEIGHED, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
         out.bits(value, 4)
@@ -78,21 +79,26 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     read = BitReader(data)
     start = read_start(read, channels)
-    features, lanes = read_lanes(read)
+    weighed, lanes = read_lanes(read)
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
     power, gains = 0, None
-    if features & _EYE:
-        power, gains = read.bits(5), means.read_coarsest(read, low)
+    if weighed:
+        power, gains = read.bits(5), _coarsest(read, low)
     scales, turns, coarsest = [], [], []
     for c in range(channels):
         scales.append(read_scales(read, c))
         turns.append(_read_turns(read))
-        coarsest.append(means.read_coarsest(read, low))
-        if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
-            raise FormatError("packed stream: a coefficient is out of range")
+        coarsest.append(_coarsest(read, low))
     return Header(*start, lanes, late, smooth, scales, turns, coarsest, power, gains)
+
+
+def _coarsest(read: BitReader, shape: tuple[int, int]) -> NDArray[np.int64]:
+    found = means.read_coarsest(read, shape)
+    if int(np.abs(found).max()) >= 1 << 30:
+        raise FormatError("packed stream: a coefficient is out of range")
+    return found
 
 
 def _write_turns(out: BitWriter, turns: Turns) -> None:
