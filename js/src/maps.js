@@ -104,7 +104,7 @@ function weigh(out, start, end, a, wa, b, wb, c, wc, d, wd) {
 }
 
 /** Weighted sums of other maps: at the place, and for those beside, above and below. */
-export function sumsOf({ plane, size }, { maps, planes }, sums) {
+export function sumsOf({ plane }, { maps, planes }, sums) {
   sums.forEach((out, kind) => {
     out.fill(0);
     each(4, (p) => {
@@ -146,7 +146,7 @@ export function quartersOf(height, width) {
     where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
     return map;
   };
-  return { height, width, pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
+  return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
 }
 
 const bits = new I32(1), float = new F32(bits.buffer);
@@ -263,10 +263,10 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
 
 // -- the first component: a small image ----------------------------------------------------
 
-function enlarge([h, w], { height, width, grid }) {
+function enlarge([h, w], { tall, wide, grid }) {
   return I32.from({ length: h * w }, (_, i) => {
-    const row = floor((floor(i / w) * height) / h) * width;
-    return min(abs(grid[row + floor(((i % w) * width) / w)]), CAP);
+    const row = floor((floor(i / w) * tall) / h) * wide;
+    return min(abs(grid[row + floor(((i % w) * wide) / w)]), CAP);
   });
 }
 
@@ -275,12 +275,12 @@ function bandsOf(shape, coder, before) {
   const result = [];
   bandShapes(...shape).levels.forEach((shapes, level) => {
     const bands = {};
-    for (const [name, [height, width]] of Object.entries(shapes)) {
-      const quarters = quartersOf(height, width), { size } = quarters;
-      const here = new F64(size), none = new F64(size), q = new I32(size), known = new I32(size);
+    for (const [name, [tall, wide]] of Object.entries(shapes)) {
+      const quarters = quartersOf(tall, wide), { extent } = quarters;
+      const here = new F64(extent), none = new F64(extent), q = new I32(extent), known = new I32(extent);
       const add = (weight, band) => {
         if (!band) return;
-        quarters.scatter(enlarge([height, width], band)).forEach((x, at) => (here[at] += weight * x));
+        quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
       };
       add(256, result[level - 1]?.[name]);
       for (const other of Object.values(bands)) add(123, other);
@@ -296,7 +296,7 @@ function bandsOf(shape, coder, before) {
         });
       }
       coder.learn();
-      bands[name] = { height, width, grid: quarters.gather(q, new I32(height * width)) };
+      bands[name] = { tall, wide, grid: quarters.gather(q, new I32(tall * wide)) };
     }
     result.push(bands);
   });
@@ -304,16 +304,16 @@ function bandsOf(shape, coder, before) {
 }
 
 /** Half the mean absolute difference to either neighbour, both ways; capped integers. */
-function gradient({ height, width, grid }) {
+function gradient({ tall, wide, grid }) {
   const F = fround, g = F32.from(grid);
   return g.map((x, i) => {
-    const column = i % width, row = floor(i / width);
+    const column = i % wide, row = floor(i / wide);
     let total = 0;
     const add = (there, j) => there && (total = F(total + abs(F(x - g[j]))));
     add(column, i - 1);
-    add(column < width - 1, i + 1);
-    add(row, i - width);
-    add(row < height - 1, i + width);
+    add(column < wide - 1, i + 1);
+    add(row, i - wide);
+    add(row < tall - 1, i + wide);
     return min(rint(F(total * 0.25)), CAP);
   });
 }
@@ -322,17 +322,17 @@ const NOTHING = { phase: () => ({ hit: [], found: [] }), learn() {} };
 
 /** A first component: its bands, its map, and how steep that is; without a coder of no bands. */
 export function firstOf(shape, coarsest, F, coder = NOTHING, before = null) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   const bands = bandsOf(shape, coder, before);
-  const map = inverse({ height, width, grid: coarsest.map(F) }, bands, F);
+  const map = inverse({ tall, wide, grid: coarsest.map(F) }, bands, F);
   return { bands, mean: map.grid, steep: gradient(map) };
 }
 
 /** The coarsest map of a first component. */
 export function readCoarsest(read, shape) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   let last = 0;
-  const found = make(height * width, () => (last += read.signed("coarsest")));
+  const found = make(tall * wide, () => (last += read.signed("coarsest")));
   if (found.some((x) => abs(x) >= 2 ** 30)) throw outOfRange();
   return found;
 }
@@ -364,7 +364,7 @@ const TURNS = (() => {
 })();
 
 /** The patch of each component, times 2^precision, as integers; and one of zeros. */
-function basis(indices, turns, precision) {
+function basis(indices, turns, precision, power) {
   const rows = [];
   const row = (i) =>
     (rows[i] ??= F64.from(every, (p) => COSINES[v(i)][v(p)] * COSINES[u(i)][u(p)]));
@@ -375,7 +375,10 @@ function basis(indices, turns, precision) {
     rows[j] = b.map((x, p) => x * c - a[p] * s);
   }
   const out = new F64(SIZE * (indices.length + 1));
-  indices.forEach((i, j) => out.set(row(i).map((x) => rint(x * 2 ** precision)), SIZE * j));
+  indices.forEach((i, j) => {
+    const spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
+    out.set(row(i).map((x) => rint(x * spread * 2 ** precision)), SIZE * j);
+  });
   return out;
 }
 
@@ -391,12 +394,12 @@ function add(block, patches, from, size, j) {
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
  * `components`, in sixteenths of a step. F rounds to their type.
  */
-export function planeOf([rows, columns], mean, components, turns, step, precision, F) {
-  const maps = components.map((x) => x.map);
-  const patches = basis(components.map((x) => x.index), turns, precision);
+export function planeOf([rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [] } = {}) {
+  const maps = components.map((x) => x.sheet);
+  const patches = basis(components.map((x) => x.index), turns, precision, power);
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
-  const scale = step / 16 / 2 ** precision, unit = F(step / SIDE);
+  const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
@@ -415,7 +418,8 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
     block.fill(0);
     // Four at a time: integers, whose sum is the same in any order.
     for (let j = 0; j < found; j += 4) add(block, patches, from, size, j);
-    const first = F(mean[i] * unit);
+    const first = F(mean[i] * unit), g = min(max(rint(gains[i]), -8), 8);
+    const scale = G((step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1));
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let p = 0; p < SIZE; p += SIDE, at += width) {
       for (let x = 0; x < SIDE; x++) {
