@@ -300,6 +300,7 @@ def main() -> None:
     parser.add_argument("--qmf", type=Path, help="JSON of QMF's published points, by file name")
     parser.add_argument("--cache", type=Path, help="keep the peers' curves in this file")
     parser.add_argument("--every", type=int, default=1, help="take every N-th point of the curves")
+    parser.add_argument("--quick", action="store_true", help="leave out AVIF speed 2, effort 9")
     parser.add_argument("--picture", type=Path, help="draw the mean curves")
     options = parser.parse_args()
     import pillow_jxl  # noqa: F401 - importing it registers its format
@@ -311,6 +312,8 @@ def main() -> None:
     curves: dict[str, dict[str, list[Curve]]] = {}
     for name, image in photographs(options.folder):
         for codec in peers():
+            if options.quick and codec.endswith((" 2", " 9")):
+                continue
             if codec not in cached.setdefault(name, {}):
                 cached[name][codec] = peer_curves(image, codec, options.every)
         if options.cache:
