@@ -135,7 +135,14 @@ CASES |= {
 }
 CASES |= {
     # Weighed for the eye: colours, opacity, 16 bits, one patch, cut short.
-    f"{name}-patches-packed": (mode, height, width, Target("quality", q, "eye"), "patches", "packed")
+    f"{name}-patches-packed": (
+        mode,
+        height,
+        width,
+        Target("quality", q, "eye"),
+        "patches",
+        "packed",
+    )
     for name, mode, height, width, q in (
         ("eye-rgb", "RGB", 67, 75, 70),
         ("eye-la", "LA", 35, 50, 40),
