@@ -46,9 +46,9 @@ INSIDE = {
     "io": (
         (
             *("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff"),
-            *("tiffwriter", "wall"),
+            "wall",
         ),
-        ("jp2", "metadata", "npy", "png", "pnm"),
+        ("jp2", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
