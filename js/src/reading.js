@@ -323,9 +323,11 @@ function header(data, maxPixels) {
     turn: null, matrices: [], metadata: {}, missing: null,
   };
   const [rows, columns] = [ceil(height / 16) * 16, ceil(width / 16) * 16];
+  const padded = layout === "patches" || (frames && store === "packed") ? rows * columns : 0;
+  const most = maxPixels + floor(maxPixels / 4) + 65536;
   if (
-    width * height > maxPixels || width * height * (frames ?? 1) > 16 * maxPixels ||
-    (layout === "patches" && rows * columns > maxPixels + floor(maxPixels / 4) + 65536)
+    width * height > maxPixels || max(width * height, 1024) * frames > 16 * maxPixels ||
+    padded > most || padded * frames > 16 * most
   ) {
     throw new LrkError("limit", "too many pixels");
   }
@@ -349,12 +351,12 @@ function header(data, maxPixels) {
     "length of HEAD",
   );
   if (turned) parts.turn = [0, 1, 2].map(() => (data[at++] << 24) >> 24);
-  const most = min(...shapeOf(parts));
+  const largest = min(...shapeOf(parts));
   for (let c = 0; c < count; c++) {
     const x = packed ? packedMatrix(view, at) : floatMatrix(view, at);
     at += packed ? 10 : 28;
-    check(x.k <= most, "rank");
-    check(!(packed ? packedContradiction(x) : contradiction(x, most)), "numbers");
+    check(x.k <= largest, "rank");
+    check(!(packed ? packedContradiction(x) : contradiction(x, largest)), "numbers");
     parts.matrices.push(x);
   }
   return parts;
