@@ -6,11 +6,10 @@ import {
   F64, I32, U16, U8, abs, ceil, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
-  toLevels, tokenModel,
+  bitReader, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
+  tokenModel, untilCut,
 } from "./coding.js";
-import { toSamples } from "./lapped.js";
-import { smooth } from "./smoothing.js";
+import { pictured, smooth } from "./smoothing.js";
 import { join } from "./wavelet.js";
 
 const SIDE = 16;
@@ -284,28 +283,15 @@ function walkOf(m, n, switches, rans) {
 
 // -- from coefficients to samples ----------------------------------------------------------------
 
-let transform;
-
-/** DCT-IV in integers, and the rotations across a boundary. */
-function blockTransform() {
-  if (!transform) {
-    const fine = 2 ** 30, i = make(SIDE, (x) => x);
-    const angle = i.slice(0, 8).map((x) => (Math.PI / 4) * (1 + (2 * x + 1) / SIDE));
-    transform = {
-      C: i.map((x) =>
-        i.map((y) =>
-          rint(sqrt(2 / SIDE) * Math.cos((Math.PI / SIDE) * ((x + 0.5) * (y + 0.5))) * 262144),
-        ),
-      ),
-      cosine: angle.map((x) => rint(Math.sin(x) * fine) / fine),
-      sine: angle.map((x) => rint(Math.cos(x) * fine) / fine),
-    };
-  }
-  return transform;
-}
-
+/** Undo the DCT-IV, in integers, and the rotations across boundaries. */
 function unblocked(Y) {
-  const { C, cosine, sine } = blockTransform();
+  const fine = (x, unit) => rint(x * unit);
+  const rotation = (f) =>
+    make(8, (x) => fine(f((Math.PI / 4) * (1 + (2 * x + 1) / SIDE)), 2 ** 30) / 2 ** 30);
+  const cosine = rotation(Math.sin), sine = rotation(Math.cos);
+  const C = make(SIDE, (x) =>
+    make(SIDE, (y) => fine(sqrt(2 / SIDE) * Math.cos((Math.PI / SIDE) * ((x + 0.5) * (y + 0.5))), 262144)),
+  );
   const count = Y.length / SIDE, X = new F64(Y.length);
   for (let b = 0; b < count; b++) {
     for (let j = 0; j < SIDE; j++) {
@@ -418,7 +404,7 @@ function readHeader(parts, most) {
 
 /** The samples of a payload. */
 export function decodeChannels(parts, { rank, partial }) {
-  const { payload, width, height, channels, bits } = parts;
+  const { payload, width, height } = parts;
   const header = readHeader(parts, min(height, width));
   const counts = header.switches.map((_, c) => header.order.filter((x) => x === c).length);
   checkRanks(parts.matrices, counts, min(height, width));
@@ -429,29 +415,20 @@ export function decodeChannels(parts, { rank, partial }) {
   }
   const found = counts.map(() => []);
   const wanted = counts.map((count) => min(count, rank ?? count));
-  let done = 0;
-  try {
+  untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), header.lanes);
     const component = walkOf(height, width, header.switches, rans);
     for (const c of header.order) {
       if (!wanted.some(Boolean)) break;
       found[c].push(component(c));
-      done++;
       wanted[c] = max(wanted[c] - 1, 0);
     }
-  } catch (error) {
-    if (!(error instanceof Cut)) throw error;
-    if (!partial || !done) throw streamEnds(parts);
-  }
+  }, () => found.flat().length);
   const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
-  const peak = 2 ** bits - 1;
   const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
   if (sum(kept.map((rows) => rows.length)) === total) {
     planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.strengths[c], same));
   }
-  const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
   if (header.alpha) planes.push(planes.pop().map((x) => x / 2));
-  toSamples(planes, header.turn, [0, peak], same, samples);
-  toLevels(samples, header, channels, peak);
-  return samples;
+  return pictured(parts, header, planes, same);
 }

@@ -98,6 +98,18 @@ export function readStrengths(read, { width, height, channels }) {
   return found;
 }
 
+/** Decode until the stream ends; that it ends early is allowed to a part of which something is decoded. */
+export function untilCut(parts, partial, decode, done) {
+  try {
+    decode();
+    return false;
+  } catch (error) {
+    if (!(error instanceof Cut)) throw error;
+    if (!partial || !done()) throw streamEnds(parts);
+    return true;
+  }
+}
+
 /** Interleaved rANS, and the raw bits between its words. */
 export function ransReader(data, lanes) {
   if (data.length < 4 * lanes) throw new Cut();
@@ -217,16 +229,6 @@ export function tokenModel(prior) {
   };
 
   return { share, first, count, learn };
-}
-
-/** Give a decoded alpha the nearer of its two values. */
-export function toLevels(samples, { levels }, channels, peak) {
-  if (!levels) return;
-  const [low, high] = levels;
-  check(low <= peak && high <= peak, "alpha");
-  for (let i = channels - 1; i < samples.length; i += channels) {
-    samples[i] = 2 * samples[i] > low + high ? high : low;
-  }
 }
 
 /** The header's rank of each matrix is that of its components, or the file says too little. */

@@ -146,7 +146,7 @@ export function quartersOf(height, width) {
     where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
     return map;
   };
-  return { height, width, pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
+  return { pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
 }
 
 const bits = new I32(1), float = new F32(bits.buffer);
@@ -263,10 +263,10 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
 
 // -- the first component: a small image ----------------------------------------------------
 
-function enlarge([h, w], { height, width, grid }) {
+function enlarge([h, w], { tall, wide, grid }) {
   return I32.from({ length: h * w }, (_, i) => {
-    const row = floor((floor(i / w) * height) / h) * width;
-    return min(abs(grid[row + floor(((i % w) * width) / w)]), CAP);
+    const row = floor((floor(i / w) * tall) / h) * wide;
+    return min(abs(grid[row + floor(((i % w) * wide) / w)]), CAP);
   });
 }
 
@@ -275,12 +275,12 @@ function bandsOf(shape, coder, before) {
   const result = [];
   bandShapes(...shape).levels.forEach((shapes, level) => {
     const bands = {};
-    for (const [name, [height, width]] of Object.entries(shapes)) {
-      const quarters = quartersOf(height, width), { size } = quarters;
+    for (const [name, [tall, wide]] of Object.entries(shapes)) {
+      const quarters = quartersOf(tall, wide), { size } = quarters;
       const here = new F64(size), none = new F64(size), q = new I32(size), known = new I32(size);
       const add = (weight, band) => {
         if (!band) return;
-        quarters.scatter(enlarge([height, width], band)).forEach((x, at) => (here[at] += weight * x));
+        quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
       };
       add(256, result[level - 1]?.[name]);
       for (const other of Object.values(bands)) add(123, other);
@@ -296,7 +296,7 @@ function bandsOf(shape, coder, before) {
         });
       }
       coder.learn();
-      bands[name] = { height, width, grid: quarters.gather(q, new I32(height * width)) };
+      bands[name] = { tall, wide, grid: quarters.gather(q, new I32(tall * wide)) };
     }
     result.push(bands);
   });
@@ -304,16 +304,16 @@ function bandsOf(shape, coder, before) {
 }
 
 /** Half the mean absolute difference to either neighbour, both ways; capped integers. */
-function gradient({ height, width, grid }) {
+function gradient({ tall, wide, grid }) {
   const F = fround, g = F32.from(grid);
   return g.map((x, i) => {
-    const column = i % width, row = floor(i / width);
+    const column = i % wide, row = floor(i / wide);
     let total = 0;
     const add = (there, j) => there && (total = F(total + abs(F(x - g[j]))));
     add(column, i - 1);
-    add(column < width - 1, i + 1);
-    add(row, i - width);
-    add(row < height - 1, i + width);
+    add(column < wide - 1, i + 1);
+    add(row, i - wide);
+    add(row < tall - 1, i + wide);
     return min(rint(F(total * 0.25)), CAP);
   });
 }
@@ -322,9 +322,9 @@ const NOTHING = { phase: () => ({ hit: [], found: [] }), learn() {} };
 
 /** A first component: its bands, its map, and how steep that is; without a coder of no bands. */
 export function firstOf(shape, coarsest, F, coder = NOTHING, before = null) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   const bands = bandsOf(shape, coder, before);
-  const map = inverse({ height, width, grid: coarsest.map(F) }, bands, F);
+  const map = inverse({ tall, wide, grid: coarsest.map(F) }, bands, F);
   return { bands, mean: map.grid, steep: gradient(map) };
 }
 

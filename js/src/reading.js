@@ -110,31 +110,32 @@ function reader(bytes, partial, maxPixels) {
     if (parts.store === "packed") packed(parts);
     else terms(parts);
     if (parts.missing !== null) return parts;
-    let done;
+    let done, fault;
     try {
       done = chunk("DONE", 0);
     } catch (error) {
-      if (!partial) throw error;
-      parts.missing = 0;
-      return parts;
+      fault = error;
     }
-    if (done === null) {
-      if (!partial) throw ended(true);
-      parts.missing = 0;
-    } else check(!left(), "its end");
+    if (done) check(!left(), "its end");
+    else if (partial) parts.missing = 0;
+    else throw fault ?? ended(true);
     return parts;
+  };
+
+  // The numbers of SUMS, whose length must hold; undefined where it was passed over.
+  const checksums = (holds) => {
+    const found = optional("SUMS");
+    if (found === null) throw ended(false);
+    if (!found) return found;
+    check(found.length && holds(found.length), "length of SUMS");
+    return make(found.length / 4, (i) => viewOf(found).u32(4 * i));
   };
 
   const packed = (parts) => {
     let sums = null, damaged = false;
     if (kindAt() === "SUMS") {
-      const found = optional("SUMS");
-      damaged = found === undefined;
-      if (found === null) throw ended(false);
-      if (found) {
-        check(found.length && found.length % 4 === 0, "length of SUMS");
-        sums = make(found.length / 4, (i) => viewOf(found).u32(4 * i));
-      }
+      sums = checksums((length) => length % 4 === 0);
+      damaged = !sums;
     }
     const start = at + 8;
     let whole = sums ? wholePieces(sums) : 0;
@@ -194,8 +195,7 @@ function reader(bytes, partial, maxPixels) {
   };
 
   const terms = (parts) => {
-    const { matrices } = parts;
-    const [m, n] = shapeOf(parts);
+    const { matrices } = parts, [m, n] = shapeOf(parts);
     const total = sum(matrices.map(({ k }) => k));
     const data = chunk("SIGM", 8 * total);
     if (data === null) throw ended(false);
@@ -218,30 +218,22 @@ function reader(bytes, partial, maxPixels) {
     order.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
     const width = 2 << STORES.indexOf(parts.store);
     // Checksums of the pieces of terms, for readers of single pixels: here they must agree.
-    const sums = [];
-    if (parts.frames && kindAt() === "SUMS") {
-      const found = optional("SUMS");
-      if (found === null) throw ended(false);
-      if (found) {
-        const each = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
-        check(found.length && found.length === 4 * total * each, "length of SUMS");
-        for (let i = 0; i < found.length; i += 4) sums.push(viewOf(found).u32(i));
-      }
-    }
+    const each = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
+    const sums =
+      parts.frames && kindAt() === "SUMS" ? checksums((length) => length === 4 * total * each) : null;
     let whole = 0, piece = 0;
     for (const [, c, i] of order) {
-      let term;
+      let term, fault;
       try {
         term = chunk("TERM", width * (m + n));
       } catch (error) {
-        if (!partial || !whole) throw error;
+        fault = error;
+      }
+      if (!term) {
+        if (!partial || !whole) throw fault ?? ended(whole);
         break;
       }
-      if (term === null) {
-        if (!partial || !whole) throw ended(whole > 0);
-        break;
-      }
-      for (let from = 0, to = width * m; sums.length && from < term.length; from = to, to += 1024) {
+      for (let from = 0, to = width * m; sums && from < term.length; from = to, to += 1024) {
         check(crc32(term.subarray(from, to)) === sums[piece++], "SUMS");
       }
       const values = floats(term, width);

@@ -2,7 +2,9 @@
 // stores/packed/coding/smoothing.py fixes.
 
 import { table } from "./coding.js";
-import { F32, I32, abs, fround, make, max, min } from "./numbers.js";
+import { check } from "./errors.js";
+import { toSamples } from "./lapped.js";
+import { F32, I32, U16, U8, abs, fround, make, max, min } from "./numbers.js";
 
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
 const MARGIN = 3;
@@ -119,4 +121,15 @@ export function smooth(plane, height, width, step, eighths, F) {
       plane[to] = centre + sum;
     }
   }
+}
+
+/** Samples of the planes of a picture: colours turned back, alpha given the nearer of its two values. */
+export function pictured({ width, height, channels, bits }, { turn, levels }, planes, F) {
+  const peak = 2 ** bits - 1;
+  const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
+  toSamples(planes, turn, [0, peak], F, samples);
+  if (!levels) return samples;
+  const [low, high] = levels;
+  check(low <= peak && high <= peak, "alpha");
+  return samples.map((x, i) => ((i + 1) % channels ? x : 2 * x > low + high ? high : low));
 }

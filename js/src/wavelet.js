@@ -51,22 +51,22 @@ export function bandShapes(height, width) {
   return { low: [h, w], levels };
 }
 
-// Maps are {height, width, grid}, row after row.
-const column = ({ height, width, grid }, x) =>
-  make(height, (y) => grid[y * width + x]);
+// Maps are {tall, wide, grid}, row after row.
+const column = ({ tall, wide, grid }, x) =>
+  make(tall, (y) => grid[y * wide + x]);
 
-function turned({ height, width, grid }) {
-  const from = (i) => grid[(i % height) * width + floor(i / height)];
-  return { height: width, width: height, grid: make(height * width, from) };
+function turned({ tall, wide, grid }) {
+  const from = (i) => grid[(i % tall) * wide + floor(i / tall)];
+  return { tall: wide, wide: tall, grid: make(tall * wide, from) };
 }
 
 function joinDown(low, high, F) {
-  const { width } = low, height = low.height + high.height;
-  const grid = new Array(height * width);
-  for (let x = 0; x < width; x++) {
-    join(column(low, x), column(high, x), F).forEach((v, y) => (grid[y * width + x] = v));
+  const { wide } = low, tall = low.tall + high.tall;
+  const grid = new Array(tall * wide);
+  for (let x = 0; x < wide; x++) {
+    join(column(low, x), column(high, x), F).forEach((v, y) => (grid[y * wide + x] = v));
   }
-  return { height, width, grid };
+  return { tall, wide, grid };
 }
 
 /** The map of a coarsest map and its bands. */
