@@ -9,6 +9,7 @@ import {
   bitReader, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
   tokenModel, untilCut,
 } from "./coding.js";
+import { add } from "./maps.js";
 import { pictured, smooth } from "./smoothing.js";
 import { join } from "./wavelet.js";
 
@@ -120,7 +121,7 @@ let ZERO, STRETCH;
 /** A binary model of three contexts, their rows in one joint table: decodes a pass of flags and learns. */
 function mixture(rans, scale) {
   const ones = new I32(ALL_ROWS).fill(6), all = ones.map(() => 12), odds = ones.slice();
-  const weights = I32.from({ length: 24 }, (_, i) => (i < 8 ? 2600 : 1300));
+  const weights = make(24, (i) => (i < 8 ? 2600 : 1300), I32);
   each(ROWS, (row) => {
     const from = ROW.indexOf(row);
     const middle = from < 0 ? 1 : from + ((ROW.lastIndexOf(row) - from + 1) >> 1);
@@ -179,13 +180,12 @@ function priorTokens() {
 
 /** What decodes a component of a channel, one after the other. */
 function walkOf(m, n, switches, rans) {
-  ZERO ??= I32.from({ length: 2 * MOST + 1 }, (_, i) => {
+  ZERO ??= make(2 * MOST + 1, (i) => {
     const one = rint(65536 / (1 + Math.exp(-(i - MOST) / 256)));
     return 65536 - min(max(one, 32), 65504);
-  });
-  STRETCH ??= I32.from({ length: 4096 }, (_, i) =>
-    rint(256 * Math.log((i + 0.5) / (4095.5 - i))),
-  );
+  }, I32);
+  STRETCH ??= make(4096, (i) =>
+    rint(256 * Math.log((i + 0.5) / (4095.5 - i))), I32);
   const all = [];
   const settled = (kinds) => (all[2 * kinds[0] + kinds[1]] ??= placesOf(m, n, kinds));
   const first = settled([WAVELET, WAVELET]);
@@ -351,20 +351,13 @@ function sumOf(components, header, c, height, width) {
     term.v = F64.from(term.v, (x) => rint(x * 2 ** (room - left)));
   });
   const out = new F64(height * width), unit = 2 ** -room;
-  // Four at a time: integers, whose sum is the same in any order.
   for (let i = 0; i < terms.length; i += 4) {
-    add(out, ...make(4, (j) => terms[i + j] ?? { u: new F64(height), v: terms[i].v }));
+    const four = make(4, (j) => terms[i + j] ?? { u: [], v: terms[i].v });
+    each(height, (y) =>
+      add(out.subarray(y * width, (y + 1) * width), ...four.flatMap(({ u, v }) => [v, u[y] ?? 0])),
+    );
   }
   return out.map((x) => x * unit);
-}
-
-function add(out, a, b, c, d) {
-  const height = a.u.length, width = a.v.length;
-  const [av, bv, cv, dv] = [a.v, b.v, c.v, d.v];
-  for (let y = 0, at = 0; y < height; y++) {
-    const p = a.u[y], q = b.u[y], r = c.u[y], s = d.u[y];
-    for (let j = 0; j < width; j++, at++) out[at] += p * av[j] + q * bv[j] + r * cv[j] + s * dv[j];
-  }
 }
 
 // -- header and stream ---------------------------------------------------------------------------

@@ -264,10 +264,10 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
 // -- the first component: a small image ----------------------------------------------------
 
 function enlarge([h, w], { tall, wide, grid }) {
-  return I32.from({ length: h * w }, (_, i) => {
+  return make(h * w, (i) => {
     const row = floor((floor(i / w) * tall) / h) * wide;
     return min(abs(grid[row + floor(((i % w) * wide) / w)]), CAP);
-  });
+  }, I32);
 }
 
 /** The wavelet bands of one first component; `before` are those of the one that tells of it. */
@@ -363,7 +363,7 @@ const TURNS = (() => {
   return wave;
 })();
 
-/** The patch of each component, times 2^precision, as integers; and one of zeros. */
+/** The patch of each component, times 2^precision, as integers. */
 function basis(indices, turns, precision) {
   const rows = [];
   const row = (i) =>
@@ -374,17 +374,12 @@ function basis(indices, turns, precision) {
     rows[i] = a.map((x, p) => x * c + b[p] * s);
     rows[j] = b.map((x, p) => x * c - a[p] * s);
   }
-  const out = new F64(SIZE * (indices.length + 1));
-  indices.forEach((i, j) => out.set(row(i).map((x) => rint(x * 2 ** precision)), SIZE * j));
-  return out;
+  return indices.map((i) => row(i).map((x) => rint(x * 2 ** precision)));
 }
 
-function add(block, patches, from, size, j) {
-  const a = size[j], b = size[j + 1], c = size[j + 2], d = size[j + 3];
-  const A = from[j], B = from[j + 1], C = from[j + 2], D = from[j + 3];
-  for (let p = 0; p < SIZE; p++) {
-    block[p] += a * patches[A + p] + b * patches[B + p] + c * patches[C + p] + d * patches[D + p];
-  }
+/** Add four weighted lists: integers, whose sum is the same in any order. */
+export function add(out, a, wa, b, wb, c, wc, d, wd) {
+  for (let i = 0; i < out.length; i++) out[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i];
 }
 
 /**
@@ -400,21 +395,20 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const G = largest(totals) * largest(patches) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const G = largest(totals) * largest(patches.map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
-  const size = new F64(maps.length + 4), from = new I32(maps.length + 4);
+  const from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
     let found = 0;
-    for (let j = 0; j < maps.length; j++) {
-      const q = maps[j][i];
-      if (!q) continue;
-      from[found] = SIZE * j;
-      size[found++] = q;
-    }
-    size.fill(0, found, found + 4);
+    for (let j = 0; j < maps.length; j++) if (maps[j][i]) from[found++] = j;
     block.fill(0);
-    // Four at a time: integers, whose sum is the same in any order.
-    for (let j = 0; j < found; j += 4) add(block, patches, from, size, j);
+    for (let j = 0; j < found; j += 4) {
+      const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
+      add(
+        block, patches[a], maps[a][i], patches[b], j + 1 < found && maps[b][i],
+        patches[c], j + 2 < found && maps[c][i], patches[d], j + 3 < found && maps[d][i],
+      );
+    }
     const first = F(mean[i] * unit);
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let p = 0; p < SIZE; p += SIDE, at += width) {

@@ -272,11 +272,11 @@ function floats(data, width) {
   const { u16, f32, f64 } = viewOf(data);
   if (width === 2) halves ??= make(65536, float16);
   const get = width === 2 ? (at) => halves[u16(at)] : width === 4 ? f32 : f64;
-  return F64.from({ length: data.length / width }, (_, i) => {
+  return make(data.length / width, (i) => {
     const x = get(width * i);
     check(abs(x) <= 2, "unit vectors");
     return x;
-  });
+  }, F64);
 }
 
 function header(data, maxPixels) {

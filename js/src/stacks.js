@@ -122,10 +122,10 @@ function readEntries(rans, frames, columns) {
     const entries = new F64(frames), unit = 2 ** exponent;
     const known = (i) => min(abs(entries[i]), CAP);
     each(2, (start) => {
-      const rows = U8.from({ length: (frames + 1 - start) >> 1 }, (_, i) => {
+      const rows = make((frames + 1 - start) >> 1, (i) => {
         const after = 2 * i + 2 < frames ? 2 * i + 2 : 2 * i;
         return rowOf(start ? 128 * size + 256 * (known(2 * i) + known(after)) : 256 * size);
-      });
+      }, U8);
       const { hit, found } = coder.phase(rows, true);
       hit.forEach((i, j) => (entries[2 * i + start] = found[j]));
     });
