@@ -293,13 +293,13 @@ function unblocked(Y) {
     make(SIDE, (y) => fine(sqrt(2 / SIDE) * Math.cos((Math.PI / SIDE) * ((x + 0.5) * (y + 0.5))), 262144)),
   );
   const count = Y.length / SIDE, X = new F64(Y.length);
-  for (let b = 0; b < count; b++) {
-    for (let j = 0; j < SIDE; j++) {
+  each(count, (b) => {
+    each(SIDE, (j) => {
       let sum = 0;
       for (let f = 0; f < SIDE; f++) sum += C[j][f] * Y[f * count + b];
       X[b * SIDE + j] = sum / 262144;
-    }
-  }
+    });
+  });
   for (let at = SIDE; at < X.length; at += SIDE) {
     for (let j = 0; j < 8; j++) {
       const after = X[at + j], before = X[at - 1 - j];
@@ -333,12 +333,12 @@ function sumOf(components, header, c, height, width) {
     const vector = (part, kind) =>
       (i < header.switches[c][kind] ? unwaveleted : unblocked)(Y.slice(...part));
     let [first, second, third] = [0, 0, 0];
-    for (let j = 0; j < heads; j++) {
+    each(heads, (j) => {
       const size = abs(Y[j]), a = floor(size / 32768), b = size % 32768;
       first += a * a;
       second += a * b;
       third += b * b;
-    }
+    });
     const length = sqrt(first * 2 ** 30 + second * 65536 + third) || 1;
     const u = vector([0, heads], 0).slice(0, height).map((x) => (x / length) * scale);
     return { u, v: vector([heads], 1).slice(0, width) };
@@ -372,13 +372,12 @@ function readHeader(parts, most) {
   header.end = end;
   header.offsets = [read.bits(3), read.bits(3)];
   header.lanes = readLanes(read);
-  const each = make(channels, (c) => c);
   header.strengths = readStrengths(read, parts);
-  header.switches = each.map(() => [read.number("switch"), read.number("switch")]);
+  header.switches = make(channels, () => [read.number("switch"), read.number("switch")]);
   const terms = read.number("terms");
   check(terms <= most * channels, "components");
   header.order = [];
-  const left = each.map(() => most);
+  const left = make(channels, () => most);
   for (let i = 0, before = 0; i < terms; i++) {
     let c = 0;
     if (channels > 4) {

@@ -67,9 +67,9 @@ function across(plane, at, step, w, gap, F) {
 /** Undo the filter across the boundaries of a plane of whole patches, in place. */
 export function unlap(plane, height, width, F) {
   const w = F64.from(ROTATION, F), gap = new F64(8);
-  for (let y = 0; y < height; y++) {
+  each(height, (y) => {
     for (let x = SIDE; x < width; x += SIDE) across(plane, y * width + x, 1, w, gap, F);
-  }
+  });
   for (let y = SIDE; y < height; y += SIDE) {
     for (let x = 0; x < width; x++) across(plane, y * width + x, width, w, gap, F);
   }

@@ -240,7 +240,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
     const step = max(1, floor(count / 4096));
     for (let i = 0; i < count; i += step) seen[2 * rows[i] + flags[i]]++;
     const hit = [];
-    for (let i = 0; i < count; i++) if (flags[i]) hit.push(i);
+    flags.forEach((x, i) => x && hit.push(i));
     const pair = U8.from(hit, (i) => rows[i] >> 1), token = new U8(hit.length);
     rans.tokens(pair, model, token);
     model.count(pair, token);

@@ -3,7 +3,7 @@
 
 import { LrkError, bad, check, known } from "./errors.js";
 import {
-  F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt, sum, viewOf,
+  each, F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt, sum, viewOf,
 } from "./numbers.js";
 
 const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -200,17 +200,14 @@ function reader(bytes, partial, maxPixels) {
     const data = chunk("SIGM", 8 * total);
     if (data === null) throw ended(false);
     const order = [];
-    let place = 0;
     matrices.forEach((matrix, c) => {
-      matrix.s = [];
-      matrix.u = [];
-      matrix.v = [];
-      for (let i = 0; i < matrix.k; i++, place += 8) {
-        const s = viewOf(data).f64(place);
+      assign(matrix, { s: [], u: [], v: [] });
+      each(matrix.k, (i) => {
+        const s = viewOf(data).f64(8 * order.length);
         check(s >= 0 && s <= (i ? matrix.s[i - 1] : LARGEST), "sigma");
         matrix.s.push(s);
         order.push([s, c, i]);
-      }
+      });
     });
     for (const matrix of matrices) {
       check(!contradiction(matrix, min(m, n), matrix.s), "sigma");
@@ -218,9 +215,9 @@ function reader(bytes, partial, maxPixels) {
     order.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
     const width = 2 << STORES.indexOf(parts.store);
     // Checksums of the pieces of terms, for readers of single pixels: here they must agree.
-    const each = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
+    const pieces = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
     const sums =
-      parts.frames && kindAt() === "SUMS" ? checksums((length) => length === 4 * total * each) : null;
+      parts.frames && kindAt() === "SUMS" ? checksums((length) => length === 4 * total * pieces) : null;
     let whole = 0, piece = 0;
     for (const [, c, i] of order) {
       let term, fault;
@@ -344,13 +341,13 @@ function header(data, maxPixels) {
   );
   if (turned) parts.turn = [0, 1, 2].map(() => (data[at++] << 24) >> 24);
   const largest = min(...shapeOf(parts));
-  for (let c = 0; c < count; c++) {
+  each(count, (c) => {
     const x = packed ? packedMatrix(view, at) : floatMatrix(view, at);
     at += packed ? 10 : 28;
     check(x.k <= largest, "rank");
     check(!(packed ? packedContradiction(x) : contradiction(x, largest)), "numbers");
     parts.matrices.push(x);
-  }
+  });
   return parts;
 }
 
