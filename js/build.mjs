@@ -23,7 +23,7 @@ const TOLD = `
 const PAGES = `
   adoptedStyleSheets append ariaLabel attachShadow attributeChangedCallback baseURI body connectedCallback createElement
   customElements define disconnectedCallback dispatchEvent done error fetch getAttribute getContext hasAttribute hidden
-  isConnected load observedAttributes ok putImageData replaceSync role signal status statusText
+  isConnected load observedAttributes ok putImageData replaceSync role signal status statusText value
 `;
 
 /** Names of the members of everything that the language and the web of node have. */
