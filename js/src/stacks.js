@@ -6,7 +6,8 @@ import {
   F32, F64, I32, U16, U8, abs, ceil, each, floor, largest, make, max, min, rint, same, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, streamEnds, table,
+  bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, table,
+  untilCut,
 } from "./coding.js";
 import { arrayOf } from "./floats.js";
 import { SIDE, toSamples } from "./lapped.js";
@@ -121,10 +122,10 @@ function readEntries(rans, frames, columns) {
     const entries = new F64(frames), unit = 2 ** exponent;
     const known = (i) => min(abs(entries[i]), CAP);
     each(2, (start) => {
-      const rows = U8.from({ length: (frames + 1 - start) >> 1 }, (_, i) => {
+      const rows = make((frames + 1 - start) >> 1, (i) => {
         const after = 2 * i + 2 < frames ? 2 * i + 2 : 2 * i;
         return rowOf(start ? 128 * size + 256 * (known(2 * i) + known(after)) : 256 * size);
-      });
+      }, U8);
       const { hit, found } = coder.phase(rows, true);
       hit.forEach((i, j) => (entries[2 * i + start] = found[j]));
     });
@@ -243,7 +244,7 @@ function decodePlanes(parts, rank, partial) {
       used += batch.length;
     };
 
-    try {
+    ended = untilCut(parts, true, () => {
       for (let map = from; map < to; map++) {
         const first = firstOf(shape, coarsest[map], same, coder, bands);
         bands = first.bands;
@@ -257,10 +258,7 @@ function decodePlanes(parts, rank, partial) {
       });
       if (to === maps && late) signLate(unsigned, rans, lanes);
       whole = to - from + used;
-    } catch (error) {
-      if (!(error instanceof Cut)) throw error;
-      ended = true;
-    }
+    }, () => true);
     done += whole;
     known.fill([], 0, max(to - 2, 0));
     if (!done) return;
@@ -274,16 +272,13 @@ function decodePlanes(parts, rank, partial) {
     }
   };
 
-  try {
+  untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
     if (columns) B = readEntries(rans, frames, columns);
     const coder = coefficients(rans, FLAGS, TOKENS);
     for (let from = 0; from < maps && !ended; from += group) decodeGroup(rans, coder, from);
-  } catch (error) {
-    if (!(error instanceof Cut)) throw error;
-    ended = true;
-  }
-  if (ended && (!partial || !done)) throw streamEnds(parts);
+    if (ended) throw new Cut();
+  }, () => done);
   const kept = min(header.planes, rank ?? Infinity);
   const sizes = make(kept, (k) => max(...planes.slice(k * channels, (k + 1) * channels).map(largest)));
   const finest = B && largest(columns.map((x) => x.exponent));
