@@ -51,7 +51,7 @@ def f32_bits(x):
 
 
 def decode(data):
-    """Height, width, channels, letter of the samples' type, and the samples in order."""
+    """(Frames,) height, width, channels, letter of the samples' type, and the samples in order."""
     assert data[:9] == b"\x89LRK\r\n\x1a\n\x01"
     at, chunks = 9, {}
     while at < len(data):
@@ -68,16 +68,29 @@ def decode(data):
     if mode == 8:
         code, channels = struct.unpack_from("<BH", chunks[b"HEAD"], at)
         letter, at = "BHIbhifd"[code], at + 3
-    if mode >= 7:
+    if layout == 2:
+        (frames,) = struct.unpack_from("<I", chunks[b"HEAD"], at)
+        at += 4
+    if mode == 8 and layout == 2 and letter in "BHbh":
+        bits = 16 if letter in "Hh" else 8
+    elif mode >= 7:
         low, high = struct.unpack_from("<dd", chunks[b"HEAD"], at)
         bits = 8 if letter in "BHIbhi" and high - low < 256 else 16
-    samples = (Channels, Patches)[layout](chunks[b"PACK"], height, width, channels, bits).samples()
-    if mode >= 7 and letter in "BHIbhi":
+    sizes, shape = (height, width, channels, bits), ()
+    if layout == 2:
+        limits = {"b": (-128, 127), "h": (-(2**15), 2**15 - 1)}.get(letter, (0, 2**bits - 1))
+        samples = Stack(chunks[b"PACK"], *sizes, frames, limits).samples()
+        shape = (frames,)
+    else:
+        samples = (Channels, Patches)[layout](chunks[b"PACK"], *sizes).samples()
+    if layout == 2 and letter in "BHIbhi":
+        pass
+    elif mode >= 7 and letter in "BHIbhi":
         samples = [min(int(low) + level, int(high)) for level in samples]
     elif mode >= 7:
         unit = high / 65535 - low / 65535 or 1.0
         samples = [min(max(low + unit * level, low), high) for level in samples]
-    return height, width, channels, letter, samples
+    return *shape, height, width, channels, letter, samples
 
 
 # -- 1. the coder of headers --------------------------------------------------------------
@@ -407,10 +420,10 @@ def row_of(e):
 
 
 class Models:
-    def __init__(self):
-        ones = [9600 * p // 65536 for p in flat("FLAGS")] + [0]
+    def __init__(self, flags=None, tokens=None):
+        ones = [9600 * p // 65536 for p in flags or [*flat("FLAGS"), 0]]
         self.counts = [[9600 - x, x] for x in ones]
-        self.tokens = Tokens(table("TOKENS"))
+        self.tokens = Tokens(tokens or table("TOKENS"))
         self.seen, self.coded = [], []
         self.derive()
 
@@ -419,7 +432,8 @@ class Models:
         for zeros, ones in self.counts:
             total = zeros + ones
             self.zero.append(min(max((65536 * zeros + total // 2) // total, 24), 65512))
-        self.zero[32] = 65535
+        for pad in range(32, len(self.zero), 34):
+            self.zero[pad] = 65535
 
     def learn(self):
         for row, flag in self.seen:
@@ -527,10 +541,11 @@ class Patches:
         lengths = [coders.integer(5) for _ in escaped]
         for i, length in zip(escaped, lengths, strict=True):
             found[i] += coders.integer(length) + 2**length - 1
-        shifts = flat("SHIFT")
+        shifts = [*flat("SHIFT"), 0, 0]
         for i, at in enumerate(hit):
-            if shifts[rows[at]]:
-                found[i] = (found[i] << shifts[rows[at]]) + coders.integer(shifts[rows[at]])
+            shift = shifts[rows[at] % 35]
+            if shift:
+                found[i] = (found[i] << shift) + coders.integer(shift)
         values = [m + 1 for m in found]
         if signs:
             values = [-v if bit else v for v, bit in zip(values, coders.raw(len(hit)), strict=True)]
@@ -545,8 +560,7 @@ class Patches:
 
     # 9. the first component
 
-    def first(self, channel):
-        luma = self.bands if channel else None
+    def first(self, channel, luma):
         levels = []
         for level, shapes in enumerate(self.levels):
             bands = {}
@@ -585,8 +599,6 @@ class Patches:
                 self.models.learn()
                 bands[name] = q
             levels.append(bands)
-        if not channel:
-            self.bands = levels
         M = [[self.r(x) for x in row] for row in self.coarsest[channel]]
 
         def down(low, high):
@@ -604,7 +616,7 @@ class Patches:
                     high = down(high, bands["both"])
             if high is not None:
                 M = [join(a, b, self.r) for a, b in zip(M, high, strict=True)]
-        return M
+        return M, levels
 
     def gradient(self, M):
         M = [[f32(x) for x in row] for row in M]
@@ -735,9 +747,10 @@ class Patches:
 
     def walk(self):
         self.known, self.values, self.means, self.unsigned = {}, {}, {}, []
-        self.M = []
+        self.M, luma = [], None
         for channel in range(len(self.scales)):
-            M = self.first(channel)
+            M, bands = self.first(channel, luma)
+            luma = luma or bands
             self.M.append(M)
             G = self.gradient(M)
             both = [(y, x) for y in range(self.rows) for x in range(self.columns)]
@@ -866,6 +879,260 @@ class Patches:
             for plane, step, strength in zip(planes, self.steps, self.strengths, strict=True)
         ]
         return finish(planes, self.start, self.bits, self.r)
+
+
+# -- layout stack -------------------------------------------------------------------------
+
+
+class Stack(Patches):
+    def __init__(self, payload, height, width, channels, bits, frames, limits):
+        self.height, self.width, self.channels, self.frames = height, width, channels, frames
+        self.limits, self.bits, self.r = limits, 16, same
+        self.rows, self.columns = -(-height // 16), -(-width // 16)
+        length = at = 0
+        while True:
+            byte = payload[at]
+            length |= (byte & 127) << 7 * at
+            at += 1
+            if byte < 128:
+                break
+        read = Header(payload[at : at + length])
+        e, m = divmod(read.bits(16), 1024)
+        self.step = math.ldexp(1 + m / 1024, e - 16)
+        basis = read.bits(1)
+        self.turn = None
+        if channels >= 3 and read.bits(1):
+            self.turn = [read.bits(8) - 128 for _ in range(3)]
+        lanes, self.late = read.number("lanes"), read.number("late")
+        self.planes = read.number("planes") if basis else frames
+        columns, exponent, size = [], 0, 0
+        for _ in range(self.planes * basis):
+            exponent += read.signed("exponent")
+            differences, shift = read.bit("differences"), read.number("shift")
+            size += read.signed("size")
+            columns.append((exponent, differences, shift, size))
+        slope, level, last = read.bits(5), 0, 0
+        scan = sorted(range(1, 256), key=lambda i: (i // 16 + i % 16, i))
+        self.scales, self.coarsest = [], []
+        for _ in range(self.planes * channels):
+            level += read.signed("level")
+            count = 255
+            if not read.bit("all"):
+                last += read.signed("last")
+                count = last
+            logs = [round(256 * math.log2(1 + i // 16 + i % 16)) for i in range(256)]
+            scales = [0] * 256
+            for i in scan[:count]:
+                scales[i] = max(level - (slope * logs[i] >> 10), 1)
+            self.scales.append(scales)
+        self.levels, low = wavelet_levels(self.rows, self.columns)
+        for _ in self.scales:
+            value, values = 0, []
+            for _ in range(low[0] * low[1]):
+                value += read.signed("coarsest")
+                values.append(value)
+            self.coarsest.append([values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])])
+        self.turns, self.steps = [[]] * len(self.scales), [16.0] * len(self.scales)
+        self.coders = Coders(payload[at + length :], lanes)
+        self.models = Models()
+        self.U = [self.column(*one) for one in columns] if basis else None
+        tokens = table("TOKENS2")
+        none = [768] + [0] * 15
+        flags = flat("FLAGS2")
+        self.models = Models(
+            [*flags[:32], 0, 0, *flags[32:], 0, 0], [*tokens[:16], none, *tokens[16:], none]
+        )
+        self.walk()
+
+    # 18. the basis
+
+    def column(self, exponent, differences, shift, size):
+        x = [0] * self.frames
+
+        def known(i):
+            return min(abs(x[i]), 200)
+
+        for start in (0, 1):
+            rows = []
+            for i in range(start, self.frames, 2):
+                e = 256 * size
+                if start:
+                    after = known(i + 1) if i + 1 < self.frames else known(i - 1)
+                    e = 128 * size + 256 * (known(i - 1) + after)
+                rows.append(row_of(e))
+            for at, value in self.phase(rows, signs=True):
+                x[2 * at + start] = value
+        self.models.learn()
+        if shift:
+            low = [self.coders.integer(shift) for _ in x]
+            for i, more in enumerate(low):
+                negative = x[i] < 0 or (x[i] == 0 and more > 0 and self.coders.integer(1))
+                x[i] = (abs(x[i]) << shift) + more
+                x[i] = -x[i] if negative else x[i]
+        for i in range(1, self.frames if differences else 0):
+            x[i] += x[i - 1]
+        return [math.ldexp(value, -exponent) for value in x]
+
+    # 19. groups and order
+
+    def batches_of(self, group):
+        n = min(max(1, 6144 // (self.rows * self.columns)), 64)
+        found = []
+        for value in range(32, -1, -1):
+            queues = {
+                c: [
+                    i
+                    for i in range(1, 256)
+                    if self.scales[c][i] and self.scales[c][i] // 3 == value
+                ]
+                for c in group
+            }
+            while any(queues.values()):
+                batch = []
+                for c, queue in queues.items():
+                    taken = {index for _, index in batch}
+                    free = [i for i in queue[:8] if i not in taken]
+                    if free and len(batch) < n:
+                        queue.remove(free[0])
+                        batch.append((c, free[0]))
+                found.append(batch)
+        return found
+
+    def walk(self):
+        self.known, self.values, self.unsigned, self.M = {}, {}, [], []
+        places = [(y, x) for y in range(self.rows) for x in range(self.columns)]
+        count, luma = len(self.scales), None
+        size = max(1, 2**21 // (256 * len(places)))
+        self.state = [{} for _ in self.scales]
+        for start in range(0, count, size):
+            group = range(start, min(start + size, count))
+            for c in group:
+                M, luma = self.first(c, luma)
+                self.M.append(M)
+                G = self.gradient(M)
+                self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}
+            plan = self.batches_of(group)
+            signed = len(plan) - (self.late if group.stop == count else 0)
+            for i, batch in enumerate(plan):
+                self.batch(batch, signs=i < signed)
+        if self.late:
+            bits = [x - 65536 >> (15 - i) & 1 for x in self.coders.states for i in range(16)]
+            for (values, place), bit in zip(self.unsigned, bits, strict=False):
+                if bit:
+                    values[place] = -values[place]
+
+    def weights(self, c, index):
+        log = flat("LOG")
+        coded = [i for i in range(256) if (c, i) in self.known]
+        near = sorted(coded, key=lambda i: (distance(index, i), i))[:8]
+        share = [2**20 // (77 + distance(index, i)) for i in near]
+        v, u = divmod(index, 16)
+        lean = log[u] - log[v]
+        kind = 2 if lean > 154 else 1 if lean < -154 else 0
+        maps = [self.known[c, i] for i in near]
+        others = []
+        for back, weight in ((1, 700), (2, 500)):
+            if (c - back, index) in self.known:
+                maps.append(self.known[c - back, index])
+                others.append((math.floor(weight / 16 + 0.5), 0, 0))
+        phases = []
+        for phase in range(3):
+            w = table("WEIGHTS")[6 * phase + kind]
+            rows = []
+            for j, s in enumerate(share):
+                here = w[5] * s // sum(share) + (w[j] if j < 4 else w[4] // (len(near) - 4))
+                beside = w[6] * s // sum(share) + (w[8] if j == 0 else 0)
+                above = w[7] * s // sum(share) + (w[9] if j == 0 else 0)
+                here = 0.85 * here if others else here
+                rows.append(tuple(math.floor(x / 16 + 0.5) for x in (here, beside, above)))
+            phases.append((rows + others, [math.floor(x / 16 + 0.5) for x in w[12:]]))
+        return maps, phases
+
+    def batch(self, batch, *, signs):
+        h, w = self.rows, self.columns
+        plans = [self.weights(*one) for one in batch]
+        mine, values = [{} for _ in batch], [{} for _ in batch]
+        for number, found in self.phases(h, w):
+            planes = ((0,), (1,), (2, 3))[number]
+            cells_of = [(plane, i) for plane in planes for i in range(len(found) // len(planes))]
+            rows = []
+            for (maps, phases), own, (c, _) in zip(plans, mine, batch, strict=True):
+                weights, (diagonal, beside_own, above_own) = phases[number]
+                for place, cell in zip(found, cells_of, strict=True):
+                    second = 34 * (self.state[c].get(cell, 0) % 2)
+                    if place is None:
+                        rows.append(32 + second)
+                        continue
+                    y, x = place
+                    e = 0
+                    for K, (here, beside, above) in zip(maps, weights, strict=True):
+                        e += here * K[y, x]
+                        e += beside * (K.get((y, x - 1), 0) + K.get((y, x + 1), 0))
+                        e += above * (K.get((y - 1, x), 0) + K.get((y + 1, x), 0))
+                    if number == 1:
+                        e += diagonal * sum(
+                            own.get((y + a, x + b), 0) for a in (-1, 1) for b in (-1, 1)
+                        )
+                    if number == 2:
+                        e += beside_own * (own.get((y, x - 1), 0) + own.get((y, x + 1), 0))
+                        e += above_own * (own.get((y - 1, x), 0) + own.get((y + 1, x), 0))
+                    rows.append(row_of(e) + second)
+            coded = dict(self.phase(rows, signs=signs))
+            for i, (c, _) in enumerate(batch):
+                for j, (place, cell) in enumerate(zip(found, cells_of, strict=True)):
+                    q, state = coded.get(i * len(found) + j, 0), self.state[c].get(cell, 0)
+                    half = state % 2
+                    if q:
+                        mine[i][place] = min(2 * abs(q) - half, 200)
+                        values[i][place] = 16 * q - (8 * half if q > 0 else -8 * half)
+                        if not signs:
+                            self.unsigned.append((values[i], place))
+                    self.state[c][cell] = table("NEXT")[state][q % 2]
+        self.models.learn()
+        places = [(y, x) for y in range(h) for x in range(w)]
+        for one, own, kept in zip(batch, mine, values, strict=True):
+            self.known[one] = {place: own.get(place, 0) for place in places}
+            for place in places:
+                kept.setdefault(place, 0)
+            self.values[one] = kept
+
+    # 21. frames
+
+    def samples(self):
+        planes = [
+            [[rint(x) for x in row] for row in self.plane(c)] for c in range(len(self.scales))
+        ]
+        if self.turn:
+            q, (a, b, c) = 127, self.turn
+            n = q * q + a * a + b * b + c * c
+            R = (
+                (q * q + a * a - b * b - c * c, 2 * (a * b - q * c), 2 * (a * c + q * b)),
+                (2 * (a * b + q * c), q * q - a * a + b * b - c * c, 2 * (b * c - q * a)),
+                (2 * (a * c - q * b), 2 * (b * c + q * a), q * q - a * a - b * b + c * c),
+            )
+            R = [[x / n for x in row] for row in R]
+        out, low, high = [], *self.limits
+        for t in range(self.frames):
+            weights = [u[t] for u in self.U] if self.U is not None else None
+            for y in range(self.height):
+                for x in range(self.width):
+                    pixel = []
+                    for c in range(self.channels):
+                        if weights is None:
+                            total = planes[t * self.channels + c][y][x]
+                        else:
+                            total = sum(
+                                w * planes[k * self.channels + c][y][x]
+                                for k, w in enumerate(weights)
+                            )
+                        pixel.append(total * (self.step / 16))
+                    if self.turn:
+                        pixel[:3] = [
+                            pixel[0] * R[0][c] + pixel[1] * R[1][c] + pixel[2] * R[2][c]
+                            for c in range(3)
+                        ]
+                    out += [min(max(math.floor(v + 0.5), low), high) for v in pixel]
+        return out
 
 
 # -- layout channels: 13. header ----------------------------------------------------------
