@@ -6,11 +6,11 @@ import {
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
-import { COSINES, SIDE, SIZE, halved, unlap } from "./lapped.js";
+import { SIDE, SIZE, halved, unlap, waves } from "./lapped.js";
 import { bandShapes, inverse } from "./wavelet.js";
 
 export const CAP = 200;
-const PAD = 32;
+export const PAD = 32;
 // Of a plane: its phase, and the planes of its horizontal and of its vertical neighbours.
 const phaseOf = (plane) => min(plane, 2);
 const besideOf = (plane) => plane ^ 2;
@@ -209,9 +209,10 @@ const TOKENS = table(16, [
 
 /**
  * Coefficients by models of flags and tokens, which are at first those of photographs. `prior`
- * has the share of non-zeros of each row, 0 of pads; `shifts` the low bits that are sent raw.
+ * has the share of non-zeros of each row, 0 of pads; `long` is a model of the lengths of what
+ * escapes, which are raw bits without.
  */
-export function coefficients(rans, prior = PRIOR, first = TOKENS) {
+export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
   const rows = prior.length, zero = new I32(rows), seen = new I32(2 * rows);
   const ones = (row) => floor((prior[row] * 9600) / 65536);
   const counts = seen.map((_, i) => (i & 1 ? ones(i >> 1) : 9600 - ones(i >> 1)));
@@ -231,6 +232,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
     limited(counts, 2, 32768);
     derive();
     model.learn();
+    long?.learn();
   };
 
   /** Places and values of the non-zeros of one phase, or their magnitudes. */
@@ -247,7 +249,12 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
     const found = F64.from(token);
     const escaped = [];
     token.forEach((x, i) => x === 15 && escaped.push(i));
-    const lengths = escaped.map(() => rans.number(5));
+    const lengths = new U8(escaped.length).fill(15), none = lengths.map(() => 0);
+    if (long) {
+      rans.tokens(none, long, lengths);
+      long.count(none, lengths);
+    }
+    lengths.forEach((x, i) => x < 15 || (lengths[i] = rans.number(5)));
     escaped.forEach((i, j) => (found[i] += rans.number(lengths[j]) + 2 ** lengths[j] - 1));
     hit.forEach((i, j) => {
       const row = rows[i] % 35, shift = row < 25 || row > 32 ? 0 : (row - 23) >> 1;
@@ -364,10 +371,10 @@ const TURNS = (() => {
 })();
 
 /** The patch of each component, times 2^precision, as integers; and one of zeros. */
-function basis(indices, turns, precision) {
+function basis(indices, turns, precision, height, width) {
   const rows = [];
   const row = (i) =>
-    (rows[i] ??= F64.from(every, (p) => COSINES[v(i)][v(p)] * COSINES[u(i)][u(p)]));
+    (rows[i] ??= F64.from(every, (p) => waves(height)[v(i)][v(p)] * waves(width)[u(i)][u(p)]));
   for (const [i, j, angle] of turns) {
     const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size;
     const a = row(i), b = row(j);
@@ -389,18 +396,19 @@ function add(block, patches, from, size, j) {
 
 /**
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
- * `components`, in sixteenths of a step. F rounds to their type.
+ * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
+ * last patches, down and across.
  */
-export function planeOf([rows, columns], mean, components, turns, step, precision, F) {
-  const maps = components.map((x) => x.map);
-  const patches = basis(components.map((x) => x.index), turns, precision);
+export function planeOf([rows, columns], mean, components, turns, step, precision, F, rest = [SIDE, SIDE]) {
+  const maps = components.map((x) => x.map), sets = {};
+  const of = (...sides) => (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
   const scale = step / 16 / 2 ** precision, unit = F(step / SIDE);
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const G = largest(totals) * largest(patches) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const G = largest(totals) * largest(of(SIDE, SIDE)) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
   const size = new F64(maps.length + 4), from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
@@ -414,6 +422,7 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
     size.fill(0, found, found + 4);
     block.fill(0);
     // Four at a time: integers, whose sum is the same in any order.
+    const patches = of(i < (rows - 1) * columns ? SIDE : rest[0], (i + 1) % columns ? SIDE : rest[1]);
     for (let j = 0; j < found; j += 4) add(block, patches, from, size, j);
     const first = F(mean[i] * unit);
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
@@ -423,7 +432,7 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
       }
     }
   }
-  unlap(out, rows * SIDE, width, F);
+  unlap(out, rows * SIDE, width, F, rest);
   return out;
 }
 
