@@ -365,23 +365,13 @@ function sumOf(components, header, c, height, width) {
     term.v = F64.from(term.v, (x) => rint(x * 2 ** (room - left)));
   });
   const out = new F64(height * width), unit = 2 ** -room;
-  // Four at a time: integers, whose sum is the same in any order.
-  for (let i = 0; i < terms.length; i += 4) {
-    add(out, ...make(4, (j) => terms[i + j] ?? { u: new F64(height), v: terms[i].v }));
+  for (const term of terms) {
+    term.u.forEach((a, y) => {
+      for (let x = 0; x < width; x++) out[y * width + x] += a * term.v[x];
+    });
   }
   return out.map((x) => x * unit);
 }
-
-function add(out, a, b, c, d) {
-  const height = a.u.length, width = a.v.length;
-  const [av, bv, cv, dv] = [a.v, b.v, c.v, d.v];
-  for (let y = 0, at = 0; y < height; y++) {
-    const p = a.u[y], q = b.u[y], r = c.u[y], s = d.u[y];
-    for (let j = 0; j < width; j++, at++) out[at] += p * av[j] + q * bv[j] + r * cv[j] + s * dv[j];
-  }
-}
-
-// -- header and stream ---------------------------------------------------------------------------
 
 function readHeader(parts, most) {
   const { payload, channels } = parts;

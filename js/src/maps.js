@@ -99,21 +99,16 @@ export function weightsOf(index, coded, after, others, part, unit) {
   return { maps, planes, own: [of(1)[12], of(2)[13], of(2)[14]].map(rounded) };
 }
 
-function weigh(out, start, end, a, wa, b, wb, c, wc, d, wd) {
-  for (let at = start; at < end; at++) out[at] += wa * a[at] + wb * b[at] + wc * c[at] + wd * d[at];
-}
-
 /** Weighted sums of other maps: at the place, and for those beside, above and below. */
 export function sumsOf({ plane, size }, { maps, planes }, sums) {
   sums.forEach((out, kind) => {
     out.fill(0);
-    each(4, (p) => {
-      const used = maps.map((map, r) => [map, planes[p][kind][r]]).filter((x) => x[1]);
-      for (let j = 0; j < used.length; j += 4) {
-        const four = make(4, (k) => used[j + k] ?? [maps[0], 0]);
-        weigh(out, p * plane, (p + 1) * plane, ...four.flat());
-      }
-    });
+    each(4, (p) =>
+      maps.forEach((map, r) => {
+        const weight = planes[p][kind][r];
+        if (weight) for (let at = p * plane; at < (p + 1) * plane; at++) out[at] += weight * map[at];
+      }),
+    );
   });
   return sums;
 }
@@ -249,13 +244,10 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
     const found = F64.from(token);
     const escaped = [];
     token.forEach((x, i) => x === 15 && escaped.push(i));
-    const lengths = new U8(escaped.length).fill(15), none = lengths.map(() => 0);
-    if (long) {
-      rans.tokens(none, long, lengths);
-      long.count(none, lengths);
-    }
-    lengths.forEach((x, i) => x < 15 || (lengths[i] = rans.number(5)));
-    escaped.forEach((i, j) => (found[i] += rans.number(lengths[j]) + 2 ** lengths[j] - 1));
+    const none = new U8(escaped.length), lengths = none.map(() => 15);
+    long && rans.tokens(none, long, lengths), long?.count(none, lengths);
+    const exact = lengths.map((x) => (x < 15 ? x : rans.number(5)));
+    escaped.forEach((i, j) => (found[i] += rans.number(exact[j]) + 2 ** exact[j] - 1));
     hit.forEach((i, j) => {
       const row = rows[i] % 35, shift = row < 25 || row > 32 ? 0 : (row - 23) >> 1;
       found[j] = found[j] * 2 ** shift + rans.number(shift) + 1;
@@ -386,14 +378,6 @@ function basis(indices, turns, precision, height, width) {
   return out;
 }
 
-function add(block, patches, from, size, j) {
-  const a = size[j], b = size[j + 1], c = size[j + 2], d = size[j + 3];
-  const A = from[j], B = from[j + 1], C = from[j + 2], D = from[j + 3];
-  for (let p = 0; p < SIZE; p++) {
-    block[p] += a * patches[A + p] + b * patches[B + p] + c * patches[C + p] + d * patches[D + p];
-  }
-}
-
 /**
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
  * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
@@ -410,25 +394,19 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
   const G = largest(totals) * largest(of(SIDE, SIDE)) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
-  const size = new F64(maps.length + 4), from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
-    let found = 0;
-    for (let j = 0; j < maps.length; j++) {
-      const q = maps[j][i];
-      if (!q) continue;
-      from[found] = SIZE * j;
-      size[found++] = q;
-    }
-    size.fill(0, found, found + 4);
-    block.fill(0);
-    // Four at a time: integers, whose sum is the same in any order.
     const patches = of(i < (rows - 1) * columns ? SIDE : rest[0], (i + 1) % columns ? SIDE : rest[1]);
-    for (let j = 0; j < found; j += 4) add(block, patches, from, size, j);
+    block.fill(0);
+    // Integers, whose sum is the same in any order.
+    maps.forEach((map, j) => {
+      const q = map[i];
+      if (q) for (let p = 0; p < SIZE; p++) block[p] += q * patches[SIZE * j + p];
+    });
     const first = F(mean[i] * unit);
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let p = 0; p < SIZE; p += SIDE, at += width) {
       for (let x = 0; x < SIDE; x++) {
-        out[at + x] = maps.length ? G(block[p + x] * scale) + first : first;
+        out[at + x] = G(block[p + x] * scale) + first;
       }
     }
   }
@@ -438,7 +416,6 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
 
 /** What of a plane of whole patches is the picture. */
 export function cropped(plane, pitch, width, height) {
-  if (pitch === width) return plane.subarray(0, width * height);
   const out = new plane.constructor(width * height);
   each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
   return out;

@@ -292,7 +292,7 @@ function decodePlanes(parts, rank, partial) {
   try {
     const rans = ransReader(payload.subarray(header.end), lanes);
     if (columns) B = readEntries(rans, frames, columns);
-    const coder = coefficients(rans, FLAGS, TOKENS, later && tokenModel(LENGTHS));
+    const coder = coefficients(rans, FLAGS, TOKENS, later ? tokenModel(LENGTHS) : null);
     for (let from = 0; from < maps && !ended; from += group) decodeGroup(rans, coder, from);
   } catch (error) {
     if (!(error instanceof Cut)) throw error;
