@@ -138,7 +138,7 @@ FOREIGN = {
     "scipy": {"linalg"},
     "numcodecs": {"chunks.numcodecs"},
     "zarr": {"chunks.zarr"},
-    "typer": {"cli", "options", "verifying"},
+    "typer": {"cli", "options"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -152,11 +152,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
-    "verifying",
-} | {
     "targets.__init__",
-    "views.__init__",
-    "views.completion",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
