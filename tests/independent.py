@@ -420,7 +420,9 @@ def row_of(e):
 
 
 class Models:
-    def __init__(self, flags=None, tokens=None):
+    def __init__(self, flags=None, tokens=None, lengths=None):
+        self.lengths = Tokens([lengths]) if lengths else None
+        self.long = []
         ones = [9600 * p // 65536 for p in flags or [*flat("FLAGS"), 0]]
         self.counts = [[9600 - x, x] for x in ones]
         self.tokens = Tokens(tokens or table("TOKENS"))
@@ -444,7 +446,9 @@ class Models:
                 row[:] = [x >> shift for x in row]
         self.derive()
         self.tokens.learn(self.coded)
-        self.seen, self.coded = [], []
+        if self.lengths:
+            self.lengths.learn(self.long)
+        self.seen, self.coded, self.long = [], [], []
 
 
 class Patches:
@@ -538,7 +542,12 @@ class Patches:
         models.seen += list(zip(rows, flags, strict=True))[::every]
         models.coded += list(zip(pairs, found, strict=True))
         escaped = [i for i, m in enumerate(found) if m == 15]
-        lengths = [coders.integer(5) for _ in escaped]
+        if models.lengths:
+            lengths = coders.tokens([0] * len(escaped), models.lengths)
+            models.long += [(0, t) for t in lengths]
+            lengths = [coders.integer(5) if t == 15 else t for t in lengths]
+        else:
+            lengths = [coders.integer(5) for _ in escaped]
         for i, length in zip(escaped, lengths, strict=True):
             found[i] += coders.integer(length) + 2**length - 1
         shifts = [*flat("SHIFT"), 0, 0]
@@ -820,7 +829,8 @@ class Patches:
         P = [[0.0] * (16 * self.columns) for _ in range(16 * self.rows)]
         for py, px in places:
             mean = r(self.M[channel][py][px] * r(step / 16))
-            some = [(B[i], values[py, px]) for i, values in kept.items() if values[py, px]]
+            of = self.patch_of(B, py, px)
+            some = [(of(i), values[py, px]) for i, values in kept.items() if values[py, px]]
             for k in range(256):
                 sample = mean
                 if kept:
@@ -828,11 +838,12 @@ class Patches:
                     sample = f32(f32(f32(n) * scale) + mean) if single else r(n * scale + mean)
                 P[16 * py + k // 16][16 * px + k % 16] = sample
         T = self.lap_table()
-        for x in range(16, 16 * self.columns, 16):
+        below, right = self.apart()
+        for x in range(16, 16 * (self.columns - right), 16):
             for row in P:
                 b, a = self.lap(row[x - 8 : x], row[x : x + 8], T)
                 row[x - 8 : x + 8] = b + a
-        for y in range(16, 16 * self.rows, 16):
+        for y in range(16, 16 * (self.rows - below), 16):
             for x in range(16 * self.columns):
                 b, a = self.lap(
                     [P[i][x] for i in range(y - 8, y)], [P[i][x] for i in range(y, y + 8)], T
@@ -840,6 +851,13 @@ class Patches:
                 for i, value in enumerate(b + a):
                     P[y - 8 + i][x] = value
         return [row[: self.width] for row in P[: self.height]]
+
+    def apart(self):
+        """Whether the filter is left out before the last row, and the last column, of patches."""
+        return False, False
+
+    def patch_of(self, B, py, px):
+        return B.get
 
     def lap(self, b, a, T):
         r = self.r
@@ -897,8 +915,13 @@ class Stack(Patches):
             if byte < 128:
                 break
         read = Header(payload[at : at + length])
-        e, m = divmod(read.bits(16), 1024)
-        self.step = math.ldexp(1 + m / 1024, e - 16)
+        e, self.rest = read.bits(6), (16, 16)
+        version = e == 63
+        if version:
+            assert read.bits(4) == 1
+            e = read.bits(6)
+            self.rest = ((height - 1) % 16 + 1, (width - 1) % 16 + 1)
+        self.step = math.ldexp(1 + read.bits(10) / 1024, e - 16)
         basis = read.bits(1)
         self.turn = None
         if channels >= 3 and read.bits(1):
@@ -940,7 +963,9 @@ class Stack(Patches):
         none = [768] + [0] * 15
         flags = flat("FLAGS2")
         self.models = Models(
-            [*flags[:32], 0, 0, *flags[32:], 0, 0], [*tokens[:16], none, *tokens[16:], none]
+            [*flags[:32], 0, 0, *flags[32:], 0, 0],
+            [*tokens[:16], none, *tokens[16:], none],
+            flat("LENGTHS") if version else None,
         )
         self.walk()
 
@@ -1056,11 +1081,11 @@ class Stack(Patches):
             planes = ((0,), (1,), (2, 3))[number]
             cells_of = [(plane, i) for plane in planes for i in range(len(found) // len(planes))]
             rows = []
-            for (maps, phases), own, (c, _) in zip(plans, mine, batch, strict=True):
+            for (maps, phases), own, (c, index) in zip(plans, mine, batch, strict=True):
                 weights, (diagonal, beside_own, above_own) = phases[number]
                 for place, cell in zip(found, cells_of, strict=True):
                     second = 34 * (self.state[c].get(cell, 0) % 2)
-                    if place is None:
+                    if place is None or self.is_free(index, place):
                         rows.append(32 + second)
                         continue
                     y, x = place
@@ -1078,7 +1103,7 @@ class Stack(Patches):
                         e += above_own * (own.get((y - 1, x), 0) + own.get((y + 1, x), 0))
                     rows.append(row_of(e) + second)
             coded = dict(self.phase(rows, signs=signs))
-            for i, (c, _) in enumerate(batch):
+            for i, (c, index) in enumerate(batch):
                 for j, (place, cell) in enumerate(zip(found, cells_of, strict=True)):
                     q, state = coded.get(i * len(found) + j, 0), self.state[c].get(cell, 0)
                     half = state % 2
@@ -1087,7 +1112,8 @@ class Stack(Patches):
                         values[i][place] = 16 * q - (8 * half if q > 0 else -8 * half)
                         if not signs:
                             self.unsigned.append((values[i], place))
-                    self.state[c][cell] = table("NEXT")[state][q % 2]
+                    if place is None or not self.is_free(index, place):
+                        self.state[c][cell] = table("NEXT")[state][q % 2]
         self.models.learn()
         places = [(y, x) for y in range(h) for x in range(w)]
         for one, own, kept in zip(batch, mine, values, strict=True):
@@ -1095,6 +1121,41 @@ class Stack(Patches):
             for place in places:
                 kept.setdefault(place, 0)
             self.values[one] = kept
+
+    # 22. patches at the far edges
+
+    def sides(self, y, x):
+        """Samples of a patch, down and across."""
+        return (
+            self.rest[0] if y == self.rows - 1 else 16,
+            self.rest[1] if x == self.columns - 1 else 16,
+        )
+
+    def is_free(self, index, place):
+        return any(
+            number not in [16 * k // r for k in range(r)]
+            for number, r in zip(divmod(index, 16), self.sides(*place), strict=True)
+        )
+
+    def apart(self):
+        return tuple(r < 8 for r in self.rest)
+
+    def patch_of(self, B, py, px):
+        if self.sides(py, px) == (16, 16):
+            return B.get
+        return lambda index: self.edged(index, py, px)
+
+    def edged(self, index, y, x):
+        """The patch of a component, of fewer samples."""
+        D = []
+        for number, r in zip(divmod(index, 16), self.sides(y, x), strict=True):
+            slots = {16 * k // r: k for k in range(r)}
+            k, wave = slots.get(number), [0.0] * 16
+            for j in range(r if k is not None else 0):
+                cosine = math.cos(math.pi * (2 * j + 1) * k / (2 * r))
+                wave[j] = math.sqrt((2 if k else 1) / r) * cosine
+            D.append(wave)
+        return [rint(a * b * 2**24) for a in D[0] for b in D[1]]
 
     # 21. frames
 

@@ -80,7 +80,8 @@ INSIDE = {
         ("__init__",),
     ),
     "stores.packed.frames": (
-        ("basis", "klt", "order", "profile", "trellis"),
+        ("basis", "edges", "order", "profile", "trellis"),
+        ("klt",),
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.errors import UsageError
-from lowrank.layouts.lapped import SIDE, Floats, analyse, grid
+from lowrank.layouts.lapped import SIDE, Floats, grid
 from lowrank.layouts.turn import axes
 from lowrank.picture import Turn
+from lowrank.stores.packed.frames.edges import analyse
 
 Samples = NDArray[Any]
 MOST = 8192
@@ -114,7 +115,7 @@ class Stack:
                 X = self.rows(part)
                 Z = U.T @ X.reshape(self.frames, -1)
                 planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
-        return analyse(planes.reshape(self.height, self.width, -1), None, kind)
+        return analyse(planes.reshape(self.height, self.width, -1))
 
     def frame_coefficients(
         self, part: slice, box: tuple[slice, slice] = (slice(None), slice(None))
@@ -125,7 +126,7 @@ class Stack:
         if R is not None:
             X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
         planes = X.transpose(1, 2, 0, 3).reshape(*X.shape[1:3], -1)
-        return analyse(planes, None, np.dtype(np.float32))
+        return analyse(planes)
 
     @cached_property
     def largest(self) -> float:
