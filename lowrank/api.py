@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         psnr_worst: float | None
         size: SupportsIndex | None
         quality: float | None
+        tune: str | None
         layout: str | None
         store: str | None
         nodata: float | None
@@ -299,6 +300,7 @@ def compress(
     psnr_worst: float | None = None,
     size: SupportsIndex | None = None,
     quality: float | None = None,
+    tune: str | None = None,
     layout: str | None = None,
     store: str | None = None,
     nodata: float | None = None,
@@ -333,6 +335,8 @@ def compress(
         Bytes of the file, at most.
     quality : float
         1 to 100, packed store only; 75 is what no target at all means.
+    tune : {"psnr", "eye"}, optional
+        What a packed picture of layout `patches` is to be best for; PSNR if it is not said.
     layout : {"channels", "patches"}, optional
     store : {"auto", "float16", "float32", "float64", "packed"}, optional
     nodata : float, optional
@@ -375,6 +379,7 @@ def compress(
         psnr_worst=psnr_worst,
         size=size,
         quality=quality,
+        tune=tune,
         layout=layout,
         store=store,
     )
@@ -383,12 +388,13 @@ def compress(
 def compress_loaded(
     loaded: Loaded,
     *,
+    tune: str | None = None,
     layout: str | None = None,
     store: str | None = None,
     **wishes: object,
 ) -> LowRankImage | LowRankStack:
     """Compress what `io` has read; the keywords are those of `compress`."""
-    wanted = targets.chosen(cast("dict[Kind, object]", wishes))
+    wanted = targets.tuned(targets.chosen(cast("dict[Kind, object]", wishes)), tune)
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
     kind = LowRankImage if loaded.picture.frames is None else LowRankStack
     return kind(encoded.parts, loaded.notes + encoded.notes)

@@ -69,6 +69,7 @@ def compress(
     psnr_worst: options.PsnrWorst = None,
     size: options.Size = None,
     quality: options.Quality = None,
+    tune: options.Tune = None,
     layout: options.Layout = None,
     store: options.Store = None,
     certify: options.Certify = False,
@@ -118,7 +119,7 @@ def compress(
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
-        target=wanted,
+        target=targets.tuned(wanted, tune, "--tune"),
         layout=layout,
         store=store,
         measure=certify or json,

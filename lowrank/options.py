@@ -184,6 +184,14 @@ Quality = Annotated[
     str | None,
     typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
 ]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What a packed picture is best for: psnr, or eye.",
+        autocompletion=completed("tunes"),
+    ),
+]
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
 ]
@@ -191,8 +199,8 @@ Against = Annotated[
     str | None,
     typer.Option(
         metavar="CODEC,...",
-        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
-        "and with klt-jpeg2000.",
+        help="Compare with jpeg, webp, avif, jxl, jpeg2000 or png, via Pillow; a stack frame by "
+        "frame, and with klt-jpeg2000.",
         autocompletion=completed("codecs"),
     ),
 ]

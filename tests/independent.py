@@ -465,9 +465,12 @@ class Patches:
                 break
         read = Header(payload[at : at + length])
         self.start = Start(read)
-        lanes, self.late = read.number("lanes"), read.number("late")
+        weighed, lanes = divmod(read.number("lanes"), 2**15)
+        self.late = read.number("late")
         self.strengths = [read.bits(4) for _ in range(channels)]
         self.levels, low = wavelet_levels(self.rows, self.columns)
+        self.power = read.bits(5) if weighed else 0
+        gains = self.coarsest_map(read, low) if weighed else None
         self.scales, self.turns, self.coarsest = [], [], []
         for channel in range(channels):
             self.scales.append(self.read_scales(read, int(channel > 0)))
@@ -475,17 +478,22 @@ class Patches:
             self.turns.append(
                 [(read.bits(8), read.bits(8), read.bits(8) - 64) for _ in range(count)]
             )
-            value, values = 0, []
-            for _ in range(low[0] * low[1]):
-                value += read.signed("coarsest")
-                values.append(value)
-            self.coarsest.append([values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])])
+            self.coarsest.append(self.coarsest_map(read, low))
         self.coders = Coders(payload[at + length :], lanes)
         self.models = Models()
         self.steps = [self.start.step] * channels
         if self.start.alpha:
             self.steps[-1] /= 2
+        self.gains = self.first(gains, None)[0] if weighed else None
         self.walk()
+
+    @staticmethod
+    def coarsest_map(read, low):
+        value, values = 0, []
+        for _ in range(low[0] * low[1]):
+            value += read.signed("coarsest")
+            values.append(value)
+        return [values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])]
 
     @staticmethod
     def read_scales(read, c):
@@ -569,7 +577,7 @@ class Patches:
 
     # 9. the first component
 
-    def first(self, channel, luma):
+    def first(self, coarsest, luma):
         levels = []
         for level, shapes in enumerate(self.levels):
             bands = {}
@@ -608,7 +616,7 @@ class Patches:
                 self.models.learn()
                 bands[name] = q
             levels.append(bands)
-        M = [[self.r(x) for x in row] for row in self.coarsest[channel]]
+        M = [[self.r(x) for x in row] for row in coarsest]
 
         def down(low, high):
             columns = [
@@ -758,7 +766,7 @@ class Patches:
         self.known, self.values, self.means, self.unsigned = {}, {}, {}, []
         self.M, luma = [], None
         for channel in range(len(self.scales)):
-            M, bands = self.first(channel, luma)
+            M, bands = self.first(self.coarsest[channel], luma)
             luma = luma or bands
             self.M.append(M)
             G = self.gradient(M)
@@ -819,15 +827,26 @@ class Patches:
         r, step = self.r, self.steps[channel]
         precision = 24 if self.bits > 8 else 13
         patches = self.basis(channel)
+        weighed = self.gains is not None
+        weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
+        if weighed:
+            for i, patch in enumerate(patches):
+                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
+                patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}
         largest = max((abs(x) for row in B.values() for x in row), default=0)
         places = [(y, x) for y in range(self.rows) for x in range(self.columns)]
         most = max(sum(abs(v[place]) for v in kept.values()) for place in places)
         single = r is f32 and most * largest < 0.999 * 2**24
-        scale = step / 16 / 2**precision
+        even = step / 16 / 2**precision
         P = [[0.0] * (16 * self.columns) for _ in range(16 * self.rows)]
         for py, px in places:
+            scale = even
+            if weighed:
+                g = min(max(rint(self.gains[py][px]), -8), 8)
+                scale *= (math.sqrt(2) if g % 2 else 1) * 2.0 ** (g // 2)
+                scale = f32(scale) if single else scale
             mean = r(self.M[channel][py][px] * r(step / 16))
             of = self.patch_of(B, py, px)
             some = [(of(i), values[py, px]) for i, values in kept.items() if values[py, px]]
@@ -903,6 +922,8 @@ class Patches:
 
 
 class Stack(Patches):
+    gains = None  # which planes have not
+
     def __init__(self, payload, height, width, channels, bits, frames, limits):
         self.height, self.width, self.channels, self.frames = height, width, channels, frames
         self.limits, self.bits, self.r = limits, 16, same
@@ -1032,7 +1053,7 @@ class Stack(Patches):
         for start in range(0, count, size):
             group = range(start, min(start + size, count))
             for c in group:
-                M, luma = self.first(c, luma)
+                M, luma = self.first(self.coarsest[c], luma)
                 self.M.append(M)
                 G = self.gradient(M)
                 self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}

@@ -97,7 +97,7 @@ INSIDE = {
         ("forecast", "models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),
-        ("header",),
+        ("eye", "header"),
         ("walk",),
         ("norms", "samples"),
         ("codec",),

@@ -54,3 +54,28 @@ def test_row_and_json_name_the_tuning(cli, tmp_path):
     assert "avif, tune=psnr" in cli(*run).succeeded().text
     rows = json.loads(cli(*run, "--json").succeeded().text)["against"]
     assert [(row["codec"], row["tune"]) for row in rows] == [("jpeg", None), ("avif", "psnr")]
+
+
+def test_jpeg_xl_is_the_best_file_that_it_can_write_and_is_said_to_be_for_the_eye():
+    pytest.importorskip("pillow_jxl")
+    original = picture("RGB", 120, 160)
+    image = to_image(original)
+    (found,) = peers.against(original, ["jxl"], size=3000, psnr=30.0)
+    assert (found.codec, found.tune) == ("jxl", "eye")
+    files = []
+    for quality in range(1, 100, 7):
+        stream = BytesIO()
+        image.save(stream, "JXL", quality=quality, effort=7)
+        with Image.open(BytesIO(stream.getvalue())) as decoded:
+            error = np.asarray(image).astype(float) - np.asarray(decoded.convert("RGB"))
+        psnr = 20 * np.log10(255 / np.sqrt(np.mean(error**2)))
+        files.append((len(stream.getvalue()), psnr))
+    assert found.bytes <= min(size for size, psnr in files if psnr >= 30)
+    assert found.psnr_db >= max(psnr for size, psnr in files if size <= 3000) - 1e-9
+
+
+def test_without_its_extra_jpeg_xl_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(peers.jxl, "register", lambda: False)
+    (found,) = peers.against(picture("RGB", 40, 50), ["jxl"], size=3000, psnr=30.0)
+    assert (found.psnr_db, found.bytes) == (None, None)
+    assert "extra jxl" in found.why

@@ -82,8 +82,7 @@ export function readStart(read, channels) {
   return { step, turn, alpha, levels };
 }
 
-export function readLanes(read) {
-  const lanes = read.number("lanes");
+export function readLanes(read, lanes = read.number("lanes")) {
   check(lanes >= 1 && lanes <= 16384, "lanes");
   return lanes;
 }

@@ -100,7 +100,7 @@ export function weightsOf(index, coded, after, others, part, unit) {
 }
 
 /** Weighted sums of other maps: at the place, and for those beside, above and below. */
-export function sumsOf({ plane, size }, { maps, planes }, sums) {
+export function sumsOf({ plane }, { maps, planes }, sums) {
   sums.forEach((out, kind) => {
     out.fill(0);
     each(4, (p) =>
@@ -141,7 +141,7 @@ export function quartersOf(height, width) {
     where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
     return map;
   };
-  return { pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
+  return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
 }
 
 const bits = new I32(1), float = new F32(bits.buffer);
@@ -275,8 +275,8 @@ function bandsOf(shape, coder, before) {
   bandShapes(...shape).levels.forEach((shapes, level) => {
     const bands = {};
     for (const [name, [tall, wide]] of Object.entries(shapes)) {
-      const quarters = quartersOf(tall, wide), { size } = quarters;
-      const here = new F64(size), none = new F64(size), q = new I32(size), known = new I32(size);
+      const quarters = quartersOf(tall, wide), { extent } = quarters;
+      const here = new F64(extent), none = new F64(extent), q = new I32(extent), known = new I32(extent);
       const add = (weight, band) => {
         if (!band) return;
         quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
@@ -329,9 +329,9 @@ export function firstOf(shape, coarsest, F, coder = NOTHING, before = null) {
 
 /** The coarsest map of a first component. */
 export function readCoarsest(read, shape) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   let last = 0;
-  const found = make(height * width, () => (last += read.signed("coarsest")));
+  const found = make(tall * wide, () => (last += read.signed("coarsest")));
   if (found.some((x) => abs(x) >= 2 ** 30)) throw outOfRange();
   return found;
 }
@@ -363,7 +363,7 @@ const TURNS = (() => {
 })();
 
 /** The patch of each component, times 2^precision, as integers. */
-function basis(indices, turns, precision, height, width) {
+function basis(indices, turns, precision, power, height, width) {
   const rows = [];
   const row = (i) =>
     (rows[i] ??= F64.from(every, (p) => waves(height)[v(i)][v(p)] * waves(width)[u(i)][u(p)]));
@@ -373,7 +373,10 @@ function basis(indices, turns, precision, height, width) {
     rows[i] = a.map((x, p) => x * c + b[p] * s);
     rows[j] = b.map((x, p) => x * c - a[p] * s);
   }
-  return indices.map((i) => row(i).map((x) => rint(x * 2 ** precision)));
+  return indices.map((i) => {
+    const spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
+    return row(i).map((x) => rint(x * spread * 2 ** precision));
+  });
 }
 
 /** Add four weighted lists: integers, whose sum is the same in any order. */
@@ -386,12 +389,15 @@ export function add(out, a, wa, b, wb, c, wc, d, wd) {
  * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
  * last patches, down and across.
  */
-export function planeOf([rows, columns], mean, components, turns, step, precision, F, rest = [SIDE, SIDE]) {
-  const maps = components.map((x) => x.map), sets = {};
-  const of = (...sides) => (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, ...sides));
+export function planeOf(
+  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
+) {
+  const maps = components.map((x) => x.sheet), sets = {};
+  const of = (...sides) =>
+    (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
-  const scale = step / 16 / 2 ** precision, unit = F(step / SIDE);
+  const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
@@ -410,7 +416,8 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
         patches[c], j + 2 < found && maps[c][i], patches[d], j + 3 < found && maps[d][i],
       );
     }
-    const first = F(mean[i] * unit);
+    const first = F(mean[i] * unit), g = min(max(rint(gains[i]), -8), 8);
+    const scale = G((step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1));
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let p = 0; p < SIZE; p += SIDE, at += width) {
       for (let x = 0; x < SIDE; x++) {

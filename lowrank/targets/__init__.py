@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.names import TUNES
 
 Kind = Literal[
     "rank", "auto", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality"
@@ -102,6 +103,8 @@ class Target:
         (of every frame of a stack), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
+    tune : {"psnr", "eye"}
+        What a packed file is to be best for.
 
     Raises
     ------
@@ -111,6 +114,7 @@ class Target:
 
     kind: Kind
     value: float = 0.0
+    tune: str = TUNES[0]
 
     def __post_init__(self) -> None:
         _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
@@ -118,6 +122,18 @@ class Target:
 
 USUAL = Target("quality", 75)
 """What no target means."""
+
+
+def tuned(target: Target, tune: object, option: str = "tune") -> Target:
+    """Return the target, to be met by what is best for the eye, or in PSNR; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `tune` is neither.
+    """
+    choice(tune, option, TUNES)
+    return target if tune is None else Target(target.kind, target.value, str(tune))
 
 
 def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:
