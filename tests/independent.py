@@ -1,7 +1,8 @@
 """A decoder of packed files in plain Python, from docs/FORMAT.md and docs/PACKED.md alone.
 
 It shares no code with lowrank and takes its tables out of the page: what the page does not say it
-does not know. It is slow, checks nothing that a sound file has, and is not shipped.
+does not know. Of a file that is cut it decodes what is there. It is slow, checks nothing that a
+sound file has, and is not shipped.
 
     python tests/independent.py FILE.lrk      prints the SHA-256 of the samples
 """
@@ -50,6 +51,23 @@ def f32_bits(x):
     return struct.unpack("<i", struct.pack("<f", x))[0]
 
 
+class Ended(Exception):  # noqa: N818 - a state, not a fault
+    """The payload has no next word."""
+
+
+def whole_pieces(body, sums):
+    """What is there of a payload that is cut, as far as its checksums hold."""
+    if sums is None:
+        return body
+    whole = 0
+    for (crc,) in struct.iter_unpack("<I", sums):
+        piece = body[whole : whole + 4096]
+        if crc != zlib.crc32(piece):
+            break
+        whole += len(piece)
+    return body[:whole]
+
+
 def decode(data):
     """(Frames,) height, width, channels, letter of the samples' type, and the samples in order."""
     assert data[:9] == b"\x89LRK\r\n\x1a\n\x01"
@@ -57,6 +75,9 @@ def decode(data):
     while at < len(data):
         size, kind = struct.unpack_from("<I4s", data, at)
         body = data[at + 8 : at + 8 + size]
+        if at + 12 + size > len(data):
+            chunks[kind] = whole_pieces(body, chunks.get(b"SUMS"))
+            break
         (crc,) = struct.unpack_from("<I", data, at + 8 + size)
         assert crc == zlib.crc32(kind + body)
         chunks[kind] = body
@@ -170,6 +191,8 @@ class Coders:
         self.at, self.spare = 0, []
 
     def word(self):
+        if self.at == len(self.words):
+            raise Ended
         self.at += 1
         return self.words[self.at - 1]
 
@@ -616,6 +639,15 @@ class Patches:
                 self.models.learn()
                 bands[name] = q
             levels.append(bands)
+        return self.mean(coarsest, levels), levels
+
+    def mean(self, coarsest, levels):
+        """The map of a first component; without its bands, where they are cut off."""
+        if levels is None:
+            levels = [
+                {name: [[0] * w for _ in range(h)] for name, (h, w) in shapes.items()}
+                for shapes in self.levels
+            ]
         M = [[self.r(x) for x in row] for row in coarsest]
 
         def down(low, high):
@@ -633,7 +665,7 @@ class Patches:
                     high = down(high, bands["both"])
             if high is not None:
                 M = [join(a, b, self.r) for a, b in zip(M, high, strict=True)]
-        return M, levels
+        return M
 
     def gradient(self, M):
         M = [[f32(x) for x in row] for row in M]
@@ -764,7 +796,22 @@ class Patches:
 
     def walk(self):
         self.known, self.values, self.means, self.unsigned = {}, {}, {}, []
-        self.M, luma = [], None
+        self.M, self.all = [], True
+        batches = self.batches()
+        leaves = [i for i, batch in enumerate(batches) if not any(predicting(x[1]) for x in batch)]
+        late = leaves[len(leaves) - self.late :] if self.late else []
+        try:
+            self.walk_whole(batches, late)
+        except Ended:  # 23. a payload that is cut
+            self.all = False
+            for channel in range(len(self.M), len(self.scales)):
+                self.M.append(self.mean(self.coarsest[channel], None))
+            before = batches[: late[0]] if late else batches
+            kept = {one for batch in before for one in batch}
+            self.values = {one: x for one, x in self.values.items() if one in kept}
+
+    def walk_whole(self, batches, late):
+        luma = None
         for channel in range(len(self.scales)):
             M, bands = self.first(self.coarsest[channel], luma)
             luma = luma or bands
@@ -775,9 +822,6 @@ class Patches:
             self.means[channel] = {
                 (y, x): min(max(rint(self.r(16 * M[y][x])), -(2**29)), 2**29) for y, x in both
             }
-        batches = self.batches()
-        leaves = [i for i, batch in enumerate(batches) if not any(predicting(x[1]) for x in batch)]
-        late = leaves[len(leaves) - self.late :] if self.late else []
         for i, batch in enumerate(batches):
             self.batch(batch, signs=i not in late)
         if late:  # 11. late signs
@@ -912,7 +956,7 @@ class Patches:
     def samples(self):
         planes = [self.plane(c) for c in range(len(self.scales))]
         planes = [
-            smooth(plane, step, strength, self.r)
+            smooth(plane, step, strength * self.all, self.r)
             for plane, step, strength in zip(planes, self.steps, self.strengths, strict=True)
         ]
         return finish(planes, self.start, self.bits, self.r)
@@ -1052,15 +1096,23 @@ class Stack(Patches):
         self.state = [{} for _ in self.scales]
         for start in range(0, count, size):
             group = range(start, min(start + size, count))
-            for c in group:
-                M, luma = self.first(self.coarsest[c], luma)
-                self.M.append(M)
-                G = self.gradient(M)
-                self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}
             plan = self.batches_of(group)
             signed = len(plan) - (self.late if group.stop == count else 0)
-            for i, batch in enumerate(plan):
-                self.batch(batch, signs=i < signed)
+            try:
+                for c in group:
+                    M, luma = self.first(self.coarsest[c], luma)
+                    self.M.append(M)
+                    G = self.gradient(M)
+                    self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}
+                for i, batch in enumerate(plan):
+                    self.batch(batch, signs=i < signed)
+            except Ended:
+                for c in range(len(self.M), group.stop):
+                    self.M.append(self.mean(self.coarsest[c], None))
+                for batch in plan[signed:]:
+                    for one in batch:
+                        self.values.pop(one, None)
+                return
         if self.late:
             bits = [x - 65536 >> (15 - i) & 1 for x in self.coders.states for i in range(16)]
             for (values, place), bit in zip(self.unsigned, bits, strict=False):
@@ -1181,9 +1233,9 @@ class Stack(Patches):
     # 21. frames
 
     def samples(self):
-        planes = [
-            [[rint(x) for x in row] for row in self.plane(c)] for c in range(len(self.scales))
-        ]
+        planes = [[[rint(x) for x in row] for row in self.plane(c)] for c in range(len(self.M))]
+        none = [[0] * self.width for _ in range(self.height)]
+        planes += [none] * (len(self.scales) - len(self.M))
         if self.turn:
             q, (a, b, c) = 127, self.turn
             n = q * q + a * a + b * b + c * c
@@ -1388,8 +1440,12 @@ class Channels:
                 left -= left * share >> 16
             counts.append(row)
         self.tokens = Tokens(counts)
-        for c in order:
-            self.component(c)
+        self.all = True
+        try:
+            for c in order:
+                self.component(c)
+        except Ended:
+            self.all = False
 
     def numbers(self, lengths):
         values = [0] * len(lengths)
@@ -1524,7 +1580,7 @@ class Channels:
 
     def samples(self):
         planes = [
-            smooth(self.plane(c), self.start.step, strength, same)
+            smooth(self.plane(c), self.start.step, strength * self.all, same)
             for c, strength in enumerate(self.strengths)
         ]
         if self.start.alpha:
