@@ -18,5 +18,7 @@ CHOICES = (AUTO, *STORES)
 FLOAT_CHOICES = (AUTO, *FLOAT_STORES)
 """What a request may say of the store."""
 
+WEIGHTS = ("noise",)
+"""What may weigh the frames of a stack."""
 CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
 """Other codecs that a file may be compared with."""

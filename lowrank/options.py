@@ -187,6 +187,14 @@ Quality = Annotated[
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="noise",
+        help="Noisy frames of a packed stack count less, each by its noise.",
+    ),
+]
 Against = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
@@ -102,6 +102,8 @@ class Target:
         (of every frame of a stack), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
+    weights : str or None
+        `noise`: the frames of a stack count less the noisier they are.
 
     Raises
     ------
@@ -111,6 +113,7 @@ class Target:
 
     kind: Kind
     value: float = 0.0
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
@@ -144,6 +147,11 @@ def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = N
             return Target("auto")
         return Target(kind, _real(kind, value))
     return USUAL
+
+
+def weighted(target: Target, weights: str | None) -> Target:
+    """The same target, frames weighed."""
+    return replace(target, weights=weights)
 
 
 def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:
