@@ -29,7 +29,7 @@ from lowrank.io import arrays, pillow, sources
 from lowrank.io.modes import to_image
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.names import AUTO, FLOAT_CHOICES
+from lowrank.names import AUTO, FLOAT_CHOICES, WEIGHTS
 from lowrank.picture import ARRAY, Loaded, Mode, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stack import LowRankStack, opened, with_axis
@@ -310,6 +310,7 @@ def compress(
     labels: Iterable[str] = (),
     values: Iterable[float] = (),
     unit: str = "",
+    weights: str | None = None,
 ) -> Any:
     """Compress an image to a LowRankImage, or a stack to a LowRankStack; give one target at most.
 
@@ -351,6 +352,9 @@ def compress(
         Of a stack in an array: which axis counts the frames; -1 of bands that are last.
     labels, values, unit : iterable of str, iterable of float, str
         Of a stack: what its frames are, and the values' unit, such as "nm"; they travel.
+    weights : {"noise"}, optional
+        Of a stack, packed: frames count less the noisier they are, so that a bad one does not
+        take the bits of the others.
 
     Returns
     -------
@@ -382,6 +386,7 @@ def compress(
         tune=tune,
         layout=layout,
         store=store,
+        weights=weights,
     )
 
 
@@ -391,10 +396,13 @@ def compress_loaded(
     tune: str | None = None,
     layout: str | None = None,
     store: str | None = None,
+    weights: str | None = None,
     **wishes: object,
 ) -> LowRankImage | LowRankStack:
     """Compress what `io` has read; the keywords are those of `compress`."""
+    targets.choice(weights, "weights", WEIGHTS)
     wanted = targets.tuned(targets.chosen(cast("dict[Kind, object]", wishes)), tune)
+    wanted = targets.weighted(wanted, weights)
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
     kind = LowRankImage if loaded.picture.frames is None else LowRankStack
     return kind(encoded.parts, loaded.notes + encoded.notes)

@@ -76,6 +76,7 @@ def compress(
     stack: options.Stack = False,
     frames: options.Frames = None,
     axis: options.Axis = None,
+    weights: options.Weights = None,
     check: options.Check = False,
     manifest: options.Manifest = None,
     recursive: options.Recursive = False,
@@ -111,6 +112,9 @@ def compress(
     )
     targets.choice(layout, "--layout", names.LAYOUTS)
     targets.choice(store, "--store", names.CHOICES)
+    targets.choice(weights, "--weights", names.WEIGHTS)
+    if weights is not None:
+        wanted = targets.weighted(wanted, weights)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     processes = targets.whole(jobs, "-j", 1)
     which, along = targets.frames(frames), targets.axis(axis)

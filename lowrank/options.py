@@ -195,6 +195,14 @@ Tune = Annotated[
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
 ]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="noise",
+        help="Noisy frames of a packed stack count less, each by its noise.",
+    ),
+]
 Against = Annotated[
     str | None,
     typer.Option(

@@ -81,7 +81,7 @@ INSIDE = {
     ),
     "stores.packed.frames": (
         ("basis", "edges", "order", "profile", "trellis"),
-        ("klt",),
+        ("klt", "noise"),
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),

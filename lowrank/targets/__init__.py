@@ -9,7 +9,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
@@ -105,6 +105,8 @@ class Target:
         0 for `auto`.
     tune : {"psnr", "eye"}
         What a packed file is to be best for.
+    weights : str or None
+        `noise`: the frames of a stack count less the noisier they are.
 
     Raises
     ------
@@ -115,6 +117,7 @@ class Target:
     kind: Kind
     value: float = 0.0
     tune: str = TUNES[0]
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
@@ -133,7 +136,7 @@ def tuned(target: Target, tune: object, option: str = "tune") -> Target:
         `tune` is neither.
     """
     choice(tune, option, TUNES)
-    return target if tune is None else Target(target.kind, target.value, str(tune))
+    return target if tune is None else replace(target, tune=str(tune))
 
 
 def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:
@@ -160,6 +163,11 @@ def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = N
             return Target("auto")
         return Target(kind, _real(kind, value))
     return USUAL
+
+
+def weighted(target: Target, weights: str | None) -> Target:
+    """The same target, frames weighed."""
+    return replace(target, weights=weights)
 
 
 def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:

@@ -121,8 +121,8 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
         How many, where their number is not to be chosen: the frames themselves are then
         no choice either.
     """
-    if planes is not None:
-        return _encoded(stack, step, mode, planes=planes)
+    if planes is not None or stack.weights is not None:
+        return _encoded(stack, step * stack.scale, mode, planes=planes)
     if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
         return _encoded(stack, step, mode, apart=stack.apart[1])
     share = share_apart(stack, step)
@@ -190,9 +190,9 @@ def _encoded(
 
     @cache
     def norms() -> tuple[Norms, ...]:
-        beyond = stack.spectrum[0][rank:]
+        beyond = stack.plain.spectrum[0][rank:]
         tail = math.sqrt(float(np.sum(beyond**2)))
-        norm = math.sqrt(max(float(np.trace(stack.gram)), 0.0))
+        norm = math.sqrt(max(float(np.trace(stack.plain.gram)), 0.0))
         next_ = float(beyond[0]) if len(beyond) else 0.0
         return (Norms(norm, next_, tail, max(_error(stack, made), tail)),)
 
@@ -230,12 +230,15 @@ def _quantised(
     most = int(math.log2(EXACT) - 4 - math.log2(longest * FRACTION / step))
     plain = step * select.FINER
     exponents = [min(basis.exponent_of(plain, float(s[k])), max(most, 0)) for k in kept]
-    entries = np.rint(U[:, kept] / power(iter(exponents))).astype(np.int64)
+    B = U[:, kept] if stack.weights is None else U[:, kept] * stack.weights[:, None]
+    entries = np.rint(B / power(iter(exponents))).astype(np.int64)
     return entries, basis.plan(entries, exponents)
 
 
 def _matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     """What makes the planes of U those that suit the quantised basis, by least squares."""
+    if stack.weights is not None:
+        B = B / stack.weights[:, None]
     C = stack.coefficients(1)
     known = stack.spectrum[1][:, : C.shape[2] // stack.channels]
     return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
