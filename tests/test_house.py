@@ -38,9 +38,9 @@ INSIDE = {
     "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
-        ("certificate",),
-        ("triplets",),
-        ("svd",),
+        ("certificate", "slabs"),
+        ("passes", "triplets"),
+        ("streamed", "svd"),
         ("__init__",),
     ),
     "io": (

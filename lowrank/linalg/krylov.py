@@ -22,7 +22,7 @@ Block = NDArray[np.float32]
 BLOCK = 16
 """Rows of a block: fewer need more products, more grow the space faster than it converges."""
 _CACHED = 1_500_000  # entries of A at a time, which a cache holds for a second product
-_TILE = 800_000  # multiplications in a product of tiles, see `_times`
+_TILE = 800_000  # multiplications in a product of tiles, see `times`
 _FIRST_DECAY = 1.5  # of the logarithm of the residuals in a step, at a guess
 _LEAST_DECAY = 1.1  # when a second check has shown that it is slow: it will not stay so
 _DEPTH = 512  # terms of a sum in float32 before it is added to the whole
@@ -48,7 +48,7 @@ def gram_product(columns: NDArray[np.float32]) -> Callable[[Block], Block]:
         height = max(_CACHED // columns.shape[1], 1)
         for start in range(0, len(columns), height):
             piece = columns[start : start + height]
-            out += transposed_times(piece, _times(piece, X))
+            out += transposed_times(piece, times(piece, X))
         return out
 
     return apply
@@ -96,11 +96,11 @@ def leading_rows(
         known = basis[:filled]
         Z = apply(X)
         scale = max(scale, float(np.linalg.norm(Z)))
-        coefficients = _times(known, Z)
+        coefficients = times(known, Z)
         projected[:filled, filled - block : filled] = coefficients
         projected[filled - block : filled, :filled] = coefficients.T
         Z -= transposed_times(known, coefficients)
-        X, link = _next_block(Z, known, scale)
+        X, link = next_block(Z, known, scale)
         if filled < check:
             continue
         every, vectors = np.linalg.eigh(projected[:filled, :filled])
@@ -151,10 +151,10 @@ def _hides(apply: Callable[[Block], Block], known: Block, room: float, seed: int
         return True
     size = known.shape[1]
     G = (math.sqrt(3.0) * scattered(size, BLOCK, seed)).astype(np.float32)
-    G -= transposed_times(known, _times(known, G))
+    G -= transposed_times(known, times(known, G))
     for _ in range(_PROBES):
         G = apply(G)
-        G -= transposed_times(known, _times(known, G))
+        G -= transposed_times(known, times(known, G))
         G *= np.float32(1.0 / room)
         wide = G.astype(np.float64)
         if np.linalg.eigvalsh(wide.T @ wide)[-1] < _SEEN**2:
@@ -168,7 +168,7 @@ def _seed(Z: Block) -> int:
     return int((np.ascontiguousarray(Z).view(np.uint32).ravel() * odd).sum()) >> 2
 
 
-def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[Any]]:
+def next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[Any]]:
     """Orthonormal X and `link` with ``Z = X @ link`` beside the span of the rows of `known`.
 
     Columns of Z with nothing new above the rounding of H, of norm `scale`, are replaced by
@@ -177,13 +177,13 @@ def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[An
     X, link = _orthonormal(Z)
     # A second pass: the first left rounding errors behind, and a column of which little is
     # new has more of them than of anything else once it is scaled up.
-    X, again = _orthonormal(X - transposed_times(known, _times(known, X)))
+    X, again = _orthonormal(X - transposed_times(known, times(known, X)))
     link = again @ link
     exhausted = np.abs(np.diag(link)) <= _EPS * scale
     if exhausted.any():
         X[:, exhausted] = scattered(len(X), X.shape[1], known.size)[:, exhausted]
         for _ in range(2):
-            X = _orthonormal(X - transposed_times(known, _times(known, X)))[0]
+            X = _orthonormal(X - transposed_times(known, times(known, X)))[0]
     return X, link
 
 
@@ -233,7 +233,7 @@ def _multiple(value: float, block: int) -> int:
     return math.ceil(value / block) * block
 
 
-def _times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
+def times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
     """``A @ X`` for A in row order and X of few columns.
 
     A product as thin as this is bound by reading A, and BLAS copies A into an order of its
@@ -254,7 +254,7 @@ def _times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
 
 
 def transposed_times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
-    """``A.T @ X`` for A in row order and X of few columns, as `_times`."""
+    """``A.T @ X`` for A in row order and X of few columns, as `times`."""
     m, n = A.shape
     b = X.shape[1]
     out = np.zeros((n, b), A.dtype)
