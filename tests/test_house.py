@@ -38,7 +38,7 @@ INSIDE = {
     "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
-        ("certificate", "slabs"),
+        ("basis", "certificate", "slabs"),
         ("passes", "triplets"),
         ("streamed", "svd"),
         ("__init__",),

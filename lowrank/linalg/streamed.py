@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.linalg import krylov, slabs
+from lowrank.linalg.basis import Basis
 from lowrank.linalg.certificate import ZERO, norm_below
 from lowrank.linalg.matrix import NUMPY_SIDE, Floats, mirrored, scale_of
 from lowrank.linalg.passes import Passes
@@ -43,9 +43,6 @@ _CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares lose
 _GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T
 _MARGIN = 2  # blocks beside what is wanted, before a space is looked at
 _A_PASS = 100  # rows whose Gram matrix takes as long as one more pass of a Krylov space
-_AT_LEAST = 12  # passes of a space before that is thought of
-_NOTHING = 1e-7  # of the longest column: rounding of float32, and nothing new
-_CHUNK = 1 << 16  # columns of a basis that are turned at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -372,7 +369,7 @@ class _Space:
         size, rows = solver.size, block
         room = max(passes.memory // (2 * 4 * size), 4 * block)
         capacity = min(size, room) // block * block
-        basis = _Basis(capacity, size)
+        basis = Basis(capacity, size)
         H = np.zeros((capacity, capacity))
         guess = 0
         for rows in range(block, capacity + 1, block):
@@ -397,7 +394,7 @@ class _Space:
                 unit = 2.0**self.cast.rest
                 s = np.sqrt(np.maximum(values[: settled + 1], 0.0)) * unit
                 return turned, s[: max(settled, 1)], wanted
-            slow = passes.number + guess > max(size // _A_PASS, _AT_LEAST)
+            slow = guess > max(size // _A_PASS, 8) or passes.number > max(3 * size // _A_PASS, 24)
             if slow and rows >= 4 * block and size <= LARGEST_GRAM:
                 return None
         if size <= LARGEST_GRAM:
@@ -440,76 +437,6 @@ def _leading_of(gram: Floats) -> tuple[Floats, Callable[[int], Floats]]:
     return form.values()[::-1], lambda count: np.ascontiguousarray(
         form.take_vectors(count)[:, ::-1].T
     )
-
-
-class _Basis:
-    """Nearly orthonormal rows in float32, which are taken for exactly what they are.
-
-    Parameters
-    ----------
-    capacity, size : int
-        Most rows, and their length.
-    """
-
-    def __init__(self, capacity: int, size: int) -> None:
-        self._rows = np.empty((capacity, size), np.float32)
-        self._products = np.zeros((capacity, capacity))  # of the rows with each other
-        self._filled = 0
-
-    def append(self, X: NDArray[np.float32]) -> None:
-        """Add columns as rows."""
-        before, self._filled = self._filled, self._filled + X.shape[1]
-        self._rows[before : self._filled] = X.T
-        new = slice(before, self._filled)
-        self._products[: self._filled, new] = self.times(X.astype(np.float64))
-        self._products[new, : self._filled] = self._products[: self._filled, new].T
-
-    def times(self, Z: Floats) -> Floats:
-        """Products of the rows with columns, in float64 and without a copy of the rows."""
-        out = np.zeros((self._filled, Z.shape[1]))
-        for a in range(0, len(Z), _CHUNK):
-            some = slice(a, a + _CHUNK)
-            out += self._rows[: self._filled, some].astype(np.float64) @ Z[some]
-        return out
-
-    def turned(self, vectors: Floats) -> Floats:
-        """Rows ``vectors.T @ rows`` in float64."""
-        out = np.empty((vectors.shape[1], self._rows.shape[1]))
-        for a in range(0, out.shape[1], _CHUNK):
-            some = slice(a, a + _CHUNK)
-            out[:, some] = vectors.T @ self._rows[: self._filled, some].astype(np.float64)
-        return out
-
-    def beside(self, Z: Floats) -> tuple[NDArray[np.float32], Floats]:
-        """Orthonormal columns X and `link`: Z is X link and what the rows span.
-
-        Columns with nothing new are replaced by scattered ones: a space that is exhausted grows
-        on.
-        """
-        largest = np.linalg.norm(Z, axis=0).max(initial=0.0)
-        link = np.eye(Z.shape[1])
-        for _ in range(2):  # the first time leaves rounding behind
-            Z = Z - self._spanned(Z)
-            Z, more = np.linalg.qr(Z)
-            link = more @ link
-        exhausted = np.abs(np.diag(link)) <= _NOTHING * largest
-        if exhausted.any():
-            fresh = krylov.scattered(len(Z), Z.shape[1], self._rows.size + self._filled)
-            Z[:, exhausted] = fresh[:, exhausted]
-            for _ in range(2):
-                Z = np.linalg.qr(Z - self._spanned(Z))[0]
-        return Z.astype(np.float32), link
-
-    def _spanned(self, Z: Floats) -> Floats:
-        known = self._products[: self._filled, : self._filled]
-        return self.turned(np.linalg.solve(known, self.times(Z))).T
-
-    def eigh(self, H: Floats) -> tuple[Floats, Floats]:
-        """Ritz values, descending, and coefficients of orthonormal Ritz vectors in the rows."""
-        lower = np.linalg.cholesky(self._products[: self._filled, : self._filled])
-        inverse = np.linalg.inv(lower)
-        values, vectors = np.linalg.eigh(inverse @ H @ inverse.T)
-        return values[::-1], inverse.T @ vectors[:, ::-1]
 
 
 def _signs(left: Floats) -> Floats:
