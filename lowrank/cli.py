@@ -35,6 +35,7 @@ from lowrank.options import (
     Manifest,
     MaxError,
     MaxPixels,
+    Memory,
     NoData,
     Output,
     Partial,
@@ -120,6 +121,7 @@ def compress(
     recursive: Recursive = False,
     jobs: Jobs = "1",
     dask: Dask = None,
+    memory: Memory = None,
     skip_existing: SkipExisting = False,
     preserve: Preserve = False,
     nodata: NoData = None,
@@ -137,17 +139,11 @@ def compress(
 
     wanted = targets.read(
         {
-            "rank": rank,
-            "energy": energy,
-            "error": error,
-            "max_error": max_error,
-            "psnr": psnr,
-            "psnr_worst": psnr_worst,
-            "size": size,
-            "quality": quality,
+            "rank": rank, "energy": energy, "error": error, "max_error": max_error,
+            "psnr": psnr, "psnr_worst": psnr_worst, "size": size, "quality": quality,
         },
         sys.argv,
-    )
+    )  # fmt: skip
     targets.choice(layout, "--layout", names.LAYOUTS)
     targets.choice(store, "--store", names.CHOICES)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
@@ -170,6 +166,8 @@ def compress(
         preserve=preserve,
         check=check,
         manifest=manifest,
+        certify=certify,
+        memory=targets.memory(memory),
     )
     planned = (
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
@@ -178,7 +176,7 @@ def compress(
         inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
     )
     code = console.run(
-        work.compress,
+        work.compressor(planned.jobs, settings),
         planned,
         settings,
         processes=processes,

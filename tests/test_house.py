@@ -35,7 +35,7 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "lazy", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
         ("basis", "certificate", "slabs"),
@@ -45,7 +45,17 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff"),
+            *(
+                "dtypes",
+                "formats",
+                "heif",
+                "jxl",
+                "matrices",
+                "nodata",
+                "resolution",
+                "taking",
+                "tiff",
+            ),
             *("tiffwriter", "wall"),
         ),
         ("jp2", "metadata", "npy", "png", "pnm"),
@@ -54,12 +64,13 @@ INSIDE = {
         ("tifffile",),
         ("images", "pages"),
         ("framewriter", "sources"),
+        ("lazy",),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
     "format": (
         ("fields", "parts"),
         ("header", "writing"),
-        ("reading",),
+        ("reading", "streaming"),
         ("mapped",),
         ("__init__",),
     ),
@@ -69,7 +80,7 @@ INSIDE = {
         ("growing", "packed", "sums"),
         ("largest",),
         ("truncation",),
-        ("floats",),
+        ("floats", "passes"),
     ),
     "stores.packed": (
         ("coding",),
@@ -117,7 +128,12 @@ INSIDE = {
         ("ask", "compared"),
         ("exhibit", "gallery"),
     ),
-    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
+    "runs": (
+        ("manifest", "plan"),
+        ("proof",),
+        ("work",),
+        ("cluster", "frames", "large", "pool", "verify"),
+    ),
     "views": (
         ("words",),
         ("as_json", "completion", "html", "preview", "progress", "stacks", "waiting"),

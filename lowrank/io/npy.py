@@ -70,6 +70,23 @@ def read(data: bytes, *, name: str, max_pixels: int) -> Samples:
         return _shaped(np.frombuffer(data, dtype, needed, at), shape, columns)
 
 
+def described(path: str) -> tuple[tuple[int, ...], np.dtype[np.generic], bool, int]:
+    """Shape, type, whether columns come first, and where the samples of a `.npy` file begin.
+
+    Raises
+    ------
+    ImageError
+        As for `read`; the samples are all there.
+    """
+    with wall(f"read {path}", _DAMAGED), open(path, "rb") as stream:
+        shape, dtype, columns = _header(stream, 1 << 62)
+        at, needed = stream.tell(), math.prod(shape) * dtype.itemsize
+        end = stream.seek(0, 2)
+        if end - at < needed:
+            raise ImageError(f"it ends after {end - at:,} of {needed:,} bytes; get it again")
+        return shape, dtype, columns, at
+
+
 def mapped(path: str, *, max_pixels: int) -> Samples:
     """Map the array of a `.npy` file into memory: samples are read where they are used.
 

@@ -27,7 +27,7 @@ from lowrank.picture.axis import Axis
 
 Samples = NDArray[Any]
 
-_PICTURES = ("uint8", "uint16")  # types of which (height, width, 1 to 4) is one picture
+PICTURES = ("uint8", "uint16")  # types of which (height, width, 1 to 4) is one picture
 _SLAB = 1 << 24  # samples of a lazy array that are read at a time
 
 
@@ -117,7 +117,7 @@ def of_array(
         except (TypeError, ValueError) as error:
             raise ImageError(f"not an array of samples ({one_line(error)})") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in _PICTURES
+    pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in PICTURES
     if not taking.asked and (len(shape) < 3 or (len(shape) == 3 and (pictured or not stacks))):
         loaded = arrays.loaded(
             np.asarray(array), name=name, format=format, size=size, max_pixels=max_pixels,

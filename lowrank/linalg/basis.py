@@ -77,7 +77,8 @@ class Basis:
 
     def _spanned(self, Z: Floats) -> Floats:
         known = self._products[: self._filled, : self._filled]
-        return self.turned(np.linalg.solve(known, self.times(Z))).T
+        inside: Floats = np.asarray(np.linalg.solve(known, self.times(Z)), np.float64)
+        return self.turned(inside).T
 
     def eigh(self, H: Floats) -> tuple[Floats, Floats]:
         """Ritz values, descending, and coefficients of orthonormal Ritz vectors in the rows."""

@@ -130,20 +130,20 @@ class Passes:
 
     def _of_group(self, work: Work, group: slice, stage: str) -> list[Any]:
         state = work.zero(self.size)
-        step = self.step()
+        step = self.step(work.at_once)
         for a in range(group.start, group.stop, step):
             piece = slice(a, min(a + step, group.stop))
-            for block in slabs.blocks(self._columns.read(piece), self.size):
+            for block in slabs.blocks(work, self._columns.read(piece), self.size):
                 work.add(state, block)
             self._said(stage, piece.stop - piece.start)
         return state
 
-    def step(self) -> int:
+    def step(self, at_once: int = 1) -> int:
         """Columns that are read at a time: whole blocks, as many as the memory allows."""
         column = self.size * self.dtype.itemsize
         most = self.memory // (_SHARE * threads.cores())
         wanted = min(max(_PIECE, column * (_RUN // self.dtype.itemsize)), most)
-        width = slabs.width(self.size)
+        width = slabs.width(self.size) * at_once
         return max(wanted // column // width * width, width)
 
     def _said(self, stage: str, columns: int) -> None:

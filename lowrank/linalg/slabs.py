@@ -115,7 +115,15 @@ class Cast:
 
 
 class Work(Protocol):
-    """What a pass computes: a list of arrays, which are filled block by block."""
+    """What a pass computes: a list of arrays, which are filled block by block.
+
+    Attributes
+    ----------
+    at_once : int
+        Blocks that are taken as one.
+    """
+
+    at_once: int
 
     def zero(self, size: int) -> list[Any]:
         """What no column has."""
@@ -130,6 +138,8 @@ class Work(Protocol):
 class Summed:
     """A work whose arrays are sums."""
 
+    at_once = 1
+
     def join(self, state: list[Any], later: list[Any]) -> list[Any]:
         """Add what later columns gave."""
         for mine, other in zip(state, later, strict=True):
@@ -139,7 +149,9 @@ class Summed:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """Smallest and largest entry, whether float32 holds all, and a sum that NaN shows in."""
+    """Smallest and largest entry, NaN where there is one, and whether float32 lacks any."""
+
+    at_once = 1
 
     def zero(self, size: int) -> list[Any]:
         """Nothing seen."""
@@ -193,9 +205,15 @@ class Product(Summed):
 
 @dataclass(frozen=True, eq=False)
 class Gram(Summed):
-    """The lower triangle of A A^T in float64, and ||A||_F^2."""
+    """The lower triangle of A A^T, and ||A||_F^2, which is left at 0 where it is `rough`.
+
+    In float64; or `rough`, blocks less what all rows share multiplied in float32: twice as fast,
+    and good enough to search with.
+    """
 
     cast: Cast
+    rough: bool = False
+    at_once = 4
 
     def zero(self, size: int) -> list[Any]:
         """Zeros."""
@@ -203,9 +221,18 @@ class Gram(Summed):
 
     def add(self, state: list[Any], raw: NDArray[Any]) -> None:
         """Add the block's own."""
-        block = self.cast.double(raw)
-        add_square(state[0], block)
-        state[1] += _squares(block)
+        if not self.rough:
+            block = self.cast.double(raw)
+            add_square(state[0], block)
+            state[1] += _squares(block)
+            return
+        single = self.cast.single(raw)
+        shared = single[::_EVERY].mean(axis=0)
+        single = single - shared
+        add_square(state[0], single)
+        cross = (single @ shared).astype(np.float64) + 0.5 * float(shared @ shared)
+        state[0] += cross
+        state[0] += cross[:, np.newaxis]
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +266,7 @@ class Image:
     cast: Cast
     W: Floats
     norms: Floats
+    at_once = 1
 
     def zero(self, size: int) -> list[Any]:
         """A Y^T, the triangle R of Y^T = Q R, and squares of rounding for each store."""
@@ -268,6 +296,7 @@ class Rows:
 
     cast: Cast
     W: Floats
+    at_once = 1
 
     def zero(self, size: int) -> list[Any]:
         """None."""
@@ -287,16 +316,8 @@ def _squares(block: Floats) -> float:
     return float(np.dot(flat, flat))
 
 
-def blocks(raw: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+def blocks(work: Work, raw: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
     """Cut columns that begin where a block does into blocks."""
-    step = width(size)
+    step = width(size) * work.at_once
     for a in range(0, raw.shape[1], step):
         yield raw[:, a : a + step]
-
-
-def of_columns(work: Work, raw: NDArray[Any], size: int) -> list[Any]:
-    """Compute a work of columns that are in memory, all of one group."""
-    state = work.zero(size)
-    for block in blocks(raw, size):
-        work.add(state, block)
-    return state

@@ -41,8 +41,12 @@ _TOGETHER = 1e-4  # of all of them, against the tail
 _ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
 _CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
 _GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T
+_A_WHILE = 4  # looks
 _MARGIN = 2  # blocks beside what is wanted, before a space is looked at
-_A_PASS = 100  # rows whose Gram matrix takes as long as one more pass of a Krylov space
+_ROUGH = 1e-7  # of the largest eigenvalue, which a Gram matrix in float32 tells from rounding
+_A_GRAM = (
+    1e6  # squares of rows: as long as a pass of a Krylov space takes the Gram matrix of so many
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +174,8 @@ class _Solver:
         W = None
         if self.size > GRAM_SIDE and self.wish.choose is None:
             W = self._by_krylov()
+            if W is None:
+                W = self._by_rough_gram()
         if W is None:
             W = self._by_gram()
         if self.square == 0.0:
@@ -225,6 +231,19 @@ class _Solver:
 
     # -- by the Gram matrix ----------------------------------------------------------------
 
+    def _by_rough_gram(self) -> Floats | None:
+        """The same by a Gram matrix whose blocks are in float32: None where that is no help."""
+        if 3 * 8 * self.size**2 > self.passes.memory:
+            return None
+        lower, _ = self.passes.total(slabs.Gram(self.cast, rough=True), of=self.passes.number + 3)
+        values, vectors = _leading_of(mirrored(lower))
+        k = self._chosen
+        if k is None:
+            k = self._reaching(np.maximum(values[: self.most], 0.0))
+        if k is None or values[min(k, self.most - 1)] < _ROUGH * values[0]:
+            return None
+        return vectors(min(k + 1, self.most))
+
     def _by_gram(self, least: int = 0) -> Floats:
         """Rows that span the leading left singular vectors, one more than are wanted."""
         if self.gram is None:
@@ -269,7 +288,7 @@ class _Solver:
     def _by_krylov(self) -> Floats | None:
         """The same from Krylov spaces; None where the Gram matrix is the better way."""
         known: Floats | None = None
-        first = zlib.crc32(np.ascontiguousarray(self.passes.first_block()))
+        first = zlib.crc32(np.ascontiguousarray(self.passes.first_block()).tobytes())
         rest, count = 0, 0
         for stage in range(_STAGES):
             cast = self.cast if known is None else self.cast.without(known, rest)
@@ -372,6 +391,7 @@ class _Space:
         basis = Basis(capacity, size)
         H = np.zeros((capacity, capacity))
         guess = 0
+        self.worst: list[float] = []
         for rows in range(block, capacity + 1, block):
             measured = solver.square < 0.0
             Z, square = passes.total(
@@ -394,8 +414,7 @@ class _Space:
                 unit = 2.0**self.cast.rest
                 s = np.sqrt(np.maximum(values[: settled + 1], 0.0)) * unit
                 return turned, s[: max(settled, 1)], wanted
-            slow = guess > max(size // _A_PASS, 8) or passes.number > max(3 * size // _A_PASS, 24)
-            if slow and rows >= 4 * block and size <= LARGEST_GRAM:
+            if guess > max(size * size / _A_GRAM, 8) and size <= LARGEST_GRAM:
                 return None
         if size <= LARGEST_GRAM:
             return None
@@ -425,7 +444,12 @@ class _Space:
         worst = float(np.max(residuals[:clear] / (_SETTLED * values[:clear])))
         if worst <= 1.0:
             return count, clear, 0
-        return count, None, max(1, math.ceil(math.log(worst) / 1.5))
+        self.worst.append(math.log(worst))
+        # A cluster of values, such as the edge of noise, settles slowly: that shows after a while.
+        fall = 1.5
+        if len(self.worst) > _A_WHILE:
+            fall = max((self.worst[-1 - _A_WHILE] - self.worst[-1]) / _A_WHILE, 1e-2)
+        return count, None, max(1, math.ceil(math.log(worst) / fall))
 
 
 def _leading_of(gram: Floats) -> tuple[Floats, Callable[[int], Floats]]:
