@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowrank import codec, files, linalg, streams, targets
+from lowrank import codec, files, limits, linalg, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import ArgumentError, FileError, ImageError, LimitError, UsageError
 from lowrank.format import mapped
@@ -418,6 +418,29 @@ def load(
         raise ArgumentError(str(error)) from error
 
 
+def in_passes(
+    source: Any, target: Target, *, layout: str | None, store: str | None, memory: int | None,
+    taking: Taking, named: Axis,
+) -> tuple[Parts, tuple[str, ...]] | None:  # fmt: skip
+    """Compress what is large, or bounded in memory, in passes; None of what is read as a whole."""
+    from lowrank.io import lazy
+    from lowrank.stores import passes
+
+    wanted = passes.suits(target, layout, store)
+    loaded = None
+    if wanted is not None:
+        loaded = lazy.of(source, taking, least=limits.LARGE if memory is None else 0)
+    if (
+        wanted is None
+        or loaded is None
+        or (layout == "stack") > (loaded.picture.frames is not None)
+    ):
+        return None
+    if named != Axis():
+        loaded = lazy.labelled(loaded, _block(named, loaded.picture.frames))
+    return passes.whole(loaded, target, store=wanted, memory=memory)
+
+
 def with_axis(loaded: Loaded, named: Axis) -> Loaded:
     """A stack whose frames have labels or values.
 
@@ -429,17 +452,21 @@ def with_axis(loaded: Loaded, named: Axis) -> Loaded:
     picture = loaded.picture
     if named == Axis():
         return loaded
-    if picture.frames is None:
-        raise UsageError("labels, values and unit are those of a stack; give stack=True")
-    try:
-        block = named.pack()
-        axis.unpack(block, picture.frames)
-    except ValueError as error:
-        raise UsageError(
-            f"the frames cannot be called so: {error}; give one for each of {picture.frames} frames"
-        ) from error
+    block = _block(named, picture.frames)
     metadata = replace(picture.metadata, axis=block)
     return replace(loaded, picture=replace(picture, metadata=metadata))
+
+
+def _block(named: Axis, frames: int | None) -> bytes | None:
+    if frames is None:
+        raise UsageError("labels, values and unit are those of a stack; give stack=True")
+    try:
+        axis.unpack(block := named.pack(), frames)
+    except ValueError as error:
+        raise UsageError(
+            f"the frames cannot be called so: {error}; give one for each of {frames} frames"
+        ) from error
+    return block
 
 
 def _is_path(x: object) -> bool:

@@ -6,6 +6,7 @@ Only what can be read in pieces, and is of a type that a picture has: all else i
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from lowrank.io import dtypes, images, npy, pages, sources
 from lowrank.io.matrices import InFile, OfArray, OfFrames
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import wall
+from lowrank.limits import LARGE
 from lowrank.picture import DTYPES, Metadata, Mode, Source
 from lowrank.picture.axis import Axis
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
@@ -26,6 +28,29 @@ from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 _ANY = 1 << 62
 _UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
 _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes that libtiff's bytes are as they stand
+
+
+def may_be(source: Any) -> bool:
+    """Whether a file or an array may be one to read in passes, by its size."""
+    if isinstance(source, str | os.PathLike):
+        try:
+            return os.stat(source).st_size >= LARGE
+        except (OSError, ValueError):
+            return False
+    if not sources.is_array(source):
+        return False
+    size = math.prod(source.shape) * np.dtype(source.dtype).itemsize
+    return bool(size >= LARGE)
+
+
+def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
+    """A file or an array of at least so many bytes; None of what is to be read whole."""
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        return of_path(name, taking, least=least) if os.path.isfile(name) else None
+    if taking.asked and sources.is_array(source):
+        return of_array(source, taking, least=least)
+    return None
 
 
 def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
@@ -266,7 +291,7 @@ class _Pages:
             return np.asarray(self._image)
 
 
-def renamed(loaded: LazyLoaded, block: bytes | None) -> LazyLoaded:
+def labelled(loaded: LazyLoaded, block: bytes | None) -> LazyLoaded:
     """The same with labels of frames."""
     metadata = replace(loaded.picture.metadata, axis=block)
     return replace(loaded, picture=replace(loaded.picture, metadata=metadata))

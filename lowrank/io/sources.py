@@ -79,7 +79,7 @@ def read(
 
 def is_stack(array: Any) -> bool:
     """Whether an array can be nothing but a stack: it has four axes."""
-    return _is_array(array) and len(array.shape) == 4
+    return is_array(array) and len(array.shape) == 4
 
 
 def told(loaded: Loaded) -> Loaded:
@@ -111,7 +111,7 @@ def of_array(
     stacks : bool
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
-    if not _is_array(array):
+    if not is_array(array):
         try:
             array = np.asarray(array)
         except (TypeError, ValueError) as error:
@@ -168,7 +168,8 @@ def _shown(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _is_array(array: Any) -> bool:
+def is_array(array: Any) -> bool:
+    """Whether something has a shape, a dtype and slices."""
     return all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__"))
 
 

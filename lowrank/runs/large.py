@@ -7,17 +7,16 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import BinaryIO
 
-from lowrank import files, limits, stores
+from lowrank import files, limits
 from lowrank.errors import UsageError
 from lowrank.format import streaming
 from lowrank.linalg.passes import Passes
-from lowrank.names import AUTO, CHOICES, FLOAT_CHOICES
+from lowrank.names import AUTO
 from lowrank.picture.lazy import ByColumns, LazyLoaded
 from lowrank.runs import work
 from lowrank.runs.plan import Job
 from lowrank.stores import passes as store_passes
 from lowrank.stores.passes import Streamed
-from lowrank.targets import choice
 
 
 def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) -> work.Outcome:
@@ -38,10 +37,7 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
 
 def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
     """What is to be read in passes: large, or of whatever size where --memory bounds it."""
-    choice(settings.store, "store", CHOICES)
-    _, store = stores.resolve(settings.target, "stack", settings.store)
-    wanted = settings.layout in (None, "channels", "stack") and store in FLOAT_CHOICES
-    if not wanted or settings.target.kind not in store_passes.KINDS or settings.check:
+    if store_passes.suits(settings.target, settings.layout, settings.store) is None:
         return None
     from lowrank.io import lazy
 

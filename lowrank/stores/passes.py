@@ -17,18 +17,30 @@ from numpy.typing import NDArray
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Factors, Floats, Head, Parts
+from lowrank.limits import half
 from lowrank.linalg.matrix import Floats as Doubles
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.streamed import Leading, Wish, leading
-from lowrank.names import AUTO, AUTO_WIDTH
+from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS
 from lowrank.picture import mode_in
-from lowrank.picture.lazy import ByColumns, Lazy, by_columns
+from lowrank.picture.lazy import ByColumns, Lazy, LazyLoaded, by_columns
+from lowrank.stores import resolve
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
-from lowrank.targets import Target, spectrum
+from lowrank.targets import Target, choice, spectrum
 
 Maker = Callable[[ByColumns], Passes]
 KINDS = ("rank", "auto", "energy", "error", "size")
 """Targets that passes can meet."""
+
+
+def suits(target: Target, layout: str | None, store: str | None) -> str | None:
+    """The float store of a request that passes can meet; None of any other."""
+    choice(store, "store", CHOICES)
+    choice(layout, "layout", LAYOUTS)
+    if layout == "patches" or target.kind not in KINDS:
+        return None
+    _, wanted = resolve(target, layout or "stack", store)
+    return wanted if wanted in FLOAT_CHOICES else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +142,17 @@ def encode(
     factors = Factors(m, n, found.norm, found.sigma_next, found.tail, found.s, U, Vt)
     parts = Parts(replace(head, store=store), Floats((factors,)))
     return Streamed(parts, columns.transposed, tuple(notes), found)
+
+
+def whole(
+    loaded: LazyLoaded, target: Target, *, store: str, memory: int | None
+) -> tuple[Parts, tuple[str, ...]]:
+    """The parts of a file, all in memory, and what should be known; `memory` is for passes."""
+    bound = half() if memory is None else memory
+    encoded = encode(
+        loaded.picture, target, store=store, passes=lambda columns: Passes(columns, memory=bound)
+    )
+    return encoded.whole(), loaded.notes + encoded.notes
 
 
 def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
