@@ -26,12 +26,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from lowrank import codec, files, limits, linalg, streams, targets
 from lowrank import format as lrk
-from lowrank.errors import ArgumentError, FileError, ImageError, LimitError, UsageError
+from lowrank.errors import ArgumentError, ImageError, LimitError, UsageError
 from lowrank.format import mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io import npy, sources
-from lowrank.io.formats import SUFFIXES
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK, fits
 from lowrank.picture import Loaded, Picture, axis, gaps
@@ -402,7 +401,7 @@ def load(
     if _is_path(source):
         name = os.fspath(source)
         if os.path.isdir(name) and taking.asked:
-            return of_paths(frames_of(name), max_pixels, nodata, taking)
+            return of_paths(sources.frames_of(name), max_pixels, nodata, taking)
         if name.lower().endswith(".npy") and files.regular(name):
             return sources.of_array(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",
@@ -478,19 +477,6 @@ def of_paths(paths: Sequence[str], max_pixels: int, nodata: float | None, taking
     return sources.of_files(
         paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
     )
-
-
-def frames_of(folder: str) -> list[str]:
-    """Images in a folder, by their suffixes."""
-    with os.scandir(folder) as entries:
-        found = [
-            x.path for x in entries
-            if x.is_file() and os.path.splitext(x.name)[1].lower() in SUFFIXES
-            and not x.name.startswith("._")
-        ]  # fmt: skip
-    if not found:
-        raise FileError(f"no images in folder {folder}; give one that holds the frames")
-    return found
 
 
 def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack | None:
