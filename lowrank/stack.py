@@ -127,6 +127,11 @@ class LowRankStack:
         return self._parts
 
     @property
+    def in_parts(self) -> bool:
+        """Whether any part of it can be decoded without the rest."""
+        return isinstance(self._parts.body, Floats)
+
+    @property
     def parts_head(self) -> Head:
         """What the file says first."""
         return self._parts.head

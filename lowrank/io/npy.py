@@ -113,6 +113,14 @@ def write(samples: Samples) -> bytes:
     return stream.getvalue()
 
 
+def header(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bytes:
+    """The bytes of a `.npy` file before its samples, which are in C order."""
+    stream = BytesIO()
+    fields = np.lib.format.header_data_from_array_1_0(np.empty(0, dtype))
+    np.lib.format.write_array_header_1_0(stream, {**fields, "shape": shape})
+    return stream.getvalue()
+
+
 def _of_archive(data: bytes, max_pixels: int) -> Samples:
     import zipfile  # with what it needs in turn, for a rare case
 

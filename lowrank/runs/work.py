@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -374,6 +374,21 @@ def write(
         )
     entry = proof.entry() if proof and proof.listed else None
     return replace(outcome, bytes_after=len(written), entry=entry)
+
+
+def write_pieces(
+    job: Job, settings: Settings, outcome: Outcome, pieces: Iterable[bytes | memoryview]
+) -> None:
+    """Write an output as its pieces come, whole or not at all."""
+    if job.stem:
+        files.make_folder(os.path.dirname(outcome.output))
+    files.write_atomic(
+        outcome.output,
+        pieces,
+        force=settings.force or (settings.skip_existing and _exists(outcome.output)),
+        allowed=files.permissions(*(job.frames or (job.input,))),
+        preserved=files.regular(job.input) if settings.preserve else None,
+    )
 
 
 def _holds(path: str, data: bytes) -> bool:
