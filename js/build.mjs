@@ -14,22 +14,80 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
-const INTERNAL = `
-  kindAt size step alpha attempt bits bytes canvas channel fail header internals left levels loading low metadata norm
-  number paint parts right shape show view above around band bands colours contradiction gaps grid matrices missing payload turn below beside blocks carry chunk code coded coder coarsest component
-  count counts depth derive emptyFirst firsts flags frequency fresh gather guard head index kin
-  known lanes last late learn learnFlags learnt magnitudes maps mean means memory models next
-  nonzero normalise numbers octave odds ofAnotherLength ones optional order own packed phase
-  phases pitch place places placesOf plane planes pool predict predictors quarters range rans
-  raw rows scales scatter seen sets settle signed signLate sizeOf smooth span spare start state
-  switches symbols sums tail terms tokens turns unsigned wavelet weights where wholePieces words
-  zero
-`.split(/\s+/).filter(Boolean);
+const BASE = 92; // of the digits of tables
+// Members that keep their names: what the file tells, what pages and JSON say, and all that the language has.
+const TOLD = `
+  axis channels complete dtype frame frames height kind labels maxPixels mode partial parts rank samples unit values width
+`;
+const PAGES = `
+  adoptedStyleSheets append ariaLabel attachShadow attributeChangedCallback baseURI body connectedCallback createElement
+  customElements define disconnectedCallback dispatchEvent error fetch getAttribute getContext hasAttribute hidden
+  isConnected load observedAttributes ok putImageData replaceSync role signal status statusText
+`;
+
+/** Names of the members of everything that the language and the web of node have. */
+function spoken() {
+  const names = new Set(), seen = new Set();
+  const see = (x) => {
+    if (x === null || (typeof x !== "object" && typeof x !== "function") || seen.has(x)) return;
+    seen.add(x);
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(x))) {
+      names.add(name);
+      see(value);
+    }
+    see(Object.getPrototypeOf(x));
+  };
+  for (const name of Object.getOwnPropertyNames(globalThis)) {
+    if (/^[A-Z]/.test(name) && !["Buffer"].includes(name)) see(globalThis[name]);
+  }
+  see((function* () {})());
+  return names;
+}
+
+/** The text of a table's numbers: differences to the row above, coded as headers are (section 1 of PACKED.md). */
+function packed(row, values) {
+  let low = 0n, range = BASE ** 4 - 1, count = 4;
+  const known = new Map();
+  const normalise = () => {
+    for (; range < 2 ** 24; count++) [low, range] = [low * BigInt(BASE), range * BASE];
+  };
+  const bit = (value, context) => {
+    const p = known.get(context) ?? 2048, bound = (range >>> 12) * p;
+    if (value) low += BigInt(bound);
+    range = value ? range - bound : bound;
+    known.set(context, value ? p - (p >> 4) : p + ((4096 - p) >> 4));
+    normalise();
+  };
+  const number = (x, context) => {
+    const length = 32 - Math.clz32(x + 1);
+    for (let i = 1; i <= length; i++) bit(i < length, `${context} ${i}`);
+    for (let i = length - 2; i >= 0; i--) {
+      range = Math.floor(range / 2);
+      if (((x + 1) >> i) & 1) low += BigInt(range);
+      normalise();
+    }
+  };
+  number(values.length, "n");
+  values.forEach((x, i) => {
+    const change = x - (values[i - row] ?? 0);
+    number(change < 0 ? -2 * change - 1 : 2 * change, "x");
+  });
+  // The fewest digits within the range: beyond them the decoder reads zeros.
+  let unit = 1n;
+  for (let top = low + BigInt(range) - 1n; top - (top % (unit * BigInt(BASE))) >= low; ) unit *= BigInt(BASE), count--;
+  let top = (low + BigInt(range) - 1n) / unit, text = "";
+  for (; count; count--) {
+    text = String.fromCharCode(35 + Number(top % BigInt(BASE))) + text;
+    top /= BigInt(BASE);
+  }
+  return text;
+}
 
 const names = readdirSync(join(here, "src")).sort();
 const sources = names.map((name) => readFileSync(join(here, "src", name), "utf8"));
 const hash = createHash("sha256").update(sources.join("")).digest("hex").slice(0, 16);
 
+const contexts = [];
 const folder = mkdtempSync(join(tmpdir(), "img-lrk-"));
 try {
   mkdirSync(join(folder, "src"));
@@ -38,21 +96,30 @@ try {
       /^(export )?function (\w+)\((.*?)\) \{\n([\s\S]*?)^\}/gm,
       "$1const $2 = ($3) => {\n$4};",
     );
-    const text = arrows.replace(/table\(\[([^\]]*)\]\)/g, (_, list) => {
+    const text = arrows.replace(/table\((\d+), \[([^\]]*)\]\)/g, (_, row, list) => {
       const values = list.split(",").filter((x) => x.trim()).map(Number);
-      return `table(${JSON.stringify(String.fromCharCode(...values.map((x) => 35 + (x < 0 ? -2 * x - 1 : 2 * x))))})`;
+      return `table(${row}, ${JSON.stringify(packed(Number(row), values))})`;
     });
-    writeFileSync(join(folder, "src", name), text);
+    // What is damaged only the sources say; contexts of the coder are numbers.
+    const coded = text.replace(/\bread\.(bit|number|signed)\(([`"])([a-z]+)/g, (_, kind, quote, name) => {
+      if (!contexts.includes(name)) contexts.push(name);
+      return `read.${kind}(${quote}${contexts.indexOf(name)}`;
+    });
+    const curt = coded.replace(/(\bcheck\([^;]*?),\s*("[^"]*"|`[^`]*`),?\s*\);/g, "$1);");
+    writeFileSync(join(folder, "src", name), curt.replace(/\.forEach\(/g, ".map("));
   });
   const bundle = join(folder, "bundle.js"), small = join(folder, "small.js");
   const quiet = { stdio: ["ignore", "ignore", "inherit"] };
+  const kept = [...spoken()].filter((name) => /^\w+$/.test(name)).join("|");
   execFileSync("esbuild", [
     join(folder, "src", "element.js"), "--bundle", "--minify", "--format=esm", "--target=es2022",
-    "--charset=utf8", `--mangle-props=^(${INTERNAL.join("|")})$`, `--outfile=${bundle}`,
-    "--log-level=warning",
+    "--charset=utf8", "--mangle-props=^[a-z]", `--outfile=${bundle}`, "--log-level=warning",
+    `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
   execFileSync("terser", [
-    bundle, "--module", "--compress", "passes=4,ecma=2020,unsafe_arrows=true,keep_fargs=false,hoist_props=true", "--mangle", "--format", "wrap_func_args=false", "--output", small,
+    bundle, "--module", "--compress",
+    "passes=6,unsafe=true,ecma=2020,booleans_as_integers=true,pure_getters=true,unsafe_arrows=true,keep_fargs=false,hoist_props=true",
+    "--mangle", "--format", "wrap_func_args=false", "--output", small,
   ], quiet);
   const built = `// img-lrk, MIT; sources ${hash}\n${readFileSync(small, "utf8")}\n`;
   const size = Buffer.byteLength(built);

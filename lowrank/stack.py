@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from lowrank import codec, files, limits, linalg, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import ArgumentError, ImageError, LimitError, UsageError
-from lowrank.format import mapped
+from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io import npy, sources
@@ -492,7 +492,7 @@ def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack |
     FileError, FormatError, LimitError
     """
     found = files.mapped(path)
-    if found is None or not mapped.is_stack(found[0], floats=True):
+    if found is None or not header.is_stack(found[0], floats=True):
         return None
     file = mapped.of_stack(found[0], name=path, max_pixels=max_pixels, advise=found[1])
     return None if file is None else LowRankStack(file.parts, (), file, path)

@@ -45,20 +45,10 @@ INSIDE = {
     ),
     "io": (
         (
-            *(
-                "dtypes",
-                "formats",
-                "heif",
-                "jxl",
-                "matrices",
-                "nodata",
-                "resolution",
-                "taking",
-                "tiff",
-            ),
-            *("tiffwriter", "wall"),
+            *("dtypes", "formats", "heif", "jxl", "matrices", "nodata", "resolution", "taking"),
+            *("tiff", "wall"),
         ),
-        ("jp2", "metadata", "npy", "png", "pnm"),
+        ("jp2", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
@@ -129,7 +119,7 @@ INSIDE = {
         ("exhibit", "gallery"),
     ),
     "runs": (
-        ("manifest", "plan"),
+        ("journal", "manifest", "plan"),
         ("proof",),
         ("work",),
         ("cluster", "frames", "large", "pool", "verify"),
@@ -153,7 +143,7 @@ FOREIGN = {
     "scipy": {"linalg"},
     "numcodecs": {"chunks.numcodecs"},
     "zarr": {"chunks.zarr"},
-    "typer": {"cli", "options", "verifying"},
+    "typer": {"cli", "options"},
     "distributed": {"runs.cluster"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
@@ -167,11 +157,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
-    "verifying",
-} | {
     "targets.__init__",
-    "views.__init__",
-    "views.completion",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

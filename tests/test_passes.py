@@ -210,3 +210,69 @@ def test_arrays_that_have_slices_are_read_in_passes(frames, tmp_path):
     dask = pytest.importorskip("dask.array")
     lazy = dask.from_array(frames, chunks=(40, 7, 35))
     assert lowrank.compress(lazy, stack=True, rank=4, memory="50M") == first
+
+
+# -- starting again ------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_run_that_was_killed_goes_on_and_writes_the_same_file(tmp_path, monkeypatch, route):
+    from lowrank import targets
+    from lowrank.runs import journal, large, work
+    from lowrank.runs.plan import Job
+
+    monkeypatch.setattr(slabs, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(journal, "_EVERY", 0.0)
+    np.save(tmp_path / "a.npy", MATRICES["counts"].reshape(150, 20, 35))
+    where = tmp_path / "passes"
+
+    def run(name, resume=None):
+        settings = work.Compressing(
+            target=targets.Target("rank", 6.0), memory=1 << 26, resume=resume, force=True
+        )
+        job = Job(str(tmp_path / "a.npy"), str(tmp_path / name))
+        outcome = large.compress(job, settings)
+        assert outcome.error is None
+        return (tmp_path / name).read_bytes()
+
+    whole = run("whole.lrk")
+    add, adds = slabs.Summed.join, itertools.count()
+
+    def fails_later(self, state, later):
+        if next(adds) % 5 == 4:
+            raise Killed
+        return add(self, state, later)
+
+    monkeypatch.setattr(slabs.Summed, "join", fails_later)
+    for kills in range(100):  # noqa: B007 - it is counted below
+        try:
+            again = run("again.lrk", str(where))
+        except Killed:
+            assert not (tmp_path / "again.lrk").exists()
+            with open(where, "ab") as stream:
+                stream.write(b"\1\2\3")  # a record that was not written whole
+        else:
+            break
+    assert kills > 1
+    assert again == whole
+    assert not where.exists()
+
+
+def test_a_file_of_passes_belongs_to_its_job(cli, tmp_path, frames):
+    np.save(tmp_path / "a.npy", frames)
+    where = tmp_path / "passes"
+    where.write_bytes(b"something else")
+    options = ("a.npy", "-k", "3", "--resume", where)
+    assert "no file of passes" in cli("compress", *options).failed(2)
+    assert where.read_bytes() == b"something else"
+    from lowrank.runs.journal import Journal
+
+    where.unlink()
+    Journal(str(where), "another job")
+    assert "another source" in cli("compress", *options).failed(2)
+    where.unlink()
+    assert cli("compress", *options).succeeded()
+    assert not where.exists()

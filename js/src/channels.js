@@ -3,11 +3,11 @@
 
 import { LrkError, check } from "./errors.js";
 import {
-  F64, I32, U16, U8, abs, assign, ceil, exponent, floor, make, max, min, rint, sqrt, table,
+  F64, I32, U16, U8, abs, ceil, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, RansReader, TokenModel, checkRanks, outOfRange, readLanes, readStart, readStrengths,
-  streamEnds, toLevels,
+  bitReader, Cut, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
+  toLevels, tokenModel,
 } from "./coding.js";
 import { toSamples } from "./lapped.js";
 import { smooth } from "./smoothing.js";
@@ -20,10 +20,8 @@ const WAVELET = 0;
 const BLOCKS = 1;
 const MOST_LEVELS = 6;
 const LARGEST = 2 ** 26;
-// Of lapped blocks: the depth of the wavelet band that a frequency lies in.
-const octaveOf = (f) => Math.clz32(f) - 28;
 const START = [16, 32, 64, 160, 400, 800, 1600];
-const WEIGHTS = table([
+const WEIGHTS = table(9, [
   36, 6, 0, 0, 16, 422, 190, 0, 0,
   107, 76, 67, 57, 48, 70, 0, 235, 46,
   12, 23, 26, 25, 30, 486, 136, 0, 33,
@@ -33,7 +31,6 @@ const WEIGHTS = table([
   0, 9, 11, 17, 0, 365, 254, 0, 72,
   0, 9, 11, 12, 0, 360, 219, 51, 62,
 ]);
-const same = (x) => x;
 
 // -- the places of a row ---------------------------------------------------------------------
 
@@ -49,67 +46,51 @@ function bandSizes(length) {
   return [length, ...highs];
 }
 
-class Places {
-  constructor(m, n, kinds) {
-    const lengths = [coefficients(m), coefficients(n)];
-    const size = lengths[0] + lengths[1];
-    const missing = () => new I32(size).fill(size);
-    assign(this, { size, left: missing(), right: missing(), kin: [missing(), missing()] });
-    this.depth = new I32(size);
-    this.octave = new I32(size).map((_, i) => i);
-    this.phase = new U8(size);
-    lengths.forEach((length, i) => {
-      if (kinds[i] === WAVELET) this.wavelet(i * lengths[0], length);
-      else this.blocks(i * lengths[0], length);
-    });
-    this.phases = [[], [], [], []];
-    this.phase.forEach((p, at) => this.phases[p].push(at));
-    this.sets = this.phases.map((places, p) =>
-      places.map((at) => 4 * kinds[at < lengths[0] ? 0 : 1] + p),
-    );
-  }
-
-  band(start, size) {
-    for (let at = start + 1; at < start + size; at++) {
-      this.left[at] = at - 1;
-      this.right[at - 1] = at;
-    }
-  }
-
-  wavelet(start, length) {
-    const sizes = bandSizes(length), first = start;
-    let before = first;
-    sizes.forEach((size, b) => {
-      this.band(start, size);
-      const depth = b ? sizes.length - 1 - b : MOST_LEVELS;
-      for (let i = 0; i < size; i++) {
-        const at = start + i;
-        this.depth[at] = depth;
-        this.phase[at] = (depth < 2 ? 2 : 0) + (i & 1);
-        if (b) this.kin[0][at] = min(before + (b > 1 ? i >> 1 : i), start - 1);
+function placesOf(m, n, kinds) {
+  const lengths = [coefficients(m), coefficients(n)], size = sum(lengths);
+  const missing = () => new I32(size).fill(size);
+  const left = missing(), right = missing(), kin = [missing(), missing()];
+  const depth = new I32(size), octave = depth.map((_, i) => i), sets = make(4, () => []);
+  const band = (start, length, set, f) =>
+    each(length, (i) => {
+      if (i) {
+        left[start + i] = start + i - 1;
+        right[start + i - 1] = start + i;
       }
-      before = start;
-      start += size;
+      f(start + i, i);
+      sets[set + (i & 1)].push(start + i);
     });
-  }
-
-  blocks(start, length) {
-    const count = length / SIDE, sizes = bandSizes(length);
-    for (let f = 0; f < SIDE; f++) {
-      const band = max(sizes.length - 1 - octaveOf(f), 0);
-      const from = start + sizes.slice(0, band).reduce((a, b) => a + b, 0);
-      this.band(start + f * count, count);
-      for (let i = 0; i < count; i++) {
-        const at = start + f * count + i;
-        this.depth[at] = octaveOf(f);
-        this.phase[at] = 2 * (f & 1) + (i & 1);
-        if (f > 0) this.kin[0][at] = at - count;
-        if (f < SIDE - 1) this.kin[1][at] = at + count;
-        const part = (SIDE * i + SIDE / 2) >> (octaveOf(f) + 1);
-        this.octave[at] = from + min(part, sizes[band] - 1);
-      }
+  lengths.forEach((length, i) => {
+    let start = i * lengths[0], before = start;
+    const sizes = bandSizes(length), count = length / SIDE, first = start;
+    if (kinds[i] === WAVELET) {
+      sizes.forEach((size, b) => {
+        const deep = b ? sizes.length - 1 - b : MOST_LEVELS;
+        band(start, size, deep < 2 ? 2 : 0, (at, i) => {
+          depth[at] = deep;
+          if (b) kin[0][at] = min(before + (b > 1 ? i >> 1 : i), start - 1);
+        });
+        before = start;
+        start += size;
+      });
+      return;
     }
-  }
+    each(SIDE, (f) => {
+      const octaves = clz32(f) - 28; // depth of the wavelet band that a frequency lies in
+      const b = max(sizes.length - 1 - octaves, 0), from = first + sum(sizes.slice(0, b));
+      band(start, count, 2 * (f & 1), (at, i) => {
+        depth[at] = octaves;
+        if (f) kin[0][at] = at - count;
+        if (f < 15) kin[1][at] = at + count;
+        octave[at] = from + min((SIDE * i + 8) >> (octaves + 1), sizes[b] - 1);
+      });
+      start += count;
+    });
+  });
+  // The places of each phase, and whether they are of blocks.
+  const phases = sets.map((places) => places.sort((a, b) => a - b));
+  const blocks = (at) => kinds[at < lengths[0] ? 0 : 1];
+  return { size, left, right, kin, depth, octave, phases, blocks };
 }
 
 // -- models ------------------------------------------------------------------------------------
@@ -129,221 +110,176 @@ const ROW = (() => {
   }
   return table;
 })();
-const COARSE = new U8(TOP).map((_, e) => min(ROW[min(e + 1, TOP - 1)] >> 2, 9));
-const SHIFTS = EDGES.map((_, r) => max(floor((r - 24) / 3), 0));
+const shiftOf = (row) => max(floor((row - 24) / 3), 0);
 const AROUND = ROWS;
 const BEFORE = AROUND + 100 * 8;
 const ALL_ROWS = BEFORE + 10 * 7 * 4 * 2;
 
 const MOST = 2047;
-let zero, stretch;
+let ZERO, STRETCH;
 
-function tables() {
-  zero ??= I32.from({ length: 2 * MOST + 1 }, (_, i) => {
-    const one = rint(65536 / (1 + Math.exp(-(i - MOST) / 256)));
-    return 65536 - min(max(one, 32), 65504);
+/** A binary model of three contexts, their rows in one joint table: decodes a pass of flags and learns. */
+function mixture(rans, scale) {
+  const ones = new I32(ALL_ROWS).fill(6), all = ones.map(() => 12), odds = ones.slice();
+  const weights = I32.from({ length: 24 }, (_, i) => (i < 8 ? 2600 : 1300));
+  each(ROWS, (row) => {
+    const from = ROW.indexOf(row);
+    const middle = from < 0 ? 1 : from + ((ROW.lastIndexOf(row) - from + 1) >> 1);
+    ones[row] = floor((192 * middle) / (scale + middle)) + 1;
+    all[row] = 194;
   });
-  stretch ??= I32.from({ length: 4096 }, (_, i) =>
-    rint(256 * Math.log((i + 0.5) / (4095.5 - i))),
-  );
-}
+  const derive = (row) => (odds[row] = STRETCH[floor((ones[row] * 4096) / all[row])]);
+  each(ALL_ROWS, derive);
 
-/** A binary model of three contexts, their rows in one joint table. */
-class Mixture {
-  constructor(scale) {
-    this.ones = new I32(ALL_ROWS).fill(6);
-    this.all = new I32(ALL_ROWS).fill(12);
-    for (let row = 0; row < ROWS; row++) {
-      const from = ROW.indexOf(row);
-      const middle = from < 0 ? 1 : from + ((ROW.lastIndexOf(row) - from + 1) >> 1);
-      this.ones[row] = floor((192 * middle) / (scale + middle)) + 1;
-      this.all[row] = 194;
-    }
-    this.weights = new I32(24).map((_, i) => (i < 8 ? 2600 : 1300));
-    this.odds = new I32(ALL_ROWS);
-    for (let row = 0; row < ALL_ROWS; row++) this.derive(row);
-  }
-
-  derive(row) {
-    this.odds[row] = stretch[floor((this.ones[row] * 4096) / this.all[row])];
-  }
-
-  /** A pass of flags, decoded and learnt from: contexts' rows three at a time. */
-  flags(rans, rows, sets, count) {
-    const { odds, weights } = this;
-    const odd = new I32(count), flags = new U8(count);
+  // Contexts' rows stand three at a time.
+  return (rows, sets) => {
+    const count = sets.length, odd = new I32(count), flags = new U8(count), pull = new F64(24);
     for (let i = 0; i < count; i++) {
       const s = sets[i];
       let total = odds[rows[3 * i]] * weights[s] + odds[rows[3 * i + 1]] * weights[8 + s];
       total = (total + odds[rows[3 * i + 2]] * weights[16 + s]) >> 12;
       odd[i] = min(max(total, -MOST), MOST) + MOST;
     }
-    rans.flags(odd, zero, count, flags);
-    const pull = new F64(24);
-    for (let i = 0; i < count; i++) {
-      const error = flags[i] * 65536 - 65536 + zero[odd[i]];
-      for (let j = 0; j < 3; j++) pull[8 * j + sets[i]] += odds[rows[3 * i + j]] * error;
+    rans.decide(odd, ZERO, flags);
+    for (let i = 0; i < 3 * count; i++) {
+      const k = (i / 3) | 0, row = rows[i];
+      pull[8 * (i % 3) + sets[k]] += odds[row] * (flags[k] * 65536 - 65536 + ZERO[odd[k]]);
+      all[row] += 16;
+      ones[row] += 16 * flags[k];
     }
     pull.forEach((x, i) => {
-      const moved = weights[i] + floor(x / 4194304);
-      weights[i] = min(max(moved, -32768), 32768);
+      weights[i] = min(max(weights[i] + floor(x / 4194304), -32768), 32768);
     });
-    const { ones, all } = this;
-    for (let i = 0; i < 3 * count; i++) {
-      all[rows[i]] += 16;
-      ones[rows[i]] += 16 * flags[(i / 3) | 0];
-    }
-    for (let i = 0; i < 3 * count; i++) {
-      const row = rows[i];
+    for (const row of rows) {
       while (all[row] > 4080) {
         const zeros = ((all[row] - ones[row]) >> 1) + 1;
         ones[row] = (ones[row] >> 1) + 1;
         all[row] = zeros + ones[row];
       }
-      this.derive(row);
+      derive(row);
     }
     return flags;
-  }
+  };
 }
 
-function tokenModel() {
+function priorTokens() {
   const prior = [];
   EDGES.forEach((low, r) => {
-    const mean = max((low + (EDGES[r + 1] ?? TOP)) >> SHIFTS[r], 64);
+    const mean = max((low + (EDGES[r + 1] ?? TOP)) >> shiftOf(r), 64);
     const share = floor(8388608 / (128 + mean));
     let left = 50331648;
-    for (let token = 0; token < 16; token++) {
+    each(16, () => {
       prior.push(floor((left * share) / 4294967296) + 1);
       left -= floor((left * share) / 65536);
-    }
+    });
   });
-  return new TokenModel(prior);
+  return tokenModel(prior);
 }
 
 // -- the walk ----------------------------------------------------------------------------------
 
-class Walk {
-  constructor(m, n, switches, rans) {
-    tables();
-    assign(this, { m, n, switches, rans, places: new Map() });
-    const first = this.placesOf(WAVELET, WAVELET);
-    this.channels = switches.map(() => ({
-      places: first,
-      last: make(4, () => new I32(first.size + 1)),
-      mean: I32.from({ length: first.size + 1 }, (_, i) =>
-        i < first.size ? START[first.depth[i]] : 0,
-      ),
-      count: 0,
-    }));
-    this.nonzero = new Mixture(UNIT);
-    this.above = new Mixture(2 * UNIT);
-    this.tokens = tokenModel();
-  }
+/** What decodes a component of a channel, one after the other. */
+function walkOf(m, n, switches, rans) {
+  ZERO ??= I32.from({ length: 2 * MOST + 1 }, (_, i) => {
+    const one = rint(65536 / (1 + Math.exp(-(i - MOST) / 256)));
+    return 65536 - min(max(one, 32), 65504);
+  });
+  STRETCH ??= I32.from({ length: 4096 }, (_, i) =>
+    rint(256 * Math.log((i + 0.5) / (4095.5 - i))),
+  );
+  const all = [];
+  const settled = (kinds) => (all[2 * kinds[0] + kinds[1]] ??= placesOf(m, n, kinds));
+  const first = settled([WAVELET, WAVELET]);
+  // One more place than there are: what a neighbour that is not there has.
+  const channels = switches.map(() => ({
+    here: first, last: make(4, () => new I32(first.size + 1)),
+    mean: I32.from([...first.depth, -1], (depth) => START[depth]), count: 0,
+  }));
+  const nonzero = mixture(rans, UNIT), above = mixture(rans, 2 * UNIT), model = priorTokens();
 
-  placesOf(u, v) {
-    const key = 2 * u + v;
-    if (!this.places.has(key)) this.places.set(key, new Places(this.m, this.n, [u, v]));
-    return this.places.get(key);
-  }
-
-  // The places of the next component; where a transform changes, history moves.
-  settle(channel, c) {
-    const [u, v] = this.switches[c].map((x) => (channel.count < x ? WAVELET : BLOCKS));
-    const here = this.placesOf(u, v), before = channel.places;
-    if (here !== before) {
-      const old = channel.mean.slice();
-      for (let i = 0; i < here.size; i++) {
-        const moved = here.octave[i] === before.octave[i] ? i : here.octave[i];
-        channel.mean[i] = old[moved];
-        if (moved !== i) for (const last of channel.last) last[i] = floor(old[moved] / UNIT);
-      }
-      channel.places = here;
+  // Raw bits of several numbers, plane by plane.
+  const numbers = (lengths) => {
+    const found = lengths.map(() => 0);
+    for (let plane = largest(lengths); plane--; ) {
+      lengths.forEach((length, i) => {
+        if (length > plane) found[i] += rans.sign() * 2 ** plane;
+      });
     }
-    return here;
-  }
+    return found;
+  };
 
-  component(c) {
-    const channel = this.channels[c];
-    const here = this.settle(channel, c);
-    const { left, right, kin, depth } = here;
-    const { mean, last: [l0, l1, l2, l3] } = channel;
-    const own = new I32(here.size + 1), result = new F64(here.size);
+  const magnitudes = (rows, sets) => {
+    const q = F64.from(nonzero(rows, sets)), chosen = [];
+    q.forEach((x, i) => x && chosen.push(i));
+    if (!chosen.length) return q;
+    const some = chosen.flatMap((i) => [...rows.subarray(3 * i, 3 * i + 3)]);
+    const more = above(some, chosen.map((i) => sets[i]));
+    const hit = chosen.filter((_, j) => more[j]);
+    if (!hit.length) return q;
+    const row = hit.map((i) => rows[3 * i]), token = new U8(hit.length);
+    rans.tokens(row, model, token);
+    model.count(row, token);
+    model.learn();
+    const rest = Array.from(token), escaped = [];
+    token.forEach((x, j) => x === 15 && escaped.push(j));
+    const lengths = numbers(escaped.map(() => 5));
+    if (largest(lengths) > 27) throw outOfRange();
+    numbers(lengths).forEach((x, i) => (rest[escaped[i]] += x + 2 ** lengths[i] - 1));
+    const shift = row.map(shiftOf);
+    numbers(shift).forEach((x, j) => (q[hit[j]] = 2 + rest[j] * 2 ** shift[j] + x));
+    if (q.some((x) => x >= LARGEST)) throw outOfRange();
+    return q;
+  };
+
+  return (c) => {
+    const channel = channels[c], { mean, count, last } = channel;
+    const here = settled(switches[c].map((x) => (count < x ? WAVELET : BLOCKS)));
+    const { size, left, right, kin: [kin, kin2], depth, octave } = here;
+    if (here !== channel.here) {
+      // Where a transform changes, history moves.
+      const old = mean.slice();
+      octave.forEach((to, i) => {
+        const moved = to === channel.here.octave[i] ? i : to;
+        mean[i] = old[moved];
+        if (moved !== i) for (const one of last) one[i] = floor(old[moved] / UNIT);
+      });
+      channel.here = here;
+    }
+    const [l0, l1, l2, l3] = last;
+    const own = new I32(size + 1), result = new F64(size);
     here.phases.forEach((places, phase) => {
-      const count = places.length, sets = here.sets[phase];
-      if (!count) return;
-      const rows = new U16(3 * count);
-      for (let i = 0; i < count; i++) {
-        const at = places[i], l = left[at], r = right[at], set = sets[i], w = 9 * set;
+      if (!places.length) return;
+      const rows = new U16(3 * places.length);
+      const sets = places.map((at) => 4 * here.blocks(at) + phase);
+      const coarse = (x) => min(ROW[min(x + 1, TOP - 1)] >> 2, 9);
+      places.forEach((at, i) => {
+        const l = left[at], r = right[at], set = sets[i], w = 9 * set;
         const beside = UNIT * (l0[l] + l1[l] + l0[r] + l1[r]);
-        const means = mean[l] + mean[r];
         const near = UNIT * (own[l] + own[r]);
-        const relatives = UNIT * (own[kin[0][at]] + own[kin[1][at]]);
+        const relatives = UNIT * (own[kin[at]] + own[kin2[at]]);
         let e = UNIT * (WEIGHTS[w] * l0[at] + WEIGHTS[w + 1] * l1[at] + WEIGHTS[w + 2] * l2[at] + WEIGHTS[w + 3] * l3[at]);
-        e += WEIGHTS[w + 4] * beside + WEIGHTS[w + 5] * mean[at] + WEIGHTS[w + 6] * means + WEIGHTS[w + 7] * near + WEIGHTS[w + 8] * relatives;
-        e = floor(e / 1024);
-        const coarse = (x) => COARSE[min(x, TOP - 1)];
+        e += WEIGHTS[w + 4] * beside + WEIGHTS[w + 5] * mean[at] + WEIGHTS[w + 6] * (mean[l] + mean[r]) + WEIGHTS[w + 7] * near + WEIGHTS[w + 8] * relatives;
         const around = coarse(phase & 1 ? near >> 1 : relatives);
-        rows[3 * i] = ROW[min(e + 1, TOP - 1)];
+        rows[3 * i] = ROW[min(floor(e / 1024) + 1, TOP - 1)];
         rows[3 * i + 1] = (coarse(mean[at]) * 10 + around) * 8 + set + AROUND;
         const [two, side] = [coarse((UNIT * (l0[at] + l1[at])) >> 1), coarse(beside >> 2)];
         rows[3 * i + 2] =
           ((two * 7 + depth[at]) * 4 + ((side / 3) | 0)) * 2 + (set >> 2) + BEFORE;
-      }
-      const q = this.magnitudes(rows, sets, count);
-      for (let i = 0; i < count; i++) {
-        own[places[i]] = min(q[i], CAP);
-        result[places[i]] = q[i];
-      }
+      });
+      const q = magnitudes(rows, sets);
+      places.forEach((at, i) => {
+        own[at] = min(q[i], CAP);
+        result[at] = q[i];
+      });
     });
     channel.last = [own, l0, l1, l2];
-    for (let i = 0; i <= here.size; i++) {
-      const news = UNIT * own[i] - mean[i];
-      mean[i] += channel.count ? (news * 3) >> 4 : news;
-    }
+    own.forEach((x, i) => {
+      const news = UNIT * x - mean[i];
+      mean[i] += count ? (news * 3) >> 4 : news;
+    });
     channel.count++;
-    for (let i = 0; i < here.size; i++) if (result[i] && this.rans.raw()) result[i] = -result[i];
-    return result;
-  }
-
-  magnitudes(rows, sets, count) {
-    const { rans } = this;
-    const q = F64.from(this.nonzero.flags(rans, rows, sets, count));
-    const chosen = [];
-    for (let i = 0; i < count; i++) if (q[i]) chosen.push(i);
-    if (!chosen.length) return q;
-    const some = U16.from({ length: 3 * chosen.length }, (_, i) => rows[3 * chosen[(i / 3) | 0] + (i % 3)]);
-    const more = this.above.flags(rans, some, chosen.map((i) => sets[i]), chosen.length);
-    const hit = chosen.filter((i, j) => more[j]);
-    for (const i of hit) q[i] = 2;
-    if (!hit.length) return q;
-    const row = hit.map((i) => rows[3 * i]);
-    const token = new U8(hit.length);
-    rans.tokens(row, hit.length, this.tokens, token);
-    this.tokens.count(row, token, hit.length);
-    this.tokens.learn();
-    const rest = Array.from(token);
-    const escaped = hit.map((_, j) => j).filter((j) => token[j] === 15);
-    if (escaped.length) {
-      const lengths = this.numbers(escaped.map(() => 5));
-      if (max(...lengths) > 27) throw outOfRange();
-      this.numbers(lengths).forEach((x, i) => (rest[escaped[i]] += x + 2 ** lengths[i] - 1));
-    }
-    const shift = row.map((r) => SHIFTS[r]);
-    this.numbers(shift).forEach((x, j) => (q[hit[j]] += rest[j] * 2 ** shift[j] + x));
-    if (q.some((x) => x >= LARGEST)) throw outOfRange();
-    return q;
-  }
-
-  // Raw bits of several numbers, plane by plane.
-  numbers(lengths) {
-    const values = lengths.map(() => 0);
-    for (let plane = lengths.reduce((a, b) => max(a, b), 0) - 1; plane >= 0; plane--) {
-      lengths.forEach((length, i) => {
-        if (length > plane) values[i] += this.rans.raw() * 2 ** plane;
-      });
-    }
-    return values;
-  }
+    return result.map((x) => (x && rans.sign() ? -x : x));
+  };
 }
 
 // -- from coefficients to samples ----------------------------------------------------------------
@@ -421,7 +357,6 @@ function sumOf(components, header, c, height, width) {
     const u = vector([0, heads], 0).slice(0, height).map((x) => (x / length) * scale);
     return { u, v: vector([heads], 1).slice(0, width) };
   });
-  const largest = (x) => x.reduce((most, value) => max(most, abs(value)), 0);
   const sizes = terms.map(({ u, v }) => [largest(u), largest(v)]);
   const room = 52 - exponent(sizes.reduce((sum, [a, b]) => sum + a * b, 0));
   terms.forEach((term, i) => {
@@ -459,7 +394,7 @@ function readHeader(parts, most) {
   header.offsets = [read.bits(3), read.bits(3)];
   header.lanes = readLanes(read);
   const each = make(channels, (c) => c);
-  header.smooth = readStrengths(read, parts);
+  header.strengths = readStrengths(read, parts);
   header.switches = each.map(() => [read.number("switch"), read.number("switch")]);
   const terms = read.number("terms");
   check(terms <= most * channels, "components");
@@ -469,7 +404,7 @@ function readHeader(parts, most) {
     let c = 0;
     if (channels > 4) {
       // The binary digits of a channel, the highest first.
-      const most = 2 ** (32 - Math.clz32(channels - 1));
+      const most = 2 ** (32 - clz32(channels - 1));
       for (c = 1; c < most; ) c = 2 * c + read.bit(`digit ${c}`);
       c -= most;
       check(c < channels, "channel");
@@ -496,11 +431,11 @@ export function decodeChannels(parts, { rank, partial }) {
   const wanted = counts.map((count) => min(count, rank ?? count));
   let done = 0;
   try {
-    const rans = new RansReader(payload.subarray(header.end), header.lanes);
-    const walk = new Walk(height, width, header.switches, rans);
+    const rans = ransReader(payload.subarray(header.end), header.lanes);
+    const component = walkOf(height, width, header.switches, rans);
     for (const c of header.order) {
       if (!wanted.some(Boolean)) break;
-      found[c].push(walk.component(c));
+      found[c].push(component(c));
       done++;
       wanted[c] = max(wanted[c] - 1, 0);
     }
@@ -511,12 +446,12 @@ export function decodeChannels(parts, { rank, partial }) {
   const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
   const peak = 2 ** bits - 1;
   const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
-  if (kept.reduce((sum, rows) => sum + rows.length, 0) === total) {
-    planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.smooth[c], same));
+  if (sum(kept.map((rows) => rows.length)) === total) {
+    planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.strengths[c], same));
   }
   const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
-  const scale = planes.map((_, c) => (header.alpha && c === channels - 1 ? 0.5 : 1));
-  toSamples(planes, header.turn, peak, scale, same, samples);
+  if (header.alpha) planes.push(planes.pop().map((x) => x / 2));
+  toSamples(planes, header.turn, [0, peak], same, samples);
   toLevels(samples, header, channels, peak);
   return samples;
 }

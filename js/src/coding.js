@@ -1,15 +1,15 @@
 // What both packed layouts share: the coders, the first fields of a header, the tokens' model.
 
 import { LrkError, bad, check } from "./errors.js";
-import { F64, U16, U32, assign, floor, imul, make, min } from "./numbers.js";
+import { F64, I32, U16, U32, U8, clz32, floor, imul, make, min, sum, viewOf } from "./numbers.js";
 
 /** The stream ends before the symbol asked for. */
 export class Cut extends Error {}
 
 /** The range decoder of headers; past the end of its data it reads zeros. */
-export function bitReader(data) {
-  let at = 4, range = 4294967295;
-  let code = [0, 1, 2, 3].reduce((sum, i) => sum * 256 + (data[i] ?? 0), 0);
+export function bitReader(data, base = 256) {
+  let at = 4, range = base ** 4 - 1;
+  let code = [0, 1, 2, 3].reduce((sum, i) => sum * base + (data[i] ?? 0), 0);
   const models = new Map();
 
   // Whether the code lies at or above a bound: then it and the range lose what is below.
@@ -18,8 +18,8 @@ export function bitReader(data) {
     if (value) code -= bound;
     range = value ? range - bound : bound;
     while (range < 16777216) {
-      range *= 256;
-      code = (code * 256 + (data[at++] ?? 0)) % 4294967296;
+      range *= base;
+      code = (code * base + (data[at++] ?? 0)) % 4294967296;
     }
     return value;
   };
@@ -54,16 +54,33 @@ export function bitReader(data) {
   return { bit, bits, number, signed };
 }
 
+/**
+ * The integers of a table in rows of so many. The build writes them as text: their number and
+ * their differences to the row above, coded as headers are, in digits of base 92.
+ */
+export function table(row, list) {
+  if (typeof list !== "string") return list;
+  const read = bitReader(U8.from(list, (x) => x.charCodeAt() - 35), 92);
+  const out = new I32(read.number("n"));
+  return out.map((_, i) => (out[i] = read.signed("x") + (out[i - row] ?? 0)));
+}
+
+export function readStep(read) {
+  const code = read.bits(16);
+  return (1 + (code % 1024) / 1024) * 2 ** (floor(code / 1024) - 16);
+}
+
+export const readTurn = (read) => make(3, () => read.bits(8) - 128);
+
 /** Step, colour rotation and what is said of alpha. */
 export function readStart(read, channels) {
-  const code = read.bits(16);
-  const step = (1 + (code % 1024) / 1024) * 2 ** (floor(code / 1024) - 16);
+  const step = readStep(read);
   const [turned, alpha] = [read.bits(1), read.bits(1)];
   check(
     (!turned || channels >= 3) && (!alpha || channels === 2 || channels === 4),
     "flag",
   );
-  const turn = turned ? [0, 0, 0].map(() => read.bits(8) - 128) : null;
+  const turn = turned ? readTurn(read) : null;
   const levels = alpha && read.bits(1) ? [read.bits(16), read.bits(16)] : null;
   return { step, turn, alpha, levels };
 }
@@ -82,138 +99,124 @@ export function readStrengths(read, { width, height, channels }) {
 }
 
 /** Interleaved rANS, and the raw bits between its words. */
-export class RansReader {
-  constructor(data, lanes) {
-    if (data.length < 4 * lanes) throw new Cut();
-    const view = new DataView(data.buffer, data.byteOffset, data.length);
-    this.state = new U32(lanes);
-    for (let i = 0; i < lanes; i++) {
-      this.state[i] = view.getUint32(4 * i, true);
-      check(this.state[i] >= 65536, "state of a coder");
+export function ransReader(data, lanes) {
+  if (data.length < 4 * lanes) throw new Cut();
+  const { u32, u16 } = viewOf(data);
+  const state = U32.from({ length: lanes }, (_, i) => u32(4 * i));
+  check(state.every((x) => x >= 65536), "state of a coder");
+  const words = U16.from({ length: (data.length >> 1) - 2 * lanes }, (_, i) => u16(4 * lanes + 2 * i));
+  let place = 0, spare = 0, left = 0;
+
+  // Symbols of a pass: `step` is what one of them makes of a state.
+  const pass = (count, step) => {
+    let at = place;
+    for (let i = 0, lane = 0; i < count; i++) {
+      let x = step(i, state[lane]) >>> 0;
+      if (x < 65536) {
+        if (at >= words.length) throw new Cut();
+        x = ((x << 16) | words[at++]) >>> 0;
+      }
+      state[lane] = x;
+      if (++lane === lanes) lane = 0;
     }
-    const count = (data.length >> 1) - 2 * lanes;
-    this.words = new U16(count);
-    for (let i = 0; i < count; i++) this.words[i] = view.getUint16(4 * lanes + 2 * i, true);
-    assign(this, { lanes, at: 0, spare: 0, left: 0 });
-  }
+    place = at;
+  };
 
   /** Binary symbols of a pass: `zero`, at the row of each, is the probability of a 0, of 65536. */
-  flags(rows, zero, count, out) {
-    const { state, words, lanes } = this;
-    let at = this.at;
-    for (let i = 0, lane = 0; i < count; i++) {
-      const f = zero[rows[i]];
-      let x = state[lane];
-      const low = x & 65535, product = imul(x >>> 16, f);
-      if (low >= f) {
-        out[i] = 1;
-        x = (x - product - f) >>> 0;
-      } else {
-        out[i] = 0;
-        x = (product + low) >>> 0;
-      }
-      if (x < 65536) {
-        if (at >= words.length) throw new Cut();
-        x = ((x << 16) | words[at++]) >>> 0;
-      }
-      state[lane] = x;
-      if (++lane === lanes) lane = 0;
-    }
-    this.at = at;
-  }
+  const decide = (rows, zero, out) =>
+    pass(rows.length, (i, x) => {
+      const f = zero[rows[i]], low = x & 65535, product = imul(x >>> 16, f);
+      return (out[i] = low < f ? 0 : 1) ? x - product - f : product + low;
+    });
 
   /** Tokens of a pass, each of the row that it has in a model. */
-  tokens(row, count, { start, frequency }, out) {
-    const { state, words, lanes } = this;
-    let at = this.at;
-    for (let i = 0, lane = 0; i < count; i++) {
-      const first = 16 * row[i], slot = state[lane] & 4095;
-      let t = first;
-      while (t < first + 15 && slot >= start[t + 1]) t++;
-      let x = (imul(state[lane] >>> 12, frequency[t]) + slot - start[t]) >>> 0;
-      if (x < 65536) {
-        if (at >= words.length) throw new Cut();
-        x = ((x << 16) | words[at++]) >>> 0;
-      }
-      state[lane] = x;
-      out[i] = t - first;
-      if (++lane === lanes) lane = 0;
-    }
-    this.at = at;
-  }
+  const tokens = (row, { first, share }, out) =>
+    pass(row.length, (i, x) => {
+      const start = 16 * row[i], slot = x & 4095;
+      let t = start;
+      while (t < start + 15 && slot >= first[t + 1]) t++;
+      out[i] = t - start;
+      return imul(x >>> 12, share[t]) + slot - first[t];
+    });
 
   /** One raw bit. */
-  raw() {
-    if (!this.left) {
-      if (this.at >= this.words.length) throw new Cut();
-      this.spare = this.words[this.at++];
-      this.left = 16;
+  const sign = () => {
+    if (!left) {
+      if (place >= words.length) throw new Cut();
+      spare = words[place++];
+      left = 16;
     }
-    return (this.spare >> --this.left) & 1;
-  }
+    return (spare >> --left) & 1;
+  };
 
-  number(length) {
+  const number = (length) => {
     let value = 0;
-    for (; length; length--) value = 2 * value + this.raw();
+    for (; length; length--) value = 2 * value + sign();
     return value;
-  }
+  };
 
   /** What is left when everything has been read: 16 bits a lane, one function call a bit. */
-  tail() {
-    check(this.state.every((x) => x < 131072), "end of the coders");
+  const tail = () => {
+    check(state.every((x) => x < 131072), "end of the coders");
     let at = 0;
-    return () => (this.state[at >> 4] >> (15 - (at++ & 15))) & 1;
+    return () => (state[at >> 4] >> (15 - (at++ & 15))) & 1;
+  };
+
+  return { decide, tokens, sign, number, tail };
+}
+
+/** Give what was coded without signs its signs. */
+export function signLate(unsigned, rans, lanes) {
+  const bit = rans.tail();
+  check(sum(unsigned.map(([, places]) => places.length)) <= 16 * lanes, "late signs");
+  for (const [map, places] of unsigned) {
+    const negative = places.filter(bit);
+    negative.map((place) => [place, -map[place]]).forEach(([place, x]) => (map[place] = x));
   }
 }
 
 /** Halve the rows above the limit as often as brings them to it or below. */
 export function limited(counts, row, limit) {
   for (let at = 0; at < counts.length; at += row) {
-    let total = 0;
-    for (let i = at; i < at + row; i++) total += counts[i];
-    const over = 32 - Math.clz32(floor((total - 1) / limit)); // bits of the quotient
+    const over = 32 - clz32(floor((sum(counts.subarray(at, at + row)) - 1) / limit)); // bits of the quotient
     for (let i = at; i < at + row; i++) counts[i] >>= over;
   }
 }
 
 /** The adaptive model of tokens, by rows of 16. */
-export class TokenModel {
-  constructor(counts) {
-    this.counts = F64.from(counts);
-    this.frequency = new U16(counts.length);
-    this.start = new U16(counts.length);
-    this.derive();
-  }
-
-  derive() {
-    const { counts, frequency, start } = this;
+export function tokenModel(prior) {
+  const counts = F64.from(prior), share = new U16(prior.length), first = share.slice();
+  let fresh = false;
+  const derive = () => {
     for (let at = 0; at < counts.length; at += 16) {
-      let sum = 0, left = 4096;
-      for (let i = at; i < at + 16; i++) sum += counts[i];
+      const all = sum(counts.subarray(at, at + 16));
+      let left = 4096, before = 0;
+      for (let i = at; i < at + 16; i++) left -= share[i] = 1 + floor((counts[i] * 4080) / all);
+      share[at] += left;
       for (let i = at; i < at + 16; i++) {
-        left -= frequency[i] = 1 + floor((counts[i] * 4080) / sum);
-      }
-      frequency[at] += left;
-      for (let i = at, before = 0; i < at + 16; i++) {
-        start[i] = before;
-        before += frequency[i];
+        first[i] = before;
+        before += share[i];
       }
     }
-  }
+  };
+  derive();
 
   /** Count tokens, each of a row. */
-  count(rows, tokens, count) {
-    for (let i = 0; i < count; i++) this.counts[16 * rows[i] + tokens[i]] += 64;
-    this.fresh ||= count > 0;
-  }
+  const count = (rows, tokens) =>
+    rows.forEach((row, i) => {
+      counts[16 * row + tokens[i]] += 64;
+      fresh = true;
+    });
 
   /** Learn from what was counted. */
-  learn() {
-    if (!this.fresh) return;
-    this.fresh = false;
-    limited(this.counts, 16, 65536);
-    this.derive();
-  }
+  const learn = () => {
+    if (!fresh) return;
+    fresh = false;
+    limited(counts, 16, 65536);
+    derive();
+  };
+
+  return { share, first, count, learn };
 }
 
 /** Give a decoded alpha the nearer of its two values. */

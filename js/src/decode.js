@@ -1,11 +1,12 @@
 // Any .lrk file to samples, and samples to the pixels of a canvas.
 
-import { U8, ceil, max, min } from "./numbers.js";
-import { LrkError, bad, check, known } from "./errors.js";
-import { limitsOf, parse } from "./reading.js";
+import { U8, ceil, max, min, viewOf, each } from "./numbers.js";
+import { LrkError, bad, check } from "./errors.js";
+import { LAYOUTS, limitsOf, parse } from "./reading.js";
 import { decodeChannels } from "./channels.js";
 import { arrayOf, decodeFloats } from "./floats.js";
 import { decodePatches } from "./patches.js";
+import { decodeStack } from "./stacks.js";
 
 function stops(bytes, size) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -28,7 +29,7 @@ async function gapsOf(parts) {
   const block = parts.metadata.NODT;
   if (!block) return null;
   check(block.length > 8, "NODT");
-  const value = new DataView(block.buffer, block.byteOffset).getFloat64(0, true);
+  const value = viewOf(block).f64(0);
   const pixels = parts.width * parts.height * (parts.frames ?? 1);
   let bits;
   try {
@@ -62,9 +63,8 @@ export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {
   }
   let samples;
   if (store === "packed") {
-    known(frames === null, "packed stack");
-    const decoder = layout === "patches" ? decodePatches : decodeChannels;
-    samples = decoder(parts, { rank, partial: partial && parts.missing > 0 });
+    const decoder = [decodeChannels, decodePatches, decodeStack][LAYOUTS.indexOf(layout)];
+    samples = decoder(parts, { rank, frame, partial: partial && parts.missing > 0 });
     if (parts.range) {
       // Levels: whole samples above the lowest, or 65,536 from it to the highest.
       const [low, high] = parts.range;
@@ -79,7 +79,7 @@ export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {
     for (let i = 0; i < width * height; i++) {
       const place = first + i;
       if (!((gaps.bits[place >> 3] >> (7 - (place & 7))) & 1)) continue;
-      for (let c = 0; c < colours; c++) samples[i * channels + c] = gaps.value;
+      each(colours, (c) => (samples[i * channels + c] = gaps.value));
     }
   }
   return samples;

@@ -8,7 +8,7 @@ export class LrkError extends Error {
   }
 }
 
-export const bad = (what) => new LrkError("format", `damaged .lrk file: ${what}`);
+export const bad = (what) => new LrkError("format", `damaged .lrk file${what ? `: ${what}` : ""}`);
 
 export function known(holds, what) {
   if (!holds) throw new LrkError("format", `unknown ${what}: a newer reader may know it`);

@@ -1,10 +1,10 @@
 // The float stores: sums of terms, rounded and clipped to samples.
 
-import { F32, F64, I32, U16, U32, U8, ceil, floor, max, min, rint } from "./numbers.js";
+import { F32, F64, I32, U16, U32, U8, ceil, floor, max, min, rint, same, each } from "./numbers.js";
 import { limitsOf } from "./reading.js";
 import { COSINES, SIDE, SIZE, axes, unlap } from "./lapped.js";
 
-const same = (x) => x;
+
 // In the order of the codes of types in the format.
 const KINDS = [U8, U16, U32, Int8Array, Int16Array, I32, F32, F64];
 
@@ -58,7 +58,7 @@ export function decodeFloats(parts, { rank, frame = 0 }) {
   const samples = arrayOf(parts, size), round = rounder(parts);
   if (layout === "stack") {
     const B = sum(matrices[0], frame, frame + 1, size, rank);
-    for (let i = 0; i < size; i++) samples[i] = round(B[i]);
+    each(size, (i) => (samples[i] = round(B[i])));
     return samples;
   }
   if (layout === "channels") {

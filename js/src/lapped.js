@@ -1,13 +1,14 @@
 // The lapped cosine transform of 16 x 16 patches, and the rotation of colours: arithmetic in
 // the order that layouts/lapped.py fixes.
 
-import { F64, make, sqrt, table } from "./numbers.js";
+import { table } from "./coding.js";
+import { F64, each, floor, make, sqrt } from "./numbers.js";
 
 export const SIDE = 16;
 export const SIZE = 256;
 
 // Upper triangle of the skew matrix of the filter, in units of 1/10000.
-const SKEW = table([
+const SKEW = table(1, [
   4071, 13, 731, 24, 199, 13, 33, 4083, 31, 789, 36, 184, 16, 3216, 34, 560, 30, 74,
   2468, 32, 337, 24, 1750, 31, 131, 1080, 27, 455,
 ]);
@@ -37,22 +38,25 @@ const ROTATION = (() => {
   return rows.map((x, i) => x.slice(8).map((v, j) => (v - (i === j ? 1 : 0)) / 2));
 })();
 
-/** The orthonormal DCT-II of 16 samples: one frequency a row. */
-export const COSINES = (() => {
+/** Cosine and sine of a quarter turn, halved so many times. */
+export function halved(times) {
   let c = 0, s = 1;
-  for (let i = 0; i < 4; i++) {
+  each(times, () => {
     const half = sqrt((1 + c) / 2);
     [c, s] = [half, s / (2 * half)];
-  }
-  const wave = [1];
+  });
+  return [c, s];
+}
+
+/** The orthonormal DCT-II of 16 samples: one frequency a row. */
+export const COSINES = (() => {
+  const [c, s] = halved(4), wave = [1];
   for (let i = 0, x = 1, y = 0; i < 63; i++) {
     [x, y] = [x * c - y * s, x * s + y * c];
     wave.push(x);
   }
-  const scale = sqrt(2 / SIDE), first = 1 / sqrt(SIDE);
-  return make(SIDE, (u) =>
-    make(SIDE, (j) => (u ? wave[((2 * j + 1) * u) % 64] * scale : first)),
-  );
+  const scale = sqrt(2 / SIDE);
+  return make(SIDE, (u) => make(SIDE, (j) => (u ? wave[((2 * j + 1) * u) % 64] * scale : 0.25)));
 })();
 
 // Undo the filter of the 8 samples before and after a place, `step` apart.
@@ -69,7 +73,7 @@ function across(plane, at, step, w, gap, F) {
 /** Undo the filter across the boundaries of a plane of whole patches, in place. */
 export function unlap(plane, height, width, F) {
   const w = new F64(64), gap = new F64(8);
-  for (let i = 0; i < 8; i++) for (let j = 0; j < 8; j++) w[8 * i + j] = F(ROTATION[j][i]);
+  each(64, (i) => (w[i] = F(ROTATION[i & 7][i >> 3])));
   for (let y = 0; y < height; y++) {
     for (let x = SIDE; x < width; x += SIDE) across(plane, y * width + x, 1, w, gap, F);
   }
@@ -90,17 +94,16 @@ export function axes(turn) {
 }
 
 /** Rotate back the first three planes, round half up and clip: samples, pixel by pixel. */
-export function toSamples(planes, turn, peak, scale, F, out) {
+export function toSamples(planes, turn, [low, high], F, out) {
   const R = axes(turn)?.map(F);
   const count = planes.length, [p, q, r] = planes;
   planes.forEach((plane, c) => {
     const turned = R && c < 3;
     const [a, b, d] = turned ? [R[c], R[3 + c], R[6 + c]] : [0, 0, 0];
-    const s = scale[c];
     for (let i = 0, at = c; i < plane.length; i++, at += count) {
       let x = turned ? F(F(F(p[i] * a) + F(q[i] * b)) + F(r[i] * d)) : plane[i];
-      x = F(x * s + 0.5);
-      out[at] = x > 0 ? (x < peak ? x : peak) : 0;
+      x = F(x + 0.5);
+      out[at] = floor(x > low ? (x < high ? x : high) : low);
     }
   });
 }

@@ -3,7 +3,7 @@
 
 import { LrkError, bad, check, known } from "./errors.js";
 import {
-  F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt,
+  F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt, sum, viewOf,
 } from "./numbers.js";
 
 const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -12,7 +12,7 @@ const MODES = [
   ["I;16", 1, 1], ["F", 1, 6],
 ];
 const TYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split(" ");
-const LAYOUTS = ["channels", "patches", "stack"];
+export const LAYOUTS = ["channels", "patches", "stack"];
 const STORES = ["float16", "float32", "float64", "packed"];
 const METADATA = ["EXIF", "ICCP", "XMP_", "NODT", "AXIS"];
 const LARGEST = 2 ** 160;
@@ -24,7 +24,6 @@ export const MAX_PIXELS = 178956970;
 
 const ended = (there) =>
   new LrkError("truncated", `the file ends ${there ? "early" : "before its picture"}`);
-const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** The least and the largest sample of a type. */
 export function limitsOf({ dtype, bits }) {
@@ -43,7 +42,7 @@ export function shapeOf({ width, height, layout, frames, channels }) {
 
 /** One pass over the chunks; every size is checked before it is used. */
 function reader(bytes, partial, maxPixels) {
-  const view = viewOf(bytes);
+  const { u32 } = viewOf(bytes);
   let at = 9;
 
   const left = () => {
@@ -60,13 +59,12 @@ function reader(bytes, partial, maxPixels) {
       check(kind.startsWith(kindAt()), "chunk");
       return null;
     }
-    const size = view.getUint32(at, true);
+    const size = u32(at);
     check(kindAt() === kind, kind);
     check(length === undefined || size === length, `length of ${kind}`);
     const end = at + 8 + size;
     if (left() < 12 + size) return null;
-    const sum = view.getUint32(end, true);
-    check(crc32(bytes.subarray(at + 4, end)) === sum, `checksum of ${kind}`);
+    check(crc32(bytes.subarray(at + 4, end)) === u32(end), `checksum of ${kind}`);
     const data = bytes.subarray(at + 8, end);
     at = end + 4;
     return data;
@@ -75,7 +73,7 @@ function reader(bytes, partial, maxPixels) {
   // A chunk that a picture can do without: undefined where it was damaged and passed over.
   const optional = (kind) => {
     if (left() < 4) throw bad("chunk");
-    const after = at + 12 + view.getUint32(at, true);
+    const after = at + 12 + u32(at);
     try {
       return chunk(kind);
     } catch (error) {
@@ -135,7 +133,7 @@ function reader(bytes, partial, maxPixels) {
       if (found === null) throw ended(false);
       if (found) {
         check(found.length && found.length % 4 === 0, "length of SUMS");
-        sums = make(found.length / 4, (i) => viewOf(found).getUint32(4 * i, true));
+        sums = make(found.length / 4, (i) => viewOf(found).u32(4 * i));
       }
     }
     const start = at + 8;
@@ -173,14 +171,14 @@ function reader(bytes, partial, maxPixels) {
     const end = max(bytes.length - 16, 0);
     const payload = bytes.subarray(min(at + 8, end), end);
     const whole = new U8([0x50, 0x41, 0x43, 0x4b, ...payload]);
-    const sound = bytes.length >= 16 && crc32(whole) === view.getUint32(end, true);
+    const sound = bytes.length >= 16 && crc32(whole) === u32(end);
     check(partial && sound, "length of PACK");
     assign(parts, { payload, missing: 0 });
   };
 
   // Bytes of the payload that starts here, the most that fit its checksums.
   const size = (sums) => {
-    const size = left() >= 4 ? view.getUint32(at, true) : 0;
+    const size = left() >= 4 ? u32(at) : 0;
     return !sums || ceil(size / PIECE) === sums.length ? size : sums.length * PIECE;
   };
 
@@ -198,7 +196,7 @@ function reader(bytes, partial, maxPixels) {
   const terms = (parts) => {
     const { matrices } = parts;
     const [m, n] = shapeOf(parts);
-    const total = matrices.reduce((sum, { k }) => sum + k, 0);
+    const total = sum(matrices.map(({ k }) => k));
     const data = chunk("SIGM", 8 * total);
     if (data === null) throw ended(false);
     const order = [];
@@ -208,7 +206,7 @@ function reader(bytes, partial, maxPixels) {
       matrix.u = [];
       matrix.v = [];
       for (let i = 0; i < matrix.k; i++, place += 8) {
-        const s = viewOf(data).getFloat64(place, true);
+        const s = viewOf(data).f64(place);
         check(s >= 0 && s <= (i ? matrix.s[i - 1] : LARGEST), "sigma");
         matrix.s.push(s);
         order.push([s, c, i]);
@@ -227,7 +225,7 @@ function reader(bytes, partial, maxPixels) {
       if (found) {
         const each = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
         check(found.length && found.length === 4 * total * each, "length of SUMS");
-        for (let i = 0; i < found.length; i += 4) sums.push(viewOf(found).getUint32(i, true));
+        for (let i = 0; i < found.length; i += 4) sums.push(viewOf(found).u32(i));
       }
     }
     let whole = 0, piece = 0;
@@ -276,20 +274,21 @@ function axis(block, frames) {
   return { labels, values, unit };
 }
 
+let halves; // all numbers of float16
+
 function floats(data, width) {
-  const view = viewOf(data);
-  const out = new F64(data.length / width);
-  const half = width === 2 ? float16() : null;
-  for (let i = 0; i < out.length; i++) {
-    if (half) out[i] = half[view.getUint16(2 * i, true)];
-    else out[i] = width === 4 ? view.getFloat32(4 * i, true) : view.getFloat64(8 * i, true);
-    check(abs(out[i]) <= 2, "unit vectors");
-  }
-  return out;
+  const { u16, f32, f64 } = viewOf(data);
+  if (width === 2) halves ??= make(65536, float16);
+  const get = width === 2 ? (at) => halves[u16(at)] : width === 4 ? f32 : f64;
+  return F64.from({ length: data.length / width }, (_, i) => {
+    const x = get(width * i);
+    check(abs(x) <= 2, "unit vectors");
+    return x;
+  });
 }
 
 function header(data, maxPixels) {
-  const view = viewOf(data);
+  const view = viewOf(data), { u32, u16, f64 } = view;
   let at = 0;
   const next = (size) => {
     at += size;
@@ -297,7 +296,7 @@ function header(data, maxPixels) {
     return at - size;
   };
   next(12);
-  const [width, height] = [view.getUint32(0, true), view.getUint32(4, true)];
+  const [width, height] = [u32(0), u32(4)];
   const [code, layoutCode, storeCode] = data.subarray(8);
   known(code < 9, "mode");
   known(layoutCode < 3, "layout");
@@ -310,13 +309,13 @@ function header(data, maxPixels) {
     const place = next(3);
     type = data[place];
     known(type < 8, "type of samples");
-    channels = view.getUint16(place + 1, true);
+    channels = u16(place + 1);
     check(channels >= 1 && channels <= 4096, "channels");
   }
   const dtype = TYPES[type], bits = mode === "1" ? 1 : Number(dtype.match(/\d+/));
   let frames = null;
   if (layout === "stack") {
-    frames = view.getUint32(next(4), true);
+    frames = u32(next(4));
     check(frames >= 1 && frames <= SIDE, "frames");
   }
   const parts = {
@@ -336,7 +335,7 @@ function header(data, maxPixels) {
   const turned = !packed && layout === "patches" && parts.colours === 3;
   const count = frames === null ? channels : 1;
   if (packed && (dtype[0] === "f" || (mode === "array" && !frames))) {
-    parts.range = [view.getFloat64(next(16), true), view.getFloat64(at - 8, true)];
+    parts.range = [f64(next(16)), f64(at - 8)];
     const [low, high] = parts.range, [least, most] = limitsOf(parts);
     check(
       low <= high && least <= low && high <= most &&
@@ -349,7 +348,7 @@ function header(data, maxPixels) {
     data.length === at + (turned ? 3 : 0) + count * (packed ? 10 : 28),
     "length of HEAD",
   );
-  if (turned) parts.turn = [0, 1, 2].map(() => view.getInt8(at++));
+  if (turned) parts.turn = [0, 1, 2].map(() => (data[at++] << 24) >> 24);
   const most = min(...shapeOf(parts));
   for (let c = 0; c < count; c++) {
     const x = packed ? packedMatrix(view, at) : floatMatrix(view, at);
@@ -361,18 +360,18 @@ function header(data, maxPixels) {
   return parts;
 }
 
-function floatMatrix(view, at) {
-  const [norm, next, tail] = [4, 12, 20].map((i) => view.getFloat64(at + i, true));
+function floatMatrix({ f64, u32 }, at) {
+  const [norm, next, tail] = [4, 12, 20].map((i) => f64(at + i));
   check([norm, next, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
-  return { k: view.getUint32(at, true), norm, next, tail };
+  return { k: u32(at), norm, next, tail };
 }
 
-function packedMatrix(view, at) {
+function packedMatrix({ u16 }, at) {
   const [norm, next, tail, error] = [2, 4, 6, 8].map((i) => {
-    const code = view.getUint16(at + i, true);
+    const code = u16(at + i);
     return code ? 2 ** (code / 1024 - 24) : 0;
   });
-  return { k: view.getUint16(at, true), norm, next, tail, error };
+  return { k: u16(at), norm, next, tail, error };
 }
 
 // Whether numbers of a matrix cannot be true together.
@@ -382,7 +381,7 @@ function contradiction({ k, norm, next, tail }, most, s) {
   if (!s) return false;
   if (k && next > s[k - 1] + slack) return true;
   // Proposition 40: ||A||_F^2 is the sum of all sigma_i^2.
-  const all = sqrt(s.reduce((sum, x) => sum + x * x, tail * tail));
+  const all = sqrt(sum([tail * tail, ...s.map((x) => x * x)]));
   return !(abs(all - norm) <= slack);
 }
 

@@ -1,7 +1,7 @@
 // The 9/7 wavelet of a small map, in the order of operations that the format fixes.
 // F rounds to the type of the samples: fround, or nothing.
 
-import { floor, make, max, min } from "./numbers.js";
+import { floor, make, max, min, each } from "./numbers.js";
 
 const STEPS = [-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971];
 const SCALE = 1.230174104914001 / 1.4142135623730951;
@@ -27,8 +27,8 @@ export function join(low, high, F) {
     }
   }
   const out = new Array(p + q);
-  for (let i = 0; i < p; i++) out[2 * i] = a[i];
-  for (let i = 0; i < q; i++) out[2 * i + 1] = b[i];
+  each(p, (i) => (out[2 * i] = a[i]));
+  each(q, (i) => (out[2 * i + 1] = b[i]));
   return out;
 }
 

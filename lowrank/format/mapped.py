@@ -16,11 +16,10 @@ from dataclasses import replace
 import numpy as np
 
 from lowrank import threads
-from lowrank.format.fields import CHUNK_BYTES, HEAD, SIGNATURE, TERM_PIECE, term_sums
+from lowrank.format.fields import CHUNK_BYTES, TERM_PIECE, term_sums
 from lowrank.format.header import bad
 from lowrank.format.parts import Floats, Parts
 from lowrank.format.reading import Reader
-from lowrank.names import FLOAT_STORES, LAYOUTS
 
 _HEAD = 8  # bytes of a chunk before its data
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
@@ -103,16 +102,6 @@ class Mapped:
             if zlib.crc32(piece) != struct.unpack_from("<I", self._data, at)[0]:
                 raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
         self._pieces[j] |= pieces
-
-
-def is_stack(data: bytes | memoryview, *, floats: bool = False) -> bool:
-    """Whether a file's first bytes are those of a stack; or of a float file of one."""
-    size = len(SIGNATURE) + 1 + _HEAD + HEAD.size
-    start = bytes(data[:size])
-    if not start.startswith(SIGNATURE) or len(start) < size:
-        return False
-    _, _, _, layout, store, _ = HEAD.unpack(start[-HEAD.size :])
-    return layout == LAYOUTS.index("stack") and (store < len(FLOAT_STORES) or not floats)
 
 
 def of_stack(

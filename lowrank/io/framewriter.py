@@ -13,15 +13,12 @@ from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import images, npy
+from lowrank.io.formats import STACKS
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.limits import fits
 from lowrank.picture import Metadata, Mode, Picture
 from lowrank.picture.axis import unpack
-
-_SUFFIXES = {".tif": "TIFF", ".tiff": "TIFF", ".npy": "NPY", ".gif": "GIF"}
-WRITTEN = tuple(_SUFFIXES)
-"""Suffixes of files that hold a stack."""
 
 _IN_TIFF = 4  # channels that every reader of TIFFs has a name for
 _ANIMATED = ("1", "L", "RGB")
@@ -51,10 +48,10 @@ def format_for(path_or_suffix: str, mode: Mode, frames: int) -> str:
         None of its files holds a stack, or one of this mode.
     """
     suffix = os.path.splitext(path_or_suffix)[1] or f".{path_or_suffix.removeprefix('.')}"
-    format = _SUFFIXES.get(suffix.lower())
+    format = STACKS.get(suffix.lower())
     if format is None:
         raise UsageError(
-            f"{suffix} holds no stack of {frames} frames; give {', '.join(WRITTEN)} or a folder, "
+            f"{suffix} holds no stack of {frames} frames; give {', '.join(STACKS)} or a folder, "
             "or take one of them with --frames"
         )
     if format == "GIF" and mode.name not in _ANIMATED:

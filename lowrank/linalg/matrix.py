@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -135,21 +136,24 @@ class Matrix:
 
     def frobenius(self) -> float:
         """||A||_F, scaled (definition 37)."""
-        if self._bytes:
-            return math.sqrt(self._square_sum_of_bytes())
-        return math.sqrt(sum(square_sum(band) for _, band in self._bands()))
+        return math.sqrt(sum(self.square_sums))
 
-    def _square_sum_of_bytes(self) -> float:
-        """The exact sum of squares of 8-bit samples, by runs that float32 holds exactly."""
+    @cached_property
+    def square_sums(self) -> tuple[float, ...]:
+        """Sums of the squares of bands of A, scaled."""
+        if self._bytes:
+            return tuple(self._square_sums_of_bytes())
+        return tuple(square_sum(band) for _, band in self._bands())
+
+    def _square_sums_of_bytes(self) -> Iterator[float]:
+        """The exact sums of squares of 8-bit samples, by runs that float32 holds exactly."""
         lines = self._rows if self._by_rows else self._rows.T
         height = max(1, _BAND_ENTRIES // lines.shape[1])
-        total = 0.0
         for start in range(0, lines.shape[0], height):
             band = lines[start : start + height].astype(np.float32, copy=False).ravel()
             whole = len(band) // _RUN * _RUN
             for flat in (band[:whole].reshape(-1, _RUN), band[whole:].reshape(1, -1)):
-                total += float(np.einsum("ij,ij->i", flat, flat).sum(dtype=np.float64))
-        return total
+                yield float(np.einsum("ij,ij->i", flat, flat).sum(dtype=np.float64))
 
     @property
     def _by_rows(self) -> bool:

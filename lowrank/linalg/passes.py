@@ -86,7 +86,8 @@ class Passes:
         done, state = 0, None
         if self._journal is not None and (found := self._journal.found(number)):
             done, state = found
-        for _, more in self._each(work, self.groups[done:], self._stage(of)):
+        left = self.groups[done:]
+        for _, more in self._each(work, left, self._stage(of)) if left else ():
             state = more if state is None else work.join(state, more)
             done += 1
             if self._journal is not None:

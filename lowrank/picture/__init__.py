@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ Turn = tuple[int, int, int]
 """A rotation of colours: the quaternion (127, a, b, c), by its last three numbers."""
 
 
-@dataclass(frozen=True)
-class Mode:
+class Mode(NamedTuple):
     """What the samples of a picture are.
 
     Attributes
@@ -67,6 +67,13 @@ class Mode:
             return np.clip(values, -most, most, out=values)
         np.rint(values, out=values)
         return np.clip(values, *self.limits, out=values)
+
+    def ranged(self, *, stacked: bool) -> bool:
+        """Whether a packed file of the mode says which range its levels are of.
+
+        The integers of a stack are kept as they are, with their signs.
+        """
+        return self.limits is None or (self.name == ARRAY and not stacked)
 
     @property
     def peak(self) -> float | None:
@@ -162,6 +169,18 @@ class Picture:
     def frames(self) -> int | None:
         """Frames of a stack; None of one picture."""
         return int(self.samples.shape[0]) if self.samples.ndim == 4 else None
+
+    @property
+    def peak(self) -> float:
+        """Peak of a PSNR: the largest sample of the mode, or the range of the data.
+
+        The range is that of float samples, and of stacks of more than 8 bits.
+        """
+        peak = self.mode.peak
+        if peak is not None and (self.frames is None or self.mode.bits <= 8):
+            return peak
+        # As Python's floats: the range of float32 samples may be beyond float32.
+        return float(np.max(self.samples)) - float(np.min(self.samples)) or 1.0
 
     def each(self, samples: NDArray[np.generic] | None = None) -> Iterator[NDArray[np.generic]]:
         """(height, width, channels) samples of each frame, or of the one picture; or of others."""

@@ -18,7 +18,6 @@ from lowrank.io import images
 from lowrank.io.taking import USUAL, Taking, several
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
-from lowrank.picture.distance import full_scale
 from lowrank.report import Report, measure
 from lowrank.targets import Target
 
@@ -260,7 +259,7 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
 def _result(
     loaded: Loaded, reports: list[Report], stored: list[Parts], parts: Parts | None = None
 ) -> Result:
-    peak = full_scale(loaded.picture)
+    peak = loaded.picture.peak
     return Result(
         tuple(reports), loaded.notes, peak, loaded=loaded, parts=parts, stored=tuple(stored)
     )

@@ -22,7 +22,7 @@ from lowrank.format.parts import Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.picture import Loaded, Mode, Picture, Source, mode_in
-from lowrank.picture.distance import frames, full_scale, total
+from lowrank.picture.distance import frames, total
 from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
 
@@ -106,7 +106,7 @@ def measure(
         file,
         found,
         storage(parts, found, file_bytes, source),
-        total(of, full_scale(original)),
+        total(of, original.peak),
         stack,
     )
 

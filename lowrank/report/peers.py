@@ -24,7 +24,7 @@ from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.names import CODECS
 from lowrank.picture import Picture
-from lowrank.picture.distance import compare, full_scale
+from lowrank.picture.distance import compare
 
 KLT = "klt-jpeg2000"
 """Of stacks only: a transform across the frames, then JPEG 2000."""
@@ -132,7 +132,7 @@ def _frame_by_frame(picture: Picture, name: str, size: int, psnr: float | None) 
 
     if name == KLT:
         return _transformed(picture, psnr)
-    N, peak = picture.frames or 1, full_scale(picture)
+    N, peak = picture.frames or 1, picture.peak
     mse = None if psnr is None else peak**2 / 10 ** (psnr / 10)
     if picture.mode.dtype not in ("uint8", "uint16", "int16"):
         return Peer(name, None, None, f"frames of {picture.mode.title} are no pictures of its")
@@ -166,7 +166,7 @@ def _transformed(picture: Picture, psnr: float | None) -> Peer:
     if picture.mode.limits is None or not features.check("jpg_2000") or psnr is None:
         return Peer(KLT, None, None, "it needs integers, an error, and a Pillow with JPEG 2000")
     try:
-        found = klt.size_at(picture, full_scale(picture) ** 2 / 10 ** (psnr / 10))
+        found = klt.size_at(picture, picture.peak**2 / 10 ** (psnr / 10))
     except (ImageError, LimitError) as error:
         return Peer(KLT, None, None, str(error))
     if found is None:

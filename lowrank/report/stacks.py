@@ -21,7 +21,7 @@ from lowrank.errors import LowrankError
 from lowrank.format.parts import Floats, Parts
 from lowrank.picture import MODES, Picture
 from lowrank.picture.axis import unpack
-from lowrank.picture.distance import OfFrame, full_scale
+from lowrank.picture.distance import OfFrame
 from lowrank.targets import Target, spectrum
 
 _WHITE = 0.05
@@ -133,9 +133,7 @@ def planned(picture: Picture) -> OfStack | None:
     p = picture
     if p.frames is None:
         return None
-    return OfStack(
-        p.frames, p.height, p.width, len(p.mode.channels), p.mode.dtype, peak=full_scale(p)
-    )
+    return OfStack(p.frames, p.height, p.width, len(p.mode.channels), p.mode.dtype, peak=p.peak)
 
 
 def measured(
@@ -145,7 +143,7 @@ def measured(
     said = stated(parts, size)
     if said is None:
         return None
-    peak = full_scale(picture)
+    peak = picture.peak
     psnrs = [_psnr(x, peak) for x in of]
     finite = [x for x in psnrs if math.isfinite(x)]
     worst = int(np.argmin(psnrs))

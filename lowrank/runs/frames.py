@@ -13,7 +13,7 @@ import numpy as np
 from lowrank import files
 from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.format import mapped
+from lowrank.format import header
 from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
 from lowrank.runs import work
@@ -31,14 +31,14 @@ def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False
     """Rebuild what is in one `.lrk` file, a picture or a stack, and write it."""
     asked = settings.frames is not None or settings.pixel is not None
     start = files.start(job.input, _START) if files.regular(job.input) else None
-    if start is not None and not mapped.is_stack(start):
+    if start is not None and not header.is_stack(start):
         if asked:
             raise UsageError(
                 f"{job.input} holds one picture: --frames and --pixel are those of a stack"
             )
         return work.decompress(job, settings, repeated=repeated)
     data = None if start is not None else files.read_bytes(job.input)
-    if data is not None and not mapped.is_stack(data[:_START]):
+    if data is not None and not header.is_stack(data[:_START]):
         if asked:
             raise UsageError("standard input holds one picture, and no stack of frames")
         return work.decompress(job, settings, repeated=repeated, data=data)

@@ -14,6 +14,7 @@ from lowrank.linalg.passes import Passes
 from lowrank.names import AUTO
 from lowrank.picture.lazy import ByColumns, LazyLoaded
 from lowrank.runs import work
+from lowrank.runs.journal import Journal
 from lowrank.runs.plan import Job
 from lowrank.stores import passes as store_passes
 from lowrank.stores.passes import Streamed
@@ -28,11 +29,30 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     if work.is_done(job, output, settings):
         return work.Outcome(job.input, output, skipped=True)
     work.check_output(job, output, settings, repeated=repeated)
+    kept = None
+    if settings.resume is not None:
+        if files.same_file(settings.resume, output):
+            raise UsageError("--resume names the output; give it another name")
+        kept = Journal(settings.resume, _key(loaded, settings))
     encoded = store_passes.encode(
         loaded.picture, settings.target, store=settings.store or AUTO,
-        passes=maker(settings), certify=settings.certify,
+        passes=maker(settings, kept), certify=settings.certify,
     )  # fmt: skip
-    return written(job, settings, output, loaded, encoded)
+    outcome = written(job, settings, output, loaded, encoded)
+    if kept is not None:
+        kept.done()
+    return outcome
+
+
+def _key(loaded: LazyLoaded, settings: work.Compressing) -> str:
+    """What a file of passes is told from those of other jobs by."""
+    p, target = loaded.picture, settings.target
+    return repr(
+        (
+            os.path.basename(loaded.source.path), p.matrix.identity, p.samples_shape, p.mode.title,
+            target.kind, target.value, settings.store, settings.certify,
+        )
+    )  # fmt: skip
 
 
 def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
@@ -56,12 +76,12 @@ def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
     return loaded
 
 
-def maker(settings: work.Compressing) -> Callable[[ByColumns], Passes]:
+def maker(settings: work.Compressing, kept: Journal | None) -> Callable[[ByColumns], Passes]:
     """What makes passes of a matrix, with the memory that may be taken."""
     memory = limits.half() if settings.memory is None else settings.memory
 
     def made(columns: ByColumns) -> Passes:
-        return Passes(columns, memory=memory)
+        return Passes(columns, memory=memory, journal=kept)
 
     return made
 

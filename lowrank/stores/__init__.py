@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,8 +108,7 @@ def lost(parts: Parts, decoded: int, total: int, unit: str) -> tuple[str, ...]:
     return (*parts.damage, note)
 
 
-@dataclass(frozen=True)
-class Stated:
+class Stated(NamedTuple):
     """What a file states of one matrix A, in levels of the source.
 
     Attributes

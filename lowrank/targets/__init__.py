@@ -9,8 +9,8 @@ import math
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, SupportsFloat, cast
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
@@ -53,8 +53,7 @@ def _size(text: str) -> float:
     return float(math.floor(float(digits) * _UNITS[short[len(digits) :]]))
 
 
-@dataclass(frozen=True, eq=False)
-class _Wish:
+class _Wish(NamedTuple):
     """A kind of number: its option as it may be typed, its range, and what to give instead."""
 
     options: tuple[str, ...]
@@ -68,7 +67,7 @@ _RANK = _Wish(("-k", "--rank"), 1, 2**31 - 1, _whole, "a whole number from 1 on"
 _PIXELS = _Wish(("--max-pixels",), 1, 2**63, _size, "a number of pixels, such as 500M")
 _MEMORY = _Wish(("--memory",), 1, 2**63, _size, "a number of bytes, such as 500M or 2G")
 _WISHES: dict[Kind, _Wish] = {
-    "rank": replace(_RANK, advice="a whole number from 1 on, or auto"),
+    "rank": _RANK._replace(advice="a whole number from 1 on, or auto"),
     "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
     "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
     "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),

@@ -1,0 +1,436 @@
+// What the layouts patches and stack share: maps of patches as planes of every second row and
+// column, what neighbours say of a coefficient, coefficients, and first components.
+
+import {
+  F32, F64, I32, U8, abs, each, floor, fround, imul, largest, make, max, min, rint, sqrt, sum,
+} from "./numbers.js";
+import { check } from "./errors.js";
+import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
+import { COSINES, SIDE, SIZE, halved, unlap } from "./lapped.js";
+import { bandShapes, inverse } from "./wavelet.js";
+
+export const CAP = 200;
+const PAD = 32;
+// Of a plane: its phase, and the planes of its horizontal and of its vertical neighbours.
+const phaseOf = (plane) => min(plane, 2);
+const besideOf = (plane) => plane ^ 2;
+const aboveOf = (plane) => plane ^ 3;
+const CORNERS = [[0, 0], [1, 1], [0, 1], [1, 0]];
+
+// -- frequencies, and what of them predicts the size of another --------------------------
+
+export const LOG = make(31, (a) => Math.round(256 * Math.log2(a + 1)));
+// By phase and class, as stores/packed/patches/order.py has them: 3 x 6 x 15.
+const WEIGHTS = table(15, [
+  730, 714, 310, 178, 134, 2490, 222, 228, 232, 261, 0, 0, 0, 0, 0,
+  987, 711, 233, 265, 104, 1902, 119, 124, 357, 319, 0, 0, 0, 0, 0,
+  1337, 840, 416, 438, 687, 270, 6, 134, 296, 424, 0, 0, 0, 0, 0,
+  976, 816, 380, 102, 49, 0, 50, 0, 193, 194, 22, 696, 0, 0, 0,
+  1082, 573, 0, 26, 22, 0, 0, 0, 294, 231, 73, 663, 0, 0, 0,
+  1158, 292, 114, 79, 29, 0, 0, 0, 206, 314, 60, 494, 0, 0, 0,
+  884, 899, 506, 431, 509, 1085, 177, 92, 211, 218, 0, 0, 254, 0, 0,
+  1015, 753, 301, 284, 67, 1583, 97, 10, 428, 215, 0, 0, 240, 0, 0,
+  1183, 797, 377, 333, 362, 881, 0, 15, 224, 375, 0, 0, 266, 0, 0,
+  905, 607, 310, 200, 17, 28, 0, 0, 115, 157, 36, 428, 353, 0, 0,
+  1190, 548, 48, 25, 111, 0, 0, 0, 278, 0, 64, 273, 494, 0, 0,
+  1253, 298, 108, 35, 85, 0, 0, 0, 0, 338, 60, 361, 200, 0, 0,
+  648, 818, 365, 371, 146, 1880, 67, 69, 184, 142, 0, 0, 0, 445, 411,
+  884, 704, 285, 222, 288, 946, 0, 20, 165, 144, 0, 0, 0, 924, 453,
+  1167, 763, 350, 335, 539, 166, 0, 0, 158, 202, 0, 0, 0, 421, 782,
+  918, 702, 191, 155, 0, 35, 0, 0, 26, 23, 22, 582, 0, 603, 671,
+  800, 267, 24, 26, 61, 0, 0, 0, 3, 6, 34, 202, 0, 2015, 496,
+  749, 184, 48, 22, 62, 0, 0, 0, 38, 0, 46, 365, 0, 297, 1724,
+]);
+
+export const v = (index) => index >> 4;
+export const u = (index) => index & 15;
+
+export function distance(a, b) {
+  const octaves = (LOG[v(a)] - LOG[v(b)]) ** 2 + (LOG[u(a)] - LOG[u(b)]) ** 2;
+  const steps = (v(a) - v(b)) ** 2 + (u(a) - u(b)) ** 2;
+  return floor(sqrt(octaves)) + floor(sqrt(4096 * steps));
+}
+
+const every = make(SIZE, (i) => i);
+const nearest = [];
+/** 256 distance + index of all frequencies, ascending. */
+const near = (index) =>
+  (nearest[index] ??= I32.from(every, (i) => SIZE * distance(index, i) + i).sort());
+
+/** Frequencies but the first, by the sum of the two. */
+export const diagonal = every.slice(1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
+
+/**
+ * The maps that tell of a component's size, and their weights in units of 1/1024 over `unit`:
+ * the nearest of those `coded`, by frequency, and `others`, a map and its own weight each.
+ * `after` is 3 of a channel after the first; `part` of its weights the nearest keep.
+ */
+export function weightsOf(index, coded, after, others, part, unit) {
+  const maps = [], share = [];
+  for (const key of near(index)) {
+    if (maps.length < 8 && coded[key & 255]) {
+      maps.push(coded[key & 255]);
+      share.push(floor(1048576 / (77 + (key >> 8))));
+    }
+  }
+  const all = sum(share), count = maps.length;
+  const lean = LOG[u(index)] - LOG[v(index)];
+  const kind = after + (lean > 154 ? 2 : lean < -154 ? 1 : 0);
+  const rounded = (x) => floor(x / unit + 0.5);
+  const of = (phase) => WEIGHTS.slice(90 * phase + 15 * kind);
+  const phases = make(3, (phase) => {
+    const w = of(phase);
+    return share.map((x, i) => {
+      const parts = [5, 6, 7].map((j) => floor((w[j] * x) / all) + (i || j < 6 ? 0 : w[j + 2]));
+      parts[0] = part * (parts[0] + (i < 4 ? w[i] : floor(w[4] / (count - 4))));
+      return parts.map(rounded);
+    });
+  });
+  const extra = others.map(([map, weight]) => {
+    maps.push(map);
+    return make(3, (phase) => rounded(weight(of(phase))));
+  });
+  // Of a map, by plane, what it gives to the place, and beside it, and above and below.
+  const planes = make(4, (p) =>
+    [p, besideOf(p), aboveOf(p)].map(phaseOf).map((phase, j) => [
+      ...phases[phase].map((x) => x[j]), ...extra.map((x) => (j ? 0 : x[phase])),
+    ]),
+  );
+  return { maps, planes, own: [of(1)[12], of(2)[13], of(2)[14]].map(rounded) };
+}
+
+function weigh(out, start, end, a, wa, b, wb, c, wc, d, wd) {
+  for (let at = start; at < end; at++) out[at] += wa * a[at] + wb * b[at] + wc * c[at] + wd * d[at];
+}
+
+/** Weighted sums of other maps: at the place, and for those beside, above and below. */
+export function sumsOf({ plane, size }, { maps, planes }, sums) {
+  sums.forEach((out, kind) => {
+    out.fill(0);
+    each(4, (p) => {
+      const used = maps.map((map, r) => [map, planes[p][kind][r]]).filter((x) => x[1]);
+      for (let j = 0; j < used.length; j += 4) {
+        const four = make(4, (k) => used[j + k] ?? [maps[0], 0]);
+        weigh(out, p * plane, (p + 1) * plane, ...four.flat());
+      }
+    });
+  });
+  return sums;
+}
+
+// -- a map as four planes of every second row and column ----------------------------------
+
+export function quartersOf(height, width) {
+  const pitch = ((width + 1) >> 1) + 1, guard = pitch + 1;
+  const count = ((height + 1) >> 1) * pitch, plane = count + 2 * guard;
+  const where = new I32(4 * plane).fill(-1);
+  const span = (p, offset = 0) => p * plane + guard + offset;
+  CORNERS.forEach(([top, left], p) => {
+    for (let y = top; y < height; y += 2) {
+      for (let x = left, at = span(p) + (y >> 1) * pitch; x < width; x += 2, at++) {
+        where[at] = y * width + x;
+      }
+    }
+  });
+  // Cells that have a place, by phase.
+  const phases = [[0], [1], [2, 3]]
+    .map((planes) => planes.flatMap((p) => make(count, (i) => span(p) + i)))
+    .map((cells, number) => ({ cells, number, planes: number < 2 ? [number] : [2, 3] }))
+    .filter(({ cells }) => cells.some((at) => where[at] >= 0));
+  const around = CORNERS.map(([y, x], p) => ({
+    lefts: span(besideOf(p), x - 1), rights: span(besideOf(p), x),
+    ups: span(aboveOf(p), (y - 1) * pitch), downs: span(aboveOf(p), y * pitch),
+  }));
+  const scatter = (map, Kind = I32) => Kind.from(where, (place) => map[place] ?? 0);
+  const gather = (flat, map) => {
+    where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
+    return map;
+  };
+  return { height, width, pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
+}
+
+const bits = new I32(1), float = new F32(bits.buffer);
+float[0] = 10;
+const BASE = bits[0];
+const MOST = fround(10 * 2 ** 12.7);
+
+/** The context row of what is expected, in 1/1024. */
+export function rowOf(e) {
+  float[0] = min(e + 10, MOST);
+  return imul(bits[0] - BASE, 5) >> 24;
+}
+
+/** Context rows of one phase of a map, from sums of others and what is known of its own. */
+export function expected(shape, phase, [here, across, down], known, own, rows, at) {
+  const { where, pitch, count, span } = shape, { number } = phase;
+  for (const p of phase.planes) {
+    const { lefts, rights, ups, downs } = shape.around[p];
+    for (let i = 0, to = span(p), o = span(0); i < count; i++, at++, to++, o++) {
+      if (where[to] < 0) {
+        rows[at] = PAD;
+        continue;
+      }
+      const l = lefts + i, r = rights + i, a = ups + i, b = downs + i;
+      let e = here[to] + across[l] + across[r] + down[a] + down[b];
+      if (number === 1) {
+        e += own[0] * (known[o] + known[o + 1] + known[o + pitch] + known[o + pitch + 1]);
+      } else if (number) e += own[1] * (known[l] + known[r]) + own[2] * (known[a] + known[b]);
+      rows[at] = rowOf(e);
+    }
+  }
+}
+
+// -- coefficients -------------------------------------------------------------------------
+
+const PRIOR = table(1, [
+  24, 52, 108, 178, 328, 573, 891, 1461, 2375, 3877, 6348, 9016, 13709, 19660, 25418, 31960,
+  37413, 42704, 46859, 50793, 53581, 56431, 57995, 59976, 61244, 62534, 63214, 64060, 64447,
+  64726, 65117, 65122, 0,
+]);
+const TOKENS = table(16, [
+  602, 83, 13, 10, 5, 2, 4, 2, 2, 4, 2, 2, 2, 1, 0, 35,
+  729, 37, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  745, 21, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  740, 26, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  739, 26, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  726, 36, 3, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  704, 56, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  625, 117, 19, 4, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  485, 192, 61, 19, 6, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+  338, 207, 111, 55, 28, 14, 7, 3, 2, 1, 1, 1, 0, 0, 0, 1,
+  233, 171, 119, 81, 54, 36, 24, 16, 10, 6, 5, 3, 2, 1, 1, 5,
+  151, 127, 98, 83, 64, 56, 42, 32, 26, 20, 14, 11, 8, 8, 4, 25,
+  118, 101, 85, 75, 62, 51, 44, 37, 32, 25, 23, 17, 13, 13, 11, 59,
+  147, 112, 93, 75, 66, 53, 42, 32, 28, 19, 16, 15, 10, 10, 7, 41,
+  150, 137, 95, 85, 61, 51, 37, 29, 23, 15, 17, 10, 12, 7, 7, 31,
+  143, 124, 104, 80, 63, 50, 39, 31, 22, 19, 14, 12, 8, 12, 6, 39,
+  143, 124, 104, 80, 63, 50, 39, 31, 22, 19, 14, 12, 8, 12, 6, 39,
+]);
+
+/**
+ * Coefficients by models of flags and tokens, which are at first those of photographs. `prior`
+ * has the share of non-zeros of each row, 0 of pads; `shifts` the low bits that are sent raw.
+ */
+export function coefficients(rans, prior = PRIOR, first = TOKENS) {
+  const rows = prior.length, zero = new I32(rows), seen = new I32(2 * rows);
+  const ones = (row) => floor((prior[row] * 9600) / 65536);
+  const counts = seen.map((_, i) => (i & 1 ? ones(i >> 1) : 9600 - ones(i >> 1)));
+  const model = tokenModel(first);
+  const derive = () =>
+    prior.forEach((share, row) => {
+      const zeros = counts[2 * row], all = zeros + counts[2 * row + 1];
+      const p = floor((65536 * zeros + (all >> 1)) / all);
+      zero[row] = share ? min(max(p, 24), 65512) : 65535;
+    });
+  derive();
+
+  /** The models learn at the end of some maps. */
+  const learn = () => {
+    seen.forEach((x, i) => (counts[i] += 64 * x));
+    seen.fill(0);
+    limited(counts, 2, 32768);
+    derive();
+    model.learn();
+  };
+
+  /** Places and values of the non-zeros of one phase, or their magnitudes. */
+  const phase = (rows, signs) => {
+    const count = rows.length, flags = new U8(count);
+    rans.decide(rows, zero, flags);
+    const step = max(1, floor(count / 4096));
+    for (let i = 0; i < count; i += step) seen[2 * rows[i] + flags[i]]++;
+    const hit = [];
+    for (let i = 0; i < count; i++) if (flags[i]) hit.push(i);
+    const pair = U8.from(hit, (i) => rows[i] >> 1), token = new U8(hit.length);
+    rans.tokens(pair, model, token);
+    model.count(pair, token);
+    const found = F64.from(token);
+    const escaped = [];
+    token.forEach((x, i) => x === 15 && escaped.push(i));
+    const lengths = escaped.map(() => rans.number(5));
+    escaped.forEach((i, j) => (found[i] += rans.number(lengths[j]) + 2 ** lengths[j] - 1));
+    hit.forEach((i, j) => {
+      const row = rows[i] % 35, shift = row < 25 || row > 32 ? 0 : (row - 23) >> 1;
+      found[j] = found[j] * 2 ** shift + rans.number(shift) + 1;
+    });
+    if (found.some((x) => x >= 1048576)) throw outOfRange();
+    if (signs) found.forEach((x, i) => rans.sign() && (found[i] = -x));
+    return { hit, found };
+  };
+
+  return { learn, phase };
+}
+
+// -- the first component: a small image ----------------------------------------------------
+
+function enlarge([h, w], { height, width, grid }) {
+  return I32.from({ length: h * w }, (_, i) => {
+    const row = floor((floor(i / w) * height) / h) * width;
+    return min(abs(grid[row + floor(((i % w) * width) / w)]), CAP);
+  });
+}
+
+/** The wavelet bands of one first component; `before` are those of the one that tells of it. */
+function bandsOf(shape, coder, before) {
+  const result = [];
+  bandShapes(...shape).levels.forEach((shapes, level) => {
+    const bands = {};
+    for (const [name, [height, width]] of Object.entries(shapes)) {
+      const quarters = quartersOf(height, width), { size } = quarters;
+      const here = new F64(size), none = new F64(size), q = new I32(size), known = new I32(size);
+      const add = (weight, band) => {
+        if (!band) return;
+        quarters.scatter(enlarge([height, width], band)).forEach((x, at) => (here[at] += weight * x));
+      };
+      add(256, result[level - 1]?.[name]);
+      for (const other of Object.values(bands)) add(123, other);
+      add(51, before?.[level][name]);
+      for (const phase of quarters.phases) {
+        const rows = new U8(phase.cells.length);
+        expected(quarters, phase, [here, none, none], known, [123, 143, 143], rows, 0);
+        const { hit, found } = coder.phase(rows, true);
+        hit.forEach((i, j) => {
+          const at = phase.cells[i];
+          q[at] = found[j];
+          known[at] = min(abs(found[j]), CAP);
+        });
+      }
+      coder.learn();
+      bands[name] = { height, width, grid: quarters.gather(q, new I32(height * width)) };
+    }
+    result.push(bands);
+  });
+  return result;
+}
+
+/** Half the mean absolute difference to either neighbour, both ways; capped integers. */
+function gradient({ height, width, grid }) {
+  const F = fround, g = F32.from(grid);
+  return g.map((x, i) => {
+    const column = i % width, row = floor(i / width);
+    let total = 0;
+    const add = (there, j) => there && (total = F(total + abs(F(x - g[j]))));
+    add(column, i - 1);
+    add(column < width - 1, i + 1);
+    add(row, i - width);
+    add(row < height - 1, i + width);
+    return min(rint(F(total * 0.25)), CAP);
+  });
+}
+
+const NOTHING = { phase: () => ({ hit: [], found: [] }), learn() {} };
+
+/** A first component: its bands, its map, and how steep that is; without a coder of no bands. */
+export function firstOf(shape, coarsest, F, coder = NOTHING, before = null) {
+  const [height, width] = bandShapes(...shape).low;
+  const bands = bandsOf(shape, coder, before);
+  const map = inverse({ height, width, grid: coarsest.map(F) }, bands, F);
+  return { bands, mean: map.grid, steep: gradient(map) };
+}
+
+/** The coarsest map of a first component. */
+export function readCoarsest(read, shape) {
+  const [height, width] = bandShapes(...shape).low;
+  let last = 0;
+  const found = make(height * width, () => (last += read.signed("coarsest")));
+  if (found.some((x) => abs(x) >= 2 ** 30)) throw outOfRange();
+  return found;
+}
+
+/** The bytes of a header, and where they end: its length stands first, 7 bits a byte. */
+export function headerOf(parts) {
+  const { payload } = parts;
+  let size = 0, at = 0, byte;
+  do {
+    if (at >= payload.length) throw streamEnds(parts);
+    check(at < 4, "header");
+    byte = payload[at];
+    size += (byte & 127) * 2 ** (7 * at++);
+  } while (byte > 127);
+  if (at + size > payload.length) throw streamEnds(parts);
+  return [payload.subarray(at, at + size), at + size];
+}
+
+// -- from maps to samples ---------------------------------------------------------------------
+
+/** Cosines and sines of angles from 0 on. */
+const TURNS = (() => {
+  const [c, s] = halved(7), wave = [[1, 0]];
+  each(64, (i) => {
+    const [x, y] = wave[i];
+    wave.push([x * c - y * s, x * s + y * c]);
+  });
+  return wave;
+})();
+
+/** The patch of each component, times 2^precision, as integers; and one of zeros. */
+function basis(indices, turns, precision) {
+  const rows = [];
+  const row = (i) =>
+    (rows[i] ??= F64.from(every, (p) => COSINES[v(i)][v(p)] * COSINES[u(i)][u(p)]));
+  for (const [i, j, angle] of turns) {
+    const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size;
+    const a = row(i), b = row(j);
+    rows[i] = a.map((x, p) => x * c + b[p] * s);
+    rows[j] = b.map((x, p) => x * c - a[p] * s);
+  }
+  const out = new F64(SIZE * (indices.length + 1));
+  indices.forEach((i, j) => out.set(row(i).map((x) => rint(x * 2 ** precision)), SIZE * j));
+  return out;
+}
+
+function add(block, patches, from, size, j) {
+  const a = size[j], b = size[j + 1], c = size[j + 2], d = size[j + 3];
+  const A = from[j], B = from[j + 1], C = from[j + 2], D = from[j + 3];
+  for (let p = 0; p < SIZE; p++) {
+    block[p] += a * patches[A + p] + b * patches[B + p] + c * patches[C + p] + d * patches[D + p];
+  }
+}
+
+/**
+ * Samples of whole patches, before smoothing and colour: of a first component's map and those of
+ * `components`, in sixteenths of a step. F rounds to their type.
+ */
+export function planeOf([rows, columns], mean, components, turns, step, precision, F) {
+  const maps = components.map((x) => x.map);
+  const patches = basis(components.map((x) => x.index), turns, precision);
+  const width = columns * SIDE;
+  const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
+  const scale = step / 16 / 2 ** precision, unit = F(step / SIDE);
+  const totals = new F64(rows * columns);
+  for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
+  // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
+  const G = largest(totals) * largest(patches) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const block = new F64(SIZE);
+  const size = new F64(maps.length + 4), from = new I32(maps.length + 4);
+  for (let i = 0; i < rows * columns; i++) {
+    let found = 0;
+    for (let j = 0; j < maps.length; j++) {
+      const q = maps[j][i];
+      if (!q) continue;
+      from[found] = SIZE * j;
+      size[found++] = q;
+    }
+    size.fill(0, found, found + 4);
+    block.fill(0);
+    // Four at a time: integers, whose sum is the same in any order.
+    for (let j = 0; j < found; j += 4) add(block, patches, from, size, j);
+    const first = F(mean[i] * unit);
+    let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
+    for (let p = 0; p < SIZE; p += SIDE, at += width) {
+      for (let x = 0; x < SIDE; x++) {
+        out[at + x] = maps.length ? G(block[p + x] * scale) + first : first;
+      }
+    }
+  }
+  unlap(out, rows * SIDE, width, F);
+  return out;
+}
+
+/** What of a plane of whole patches is the picture. */
+export function cropped(plane, pitch, width, height) {
+  if (pitch === width) return plane.subarray(0, width * height);
+  const out = new plane.constructor(width * height);
+  each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
+  return out;
+}

@@ -1,0 +1,310 @@
+// The packed layout `stack`, written from docs/PACKED.md: planes that look like frames, and a
+// basis across the frames.
+
+import { LrkError, check } from "./errors.js";
+import {
+  F32, F64, I32, U16, U8, abs, ceil, each, floor, largest, make, max, min, rint, same, sum,
+} from "./numbers.js";
+import {
+  bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, streamEnds, table,
+} from "./coding.js";
+import { arrayOf } from "./floats.js";
+import { SIDE, toSamples } from "./lapped.js";
+import {
+  CAP, LOG, coefficients, cropped, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
+  readCoarsest, rowOf, sumsOf, u, v, weightsOf,
+} from "./maps.js";
+import { limitsOf, shapeOf } from "./reading.js";
+
+// Share of non-zeros by row, and of tokens by pair of rows: of the two quantisers.
+const FLAGS = table(1, [
+  200, 575, 926, 926, 1281, 1478, 2968, 3258, 5213, 7719, 11597,
+  15905, 22041, 29424, 35654, 41550, 46345, 50260, 54267, 57063, 58986, 60657,
+  61412, 62096, 63211, 63631, 64150, 64526, 65011, 65069, 65164, 65457, 0,
+  0,
+  1192, 2233, 3215, 3215, 4202, 4790, 7035, 8832, 11979, 15500, 19786,
+  24448, 29778, 35320, 41254, 46113, 50190, 54418, 57403, 59604, 61383, 62611,
+  63356, 63738, 64210, 64568, 64568, 64885, 65045, 65045, 65337, 65412, 0,
+  0,
+]);
+const TOKENS = table(16, [
+  711, 29, 5, 2, 1, 2, 0, 0, 0, 1, 0, 0, 1, 0, 0, 16,
+  760, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  763, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  756, 8, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  758, 9, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  752, 13, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  721, 42, 4, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  632, 111, 20, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  464, 195, 72, 23, 8, 3, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0,
+  277, 194, 129, 75, 42, 22, 13, 6, 4, 2, 1, 1, 0, 0, 0, 1,
+  161, 139, 118, 91, 70, 53, 38, 29, 20, 13, 11, 7, 5, 3, 3, 7,
+  99, 87, 82, 71, 64, 59, 51, 43, 36, 30, 25, 21, 18, 15, 16, 52,
+  76, 69, 62, 58, 53, 51, 43, 43, 41, 34, 31, 27, 24, 20, 21, 114,
+  87, 73, 70, 69, 61, 58, 46, 47, 38, 34, 29, 27, 23, 18, 17, 70,
+  88, 84, 79, 66, 71, 59, 51, 40, 35, 34, 25, 24, 18, 15, 12, 66,
+  63, 60, 63, 56, 57, 48, 46, 41, 39, 31, 26, 25, 22, 17, 18, 156,
+  768, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  758, 5, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
+  764, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  765, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  764, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  761, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  745, 22, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  683, 80, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  540, 189, 32, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  361, 255, 101, 33, 12, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+  212, 213, 140, 87, 54, 29, 16, 8, 4, 3, 2, 1, 0, 0, 0, 0,
+  123, 138, 119, 101, 76, 60, 44, 32, 24, 16, 11, 7, 5, 3, 2, 5,
+  74, 87, 84, 75, 68, 61, 53, 46, 40, 33, 29, 23, 19, 15, 13, 50,
+  42, 54, 52, 51, 50, 45, 43, 42, 37, 37, 33, 31, 29, 25, 26, 170,
+  65, 67, 67, 63, 58, 52, 54, 42, 33, 29, 27, 27, 24, 20, 19, 123,
+  85, 85, 75, 69, 58, 53, 51, 41, 31, 25, 23, 22, 21, 16, 15, 97,
+  82, 74, 68, 64, 53, 45, 44, 35, 29, 26, 22, 21, 16, 19, 14, 156,
+  768, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+]);
+const SECOND = 34; // rows from those of the first quantiser to those of the second
+// The state after one, and a level of even or odd parity; odd states have the second quantiser.
+const NEXT = [0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5];
+const BEFORE = [700, 500]; // weights of the two maps before
+
+// -- header -----------------------------------------------------------------------------------
+
+function readColumns(read, count) {
+  let exponent = 0, size = 0;
+  return make(count, () => {
+    exponent += read.signed("exponent");
+    const differences = read.bit("differences"), shift = read.number("shift");
+    size += read.signed("size");
+    check(exponent >= 0 && exponent <= 36 && shift <= 36 && size >= 0 && size < 64, "basis");
+    return { exponent, differences, shift, size };
+  });
+}
+
+/** Of each map the sizes of its components but the first, by frequency. */
+function readScales(read, count) {
+  const slope = read.bits(5);
+  let level = 0, last = 0;
+  return make(count, () => {
+    level += read.signed("level");
+    const whole = read.bit("all");
+    if (!whole) last += read.signed("last");
+    const kept = whole ? 255 : last;
+    check(level >= 1 && level <= 96 && kept >= 0 && kept < 256, "profile");
+    const scales = [];
+    for (const index of diagonal.slice(0, kept)) {
+      scales[index] = max(level - ((slope * LOG[u(index) + v(index)]) >> 10), 1);
+    }
+    return scales;
+  });
+}
+
+function readHeader(parts, shape) {
+  const { channels, frames } = parts, [data, end] = headerOf(parts), read = bitReader(data);
+  const step = readStep(read), changed = read.bits(1);
+  const turn = channels >= 3 && read.bits(1) ? readTurn(read) : null;
+  const lanes = readLanes(read), late = read.number("late");
+  const planes = changed ? read.number("planes") : frames;
+  check(planes <= frames, "planes");
+  const columns = changed ? readColumns(read, planes) : null;
+  const maps = planes * channels;
+  check(maps <= 64 * (data.length + 64), "planes");
+  const scales = readScales(read, maps);
+  const coarsest = make(maps, () => readCoarsest(read, shape));
+  return { end, step, turn, lanes, late, planes, columns, scales, coarsest };
+}
+
+/** The columns of the basis. */
+function readEntries(rans, frames, columns) {
+  const coder = coefficients(rans);
+  return columns.map(({ exponent, differences, shift, size }) => {
+    const entries = new F64(frames), unit = 2 ** exponent;
+    const known = (i) => min(abs(entries[i]), CAP);
+    each(2, (start) => {
+      const rows = U8.from({ length: (frames + 1 - start) >> 1 }, (_, i) => {
+        const after = 2 * i + 2 < frames ? 2 * i + 2 : 2 * i;
+        return rowOf(start ? 128 * size + 256 * (known(2 * i) + known(after)) : 256 * size);
+      });
+      const { hit, found } = coder.phase(rows, true);
+      hit.forEach((i, j) => (entries[2 * i + start] = found[j]));
+    });
+    coder.learn();
+    const low = entries.map(() => rans.number(shift));
+    entries.forEach((x, i) => {
+      const y = abs(x) * 2 ** shift + low[i];
+      entries[i] = x < 0 || (!x && y && rans.sign()) ? -y : y;
+    });
+    check(largest(entries) <= 4 * unit, "basis");
+    if (differences) {
+      let before = 0;
+      entries.forEach((x, i) => (entries[i] = before += x));
+      check(largest(entries) <= 2 * unit, "basis");
+    }
+    return entries.map((x) => x / unit);
+  });
+}
+
+/** Components of a group of maps, coded some at a time: at most one of each map. */
+function batchesOf(scales, patches) {
+  const most = min(max(1, floor(6144 / patches)), 64), result = [];
+  for (let level = 32; level >= 0; level--) {
+    const queues = new Map();
+    scales.forEach((one, map) => {
+      const some = [];
+      one.forEach((size, index) => floor(size / 3) === level && some.push(index));
+      if (some.length) queues.set(map, some);
+    });
+    while (queues.size) {
+      const batch = [], taken = new Set();
+      for (const [map, queue] of queues) {
+        const place = queue.slice(0, 8).findIndex((index) => !taken.has(index));
+        if (place < 0) continue;
+        const [index] = queue.splice(place, 1);
+        if (!queue.length) queues.delete(map);
+        taken.add(index);
+        batch.push({ map, index });
+        if (batch.length === most) break;
+      }
+      result.push(batch);
+    }
+  }
+  return result;
+}
+
+// -- planes -----------------------------------------------------------------------------------
+
+/** Planes of the size of a frame, in sixteenths of a step, of each channel of each; and the basis. */
+function decodePlanes(parts, rank, partial) {
+  const { payload, width, height, channels, frames } = parts;
+  const shape = [ceil(height / SIDE), ceil(width / SIDE)], patches = shape[0] * shape[1];
+  const header = readHeader(parts, shape);
+  const { lanes, late, columns, scales, coarsest } = header, maps = scales.length;
+  checkRanks(parts.matrices, [header.planes], min(...shapeOf(parts)));
+  if (columns && frames * maps * height * width > 2 ** 42) throw new LrkError("limit", "too much work");
+  const planes = make(maps, () => new I32(width * height));
+  const quarters = quartersOf(...shape), { where, size } = quarters;
+  const known = make(maps, () => []), states = known.map(() => new U8(size));
+  const pool = make(64, () => make(3, () => new I32(size)));
+  const group = max(1, floor(8192 / patches));
+  const numberOf = (from, to) => sum(scales.slice(max(from, 0), to).map((x) => sum(x.map(() => 1)) + 1));
+  let B = null, bands = null, done = 0, symbols = 0, ended = false;
+
+  const decodeGroup = (rans, coder, from) => {
+    const to = min(from + group, maps);
+    symbols += numberOf(from - 2, to) * size;
+    check(symbols <= lanes * 131072, "lanes");
+    const plan = batchesOf(scales.slice(from, to), patches), signed = plan.length - (to < maps ? 0 : late);
+    check(signed >= 0, "late signs");
+    const values = new F32((numberOf(from, to) - to + from) * patches);
+    const firsts = [], coded = [], unsigned = [];
+    let used = 0, whole = 0;
+
+    const next = (batch, signs) => {
+      const here = batch.map(({ map, index }, i) => {
+        const others = BEFORE.map((x, back) => [known[from + map - 1 - back]?.[index], () => x]).filter(
+          ([one]) => one,
+        );
+        const weights = weightsOf(index, known[from + map], 0, others, others.length ? 0.85 : 1, 16);
+        const sums = sumsOf(quarters, weights, pool[i]);
+        return { sums, own: weights.own, seen: new U8(size), state: states[from + map] };
+      });
+      for (const phase of quarters.phases) {
+        const { cells } = phase, length = cells.length;
+        const rows = new U8(batch.length * length), places = [];
+        here.forEach(({ sums, own, seen, state }, i) => {
+          expected(quarters, phase, sums, seen, own, rows, i * length);
+          cells.forEach((cell, j) => (rows[i * length + j] += SECOND * (state[cell] & 1)));
+        });
+        const { hit, found } = coder.phase(rows, signs);
+        let at = 0;
+        here.forEach(({ seen, state }, i) => {
+          cells.forEach((cell, j) => {
+            const half = state[cell] & 1;
+            let q = 0;
+            if (hit[at] === i * length + j) {
+              q = found[at++];
+              seen[cell] = min(2 * abs(q) - half, CAP);
+              // A place beyond the edge, of a hostile file, is the one before the map.
+              const place = (used + i) * patches + where[cell];
+              places.push(place < 0 ? values.length - 1 : place);
+              values[places[places.length - 1]] = 16 * q - 8 * half * Math.sign(q);
+            }
+            state[cell] = NEXT[2 * state[cell] + (q & 1)];
+          });
+        });
+        if (!signs) unsigned.push([values, places]);
+      }
+      coder.learn();
+      batch.forEach(({ map, index }, i) => {
+        known[from + map][index] = here[i].seen;
+        const at = (used + i) * patches;
+        coded.push({ of: map, index, map: values.subarray(at, at + patches) });
+      });
+      used += batch.length;
+    };
+
+    try {
+      for (let map = from; map < to; map++) {
+        const first = firstOf(shape, coarsest[map], same, coder, bands);
+        bands = first.bands;
+        firsts.push(first.mean);
+        known[map][0] = quarters.scatter(first.steep.map((x) => min(2 * x, CAP)), U8);
+        whole++;
+      }
+      plan.forEach((batch, i) => {
+        next(batch, i < signed);
+        if (i < signed) whole += batch.length;
+      });
+      if (to === maps && late) signLate(unsigned, rans, lanes);
+      whole = to - from + used;
+    } catch (error) {
+      if (!(error instanceof Cut)) throw error;
+      ended = true;
+    }
+    done += whole;
+    known.fill([], 0, max(to - 2, 0));
+    if (!done) return;
+    const some = ended ? coded.slice(0, max(whole - to + from, 0)) : coded;
+    for (let map = from; map < to; map++) {
+      const mean = firsts[map - from] ?? firstOf(shape, coarsest[map], same).mean;
+      const own = some.filter((x) => x.of === map - from);
+      const levels = planeOf(shape, mean, own, [], SIDE, 24, same).map(rint);
+      check(largest(levels) < 2 ** 31, "plane");
+      planes[map].set(cropped(levels, shape[1] * SIDE, width, height));
+    }
+  };
+
+  try {
+    const rans = ransReader(payload.subarray(header.end), lanes);
+    if (columns) B = readEntries(rans, frames, columns);
+    const coder = coefficients(rans, FLAGS, TOKENS);
+    for (let from = 0; from < maps && !ended; from += group) decodeGroup(rans, coder, from);
+  } catch (error) {
+    if (!(error instanceof Cut)) throw error;
+    ended = true;
+  }
+  if (ended && (!partial || !done)) throw streamEnds(parts);
+  const kept = min(header.planes, rank ?? Infinity);
+  const sizes = make(kept, (k) => max(...planes.slice(k * channels, (k + 1) * channels).map(largest)));
+  const finest = B && largest(columns.map((x) => x.exponent));
+  check(!B || sum(sizes.map((x, k) => x * largest(B[k]))) * 2 ** finest < 2 ** 53, "planes");
+  return { ...header, all: planes, B, kept };
+}
+
+/** The samples of a frame; its planes are kept for the next one. */
+export function decodeStack(parts, { rank, partial, frame }) {
+  const { width, height, channels, range } = parts, key = `${rank} ${partial}`;
+  if (parts.stacked?.key !== key) parts.stacked = { key, ...decodePlanes(parts, rank, partial) };
+  const { all, B, kept, turn, step } = parts.stacked, size = width * height;
+  const planes = make(channels, (c) => {
+    const out = new F64(size);
+    each(kept, (k) => {
+      const weight = B ? B[k][frame] : +(k === frame), plane = all[k * channels + c];
+      if (weight) for (let i = 0; i < size; i++) out[i] += weight * plane[i];
+    });
+    return out.map((x) => (x * step) / SIDE);
+  });
+  const samples = range ? new U16(size * channels) : arrayOf(parts, size * channels);
+  toSamples(planes, turn, range ? [0, 65535] : limitsOf(parts), same, samples);
+  return samples;
+}
