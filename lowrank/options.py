@@ -176,6 +176,20 @@ Manifest = Annotated[
         "implies --check.",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BYTES",
+        help="Memory that passes over a large source may take: 2G. Default: half of what is there.",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep passes over a large source in a file, and go on from it where it is there.",
+    ),
+]
 Energy = Annotated[
     str | None,
     typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),

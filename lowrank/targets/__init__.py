@@ -66,6 +66,7 @@ class _Wish(NamedTuple):
 
 _RANK = _Wish(("-k", "--rank"), 1, 2**31 - 1, _whole, "a whole number from 1 on")
 _PIXELS = _Wish(("--max-pixels",), 1, 2**63, _size, "a number of pixels, such as 500M")
+_MEMORY = _Wish(("--memory",), 1, 2**63, _size, "a number of bytes, such as 500M or 2G")
 _WISHES: dict[Kind, _Wish] = {
     "rank": _RANK._replace(advice="a whole number from 1 on, or auto"),
     "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
@@ -206,6 +207,17 @@ def rank(value: object) -> int:
 def max_pixels(text: str | None) -> int:
     """Return the limit on pixels: 500M, or the default."""
     return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
+
+
+def memory(value: object) -> int | None:
+    """Bytes of memory, of an option's text or a number: 2G is 2,000,000,000."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return int(_read(_MEMORY, value, f"--memory {value}"))
+    number = _real("size", value)
+    _in_range(_MEMORY, number, f"memory {value!r}")
+    return int(number)
 
 
 def pixels(value: object) -> int:
