@@ -53,15 +53,7 @@ def compress(
         list[str], typer.Argument(metavar="INPUT", help="Images, folders, or - for stdin.")
     ],
     output: options.Output = None,
-    rank: Annotated[
-        str | None,
-        typer.Option(
-            "--rank",
-            "-k",
-            metavar="N|auto",
-            help="Terms of each channel; auto: the Gavish-Donoho threshold.",
-        ),
-    ] = None,
+    rank: options.Rank = None,
     energy: options.Energy = None,
     error: options.ErrorShare = None,
     max_error: options.MaxError = None,
@@ -76,11 +68,14 @@ def compress(
     stack: options.Stack = False,
     frames: options.Frames = None,
     axis: options.Axis = None,
+    weights: options.Weights = None,
     check: options.Check = False,
     manifest: options.Manifest = None,
     recursive: options.Recursive = False,
     jobs: options.Jobs = "1",
     dask: options.Dask = None,
+    memory: options.Memory = None,
+    resume: options.Resume = None,
     skip_existing: options.SkipExisting = False,
     preserve: options.Preserve = False,
     nodata: options.NoData = None,
@@ -119,7 +114,7 @@ def compress(
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
-        target=targets.tuned(wanted, tune, "--tune"),
+        target=targets.weighted(targets.tuned(wanted, tune, "--tune"), weights, "--weights"),
         layout=layout,
         store=store,
         measure=certify or json,
@@ -131,6 +126,9 @@ def compress(
         preserve=preserve,
         check=check,
         manifest=manifest,
+        certify=certify,
+        memory=targets.memory(memory),
+        resume=resume,
     )
     planned = (
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
@@ -139,7 +137,7 @@ def compress(
         inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
     )
     code = console.run(
-        work.compress,
+        work.compressor(planned.jobs, settings),
         planned,
         settings,
         processes=processes,

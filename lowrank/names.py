@@ -18,6 +18,8 @@ CHOICES = (AUTO, *STORES)
 FLOAT_CHOICES = (AUTO, *FLOAT_STORES)
 """What a request may say of the store."""
 
+WEIGHTS = ("noise",)
+"""What may weigh the frames of a stack."""
 TUNES = ("psnr", "eye")
 """What a packed picture may be best for."""
 

@@ -176,6 +176,29 @@ Manifest = Annotated[
         "implies --check.",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BYTES",
+        help="Memory that passes over a large source may take: 2G. Default: half of what is there.",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep passes over a large source in a file, and go on from it where it is there.",
+    ),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        "--rank",
+        "-k",
+        metavar="N|auto",
+        help="Terms of each channel; auto: the Gavish-Donoho threshold.",
+    ),
+]
 Energy = Annotated[
     str | None,
     typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
@@ -194,6 +217,14 @@ Tune = Annotated[
 ]
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="noise",
+        help="Noisy frames of a packed stack count less, each by its noise.",
+    ),
 ]
 Against = Annotated[
     str | None,

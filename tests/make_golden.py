@@ -183,6 +183,18 @@ CASES |= {
         ("cut-stack", "RGB", 40, 50, 90),
     )
 }
+CASES |= {
+    # The same, once patches at the far edges are as large as they are: each number of samples.
+    f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
+    for name, mode, height, width, quality in (
+        ("edges-9-23", "I;16", 9, 23, 96),
+        ("edges-17-8", "int16-1", 17, 8, 99),
+        ("edges-rgb", "RGB", 37, 45, 90),
+        ("edges-apart", "uint8-5", 20, 33, 97),
+        ("edges-1-50", "I;16", 1, 50, 100),
+        ("cut-edges", "L", 44, 59, 97),
+    )
+}
 FRAMES = 7
 
 

@@ -35,31 +35,32 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "lazy", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
-        ("certificate",),
-        ("triplets",),
-        ("svd",),
+        ("basis", "certificate", "slabs"),
+        ("passes", "triplets"),
+        ("streamed", "svd"),
         ("__init__",),
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff"),
-            *("tiffwriter", "wall"),
+            *("dtypes", "formats", "heif", "jxl", "matrices", "nodata", "resolution", "taking"),
+            *("tiff", "wall"),
         ),
-        ("jp2", "metadata", "npy", "png", "pnm"),
+        ("jp2", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),
         ("framewriter", "sources"),
+        ("lazy",),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
     "format": (
         ("fields", "parts"),
         ("header", "writing"),
-        ("reading",),
+        ("reading", "streaming"),
         ("mapped",),
         ("__init__",),
     ),
@@ -69,7 +70,7 @@ INSIDE = {
         ("growing", "packed", "sums"),
         ("largest",),
         ("truncation",),
-        ("floats",),
+        ("floats", "passes"),
     ),
     "stores.packed": (
         ("coding",),
@@ -80,7 +81,8 @@ INSIDE = {
         ("__init__",),
     ),
     "stores.packed.frames": (
-        ("basis", "klt", "order", "profile", "trellis"),
+        ("basis", "edges", "order", "profile", "trellis"),
+        ("klt", "noise"),
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),
@@ -117,7 +119,12 @@ INSIDE = {
         ("ask", "compared"),
         ("exhibit", "gallery"),
     ),
-    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
+    "runs": (
+        ("journal", "manifest", "plan"),
+        ("proof",),
+        ("work",),
+        ("cluster", "frames", "large", "pool", "verify"),
+    ),
     "views": (
         ("words",),
         ("as_json", "completion", "html", "preview", "progress", "stacks", "waiting"),

@@ -3,18 +3,17 @@
 
 import { check } from "./errors.js";
 import {
-  F32, F64, I32, U16, U8, abs, assign, ceil, each, floor, fround, make, max, min, rint, same, sum,
+  F32, F64, I32, U8, abs, assign, ceil, each, floor, fround, make, max, min, rint, same, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, ransReader, readLanes, readStart, readStrengths, signLate, streamEnds, table,
-  toLevels,
+  bitReader, checkRanks, ransReader, readLanes, readStart, readStrengths, signLate, table, untilCut,
 } from "./coding.js";
-import { SIDE, SIZE, toSamples } from "./lapped.js";
+import { SIDE, SIZE } from "./lapped.js";
 import {
   CAP, coefficients, cropped, diagonal, distance, expected, firstOf, headerOf, planeOf, quartersOf,
   readCoarsest, sumsOf, u, v, weightsOf,
 } from "./maps.js";
-import { smooth } from "./smoothing.js";
+import { pictured, smooth } from "./smoothing.js";
 
 const LIMIT = 2047;
 
@@ -242,7 +241,7 @@ export function decodePatches(parts, { rank, partial }) {
   const needed = groups.findLastIndex((batch) => batch.some((x) => kept.has(x))) + 1;
   const F = bits > 8 ? same : fround;
   let done = 0, walk = null, whole = 0;
-  try {
+  const cut = untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
     const coder = coefficients(rans);
     if (header.gains) header.gains = firstOf(shape, header.gains, F, coder).mean;
@@ -255,16 +254,12 @@ export function decodePatches(parts, { rank, partial }) {
       done += groups[i].length;
     }
     if (late && done === total) signLate(walk.unsigned, rans, lanes);
-  } catch (error) {
-    if (!(error instanceof Cut)) throw error;
-    if (!partial || !done) throw streamEnds(parts);
-    done = done > channels ? min(done, whole) : done;
-  }
+  }, () => done);
+  if (cut && done > channels) done = min(done, whole);
   const { firsts, maps } = walk;
   for (let c = firsts.length; c < channels; c++) firsts.push(firstOf(shape, header.coarsest[c], F).mean);
   const decoded = groups.flat().slice(0, max(done - channels, 0));
   const shown = decoded.filter((x) => kept.has(x)).map((x) => x.channel * SIZE + x.index);
-  const peak = 2 ** bits - 1;
   const planes = scales.map((_, c) => {
     const alpha = header.alpha && c === channels - 1; // which has half the step
     const own = alpha ? step / 2 : step;
@@ -275,8 +270,5 @@ export function decodePatches(parts, { rank, partial }) {
     if (shown.length === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
     return plane;
   });
-  const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
-  toSamples(planes, header.turn, [0, peak], F, samples);
-  toLevels(samples, header, channels, peak);
-  return samples;
+  return pictured(parts, header, planes, F);
 }

@@ -17,13 +17,13 @@ export function join(low, high, F) {
   for (let s = 3; s >= 0; s--) {
     const weight = -F(STEPS[s]);
     if (s % 2 === 0) {
-      for (let i = 0; i < q; i++) {
+      each(q, (i) => {
         b[i] = F(b[i] + F(weight * F(a[i] + a[min(i + 1, p - 1)])));
-      }
+      });
     } else {
-      for (let i = 0; i < p; i++) {
+      each(p, (i) => {
         a[i] = F(a[i] + F(weight * F(b[max(i - 1, 0)] + b[min(i, q - 1)])));
-      }
+      });
     }
   }
   const out = new Array(p + q);
@@ -63,9 +63,9 @@ function turned({ tall, wide, grid }) {
 function joinDown(low, high, F) {
   const { wide } = low, tall = low.tall + high.tall;
   const grid = new Array(tall * wide);
-  for (let x = 0; x < wide; x++) {
+  each(wide, (x) => {
     join(column(low, x), column(high, x), F).forEach((v, y) => (grid[y * wide + x] = v));
-  }
+  });
   return { tall, wide, grid };
 }
 

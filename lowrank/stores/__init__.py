@@ -165,6 +165,8 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
         layout = "patches" if store == "packed" and target.kind != "rank" else "channels"
     if target.kind == "psnr_worst" and (store, layout) != ("packed", "stack"):
         raise UsageError("psnr_worst is a target of packed stacks; --psnr is one of any picture")
+    if target.weights is not None and (store, layout) != ("packed", "stack"):
+        raise UsageError("weights are of packed stacks; give --psnr, --size or -q, and a stack")
     if target.kind == "quality" and store != "packed":
         raise UsageError("quality is a target of the packed store; use --psnr, --error or -k")
     if target.tune != "psnr" and (store, layout) != ("packed", "patches"):

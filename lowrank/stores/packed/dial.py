@@ -259,8 +259,10 @@ def _prepared(
         from lowrank.stores.packed.frames import codec as frames
         from lowrank.stores.packed.frames.forecast import Forecast
         from lowrank.stores.packed.frames.klt import Stack
+        from lowrank.stores.packed.frames.noise import weights
 
-        stack = Stack(samples, turn.of_stack(picture))
+        by_noise = weights(samples) if target.weights == "noise" else None
+        stack = Stack(samples, turn.of_stack(picture), by_noise)
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
         told = None if ranked or target.kind == "quality" else Forecast(stack)

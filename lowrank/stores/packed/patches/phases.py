@@ -22,11 +22,24 @@ LARGEST = 1 << 20
 
 
 class Statistics:
-    """The models, and what was coded since they last learnt."""
+    """The models, and what was coded since they last learnt.
 
-    def __init__(self, flags: FlagModel | None = None, tokens: TokenModel | None = None) -> None:
+    Parameters
+    ----------
+    flags, tokens : optional
+        Those of photographs, where none are given.
+    lengths : TokenModel, optional
+        Of one distribution, for the lengths of what escapes; without one they are raw bits.
+    """
+
+    def __init__(
+        self, flags: FlagModel | None = None, tokens: TokenModel | None = None,
+        lengths: TokenModel | None = None,
+    ) -> None:  # fmt: skip
         self.flags = flags or FlagModel()
         self.tokens = tokens or token_model()
+        self.lengths = lengths
+        self.lengths_seen: list[NDArray[np.intp]] = []
         self.shift = np.resize(np.append(SHIFT, (0, 0)), len(self.flags.zero))
         """Low bits of |q| - 1 sent raw, by row."""
         self.shifted = int(np.flatnonzero(self.shift)[0])
@@ -56,6 +69,9 @@ class Statistics:
         """Update the models at the end of some maps."""
         self.flags.update(self._rows, self._hits)
         self.tokens.update(self._tokens)
+        if self.lengths is not None and self.lengths_seen:
+            self.lengths.update(self.lengths_seen)
+            self.lengths_seen = []
         self._rows, self._hits, self._tokens = [], [], []
 
 
@@ -96,9 +112,7 @@ class Reader:
         m = coded & (TOKENS - 1)
         escaped = (m == ESCAPE).nonzero()[0]
         if len(escaped):
-            lengths = collapse(
-                rans.raw(LENGTH * len(escaped)), np.full(len(escaped), LENGTH, np.int64)
-            )
+            lengths = self._lengths(len(escaped))
             rest = collapse(rans.raw(int(lengths.sum())), lengths)
             m[escaped] += rest + (np.int64(1) << lengths) - 1
         # The largest row tells whether any low bits are raw, in most phases that none are.
@@ -113,6 +127,19 @@ class Reader:
             negative = rans.raw(len(hit)).nonzero()[0]
             values[negative] = -values[negative]
         return hit, values
+
+    def _lengths(self, count: int) -> NDArray[np.int64]:
+        """Bits of what escaped each of so many tokens, beyond the first."""
+        rans, model = self._rans, self.models.lengths
+        if model is None:
+            return collapse(rans.raw(LENGTH * count), np.full(count, LENGTH, np.int64))
+        found = rans.tokens(np.zeros(count, np.intp), model.table, model.start, model.frequency)
+        self.models.lengths_seen.append(found)
+        long = found == ESCAPE
+        result = found.astype(np.int64)
+        many = int(long.sum())
+        result[long] = collapse(rans.raw(LENGTH * many), np.full(many, LENGTH, np.int64))
+        return result
 
 
 class Writer:
@@ -197,8 +224,21 @@ class Writer:
         if len(escaped):
             rest = coded[escaped] - ESCAPE + 1
             lengths = np.frexp(rest.astype(np.float64))[1].astype(np.int64) - 1
-            rans.raw(expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
+            self._lengths(lengths)
             rans.raw(expand(rest, lengths))
         if shift.any():
             rans.raw(expand(m - 1, shift))
         self.signs.append(rans.raw((values < 0).astype(np.uint8)))
+
+    def _lengths(self, lengths: NDArray[np.int64]) -> None:
+        """Collect how many bits what escaped has, beyond the first."""
+        rans, model = self._rans, self.models.lengths
+        if model is None:
+            rans.raw(expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
+            return
+        tokens = np.minimum(lengths, ESCAPE)
+        start, frequency = model.start[0], model.frequency[0].astype(np.uint16)
+        rans.symbols(start.take(tokens), frequency.take(tokens), 12)
+        self.models.lengths_seen.append(tokens)
+        long = lengths[tokens == ESCAPE]
+        rans.raw(expand(long, np.full(len(long), LENGTH, np.int64)))

@@ -82,6 +82,7 @@ def render(
     channels: list[Channel],
     emit: Callable[[int, Floats], None],
     dtype: np.dtype[Any],
+    apart: tuple[bool, bool] = (False, False),
 ) -> None:
     """Samples of all channels, before colour, some rows of patches at a time.
 
@@ -90,6 +91,8 @@ def render(
     emit : callable
         Called with the first row of patches and samples (y, x, rows, channels, patches)
         of whole rows of patches, from the top.
+    apart : (bool, bool)
+        Whether the last row, and the last column, of patches lap over no other.
     """
     height, width = channels[0].first.shape
     step = max(1, GROUP // (len(channels) * width))
@@ -100,9 +103,10 @@ def render(
         fresh = block[:, :, kept : kept + rows.stop - top]
         for c, channel in enumerate(channels):
             channel.patches(rows, fresh[:, :, :, c])
-        lap_columns(fresh, inverse=True)
+        lap_columns(fresh[..., :-1] if apart[1] else fresh, inverse=True)
         part = block[:, :, : kept + rows.stop - top]
-        lap_rows(part, inverse=True)
+        last = apart[0] and rows.stop == height
+        lap_rows(part[:, :, :-1] if last else part, inverse=True)
         done = part.shape[2] - (rows.stop < height)
         if done:
             emit(top - kept, part[:, :, :done])
