@@ -200,7 +200,7 @@ Against = Annotated[
     typer.Option(
         metavar="CODEC,...",
         help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
-        "and with klt-jpeg2000.",
+        "with jpegxl, and with klt-jpeg2000.",
         autocompletion=completed("codecs"),
     ),
 ]

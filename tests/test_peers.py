@@ -10,8 +10,10 @@ import pytest
 from conftest import picture
 from PIL import Image
 
+from lowrank.errors import UsageError
 from lowrank.io import pillow
 from lowrank.io.modes import to_image
+from lowrank.picture import MODES, Picture, array_mode
 from lowrank.report import peers
 
 NEEDS_AVIF = pytest.mark.skipif(not peers._avif_can_be_tuned(), reason="AVIF without libaom")
@@ -54,3 +56,20 @@ def test_row_and_json_name_the_tuning(cli, tmp_path):
     assert "avif, tune=psnr" in cli(*run).succeeded().text
     rows = json.loads(cli(*run, "--json").succeeded().text)["against"]
     assert [(row["codec"], row["tune"]) for row in rows] == [("jpeg", None), ("avif", "psnr")]
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("uint8", 3), ("uint16", 1), ("int16", 1)])
+def test_jpeg_xl_codes_the_frames_of_a_stack(kind, channels):
+    pytest.importorskip("imagecodecs")
+    y, x, c = np.mgrid[:24, :32, :channels]
+    frames = [100 + 50 * np.sin((x + 5 * i) / 7 + c) + 40 * np.cos(y / 6) for i in range(3)]
+    A = np.array(frames).astype(kind)
+    name = "L" if channels == 1 and kind == "uint8" else "RGB" if channels == 3 else "I;16"
+    mode = array_mode("int16", 1) if kind == "int16" else MODES[name]
+    stack = Picture(A, mode)
+    (some,) = peers.against(stack, ["jpegxl"], size=3000, psnr=30.0)
+    (more,) = peers.against(stack, ["jxl"], size=3000, psnr=40.0)
+    assert some.why == "each frame alone; from 3 of 3"
+    assert 0 < some.bytes < more.bytes
+    with pytest.raises(UsageError, match="jpegxl: unknown"):
+        peers.against(picture("L", 9, 9), ["jpegxl"], size=100, psnr=30.0)

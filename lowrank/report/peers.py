@@ -16,10 +16,11 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, features
 
 from lowrank.errors import ImageError, LimitError, UsageError
-from lowrank.io import pillow
+from lowrank.io import jxl, pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.names import CODECS
@@ -28,7 +29,9 @@ from lowrank.picture.distance import compare
 
 KLT = "klt-jpeg2000"
 """Of stacks only: a transform across the frames, then JPEG 2000."""
-_ALSO = {"jpg": "jpeg", "jp2": "jpeg2000"}
+JXL = "jpegxl"
+"""Of stacks only, for what their frames hold; through imagecodecs."""
+_ALSO = {"jxl": JXL, "jpg": "jpeg", "jp2": "jpeg2000"}
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,9 @@ _DIALS = {
         lambda db: {"quality_layers": [db]},
         2**31 - 1,
     ),
+    JXL: _Dial(
+        "JXL", None, tuple(25 * 0.93**i for i in range(100)), ({},), lambda d: {}, 2**30 - 1
+    ),
 }
 
 
@@ -112,7 +118,7 @@ def against(
         An unknown codec, or a picture of more than 8 bits.
     """
     codecs = list(dict.fromkeys(_ALSO.get(name, name) for name in codecs))
-    known = CODECS if picture.frames is None else (*CODECS, KLT)
+    known = CODECS if picture.frames is None else (*CODECS, JXL, KLT)
     unknown = [name for name in codecs if name not in known]
     if unknown:
         raise UsageError(f"--against {unknown[0]}: unknown; give some of {', '.join(known)}")
@@ -188,14 +194,17 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
     dial = _DIALS[name]
     if dial.feature and not features.check(dial.feature):
         return Peer(name, None, None, "this Pillow was built without it")
+    if name == JXL and not jxl.codes():
+        return Peer(name, None, None, "it needs the package imagecodecs")
     if name == "jpeg" and picture.mode.name == "RGBA":
         return Peer(name, None, None, "it holds no alpha")
     if max(picture.width, picture.height) > dial.most:
         return Peer(name, None, None, f"it holds {dial.most:,} pixels a side, and not more")
     if picture.mode.bits > 8:
-        if name != "jpeg2000":
+        if name not in ("jpeg2000", JXL):
             return Peer(name, None, None, "it holds 8 bits, and not more")
-        dial = replace(dial, values=tuple(np.arange(15, 110, 0.25)))
+        if name == "jpeg2000":
+            dial = replace(dial, values=tuple(np.arange(15, 110, 0.25)))
     image = to_image(picture)
     tune = "psnr" if name == "avif" and _avif_can_be_tuned() else None
     told = {"advanced": {"tune": tune}} if tune else {}
@@ -238,6 +247,10 @@ def _measured(
 ) -> Callable[[float], tuple[int, float]]:
     @cache
     def measure(value: float) -> tuple[int, float]:
+        if dial.format == "JXL":
+            size, back = jxl.coded(_plain(picture.samples), value)
+            off = compare(picture, Picture(back.reshape(picture.samples.shape), picture.mode))
+            return size, float("inf") if off.psnr_db is None else off.psnr_db
         stream = BytesIO()
         options = setting | dial.option(value)
         if dial.format == "JPEG2000" and picture.mode.colours == 3:
@@ -251,6 +264,11 @@ def _measured(
         return len(stream.getvalue()), float("inf") if pixels.psnr_db is None else pixels.psnr_db
 
     return measure
+
+
+def _plain(samples: NDArray[Any]) -> NDArray[Any]:
+    """Samples without an axis of one colour."""
+    return samples[:, :, 0] if samples.shape[2] == 1 else samples
 
 
 def _last(values: tuple[float, ...], holds: Callable[[float], bool]) -> float | None:
