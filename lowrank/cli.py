@@ -69,6 +69,7 @@ def compress(
     psnr_worst: options.PsnrWorst = None,
     size: options.Size = None,
     quality: options.Quality = None,
+    tune: options.Tune = None,
     layout: options.Layout = None,
     store: options.Store = None,
     certify: options.Certify = False,
@@ -81,6 +82,8 @@ def compress(
     recursive: options.Recursive = False,
     jobs: options.Jobs = "1",
     dask: options.Dask = None,
+    memory: options.Memory = None,
+    resume: options.Resume = None,
     skip_existing: options.SkipExisting = False,
     preserve: options.Preserve = False,
     nodata: options.NoData = None,
@@ -122,7 +125,7 @@ def compress(
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
-        target=wanted,
+        target=targets.tuned(wanted, tune, "--tune"),
         layout=layout,
         store=store,
         measure=certify or json,
@@ -134,6 +137,9 @@ def compress(
         preserve=preserve,
         check=check,
         manifest=manifest,
+        certify=certify,
+        memory=targets.memory(memory),
+        resume=resume,
     )
     planned = (
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
@@ -142,7 +148,7 @@ def compress(
         inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
     )
     code = console.run(
-        work.compress,
+        work.compressor(planned.jobs, settings),
         planned,
         settings,
         processes=processes,

@@ -20,5 +20,8 @@ FLOAT_CHOICES = (AUTO, *FLOAT_STORES)
 
 WEIGHTS = ("noise",)
 """What may weigh the frames of a stack."""
-CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
+TUNES = ("psnr", "eye")
+"""What a packed picture may be best for."""
+
+CODECS = ("jpeg", "webp", "avif", "jxl", "jpeg2000", "png")
 """Other codecs that a file may be compared with."""

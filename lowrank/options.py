@@ -176,6 +176,20 @@ Manifest = Annotated[
         "implies --check.",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BYTES",
+        help="Memory that passes over a large source may take: 2G. Default: half of what is there.",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep passes over a large source in a file, and go on from it where it is there.",
+    ),
+]
 Energy = Annotated[
     str | None,
     typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
@@ -183,6 +197,14 @@ Energy = Annotated[
 Quality = Annotated[
     str | None,
     typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
+]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What a packed picture is best for: psnr, or eye.",
+        autocompletion=completed("tunes"),
+    ),
 ]
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
@@ -199,8 +221,8 @@ Against = Annotated[
     str | None,
     typer.Option(
         metavar="CODEC,...",
-        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
-        "with jpegxl, and with klt-jpeg2000.",
+        help="Compare with jpeg, webp, avif, jxl, jpeg2000 or png, via Pillow; a stack frame by "
+        "frame, and with klt-jpeg2000.",
         autocompletion=completed("codecs"),
     ),
 ]

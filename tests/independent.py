@@ -1,7 +1,8 @@
 """A decoder of packed files in plain Python, from docs/FORMAT.md and docs/PACKED.md alone.
 
 It shares no code with lowrank and takes its tables out of the page: what the page does not say it
-does not know. It is slow, checks nothing that a sound file has, and is not shipped.
+does not know. Of a file that is cut it decodes what is there. It is slow, checks nothing that a
+sound file has, and is not shipped.
 
     python tests/independent.py FILE.lrk      prints the SHA-256 of the samples
 """
@@ -50,6 +51,23 @@ def f32_bits(x):
     return struct.unpack("<i", struct.pack("<f", x))[0]
 
 
+class Ended(Exception):  # noqa: N818 - a state, not a fault
+    """The payload has no next word."""
+
+
+def whole_pieces(body, sums):
+    """What is there of a payload that is cut, as far as its checksums hold."""
+    if sums is None:
+        return body
+    whole = 0
+    for (crc,) in struct.iter_unpack("<I", sums):
+        piece = body[whole : whole + 4096]
+        if crc != zlib.crc32(piece):
+            break
+        whole += len(piece)
+    return body[:whole]
+
+
 def decode(data):
     """(Frames,) height, width, channels, letter of the samples' type, and the samples in order."""
     assert data[:9] == b"\x89LRK\r\n\x1a\n\x01"
@@ -57,6 +75,9 @@ def decode(data):
     while at < len(data):
         size, kind = struct.unpack_from("<I4s", data, at)
         body = data[at + 8 : at + 8 + size]
+        if at + 12 + size > len(data):
+            chunks[kind] = whole_pieces(body, chunks.get(b"SUMS"))
+            break
         (crc,) = struct.unpack_from("<I", data, at + 8 + size)
         assert crc == zlib.crc32(kind + body)
         chunks[kind] = body
@@ -170,6 +191,8 @@ class Coders:
         self.at, self.spare = 0, []
 
     def word(self):
+        if self.at == len(self.words):
+            raise Ended
         self.at += 1
         return self.words[self.at - 1]
 
@@ -465,9 +488,12 @@ class Patches:
                 break
         read = Header(payload[at : at + length])
         self.start = Start(read)
-        lanes, self.late = read.number("lanes"), read.number("late")
+        weighed, lanes = divmod(read.number("lanes"), 2**15)
+        self.late = read.number("late")
         self.strengths = [read.bits(4) for _ in range(channels)]
         self.levels, low = wavelet_levels(self.rows, self.columns)
+        self.power = read.bits(5) if weighed else 0
+        gains = self.coarsest_map(read, low) if weighed else None
         self.scales, self.turns, self.coarsest = [], [], []
         for channel in range(channels):
             self.scales.append(self.read_scales(read, int(channel > 0)))
@@ -475,17 +501,22 @@ class Patches:
             self.turns.append(
                 [(read.bits(8), read.bits(8), read.bits(8) - 64) for _ in range(count)]
             )
-            value, values = 0, []
-            for _ in range(low[0] * low[1]):
-                value += read.signed("coarsest")
-                values.append(value)
-            self.coarsest.append([values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])])
+            self.coarsest.append(self.coarsest_map(read, low))
         self.coders = Coders(payload[at + length :], lanes)
         self.models = Models()
         self.steps = [self.start.step] * channels
         if self.start.alpha:
             self.steps[-1] /= 2
+        self.gains = self.first(gains, None)[0] if weighed else None
         self.walk()
+
+    @staticmethod
+    def coarsest_map(read, low):
+        value, values = 0, []
+        for _ in range(low[0] * low[1]):
+            value += read.signed("coarsest")
+            values.append(value)
+        return [values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])]
 
     @staticmethod
     def read_scales(read, c):
@@ -569,7 +600,7 @@ class Patches:
 
     # 9. the first component
 
-    def first(self, channel, luma):
+    def first(self, coarsest, luma):
         levels = []
         for level, shapes in enumerate(self.levels):
             bands = {}
@@ -608,7 +639,16 @@ class Patches:
                 self.models.learn()
                 bands[name] = q
             levels.append(bands)
-        M = [[self.r(x) for x in row] for row in self.coarsest[channel]]
+        return self.mean(coarsest, levels), levels
+
+    def mean(self, coarsest, levels):
+        """The map of a first component; without its bands, where they are cut off."""
+        if levels is None:
+            levels = [
+                {name: [[0] * w for _ in range(h)] for name, (h, w) in shapes.items()}
+                for shapes in self.levels
+            ]
+        M = [[self.r(x) for x in row] for row in coarsest]
 
         def down(low, high):
             columns = [
@@ -625,7 +665,7 @@ class Patches:
                     high = down(high, bands["both"])
             if high is not None:
                 M = [join(a, b, self.r) for a, b in zip(M, high, strict=True)]
-        return M, levels
+        return M
 
     def gradient(self, M):
         M = [[f32(x) for x in row] for row in M]
@@ -756,9 +796,24 @@ class Patches:
 
     def walk(self):
         self.known, self.values, self.means, self.unsigned = {}, {}, {}, []
-        self.M, luma = [], None
+        self.M, self.all = [], True
+        batches = self.batches()
+        leaves = [i for i, batch in enumerate(batches) if not any(predicting(x[1]) for x in batch)]
+        late = leaves[len(leaves) - self.late :] if self.late else []
+        try:
+            self.walk_whole(batches, late)
+        except Ended:  # 23. a payload that is cut
+            self.all = False
+            for channel in range(len(self.M), len(self.scales)):
+                self.M.append(self.mean(self.coarsest[channel], None))
+            before = batches[: late[0]] if late else batches
+            kept = {one for batch in before for one in batch}
+            self.values = {one: x for one, x in self.values.items() if one in kept}
+
+    def walk_whole(self, batches, late):
+        luma = None
         for channel in range(len(self.scales)):
-            M, bands = self.first(channel, luma)
+            M, bands = self.first(self.coarsest[channel], luma)
             luma = luma or bands
             self.M.append(M)
             G = self.gradient(M)
@@ -767,9 +822,6 @@ class Patches:
             self.means[channel] = {
                 (y, x): min(max(rint(self.r(16 * M[y][x])), -(2**29)), 2**29) for y, x in both
             }
-        batches = self.batches()
-        leaves = [i for i, batch in enumerate(batches) if not any(predicting(x[1]) for x in batch)]
-        late = leaves[len(leaves) - self.late :] if self.late else []
         for i, batch in enumerate(batches):
             self.batch(batch, signs=i not in late)
         if late:  # 11. late signs
@@ -819,15 +871,26 @@ class Patches:
         r, step = self.r, self.steps[channel]
         precision = 24 if self.bits > 8 else 13
         patches = self.basis(channel)
+        weighed = self.gains is not None
+        weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
+        if weighed:
+            for i, patch in enumerate(patches):
+                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
+                patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}
         largest = max((abs(x) for row in B.values() for x in row), default=0)
         places = [(y, x) for y in range(self.rows) for x in range(self.columns)]
         most = max(sum(abs(v[place]) for v in kept.values()) for place in places)
         single = r is f32 and most * largest < 0.999 * 2**24
-        scale = step / 16 / 2**precision
+        even = step / 16 / 2**precision
         P = [[0.0] * (16 * self.columns) for _ in range(16 * self.rows)]
         for py, px in places:
+            scale = even
+            if weighed:
+                g = min(max(rint(self.gains[py][px]), -8), 8)
+                scale *= (math.sqrt(2) if g % 2 else 1) * 2.0 ** (g // 2)
+                scale = f32(scale) if single else scale
             mean = r(self.M[channel][py][px] * r(step / 16))
             of = self.patch_of(B, py, px)
             some = [(of(i), values[py, px]) for i, values in kept.items() if values[py, px]]
@@ -893,7 +956,7 @@ class Patches:
     def samples(self):
         planes = [self.plane(c) for c in range(len(self.scales))]
         planes = [
-            smooth(plane, step, strength, self.r)
+            smooth(plane, step, strength * self.all, self.r)
             for plane, step, strength in zip(planes, self.steps, self.strengths, strict=True)
         ]
         return finish(planes, self.start, self.bits, self.r)
@@ -903,6 +966,8 @@ class Patches:
 
 
 class Stack(Patches):
+    gains = None  # which planes have not
+
     def __init__(self, payload, height, width, channels, bits, frames, limits):
         self.height, self.width, self.channels, self.frames = height, width, channels, frames
         self.limits, self.bits, self.r = limits, 16, same
@@ -1031,15 +1096,23 @@ class Stack(Patches):
         self.state = [{} for _ in self.scales]
         for start in range(0, count, size):
             group = range(start, min(start + size, count))
-            for c in group:
-                M, luma = self.first(c, luma)
-                self.M.append(M)
-                G = self.gradient(M)
-                self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}
             plan = self.batches_of(group)
             signed = len(plan) - (self.late if group.stop == count else 0)
-            for i, batch in enumerate(plan):
-                self.batch(batch, signs=i < signed)
+            try:
+                for c in group:
+                    M, luma = self.first(self.coarsest[c], luma)
+                    self.M.append(M)
+                    G = self.gradient(M)
+                    self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}
+                for i, batch in enumerate(plan):
+                    self.batch(batch, signs=i < signed)
+            except Ended:
+                for c in range(len(self.M), group.stop):
+                    self.M.append(self.mean(self.coarsest[c], None))
+                for batch in plan[signed:]:
+                    for one in batch:
+                        self.values.pop(one, None)
+                return
         if self.late:
             bits = [x - 65536 >> (15 - i) & 1 for x in self.coders.states for i in range(16)]
             for (values, place), bit in zip(self.unsigned, bits, strict=False):
@@ -1160,9 +1233,9 @@ class Stack(Patches):
     # 21. frames
 
     def samples(self):
-        planes = [
-            [[rint(x) for x in row] for row in self.plane(c)] for c in range(len(self.scales))
-        ]
+        planes = [[[rint(x) for x in row] for row in self.plane(c)] for c in range(len(self.M))]
+        none = [[0] * self.width for _ in range(self.height)]
+        planes += [none] * (len(self.scales) - len(self.M))
         if self.turn:
             q, (a, b, c) = 127, self.turn
             n = q * q + a * a + b * b + c * c
@@ -1367,8 +1440,12 @@ class Channels:
                 left -= left * share >> 16
             counts.append(row)
         self.tokens = Tokens(counts)
-        for c in order:
-            self.component(c)
+        self.all = True
+        try:
+            for c in order:
+                self.component(c)
+        except Ended:
+            self.all = False
 
     def numbers(self, lengths):
         values = [0] * len(lengths)
@@ -1503,7 +1580,7 @@ class Channels:
 
     def samples(self):
         planes = [
-            smooth(self.plane(c), self.start.step, strength, same)
+            smooth(self.plane(c), self.start.step, strength * self.all, same)
             for c, strength in enumerate(self.strengths)
         ]
         if self.start.alpha:

@@ -134,6 +134,24 @@ CASES |= {
     for name in ("pieces", "cut-pieces")
 }
 CASES |= {
+    # Weighed for the eye: colours, opacity, 16 bits, one patch, cut short.
+    f"{name}-patches-packed": (
+        mode,
+        height,
+        width,
+        Target("quality", q, "eye"),
+        "patches",
+        "packed",
+    )
+    for name, mode, height, width, q in (
+        ("eye-rgb", "RGB", 67, 75, 70),
+        ("eye-la", "LA", 35, 50, 40),
+        ("eye-i16", "I;16", 33, 49, 90),
+        ("eye-1x1", "RGBA", 1, 1, 60),
+        ("cut-eye", "RGB", 83, 70, 85),
+    )
+}
+CASES |= {
     # Stacks: of every mode, with labels, with checksums of pieces, cut short.
     f"{name}-{store}": (mode, height, width, Target("rank", k), "stack", store)
     for name, mode, height, width, k, stores in (

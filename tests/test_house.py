@@ -35,18 +35,18 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "lazy", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
-        ("certificate",),
-        ("triplets",),
-        ("svd",),
+        ("basis", "certificate", "slabs"),
+        ("passes", "triplets"),
+        ("streamed", "svd"),
         ("__init__",),
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "nodata", "resolution", "taking", "tiff"),
-            "wall",
+            *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
+            *("tiff", "wall"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("known", "modes"),
@@ -54,12 +54,13 @@ INSIDE = {
         ("tifffile",),
         ("images", "pages"),
         ("framewriter", "sources"),
+        ("lazy",),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
     "format": (
         ("fields", "parts"),
         ("header", "writing"),
-        ("reading",),
+        ("reading", "streaming"),
         ("mapped",),
         ("__init__",),
     ),
@@ -69,7 +70,7 @@ INSIDE = {
         ("growing", "packed", "sums"),
         ("largest",),
         ("truncation",),
-        ("floats",),
+        ("floats", "passes"),
     ),
     "stores.packed": (
         ("coding",),
@@ -97,7 +98,7 @@ INSIDE = {
         ("forecast", "models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),
-        ("header",),
+        ("eye", "header"),
         ("walk",),
         ("norms", "samples"),
         ("codec",),
@@ -118,7 +119,12 @@ INSIDE = {
         ("ask", "compared"),
         ("exhibit", "gallery"),
     ),
-    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
+    "runs": (
+        ("journal", "manifest", "plan"),
+        ("proof",),
+        ("work",),
+        ("cluster", "frames", "large", "pool", "verify"),
+    ),
     "views": (
         ("words",),
         ("as_json", "completion", "html", "preview", "progress", "stacks", "waiting"),

@@ -100,7 +100,7 @@ export function weightsOf(index, coded, after, others, part, unit) {
 }
 
 /** Weighted sums of other maps: at the place, and for those beside, above and below. */
-export function sumsOf({ plane, size }, { maps, planes }, sums) {
+export function sumsOf({ plane }, { maps, planes }, sums) {
   sums.forEach((out, kind) => {
     out.fill(0);
     each(4, (p) =>
@@ -141,7 +141,7 @@ export function quartersOf(height, width) {
     where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
     return map;
   };
-  return { height, width, pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
+  return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
 }
 
 const bits = new I32(1), float = new F32(bits.buffer);
@@ -237,7 +237,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
     const step = max(1, floor(count / 4096));
     for (let i = 0; i < count; i += step) seen[2 * rows[i] + flags[i]]++;
     const hit = [];
-    for (let i = 0; i < count; i++) if (flags[i]) hit.push(i);
+    flags.forEach((x, i) => x && hit.push(i));
     const pair = U8.from(hit, (i) => rows[i] >> 1), token = new U8(hit.length);
     rans.tokens(pair, model, token);
     model.count(pair, token);
@@ -262,11 +262,11 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
 
 // -- the first component: a small image ----------------------------------------------------
 
-function enlarge([h, w], { height, width, grid }) {
-  return I32.from({ length: h * w }, (_, i) => {
-    const row = floor((floor(i / w) * height) / h) * width;
-    return min(abs(grid[row + floor(((i % w) * width) / w)]), CAP);
-  });
+function enlarge([h, w], { tall, wide, grid }) {
+  return make(h * w, (i) => {
+    const row = floor((floor(i / w) * tall) / h) * wide;
+    return min(abs(grid[row + floor(((i % w) * wide) / w)]), CAP);
+  }, I32);
 }
 
 /** The wavelet bands of one first component; `before` are those of the one that tells of it. */
@@ -274,12 +274,12 @@ function bandsOf(shape, coder, before) {
   const result = [];
   bandShapes(...shape).levels.forEach((shapes, level) => {
     const bands = {};
-    for (const [name, [height, width]] of Object.entries(shapes)) {
-      const quarters = quartersOf(height, width), { size } = quarters;
-      const here = new F64(size), none = new F64(size), q = new I32(size), known = new I32(size);
+    for (const [name, [tall, wide]] of Object.entries(shapes)) {
+      const quarters = quartersOf(tall, wide), { extent } = quarters;
+      const here = new F64(extent), none = new F64(extent), q = new I32(extent), known = new I32(extent);
       const add = (weight, band) => {
         if (!band) return;
-        quarters.scatter(enlarge([height, width], band)).forEach((x, at) => (here[at] += weight * x));
+        quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
       };
       add(256, result[level - 1]?.[name]);
       for (const other of Object.values(bands)) add(123, other);
@@ -295,7 +295,7 @@ function bandsOf(shape, coder, before) {
         });
       }
       coder.learn();
-      bands[name] = { height, width, grid: quarters.gather(q, new I32(height * width)) };
+      bands[name] = { tall, wide, grid: quarters.gather(q, new I32(tall * wide)) };
     }
     result.push(bands);
   });
@@ -303,16 +303,16 @@ function bandsOf(shape, coder, before) {
 }
 
 /** Half the mean absolute difference to either neighbour, both ways; capped integers. */
-function gradient({ height, width, grid }) {
+function gradient({ tall, wide, grid }) {
   const F = fround, g = F32.from(grid);
   return g.map((x, i) => {
-    const column = i % width, row = floor(i / width);
+    const column = i % wide, row = floor(i / wide);
     let total = 0;
     const add = (there, j) => there && (total = F(total + abs(F(x - g[j]))));
     add(column, i - 1);
-    add(column < width - 1, i + 1);
-    add(row, i - width);
-    add(row < height - 1, i + width);
+    add(column < wide - 1, i + 1);
+    add(row, i - wide);
+    add(row < tall - 1, i + wide);
     return min(rint(F(total * 0.25)), CAP);
   });
 }
@@ -321,17 +321,17 @@ const NOTHING = { phase: () => ({ hit: [], found: [] }), learn() {} };
 
 /** A first component: its bands, its map, and how steep that is; without a coder of no bands. */
 export function firstOf(shape, coarsest, F, coder = NOTHING, before = null) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   const bands = bandsOf(shape, coder, before);
-  const map = inverse({ height, width, grid: coarsest.map(F) }, bands, F);
+  const map = inverse({ tall, wide, grid: coarsest.map(F) }, bands, F);
   return { bands, mean: map.grid, steep: gradient(map) };
 }
 
 /** The coarsest map of a first component. */
 export function readCoarsest(read, shape) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   let last = 0;
-  const found = make(height * width, () => (last += read.signed("coarsest")));
+  const found = make(tall * wide, () => (last += read.signed("coarsest")));
   if (found.some((x) => abs(x) >= 2 ** 30)) throw outOfRange();
   return found;
 }
@@ -362,8 +362,8 @@ const TURNS = (() => {
   return wave;
 })();
 
-/** The patch of each component, times 2^precision, as integers; and one of zeros. */
-function basis(indices, turns, precision, height, width) {
+/** The patch of each component, times 2^precision, as integers. */
+function basis(indices, turns, precision, power, height, width) {
   const rows = [];
   const row = (i) =>
     (rows[i] ??= F64.from(every, (p) => waves(height)[v(i)][v(p)] * waves(width)[u(i)][u(p)]));
@@ -373,9 +373,15 @@ function basis(indices, turns, precision, height, width) {
     rows[i] = a.map((x, p) => x * c + b[p] * s);
     rows[j] = b.map((x, p) => x * c - a[p] * s);
   }
-  const out = new F64(SIZE * (indices.length + 1));
-  indices.forEach((i, j) => out.set(row(i).map((x) => rint(x * 2 ** precision)), SIZE * j));
-  return out;
+  return indices.map((i) => {
+    const spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
+    return row(i).map((x) => rint(x * spread * 2 ** precision));
+  });
+}
+
+/** Add four weighted lists: integers, whose sum is the same in any order. */
+export function add(out, a, wa, b, wb, c, wc, d, wd) {
+  for (let i = 0; i < out.length; i++) out[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i];
 }
 
 /**
@@ -383,26 +389,35 @@ function basis(indices, turns, precision, height, width) {
  * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
  * last patches, down and across.
  */
-export function planeOf([rows, columns], mean, components, turns, step, precision, F, rest = [SIDE, SIDE]) {
-  const maps = components.map((x) => x.map), sets = {};
-  const of = (...sides) => (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, ...sides));
+export function planeOf(
+  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
+) {
+  const maps = components.map((x) => x.sheet), sets = {};
+  const of = (...sides) =>
+    (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
-  const scale = step / 16 / 2 ** precision, unit = F(step / SIDE);
+  const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const G = largest(totals) * largest(of(SIDE, SIDE)) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const G = largest(totals) * largest(of(SIDE, SIDE).map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
+  const from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
     const patches = of(i < (rows - 1) * columns ? SIDE : rest[0], (i + 1) % columns ? SIDE : rest[1]);
+    let found = 0;
+    for (let j = 0; j < maps.length; j++) if (maps[j][i]) from[found++] = j;
     block.fill(0);
-    // Integers, whose sum is the same in any order.
-    maps.forEach((map, j) => {
-      const q = map[i];
-      if (q) for (let p = 0; p < SIZE; p++) block[p] += q * patches[SIZE * j + p];
-    });
-    const first = F(mean[i] * unit);
+    for (let j = 0; j < found; j += 4) {
+      const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
+      add(
+        block, patches[a], maps[a][i], patches[b], j + 1 < found && maps[b][i],
+        patches[c], j + 2 < found && maps[c][i], patches[d], j + 3 < found && maps[d][i],
+      );
+    }
+    const first = F(mean[i] * unit), g = min(max(rint(gains[i]), -8), 8);
+    const scale = G((step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1));
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let p = 0; p < SIZE; p += SIDE, at += width) {
       for (let x = 0; x < SIDE; x++) {

@@ -6,7 +6,8 @@ import {
   F32, F64, I32, U16, U8, abs, ceil, each, floor, largest, make, max, min, rint, same, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, streamEnds, table, tokenModel,
+  bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, table, tokenModel,
+  untilCut,
 } from "./coding.js";
 import { arrayOf } from "./floats.js";
 import { SIDE, toSamples, waves } from "./lapped.js";
@@ -78,7 +79,7 @@ function readColumns(read, count) {
     const differences = read.bit("differences"), shift = read.number("shift");
     size += read.signed("size");
     check(exponent >= 0 && exponent <= 36 && shift <= 36 && size >= 0 && size < 64, "basis");
-    return { exponent, differences, shift, size };
+    return { exponent, differences, shift, large: size };
   });
 }
 
@@ -124,14 +125,14 @@ function readHeader(parts, shape) {
 /** The columns of the basis. */
 function readEntries(rans, frames, columns) {
   const coder = coefficients(rans);
-  return columns.map(({ exponent, differences, shift, size }) => {
+  return columns.map(({ exponent, differences, shift, large: size }) => {
     const entries = new F64(frames), unit = 2 ** exponent;
     const known = (i) => min(abs(entries[i]), CAP);
     each(2, (start) => {
-      const rows = U8.from({ length: (frames + 1 - start) >> 1 }, (_, i) => {
+      const rows = make((frames + 1 - start) >> 1, (i) => {
         const after = 2 * i + 2 < frames ? 2 * i + 2 : 2 * i;
         return rowOf(start ? 128 * size + 256 * (known(2 * i) + known(after)) : 256 * size);
-      });
+      }, U8);
       const { hit, found } = coder.phase(rows, true);
       hit.forEach((i, j) => (entries[2 * i + start] = found[j]));
     });
@@ -169,7 +170,7 @@ function batchesOf(scales, patches) {
         const [index] = queue.splice(place, 1);
         if (!queue.length) queues.delete(map);
         taken.add(index);
-        batch.push({ map, index });
+        batch.push({ channel: map, index });
         if (batch.length === most) break;
       }
       result.push(batch);
@@ -194,16 +195,16 @@ function decodePlanes(parts, rank, partial) {
   checkRanks(parts.matrices, [header.planes], min(...shapeOf(parts)));
   if (columns && frames * maps * height * width > 2 ** 42) throw new LrkError("limit", "too much work");
   const planes = make(maps, () => new I32(width * height));
-  const quarters = quartersOf(...shape), { where, size } = quarters;
-  const known = make(maps, () => []), states = known.map(() => new U8(size));
-  const pool = make(64, () => make(3, () => new I32(size)));
+  const quarters = quartersOf(...shape), { where, extent } = quarters;
+  const known = make(maps, () => []), states = known.map(() => new U8(extent));
+  const pool = make(64, () => make(3, () => new I32(extent)));
   const group = max(1, floor(8192 / patches));
   const numberOf = (from, to) => sum(scales.slice(max(from, 0), to).map((x) => sum(x.map(() => 1)) + 1));
   let B = null, bands = null, done = 0, symbols = 0, ended = false;
 
   const decodeGroup = (rans, coder, from) => {
     const to = min(from + group, maps);
-    symbols += numberOf(from - 2, to) * size;
+    symbols += numberOf(from - 2, to) * extent;
     check(symbols <= lanes * 131072, "lanes");
     const plan = batchesOf(scales.slice(from, to), patches), signed = plan.length - (to < maps ? 0 : late);
     check(signed >= 0, "late signs");
@@ -212,13 +213,13 @@ function decodePlanes(parts, rank, partial) {
     let used = 0, whole = 0;
 
     const next = (batch, signs) => {
-      const here = batch.map(({ map, index }, i) => {
+      const here = batch.map(({ channel: map, index }, i) => {
         const others = BEFORE.map((x, back) => [known[from + map - 1 - back]?.[index], () => x]).filter(
           ([one]) => one,
         );
         const weights = weightsOf(index, known[from + map], 0, others, others.length ? 0.85 : 1, 16);
         const sums = sumsOf(quarters, weights, pool[i]);
-        return { sums, own: weights.own, seen: new U8(size), state: states[from + map] };
+        return { sums, own: weights.own, seen: new U8(extent), state: states[from + map] };
       });
       for (const phase of quarters.phases) {
         const { cells } = phase, length = cells.length;
@@ -250,15 +251,15 @@ function decodePlanes(parts, rank, partial) {
         if (!signs) unsigned.push([values, places]);
       }
       coder.learn();
-      batch.forEach(({ map, index }, i) => {
+      batch.forEach(({ channel: map, index }, i) => {
         known[from + map][index] = here[i].seen;
         const at = (used + i) * patches;
-        coded.push({ of: map, index, map: values.subarray(at, at + patches) });
+        coded.push({ channel: map, index, sheet: values.subarray(at, at + patches) });
       });
       used += batch.length;
     };
 
-    try {
+    ended = untilCut(parts, true, () => {
       for (let map = from; map < to; map++) {
         const first = firstOf(shape, coarsest[map], same, coder, bands);
         bands = first.bands;
@@ -272,33 +273,27 @@ function decodePlanes(parts, rank, partial) {
       });
       if (to === maps && late) signLate(unsigned, rans, lanes);
       whole = to - from + used;
-    } catch (error) {
-      if (!(error instanceof Cut)) throw error;
-      ended = true;
-    }
+    }, () => true);
     done += whole;
     known.fill([], 0, max(to - 2, 0));
     if (!done) return;
     const some = ended ? coded.slice(0, max(whole - to + from, 0)) : coded;
     for (let map = from; map < to; map++) {
       const mean = firsts[map - from] ?? firstOf(shape, coarsest[map], same).mean;
-      const own = some.filter((x) => x.of === map - from);
-      const levels = planeOf(shape, mean, own, [], SIDE, 24, same, rest).map(rint);
+      const own = some.filter((x) => x.channel === map - from);
+      const levels = planeOf(shape, mean, own, [], SIDE, 24, same, { rest }).map(rint);
       check(largest(levels) < 2 ** 31, "plane");
       planes[map].set(cropped(levels, shape[1] * SIDE, width, height));
     }
   };
 
-  try {
+  untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
     if (columns) B = readEntries(rans, frames, columns);
     const coder = coefficients(rans, FLAGS, TOKENS, later ? tokenModel(LENGTHS) : null);
     for (let from = 0; from < maps && !ended; from += group) decodeGroup(rans, coder, from);
-  } catch (error) {
-    if (!(error instanceof Cut)) throw error;
-    ended = true;
-  }
-  if (ended && (!partial || !done)) throw streamEnds(parts);
+    if (ended) throw new Cut();
+  }, () => done);
   const kept = min(header.planes, rank ?? Infinity);
   const sizes = make(kept, (k) => max(...planes.slice(k * channels, (k + 1) * channels).map(largest)));
   const finest = B && largest(columns.map((x) => x.exponent));

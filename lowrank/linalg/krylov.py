@@ -22,7 +22,7 @@ Block = NDArray[np.float32]
 BLOCK = 16
 """Rows of a block: fewer need more products, more grow the space faster than it converges."""
 _CACHED = 1_500_000  # entries of A at a time, which a cache holds for a second product
-_TILE = 800_000  # multiplications in a product of tiles, see `_times`
+_TILE = 800_000  # multiplications in a product of tiles, see `times`
 _NEAR = 5e-4  # of an eigenvalue: to those nearer the space is slow to give vectors of their own
 _CROWD = 4  # such eigenvalues, of which a block may have missed some, or mixed them up
 _FIRST_DECAY = 1.5  # of the logarithm of the residuals in a step, at a guess
@@ -46,7 +46,7 @@ def gram_product(columns: NDArray[np.float32]) -> Callable[[Block], Block]:
         height = max(_CACHED // columns.shape[1], 1)
         for start in range(0, len(columns), height):
             piece = columns[start : start + height]
-            out += transposed_times(piece, _times(piece, X))
+            out += transposed_times(piece, times(piece, X))
         return out
 
     return apply
@@ -108,7 +108,7 @@ def leading_rows(
         known = basis[:filled]
         Z = apply(X)
         scale = max(scale, float(np.linalg.norm(Z)))
-        coefficients = _times(known, Z)
+        coefficients = times(known, Z)
         projected[:filled, filled - block : filled] = coefficients
         projected[filled - block : filled, :filled] = coefficients.T
         Z -= transposed_times(known, coefficients)
@@ -149,13 +149,13 @@ def _next_block(Z: Block, known: Block, scale: float) -> tuple[Block, NDArray[An
     X, link = _orthonormal(Z)
     # A second pass: the first left rounding errors behind, and a column of which little is
     # new has more of them than of anything else once it is scaled up.
-    X, again = _orthonormal(X - transposed_times(known, _times(known, X)))
+    X, again = _orthonormal(X - transposed_times(known, times(known, X)))
     link = again @ link
     exhausted = np.abs(np.diag(link)) <= _EPS * scale
     if exhausted.any():
         X[:, exhausted] = scattered(len(X), X.shape[1], known.size)[:, exhausted]
         for _ in range(2):
-            X = _orthonormal(X - transposed_times(known, _times(known, X)))[0]
+            X = _orthonormal(X - transposed_times(known, times(known, X)))[0]
     return X, link
 
 
@@ -207,7 +207,7 @@ def _multiple(value: float, block: int) -> int:
     return math.ceil(value / block) * block
 
 
-def _times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
+def times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
     """``A @ X`` for A in row order and X of few columns.
 
     A product as thin as this is bound by reading A, and BLAS copies A into an order of its
@@ -228,7 +228,7 @@ def _times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
 
 
 def transposed_times(A: NDArray[Any], X: NDArray[Any]) -> NDArray[Any]:
-    """``A.T @ X`` for A in row order and X of few columns, as `_times`."""
+    """``A.T @ X`` for A in row order and X of few columns, as `times`."""
     m, n = A.shape
     b = X.shape[1]
     out = np.zeros((n, b), A.dtype)

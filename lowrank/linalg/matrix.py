@@ -177,8 +177,8 @@ class Matrix:
             return self._gram_of_bytes()
         out = np.zeros((self.short, self.short))
         for _, slab in self.slabs():
-            _add_square(out, slab)
-        return _mirrored(out)
+            add_square(out, slab)
+        return mirrored(out)
 
     def _gram_of_bytes(self) -> Floats:
         """The exact Gram matrix of 8-bit samples, by float32 products.
@@ -191,12 +191,12 @@ class Matrix:
         for start in range(0, self.long, 1024):
             shifted = self._rows[:, start : start + 1024].astype(np.float32, order="K")
             shifted -= 128.0
-            _add_square(out, shifted)
+            add_square(out, shifted)
             sums += shifted.sum(axis=1, dtype=np.float64)
         sums = 128.0 * sums + 64.0 * 128.0 * self.long
         out += sums[:, np.newaxis]
         out += sums
-        return _mirrored(out)
+        return mirrored(out)
 
     def residual_slabs(self, left: Floats, right: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
         """Yield slabs of ``A - left @ right``: left (short, r), right (r, long)."""
@@ -232,18 +232,18 @@ class Matrix:
         """
         out = np.zeros((self.short, self.short))
         for _, E in self.residual_slabs(left, right):
-            _add_square(out, E)
-        return _mirrored(out)
+            add_square(out, E)
+        return mirrored(out)
 
 
-def _add_square(out: Floats, slab: NDArray[Any]) -> None:
+def add_square(out: Floats, slab: NDArray[Any]) -> None:
     """Add ``slab @ slab.T`` to the lower triangle of `out`, without a second matrix like it."""
     for start in range(0, len(slab), _SQUARE):
         stop = start + _SQUARE
         out[start:stop, :stop] += slab[start:stop] @ slab[:stop].T
 
 
-def _mirrored(square: Floats) -> Floats:
+def mirrored(square: Floats) -> Floats:
     """The symmetric matrix of a lower triangle, in place."""
     for start in range(0, len(square), _SQUARE):
         stop = start + _SQUARE
@@ -263,7 +263,11 @@ def _exponent(A: NDArray[Any]) -> int:
     """Power of two that brings the largest entry into safe range; refuses NaN and Inf."""
     if A.dtype.kind != "f" and A.dtype.itemsize <= 2:
         return 0
-    largest = max(float(A.max()), -float(A.min()))  # NaN passes through max and min
+    return scale_of(max(float(A.max()), -float(A.min())))  # NaN passes through max and min
+
+
+def scale_of(largest: float) -> int:
+    """Power of two that brings a largest magnitude into safe range; refuses NaN and infinity."""
     if not math.isfinite(largest):
         raise ImageError("the samples hold NaN or infinity; replace them before compressing")
     if largest > _LARGEST:

@@ -116,6 +116,14 @@ def array_mode(dtype: str, channels: int) -> Mode:
     return Mode(ARRAY, names, dtype, 8 * np.dtype(dtype).itemsize)
 
 
+def mode_in(mode: Mode, store: str) -> Mode:
+    """The mode that a store keeps a picture of a mode in."""
+    if mode.dtype != "float64" or store == "float64":
+        return mode
+    channels = len(mode.channels)
+    return MODES["F"] if channels == 1 else array_mode("float32", channels)
+
+
 @dataclass(frozen=True)
 class Metadata:
     """Metadata carried through unread: raw bytes, or None where there is none.

@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.names import TUNES
 
 Kind = Literal[
     "rank", "auto", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality"
@@ -65,6 +66,7 @@ class _Wish(NamedTuple):
 
 _RANK = _Wish(("-k", "--rank"), 1, 2**31 - 1, _whole, "a whole number from 1 on")
 _PIXELS = _Wish(("--max-pixels",), 1, 2**63, _size, "a number of pixels, such as 500M")
+_MEMORY = _Wish(("--memory",), 1, 2**63, _size, "a number of bytes, such as 500M or 2G")
 _WISHES: dict[Kind, _Wish] = {
     "rank": _RANK._replace(advice="a whole number from 1 on, or auto"),
     "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
@@ -102,6 +104,8 @@ class Target:
         (of every frame of a stack), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
+    tune : {"psnr", "eye"}
+        What a packed file is to be best for.
     weights : str or None
         `noise`: the frames of a stack count less the noisier they are.
 
@@ -113,6 +117,7 @@ class Target:
 
     kind: Kind
     value: float = 0.0
+    tune: str = TUNES[0]
     weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -121,6 +126,18 @@ class Target:
 
 USUAL = Target("quality", 75)
 """What no target means."""
+
+
+def tuned(target: Target, tune: object, option: str = "tune") -> Target:
+    """Return the target, to be met by what is best for the eye, or in PSNR; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `tune` is neither.
+    """
+    choice(tune, option, TUNES)
+    return target if tune is None else replace(target, tune=str(tune))
 
 
 def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:
@@ -190,6 +207,17 @@ def rank(value: object) -> int:
 def max_pixels(text: str | None) -> int:
     """Return the limit on pixels: 500M, or the default."""
     return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
+
+
+def memory(value: object) -> int | None:
+    """Bytes of memory, of an option's text or a number: 2G is 2,000,000,000."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return int(_read(_MEMORY, value, f"--memory {value}"))
+    number = _real("size", value)
+    _in_range(_MEMORY, number, f"memory {value!r}")
+    return int(number)
 
 
 def pixels(value: object) -> int:

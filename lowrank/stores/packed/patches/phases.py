@@ -42,19 +42,27 @@ class Statistics:
         self.lengths_seen: list[NDArray[np.intp]] = []
         self.shift = np.resize(np.append(SHIFT, (0, 0)), len(self.flags.zero))
         """Low bits of |q| - 1 sent raw, by row."""
+        self.shifted = int(np.flatnonzero(self.shift)[0])
+        """The first row that has any."""
         self._rows: list[Indices] = []
         self._hits: list[Indices] = []
         self._tokens: list[NDArray[np.intp]] = []
 
-    def see(self, rows: Indices, flags: NDArray[np.bool_], tokens: NDArray[np.intp]) -> None:
-        """Remember a phase: rows, whether non-zero, and pair x TOKENS + token.
+    def see(
+        self, rows: Indices, flags: NDArray[np.bool_], hits: Indices, tokens: NDArray[np.intp]
+    ) -> None:
+        """Remember a phase: rows, whether non-zero, rows of those, and pair x TOKENS + token.
 
         Of a large phase every n-th flag is enough: the models forget most of it anyway.
         """
-        every = max(1, len(rows) // SAMPLE)
-        some = np.ascontiguousarray(rows[::every])
-        self._rows.append(some)
-        self._hits.append(some[flags[::every]])
+        every = len(rows) // SAMPLE
+        if every <= 1:
+            self._rows.append(rows)
+            self._hits.append(hits)
+        else:
+            some = np.ascontiguousarray(rows[::every])
+            self._rows.append(some)
+            self._hits.append(some[flags[::every]])
         self._tokens.append(tokens)
 
     def learn(self) -> None:
@@ -100,18 +108,19 @@ class Reader:
         pair = row >> 1
         model = models.tokens
         coded = rans.tokens(pair, model.table, model.start, model.frequency)
-        models.see(rows, flags, coded)
-        m = (coded & (TOKENS - 1)).astype(np.int64)
+        models.see(rows, flags, row, coded)
+        m = coded & (TOKENS - 1)
         escaped = (m == ESCAPE).nonzero()[0]
         if len(escaped):
             lengths = self._lengths(len(escaped))
             rest = collapse(rans.raw(int(lengths.sum())), lengths)
             m[escaped] += rest + (np.int64(1) << lengths) - 1
-        shift = models.shift.take(row)
-        if shift.any():
+        # The largest row tells whether any low bits are raw, in most phases that none are.
+        if len(row) and int(row.max()) >= models.shifted:
+            shift = models.shift.take(row)
             m = (m << shift) + collapse(rans.raw(int(shift.sum())), shift)
         m += 1
-        if len(m) and int(m.max()) >= LARGEST:
+        if len(escaped) and int(m.max()) >= LARGEST:
             raise FormatError("packed stream: a coefficient is out of range")
         values = m.astype(np.int32)
         if signs:
@@ -203,13 +212,14 @@ class Writer:
         m = np.abs(values).astype(np.int64)
         coded = (m - 1) >> shift
         tokens = np.minimum(coded, ESCAPE)
-        index = (rows[hit] >> 1) * TOKENS + tokens
+        row = rows[hit]
+        index = (row >> 1) * TOKENS + tokens
         rans.symbols(
             models.tokens.start.take(index),
             models.tokens.frequency.astype(np.uint16).take(index),
             12,
         )
-        models.see(rows, flags, index)
+        models.see(rows, flags, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
             rest = coded[escaped] - ESCAPE + 1

@@ -18,12 +18,20 @@ from lowrank.layouts.lapped import GROUP, SIDE, SIZE, Floats, cosines, lap_colum
 from lowrank.stores.packed.patches.rotations import Turns, turn
 
 
-def basis(indices: list[int], turns: Turns, precision: int) -> NDArray[np.float64]:
-    """(SIZE, components) integer matrix: patches of each component, times 2^precision."""
+def basis(
+    indices: list[int], turns: Turns, precision: int, spread: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """(SIZE, components) integer matrix: patches of each component, times 2^precision.
+
+    And times `spread`, (SIZE,), of each component.
+    """
     D = cosines()
     patches = (D[:, None, :, None] * D[None, :, None, :]).reshape(SIZE, SIZE)
     turn(patches, turns)
-    return np.ascontiguousarray(np.rint(patches[indices] * float(1 << precision)).T)
+    kept = patches[indices]
+    if spread is not None:
+        kept *= spread[indices][:, None]
+    return np.ascontiguousarray(np.rint(kept * float(1 << precision)).T)
 
 
 class Channel:
@@ -35,12 +43,16 @@ class Channel:
         What each patch has beside the other components.
     basis : (SIZE, components) ndarray of integers
     maps : (components, height, width) ndarray of integers
-    scale : float
+    scale : float or (height, width) ndarray
         Of the product of the two.
     """
 
     def __init__(
-        self, first: Floats, basis: NDArray[np.float64], maps: Floats, scale: float
+        self,
+        first: Floats,
+        basis: NDArray[np.float64],
+        maps: Floats,
+        scale: float | NDArray[np.float64],
     ) -> None:
         self.first, self.maps, self.scale = first, maps, scale
         total, size = np.zeros(first.shape, maps.dtype), np.empty(first.shape, maps.dtype)
@@ -59,7 +71,10 @@ class Channel:
             return
         Q = self.maps[:, rows].reshape(len(self.maps), -1)
         product = self.basis @ Q.astype(self.basis.dtype, copy=False)
-        product *= self.basis.dtype.type(self.scale)
+        if isinstance(self.scale, float):
+            product *= self.basis.dtype.type(self.scale)
+        else:
+            product *= self.scale[rows].reshape(-1).astype(self.basis.dtype)
         np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out, casting="same_kind")
 
 
