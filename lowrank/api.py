@@ -29,7 +29,7 @@ from lowrank.io import arrays, lazy, pillow, sources
 from lowrank.io.modes import to_image
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.names import AUTO, FLOAT_CHOICES, WEIGHTS
+from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.picture import ARRAY, Loaded, Mode, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stack import LowRankStack, in_passes, opened, with_axis
@@ -413,7 +413,6 @@ def compress_loaded(
     **wishes: object,
 ) -> LowRankImage | LowRankStack:
     """Compress what `io` has read; the keywords are those of `compress`."""
-    targets.choice(weights, "weights", WEIGHTS)
     wanted = targets.tuned(targets.chosen(cast("dict[Kind, object]", wishes)), tune)
     wanted = targets.weighted(wanted, weights)
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)

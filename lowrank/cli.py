@@ -53,15 +53,7 @@ def compress(
         list[str], typer.Argument(metavar="INPUT", help="Images, folders, or - for stdin.")
     ],
     output: options.Output = None,
-    rank: Annotated[
-        str | None,
-        typer.Option(
-            "--rank",
-            "-k",
-            metavar="N|auto",
-            help="Terms of each channel; auto: the Gavish-Donoho threshold.",
-        ),
-    ] = None,
+    rank: options.Rank = None,
     energy: options.Energy = None,
     error: options.ErrorShare = None,
     max_error: options.MaxError = None,
@@ -114,9 +106,6 @@ def compress(
     )
     targets.choice(layout, "--layout", names.LAYOUTS)
     targets.choice(store, "--store", names.CHOICES)
-    targets.choice(weights, "--weights", names.WEIGHTS)
-    if weights is not None:
-        wanted = targets.weighted(wanted, weights)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     processes = targets.whole(jobs, "-j", 1)
     which, along = targets.frames(frames), targets.axis(axis)
@@ -125,7 +114,7 @@ def compress(
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
-        target=targets.tuned(wanted, tune, "--tune"),
+        target=targets.weighted(targets.tuned(wanted, tune, "--tune"), weights, "--weights"),
         layout=layout,
         store=store,
         measure=certify or json,

@@ -190,6 +190,15 @@ Resume = Annotated[
         help="Keep passes over a large source in a file, and go on from it where it is there.",
     ),
 ]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        "--rank",
+        "-k",
+        metavar="N|auto",
+        help="Terms of each channel; auto: the Gavish-Donoho threshold.",
+    ),
+]
 Energy = Annotated[
     str | None,
     typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),

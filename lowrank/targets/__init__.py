@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.names import TUNES
+from lowrank.names import TUNES, WEIGHTS
 
 Kind = Literal[
     "rank", "auto", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality"
@@ -166,9 +166,16 @@ def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = N
     return USUAL
 
 
-def weighted(target: Target, weights: str | None) -> Target:
-    """The same target, frames weighed."""
-    return replace(target, weights=weights)
+def weighted(target: Target, weights: object, option: str = "weights") -> Target:
+    """Return the target, to be met with the frames weighed; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `weights` is none that is known.
+    """
+    choice(weights, option, WEIGHTS)
+    return target if weights is None else replace(target, weights=str(weights))
 
 
 def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:
