@@ -45,10 +45,10 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "jxl", "matrices", "nodata", "resolution", "taking"),
+            *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
             *("tiff", "wall"),
         ),
-        ("jp2", "metadata", "npy", "png", "pnm", "tiffwriter"),
+        ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
@@ -139,7 +139,7 @@ FOREIGN = {
     "pillow_heif": {"io.heif"},
     "pillow_jxl": {"io.jxl"},
     "tifffile": {"io.tifffile"},
-    "imagecodecs": {"io.png"},
+    "imagecodecs": {"io.jxl", "io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
     "numcodecs": {"chunks.numcodecs"},

@@ -69,6 +69,8 @@ class _Dial:
     tune: str | None = None
 
 
+_DISTANCES = tuple(25 * 0.93**i for i in range(100))
+"""Of JPEG XL, from the worst."""
 _WHOLE = tuple(float(q) for q in range(1, 101))
 _DIALS = {
     "jpeg": _Dial(
@@ -199,6 +201,8 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
     dial = _DIALS[name]
     if dial.feature and not features.check(dial.feature):
         return Peer(name, None, None, "this Pillow was built without it")
+    if name == "jxl" and picture.mode.bits > 8 and picture.mode.colours == 1:
+        return _deep_jxl(picture, size, psnr)
     if name == "jxl" and not jxl.register():
         return Peer(name, None, None, "it needs the extra jxl: pip install 'lowrank-image[jxl]'")
     if name == "jpeg" and picture.mode.name == "RGBA":
@@ -223,6 +227,21 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         min((b for _, b in found if b is not None), default=None),
         tune=tune,
     )
+
+
+def _deep_jxl(picture: Picture, size: int, psnr: float | None) -> Peer:
+    """JPEG XL of samples of 16 bits, which Pillow does not write."""
+    if not jxl.codes():
+        return Peer("jxl", None, None, "of more than 8 bits it needs the package imagecodecs")
+    dial = replace(_DIALS["jxl"], values=_DISTANCES)
+
+    @cache
+    def measure(distance: float) -> tuple[int, float]:
+        bytes_, back = jxl.coded(picture.samples[:, :, 0], distance)
+        off = compare(picture, Picture(back[:, :, np.newaxis], picture.mode))
+        return bytes_, float("inf") if off.psnr_db is None else off.psnr_db
+
+    return Peer("jxl", *_at_setting(measure, dial, size, psnr), tune=dial.tune)
 
 
 @cache
