@@ -67,7 +67,7 @@ INSIDE = {
     "targets": (("__init__",), ("spectrum",)),
     "stores": (
         ("__init__",),
-        ("growing", "packed", "sums"),
+        ("growing", "packed", "spread", "sums"),
         ("largest",),
         ("truncation",),
         ("floats", "passes"),
@@ -144,7 +144,7 @@ FOREIGN = {
     "numcodecs": {"chunks.numcodecs"},
     "zarr": {"chunks.zarr"},
     "typer": {"cli", "options"},
-    "distributed": {"runs.cluster"},
+    "distributed": {"runs.cluster", "stores.spread"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
 LIGHT = {

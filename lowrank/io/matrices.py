@@ -106,7 +106,7 @@ class OfArray:
     only_rows = False
 
     def __init__(self, array: Any, at: int, chosen: range) -> None:
-        self._array, self._at, self._chosen = array, at, chosen
+        self.array, self._at, self._chosen = array, at, chosen
         self._sides = tuple(x for i, x in enumerate(array.shape) if i != at)
         self.dtype = np.dtype(array.dtype)
         self.m, self.n = len(chosen), int(np.prod(self._sides, dtype=object))
@@ -125,16 +125,27 @@ class OfArray:
         found = self._taken(slice(0, self.m), slice(first, last)).reshape(self.m, -1)
         return found[:, columns.start - first * row : columns.stop - first * row]
 
-    def _taken(self, frames: slice, lines: slice) -> Samples:
+    def part(self, some: slice, *, rows: bool) -> tuple[Any, int, int]:
+        """The part of the array with some rows or columns, its axis of frames, its first column."""
+        row = self.n // self._sides[0]
+        first, last = some.start // row, -(-some.stop // row)
+        frames, lines = (
+            (some, slice(0, self._sides[0])) if rows else (slice(0, self.m), slice(first, last))
+        )
+        return self.array[self._key(frames, lines)], self._at, first * row
+
+    def _key(self, frames: slice, lines: slice) -> tuple[slice, ...]:
         start = self._chosen.start
-        which = slice(start + frames.start, start + frames.stop)
         key = [lines, *(slice(None),) * (len(self._sides) - 1)]
-        key.insert(self._at, which)
+        key.insert(self._at, slice(start + frames.start, start + frames.stop))
+        return tuple(key)
+
+    def _taken(self, frames: slice, lines: slice) -> Samples:
         with self._lock:  # not every library likes to be asked twice at a time
-            found = np.moveaxis(np.asarray(self._array[tuple(key)]), self._at, 0)
-        if isinstance(self._array, np.ndarray):
+            found = np.moveaxis(np.asarray(self.array[self._key(frames, lines)]), self._at, 0)
+        if isinstance(self.array, np.ndarray):
             found = found.copy()
-            _forget(self._array)
+            _forget(self.array)
         return found
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
 from lowrank import files, limits
 from lowrank.errors import UsageError
 from lowrank.format import streaming
-from lowrank.linalg.passes import Passes
 from lowrank.names import AUTO
-from lowrank.picture.lazy import ByColumns, LazyLoaded
+from lowrank.picture.lazy import LazyLoaded
 from lowrank.runs import work
 from lowrank.runs.journal import Journal
 from lowrank.runs.plan import Job
 from lowrank.stores import passes as store_passes
+from lowrank.stores import spread
 from lowrank.stores.passes import Streamed
 
 
 def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) -> work.Outcome:
     """Compress one source in passes; as ever, where it is small, or passes cannot do it."""
+    if settings.spread is not None:  # a worker has a folder of its own
+        job = replace(job, input=os.path.abspath(job.input), output=job.place(".lrk"))
     loaded = source(job, settings)
     if loaded is None:
         return work.compress(job, settings, repeated=repeated)
@@ -34,11 +36,13 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
         if files.same_file(settings.resume, output):
             raise UsageError("--resume names the output; give it another name")
         kept = Journal(settings.resume, _key(loaded, settings))
-    encoded = store_passes.encode(
-        loaded.picture, settings.target, store=settings.store or AUTO,
-        passes=maker(settings, kept), certify=settings.certify,
-    )  # fmt: skip
-    outcome = written(job, settings, output, loaded, encoded)
+    memory = limits.half() if settings.memory is None else settings.memory
+    with spread.made(settings.spread, memory, kept) as made:
+        encoded = store_passes.encode(
+            loaded.picture, settings.target, store=settings.store or AUTO, passes=made,
+            certify=settings.certify,
+        )  # fmt: skip
+        outcome = written(job, settings, output, loaded, encoded)
     if kept is not None:
         kept.done()
     return outcome
@@ -74,16 +78,6 @@ def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
     if loaded.picture.frames is not None and settings.layout == "channels":
         raise UsageError("layout stack is that of a stack, and its only one")
     return loaded
-
-
-def maker(settings: work.Compressing, kept: Journal | None) -> Callable[[ByColumns], Passes]:
-    """What makes passes of a matrix, with the memory that may be taken."""
-    memory = limits.half() if settings.memory is None else settings.memory
-
-    def made(columns: ByColumns) -> Passes:
-        return Passes(columns, memory=memory, journal=kept)
-
-    return made
 
 
 def written(

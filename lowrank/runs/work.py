@@ -46,7 +46,7 @@ class Compressing(Settings):
     `measure` wants a report of what is written; `check` has it read back and decoded before it
     takes its name; `manifest` wants an entry for the list of that name. `memory` is what may be
     taken of it, in bytes, by what is read in passes, and asks for passes; `resume` the file in
-    which they are kept.
+    which they are kept; `spread` the cluster that one large source is spread over.
     """
 
     target: Target = USUAL
@@ -60,6 +60,7 @@ class Compressing(Settings):
     certify: bool = False
     memory: int | None = None
     resume: str | None = None
+    spread: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +190,11 @@ def compressor(jobs: list[Job], settings: Compressing) -> Worker:
         worker: Worker = import_module("lowrank.runs.large").compress
         return worker
     return compress
+
+
+def spreads(jobs: list[Job], settings: Compressing) -> bool:
+    """Whether one large source is to be spread over a cluster, and no jobs."""
+    return settings.spread is not None and len(jobs) == 1 and _is_large(jobs[0], settings)
 
 
 def _is_large(job: Job, settings: Compressing) -> bool:
