@@ -115,6 +115,7 @@ INSIDE = {
         ("klt", "stacks"),
         ("peers",),
         ("measure",),
+        ("passes",),
         ("ask", "compared"),
         ("exhibit", "gallery"),
     ),

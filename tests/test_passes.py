@@ -276,3 +276,32 @@ def test_a_file_of_passes_belongs_to_its_job(cli, tmp_path, frames):
     where.unlink()
     assert cli("compress", *options).succeeded()
     assert not where.exists()
+
+
+# -- reports -------------------------------------------------------------------------------
+
+
+def test_a_report_in_passes_is_that_of_the_whole(cli, tmp_path, frames, monkeypatch):
+    import json
+
+    np.save(tmp_path / "a.npy", frames)
+    done = cli("compress", "a.npy", "-k", "6", "--memory", "90M", "--json").succeeded()
+    here = json.loads(done.text)
+    there = json.loads(cli("report", "a.npy", "a.lrk", "--json").succeeded().text)
+    for part in ("channels", "storage", "pixels"):
+        one, other = ((x[part] if part != "channels" else x[part][0]) for x in (here, there))
+        for key, value in other.items():
+            mine = one[key]
+            assert mine == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value)
+    for key in ("snr_db", "frame_psnr_db"):
+        assert here["stack"][key] == pytest.approx(there["stack"][key])
+    from lowrank.report import ask
+
+    monkeypatch.setattr(ask, "LARGE", 1)
+    again = ask.report(
+        str(tmp_path / "a.npy"), str(tmp_path / "a.lrk"), ranks=[], store=None, max_pixels=10**9
+    ).reports[0].to_dict()  # fmt: skip
+    (mine,) = again["channels"]
+    for key, value in here["channels"][0].items():
+        assert mine[key] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value)
+    assert mine["certified"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from io import BytesIO
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from lowrank import files, limits
+from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.format import streaming
+from lowrank.format import mapped, streaming
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
 from lowrank.runs import work
@@ -18,6 +20,9 @@ from lowrank.runs.plan import Job
 from lowrank.stores import passes as store_passes
 from lowrank.stores import spread
 from lowrank.stores.passes import Streamed
+
+if TYPE_CHECKING:
+    from lowrank.report import Report
 
 
 def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) -> work.Outcome:
@@ -40,12 +45,35 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     with spread.made(settings.spread, memory, kept) as made:
         encoded = store_passes.encode(
             loaded.picture, settings.target, store=settings.store or AUTO, passes=made,
-            certify=settings.certify,
+            certify=settings.certify, measure=settings.measure,
         )  # fmt: skip
         outcome = written(job, settings, output, loaded, encoded)
+    if settings.measure and output != "-":
+        outcome = replace(outcome, report=_report(loaded, outcome, encoded, memory))
     if kept is not None:
         kept.done()
     return outcome
+
+
+def _report(loaded: LazyLoaded, outcome: work.Outcome, encoded: Streamed, memory: int) -> Report:
+    from lowrank.report import measure, passes
+
+    name, size = outcome.output, outcome.bytes_after
+    there = files.mapped(name)
+    found = (
+        None
+        if there is None
+        else mapped.of_stack(there[0], name=name, max_pixels=sys.maxsize, advise=there[1])
+    )
+    if found is None:
+        parts = lrk.parse(files.read_bytes(name), name=name, max_pixels=sys.maxsize)
+    else:
+        found.check(encoded.k)
+        parts = found.parts
+    return passes.measured(
+        loaded, parts, file=measure.file_facts(name, parts, size), file_bytes=size,
+        memory=memory, found=encoded.found,
+    )  # fmt: skip
 
 
 def _key(loaded: LazyLoaded, settings: work.Compressing) -> str:
@@ -54,7 +82,7 @@ def _key(loaded: LazyLoaded, settings: work.Compressing) -> str:
     return repr(
         (
             os.path.basename(loaded.source.path), p.matrix.identity, p.samples_shape, p.mode.title,
-            target.kind, target.value, settings.store, settings.certify,
+            target.kind, target.value, settings.store, settings.certify, settings.measure,
         )
     )  # fmt: skip
 

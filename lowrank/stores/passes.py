@@ -22,7 +22,7 @@ from lowrank.io.taking import Taking
 from lowrank.limits import LARGE, half
 from lowrank.linalg.matrix import Floats as Doubles
 from lowrank.linalg.passes import Passes
-from lowrank.linalg.streamed import Leading, Wish, leading
+from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
 from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS
 from lowrank.picture import mode_in
 from lowrank.picture.lazy import ByColumns, Lazy, by_columns
@@ -90,7 +90,13 @@ class Streamed:
 
 
 def encode(
-    lazy: Lazy, target: Target, *, store: str, passes: Maker, certify: bool = False
+    lazy: Lazy,
+    target: Target,
+    *,
+    store: str,
+    passes: Maker,
+    certify: bool = False,
+    measure: bool = False,
 ) -> Streamed:
     """Find the factors of a picture that stays where it is, but for the long vectors.
 
@@ -104,6 +110,8 @@ def encode(
         Makes passes of columns.
     certify : bool
         Prove the decomposition.
+    measure : bool
+        Prove it where that takes no pass more: the Gram matrix is made anyway.
 
     Raises
     ------
@@ -126,7 +134,8 @@ def encode(
     wish = _wish(target, head, min(m, n), notes)
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
-    found, exact = leading(passes(columns), wish, narrow=narrow, certify=certify)
+    free = measure and columns.size <= GRAM_SIDE
+    found, exact = leading(passes(columns), wish, narrow=narrow, certify=certify or free)
     if narrow and mode != lazy.mode:
         how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
         notes.append(f"Samples of float64 were {how}; store float64 keeps the type.")
