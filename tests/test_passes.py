@@ -305,3 +305,33 @@ def test_a_report_in_passes_is_that_of_the_whole(cli, tmp_path, frames, monkeypa
     for key, value in here["channels"][0].items():
         assert mine[key] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value)
     assert mine["certified"]
+
+
+# -- object stores -------------------------------------------------------------------------
+
+
+def test_arrays_are_read_from_a_store_and_files_written_to_one(tmp_path, frames):
+    fsspec = pytest.importorskip("fsspec", reason="the extra cloud is not installed")
+    from lowrank import targets
+    from lowrank.errors import FileError
+    from lowrank.runs import large, work
+    from lowrank.runs.plan import Job
+
+    store = fsspec.filesystem("memory")
+    np.save(tmp_path / "a.npy", frames)
+    store.pipe("/scale/a.npy", (tmp_path / "a.npy").read_bytes())
+    settings = work.Compressing(target=targets.Target("rank", 6.0))
+    assert work.compressor([Job("memory://scale/a.npy")], settings) is large.compress
+    outcome = large.compress(Job("memory://scale/a.npy"), settings)
+    assert outcome.output == "memory://scale/a.lrk"
+    found = lowrank.open(store.cat("/scale/a.lrk"))
+    exact = linalg.truncated_svd(frames.reshape(150, -1), 6)
+    assert found.singular_values == pytest.approx(exact.s, rel=1e-7)
+    with pytest.raises(FileError, match="exists"):
+        large.compress(Job("memory://scale/a.npy"), settings)
+    with pytest.raises(FileError, match=r"none\.npy"):
+        large.compress(Job("memory://scale/none.npy"), settings)
+    store.pipe("/scale/a.npy", (tmp_path / "a.npy").read_bytes()[:-5])
+    with pytest.raises(ImageError, match="ends"):
+        large.compress(Job("memory://scale/a.npy", "memory://scale/b.lrk"), settings)
+    assert not store.exists("/scale/b.lrk")

@@ -35,18 +35,20 @@ class InFile:
         Lines are the columns of the matrix.
     """
 
-    only_rows = False
+    only_rows: bool = False
 
     def __init__(
         self, path: str, dtype: np.dtype[Any], starts: NDArray[np.int64], length: int,
-        transposed: bool = False,
+        transposed: bool = False, identity: str = "",
     ) -> None:  # fmt: skip
         self.path, self.dtype = path, dtype
         self._starts, self._length, self._transposed = starts, length, transposed
         self.m, self.n = (length, len(starts)) if transposed else (len(starts), length)
         self.in_rows = not transposed
-        status = os.stat(path)
-        self.identity = f"{status.st_size} bytes, {status.st_mtime_ns}"
+        status = None if identity else os.stat(path)
+        self.identity = (
+            identity or (status and f"{status.st_size} bytes, {status.st_mtime_ns}") or ""
+        )
 
     def rows(self, rows: slice) -> Samples:
         """Whole lines, or a piece of each."""

@@ -6,12 +6,14 @@ import os
 import sys
 from dataclasses import replace
 from io import BytesIO
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, BinaryIO
 
 from lowrank import files, limits
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format import mapped, streaming
+from lowrank.io import cloud
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
 from lowrank.runs import work
@@ -28,14 +30,19 @@ if TYPE_CHECKING:
 def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) -> work.Outcome:
     """Compress one source in passes; as ever, where it is small, or passes cannot do it."""
     if settings.spread is not None:  # a worker has a folder of its own
-        job = replace(job, input=os.path.abspath(job.input), output=job.place(".lrk"))
+        here = job.input if cloud.is_url(job.input) else os.path.abspath(job.input)
+        job = replace(job, input=here, output=job.place(".lrk"))
     loaded = source(job, settings)
     if loaded is None:
         return work.compress(job, settings, repeated=repeated)
     output = job.place(".lrk")
+    far = cloud.is_url(output)
+    if far:
+        cloud.check_output(output, force=settings.force)
     if work.is_done(job, output, settings):
         return work.Outcome(job.input, output, skipped=True)
-    work.check_output(job, output, settings, repeated=repeated)
+    if not far:
+        work.check_output(job, output, settings, repeated=repeated)
     kept = None
     if settings.resume is not None:
         if files.same_file(settings.resume, output):
@@ -48,7 +55,7 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
             certify=settings.certify, measure=settings.measure,
         )  # fmt: skip
         outcome = written(job, settings, output, loaded, encoded)
-    if settings.measure and output != "-":
+    if settings.measure and output != "-" and not far:
         outcome = replace(outcome, report=_report(loaded, outcome, encoded, memory))
     if kept is not None:
         kept.done()
@@ -93,7 +100,8 @@ def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
         return None
     from lowrank.io import lazy
 
-    least = limits.LARGE if settings.memory is None and settings.resume is None else 0
+    asked = settings.memory or settings.resume or cloud.is_url(job.input)
+    least = 0 if asked else limits.LARGE
     if job.frames:
         loaded = lazy.of_files(
             job.frames, files.read_bytes, settings.taking, least=least,
@@ -122,6 +130,12 @@ def written(
         fill(memory)
         data = memory.getvalue()
         after = len(data)
+    elif cloud.is_url(output):
+        with TemporaryFile() as stream:
+            fill(stream)
+            after = stream.seek(0, 2)
+            stream.seek(0)
+            cloud.put(output, stream)
     else:
         if job.stem:
             files.make_folder(os.path.dirname(output))

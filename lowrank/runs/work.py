@@ -202,6 +202,8 @@ def _is_large(job: Job, settings: Compressing) -> bool:
     if settings.manifest is not None or settings.nodata is not None or settings.check:
         return False
     asked = settings.memory is not None or settings.resume is not None
+    if "://" in job.input:
+        return True
     status = [files.regular(name) for name in job.frames or (job.input,)]
     if not all(status):
         return False
