@@ -16,6 +16,7 @@ import numbers
 import os
 import reprlib
 from collections.abc import Iterable
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, Unpack, cast, overload
 
 import numpy as np
@@ -32,7 +33,8 @@ from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.picture import ARRAY, Loaded, Mode, gaps
 from lowrank.picture.axis import Axis
-from lowrank.stack import LowRankStack, in_passes, opened, with_axis
+from lowrank.stack import LowRankStack, opened, with_axis
+from lowrank.stack import labels as labels_of
 from lowrank.stack import load as load_stack
 from lowrank.targets import Kind, Target
 
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
         nodata: float | None
         max_pixels: int
         memory: int | str | None
+        dask: Any
 
 
 class LowRankImage:
@@ -307,6 +310,7 @@ def compress(
     nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     memory: int | str | None = None,
+    dask: Any = None,
     stack: bool = False,
     axis: int = 0,
     labels: Iterable[str] = (),
@@ -352,6 +356,9 @@ def compress(
         Bytes that passes over a large source may take: 2_000_000_000, or "2G"; half of what is
         there by default. Large is a stack or a grey picture of 256 MiB or more, in a file or an
         array; to give `memory` asks for passes whatever the size. The file is the same for any.
+    dask : str or distributed.Client, optional
+        Spread the one matrix of a large stack over a cluster: the address of its scheduler, or a
+        client; of a dask array, the client in use goes without saying. Needs the extra `dask`.
     stack : bool
         Take the source for a stack of frames. A file of several equal images, and an array of
         four axes, is one without being asked; an array of three axes is a picture.
@@ -386,10 +393,13 @@ def compress(
         "psnr_worst": psnr_worst, "size": size, "quality": quality,
     }  # fmt: skip
     plain = nodata is None and tune is None and weights is None
-    if plain and (bound is not None or lazy.may_be(image)):
-        found = in_passes(
+    if plain and (bound or dask is not None or lazy.may_be(image)):
+        from lowrank.stores import passes
+
+        found = passes.of_source(
             image, targets.chosen(cast("dict[Kind, object]", wishes)), layout=layout,
-            store=store, memory=bound, taking=taking, named=named,
+            store=store, memory=bound, taking=taking, dask=dask,
+            labels=None if named == Axis() else partial(labels_of, named),
         )  # fmt: skip
         if found is not None:
             return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)

@@ -93,17 +93,11 @@ def compress(
 
     wanted = targets.read(
         {
-            "rank": rank,
-            "energy": energy,
-            "error": error,
-            "max_error": max_error,
-            "psnr": psnr,
-            "psnr_worst": psnr_worst,
-            "size": size,
-            "quality": quality,
+            "rank": rank, "energy": energy, "error": error, "max_error": max_error,
+            "psnr": psnr, "psnr_worst": psnr_worst, "size": size, "quality": quality,
         },
         sys.argv,
-    )
+    )  # fmt: skip
     targets.choice(layout, "--layout", names.LAYOUTS)
     targets.choice(store, "--store", names.CHOICES)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
@@ -129,6 +123,7 @@ def compress(
         certify=certify,
         memory=targets.memory(memory),
         resume=resume,
+        spread=dask,
     )
     planned = (
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
@@ -141,7 +136,7 @@ def compress(
         planned,
         settings,
         processes=processes,
-        dask=dask,
+        dask=None if work.spreads(planned.jobs, settings) else dask,
         json=json,
         quiet=quiet,
         tables=certify,

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lowrank import codec, files, limits, linalg, streams, targets
+from lowrank import codec, files, linalg, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import ArgumentError, ImageError, LimitError, UsageError
 from lowrank.format import header, mapped
@@ -422,29 +422,6 @@ def load(
         raise ArgumentError(str(error)) from error
 
 
-def in_passes(
-    source: Any, target: Target, *, layout: str | None, store: str | None, memory: int | None,
-    taking: Taking, named: Axis,
-) -> tuple[Parts, tuple[str, ...]] | None:  # fmt: skip
-    """Compress what is large, or bounded in memory, in passes; None of what is read as a whole."""
-    from lowrank.io import lazy
-    from lowrank.stores import passes
-
-    wanted = passes.suits(target, layout, store)
-    loaded = None
-    if wanted is not None:
-        loaded = lazy.of(source, taking, least=limits.LARGE if memory is None else 0)
-    if (
-        wanted is None
-        or loaded is None
-        or (layout == "stack") > (loaded.picture.frames is not None)
-    ):
-        return None
-    if named != Axis():
-        loaded = lazy.labelled(loaded, _block(named, loaded.picture.frames))
-    return passes.whole(loaded, target, store=wanted, memory=memory)
-
-
 def with_axis(loaded: Loaded, named: Axis) -> Loaded:
     """A stack whose frames have labels or values.
 
@@ -456,12 +433,13 @@ def with_axis(loaded: Loaded, named: Axis) -> Loaded:
     picture = loaded.picture
     if named == Axis():
         return loaded
-    block = _block(named, picture.frames)
+    block = labels(named, picture.frames)
     metadata = replace(picture.metadata, axis=block)
     return replace(loaded, picture=replace(picture, metadata=metadata))
 
 
-def _block(named: Axis, frames: int | None) -> bytes | None:
+def labels(named: Axis, frames: int | None) -> bytes | None:
+    """The block of labels of so many frames; a UsageError where they cannot be called so."""
     if frames is None:
         raise UsageError("labels, values and unit are those of a stack; give stack=True")
     try:

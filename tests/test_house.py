@@ -49,7 +49,7 @@ INSIDE = {
             *("tiff", "wall"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
-        ("known", "modes"),
+        ("cloud", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),
@@ -67,7 +67,7 @@ INSIDE = {
     "targets": (("__init__",), ("spectrum",)),
     "stores": (
         ("__init__",),
-        ("growing", "packed", "sums"),
+        ("growing", "packed", "spread", "sums"),
         ("largest",),
         ("truncation",),
         ("floats", "passes"),
@@ -116,6 +116,7 @@ INSIDE = {
         ("klt", "stacks"),
         ("peers",),
         ("measure",),
+        ("passes",),
         ("ask", "compared"),
         ("exhibit", "gallery"),
     ),
@@ -139,13 +140,14 @@ FOREIGN = {
     "pillow_heif": {"io.heif"},
     "pillow_jxl": {"io.jxl"},
     "tifffile": {"io.tifffile"},
+    "fsspec": {"io.cloud"},
     "imagecodecs": {"io.jxl", "io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
     "numcodecs": {"chunks.numcodecs"},
     "zarr": {"chunks.zarr"},
     "typer": {"cli", "options"},
-    "distributed": {"runs.cluster"},
+    "distributed": {"runs.cluster", "stores.spread"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
 LIGHT = {

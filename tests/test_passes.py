@@ -276,3 +276,62 @@ def test_a_file_of_passes_belongs_to_its_job(cli, tmp_path, frames):
     where.unlink()
     assert cli("compress", *options).succeeded()
     assert not where.exists()
+
+
+# -- reports -------------------------------------------------------------------------------
+
+
+def test_a_report_in_passes_is_that_of_the_whole(cli, tmp_path, frames, monkeypatch):
+    import json
+
+    np.save(tmp_path / "a.npy", frames)
+    done = cli("compress", "a.npy", "-k", "6", "--memory", "90M", "--json").succeeded()
+    here = json.loads(done.text)
+    there = json.loads(cli("report", "a.npy", "a.lrk", "--json").succeeded().text)
+    for part in ("channels", "storage", "pixels"):
+        one, other = ((x[part] if part != "channels" else x[part][0]) for x in (here, there))
+        for key, value in other.items():
+            mine = one[key]
+            assert mine == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value)
+    for key in ("snr_db", "frame_psnr_db"):
+        assert here["stack"][key] == pytest.approx(there["stack"][key])
+    from lowrank.report import ask
+
+    monkeypatch.setattr(ask, "LARGE", 1)
+    again = ask.report(
+        str(tmp_path / "a.npy"), str(tmp_path / "a.lrk"), ranks=[], store=None, max_pixels=10**9
+    ).reports[0].to_dict()  # fmt: skip
+    (mine,) = again["channels"]
+    for key, value in here["channels"][0].items():
+        assert mine[key] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value)
+    assert mine["certified"]
+
+
+# -- object stores -------------------------------------------------------------------------
+
+
+def test_arrays_are_read_from_a_store_and_files_written_to_one(tmp_path, frames):
+    fsspec = pytest.importorskip("fsspec", reason="the extra cloud is not installed")
+    from lowrank import targets
+    from lowrank.errors import FileError
+    from lowrank.runs import large, work
+    from lowrank.runs.plan import Job
+
+    store = fsspec.filesystem("memory")
+    np.save(tmp_path / "a.npy", frames)
+    store.pipe("/scale/a.npy", (tmp_path / "a.npy").read_bytes())
+    settings = work.Compressing(target=targets.Target("rank", 6.0))
+    assert work.compressor([Job("memory://scale/a.npy")], settings) is large.compress
+    outcome = large.compress(Job("memory://scale/a.npy"), settings)
+    assert outcome.output == "memory://scale/a.lrk"
+    found = lowrank.open(store.cat("/scale/a.lrk"))
+    exact = linalg.truncated_svd(frames.reshape(150, -1), 6)
+    assert found.singular_values == pytest.approx(exact.s, rel=1e-7)
+    with pytest.raises(FileError, match="exists"):
+        large.compress(Job("memory://scale/a.npy"), settings)
+    with pytest.raises(FileError, match=r"none\.npy"):
+        large.compress(Job("memory://scale/none.npy"), settings)
+    store.pipe("/scale/a.npy", (tmp_path / "a.npy").read_bytes()[:-5])
+    with pytest.raises(ImageError, match="ends"):
+        large.compress(Job("memory://scale/a.npy", "memory://scale/b.lrk"), settings)
+    assert not store.exists("/scale/b.lrk")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lowrank.errors import ImageError
-from lowrank.io import dtypes, images, npy, pages, sources
+from lowrank.errors import ImageError, UsageError
+from lowrank.io import cloud, dtypes, images, npy, pages, sources
 from lowrank.io.matrices import InFile, OfArray, OfFrames
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import wall
@@ -47,7 +47,8 @@ def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
     """A file or an array of at least so many bytes; None of what is to be read whole."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        return of_path(name, taking, least=least) if os.path.isfile(name) else None
+        there = cloud.is_url(name) or os.path.isfile(name)
+        return of_path(name, taking, least=least) if there else None
     if taking.asked and sources.is_array(source):
         return of_array(source, taking, least=least)
     return None
@@ -61,6 +62,8 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     ImageError, UsageError
         As for `sources.read`.
     """
+    if cloud.is_url(path) and not path.lower().endswith(".npy"):
+        raise UsageError(f"{path}: of stores, arrays in .npy are read; copy others here first")
     if path.lower().endswith(".npy"):
         return _of_npy(path, taking, least)
     with open(path, "rb") as stream:
@@ -172,7 +175,9 @@ def _loaded(
 
 
 def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    shape, dtype, columns, start = npy.described(path)
+    far = cloud.is_url(path)
+    shape, dtype, columns, start = (cloud if far else npy).described(path)
+    there, line = (cloud.size, cloud.InStore) if far else (os.path.getsize, InFile)
     total = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if total < least:
         return None
@@ -182,10 +187,10 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
             return None
         lines, length = shape[::-1] if columns else shape
         starts = start + np.arange(lines, dtype=np.int64) * (length * dtype.itemsize)
-        matrix = InFile(path, dtype, starts, length, transposed=columns)
+        matrix = line(path, dtype, starts, length, transposed=columns)
         lazy = Lazy(matrix, mode, shape[0], shape[1], None)
         note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtype}")
-        source = Source(path, "NPY", mode.title, shape[1], shape[0], os.path.getsize(path))
+        source = Source(path, "NPY", mode.title, shape[1], shape[0], there(path))
         return LazyLoaded(lazy, source, (note,))
     found = _stacked(shape, dtype, taking, least)
     if found is None:
@@ -194,15 +199,17 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     last = len(shape) - 1
     frames = len(chosen)
     each = total // shape[at] // dtype.itemsize  # samples of a frame
-    size = os.path.getsize(path)
+    size = there(path)
     if at == 0 and not columns:
         starts = start + np.arange(chosen.start, chosen.stop, dtype=np.int64) * (
             each * dtype.itemsize
         )
-        file = InFile(path, dtype, starts, each)
+        file = line(path, dtype, starts, each)
     elif at == last and not columns and frames == shape[at]:
         starts = start + np.arange(each, dtype=np.int64) * (frames * dtype.itemsize)
-        file = InFile(path, dtype, starts, frames, transposed=True)
+        file = line(path, dtype, starts, frames, transposed=True)
+    elif far:
+        raise UsageError(f"{path}: of stores, frames are read that come first in C order")
     else:
         array = npy.mapped(path, max_pixels=_ANY)
         return _loaded(OfArray(array, at, chosen), shape, at, mode, path, "NPY", size)

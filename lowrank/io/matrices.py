@@ -35,18 +35,20 @@ class InFile:
         Lines are the columns of the matrix.
     """
 
-    only_rows = False
+    only_rows: bool = False
 
     def __init__(
         self, path: str, dtype: np.dtype[Any], starts: NDArray[np.int64], length: int,
-        transposed: bool = False,
+        transposed: bool = False, identity: str = "",
     ) -> None:  # fmt: skip
         self.path, self.dtype = path, dtype
         self._starts, self._length, self._transposed = starts, length, transposed
         self.m, self.n = (length, len(starts)) if transposed else (len(starts), length)
         self.in_rows = not transposed
-        status = os.stat(path)
-        self.identity = f"{status.st_size} bytes, {status.st_mtime_ns}"
+        status = None if identity else os.stat(path)
+        self.identity = (
+            identity or (status and f"{status.st_size} bytes, {status.st_mtime_ns}") or ""
+        )
 
     def rows(self, rows: slice) -> Samples:
         """Whole lines, or a piece of each."""
@@ -106,7 +108,7 @@ class OfArray:
     only_rows = False
 
     def __init__(self, array: Any, at: int, chosen: range) -> None:
-        self._array, self._at, self._chosen = array, at, chosen
+        self.array, self._at, self._chosen = array, at, chosen
         self._sides = tuple(x for i, x in enumerate(array.shape) if i != at)
         self.dtype = np.dtype(array.dtype)
         self.m, self.n = len(chosen), int(np.prod(self._sides, dtype=object))
@@ -125,16 +127,27 @@ class OfArray:
         found = self._taken(slice(0, self.m), slice(first, last)).reshape(self.m, -1)
         return found[:, columns.start - first * row : columns.stop - first * row]
 
-    def _taken(self, frames: slice, lines: slice) -> Samples:
+    def part(self, some: slice, *, rows: bool) -> tuple[Any, int, int]:
+        """The part of the array with some rows or columns, its axis of frames, its first column."""
+        row = self.n // self._sides[0]
+        first, last = some.start // row, -(-some.stop // row)
+        frames, lines = (
+            (some, slice(0, self._sides[0])) if rows else (slice(0, self.m), slice(first, last))
+        )
+        return self.array[self._key(frames, lines)], self._at, first * row
+
+    def _key(self, frames: slice, lines: slice) -> tuple[slice, ...]:
         start = self._chosen.start
-        which = slice(start + frames.start, start + frames.stop)
         key = [lines, *(slice(None),) * (len(self._sides) - 1)]
-        key.insert(self._at, which)
+        key.insert(self._at, slice(start + frames.start, start + frames.stop))
+        return tuple(key)
+
+    def _taken(self, frames: slice, lines: slice) -> Samples:
         with self._lock:  # not every library likes to be asked twice at a time
-            found = np.moveaxis(np.asarray(self._array[tuple(key)]), self._at, 0)
-        if isinstance(self._array, np.ndarray):
+            found = np.moveaxis(np.asarray(self.array[self._key(frames, lines)]), self._at, 0)
+        if isinstance(self.array, np.ndarray):
             found = found.copy()
-            _forget(self._array)
+            _forget(self.array)
         return found
 
 

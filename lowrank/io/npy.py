@@ -79,9 +79,18 @@ def described(path: str) -> tuple[tuple[int, ...], np.dtype[np.generic], bool, i
         As for `read`; the samples are all there.
     """
     with wall(f"read {path}", _DAMAGED), open(path, "rb") as stream:
+        end = stream.seek(0, 2)
+        stream.seek(0)
+        return described_in(stream, end, path)
+
+
+def described_in(
+    stream: IO[bytes], end: int, name: str
+) -> tuple[tuple[int, ...], np.dtype[np.generic], bool, int]:
+    """The same of an open file of so many bytes."""
+    with wall(f"read {name}", _DAMAGED):
         shape, dtype, columns = _header(stream, 1 << 62)
         at, needed = stream.tell(), math.prod(shape) * dtype.itemsize
-        end = stream.seek(0, 2)
         if end - at < needed:
             raise ImageError(f"it ends after {end - at:,} of {needed:,} bytes; get it again")
         return shape, dtype, columns, at

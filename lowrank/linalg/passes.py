@@ -105,10 +105,7 @@ class Passes:
     def _each(
         self, work: Work, groups: Sequence[slice], stage: str
     ) -> Iterator[tuple[slice, list[Any]]]:
-        self._read = sum(g.stop - g.start for g in self.groups) - sum(
-            g.stop - g.start for g in groups
-        )
-        self._said(stage, 0)
+        self._begin(groups, stage)
         if self.size * self.length < threads.SMALL:
             for group in groups:
                 yield group, self._of_group(work, group, stage)
@@ -128,6 +125,10 @@ class Passes:
             finally:
                 for _, future in waiting:
                     future.cancel()
+
+    def _begin(self, groups: Sequence[slice], stage: str) -> None:
+        self._read = self.length - sum(g.stop - g.start for g in groups)
+        self._said(stage, 0)
 
     def _of_group(self, work: Work, group: slice, stage: str) -> list[Any]:
         state = work.zero(self.size)

@@ -321,3 +321,11 @@ def blocks(work: Work, raw: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
     step = width(size) * work.at_once
     for a in range(0, raw.shape[1], step):
         yield raw[:, a : a + step]
+
+
+def of_columns(work: Work, raw: NDArray[Any], size: int) -> list[Any]:
+    """Compute a work of columns that are in memory, all of one group."""
+    state = work.zero(size)
+    for block in blocks(work, raw, size):
+        work.add(state, block)
+    return state

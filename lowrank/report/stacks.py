@@ -144,7 +144,7 @@ def measured(
     if said is None:
         return None
     peak = picture.peak
-    psnrs = [_psnr(x, peak) for x in of]
+    psnrs = [psnr(x, peak) for x in of]
     finite = [x for x in psnrs if math.isfinite(x)]
     worst = int(np.argmin(psnrs))
     mse = sum(x.squares for x in of) / max(sum(x.samples for x in of), 1)
@@ -164,7 +164,8 @@ def measured(
     )  # fmt: skip
 
 
-def _psnr(x: OfFrame, peak: float) -> float:
+def psnr(x: OfFrame, peak: float) -> float:
+    """PSNR of a frame in dB."""
     return 10 * math.log10(peak**2 * x.samples / x.squares) if x.squares else math.inf
 
 

@@ -46,7 +46,7 @@ class Compressing(Settings):
     `measure` wants a report of what is written; `check` has it read back and decoded before it
     takes its name; `manifest` wants an entry for the list of that name. `memory` is what may be
     taken of it, in bytes, by what is read in passes, and asks for passes; `resume` the file in
-    which they are kept.
+    which they are kept; `spread` the cluster that one large source is spread over.
     """
 
     target: Target = USUAL
@@ -60,6 +60,7 @@ class Compressing(Settings):
     certify: bool = False
     memory: int | None = None
     resume: str | None = None
+    spread: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,11 +192,18 @@ def compressor(jobs: list[Job], settings: Compressing) -> Worker:
     return compress
 
 
+def spreads(jobs: list[Job], settings: Compressing) -> bool:
+    """Whether one large source is to be spread over a cluster, and no jobs."""
+    return settings.spread is not None and len(jobs) == 1 and _is_large(jobs[0], settings)
+
+
 def _is_large(job: Job, settings: Compressing) -> bool:
     """Whether a source may be one to read in passes, by the sizes of its files."""
     if settings.manifest is not None or settings.nodata is not None or settings.check:
         return False
     asked = settings.memory is not None or settings.resume is not None
+    if "://" in job.input:
+        return True
     status = [files.regular(name) for name in job.frames or (job.input,)]
     if not all(status):
         return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +18,15 @@ from numpy.typing import NDArray
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Factors, Floats, Head, Parts
-from lowrank.limits import half
+from lowrank.io.taking import Taking
+from lowrank.limits import LARGE, half
 from lowrank.linalg.matrix import Floats as Doubles
 from lowrank.linalg.passes import Passes
-from lowrank.linalg.streamed import Leading, Wish, leading
+from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
 from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS, TUNES
 from lowrank.picture import mode_in
-from lowrank.picture.lazy import ByColumns, Lazy, LazyLoaded, by_columns
-from lowrank.stores import resolve
+from lowrank.picture.lazy import ByColumns, Lazy, by_columns
+from lowrank.stores import resolve, spread
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
 from lowrank.targets import Target, choice, spectrum
 
@@ -89,7 +91,13 @@ class Streamed:
 
 
 def encode(
-    lazy: Lazy, target: Target, *, store: str, passes: Maker, certify: bool = False
+    lazy: Lazy,
+    target: Target,
+    *,
+    store: str,
+    passes: Maker,
+    certify: bool = False,
+    measure: bool = False,
 ) -> Streamed:
     """Find the factors of a picture that stays where it is, but for the long vectors.
 
@@ -103,6 +111,8 @@ def encode(
         Makes passes of columns.
     certify : bool
         Prove the decomposition.
+    measure : bool
+        Prove it where that takes no pass more: the Gram matrix is made anyway.
 
     Raises
     ------
@@ -125,7 +135,8 @@ def encode(
     wish = _wish(target, head, min(m, n), notes)
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
-    found, exact = leading(passes(columns), wish, narrow=narrow, certify=certify)
+    free = measure and columns.size <= GRAM_SIDE
+    found, exact = leading(passes(columns), wish, narrow=narrow, certify=certify or free)
     if narrow and mode != lazy.mode:
         how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
         notes.append(f"Samples of float64 were {how}; store float64 keeps the type.")
@@ -145,15 +156,39 @@ def encode(
     return Streamed(parts, columns.transposed, tuple(notes), found)
 
 
-def whole(
-    loaded: LazyLoaded, target: Target, *, store: str, memory: int | None
-) -> tuple[Parts, tuple[str, ...]]:
-    """The parts of a file, all in memory, and what should be known; `memory` is for passes."""
+def of_source(
+    source: Any, target: Target, *, layout: str | None, store: str | None, memory: int | None,
+    taking: Taking, dask: Any, labels: Callable[[int | None], bytes | None] | None,
+) -> tuple[Parts, tuple[str, ...]] | None:  # fmt: skip
+    """Compress a file or an array that is large, or for which memory or a cluster is given.
+
+    Parameters
+    ----------
+    source, target, layout, store, taking : as elsewhere
+    memory : int or None
+    dask : str, Client or None
+    labels : callable or None
+        Makes the block of labels of so many frames.
+
+    Returns
+    -------
+    (parts, notes), or None
+        None of what is to be read as a whole.
+    """
+    wanted = suits(target, layout, store)
+    if wanted is None:
+        return None
+    from lowrank.io import lazy
+
+    loaded = lazy.of(source, taking, least=LARGE if memory is None and dask is None else 0)
+    if loaded is None or (layout == "stack") > (loaded.picture.frames is not None):
+        return None
+    if labels is not None:
+        loaded = lazy.labelled(loaded, labels(loaded.picture.frames))
     bound = half() if memory is None else memory
-    encoded = encode(
-        loaded.picture, target, store=store, passes=lambda columns: Passes(columns, memory=bound)
-    )
-    return encoded.whole(), loaded.notes + encoded.notes
+    with spread.made(dask or spread.in_use(source), bound) as made:
+        encoded = encode(loaded.picture, target, store=wanted, passes=made)
+        return encoded.whole(), loaded.notes + encoded.notes
 
 
 def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
