@@ -1,6 +1,6 @@
 """The page of a report and the site before axe, a checker of accessibility.
 
-It is not shipped: `npm install --prefix js axe-core` brings it. What axe itself leaves to a
+It is not shipped: `npm install --prefix js --no-save axe-core` brings it. What axe leaves to a
 person is listed here with the test that looks at it; anything else that it finds or doubts fails.
 """
 
