@@ -23,7 +23,6 @@ from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
 from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
-from lowrank.stores.packed.search import COARSEST, FINEST, GRID, meet, meet_guided
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
@@ -291,6 +290,8 @@ def _for_rank(
     tries: _Tries, spectra: list[NDArray[np.float64]], k: int
 ) -> tuple[float, tuple[str, ...]]:
     """The coarsest step that adds at most 1% to the squared error of the truncation."""
+    from lowrank.stores.packed import search
+
     picture = tries.picture
     m, n, channels = picture.samples.shape[-3:]
     if picture.frames is not None:
@@ -309,12 +310,12 @@ def _for_rank(
     notes = (beyond,) if k > min(m, n) else ()
     low = -math.log(_EXCESS)
     noise = math.sqrt(_EXCESS * least / (channels * k * (m + n))) / tries.unit
-    start = math.log2(max(4 * noise, 2**FINEST))
-    finer, _ = meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
+    start = math.log2(max(4 * noise, 2**search.FINEST))
+    finer, _ = search.meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
     if finer is not None:
         return 2**finer, notes
-    share = f"{excess(2**FINEST):.1%}" if least else "some error where there was none"
-    return 2**FINEST, (*notes, f"packed as finely as can be, which adds {share}")
+    share = f"{excess(2**search.FINEST):.1%}" if least else "some error where there was none"
+    return 2**search.FINEST, (*notes, f"packed as finely as can be, which adds {share}")
 
 
 def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
@@ -342,6 +343,8 @@ def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
 
 def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:
     """The coarsest step with a PSNR of a picture, or of a stack, or of its worst frame."""
+    from lowrank.stores.packed import search
+
     stacked = tries.layout == "stack"
 
     @cache
@@ -349,7 +352,7 @@ def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
     if tries.forecast is not None and stacked:
-        finer, _ = meet_guided(
+        finer, _ = search.meet_guided(
             measured, lambda octave: tries.expected_psnr(2**octave), psnr, psnr + _PSNR_SLACK
         )
     else:
@@ -357,16 +360,20 @@ def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float
         if guided is not None:
             return 2**guided, ()
         # 6 dB an octave is the law of fine quantisation.
-        finer, _ = meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=(58 - psnr) / 6)
+        start = (58 - psnr) / 6
+        finer, _ = search.meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=start)
     if finer is None:
-        return 2**FINEST, (
-            f"{psnr:.2f} dB is out of reach: packed as finely as can be, {measured(FINEST):.2f} dB",
+        return 2**search.FINEST, (
+            f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
+            f"{measured(search.FINEST):.2f} dB",
         )
     return 2**finer, ()
 
 
 def _for_psnr_told(tries: _Tries, psnr: float) -> float | None:
     """The same by what coefficients tell; decoding has the last word, and may say no."""
+    from lowrank.stores.packed import search
+
     if tries.forecast is None:
         return None
     for _ in range(_TOLD):
@@ -378,7 +385,7 @@ def _for_psnr_told(tries: _Tries, psnr: float) -> float | None:
         def expected(octave: float) -> float:
             return tries.expected_psnr(2**octave)
 
-        found, _ = meet_guided(told, expected, psnr + _SURE, psnr + _SURE_SLACK)
+        found, _ = search.meet_guided(told, expected, psnr + _SURE, psnr + _SURE_SLACK)
         if found is None:
             return None
         if psnr <= tries.exact_psnr(2**found) <= psnr + 1.5 * _PSNR_SLACK:
@@ -391,6 +398,8 @@ def _for_largest(tries: _Tries, allowed: float) -> float:
 
     The largest error does not rise with every step, so a coarser one may do as well.
     """
+    from lowrank.stores.packed import search
+
     if tries.picture.mode.limits is not None:
         allowed = math.floor(allowed)
     nothing = 1e-3 * tries.unit * (tries.levels.unit if tries.levels else 1.0)
@@ -404,19 +413,21 @@ def _for_largest(tries: _Tries, allowed: float) -> float:
 
     low = bits(allowed)
     start = math.log2(max(allowed, nothing) / nothing * 1e-3) + 1
-    finer, _ = meet(measured, low, low - math.log2(_REACHED), slope=-1.0, start=start)
+    finer, _ = search.meet(measured, low, low - math.log2(_REACHED), slope=-1.0, start=start)
     if finer is None:
-        least = tries.pixels(2**FINEST).max_abs_error
+        least = tries.pixels(2**search.FINEST).max_abs_error
         raise UsageError(
             f"max_error {allowed:g} is out of reach of the packed store, whose finest step leaves "
             f"{least:.3g}; give a float store"
         )
-    while tries.pixels(2**finer).max_abs_error > allowed and finer > FINEST:
-        finer -= 1 / GRID  # it was a rounding above
+    while tries.pixels(2**finer).max_abs_error > allowed and finer > search.FINEST:
+        finer -= 1 / search.GRID  # it was a rounding above
     return 2**finer
 
 
 def _for_size(tries: _Tries, size: int) -> float:
+    from lowrank.stores.packed import search
+
     @cache
     def measured(octave: float) -> float:
         return math.log(tries.size(2**octave))
@@ -424,14 +435,14 @@ def _for_size(tries: _Tries, size: int) -> float:
     high = math.log(size) + 1e-12
     low = high + math.log(_SIZE_SLACK)
     if tries.forecast is not None:
-        _, coarser = meet_guided(measured, lambda x: tries.expected_size(2**x), low, high)
+        _, coarser = search.meet_guided(measured, lambda x: tries.expected_size(2**x), low, high)
     else:
-        _, coarser = meet(measured, low, high, slope=-0.7, start=4.0)
+        _, coarser = search.meet(measured, low, high, slope=-0.7, start=4.0)
     if coarser is None:
         raise UsageError(
             f"{size} bytes do not hold this image; "
-            f"{math.exp(measured(COARSEST)):.0f} is the least that the packed store takes"
+            f"{math.exp(measured(search.COARSEST)):.0f} is the least that the packed store takes"
         )
-    while lrk.file_size(tries.parts(2**coarser)) > size and coarser < COARSEST:
-        coarser += 1 / GRID  # the estimate was a byte short
+    while lrk.file_size(tries.parts(2**coarser)) > size and coarser < search.COARSEST:
+        coarser += 1 / search.GRID  # the estimate was a byte short
     return 2**coarser

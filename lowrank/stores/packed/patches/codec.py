@@ -86,7 +86,7 @@ from lowrank.stores.packed.coding.payload import (
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.patches import eye, prediction, rotations
+from lowrank.stores.packed.patches import prediction, rotations
 from lowrank.stores.packed.patches.header import Header, read_header, write_header
 from lowrank.stores.packed.patches.norms import error_of, measure
 from lowrank.stores.packed.patches.order import Component, batches, order
@@ -181,9 +181,13 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
 
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE)
-    gains = lowest = scale = None
-    divided = (1 / eye.spread(eye.POWER)).astype(C.dtype)
+    gains = lowest = scale = divided = None
+    power = 0
     if tune == "eye":
+        from lowrank.stores.packed.patches import eye
+
+        power = eye.POWER
+        divided = (1 / eye.spread(power)).astype(C.dtype)
         lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
         gains = eye.code(shape, coder, lowest, C.dtype, target)
         scale = (1 / eye.factors(gains)).astype(C.dtype)
@@ -194,7 +198,8 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         np.multiply(source.C[:, :, c], C.dtype.type(1 / d), out=maps)
         turns = rotations.search(maps)
         rotations.turn(maps, turns)
-        if scale is not None and not (source.alpha and c == channels - 1):
+        weighed = not (source.alpha and c == channels - 1)
+        if weighed and scale is not None and divided is not None:
             maps[1:] *= scale
             maps[1:] *= divided[1:, None, None]
         return turns, scales_of(maps), wavelet.forward(C[0, :, c].copy())
@@ -208,7 +213,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     smooth = (0,) * channels
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        0 if lowest is None else eye.POWER, lowest,
+        power, lowest,
     )  # fmt: skip
     plan = order(scales)
     walk = Walk(shape, header, plan, coder, bits, gains)
@@ -375,7 +380,11 @@ def _decode_maps(
         rans = RansReader(payload[position:], header.lanes)
         reader = Reader(rans)
         kind = np.dtype(np.float32 if bits <= 8 else np.float64)
-        gains = None if header.gains is None else eye.code(shape, reader, header.gains, kind)
+        gains = None
+        if header.gains is not None:
+            from lowrank.stores.packed.patches import eye
+
+            gains = eye.code(shape, reader, header.gains, kind)
         walk = Walk(shape, header, plan, reader, bits, gains)
         if walk.symbols > header.lanes * SYMBOLS_PER_LANE * 2:
             raise FormatError("packed stream: too few interleaved coders for its size")

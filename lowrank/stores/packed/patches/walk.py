@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,11 +11,14 @@ from lowrank.errors import FormatError
 from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import FRACTION
-from lowrank.stores.packed.patches import eye, means, prediction
+from lowrank.stores.packed.patches import means, prediction
 from lowrank.stores.packed.patches.contexts import CAP, Quarters, expected
 from lowrank.stores.packed.patches.header import Header
 from lowrank.stores.packed.patches.order import Component, Predictors
 from lowrank.stores.packed.patches.phases import Reader, Writer
+
+if TYPE_CHECKING:
+    from lowrank.stores.packed.patches.eye import Gains
 
 
 class Walk:
@@ -26,7 +31,7 @@ class Walk:
         plan: list[Component],
         coder: Reader | Writer,
         bits: int,
-        gains: eye.Gains | None = None,
+        gains: Gains | None = None,
     ) -> None:
         self.gains = gains
         self.shape, self.header, self.coder = shape, header, coder
@@ -56,6 +61,8 @@ class Walk:
         """By how much the components, and the patches, of a channel are divided, if they are."""
         if self.gains is None or self.header.is_alpha(channel):
             return None, None
+        from lowrank.stores.packed.patches import eye
+
         return eye.spread(self.header.power), eye.factors(self.gains)
 
     def first(
