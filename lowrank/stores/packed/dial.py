@@ -25,7 +25,7 @@ from lowrank.picture import Picture, distance
 from lowrank.picture import levels as ranges
 from lowrank.picture.distance import Pixels, compare, full_scale
 from lowrank.picture.levels import Levels
-from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
+from lowrank.stores.packed.coding.payload import ALPHA_FINER, Coded, Norms, Samples
 from lowrank.stores.packed.search import COARSEST, FINEST, GRID, meet, meet_guided
 from lowrank.targets import Target
 
@@ -261,12 +261,12 @@ def _prepared(
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)
     forecast = None
-    # What is not coded as coefficients, alpha of two values, no coefficient tells.
-    plain = not alpha and picture.metadata.nodata is None
+    # What is not coded as coefficients no coefficient tells.
+    plain = picture.metadata.nodata is None
     if target.kind != "quality" and plain and picture.width * picture.height > _LARGE:
         from lowrank.stores.packed.patches import forecast as patched
 
-        forecast = patched.Forecast(source.C)
+        forecast = patched.Forecast(source.C, ALPHA_FINER if alpha else 1.0)
     return partial(patches.encode, source, again=target.kind != "quality"), [], forecast
 
 
