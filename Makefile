@@ -7,7 +7,7 @@ CORPORA ?= ../shared/corpora
 IMAGES ?= sample_images
 .DEFAULT_GOAL := help
 .PHONY: help demo install test test-lowest lint type check docs fuzz fuzz-guided corpus bench-speed bench-rd \
-  bench-archives bench-stacks js site clean
+  bench-archives bench-scale bench-stacks js site clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  ##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
@@ -73,6 +73,9 @@ bench-rd: $(VENV)/benchmarking  ## Measure bytes against PSNR beside other codec
 
 bench-stacks: $(VENV)/benchmarking  ## Measure stacks of images beside other codecs (STACKS=FOLDER)
 	$(BIN)/python benchmarks/stacks.py $(STACKS)
+
+bench-scale: $(VENV)/benchmarking  ## Measure a stack of 1.3 GB beside dask and scikit-learn
+	$(BIN)/python benchmarks/scale.py
 
 bench-archives: $(VENV)/developing  ## Measure a thousand small images, one process and two
 	$(BIN)/python benchmarks/archives.py

@@ -16,6 +16,7 @@ import numbers
 import os
 import reprlib
 from collections.abc import Iterable
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, Unpack, cast, overload
 
 import numpy as np
@@ -25,7 +26,7 @@ from lowrank import codec, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import ArgumentError, ImageError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import arrays, pillow, sources
+from lowrank.io import arrays, lazy, pillow, sources
 from lowrank.io.modes import to_image
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
@@ -33,6 +34,7 @@ from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.picture import ARRAY, Loaded, Mode, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stack import LowRankStack, opened, with_axis
+from lowrank.stack import labels as labels_of
 from lowrank.stack import load as load_stack
 from lowrank.targets import Kind, Target
 
@@ -57,10 +59,13 @@ if TYPE_CHECKING:
         psnr_worst: float | None
         size: SupportsIndex | None
         quality: float | None
+        tune: str | None
         layout: str | None
         store: str | None
         nodata: float | None
         max_pixels: int
+        memory: int | str | None
+        dask: Any
 
 
 class LowRankImage:
@@ -299,15 +304,19 @@ def compress(
     psnr_worst: float | None = None,
     size: SupportsIndex | None = None,
     quality: float | None = None,
+    tune: str | None = None,
     layout: str | None = None,
     store: str | None = None,
     nodata: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    memory: int | str | None = None,
+    dask: Any = None,
     stack: bool = False,
     axis: int = 0,
     labels: Iterable[str] = (),
     values: Iterable[float] = (),
     unit: str = "",
+    weights: str | None = None,
 ) -> Any:
     """Compress an image to a LowRankImage, or a stack to a LowRankStack; give one target at most.
 
@@ -333,13 +342,23 @@ def compress(
         Bytes of the file, at most.
     quality : float
         1 to 100, packed store only; 75 is what no target at all means.
+    tune : {"psnr", "eye"}, optional
+        What a packed picture of layout `patches` is to be best for; PSNR if it is not said.
     layout : {"channels", "patches"}, optional
     store : {"auto", "float16", "float32", "float64", "packed"}, optional
     nodata : float, optional
         Pixels of this value (NaN too) have no data: they are filled for the factorisation,
         have the value again after decoding, and are left out of the errors of pixels.
     max_pixels : int
-        A larger image is refused; a stack may have `limits.STACK` times as many in all.
+        A larger image is refused; a stack may have `limits.STACK` times as many in all. What is
+        read in passes has no limit.
+    memory : int or str, optional
+        Bytes that passes over a large source may take: 2_000_000_000, or "2G"; half of what is
+        there by default. Large is a stack or a grey picture of 256 MiB or more, in a file or an
+        array; to give `memory` asks for passes whatever the size. The file is the same for any.
+    dask : str or distributed.Client, optional
+        Spread the one matrix of a large stack over a cluster: the address of its scheduler, or a
+        client; of a dask array, the client in use goes without saying. Needs the extra `dask`.
     stack : bool
         Take the source for a stack of frames. A file of several equal images, and an array of
         four axes, is one without being asked; an array of three axes is a picture.
@@ -347,6 +366,9 @@ def compress(
         Of a stack in an array: which axis counts the frames; -1 of bands that are last.
     labels, values, unit : iterable of str, iterable of float, str
         Of a stack: what its frames are, and the values' unit, such as "nm"; they travel.
+    weights : {"noise"}, optional
+        Of a stack, packed: frames count less the noisier they are, so that a bad one does not
+        take the bits of the others.
 
     Returns
     -------
@@ -365,30 +387,44 @@ def compress(
     LowRankImage.save, LowRankImage.report
     """
     taking, named = _taking(stack, axis), _named(labels, values, unit)
+    bound = targets.memory(memory)
+    wishes = {
+        "rank": rank, "energy": energy, "error": error, "max_error": max_error, "psnr": psnr,
+        "psnr_worst": psnr_worst, "size": size, "quality": quality,
+    }  # fmt: skip
+    plain = nodata is None and tune is None and weights is None
+    if plain and (bound or dask is not None or lazy.may_be(image)):
+        from lowrank.stores import passes
+
+        found = passes.of_source(
+            image, targets.chosen(cast("dict[Kind, object]", wishes)), layout=layout,
+            store=store, memory=bound, taking=taking, dask=dask,
+            labels=None if named == Axis() else partial(labels_of, named),
+        )  # fmt: skip
+        if found is not None:
+            return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
     return compress_loaded(
         with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
-        rank=rank,
-        energy=energy,
-        error=error,
-        max_error=max_error,
-        psnr=psnr,
-        psnr_worst=psnr_worst,
-        size=size,
-        quality=quality,
+        tune=tune,
         layout=layout,
         store=store,
+        weights=weights,
+        **wishes,
     )
 
 
 def compress_loaded(
     loaded: Loaded,
     *,
+    tune: str | None = None,
     layout: str | None = None,
     store: str | None = None,
+    weights: str | None = None,
     **wishes: object,
 ) -> LowRankImage | LowRankStack:
     """Compress what `io` has read; the keywords are those of `compress`."""
-    wanted = targets.chosen(cast("dict[Kind, object]", wishes))
+    wanted = targets.tuned(targets.chosen(cast("dict[Kind, object]", wishes)), tune)
+    wanted = targets.weighted(wanted, weights)
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
     kind = LowRankImage if loaded.picture.frames is None else LowRankStack
     return kind(encoded.parts, loaded.notes + encoded.notes)

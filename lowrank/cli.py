@@ -4,7 +4,7 @@ Nothing heavier than Typer is imported before a command runs, so that `--help` a
 usage errors answer at once.
 """
 
-from __future__ import annotations
+# Annotations are values here, not texts: Typer would compile each of them again, at every start.
 
 import os
 import sys
@@ -12,51 +12,11 @@ from typing import Annotated
 
 import typer
 
-from lowrank import console, verifying
+from lowrank import console, options
 from lowrank.errors import LowrankError
-from lowrank.options import (
-    Against,
-    Axis,
-    Certify,
-    Check,
-    Command,
-    Dask,
-    Energy,
-    ErrorShare,
-    FloatStore,
-    Force,
-    Format,
-    Frames,
-    Group,
-    Html,
-    Jobs,
-    Json,
-    Layout,
-    Manifest,
-    MaxError,
-    MaxPixels,
-    NoData,
-    Output,
-    Partial,
-    Pixel,
-    PngLevel,
-    Preserve,
-    Preview,
-    PsnrWorst,
-    Quality,
-    Quiet,
-    Recursive,
-    Size,
-    SkipExisting,
-    Stack,
-    Store,
-    Version,
-    examples,
-)
-from lowrank.views import completion
 
 app = typer.Typer(
-    cls=Group,
+    cls=options.Group,
     help="Low-rank image compression, with proved error bounds.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -66,21 +26,21 @@ app = typer.Typer(
 
 @app.callback(
     invoke_without_command=True,
-    epilog=examples(
+    epilog=options.examples(
         "lowrank compress photo.png -k 20",
         "lowrank decompress photo.lrk",
         "lowrank report photo.png photo.lrk",
     ),
 )
-def _lowrank(context: typer.Context, version: Version = False) -> None:
+def _lowrank(context: typer.Context, version: options.Version = False) -> None:
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
 
 
 @app.command(
-    cls=Command,
-    epilog=examples(
+    cls=options.Command,
+    epilog=options.examples(
         "lowrank compress photo.png -k 20",
         "lowrank compress photo.png --error 5% -o close.lrk",
         "lowrank compress photos/ -r -o small/ -q 60 -j 2",
@@ -92,42 +52,38 @@ def compress(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT", help="Images, folders, or - for stdin.")
     ],
-    output: Output = None,
-    rank: Annotated[
-        str | None,
-        typer.Option(
-            "--rank",
-            "-k",
-            metavar="N|auto",
-            help="Terms of each channel; auto: the Gavish-Donoho threshold.",
-        ),
-    ] = None,
-    energy: Energy = None,
-    error: ErrorShare = None,
-    max_error: MaxError = None,
+    output: options.Output = None,
+    rank: options.Rank = None,
+    energy: options.Energy = None,
+    error: options.ErrorShare = None,
+    max_error: options.MaxError = None,
     psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
-    psnr_worst: PsnrWorst = None,
-    size: Size = None,
-    quality: Quality = None,
-    layout: Layout = None,
-    store: Store = None,
-    certify: Certify = False,
-    stack: Stack = False,
-    frames: Frames = None,
-    axis: Axis = None,
-    check: Check = False,
-    manifest: Manifest = None,
-    recursive: Recursive = False,
-    jobs: Jobs = "1",
-    dask: Dask = None,
-    skip_existing: SkipExisting = False,
-    preserve: Preserve = False,
-    nodata: NoData = None,
-    max_pixels: MaxPixels = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    version: Version = False,
+    psnr_worst: options.PsnrWorst = None,
+    size: options.Size = None,
+    quality: options.Quality = None,
+    tune: options.Tune = None,
+    layout: options.Layout = None,
+    store: options.Store = None,
+    certify: options.Certify = False,
+    stack: options.Stack = False,
+    frames: options.Frames = None,
+    axis: options.Axis = None,
+    weights: options.Weights = None,
+    check: options.Check = False,
+    manifest: options.Manifest = None,
+    recursive: options.Recursive = False,
+    jobs: options.Jobs = "1",
+    dask: options.Dask = None,
+    memory: options.Memory = None,
+    resume: options.Resume = None,
+    skip_existing: options.SkipExisting = False,
+    preserve: options.Preserve = False,
+    nodata: options.NoData = None,
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    version: options.Version = False,
 ) -> None:
     """Compress images to .lrk files; shorten .lrk files.
 
@@ -137,17 +93,11 @@ def compress(
 
     wanted = targets.read(
         {
-            "rank": rank,
-            "energy": energy,
-            "error": error,
-            "max_error": max_error,
-            "psnr": psnr,
-            "psnr_worst": psnr_worst,
-            "size": size,
-            "quality": quality,
+            "rank": rank, "energy": energy, "error": error, "max_error": max_error,
+            "psnr": psnr, "psnr_worst": psnr_worst, "size": size, "quality": quality,
         },
         sys.argv,
-    )
+    )  # fmt: skip
     targets.choice(layout, "--layout", names.LAYOUTS)
     targets.choice(store, "--store", names.CHOICES)
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
@@ -158,7 +108,7 @@ def compress(
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
-        target=wanted,
+        target=targets.weighted(targets.tuned(wanted, tune, "--tune"), weights, "--weights"),
         layout=layout,
         store=store,
         measure=certify or json,
@@ -170,6 +120,10 @@ def compress(
         preserve=preserve,
         check=check,
         manifest=manifest,
+        certify=certify,
+        memory=targets.memory(memory),
+        resume=resume,
+        spread=dask,
     )
     planned = (
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
@@ -178,11 +132,11 @@ def compress(
         inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
     )
     code = console.run(
-        work.compress,
+        work.compressor(planned.jobs, settings),
         planned,
         settings,
         processes=processes,
-        dask=dask,
+        dask=None if work.spreads(planned.jobs, settings) else dask,
         json=json,
         quiet=quiet,
         tables=certify,
@@ -192,8 +146,8 @@ def compress(
 
 
 @app.command(
-    cls=Command,
-    epilog=examples(
+    cls=options.Command,
+    epilog=options.examples(
         "lowrank decompress photo.lrk",
         "lowrank decompress photo.lrk -k 5 -o rough.png",
         "lowrank decompress - --format png < photo.lrk > photo.png",
@@ -207,29 +161,29 @@ def decompress(
         typer.Argument(
             metavar="INPUT",
             help=".lrk files, folders, or - for stdin.",
-            autocompletion=completion.ending(".lrk"),
+            autocompletion=options.completed("files"),
         ),
     ],
-    output: Output = None,
+    output: options.Output = None,
     rank: Annotated[
         str | None,
         typer.Option("--rank", "-k", metavar="N", help="Decode this many terms a channel only."),
     ] = None,
-    format: Format = None,
-    partial: Partial = False,
-    frames: Frames = None,
-    pixel: Pixel = None,
-    png_level: PngLevel = None,
-    recursive: Recursive = False,
-    jobs: Jobs = "1",
-    dask: Dask = None,
-    skip_existing: SkipExisting = False,
-    preserve: Preserve = False,
-    max_pixels: MaxPixels = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    version: Version = False,
+    format: options.Format = None,
+    partial: options.Partial = False,
+    frames: options.Frames = None,
+    pixel: options.Pixel = None,
+    png_level: options.PngLevel = None,
+    recursive: options.Recursive = False,
+    jobs: options.Jobs = "1",
+    dask: options.Dask = None,
+    skip_existing: options.SkipExisting = False,
+    preserve: options.Preserve = False,
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    version: options.Version = False,
 ) -> None:
     """Turn .lrk files back into images."""
     from lowrank import targets
@@ -240,7 +194,6 @@ def decompress(
     limit = targets.max_pixels(max_pixels)
     which, point = targets.frames(frames), targets.pixel(pixel)
     from lowrank.io.formats import WRITTEN
-    from lowrank.io.framewriter import WRITTEN as STACKS
     from lowrank.runs import frames as stacks
     from lowrank.runs import plan, work
 
@@ -261,7 +214,7 @@ def decompress(
         output,
         recursive=recursive,
         suffixes=frozenset({".lrk"}),
-        made=tuple(dict.fromkeys((*WRITTEN, *STACKS))),
+        made=WRITTEN,
     )
     code = console.run(
         stacks.decompress,
@@ -276,8 +229,8 @@ def decompress(
 
 
 @app.command(
-    cls=Command,
-    epilog=examples(
+    cls=options.Command,
+    epilog=options.examples(
         "lowrank report photo.png",
         "lowrank report photo.png photo.lrk",
         "lowrank report photo.png -k 5,20,50 --json",
@@ -293,26 +246,26 @@ def report(
         typer.Argument(
             metavar="FILE.lrk",
             help="The .lrk file made from it.",
-            autocompletion=completion.ending(".lrk"),
+            autocompletion=options.completed("files"),
         ),
     ] = None,
     rank: Annotated[
         str | None,
         typer.Option("--rank", "-k", metavar="N,...", help="Ranks to measure: 20, or 5,20,50."),
     ] = None,
-    store: FloatStore = None,
-    against: Against = None,
-    html: Html = None,
-    preview: Preview = None,
-    stack: Stack = False,
-    frames: Frames = None,
-    axis: Axis = None,
-    nodata: NoData = None,
-    max_pixels: MaxPixels = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    force: Force = False,
-    version: Version = False,
+    store: options.FloatStore = None,
+    against: options.Against = None,
+    html: options.Html = None,
+    preview: options.Preview = None,
+    stack: options.Stack = False,
+    frames: options.Frames = None,
+    axis: options.Axis = None,
+    nodata: options.NoData = None,
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    force: options.Force = False,
+    version: options.Version = False,
 ) -> None:
     """Report errors against the bounds of Eckart and Young, and storage.
 
@@ -355,7 +308,52 @@ def report(
         tables.show(*small, tables.result(result))
 
 
-app.command(cls=Command, epilog=verifying.EXAMPLES)(verifying.verify)
+@app.command(
+    cls=options.Command,
+    epilog=options.examples(
+        "lowrank verify photo.lrk",
+        "lowrank verify small/ -r --decode -j 2",
+        "lowrank verify small/ -r --against photos/",
+        "lowrank verify small/ --manifest small.csv",
+    ),
+)
+def verify(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUT",
+            help=".lrk files, folders, or - for stdin.",
+            autocompletion=options.completed("files"),
+        ),
+    ] = None,
+    decode: options.Decode = False,
+    against: options.Originals = None,
+    manifest: options.Listed = None,
+    recursive: options.Recursive = False,
+    jobs: options.Jobs = "1",
+    max_pixels: options.MaxPixels = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    version: options.Version = False,
+) -> None:
+    """Check that .lrk files are whole: every checksum, and every number that follows.
+
+    A line for each bad file, on standard error, and a sum. The exit code is 1 if any is bad.
+    """
+    from lowrank import verifying
+
+    code = verifying.verify(
+        inputs or [],
+        manifest,
+        decode=decode,
+        against=against,
+        recursive=recursive,
+        jobs=jobs,
+        max_pixels=max_pixels,
+        json=json,
+        quiet=quiet,
+    )
+    raise typer.Exit(code)
 
 
 def run() -> int:

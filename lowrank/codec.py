@@ -13,7 +13,7 @@ from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
 from lowrank.names import AUTO, CHOICES, LAYOUTS
-from lowrank.picture import MODES, Mode, Picture, Turn, array_mode
+from lowrank.picture import Picture, Turn, mode_in
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets import Target, choice
 
@@ -75,7 +75,7 @@ def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, s
             f"max_error {target.value:g}: to round the samples to float32 alone takes "
             f"{rounding:.3g}; give store float64"
         )
-    return Target("max_error", max(target.value - rounding, 0.0)), store
+    return replace(target, value=max(target.value - rounding, 0.0)), store
 
 
 def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
@@ -106,14 +106,6 @@ def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
     how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
     notes = (f"Samples of float64 were {how}; store float64 keeps the type.",)
     return Picture(samples, mode, metadata), notes
-
-
-def mode_in(mode: Mode, store: str) -> Mode:
-    """The mode that a store keeps a picture of a mode in."""
-    if mode.dtype != "float64" or store == "float64":
-        return mode
-    channels = len(mode.channels)
-    return MODES["F"] if channels == 1 else array_mode("float32", channels)
 
 
 def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> Decoded:

@@ -15,8 +15,9 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from io import BytesIO
 from typing import BinaryIO
 
 from lowrank.errors import FileError, UsageError
@@ -95,7 +96,7 @@ def start(path: str, size: int) -> bytes:
         raise _failure("read", path, error) from error
 
 
-def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
+def mapped(path: str) -> tuple[memoryview, Callable[[bool, Sequence[slice]], None]] | None:
     """Map a regular file into memory: bytes are read where they are used, and not before.
 
     Returns
@@ -103,8 +104,8 @@ def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
     data : memoryview
         The whole file, as long as nobody shortens it in place.
     advise : callable
-        Told whether the bytes that are used next are few and far apart: then none beside
-        them are read ahead.
+        Told whether the bytes that are used next are few and far apart, and where: then none
+        beside them are read ahead, and the disk is asked for all of them at once.
 
     None of what is no regular file, and of an empty one.
 
@@ -124,17 +125,20 @@ def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
     except (OSError, ValueError) as error:
         raise _failure("read", path, error) from error
 
-    def advise(few: bool) -> None:
+    def advise(few: bool, ahead: Sequence[slice] = ()) -> None:
         if hasattr(memory, "madvise"):
             with contextlib.suppress(OSError):
                 memory.madvise(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
+                for part in ahead:
+                    start = part.start // mmap.PAGESIZE * mmap.PAGESIZE
+                    memory.madvise(mmap.MADV_WILLNEED, start, part.stop - start)
 
     return memoryview(memory), advise
 
 
 def write_atomic(
     path: str | os.PathLike[str],
-    data: Buffer | Iterable[Buffer],
+    data: Buffer | Iterable[Buffer] | Callable[[BinaryIO], object],
     *,
     force: bool,
     allowed: int = 0o777,
@@ -151,7 +155,8 @@ def write_atomic(
     Parameters
     ----------
     path : path-like
-    data : bytes-like, or iterable of bytes-like
+    data : bytes-like, iterable of bytes-like, or callable
+        What is called writes into the open file, which is empty and seekable.
     force : bool
         Replace a file that exists; its permission bits are kept, as far as allowed.
     allowed : int
@@ -168,6 +173,7 @@ def write_atomic(
         It exists and `force` is false, or cannot be written.
     """
     name = os.fspath(path)
+    pieces: Iterable[Buffer] | Callable[[BinaryIO], object]
     pieces = (data,) if isinstance(data, bytes | bytearray | memoryview) else data
     try:
         previous = _checked_output(name, force=force)
@@ -177,9 +183,12 @@ def write_atomic(
                 allowed=allowed, preserved=preserved, examine=examine,
             )  # fmt: skip
         else:
+            if examine is not None or callable(pieces):
+                memory = BytesIO()
+                _write_all(memory, pieces)
+                pieces = (memory.getvalue(),)
             if examine is not None:
-                pieces = (b"".join(pieces),)
-                examine(pieces[0])
+                examine(memory.getvalue())
             with open(name, "wb") as stream:
                 _write_all(stream, pieces)
     except FileExistsError as error:
@@ -311,7 +320,7 @@ def _checked_output(name: str, *, force: bool) -> os.stat_result | None:
 
 def _write_then_move(
     target: str,
-    pieces: Iterable[Buffer],
+    pieces: Iterable[Buffer] | Callable[[BinaryIO], object],
     previous: os.stat_result | None,
     *,
     force: bool,
@@ -445,7 +454,10 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def _write_all(stream: BinaryIO, pieces: Iterable[Buffer]) -> None:
+def _write_all(stream: BinaryIO, pieces: Iterable[Buffer] | Callable[[BinaryIO], object]) -> None:
+    if callable(pieces):
+        pieces(stream)
+        return
     for piece in pieces:
         stream.write(piece)
 

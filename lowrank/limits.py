@@ -46,6 +46,16 @@ def fits(needed: int) -> bool:
     return needed < _SMALL or all(needed <= there for there in _available())
 
 
+LARGE = 1 << 28
+"""Bytes of samples from which a float file is made in passes over them, 256 MiB."""
+_UNKNOWN = 1 << 32  # bytes of memory, where no one says how many there are
+
+
+def half() -> int:
+    """Half of the memory that is there for this process, in bytes."""
+    return min(_available(), default=_UNKNOWN) // 2
+
+
 def _available() -> Iterator[int]:
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from lowrank import __version__, names
-from lowrank.views import completion
+from lowrank import __version__
+
+
+def completed(by: str) -> Callable[[str], list[str]]:
+    """What a shell may complete a value to, by a name in `views.completion`: loaded when asked."""
+
+    def complete(incomplete: str) -> list[str]:
+        from lowrank.views import completion
+
+        complete: Callable[[str], list[str]] = getattr(completion, by)
+        return complete(incomplete)
+
+    return complete
 
 
 class _AsTyped:
@@ -133,7 +145,7 @@ Format = Annotated[
         "--format",
         metavar="NAME",
         help="Format where -o names none: png, tif, ...",
-        autocompletion=completion.of("png", "tif", "jpg", "webp", "avif", "jp2", "bmp", "npy"),
+        autocompletion=completed("formats"),
     ),
 ]
 Partial = Annotated[
@@ -164,6 +176,29 @@ Manifest = Annotated[
         "implies --check.",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BYTES",
+        help="Memory that passes over a large source may take: 2G. Default: half of what is there.",
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keep passes over a large source in a file, and go on from it where it is there.",
+    ),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        "--rank",
+        "-k",
+        metavar="N|auto",
+        help="Terms of each channel; auto: the Gavish-Donoho threshold.",
+    ),
+]
 Energy = Annotated[
     str | None,
     typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
@@ -172,16 +207,32 @@ Quality = Annotated[
     str | None,
     typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
 ]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What a packed picture is best for: psnr, or eye.",
+        autocompletion=completed("tunes"),
+    ),
+]
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="noise",
+        help="Noisy frames of a packed stack count less, each by its noise.",
+    ),
 ]
 Against = Annotated[
     str | None,
     typer.Option(
         metavar="CODEC,...",
-        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
-        "and with klt-jpeg2000.",
-        autocompletion=completion.several_of(*names.CODECS),
+        help="Compare with jpeg, webp, avif, jxl, jpeg2000 or png, via Pillow; a stack frame by "
+        "frame, and with klt-jpeg2000.",
+        autocompletion=completed("codecs"),
     ),
 ]
 Preview = Annotated[
@@ -208,7 +259,7 @@ Layout = Annotated[
     typer.Option(
         metavar="NAME",
         help="channels, patches, or stack.",
-        autocompletion=completion.of(*names.LAYOUTS),
+        autocompletion=completed("layouts"),
     ),
 ]
 Store = Annotated[
@@ -217,7 +268,7 @@ Store = Annotated[
         metavar="NAME",
         help="float16, float32, float64, packed, or auto: the narrowest float whose "
         "rounding adds less than 0.1% to the error.",
-        autocompletion=completion.of(*names.CHOICES),
+        autocompletion=completed("stores"),
     ),
 ]
 FloatStore = Annotated[
@@ -225,6 +276,28 @@ FloatStore = Annotated[
     typer.Option(
         metavar="NAME",
         help="Float type of the factors: float16 ... float64, auto.",
-        autocompletion=completion.of(*names.FLOAT_CHOICES),
+        autocompletion=completed("float_stores"),
+    ),
+]
+Decode = Annotated[
+    bool, typer.Option("--decode", help="Decode each file, too, and throw the picture away.")
+]
+Originals = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="TREE",
+        help="Measure each file against its original, at its place in a folder of images; "
+        "farther from it than it states is a fault.",
+    ),
+]
+Listed = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest",
+        metavar="LIST",
+        help="Hold the files against what compress --manifest listed: missing, changed, "
+        "exchanged and unlisted ones are faults. -r goes without saying.",
+        autocompletion=completed("manifests"),
     ),
 ]

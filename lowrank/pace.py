@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A place in a stage of the work.
 
     Attributes
@@ -25,12 +23,21 @@ class Place:
         Of the stage's steps; a total of 0 is not known.
     since : float
         When the stage began, of `time.monotonic`.
+    bytes : bool
+        The steps are bytes, which have a rate.
     """
 
     stage: str = ""
     done: int = 0
     total: int = 0
     since: float = 0.0
+    bytes: bool = False
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second, of a stage that counts them."""
+        passed = time.monotonic() - self.since
+        return self.done / passed if self.bytes and self.done and passed > 0 else None
 
     @property
     def left(self) -> float | None:
@@ -56,13 +63,13 @@ def begin(part: str) -> None:
     _now = Place(part, since=time.monotonic())
 
 
-def at(stage: str, done: int, total: int = 0) -> None:
-    """Say that so many steps of a stage are done; the first word of a stage begins it."""
+def at(stage: str, done: int, total: int = 0, *, bytes: bool = False) -> None:
+    """Say that so many steps of a stage are done, or so many bytes; the first word begins it."""
     global _now  # noqa: PLW0603
     name = f"{_part}, {stage}" if _part else stage
     before = _now
     new = before.stage != name or done < before.done
-    _now = Place(name, done, total, time.monotonic() if new else before.since)
+    _now = Place(name, done, total, time.monotonic() if new else before.since, bytes)
 
 
 def steps(stage: str, items: Sequence[T]) -> Iterator[T]:

@@ -26,12 +26,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from lowrank import codec, files, linalg, streams, targets
 from lowrank import format as lrk
-from lowrank.errors import ArgumentError, FileError, ImageError, LimitError, UsageError
-from lowrank.format import mapped
+from lowrank.errors import ArgumentError, ImageError, LimitError, UsageError
+from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io import npy, sources
-from lowrank.io.formats import SUFFIXES
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK, fits
 from lowrank.picture import Loaded, Picture, axis, gaps
@@ -126,6 +125,11 @@ class LowRankStack:
         if self._mapped is not None:
             self._mapped.check(self.ranks[0])
         return self._parts
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether any part of it can be decoded without the rest."""
+        return isinstance(self._parts.body, Floats)
 
     @property
     def parts_head(self) -> Head:
@@ -402,7 +406,7 @@ def load(
     if _is_path(source):
         name = os.fspath(source)
         if os.path.isdir(name) and taking.asked:
-            return of_paths(frames_of(name), max_pixels, nodata, taking)
+            return of_paths(sources.frames_of(name), max_pixels, nodata, taking)
         if name.lower().endswith(".npy") and files.regular(name):
             return sources.of_array(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",
@@ -429,17 +433,22 @@ def with_axis(loaded: Loaded, named: Axis) -> Loaded:
     picture = loaded.picture
     if named == Axis():
         return loaded
-    if picture.frames is None:
-        raise UsageError("labels, values and unit are those of a stack; give stack=True")
-    try:
-        block = named.pack()
-        axis.unpack(block, picture.frames)
-    except ValueError as error:
-        raise UsageError(
-            f"the frames cannot be called so: {error}; give one for each of {picture.frames} frames"
-        ) from error
+    block = labels(named, picture.frames)
     metadata = replace(picture.metadata, axis=block)
     return replace(loaded, picture=replace(picture, metadata=metadata))
+
+
+def labels(named: Axis, frames: int | None) -> bytes | None:
+    """The block of labels of so many frames; a UsageError where they cannot be called so."""
+    if frames is None:
+        raise UsageError("labels, values and unit are those of a stack; give stack=True")
+    try:
+        axis.unpack(block := named.pack(), frames)
+    except ValueError as error:
+        raise UsageError(
+            f"the frames cannot be called so: {error}; give one for each of {frames} frames"
+        ) from error
+    return block
 
 
 def _is_path(x: object) -> bool:
@@ -453,19 +462,6 @@ def of_paths(paths: Sequence[str], max_pixels: int, nodata: float | None, taking
     )
 
 
-def frames_of(folder: str) -> list[str]:
-    """Images in a folder, by their suffixes."""
-    with os.scandir(folder) as entries:
-        found = [
-            x.path for x in entries
-            if x.is_file() and os.path.splitext(x.name)[1].lower() in SUFFIXES
-            and not x.name.startswith("._")
-        ]  # fmt: skip
-    if not found:
-        raise FileError(f"no images in folder {folder}; give one that holds the frames")
-    return found
-
-
 def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack | None:
     """Open a float file of a stack, and leave it on the disk; None of any other file.
 
@@ -474,7 +470,7 @@ def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack |
     FileError, FormatError, LimitError
     """
     found = files.mapped(path)
-    if found is None or not mapped.is_stack(found[0], floats=True):
+    if found is None or not header.is_stack(found[0], floats=True):
         return None
     file = mapped.of_stack(found[0], name=path, max_pixels=max_pixels, advise=found[1])
     return None if file is None else LowRankStack(file.parts, (), file, path)

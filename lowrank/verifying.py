@@ -5,75 +5,33 @@ from __future__ import annotations
 import os
 import sys
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from lowrank import console
 from lowrank.errors import UsageError
-from lowrank.options import (
-    Jobs,
-    Json,
-    MaxPixels,
-    Quiet,
-    Recursive,
-    Version,
-    examples,
-)
-from lowrank.views import completion
 
 if TYPE_CHECKING:
     from lowrank.runs.plan import Plan
     from lowrank.runs.verify import Listed
 
-EXAMPLES = examples(
-    "lowrank verify photo.lrk",
-    "lowrank verify small/ -r --decode -j 2",
-    "lowrank verify small/ -r --against photos/",
-    "lowrank verify small/ --manifest small.csv",
-)
 _SUFFIXES = frozenset({".lrk"})
 
 
 def verify(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help=".lrk files, folders, or - for stdin.",
-            autocompletion=completion.ending(".lrk"),
-        ),
-    ] = None,
-    decode: Annotated[
-        bool, typer.Option("--decode", help="Decode each file, too, and throw the picture away.")
-    ] = False,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TREE",
-            help="Measure each file against its original, at its place in a folder of images; "
-            "farther from it than it states is a fault.",
-        ),
-    ] = None,
-    manifest: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Hold the files against what compress --manifest listed: missing, changed, "
-            "exchanged and unlisted ones are faults. -r goes without saying.",
-            autocompletion=completion.ending(".csv", ".json"),
-        ),
-    ] = None,
-    recursive: Recursive = False,
-    jobs: Jobs = "1",
-    max_pixels: MaxPixels = None,
-    json: Json = False,
-    quiet: Quiet = False,
-    version: Version = False,
-) -> None:
-    """Check that .lrk files are whole: every checksum, and every number that follows.
+    inputs: list[str],
+    manifest: str | None,
+    *,
+    decode: bool,
+    against: str | None,
+    recursive: bool,
+    jobs: str,
+    max_pixels: str | None,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Check that files are whole: a line for each bad one, a sum, and the exit code.
 
-    A line for each bad file, on standard error, and a sum. The exit code is 1 if any is bad.
+    The arguments are options as they were typed.
     """
     from lowrank import signals, targets
 
@@ -83,7 +41,7 @@ def verify(
     from lowrank.runs import verify as checks
     from lowrank.runs.work import Outcome
 
-    planned, listed = _planned(list(inputs or ()), manifest, recursive=recursive)
+    planned, listed = _planned(inputs, manifest, recursive=recursive)
     if against is not None:
         from lowrank.io.formats import SUFFIXES
 
@@ -98,7 +56,7 @@ def verify(
         checks.verify, planned.jobs, settings, processes=processes, quiet=quiet, bar=bar
     )
     if listed:
-        whole = any(os.path.isdir(name) for name in inputs or (".",))
+        whole = any(os.path.isdir(name) for name in inputs or [os.curdir])
         gone = listed.missing(planned) if whole else ()
         outcomes = chain(listed.checked(outcomes), gone)
     failed = (
@@ -124,7 +82,7 @@ def verify(
         from lowrank.views import tables
 
         tables.show(tables.tally(tally))
-    raise typer.Exit(1 if tally.bad else 0)
+    return 1 if tally.bad else 0
 
 
 def _planned(

@@ -443,7 +443,9 @@ def row_of(e):
 
 
 class Models:
-    def __init__(self, flags=None, tokens=None):
+    def __init__(self, flags=None, tokens=None, lengths=None):
+        self.lengths = Tokens([lengths]) if lengths else None
+        self.long = []
         ones = [9600 * p // 65536 for p in flags or [*flat("FLAGS"), 0]]
         self.counts = [[9600 - x, x] for x in ones]
         self.tokens = Tokens(tokens or table("TOKENS"))
@@ -467,7 +469,9 @@ class Models:
                 row[:] = [x >> shift for x in row]
         self.derive()
         self.tokens.learn(self.coded)
-        self.seen, self.coded = [], []
+        if self.lengths:
+            self.lengths.learn(self.long)
+        self.seen, self.coded, self.long = [], [], []
 
 
 class Patches:
@@ -484,9 +488,12 @@ class Patches:
                 break
         read = Header(payload[at : at + length])
         self.start = Start(read)
-        lanes, self.late = read.number("lanes"), read.number("late")
+        weighed, lanes = divmod(read.number("lanes"), 2**15)
+        self.late = read.number("late")
         self.strengths = [read.bits(4) for _ in range(channels)]
         self.levels, low = wavelet_levels(self.rows, self.columns)
+        self.power = read.bits(5) if weighed else 0
+        gains = self.coarsest_map(read, low) if weighed else None
         self.scales, self.turns, self.coarsest = [], [], []
         for channel in range(channels):
             self.scales.append(self.read_scales(read, int(channel > 0)))
@@ -494,17 +501,22 @@ class Patches:
             self.turns.append(
                 [(read.bits(8), read.bits(8), read.bits(8) - 64) for _ in range(count)]
             )
-            value, values = 0, []
-            for _ in range(low[0] * low[1]):
-                value += read.signed("coarsest")
-                values.append(value)
-            self.coarsest.append([values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])])
+            self.coarsest.append(self.coarsest_map(read, low))
         self.coders = Coders(payload[at + length :], lanes)
         self.models = Models()
         self.steps = [self.start.step] * channels
         if self.start.alpha:
             self.steps[-1] /= 2
+        self.gains = self.first(gains, None)[0] if weighed else None
         self.walk()
+
+    @staticmethod
+    def coarsest_map(read, low):
+        value, values = 0, []
+        for _ in range(low[0] * low[1]):
+            value += read.signed("coarsest")
+            values.append(value)
+        return [values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])]
 
     @staticmethod
     def read_scales(read, c):
@@ -561,7 +573,12 @@ class Patches:
         models.seen += list(zip(rows, flags, strict=True))[::every]
         models.coded += list(zip(pairs, found, strict=True))
         escaped = [i for i, m in enumerate(found) if m == 15]
-        lengths = [coders.integer(5) for _ in escaped]
+        if models.lengths:
+            lengths = coders.tokens([0] * len(escaped), models.lengths)
+            models.long += [(0, t) for t in lengths]
+            lengths = [coders.integer(5) if t == 15 else t for t in lengths]
+        else:
+            lengths = [coders.integer(5) for _ in escaped]
         for i, length in zip(escaped, lengths, strict=True):
             found[i] += coders.integer(length) + 2**length - 1
         shifts = [*flat("SHIFT"), 0, 0]
@@ -583,7 +600,7 @@ class Patches:
 
     # 9. the first component
 
-    def first(self, channel, luma):
+    def first(self, coarsest, luma):
         levels = []
         for level, shapes in enumerate(self.levels):
             bands = {}
@@ -622,16 +639,16 @@ class Patches:
                 self.models.learn()
                 bands[name] = q
             levels.append(bands)
-        return self.mean(channel, levels), levels
+        return self.mean(coarsest, levels), levels
 
-    def mean(self, channel, levels):
+    def mean(self, coarsest, levels):
         """The map of a first component; without its bands, where they are cut off."""
         if levels is None:
             levels = [
                 {name: [[0] * w for _ in range(h)] for name, (h, w) in shapes.items()}
                 for shapes in self.levels
             ]
-        M = [[self.r(x) for x in row] for row in self.coarsest[channel]]
+        M = [[self.r(x) for x in row] for row in coarsest]
 
         def down(low, high):
             columns = [
@@ -785,10 +802,10 @@ class Patches:
         late = leaves[len(leaves) - self.late :] if self.late else []
         try:
             self.walk_whole(batches, late)
-        except Ended:  # 22. a payload that is cut
+        except Ended:  # 23. a payload that is cut
             self.all = False
             for channel in range(len(self.M), len(self.scales)):
-                self.M.append(self.mean(channel, None))
+                self.M.append(self.mean(self.coarsest[channel], None))
             before = batches[: late[0]] if late else batches
             kept = {one for batch in before for one in batch}
             self.values = {one: x for one, x in self.values.items() if one in kept}
@@ -796,7 +813,7 @@ class Patches:
     def walk_whole(self, batches, late):
         luma = None
         for channel in range(len(self.scales)):
-            M, bands = self.first(channel, luma)
+            M, bands = self.first(self.coarsest[channel], luma)
             luma = luma or bands
             self.M.append(M)
             G = self.gradient(M)
@@ -854,17 +871,29 @@ class Patches:
         r, step = self.r, self.steps[channel]
         precision = 24 if self.bits > 8 else 13
         patches = self.basis(channel)
+        weighed = self.gains is not None
+        weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
+        if weighed:
+            for i, patch in enumerate(patches):
+                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
+                patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}
         largest = max((abs(x) for row in B.values() for x in row), default=0)
         places = [(y, x) for y in range(self.rows) for x in range(self.columns)]
         most = max(sum(abs(v[place]) for v in kept.values()) for place in places)
         single = r is f32 and most * largest < 0.999 * 2**24
-        scale = step / 16 / 2**precision
+        even = step / 16 / 2**precision
         P = [[0.0] * (16 * self.columns) for _ in range(16 * self.rows)]
         for py, px in places:
+            scale = even
+            if weighed:
+                g = min(max(rint(self.gains[py][px]), -8), 8)
+                scale *= (math.sqrt(2) if g % 2 else 1) * 2.0 ** (g // 2)
+                scale = f32(scale) if single else scale
             mean = r(self.M[channel][py][px] * r(step / 16))
-            some = [(B[i], values[py, px]) for i, values in kept.items() if values[py, px]]
+            of = self.patch_of(B, py, px)
+            some = [(of(i), values[py, px]) for i, values in kept.items() if values[py, px]]
             for k in range(256):
                 sample = mean
                 if kept:
@@ -872,11 +901,12 @@ class Patches:
                     sample = f32(f32(f32(n) * scale) + mean) if single else r(n * scale + mean)
                 P[16 * py + k // 16][16 * px + k % 16] = sample
         T = self.lap_table()
-        for x in range(16, 16 * self.columns, 16):
+        below, right = self.apart()
+        for x in range(16, 16 * (self.columns - right), 16):
             for row in P:
                 b, a = self.lap(row[x - 8 : x], row[x : x + 8], T)
                 row[x - 8 : x + 8] = b + a
-        for y in range(16, 16 * self.rows, 16):
+        for y in range(16, 16 * (self.rows - below), 16):
             for x in range(16 * self.columns):
                 b, a = self.lap(
                     [P[i][x] for i in range(y - 8, y)], [P[i][x] for i in range(y, y + 8)], T
@@ -884,6 +914,13 @@ class Patches:
                 for i, value in enumerate(b + a):
                     P[y - 8 + i][x] = value
         return [row[: self.width] for row in P[: self.height]]
+
+    def apart(self):
+        """Whether the filter is left out before the last row, and the last column, of patches."""
+        return False, False
+
+    def patch_of(self, B, py, px):
+        return B.get
 
     def lap(self, b, a, T):
         r = self.r
@@ -929,6 +966,8 @@ class Patches:
 
 
 class Stack(Patches):
+    gains = None  # which planes have not
+
     def __init__(self, payload, height, width, channels, bits, frames, limits):
         self.height, self.width, self.channels, self.frames = height, width, channels, frames
         self.limits, self.bits, self.r = limits, 16, same
@@ -941,8 +980,13 @@ class Stack(Patches):
             if byte < 128:
                 break
         read = Header(payload[at : at + length])
-        e, m = divmod(read.bits(16), 1024)
-        self.step = math.ldexp(1 + m / 1024, e - 16)
+        e, self.rest = read.bits(6), (16, 16)
+        version = e == 63
+        if version:
+            assert read.bits(4) == 1
+            e = read.bits(6)
+            self.rest = ((height - 1) % 16 + 1, (width - 1) % 16 + 1)
+        self.step = math.ldexp(1 + read.bits(10) / 1024, e - 16)
         basis = read.bits(1)
         self.turn = None
         if channels >= 3 and read.bits(1):
@@ -984,7 +1028,9 @@ class Stack(Patches):
         none = [768] + [0] * 15
         flags = flat("FLAGS2")
         self.models = Models(
-            [*flags[:32], 0, 0, *flags[32:], 0, 0], [*tokens[:16], none, *tokens[16:], none]
+            [*flags[:32], 0, 0, *flags[32:], 0, 0],
+            [*tokens[:16], none, *tokens[16:], none],
+            flat("LENGTHS") if version else None,
         )
         self.walk()
 
@@ -1054,7 +1100,7 @@ class Stack(Patches):
             signed = len(plan) - (self.late if group.stop == count else 0)
             try:
                 for c in group:
-                    M, luma = self.first(c, luma)
+                    M, luma = self.first(self.coarsest[c], luma)
                     self.M.append(M)
                     G = self.gradient(M)
                     self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}
@@ -1062,7 +1108,7 @@ class Stack(Patches):
                     self.batch(batch, signs=i < signed)
             except Ended:
                 for c in range(len(self.M), group.stop):
-                    self.M.append(self.mean(c, None))
+                    self.M.append(self.mean(self.coarsest[c], None))
                 for batch in plan[signed:]:
                     for one in batch:
                         self.values.pop(one, None)
@@ -1108,11 +1154,11 @@ class Stack(Patches):
             planes = ((0,), (1,), (2, 3))[number]
             cells_of = [(plane, i) for plane in planes for i in range(len(found) // len(planes))]
             rows = []
-            for (maps, phases), own, (c, _) in zip(plans, mine, batch, strict=True):
+            for (maps, phases), own, (c, index) in zip(plans, mine, batch, strict=True):
                 weights, (diagonal, beside_own, above_own) = phases[number]
                 for place, cell in zip(found, cells_of, strict=True):
                     second = 34 * (self.state[c].get(cell, 0) % 2)
-                    if place is None:
+                    if place is None or self.is_free(index, place):
                         rows.append(32 + second)
                         continue
                     y, x = place
@@ -1130,7 +1176,7 @@ class Stack(Patches):
                         e += above_own * (own.get((y - 1, x), 0) + own.get((y + 1, x), 0))
                     rows.append(row_of(e) + second)
             coded = dict(self.phase(rows, signs=signs))
-            for i, (c, _) in enumerate(batch):
+            for i, (c, index) in enumerate(batch):
                 for j, (place, cell) in enumerate(zip(found, cells_of, strict=True)):
                     q, state = coded.get(i * len(found) + j, 0), self.state[c].get(cell, 0)
                     half = state % 2
@@ -1139,7 +1185,8 @@ class Stack(Patches):
                         values[i][place] = 16 * q - (8 * half if q > 0 else -8 * half)
                         if not signs:
                             self.unsigned.append((values[i], place))
-                    self.state[c][cell] = table("NEXT")[state][q % 2]
+                    if place is None or not self.is_free(index, place):
+                        self.state[c][cell] = table("NEXT")[state][q % 2]
         self.models.learn()
         places = [(y, x) for y in range(h) for x in range(w)]
         for one, own, kept in zip(batch, mine, values, strict=True):
@@ -1147,6 +1194,41 @@ class Stack(Patches):
             for place in places:
                 kept.setdefault(place, 0)
             self.values[one] = kept
+
+    # 22. patches at the far edges
+
+    def sides(self, y, x):
+        """Samples of a patch, down and across."""
+        return (
+            self.rest[0] if y == self.rows - 1 else 16,
+            self.rest[1] if x == self.columns - 1 else 16,
+        )
+
+    def is_free(self, index, place):
+        return any(
+            number not in [16 * k // r for k in range(r)]
+            for number, r in zip(divmod(index, 16), self.sides(*place), strict=True)
+        )
+
+    def apart(self):
+        return tuple(r < 8 for r in self.rest)
+
+    def patch_of(self, B, py, px):
+        if self.sides(py, px) == (16, 16):
+            return B.get
+        return lambda index: self.edged(index, py, px)
+
+    def edged(self, index, y, x):
+        """The patch of a component, of fewer samples."""
+        D = []
+        for number, r in zip(divmod(index, 16), self.sides(y, x), strict=True):
+            slots = {16 * k // r: k for k in range(r)}
+            k, wave = slots.get(number), [0.0] * 16
+            for j in range(r if k is not None else 0):
+                cosine = math.cos(math.pi * (2 * j + 1) * k / (2 * r))
+                wave[j] = math.sqrt((2 if k else 1) / r) * cosine
+            D.append(wave)
+        return [rint(a * b * 2**24) for a in D[0] for b in D[1]]
 
     # 21. frames
 

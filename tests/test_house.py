@@ -35,41 +35,42 @@ FLOORS = (
 )
 # The same inside the folders that have floors of their own.
 INSIDE = {
-    "picture": (("__init__",), ("axis", "gaps", "levels", "thumbnail"), ("distance",)),
+    "picture": (("__init__",), ("axis", "gaps", "lazy", "levels", "thumbnail"), ("distance",)),
     "linalg": (
         ("krylov", "matrix", "tridiagonal"),
-        ("certificate",),
-        ("triplets",),
-        ("svd",),
+        ("basis", "certificate", "slabs"),
+        ("passes", "triplets"),
+        ("streamed", "svd"),
         ("__init__",),
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "jxl", "nodata", "resolution", "taking", "tiff"),
-            *("tiffwriter", "wall"),
+            *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
+            *("tiff", "wall"),
         ),
-        ("jp2", "metadata", "npy", "png", "pnm"),
-        ("known", "modes"),
+        ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
+        ("cloud", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),
         ("framewriter", "sources"),
+        ("lazy",),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),
     "format": (
         ("fields", "parts"),
         ("header", "writing"),
-        ("reading",),
+        ("reading", "streaming"),
         ("mapped",),
         ("__init__",),
     ),
     "targets": (("__init__",), ("spectrum",)),
     "stores": (
         ("__init__",),
-        ("growing", "packed", "sums"),
+        ("growing", "packed", "spread", "sums"),
         ("largest",),
         ("truncation",),
-        ("floats",),
+        ("floats", "passes"),
     ),
     "stores.packed": (
         ("coding",),
@@ -80,7 +81,8 @@ INSIDE = {
         ("__init__",),
     ),
     "stores.packed.frames": (
-        ("basis", "klt", "order", "profile", "trellis"),
+        ("basis", "edges", "order", "profile", "trellis"),
+        ("klt", "noise"),
         ("models",),
         ("rates", "walk"),
         ("samples", "select"),
@@ -96,7 +98,7 @@ INSIDE = {
         ("forecast", "models", "order", "prediction", "synthesis"),
         ("phases",),
         ("means",),
-        ("header",),
+        ("eye", "header"),
         ("walk",),
         ("norms", "samples"),
         ("codec",),
@@ -114,10 +116,16 @@ INSIDE = {
         ("klt", "stacks"),
         ("peers",),
         ("measure",),
+        ("passes",),
         ("ask", "compared"),
         ("exhibit", "gallery"),
     ),
-    "runs": (("manifest", "plan"), ("proof",), ("work",), ("cluster", "frames", "pool", "verify")),
+    "runs": (
+        ("journal", "manifest", "plan"),
+        ("proof",),
+        ("work",),
+        ("cluster", "frames", "large", "pool", "verify"),
+    ),
     "views": (
         ("words",),
         ("as_json", "completion", "html", "preview", "progress", "stacks", "waiting"),
@@ -132,13 +140,14 @@ FOREIGN = {
     "pillow_heif": {"io.heif"},
     "pillow_jxl": {"io.jxl"},
     "tifffile": {"io.tifffile"},
-    "imagecodecs": {"io.png"},
+    "fsspec": {"io.cloud"},
+    "imagecodecs": {"io.jxl", "io.png"},
     "rich": {"views"},
     "scipy": {"linalg"},
     "numcodecs": {"chunks.numcodecs"},
     "zarr": {"chunks.zarr"},
-    "typer": {"cli", "options", "verifying"},
-    "distributed": {"runs.cluster"},
+    "typer": {"cli", "options"},
+    "distributed": {"runs.cluster", "stores.spread"},
 }
 # Rooms that are loaded before a command runs: `--help` and wrong options answer at once.
 LIGHT = {
@@ -151,11 +160,7 @@ LIGHT = {
     "names",
     "options",
     "signals",
-    "verifying",
-} | {
     "targets.__init__",
-    "views.__init__",
-    "views.completion",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

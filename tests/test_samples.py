@@ -51,6 +51,22 @@ def npz(**members):
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tiff_that_pillow_misreads_is_said_to_be_one(dtype):
+    """The file is right; whoever opens it with Pillow has been told what else to take."""
+    for channels in (1, 2, 3, 4, 5):
+        mode = array_mode(dtype, channels)
+        A = samples(dtype, 9, 8, channels)
+        picture = Picture(A, mode)
+        try:
+            with Image.open(io.BytesIO(images.write(picture, format="TIFF"))) as image:
+                kept = np.array_equal(np.asarray(image).reshape(-1), A.reshape(-1))
+        except OSError:
+            kept = False
+        notes = images.write_notes(picture, format="TIFF")
+        assert [("tifffile" in note and dtype in note) for note in notes] == [True] * (not kept)
+
+
 # -- from Python ---------------------------------------------------------------------------
 
 

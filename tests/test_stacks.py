@@ -17,7 +17,7 @@ import lowrank
 from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, LowrankError, UsageError
-from lowrank.format import mapped
+from lowrank.format import header, mapped
 from lowrank.picture import DTYPES, MODES, Picture, array_mode, axis
 from lowrank.picture.axis import Axis
 from lowrank.report import peers
@@ -339,8 +339,8 @@ def test_only_our_errors_escape_from_mutants_that_stay_on_the_disk():
     for _ in range(1500):
         data = bytes(next(files_))
         try:
-            file = mapped.is_stack(data, floats=True) and mapped.of_stack(
-                memoryview(data), name="x", max_pixels=10**6, advise=lambda few: None
+            file = header.is_stack(data, floats=True) and mapped.of_stack(
+                memoryview(data), name="x", max_pixels=10**6, advise=lambda few, ahead: None
             )
             if file:
                 stack = lowrank.LowRankStack(file.parts, (), file)
@@ -540,4 +540,4 @@ def test_only_regular_files_are_mapped(tmp_path):
     empty = tmp_path / "empty"
     empty.touch()
     assert files.mapped(str(empty)) is None
-    assert not mapped.is_stack(b"")
+    assert not header.is_stack(b"")

@@ -90,7 +90,7 @@ function placesOf(m, n, kinds) {
   // The places of each phase, and whether they are of blocks.
   const phases = sets.map((places) => places.sort((a, b) => a - b));
   const blocks = (at) => kinds[at < lengths[0] ? 0 : 1];
-  return { size, left, right, kin, depth, octave, phases, blocks };
+  return { extent: size, left, right, kin, depth, octave, phases, blocks };
 }
 
 // -- models ------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ function walkOf(m, n, switches, rans) {
   const first = settled([WAVELET, WAVELET]);
   // One more place than there are: what a neighbour that is not there has.
   const channels = switches.map(() => ({
-    here: first, last: make(4, () => new I32(first.size + 1)),
+    here: first, last: make(4, () => new I32(first.extent + 1)),
     mean: I32.from([...first.depth, -1], (depth) => START[depth]), count: 0,
   }));
   const nonzero = mixture(rans, UNIT), above = mixture(rans, 2 * UNIT), model = priorTokens();
@@ -233,7 +233,7 @@ function walkOf(m, n, switches, rans) {
   return (c) => {
     const channel = channels[c], { mean, count, last } = channel;
     const here = settled(switches[c].map((x) => (count < x ? WAVELET : BLOCKS)));
-    const { size, left, right, kin: [kin, kin2], depth, octave } = here;
+    const { extent: size, left, right, kin: [kin, kin2], depth, octave } = here;
     if (here !== channel.here) {
       // Where a transform changes, history moves.
       const old = mean.slice();

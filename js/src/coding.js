@@ -65,10 +65,7 @@ export function table(row, list) {
   return out.map((_, i) => (out[i] = read.signed("x") + (out[i - row] ?? 0)));
 }
 
-export function readStep(read) {
-  const code = read.bits(16);
-  return (1 + (code % 1024) / 1024) * 2 ** (floor(code / 1024) - 16);
-}
+export const readStep = (read, e = read.bits(6)) => (1 + read.bits(10) / 1024) * 2 ** (e - 16);
 
 export const readTurn = (read) => make(3, () => read.bits(8) - 128);
 
@@ -85,8 +82,7 @@ export function readStart(read, channels) {
   return { step, turn, alpha, levels };
 }
 
-export function readLanes(read) {
-  const lanes = read.number("lanes");
+export function readLanes(read, lanes = read.number("lanes")) {
   check(lanes >= 1 && lanes <= 16384, "lanes");
   return lanes;
 }

@@ -2,7 +2,7 @@
 // the order that layouts/lapped.py fixes.
 
 import { table } from "./coding.js";
-import { F64, each, floor, make, sqrt } from "./numbers.js";
+import { F64, PI, ceil, each, floor, make, sqrt } from "./numbers.js";
 
 export const SIDE = 16;
 export const SIZE = 256;
@@ -64,13 +64,26 @@ function across(plane, at, step, w, gap, F) {
   }
 }
 
-/** Undo the filter across the boundaries of a plane of whole patches, in place. */
-export function unlap(plane, height, width, F) {
+const found = { [SIDE]: COSINES };
+/** Cosines of so many of 16 samples: a frequency has the place of one about as fine, others are 0. */
+export const waves = (count) =>
+  (found[count] ??= make(SIDE, (place) => {
+    const k = ceil((place * count) / SIDE), size = sqrt((k ? 2 : 1) / count);
+    return make(SIDE, (j) => {
+      const x = ((((2 * j + 1) * k) % (4 * count)) * PI) / (2 * count);
+      let c = 1;
+      for (let i = 48; i; i -= 2) c = 1 - (x * x * c) / (i * (i - 1));
+      return j < count && floor((k * SIDE) / count) === place ? size * c : 0;
+    });
+  }));
+
+/** Undo the filter across the boundaries of a plane of patches, in place; of the last ones with 8 samples behind. */
+export function unlap(plane, height, width, F, rest = [8, 8]) {
   const w = F64.from(ROTATION, F), gap = new F64(8);
   each(height, (y) => {
-    for (let x = SIDE; x < width; x += SIDE) across(plane, y * width + x, 1, w, gap, F);
+    for (let x = SIDE; x < width - SIDE * (rest[1] < 8); x += SIDE) across(plane, y * width + x, 1, w, gap, F);
   });
-  for (let y = SIDE; y < height; y += SIDE) {
+  for (let y = SIDE; y < height - SIDE * (rest[0] < 8); y += SIDE) {
     for (let x = 0; x < width; x++) across(plane, y * width + x, width, w, gap, F);
   }
 }

@@ -6,11 +6,11 @@ import {
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
-import { COSINES, SIDE, SIZE, halved, unlap } from "./lapped.js";
+import { SIDE, SIZE, halved, unlap, waves } from "./lapped.js";
 import { bandShapes, inverse } from "./wavelet.js";
 
 export const CAP = 200;
-const PAD = 32;
+export const PAD = 32;
 // Of a plane: its phase, and the planes of its horizontal and of its vertical neighbours.
 const phaseOf = (plane) => min(plane, 2);
 const besideOf = (plane) => plane ^ 2;
@@ -99,21 +99,16 @@ export function weightsOf(index, coded, after, others, part, unit) {
   return { maps, planes, own: [of(1)[12], of(2)[13], of(2)[14]].map(rounded) };
 }
 
-function weigh(out, start, end, a, wa, b, wb, c, wc, d, wd) {
-  for (let at = start; at < end; at++) out[at] += wa * a[at] + wb * b[at] + wc * c[at] + wd * d[at];
-}
-
 /** Weighted sums of other maps: at the place, and for those beside, above and below. */
-export function sumsOf({ plane, size }, { maps, planes }, sums) {
+export function sumsOf({ plane }, { maps, planes }, sums) {
   sums.forEach((out, kind) => {
     out.fill(0);
-    each(4, (p) => {
-      const used = maps.map((map, r) => [map, planes[p][kind][r]]).filter((x) => x[1]);
-      for (let j = 0; j < used.length; j += 4) {
-        const four = make(4, (k) => used[j + k] ?? [maps[0], 0]);
-        weigh(out, p * plane, (p + 1) * plane, ...four.flat());
-      }
-    });
+    each(4, (p) =>
+      maps.forEach((map, r) => {
+        const weight = planes[p][kind][r];
+        if (weight) for (let at = p * plane; at < (p + 1) * plane; at++) out[at] += weight * map[at];
+      }),
+    );
   });
   return sums;
 }
@@ -146,7 +141,7 @@ export function quartersOf(height, width) {
     where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
     return map;
   };
-  return { pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
+  return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
 }
 
 const bits = new I32(1), float = new F32(bits.buffer);
@@ -209,9 +204,10 @@ const TOKENS = table(16, [
 
 /**
  * Coefficients by models of flags and tokens, which are at first those of photographs. `prior`
- * has the share of non-zeros of each row, 0 of pads; `shifts` the low bits that are sent raw.
+ * has the share of non-zeros of each row, 0 of pads; `long` is a model of the lengths of what
+ * escapes, which are raw bits without.
  */
-export function coefficients(rans, prior = PRIOR, first = TOKENS) {
+export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
   const rows = prior.length, zero = new I32(rows), seen = new I32(2 * rows);
   const ones = (row) => floor((prior[row] * 9600) / 65536);
   const counts = seen.map((_, i) => (i & 1 ? ones(i >> 1) : 9600 - ones(i >> 1)));
@@ -231,6 +227,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
     limited(counts, 2, 32768);
     derive();
     model.learn();
+    long?.learn();
   };
 
   /** Places and values of the non-zeros of one phase, or their magnitudes. */
@@ -247,8 +244,10 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
     const found = F64.from(token);
     const escaped = [];
     token.forEach((x, i) => x === 15 && escaped.push(i));
-    const lengths = escaped.map(() => rans.number(5));
-    escaped.forEach((i, j) => (found[i] += rans.number(lengths[j]) + 2 ** lengths[j] - 1));
+    const none = new U8(escaped.length), lengths = none.map(() => 15);
+    long && rans.tokens(none, long, lengths), long?.count(none, lengths);
+    const exact = lengths.map((x) => (x < 15 ? x : rans.number(5)));
+    escaped.forEach((i, j) => (found[i] += rans.number(exact[j]) + 2 ** exact[j] - 1));
     hit.forEach((i, j) => {
       const row = rows[i] % 35, shift = row < 25 || row > 32 ? 0 : (row - 23) >> 1;
       found[j] = found[j] * 2 ** shift + rans.number(shift) + 1;
@@ -276,8 +275,8 @@ function bandsOf(shape, coder, before) {
   bandShapes(...shape).levels.forEach((shapes, level) => {
     const bands = {};
     for (const [name, [tall, wide]] of Object.entries(shapes)) {
-      const quarters = quartersOf(tall, wide), { size } = quarters;
-      const here = new F64(size), none = new F64(size), q = new I32(size), known = new I32(size);
+      const quarters = quartersOf(tall, wide), { extent } = quarters;
+      const here = new F64(extent), none = new F64(extent), q = new I32(extent), known = new I32(extent);
       const add = (weight, band) => {
         if (!band) return;
         quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
@@ -330,9 +329,9 @@ export function firstOf(shape, coarsest, F, coder = NOTHING, before = null) {
 
 /** The coarsest map of a first component. */
 export function readCoarsest(read, shape) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   let last = 0;
-  const found = make(height * width, () => (last += read.signed("coarsest")));
+  const found = make(tall * wide, () => (last += read.signed("coarsest")));
   if (found.some((x) => abs(x) >= 2 ** 30)) throw outOfRange();
   return found;
 }
@@ -364,17 +363,20 @@ const TURNS = (() => {
 })();
 
 /** The patch of each component, times 2^precision, as integers. */
-function basis(indices, turns, precision) {
+function basis(indices, turns, precision, power, height, width) {
   const rows = [];
   const row = (i) =>
-    (rows[i] ??= F64.from(every, (p) => COSINES[v(i)][v(p)] * COSINES[u(i)][u(p)]));
+    (rows[i] ??= F64.from(every, (p) => waves(height)[v(i)][v(p)] * waves(width)[u(i)][u(p)]));
   for (const [i, j, angle] of turns) {
     const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size;
     const a = row(i), b = row(j);
     rows[i] = a.map((x, p) => x * c + b[p] * s);
     rows[j] = b.map((x, p) => x * c - a[p] * s);
   }
-  return indices.map((i) => row(i).map((x) => rint(x * 2 ** precision)));
+  return indices.map((i) => {
+    const spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
+    return row(i).map((x) => rint(x * spread * 2 ** precision));
+  });
 }
 
 /** Add four weighted lists: integers, whose sum is the same in any order. */
@@ -384,21 +386,26 @@ export function add(out, a, wa, b, wb, c, wc, d, wd) {
 
 /**
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
- * `components`, in sixteenths of a step. F rounds to their type.
+ * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
+ * last patches, down and across.
  */
-export function planeOf([rows, columns], mean, components, turns, step, precision, F) {
-  const maps = components.map((x) => x.map);
-  const patches = basis(components.map((x) => x.index), turns, precision);
+export function planeOf(
+  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
+) {
+  const maps = components.map((x) => x.sheet), sets = {};
+  const of = (...sides) =>
+    (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
-  const scale = step / 16 / 2 ** precision, unit = F(step / SIDE);
+  const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const G = largest(totals) * largest(patches.map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const G = largest(totals) * largest(of(SIDE, SIDE).map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
   const from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
+    const patches = of(i < (rows - 1) * columns ? SIDE : rest[0], (i + 1) % columns ? SIDE : rest[1]);
     let found = 0;
     for (let j = 0; j < maps.length; j++) if (maps[j][i]) from[found++] = j;
     block.fill(0);
@@ -409,21 +416,21 @@ export function planeOf([rows, columns], mean, components, turns, step, precisio
         patches[c], j + 2 < found && maps[c][i], patches[d], j + 3 < found && maps[d][i],
       );
     }
-    const first = F(mean[i] * unit);
+    const first = F(mean[i] * unit), g = min(max(rint(gains[i]), -8), 8);
+    const scale = G((step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1));
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let p = 0; p < SIZE; p += SIDE, at += width) {
       for (let x = 0; x < SIDE; x++) {
-        out[at + x] = maps.length ? G(block[p + x] * scale) + first : first;
+        out[at + x] = G(block[p + x] * scale) + first;
       }
     }
   }
-  unlap(out, rows * SIDE, width, F);
+  unlap(out, rows * SIDE, width, F, rest);
   return out;
 }
 
 /** What of a plane of whole patches is the picture. */
 export function cropped(plane, pitch, width, height) {
-  if (pitch === width) return plane.subarray(0, width * height);
   const out = new plane.constructor(width * height);
   each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
   return out;

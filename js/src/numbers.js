@@ -1,6 +1,6 @@
 // Arithmetic as numpy does it: the same bits from the same operations.
 
-export const { abs, ceil, clz32, floor, fround, imul, max, min, sqrt } = Math;
+export const { PI, abs, ceil, clz32, floor, fround, imul, max, min, sqrt } = Math;
 export const { assign } = Object;
 export const [I32, F64, F32, U8, U16, U32] = [
   Int32Array, Float64Array, Float32Array, Uint8Array, Uint16Array, Uint32Array,

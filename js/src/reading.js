@@ -352,33 +352,33 @@ function header(data, maxPixels) {
 }
 
 function floatMatrix({ f64, u32 }, at) {
-  const [norm, next, tail] = [4, 12, 20].map((i) => f64(at + i));
-  check([norm, next, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
-  return { k: u32(at), norm, next, tail };
+  const [norm, after, tail] = [4, 12, 20].map((i) => f64(at + i));
+  check([norm, after, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
+  return { k: u32(at), norm, after, tail };
 }
 
 function packedMatrix({ u16 }, at) {
-  const [norm, next, tail, error] = [2, 4, 6, 8].map((i) => {
+  const [norm, after, tail, loss] = [2, 4, 6, 8].map((i) => {
     const code = u16(at + i);
     return code ? 2 ** (code / 1024 - 24) : 0;
   });
-  return { k: u16(at), norm, next, tail, error };
+  return { k: u16(at), norm, after, tail, loss };
 }
 
 // Whether numbers of a matrix cannot be true together.
-function contradiction({ k, norm, next, tail }, most, s) {
+function contradiction({ k, norm, after, tail }, most, s) {
   const slack = 1e-6 * norm;
-  if (tail > norm + slack || next > tail + slack || (k === most && tail > slack)) return true;
+  if (tail > norm + slack || after > tail + slack || (k === most && tail > slack)) return true;
   if (!s) return false;
-  if (k && next > s[k - 1] + slack) return true;
+  if (k && after > s[k - 1] + slack) return true;
   // Proposition 40: ||A||_F^2 is the sum of all sigma_i^2.
   const all = sqrt(sum([tail * tail, ...s.map((x) => x * x)]));
   return !(abs(all - norm) <= slack);
 }
 
-function packedContradiction({ norm, next, tail, error }) {
+function packedContradiction({ norm, after, tail, loss }) {
   const above = (a, b) => a > b * 1.002 + 1e-5 * norm;
-  return above(tail, norm) || above(next, tail) || above(tail, error);
+  return above(tail, norm) || above(after, tail) || above(tail, loss);
 }
 
 /** Read a file: its head, and its terms or its payload. `partial` takes what is whole of it. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from lowrank.format.fields import (
     PACKED_MATRIX,
     RANGE,
     SAMPLES,
+    SIGNATURE,
     log_value,
 )
 from lowrank.format.parts import (
@@ -31,9 +33,13 @@ from lowrank.format.parts import (
     packed_contradiction,
 )
 from lowrank.limits import FRAME, PADDING, PATCHES, STACK, stack_fits
-from lowrank.names import LAYOUTS, STORES
+from lowrank.names import FLOAT_STORES, LAYOUTS, STORES
 from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode, array_mode
-from lowrank.picture.levels import Levels, are_stated, impossible
+
+if TYPE_CHECKING:
+    from lowrank.picture.levels import Levels
+
+_CHUNK = 8  # bytes of a chunk before its data
 
 
 def read(data: bytes, *, name: str, max_pixels: int) -> Parts:
@@ -47,6 +53,16 @@ def read(data: bytes, *, name: str, max_pixels: int) -> Parts:
         More than `max_pixels` pixels, or `limits.STACK` times as many of all frames together.
     """
     return _Header(data, name).parts(max_pixels)
+
+
+def is_stack(data: bytes | memoryview, *, floats: bool = False) -> bool:
+    """Whether a file's first bytes are those of a stack; or of a float file of one."""
+    size = len(SIGNATURE) + 1 + _CHUNK + HEAD.size
+    start = bytes(data[:size])
+    if not start.startswith(SIGNATURE) or len(start) < size:
+        return False
+    _, _, _, layout, store, _ = HEAD.unpack(start[-HEAD.size :])
+    return layout == LAYOUTS.index("stack") and (store < len(FLOAT_STORES) or not floats)
 
 
 def bad(what: str, name: str) -> FormatError:
@@ -140,8 +156,10 @@ class _Header:
 
     def levels(self, head: Head) -> Levels | None:
         """The range of the samples, of a packed file that states one."""
-        if not are_stated(head.mode, stacked=head.frames is not None):
+        if not head.mode.ranged(stacked=head.frames is not None):
             return None
+        from lowrank.picture.levels import Levels, impossible
+
         start, self.at = self.at, self.at + RANGE.size
         if len(self.data) < self.at:
             raise self.bad("header is too short")

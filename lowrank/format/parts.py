@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.picture import Metadata, Mode, Picture, Turn
-from lowrank.picture.levels import Levels
+
+if TYPE_CHECKING:
+    from lowrank.picture.levels import Levels
 
 PATCH = 16
 """Side of a patch, of layout `patches`."""
@@ -117,8 +119,7 @@ class Factors:
         )
 
 
-@dataclass(frozen=True)
-class PackedMatrix:
+class PackedMatrix(NamedTuple):
     """What a packed file states of one matrix: its rank, and norms rounded up by < 0.07%.
 
     Attributes

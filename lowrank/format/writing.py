@@ -74,11 +74,11 @@ def serialize(parts: Parts) -> bytes:
             f"{parts.name} is a packed file that {missing.why}, of which no whole one can be "
             "made; decode what is there to an image"
         )
-    _check(parts)
+    check(parts)
     return b"".join(_pieces(parts))
 
 
-def _check(parts: Parts) -> None:
+def check(parts: Parts) -> None:
     """Refuse norms that no file can state: the tail of a shortened one may pass the limit."""
     packed = isinstance(parts.body, Packed)
     limit = log_value(_LAST_CODE) if packed else MAX_NORM
@@ -100,42 +100,46 @@ def same(a: Parts, b: Parts) -> bool:
     return a.missing == b.missing and b"".join(_pieces(a)) == b"".join(_pieces(b))
 
 
-def _pieces(parts: Parts) -> list[bytes]:
-    out = [SIGNATURE, bytes([VERSION])]
+def chunk(kind: bytes, *data: bytes) -> list[bytes]:
+    """Pieces of a chunk: its length and type, its data, its checksum."""
+    crc = zlib.crc32(kind)
+    for piece in data:
+        crc = zlib.crc32(piece, crc)
+    return [struct.pack("<I4s", sum(map(len, data)), kind), *data, struct.pack("<I", crc)]
 
-    def chunk(kind: bytes, *data: bytes) -> None:
-        crc = zlib.crc32(kind)
-        for piece in data:
-            crc = zlib.crc32(piece, crc)
-        out.append(struct.pack("<I4s", sum(map(len, data)), kind))
-        out.extend(data)
-        out.append(struct.pack("<I", crc))
 
-    chunk(b"HEAD", _header(parts))
+def before_terms(parts: Parts) -> list[bytes]:
+    """Pieces of a file before its factors: of a float file, before SUMS and the terms."""
+    out = [SIGNATURE, bytes([VERSION]), *chunk(b"HEAD", _header(parts))]
     for kind, name in METADATA.items():
         data = getattr(parts.head.metadata, name)
         if data:
-            chunk(kind, data)
+            out += chunk(kind, data)
+    if not isinstance(parts.body, Packed):
+        out += chunk(b"SIGM", *(f.s.astype("<f8").tobytes() for f in parts.body.factors))
+    return out
+
+
+def _pieces(parts: Parts) -> list[bytes]:
+    out = before_terms(parts)
     body = parts.body
     if isinstance(body, Packed):
         if len(body.payload) > ONE_PIECE:
-            chunk(b"SUMS", piece_sums(body.payload))
-        chunk(b"PACK", body.payload)
+            out += chunk(b"SUMS", piece_sums(body.payload))
+        out += chunk(b"PACK", body.payload)
     else:
         dtype = np.dtype(parts.head.store).newbyteorder("<")
         factors = body.factors
-        chunk(b"SIGM", *(f.s.astype("<f8").tobytes() for f in factors))
         terms = [
             (factors[i].U[:, j].astype(dtype).tobytes(), factors[i].Vt[j].astype(dtype).tobytes())
             for i, j in term_order([f.s for f in factors])
         ]
         m, n = parts.head.shape
         if parts.head.frames is not None and terms and term_sums(m, n, dtype.itemsize):
-            chunk(b"SUMS", *(sums_of_term(u, v) for u, v in terms))
+            out += chunk(b"SUMS", *(sums_of_term(u, v) for u, v in terms))
         for term in terms:
-            chunk(b"TERM", *term)
-    chunk(b"DONE")
-    return out
+            out += chunk(b"TERM", *term)
+    return out + chunk(b"DONE")
 
 
 def _start(head: Head) -> bytes:

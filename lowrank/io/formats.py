@@ -7,8 +7,8 @@ without a limit), TGA (no signature: noise passes for an image), and rarely test
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePath
+from typing import NamedTuple
 
 from lowrank.errors import ImageError, UsageError
 from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode
@@ -16,8 +16,7 @@ from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode
 _COLOUR = ("RGB", "RGBA")
 
 
-@dataclass(frozen=True, eq=False)
-class Format:
+class Format(NamedTuple):
     """A format by Pillow's name, or ours where Pillow has none.
 
     Attributes
@@ -100,7 +99,9 @@ SUFFIXES = frozenset(suffix for format in _TABLE for suffix in format.suffixes)
 
 _WRITTEN = {suffix: format for format in _TABLE if format.modes for suffix in format.suffixes}
 
-WRITTEN = tuple(_WRITTEN)
+STACKS = {".tif": "TIFF", ".tiff": "TIFF", ".npy": "NPY", ".gif": "GIF"}
+"""Suffixes of outputs that hold a stack, and the name of each format."""
+WRITTEN = tuple(dict.fromkeys((*_WRITTEN, *STACKS)))
 """Suffixes that outputs may have."""
 
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, LimitError, UsageError
-from lowrank.io import images
+from lowrank.io import images, npy
+from lowrank.io.formats import STACKS
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.limits import fits
-from lowrank.picture import Mode, Picture
+from lowrank.picture import Metadata, Mode, Picture
 from lowrank.picture.axis import unpack
-
-_SUFFIXES = {".tif": "TIFF", ".tiff": "TIFF", ".npy": "NPY", ".gif": "GIF"}
-WRITTEN = tuple(_SUFFIXES)
-"""Suffixes of files that hold a stack."""
 
 _IN_TIFF = 4  # channels that every reader of TIFFs has a name for
 _ANIMATED = ("1", "L", "RGB")
@@ -49,10 +48,10 @@ def format_for(path_or_suffix: str, mode: Mode, frames: int) -> str:
         None of its files holds a stack, or one of this mode.
     """
     suffix = os.path.splitext(path_or_suffix)[1] or f".{path_or_suffix.removeprefix('.')}"
-    format = _SUFFIXES.get(suffix.lower())
+    format = STACKS.get(suffix.lower())
     if format is None:
         raise UsageError(
-            f"{suffix} holds no stack of {frames} frames; give {', '.join(WRITTEN)} or a folder, "
+            f"{suffix} holds no stack of {frames} frames; give {', '.join(STACKS)} or a folder, "
             "or take one of them with --frames"
         )
     if format == "GIF" and mode.name not in _ANIMATED:
@@ -76,7 +75,10 @@ def write(picture: Picture, *, format: str) -> tuple[bytes, tuple[str, ...]]:
         return images.write(picture, format="NPY"), ()
     if format == "GIF":
         return _animation(picture)
-    return _pages(picture), ()
+    found = pieces(
+        picture.samples.shape, picture.mode, picture.metadata, [picture.samples], format=format
+    )
+    return b"".join(found), ()
 
 
 def frame(picture: Picture, i: int) -> Picture:
@@ -105,37 +107,62 @@ def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
     return stream.getvalue(), tuple(notes if lossy else ())
 
 
-def _pages(picture: Picture) -> bytes:
+def pieces(
+    shape: tuple[int, ...], mode: Mode, metadata: Metadata, frames: Iterable[NDArray[Any]], *,
+    format: str,
+) -> Iterator[bytes | memoryview]:  # fmt: skip
+    """Encode a stack as its frames come: the bytes that `write` gives, a piece at a time.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (frames, height, width, channels) of all samples.
+    mode : Mode
+    metadata : Metadata
+    frames : iterable of (some, height, width, channels) ndarray
+        All of them, in their order.
+    format : {"TIFF", "NPY"}
+    """
+    if format == "NPY":
+        yield npy.header(shape if shape[-1] > 1 else shape[:-1], np.dtype(mode.dtype))
+        for some in frames:
+            yield np.ascontiguousarray(some).reshape(-1).view(np.uint8).data
+        return
+    yield from _pages(shape, mode, metadata.icc or b"", frames)
+
+
+def _pages(
+    shape: tuple[int, ...], mode: Mode, icc: bytes, frames: Iterable[NDArray[Any]]
+) -> Iterator[bytes | memoryview]:
     """A TIFF of a strip a page, then the directories; a BigTIFF where offsets need 64 bits."""
-    samples, mode = picture.samples, picture.mode
+    count, height, width, channels = shape
+    size = height * width * channels * np.dtype(mode.dtype).itemsize
     if mode.bits == 1:
-        samples = np.packbits(samples[..., 0] != 0, axis=2)
-    samples = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
-    big = samples.nbytes > _CLASSIC
+        size = height * -(-width // 8)
+    total = count * size
+    big = total > _CLASSIC
     word, entry = ("Q", "<HHQ") if big else ("I", "<HHI")
     head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
-    icc = picture.metadata.icc or b""
     before = bytearray(head + icc + bytes(-(len(head) + len(icc)) % 8))
-    size = samples[0].nbytes
-    base = len(before) + samples.nbytes + -samples.nbytes % 8  # of the directories
+    base = len(before) + total + -total % 8  # of the directories
     out = bytearray()
     link, places = len(head) - struct.calcsize(word), before  # of the next directory's offset
-    for page in range(len(samples)):
-        tags = _tags(picture, len(before) + page * size, size, big=big)
+    for page in range(count):
+        tags = _tags(shape, mode, len(before) + page * size, size, big=big)
         if icc:
             tags[_ICC] = (_UNDEFINED, (len(head), len(icc)))
         at = base + len(out)
         struct.pack_into(f"<{word}", places, link, at)
-        count = struct.pack("<Q" if big else "<H", len(tags))
+        number = struct.pack("<Q" if big else "<H", len(tags))
         room = 8 if big else 4
         beyond = (
-            at + len(count) + len(tags) * (struct.calcsize(entry) + room) + struct.calcsize(word)
+            at + len(number) + len(tags) * (struct.calcsize(entry) + room) + struct.calcsize(word)
         )
-        fields, extra = count, b""
+        fields, extra = number, b""
         for tag, (kind, values) in sorted(tags.items()):
             if kind == _UNDEFINED:
-                offset, number = values
-                fields += struct.pack(f"{entry}{word}", tag, kind, number, offset)
+                offset, length = values
+                fields += struct.pack(f"{entry}{word}", tag, kind, length, offset)
                 continue
             packed = struct.pack(f"<{len(values)}{_LETTERS[kind]}", *values)
             fields += struct.pack(entry, tag, kind, len(values))
@@ -147,26 +174,32 @@ def _pages(picture: Picture) -> bytes:
         link, places = len(out) + len(fields), out
         out += fields + bytes(struct.calcsize(word)) + extra
         out += bytes(-len(out) % 8)
-    gap = bytes(-samples.nbytes % 8)
-    return b"".join((before, samples.reshape(-1).view(np.uint8).data, gap, out))
+    yield bytes(before)
+    for some in frames:
+        if mode.bits == 1:
+            some = np.packbits(some[..., 0] != 0, axis=2)
+        flat = np.ascontiguousarray(some, some.dtype.newbyteorder("<"))
+        yield flat.reshape(-1).view(np.uint8).data
+    yield bytes(-total % 8)
+    yield bytes(out)
 
 
 def _tags(
-    picture: Picture, offset: int, size: int, *, big: bool
+    shape: tuple[int, ...], mode: Mode, offset: int, size: int, *, big: bool
 ) -> dict[int, tuple[int, tuple[Any, ...]]]:
-    mode, channels = picture.mode, len(picture.mode.channels)
+    _, height, width, channels = shape
     colours = 4 if mode.name == "CMYK" else 3 if channels in (3, 4) else 1
     photometric = {4: 5, 3: 2, 1: 1}[colours]
     place = _LONG8 if big else _LONG
     tags: dict[int, tuple[int, tuple[Any, ...]]] = {
-        _WIDTH: (_LONG, (picture.width,)),
-        _HEIGHT: (_LONG, (picture.height,)),
+        _WIDTH: (_LONG, (width,)),
+        _HEIGHT: (_LONG, (height,)),
         _BITS: (_SHORT, (mode.bits,) * channels),
         _COMPRESSION: (_SHORT, (1,)),
         _PHOTOMETRIC: (_SHORT, (photometric,)),
         _OFFSETS: (place, (offset,)),
         _SAMPLES: (_SHORT, (channels,)),
-        _ROWS: (_LONG, (picture.height,)),
+        _ROWS: (_LONG, (height,)),
         _COUNTS: (place, (size,)),
         _PLANAR: (_SHORT, (1,)),
         _FORMAT: (_SHORT, (_KINDS[np.dtype(mode.dtype).kind],) * channels),

@@ -116,4 +116,11 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     return png.write(picture, pillow.write(pixel, format="PNG"), level=png_level)
 
 
-write_notes = pillow.write_notes
+def write_notes(picture: Picture, *, format: str) -> tuple[str, ...]:
+    """Say what `write` leaves out of a file of this format, and who will not read it well."""
+    notes = pillow.write_notes(picture, format=format)
+    if format == "TIFF" and picture.mode.name == ARRAY:
+        from lowrank.io import tiffwriter
+
+        notes += tiffwriter.reader_notes(picture.mode)
+    return notes

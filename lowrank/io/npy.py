@@ -70,6 +70,32 @@ def read(data: bytes, *, name: str, max_pixels: int) -> Samples:
         return _shaped(np.frombuffer(data, dtype, needed, at), shape, columns)
 
 
+def described(path: str) -> tuple[tuple[int, ...], np.dtype[np.generic], bool, int]:
+    """Shape, type, whether columns come first, and where the samples of a `.npy` file begin.
+
+    Raises
+    ------
+    ImageError
+        As for `read`; the samples are all there.
+    """
+    with wall(f"read {path}", _DAMAGED), open(path, "rb") as stream:
+        end = stream.seek(0, 2)
+        stream.seek(0)
+        return described_in(stream, end, path)
+
+
+def described_in(
+    stream: IO[bytes], end: int, name: str
+) -> tuple[tuple[int, ...], np.dtype[np.generic], bool, int]:
+    """The same of an open file of so many bytes."""
+    with wall(f"read {name}", _DAMAGED):
+        shape, dtype, columns = _header(stream, 1 << 62)
+        at, needed = stream.tell(), math.prod(shape) * dtype.itemsize
+        if end - at < needed:
+            raise ImageError(f"it ends after {end - at:,} of {needed:,} bytes; get it again")
+        return shape, dtype, columns, at
+
+
 def mapped(path: str, *, max_pixels: int) -> Samples:
     """Map the array of a `.npy` file into memory: samples are read where they are used.
 
@@ -93,6 +119,14 @@ def write(samples: Samples) -> bytes:
     """Write an array as the bytes of a `.npy` file."""
     stream = BytesIO()
     np.lib.format.write_array(stream, samples, allow_pickle=False)
+    return stream.getvalue()
+
+
+def header(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bytes:
+    """The bytes of a `.npy` file before its samples, which are in C order."""
+    stream = BytesIO()
+    fields = np.lib.format.header_data_from_array_1_0(np.empty(0, dtype))
+    np.lib.format.write_array_header_1_0(stream, {**fields, "shape": shape})
     return stream.getvalue()
 
 

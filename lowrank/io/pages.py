@@ -8,7 +8,7 @@ frame needs it: they get the mode that holds all. The times of an animation's fr
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import FRAME, STACK, fits, stack_fits
 from lowrank.picture import MODES, Loaded, Metadata, Mode, Picture, Source, array_mode
 from lowrank.picture.axis import Axis
+
+if TYPE_CHECKING:
+    from lowrank.picture.lazy import Lazy
 
 Samples = NDArray[Any]
 
@@ -228,7 +231,7 @@ def _loaded(
     return Loaded(picture, source, tuple(filter(None, said)))
 
 
-def taken_for(picture: Picture, what: str) -> str:
+def taken_for(picture: Picture | Lazy, what: str) -> str:
     """The note that says what a source was taken for; none where `what` is empty."""
     if not what:
         return ""

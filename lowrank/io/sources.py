@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import ImageError, UsageError
+from lowrank.errors import FileError, ImageError, UsageError
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
+from lowrank.io.formats import SUFFIXES
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking, several
 from lowrank.io.wall import one_line, wall
@@ -27,7 +28,7 @@ from lowrank.picture.axis import Axis
 
 Samples = NDArray[Any]
 
-_PICTURES = ("uint8", "uint16")  # types of which (height, width, 1 to 4) is one picture
+PICTURES = ("uint8", "uint16")  # types of which (height, width, 1 to 4) is one picture
 _SLAB = 1 << 24  # samples of a lazy array that are read at a time
 
 
@@ -79,7 +80,7 @@ def read(
 
 def is_stack(array: Any) -> bool:
     """Whether an array can be nothing but a stack: it has four axes."""
-    return _is_array(array) and len(array.shape) == 4
+    return is_array(array) and len(array.shape) == 4
 
 
 def told(loaded: Loaded) -> Loaded:
@@ -111,13 +112,13 @@ def of_array(
     stacks : bool
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
-    if not _is_array(array):
+    if not is_array(array):
         try:
             array = np.asarray(array)
         except (TypeError, ValueError) as error:
             raise ImageError(f"not an array of samples ({one_line(error)})") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in _PICTURES
+    pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in PICTURES
     if not taking.asked and (len(shape) < 3 or (len(shape) == 3 and (pictured or not stacks))):
         loaded = arrays.loaded(
             np.asarray(array), name=name, format=format, size=size, max_pixels=max_pixels,
@@ -168,7 +169,8 @@ def _shown(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _is_array(array: Any) -> bool:
+def is_array(array: Any) -> bool:
+    """Whether something has a shape, a dtype and slices."""
     return all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__"))
 
 
@@ -284,6 +286,19 @@ def _stacked(
     source = Source(first.source.path, first.source.format, mode.name, picture.width,
                     picture.height, size)  # fmt: skip
     return Loaded(picture, source, tuple(said))
+
+
+def frames_of(folder: str) -> list[str]:
+    """Images in a folder, by their suffixes."""
+    with os.scandir(folder) as entries:
+        found = [
+            x.path for x in entries
+            if x.is_file() and os.path.splitext(x.name)[1].lower() in SUFFIXES
+            and not x.name.startswith("._")
+        ]  # fmt: skip
+    if not found:
+        raise FileError(f"no images in folder {folder}; give one that holds the frames")
+    return found
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

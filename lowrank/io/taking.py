@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lowrank.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Taking:
+class Taking(NamedTuple):
     """What was asked for; by default the rules decide, and a note says what they decided.
 
     Attributes

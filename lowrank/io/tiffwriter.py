@@ -14,8 +14,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from PIL.TiffTags import TAGS_V2_GROUPS
 
-from lowrank.errors import ImageError
-from lowrank.picture import Picture
+from lowrank.errors import ImageError, LowrankError
+from lowrank.io.wall import wall
+from lowrank.picture import Mode, Picture
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 259, 262, 273
 _SAMPLES, _ROWS, _COUNTS, _PLANAR, _EXTRA, _FORMAT, _ICC = 277, 278, 279, 284, 338, 339, 34675
@@ -74,3 +75,22 @@ def write(picture: Picture, tags: Image.Exif | None, icc: bytes | None) -> bytes
     ifd.save(stream)
     stream.write(samples.tobytes())
     return stream.getvalue()
+
+
+def reader_notes(mode: Mode) -> tuple[str, ...]:
+    """Say that Pillow, by which most programs in Python read, takes such samples for others.
+
+    Two pixels tell, of the least samples and the largest: what Pillow makes of them differs by
+    its version.
+    """
+    ends = mode.limits or (np.finfo(mode.dtype).min, np.finfo(mode.dtype).max)
+    pixels = np.repeat(np.array(ends, mode.dtype), len(mode.channels)).reshape(1, 2, -1)
+    data = write(Picture(pixels, mode), None, None)
+    try:
+        with wall("read TIFF", ""), Image.open(BytesIO(data)) as image:
+            if np.array_equal(np.asarray(image).ravel(), pixels.ravel()):
+                return ()
+    except LowrankError:
+        pass
+    channels = f"{len(mode.channels)} channels" if len(mode.channels) > 1 else "one channel"
+    return (f"Pillow misreads a TIFF of {channels} of {mode.dtype}: open it with tifffile.",)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -135,21 +136,24 @@ class Matrix:
 
     def frobenius(self) -> float:
         """||A||_F, scaled (definition 37)."""
-        if self._bytes:
-            return math.sqrt(self._square_sum_of_bytes())
-        return math.sqrt(sum(square_sum(band) for _, band in self._bands()))
+        return math.sqrt(sum(self.square_sums))
 
-    def _square_sum_of_bytes(self) -> float:
-        """The exact sum of squares of 8-bit samples, by runs that float32 holds exactly."""
+    @cached_property
+    def square_sums(self) -> tuple[float, ...]:
+        """Sums of the squares of bands of A, scaled."""
+        if self._bytes:
+            return tuple(self._square_sums_of_bytes())
+        return tuple(square_sum(band) for _, band in self._bands())
+
+    def _square_sums_of_bytes(self) -> Iterator[float]:
+        """The exact sums of squares of 8-bit samples, by runs that float32 holds exactly."""
         lines = self._rows if self._by_rows else self._rows.T
         height = max(1, _BAND_ENTRIES // lines.shape[1])
-        total = 0.0
         for start in range(0, lines.shape[0], height):
             band = lines[start : start + height].astype(np.float32, copy=False).ravel()
             whole = len(band) // _RUN * _RUN
             for flat in (band[:whole].reshape(-1, _RUN), band[whole:].reshape(1, -1)):
-                total += float(np.einsum("ij,ij->i", flat, flat).sum(dtype=np.float64))
-        return total
+                yield float(np.einsum("ij,ij->i", flat, flat).sum(dtype=np.float64))
 
     @property
     def _by_rows(self) -> bool:
@@ -173,8 +177,8 @@ class Matrix:
             return self._gram_of_bytes()
         out = np.zeros((self.short, self.short))
         for _, slab in self.slabs():
-            _add_square(out, slab)
-        return _mirrored(out)
+            add_square(out, slab)
+        return mirrored(out)
 
     def _gram_of_bytes(self) -> Floats:
         """The exact Gram matrix of 8-bit samples, by float32 products.
@@ -187,12 +191,12 @@ class Matrix:
         for start in range(0, self.long, 1024):
             shifted = self._rows[:, start : start + 1024].astype(np.float32, order="K")
             shifted -= 128.0
-            _add_square(out, shifted)
+            add_square(out, shifted)
             sums += shifted.sum(axis=1, dtype=np.float64)
         sums = 128.0 * sums + 64.0 * 128.0 * self.long
         out += sums[:, np.newaxis]
         out += sums
-        return _mirrored(out)
+        return mirrored(out)
 
     def residual_slabs(self, left: Floats, right: NDArray[Any]) -> Iterator[tuple[slice, Floats]]:
         """Yield slabs of ``A - left @ right``: left (short, r), right (r, long)."""
@@ -228,18 +232,18 @@ class Matrix:
         """
         out = np.zeros((self.short, self.short))
         for _, E in self.residual_slabs(left, right):
-            _add_square(out, E)
-        return _mirrored(out)
+            add_square(out, E)
+        return mirrored(out)
 
 
-def _add_square(out: Floats, slab: NDArray[Any]) -> None:
+def add_square(out: Floats, slab: NDArray[Any]) -> None:
     """Add ``slab @ slab.T`` to the lower triangle of `out`, without a second matrix like it."""
     for start in range(0, len(slab), _SQUARE):
         stop = start + _SQUARE
         out[start:stop, :stop] += slab[start:stop] @ slab[:stop].T
 
 
-def _mirrored(square: Floats) -> Floats:
+def mirrored(square: Floats) -> Floats:
     """The symmetric matrix of a lower triangle, in place."""
     for start in range(0, len(square), _SQUARE):
         stop = start + _SQUARE
@@ -259,7 +263,11 @@ def _exponent(A: NDArray[Any]) -> int:
     """Power of two that brings the largest entry into safe range; refuses NaN and Inf."""
     if A.dtype.kind != "f" and A.dtype.itemsize <= 2:
         return 0
-    largest = max(float(A.max()), -float(A.min()))  # NaN passes through max and min
+    return scale_of(max(float(A.max()), -float(A.min())))  # NaN passes through max and min
+
+
+def scale_of(largest: float) -> int:
+    """Power of two that brings a largest magnitude into safe range; refuses NaN and infinity."""
     if not math.isfinite(largest):
         raise ImageError("the samples hold NaN or infinity; replace them before compressing")
     if largest > _LARGEST:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +76,7 @@ class TruncatedSVD:
         )
 
 
-@dataclass(frozen=True)
-class ResidualNorms:
+class ResidualNorms(NamedTuple):
     """Norms of A - U diag(s) Vt, in the units of A."""
 
     spectral: float
@@ -325,9 +324,8 @@ def _spectral(residual: NDArray[np.float32], frobenius: float) -> float:
     if frobenius == 0.0:
         return 0.0
     matrix = Matrix(residual)
-    product = krylov.gram_product(matrix.columns())
-    energy = math.ldexp(frobenius, -matrix.exponent) ** 2
-    W = krylov.leading_rows(product, matrix.short, 1, tolerance=_TOP, energy=energy)
+    product, seed = krylov.gram_product(matrix.columns()), krylov.seed_of([frobenius])
+    W = krylov.leading_rows(product, matrix.short, 1, tolerance=_TOP, seed=seed)
     if W is None:
         from scipy.linalg import eigvalsh
 

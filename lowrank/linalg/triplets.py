@@ -2,7 +2,7 @@
 
 The dispatch, in full: the full SVD where the short side is at most 64; a block Krylov
 space where it is more than 128 and at least 4 (k + 1); the eigenvectors of the Gram matrix
-otherwise, or where the Krylov space, or a probe beside it, leaves a doubt; the full SVD
+otherwise, or where the Krylov space leaves a doubt; the full SVD
 where residuals or the proof fail even so. A Rayleigh-Ritz step in float64 makes triplets of
 a subspace, and residual vectors, taken into the subspace, improve them.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,9 @@ _ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
 _CLEAR = 1e-3  # of the largest singular value, what float32 tells from rounding
 _SPACES = 6  # Krylov spaces, each three orders of magnitude below the last
 _SQUARED = 1e-7  # of the largest eigenvalue: a Gram matrix knows eigenvalues above it to 1e-9
-_RUN = 1e-3  # singular values that differ by less may be one, repeated
 
 
-@dataclass(frozen=True, eq=False)
-class Triplets:
+class Triplets(NamedTuple):
     """Singular triplets of a `Matrix`: left (short, r), s (r,), right (r, long)."""
 
     left: Floats
@@ -99,13 +97,13 @@ def _by_krylov(matrix: Matrix, count: int, norm: float) -> Triplets | None:
     One space tells values above 1e-3 of its largest from rounding. Where more is wanted
     (smooth pictures of 16 bits or floats), the next space is that of the residual.
     """
-    columns, exponent, energy = matrix.columns(), 0, norm * norm
+    columns, exponent, seed = matrix.columns(), 0, krylov.seed_of(matrix.square_sums)
     known = np.empty((0, matrix.short))
     for _ in range(_SPACES):
         # Of a residual, what is missing, and some more lest what is known shows in it.
         wanted = min(count, count - len(known) + krylov.BLOCK)
         product = krylov.gram_product(columns)
-        W = krylov.leading_rows(product, matrix.short, wanted, tolerance=_KRYLOV, energy=energy)
+        W = krylov.leading_rows(product, matrix.short, wanted, tolerance=_KRYLOV, seed=seed)
         if W is None:
             return None
         largest = np.ldexp(np.linalg.norm(columns @ W[0].astype(np.float32)), exponent)
@@ -117,24 +115,10 @@ def _by_krylov(matrix: Matrix, count: int, norm: float) -> Triplets | None:
         known = matrix.right(found.right[clear])
         columns, exponent = matrix.residual_columns(known.T, found.right[clear])
         rest = float(np.linalg.norm(columns))
-        energy = rest * rest
+        seed = krylov.seed_of([*matrix.square_sums, rest])
         if np.ldexp(rest, exponent) <= ZERO * found.s[0]:
             break  # the rest is zero: A has no more rank
-    refined = _refine(matrix, found, norm, None if len(known) else columns)
-    # A generic block of b vectors meets a space of equal singular values in b dimensions:
-    # more of them than b are seen as a run of b. Where all values are one run, a Krylov
-    # space is slow to tell them apart.
-    longest = min(krylov.BLOCK, max(count, 4))
-    if refined is None or _longest_run(refined.s) >= longest:
-        return None
-    return refined
-
-
-def _longest_run(s: Floats) -> int:
-    """Largest number of nonzero singular values that agree closely."""
-    s = s[s > ZERO * s[0]]
-    ends = np.searchsorted(-s, -s * (1.0 - _RUN), side="right")
-    return int((ends - np.arange(s.size)).max(initial=0))
+    return _refine(matrix, found, norm, None if len(known) else columns)
 
 
 def _by_gram(

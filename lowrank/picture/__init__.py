@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ Turn = tuple[int, int, int]
 """A rotation of colours: the quaternion (127, a, b, c), by its last three numbers."""
 
 
-@dataclass(frozen=True)
-class Mode:
+class Mode(NamedTuple):
     """What the samples of a picture are.
 
     Attributes
@@ -68,6 +68,13 @@ class Mode:
         np.rint(values, out=values)
         return np.clip(values, *self.limits, out=values)
 
+    def ranged(self, *, stacked: bool) -> bool:
+        """Whether a packed file of the mode says which range its levels are of.
+
+        The integers of a stack are kept as they are, with their signs.
+        """
+        return self.limits is None or (self.name == ARRAY and not stacked)
+
     @property
     def peak(self) -> float | None:
         """Peak of PSNR where the mode fixes it; None where it is the range of the data.
@@ -107,6 +114,14 @@ def array_mode(dtype: str, channels: int) -> Mode:
     """Mode `array` of a numpy type, one of `DTYPES`, and 1 to `MAX_CHANNELS` channels."""
     names = tuple(f"channel {i}" for i in range(1, channels + 1))
     return Mode(ARRAY, names, dtype, 8 * np.dtype(dtype).itemsize)
+
+
+def mode_in(mode: Mode, store: str) -> Mode:
+    """The mode that a store keeps a picture of a mode in."""
+    if mode.dtype != "float64" or store == "float64":
+        return mode
+    channels = len(mode.channels)
+    return MODES["F"] if channels == 1 else array_mode("float32", channels)
 
 
 @dataclass(frozen=True)
@@ -154,6 +169,18 @@ class Picture:
     def frames(self) -> int | None:
         """Frames of a stack; None of one picture."""
         return int(self.samples.shape[0]) if self.samples.ndim == 4 else None
+
+    @property
+    def peak(self) -> float:
+        """Peak of a PSNR: the largest sample of the mode, or the range of the data.
+
+        The range is that of float samples, and of stacks of more than 8 bits.
+        """
+        peak = self.mode.peak
+        if peak is not None and (self.frames is None or self.mode.bits <= 8):
+            return peak
+        # As Python's floats: the range of float32 samples may be beyond float32.
+        return float(np.max(self.samples)) - float(np.min(self.samples)) or 1.0
 
     def each(self, samples: NDArray[np.generic] | None = None) -> Iterator[NDArray[np.generic]]:
         """(height, width, channels) samples of each frame, or of the one picture; or of others."""

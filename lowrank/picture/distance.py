@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ class Pixels:
     max_abs_error: float
 
 
-@dataclass(frozen=True)
-class OfFrame:
+class OfFrame(NamedTuple):
     """Sums over the samples of a frame: of squared errors, and how many samples they are of."""
 
     squares: float
@@ -39,7 +38,7 @@ def compare(original: Picture, result: Picture) -> Pixels:
 
     Pixels that the original has no data for are left out.
     """
-    return total(frames(original, result), full_scale(original))
+    return total(frames(original, result), original.peak)
 
 
 def frames(original: Picture, result: Picture) -> list[OfFrame]:
@@ -80,15 +79,3 @@ def total(of: list[OfFrame], peak: float) -> Pixels:
         rmse=math.sqrt(mse),
         max_abs_error=max(x.largest for x in of),
     )
-
-
-def full_scale(picture: Picture) -> float:
-    """Peak of a PSNR: the largest sample of the mode, or the range of the data.
-
-    That is so of float samples, and of stacks of more than 8 bits.
-    """
-    peak = picture.mode.peak
-    if peak is not None and (picture.frames is None or picture.mode.bits <= 8):
-        return peak
-    # As Python's floats: the range of float32 samples may be beyond float32.
-    return float(np.max(picture.samples)) - float(np.min(picture.samples)) or 1.0

@@ -6,18 +6,17 @@ kept exactly; floats become 65,536 levels from the lowest to the highest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.picture import ARRAY, Mode, Picture, array_mode
+from lowrank.picture import Mode, Picture, array_mode
 
 _MOST = 65535
 
 
-@dataclass(frozen=True)
-class Levels:
+class Levels(NamedTuple):
     """The range of samples that levels stand for.
 
     Attributes
@@ -70,18 +69,8 @@ class Levels:
         return samples
 
 
-def are_stated(mode: Mode, *, stacked: bool) -> bool:
-    """Whether a packed file of a mode says which range its levels are of.
-
-    The integers of a stack are kept as they are, with their signs.
-    """
-    return mode.limits is None or (mode.name == ARRAY and not stacked)
-
-
-def of(picture: Picture) -> Levels | None:
-    """The range of a picture's samples; None of a mode whose samples are levels themselves."""
-    if not are_stated(picture.mode, stacked=picture.frames is not None):
-        return None
+def of(picture: Picture) -> Levels:
+    """The range of the samples of a picture whose mode is ranged."""
     low, high = float(picture.samples.min()), float(picture.samples.max())
     whole = picture.mode.limits is not None
     return Levels(min(low, 0.0) if whole else low, max(high, 0.0) if whole else high, whole)

@@ -16,9 +16,9 @@ from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
 from lowrank.io import images
 from lowrank.io.taking import USUAL, Taking, several
+from lowrank.limits import LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
-from lowrank.picture.distance import full_scale
 from lowrank.report import Report, measure
 from lowrank.targets import Target
 
@@ -89,6 +89,10 @@ def report(
     """
     if against and (not file or ranks):
         raise UsageError("--against compares one .lrk file; give the image, then the file")
+    if file and not (ranks or store or against or nodata is not None):
+        found = _in_passes(path, file, taking, max_pixels)
+        if found is not None:
+            return found
     folder = taking.stack and path != "-" and os.path.isdir(path)
     data = b"" if folder else files.read_bytes(path)
     if data.startswith(lrk.SIGNATURE):
@@ -108,6 +112,29 @@ def report(
     if ranks:
         return of_ranks(loaded, ranks, store=store or AUTO)
     return _ladder(loaded, store=store or AUTO)
+
+
+def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result | None:
+    """A float file beside a source that is too large to be read whole; None of all others."""
+    status = files.regular(path)
+    if status is None or status.st_size < LARGE:
+        return None
+    from lowrank.format.parts import Floats
+    from lowrank.io import lazy
+    from lowrank.limits import half
+    from lowrank.report import passes
+
+    packed = files.read_bytes(file)
+    parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
+    loaded = lazy.of_path(path, taking, least=LARGE)
+    one = (
+        isinstance(parts.body, Floats) and len(parts.ranks) == 1 and parts.head.layout != "patches"
+    )
+    if loaded is None or not one or parts.head.metadata.nodata is not None:
+        return None
+    facts = measure.file_facts(file, parts, len(packed))
+    found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())
+    return Result((found,), notes=loaded.notes, stored=(parts,))
 
 
 def original(
@@ -260,7 +287,7 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
 def _result(
     loaded: Loaded, reports: list[Report], stored: list[Parts], parts: Parts | None = None
 ) -> Result:
-    peak = full_scale(loaded.picture)
+    peak = loaded.picture.peak
     return Result(
         tuple(reports), loaded.notes, peak, loaded=loaded, parts=parts, stored=tuple(stored)
     )

@@ -21,8 +21,8 @@ from lowrank.format import float_file_size
 from lowrank.format.parts import Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
-from lowrank.picture import Loaded, Mode, Picture, Source
-from lowrank.picture.distance import frames, full_scale, total
+from lowrank.picture import Loaded, Mode, Picture, Source, mode_in
+from lowrank.picture.distance import frames, total
 from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
 
@@ -36,7 +36,7 @@ def file_facts(path: str | None, parts: Parts, size: int) -> File:
 def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
     """Refuse to compare a file with an image that it cannot have been made from."""
     a, b = loaded.picture, parts.head
-    mode = codec.mode_in(a.mode, b.store)
+    mode = mode_in(a.mode, b.store)
     if (a.frames, a.width, a.height, mode) != (b.frames, b.width, b.height, b.mode):
         raise UsageError(
             f"{name} is {_sized(a)}, the file {_sized(b)}; give the image that the file was made "
@@ -106,7 +106,7 @@ def measure(
         file,
         found,
         storage(parts, found, file_bytes, source),
-        total(of, full_scale(original)),
+        total(of, original.peak),
         stack,
     )
 

@@ -21,7 +21,7 @@ from lowrank.errors import LowrankError
 from lowrank.format.parts import Floats, Parts
 from lowrank.picture import MODES, Picture
 from lowrank.picture.axis import unpack
-from lowrank.picture.distance import OfFrame, full_scale
+from lowrank.picture.distance import OfFrame
 from lowrank.targets import Target, spectrum
 
 _WHITE = 0.05
@@ -133,9 +133,7 @@ def planned(picture: Picture) -> OfStack | None:
     p = picture
     if p.frames is None:
         return None
-    return OfStack(
-        p.frames, p.height, p.width, len(p.mode.channels), p.mode.dtype, peak=full_scale(p)
-    )
+    return OfStack(p.frames, p.height, p.width, len(p.mode.channels), p.mode.dtype, peak=p.peak)
 
 
 def measured(
@@ -145,8 +143,8 @@ def measured(
     said = stated(parts, size)
     if said is None:
         return None
-    peak = full_scale(picture)
-    psnrs = [_psnr(x, peak) for x in of]
+    peak = picture.peak
+    psnrs = [psnr(x, peak) for x in of]
     finite = [x for x in psnrs if math.isfinite(x)]
     worst = int(np.argmin(psnrs))
     mse = sum(x.squares for x in of) / max(sum(x.samples for x in of), 1)
@@ -166,7 +164,8 @@ def measured(
     )  # fmt: skip
 
 
-def _psnr(x: OfFrame, peak: float) -> float:
+def psnr(x: OfFrame, peak: float) -> float:
+    """PSNR of a frame in dB."""
     return 10 * math.log10(peak**2 * x.samples / x.squares) if x.squares else math.inf
 
 

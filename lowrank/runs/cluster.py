@@ -9,11 +9,8 @@ its workers alone, twice, has failed.
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -24,18 +21,13 @@ from lowrank.io.wall import one_line
 from lowrank.runs import work
 from lowrank.runs.plan import Job
 from lowrank.runs.work import Outcome, Settings, Worker
+from lowrank.stores import spread
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-_TIMEOUT = 20  # seconds until a scheduler that does not answer is given up
 _AHEAD = 4  # jobs given out for each thread of the cluster
-_POLL = 0.2  # seconds between two looks for workers
 _PATIENCE = 60  # seconds that a job waits for a worker where the last one is gone
-
-# What dask raises where it is not given what it can take: no scheduler, a scheme without its
-# library or its certificates, an address that is none.
-_UNREACHABLE = (OSError, ValueError, TypeError, ImportError, RuntimeError, LookupError)
 
 
 def run(
@@ -67,20 +59,14 @@ def run(
     FileError
         The scheduler cannot be reached.
     """
-    if not address.strip():
-        raise UsageError("--dask is empty; give a scheduler's address, such as tcp://host:8786")
-    try:
-        from distributed import as_completed
-    except ImportError:
-        raise UsageError("--dask needs an extra: pip install 'lowrank-image[dask]'") from None
+    spread.check(address)
+    from distributed import as_completed
+
     if any("-" in (job.input, job.output) for job in jobs):
         raise UsageError("--dask works on files; standard input and output stay here")
     # A worker has a working folder of its own.
     waiting = (_absolute(job) for job in jobs)
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it becomes an error
-    with _reached(address) as client:
-        with _translated(address):
-            _wait_for_workers(client, address, say)
+    with spread.reached(address, say) as client:
         window = _AHEAD * max(sum(client.nthreads().values()), 1)
         names: dict[Any, Job] = {}
         blamed: list[Job] = []
@@ -111,31 +97,6 @@ def run(
             yield next(filter(None, alone), None) or _failed(
                 job, f"the cluster gave up on {job.input}: its workers died with it"
             )
-
-
-@contextmanager
-def _translated(address: str) -> Iterator[None]:
-    try:
-        yield
-    except _UNREACHABLE as cause:
-        raise FileError(
-            f"cannot reach a dask scheduler at {address} "
-            f"({type(cause).__name__}: {one_line(cause)}); start one with: dask scheduler"
-        ) from cause
-
-
-def _reached(address: str) -> Client:
-    from distributed import Client
-
-    with _translated(address):
-        return Client(address, timeout=_TIMEOUT)
-
-
-def _wait_for_workers(client: Client, address: str, say: Callable[[str], None]) -> None:
-    if not client.nthreads():
-        say(f"the scheduler at {address} has no workers yet; waiting for one")
-    while not client.nthreads():
-        time.sleep(_POLL)
 
 
 def _outcome(client: Client, future: Future[Outcome], job: Job) -> Outcome | None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lowrank import files
 from lowrank import format as lrk
 from lowrank.errors import UsageError
-from lowrank.format import mapped
+from lowrank.format import header
 from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
 from lowrank.runs import work
 from lowrank.runs.plan import Job
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from lowrank.stack import LowRankStack
 
 _START = 64  # bytes that tell a stack from a picture, and more
@@ -27,14 +31,14 @@ def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False
     """Rebuild what is in one `.lrk` file, a picture or a stack, and write it."""
     asked = settings.frames is not None or settings.pixel is not None
     start = files.start(job.input, _START) if files.regular(job.input) else None
-    if start is not None and not mapped.is_stack(start):
+    if start is not None and not header.is_stack(start):
         if asked:
             raise UsageError(
                 f"{job.input} holds one picture: --frames and --pixel are those of a stack"
             )
         return work.decompress(job, settings, repeated=repeated)
     data = None if start is not None else files.read_bytes(job.input)
-    if data is not None and not mapped.is_stack(data[:_START]):
+    if data is not None and not header.is_stack(data[:_START]):
         if asked:
             raise UsageError("standard input holds one picture, and no stack of frames")
         return work.decompress(job, settings, repeated=repeated, data=data)
@@ -138,6 +142,8 @@ def _all(
     if work.is_done(job, output, settings):
         return work.Outcome(job.input, output, skipped=True)
     work.check_output(job, output, settings, repeated=repeated)
+    if form != "GIF" and output != "-" and stack.in_parts and not repeated:
+        return _by_parts(job, settings, stack, size, output, form)
     picture = _picture(stack, settings)
     written, notes = framewriter.write(picture, format=form)
     if picture.metadata.axis is not None:
@@ -148,6 +154,45 @@ def _all(
     )
     outcome = work.Outcome(job.input, output, size, summary=summary, notes=stack.notes + notes)
     return work.write(job, settings, outcome, written, repeated=repeated)
+
+
+_AT_A_TIME = 1 << 24  # samples that are decoded before they are written
+
+
+def _by_parts(
+    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, output: str, form: str
+) -> work.Outcome:
+    """Write a stack as its frames are decoded: no more than some of them are held."""
+    from lowrank import pace
+    from lowrank.io import framewriter
+
+    head, numbers = stack.parts_head, _numbers(settings, stack)
+    shape = (len(numbers), *head.samples_shape[1:])
+    at_once = max(_AT_A_TIME // math.prod(shape[1:]), 1)
+    total = 0
+
+    def frames() -> Iterator[NDArray[Any]]:
+        for a in range(0, len(numbers), at_once):
+            some = numbers[a : a + at_once]
+            pace.at("decoding", a, len(numbers))
+            yield np.asarray(stack[list(some)]).reshape(len(some), *shape[1:])
+
+    def pieces() -> Iterator[bytes | memoryview]:
+        nonlocal total
+        for piece in framewriter.pieces(shape, head.mode, head.metadata, frames(), format=form):
+            total += len(piece)
+            yield piece
+
+    notes = stack.notes
+    if head.metadata.axis is not None:
+        notes += ("The labels of the frames stay in the .lrk file: no image file holds them.",)
+    outcome = work.Outcome(job.input, output, size, notes=notes)
+    work.write_pieces(job, settings, outcome, pieces())
+    summary = (
+        f"{job.input} -> {output}: {len(numbers)} frames of {head.width}x{head.height} "
+        f"{head.mode.title}, {total:,} bytes {form}"
+    )
+    return replace(outcome, summary=summary, bytes_after=total)
 
 
 def _picture(stack: LowRankStack, settings: work.Decompressing) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
+from lowrank.format.parts import Floats, Parts
 from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
 from lowrank.runs import proof, work
@@ -18,6 +20,7 @@ from lowrank.runs.manifest import Entry
 from lowrank.runs.plan import Job, Plan
 from lowrank.runs.work import Outcome, Settings
 
+_AT_A_TIME = 1 << 24  # samples that are decoded together
 WHOLE = "whole"
 """State of a file with which all is as it should be; any other is a fault."""
 
@@ -104,7 +107,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
             f"{work.ranks(parts)}"
         )
         if settings.decode:
-            codec.decode(parts)
+            _decode(parts)
         if isinstance(job, Subject) and job.originals is not None:
             found = _nearest(job, data, settings)
             facts |= {
@@ -124,6 +127,19 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         if facts["state"] == WHOLE:
             facts["state"] = _state(error)
     return Outcome(job.input, "", bytes_before=size, summary=summary, error=error, facts=facts)
+
+
+def _decode(parts: Parts) -> None:
+    """Decode all samples; of a float stack some frames at a time."""
+    if parts.head.frames is None or not isinstance(parts.body, Floats):
+        codec.decode(parts)
+        return
+    from lowrank.stack import LowRankStack
+
+    stack = LowRankStack(parts)
+    step = max(_AT_A_TIME // math.prod(stack.shape[1:]), 1)
+    for a in range(0, len(stack), step):
+        stack[a : a + step]
 
 
 def beside(facts: dict[str, Any]) -> str:

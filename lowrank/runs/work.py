@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lowrank import codec, files, targets
@@ -16,7 +17,7 @@ from lowrank.format.parts import Parts
 from lowrank.io import formats, images
 from lowrank.io.taking import USUAL as WHATEVER
 from lowrank.io.taking import Taking, several
-from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.limits import DEFAULT_MAX_PIXELS, LARGE
 from lowrank.picture import Loaded, Mode, Picture
 from lowrank.runs.plan import Job
 from lowrank.stores import Encoded
@@ -43,7 +44,9 @@ class Compressing(Settings):
     """What `compress` was asked to do.
 
     `measure` wants a report of what is written; `check` has it read back and decoded before it
-    takes its name; `manifest` wants an entry for the list of that name.
+    takes its name; `manifest` wants an entry for the list of that name. `memory` is what may be
+    taken of it, in bytes, by what is read in passes, and asks for passes; `resume` the file in
+    which they are kept; `spread` the cluster that one large source is spread over.
     """
 
     target: Target = USUAL
@@ -54,6 +57,10 @@ class Compressing(Settings):
     taking: Taking = WHATEVER
     check: bool = False
     manifest: str | None = None
+    certify: bool = False
+    memory: int | None = None
+    resume: str | None = None
+    spread: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +182,33 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     )
     proof = _proof(outcome, settings, data, loaded.picture, began)
     return write(job, settings, outcome, written, repeated=repeated, proof=proof)
+
+
+def compressor(jobs: list[Job], settings: Compressing) -> Worker:
+    """Return `compress`, or what does the same in passes where a source may be large."""
+    if any(_is_large(job, settings) for job in jobs):
+        worker: Worker = import_module("lowrank.runs.large").compress
+        return worker
+    return compress
+
+
+def spreads(jobs: list[Job], settings: Compressing) -> bool:
+    """Whether one large source is to be spread over a cluster, and no jobs."""
+    return settings.spread is not None and len(jobs) == 1 and _is_large(jobs[0], settings)
+
+
+def _is_large(job: Job, settings: Compressing) -> bool:
+    """Whether a source may be one to read in passes, by the sizes of its files."""
+    if settings.manifest is not None or settings.nodata is not None or settings.check:
+        return False
+    asked = settings.memory is not None or settings.resume is not None
+    if "://" in job.input:
+        return True
+    status = [files.regular(name) for name in job.frames or (job.input,)]
+    if not all(status):
+        return False
+    large = sum(x.st_size for x in status if x) >= (LARGE if not job.frames else LARGE // 32)
+    return asked or large
 
 
 def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
@@ -348,6 +382,21 @@ def write(
         )
     entry = proof.entry() if proof and proof.listed else None
     return replace(outcome, bytes_after=len(written), entry=entry)
+
+
+def write_pieces(
+    job: Job, settings: Settings, outcome: Outcome, pieces: Iterable[bytes | memoryview]
+) -> None:
+    """Write an output as its pieces come, whole or not at all."""
+    if job.stem:
+        files.make_folder(os.path.dirname(outcome.output))
+    files.write_atomic(
+        outcome.output,
+        pieces,
+        force=settings.force or (settings.skip_existing and _exists(outcome.output)),
+        allowed=files.permissions(*(job.frames or (job.input,))),
+        preserved=files.regular(job.input) if settings.preserve else None,
+    )
 
 
 def _holds(path: str, data: bytes) -> bool:

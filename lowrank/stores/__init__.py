@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,8 +108,7 @@ def lost(parts: Parts, decoded: int, total: int, unit: str) -> tuple[str, ...]:
     return (*parts.damage, note)
 
 
-@dataclass(frozen=True)
-class Stated:
+class Stated(NamedTuple):
     """What a file states of one matrix A, in levels of the source.
 
     Attributes
@@ -159,12 +158,20 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
         They do not go together.
     """
     if store is None:
-        packed = target.kind in _PACKED_TARGETS and layout != "channels"
+        tuned = target.tune != "psnr" and target.kind not in ("rank", "auto")
+        packed = (target.kind in _PACKED_TARGETS or tuned) and layout != "channels"
         store = "packed" if packed else AUTO
     if layout is None:
         layout = "patches" if store == "packed" and target.kind != "rank" else "channels"
     if target.kind == "psnr_worst" and (store, layout) != ("packed", "stack"):
         raise UsageError("psnr_worst is a target of packed stacks; --psnr is one of any picture")
+    if target.weights is not None and (store, layout) != ("packed", "stack"):
+        raise UsageError("weights are of packed stacks; give --psnr, --size or -q, and a stack")
     if target.kind == "quality" and store != "packed":
         raise UsageError("quality is a target of the packed store; use --psnr, --error or -k")
+    if target.tune != "psnr" and (store, layout) != ("packed", "patches"):
+        raise UsageError(
+            f"tune {target.tune} is for the packed store of layout patches, not for {store} of "
+            f"{layout}; give -q, --psnr or --size"
+        )
     return layout, store

@@ -19,7 +19,6 @@ from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Picture, Turn
-from lowrank.picture.distance import full_scale
 from lowrank.stores import Encoded
 from lowrank.targets import Target
 
@@ -134,7 +133,7 @@ def _search(
         notes = [f"every term fits: kept all {total}"] if terms >= total else []
         return growing.of_count(A, min(terms, total), certify=certify), notes
     norm = math.hypot(*threads.each(linalg.frobenius_norm, A))
-    allowed = spectrum.allowed_tail(target, norm, full_scale(picture), picture.samples.size)
+    allowed = spectrum.allowed_tail(target, norm, picture.peak, picture.samples.size)
     return growing.of_tail(A, allowed, certify=certify), []
 
 
@@ -190,7 +189,7 @@ def _fine_scale(picture: Picture) -> float:
     So the floor of `auto` is below a tenth of a level, and full ranks give integers of 32 bits
     back exactly, which factors in float32 cannot.
     """
-    scale = full_scale(picture)
+    scale = picture.peak
     return scale if picture.mode.limits is None else min(scale, 65535.0)
 
 

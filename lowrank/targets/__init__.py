@@ -10,10 +10,11 @@ import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, SupportsFloat, cast
+from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.names import TUNES, WEIGHTS
 
 Kind = Literal[
     "rank", "auto", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality"
@@ -53,8 +54,7 @@ def _size(text: str) -> float:
     return float(math.floor(float(digits) * _UNITS[short[len(digits) :]]))
 
 
-@dataclass(frozen=True, eq=False)
-class _Wish:
+class _Wish(NamedTuple):
     """A kind of number: its option as it may be typed, its range, and what to give instead."""
 
     options: tuple[str, ...]
@@ -66,8 +66,9 @@ class _Wish:
 
 _RANK = _Wish(("-k", "--rank"), 1, 2**31 - 1, _whole, "a whole number from 1 on")
 _PIXELS = _Wish(("--max-pixels",), 1, 2**63, _size, "a number of pixels, such as 500M")
+_MEMORY = _Wish(("--memory",), 1, 2**63, _size, "a number of bytes, such as 500M or 2G")
 _WISHES: dict[Kind, _Wish] = {
-    "rank": replace(_RANK, advice="a whole number from 1 on, or auto"),
+    "rank": _RANK._replace(advice="a whole number from 1 on, or auto"),
     "auto": _Wish(("-k", "--rank"), 0, 0, _number, "auto"),
     "energy": _Wish(("--energy",), 0, 1, _share, "a share of ||A||_F^2 from 0 to 1, such as 99%"),
     "error": _Wish(("--error",), 0, 1, _share, "a share of ||A||_F from 0 to 1, such as 5%"),
@@ -103,6 +104,10 @@ class Target:
         (of every frame of a stack), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
+    tune : {"psnr", "eye"}
+        What a packed file is to be best for.
+    weights : str or None
+        `noise`: the frames of a stack count less the noisier they are.
 
     Raises
     ------
@@ -112,6 +117,8 @@ class Target:
 
     kind: Kind
     value: float = 0.0
+    tune: str = TUNES[0]
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
@@ -119,6 +126,18 @@ class Target:
 
 USUAL = Target("quality", 75)
 """What no target means."""
+
+
+def tuned(target: Target, tune: object, option: str = "tune") -> Target:
+    """Return the target, to be met by what is best for the eye, or in PSNR; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `tune` is neither.
+    """
+    choice(tune, option, TUNES)
+    return target if tune is None else replace(target, tune=str(tune))
 
 
 def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:
@@ -145,6 +164,18 @@ def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = N
             return Target("auto")
         return Target(kind, _real(kind, value))
     return USUAL
+
+
+def weighted(target: Target, weights: object, option: str = "weights") -> Target:
+    """Return the target, to be met with the frames weighed; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `weights` is none that is known.
+    """
+    choice(weights, option, WEIGHTS)
+    return target if weights is None else replace(target, weights=str(weights))
 
 
 def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:
@@ -183,6 +214,17 @@ def rank(value: object) -> int:
 def max_pixels(text: str | None) -> int:
     """Return the limit on pixels: 500M, or the default."""
     return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
+
+
+def memory(value: object) -> int | None:
+    """Bytes of memory, of an option's text or a number: 2G is 2,000,000,000."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return int(_read(_MEMORY, value, f"--memory {value}"))
+    number = _real("size", value)
+    _in_range(_MEMORY, number, f"memory {value!r}")
+    return int(number)
 
 
 def pixels(value: object) -> int:

@@ -9,6 +9,8 @@ import os
 import re
 from collections.abc import Callable, Iterable
 
+from lowrank import names
+
 Completer = Callable[[str], list[str]]
 
 _PLAIN = re.compile(r"[\w./~+,=@%:-]*")
@@ -66,3 +68,13 @@ def _entries(incomplete: str, suffixes: tuple[str, ...]) -> Iterable[str]:
                     yield shown + entry.name
     except OSError:
         return
+
+
+formats = of("png", "tif", "jpg", "webp", "avif", "jp2", "bmp", "npy")
+layouts = of(*names.LAYOUTS)
+stores = of(*names.CHOICES)
+float_stores = of(*names.FLOAT_CHOICES)
+tunes = of(*names.TUNES)
+codecs = several_of(*names.CODECS)
+files = ending(".lrk")
+manifests = ending(".csv", ".json")

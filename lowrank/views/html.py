@@ -30,7 +30,6 @@ from lowrank import format as lrk
 from lowrank.errors import printable
 from lowrank.io import pillow
 from lowrank.picture import MODES, Metadata, Picture
-from lowrank.picture.distance import full_scale
 from lowrank.report import Report
 from lowrank.report.ask import Result
 from lowrank.report.exhibit import Exhibit
@@ -216,7 +215,7 @@ def _data(result: Result, exhibit: Exhibit, file: bytes) -> dict[str, Any]:
         "channels": picture.mode.channels,
         "start": exhibit.start,
         "most": exhibit.most,
-        "peak": full_scale(picture),
+        "peak": picture.peak,
         "whole_peak": result.peak,
         "black": exhibit.black,
         "white": exhibit.white,

@@ -327,7 +327,7 @@ def spectrum(spectra: list[NDArray[np.float64]], of: str = "of the channels") ->
     """Return the singular values as bars: index and sigma both on logarithmic scales."""
     s = np.sqrt(np.mean([x * x for x in spectra], axis=0))
     columns = min(_PLOT_COLUMNS, len(s))
-    edges = np.unique(np.rint(np.geomspace(1, len(s), columns)).astype(int)) - 1
+    edges = np.array(sorted({round(x) for x in np.geomspace(1, len(s), columns)})) - 1
     floor = max(float(s[0]) * 1e-6, 1e-12)
     values = np.log10(np.maximum(s[edges], floor))
     low, high = math.floor(values.min()), values.max()

@@ -61,8 +61,10 @@ def line(place: pace.Place, elapsed: float) -> str:
     if place.total > 0:
         full = min(place.done, place.total) * _LENGTH // place.total
         words.append(_MARK * full + _REST * (_LENGTH - full))
-    elif place.done:
+    elif place.done and not place.bytes:
         words.append(str(place.done))
+    if place.rate is not None:
+        words.append(f"{place.rate / 1e6:,.0f} MB/s")
     if place.left is not None:
         words.append(f"{clock(place.left)} left")
     return "  ".join(words)[:_WIDTH]

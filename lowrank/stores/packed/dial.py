@@ -21,16 +21,16 @@ from lowrank import pace
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Picture, distance
-from lowrank.picture import levels as ranges
-from lowrank.picture.distance import Pixels, compare, full_scale
-from lowrank.picture.levels import Levels
+from lowrank.picture import Picture
 from lowrank.stores.packed.coding.payload import ALPHA_FINER, Coded, Norms, Samples
 from lowrank.stores.packed.search import COARSEST, FINEST, GRID, meet, meet_guided
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from lowrank.picture.distance import Pixels
+    from lowrank.picture.levels import Levels
 
     class Forecast(Protocol):
         """What a step will lose and cost, but for a part that changes slowly."""
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
+_EYE_STEP = 0.52  # of a step for PSNR: then a file has about as many bytes
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
@@ -88,7 +89,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
         raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
     if target.kind == "rank" and layout == "patches":
         raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
-    range_ = ranges.of(picture)
+    range_ = _range(picture)
     counted = picture
     notes: tuple[str, ...] = ()
     if range_ is not None:
@@ -107,7 +108,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     # A forecast counts in levels of 0 to the peak.
     tries = _Tries(picture, layout, encoder, range_, forecast if range_ is None else None)
     if target.kind == "quality":
-        step = step_of_quality(target.value)
+        step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
     elif target.kind == "size":
         step = _for_size(tries, int(target.value))
     elif target.kind == "rank":
@@ -134,7 +135,7 @@ class _Tries:
         self.picture, self.layout, self.levels = picture, layout, levels
         self.forecast = forecast
         # Of data whose peak is their range: that range, in levels.
-        deep = levels.span if levels is not None else full_scale(picture)
+        deep = levels.span if levels is not None else picture.peak
         self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
@@ -167,13 +168,17 @@ class _Tries:
 
     def pixels(self, step: float) -> Pixels:
         """How far the decoded picture is off."""
+        from lowrank.picture.distance import compare
+
         return compare(self.picture, self.decoded(step))
 
     def worst(self, step: float) -> float:
         """PSNR of the worst frame of the decoded stack, in dB; 1000 where all are exact."""
+        from lowrank.picture import distance
+
         off = distance.frames(self.picture, self.decoded(step))
         mse = max((x.squares / x.samples for x in off if x.samples), default=0.0)
-        peak = full_scale(self.picture)
+        peak = self.picture.peak
         return 10 * math.log10(peak**2 / mse) if mse else 1e3
 
     def psnr(self, step: float) -> float:
@@ -224,6 +229,15 @@ class _Tries:
         return Parts(head, Packed(stated, payload, self.levels))
 
 
+def _range(picture: Picture) -> Levels | None:
+    """The range of a picture's samples, where its file states one."""
+    if not picture.mode.ranged(stacked=picture.frames is not None):
+        return None
+    from lowrank.picture import levels
+
+    return levels.of(picture)
+
+
 def _counted(picture: Picture, levels: Levels) -> Picture:
     """A picture whose samples are the levels of another's."""
     samples = levels.of_samples(picture.samples)
@@ -245,8 +259,10 @@ def _prepared(
         from lowrank.stores.packed.frames import codec as frames
         from lowrank.stores.packed.frames.forecast import Forecast
         from lowrank.stores.packed.frames.klt import Stack
+        from lowrank.stores.packed.frames.noise import weights
 
-        stack = Stack(samples, turn.of_stack(picture))
+        by_noise = weights(samples) if target.weights == "noise" else None
+        stack = Stack(samples, turn.of_stack(picture), by_noise)
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
         told = None if ranked or target.kind == "quality" else Forecast(stack)
@@ -267,7 +283,8 @@ def _prepared(
         from lowrank.stores.packed.patches import forecast as patched
 
         forecast = patched.Forecast(source.C, ALPHA_FINER if alpha else 1.0)
-    return partial(patches.encode, source, again=target.kind != "quality"), [], forecast
+    coder = partial(patches.encode, source, again=target.kind != "quality", tune=target.tune)
+    return coder, [], forecast
 
 
 def _for_rank(
@@ -318,7 +335,7 @@ def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
         )
         for low in {0.0, lowest}
     )
-    peak = full_scale(picture)
+    peak = picture.peak
     mse = spectrum.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
     return 10 * math.log10(peak**2 / mse) if mse else math.inf
 

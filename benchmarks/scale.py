@@ -1,0 +1,149 @@
+"""A stack larger than is comfortable: lowrank in passes beside dask and scikit-learn, in one run.
+
+    python benchmarks/scale.py [--frames 2500] [--side 512] [-k 20] [--folder /tmp]
+
+Makes a stack of uint16 in a file once (1.3 GB), and runs each contestant in a process of its own:
+`lowrank compress`, `dask.array.linalg.svd_compressed` with n_power_iter=4 on slabs of the same
+width, `sklearn.decomposition.IncrementalPCA` by batches of frames. Says wall and processor
+seconds, the peak of memory, and the largest relative error of the singular values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def made(path: Path, frames: int, side: int) -> None:
+    """Forty smooth components of falling weight, over a still background, and noise."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[0:side, 0:side]
+    centres = rng.uniform(0, side, (40, 2))
+    widths = rng.uniform(side / 25, side / 4, 40)
+    shapes = np.stack(
+        [
+            np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * w * w))
+            for (a, b), w in zip(centres, widths, strict=True)
+        ]
+    ).reshape(40, -1)
+    curves = np.cumsum(rng.standard_normal((frames, 40)), axis=0)
+    curves *= 3000 * 0.9 ** np.arange(40) / np.abs(curves).max(axis=0)
+    out = np.lib.format.open_memmap(path, "w+", np.uint16, (frames, side, side))
+    for a in range(0, frames, 50):
+        F = curves[a : a + 50] @ shapes + 4000
+        F += 20 * rng.standard_normal(F.shape)
+        out[a : a + 50] = np.rint(F).clip(0, 65535).reshape(-1, side, side)
+
+
+def exact(path: Path, k: int) -> np.ndarray:
+    """Singular values from the Gram matrix in float64, by slabs."""
+    A = np.load(path, mmap_mode="r").reshape(len(np.load(path, mmap_mode="r")), -1)
+    G = np.zeros((len(A), len(A)))
+    for a in range(0, A.shape[1], 4096):
+        slab = A[:, a : a + 4096].astype(np.float64)
+        G += slab @ slab.T
+    return np.sqrt(np.linalg.eigvalsh(G)[::-1][:k])
+
+
+def by_dask(path: str, k: int) -> np.ndarray:
+    """Randomised SVD of dask, in threads."""
+    import dask
+    import dask.array as da
+
+    A = np.load(path, mmap_mode="r")
+    width = 16 * 432
+    X = da.from_array(A.reshape(len(A), -1), chunks=(len(A), width)).astype("f8")
+    u, s, v = da.linalg.svd_compressed(X, k, n_power_iter=4, compute=True, seed=0)
+    return dask.compute(u, s, v)[1]
+
+
+def by_sklearn(path: str, k: int) -> np.ndarray:
+    """IncrementalPCA by batches of 100 frames."""
+    from sklearn.decomposition import IncrementalPCA
+
+    A = np.load(path, mmap_mode="r")
+    pca = IncrementalPCA(n_components=k)
+    for a in range(0, len(A), 100):
+        pca.partial_fit(A[a : a + 100].reshape(-1, A[0].size).astype(np.float32))
+    return pca.singular_values_  # of the stack less its mean
+
+
+def by_lowrank(path: str, *options: str) -> np.ndarray:
+    """The command."""
+    import lowrank
+    from lowrank.cli import run
+
+    out = f"{path}.lrk"
+    sys.argv = ["lowrank", "compress", path, "-f", "-o", out, "--quiet", *options]
+    code = run()
+    if code:
+        raise SystemExit(code)
+    return lowrank.open(out).singular_values
+
+
+CONTESTANTS = {
+    "lowrank -k": lambda path, k: by_lowrank(path, "-k", str(k)),
+    "lowrank --error 5%": lambda path, k: by_lowrank(path, "--error", "5%"),
+    "dask svd_compressed": by_dask,
+    "sklearn IncrementalPCA": by_sklearn,
+}
+
+
+def alone(name: str, path: str, k: int) -> None:
+    """One contestant, in this process."""
+    began, used = time.monotonic(), time.process_time()
+    s = CONTESTANTS[name](path, k)
+    print(
+        json.dumps(
+            {
+                "wall": time.monotonic() - began,
+                "processor": time.process_time() - used,
+                "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "s": list(map(float, s)),
+            }
+        )
+    )
+
+
+def main() -> None:
+    """All contestants, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=2500)
+    parser.add_argument("--side", type=int, default=512)
+    parser.add_argument("-k", type=int, default=20)
+    parser.add_argument("--folder", default="/tmp")
+    parser.add_argument("--alone", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.alone:
+        alone(*options.alone, options.k)
+        return
+    path = Path(options.folder) / f"scale-{options.frames}-{options.side}.npy"
+    if not path.exists():
+        made(path, options.frames, options.side)
+    print(f"{path}: {path.stat().st_size / 1e9:.2f} GB, {os.cpu_count()} processors")
+    right = exact(path, options.k)
+    for name in CONTESTANTS:
+        command = [sys.executable, __file__, "-k", str(options.k), "--alone", name, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"{name:24} {done.stderr.strip().splitlines()[-1]}")
+            continue
+        x = json.loads(done.stdout.splitlines()[-1])
+        s = np.array(x["s"])
+        off = np.abs(s / right[: len(s)] - 1).max()
+        print(
+            f"{name:24} {x['wall']:7.1f} s  {x['processor']:7.1f} s of processor  "
+            f"{x['peak']:6.0f} MB  sigma {off:.1e}"
+        )
+
+
+if __name__ == "__main__":
+    main()

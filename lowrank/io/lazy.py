@@ -1,0 +1,304 @@
+"""Sources that are not read whole: large arrays, TIFFs and folders, as `picture.lazy` has them.
+
+Only what can be read in pieces, and is of a type that a picture has: all else is read as
+`sources` reads it. What a source is taken for follows the same rules.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lowrank.errors import ImageError, UsageError
+from lowrank.io import cloud, dtypes, images, npy, pages, sources
+from lowrank.io.matrices import InFile, OfArray, OfFrames
+from lowrank.io.taking import TIFFS, Taking
+from lowrank.io.wall import wall
+from lowrank.limits import LARGE
+from lowrank.picture import DTYPES, Metadata, Mode, Source
+from lowrank.picture.axis import Axis
+from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
+
+_ANY = 1 << 62
+_UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
+_KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes that libtiff's bytes are as they stand
+
+
+def may_be(source: Any) -> bool:
+    """Whether a file or an array may be one to read in passes, by its size."""
+    if isinstance(source, str | os.PathLike):
+        try:
+            return os.stat(source).st_size >= LARGE
+        except (OSError, ValueError):
+            return False
+    if not sources.is_array(source):
+        return False
+    size = math.prod(source.shape) * np.dtype(source.dtype).itemsize
+    return bool(size >= LARGE)
+
+
+def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
+    """A file or an array of at least so many bytes; None of what is to be read whole."""
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        there = cloud.is_url(name) or os.path.isfile(name)
+        return of_path(name, taking, least=least) if there else None
+    if taking.asked and sources.is_array(source):
+        return of_array(source, taking, least=least)
+    return None
+
+
+def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
+    """A file of at least so many bytes of samples; None of one that is to be read whole.
+
+    Raises
+    ------
+    ImageError, UsageError
+        As for `sources.read`.
+    """
+    if cloud.is_url(path) and not path.lower().endswith(".npy"):
+        raise UsageError(f"{path}: of stores, arrays in .npy are read; copy others here first")
+    if path.lower().endswith(".npy"):
+        return _of_npy(path, taking, least)
+    with open(path, "rb") as stream:
+        start = stream.read(4)
+    if start.startswith(TIFFS) and os.path.getsize(path) >= min(least, 1 << 20):
+        return _of_tiff(path, taking, least)
+    return None
+
+
+def of_array(array: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
+    """The same of an array of frames, which has a shape, a dtype and slices."""
+    if isinstance(array, np.ma.MaskedArray):
+        return None
+    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
+    found = _stacked(shape, dtype, taking, least)
+    if found is None:
+        return None
+    at, chosen, mode = found
+    if _masked(array):
+        return None
+    return _loaded(OfArray(array, at, chosen), shape, at, mode, "array", "array", None)
+
+
+def of_files(
+    paths: Sequence[str], read_bytes: Callable[[str], bytes], taking: Taking, *, least: int,
+    max_pixels: int,
+) -> LazyLoaded | None:  # fmt: skip
+    """The same of pictures that are the frames of one stack."""
+    ordered = sorted(paths, key=sources.natural)
+    if isinstance(taking.frames, int):
+        return None
+    chosen = [ordered[i] for i in taking.chosen(len(ordered))]
+    first = images.read(read_bytes(chosen[0]), name=chosen[0], max_pixels=max_pixels)
+    p = first.picture
+    if p.samples.nbytes * len(chosen) < least:
+        return None
+
+    def decoded(i: int) -> Any:
+        picture = images.read(read_bytes(chosen[i]), name=chosen[i], max_pixels=max_pixels).picture
+        if (picture.samples.shape, picture.mode) != (p.samples.shape, p.mode):
+            raise ImageError(
+                f"{chosen[i]} is {picture.width}x{picture.height} {picture.mode.title}, "
+                f"{chosen[0]} {p.width}x{p.height} {p.mode.title}: they are no frames of one "
+                "stack; leave it out"
+            )
+        return picture.samples
+
+    size = sum(map(os.path.getsize, chosen))
+    matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded, f"{size} bytes")
+    labels = tuple(map(os.path.basename, chosen))
+    try:
+        block = Axis(labels=labels).pack()
+    except ValueError:
+        block = None
+    lazy = Lazy(
+        matrix, p.mode, p.height, p.width, len(chosen),
+        Metadata(icc=p.metadata.icc, nodata=None, axis=block),
+    )  # fmt: skip
+    notes = [*first.notes]
+    if p.metadata.exif or p.metadata.xmp:
+        notes.append("EXIF and XMP of the single pictures were left out.")
+    notes.append(pages.taken_for(lazy, f"{len(chosen)} pictures in the order of their names"))
+    source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
+    return LazyLoaded(lazy, source, tuple(filter(None, notes)))
+
+
+def _masked(array: Any) -> bool:
+    """Whether a lazy array of dask holds masked ones."""
+    return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
+
+
+def _mode(dtype: np.dtype[Any], channels: int) -> Mode | None:
+    if dtype.newbyteorder("=").name not in DTYPES:
+        return None
+    return dtypes.typed(np.empty((0, channels), dtype), [])[1]
+
+
+def _stacked(
+    shape: tuple[int, ...], dtype: np.dtype[Any], taking: Taking, least: int
+) -> tuple[int, range, Mode] | None:
+    """Axis, frames and mode of what is a stack by the rules of `sources.of_array`."""
+    pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
+    if len(shape) not in (3, 4) or 0 in shape or (pictured and not taking.asked):
+        return None
+    if isinstance(taking.frames, int) or not -len(shape) <= (taking.axis or 0) < len(shape):
+        return None
+    at = (taking.axis or 0) % len(shape)
+    chosen = taking.chosen(shape[at])
+    sides = [x for i, x in enumerate(shape) if i != at]
+    mode = _mode(dtype, sides[2] if len(sides) == 3 else 1)
+    samples = len(chosen) * int(np.prod(sides, dtype=object))
+    if mode is None or chosen.step != 1 or samples * dtype.itemsize < least:
+        return None
+    return at, chosen, mode
+
+
+def _loaded(
+    matrix: Matrix, shape: tuple[int, ...], at: int, mode: Mode, name: str, format: str,
+    size: int | None,
+) -> LazyLoaded:  # fmt: skip
+    height, width = [x for i, x in enumerate(shape) if i != at][:2]
+    lazy = Lazy(matrix, mode, height, width, matrix.m)
+    what = f"an array of {' x '.join(map(str, shape))} {matrix.dtype}, axis {at} counting frames"
+    source = Source(name, format, mode.title, width, height, size or lazy.nbytes)
+    return LazyLoaded(lazy, source, (pages.taken_for(lazy, what),))
+
+
+# -- arrays in files -----------------------------------------------------------------------
+
+
+def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
+    far = cloud.is_url(path)
+    shape, dtype, columns, start = (cloud if far else npy).described(path)
+    there, line = (cloud.size, cloud.InStore) if far else (os.path.getsize, InFile)
+    total = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if total < least:
+        return None
+    if len(shape) == 2 and not taking.asked:
+        mode = _mode(dtype, 1)
+        if mode is None or 0 in shape:
+            return None
+        lines, length = shape[::-1] if columns else shape
+        starts = start + np.arange(lines, dtype=np.int64) * (length * dtype.itemsize)
+        matrix = line(path, dtype, starts, length, transposed=columns)
+        lazy = Lazy(matrix, mode, shape[0], shape[1], None)
+        note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtype}")
+        source = Source(path, "NPY", mode.title, shape[1], shape[0], there(path))
+        return LazyLoaded(lazy, source, (note,))
+    found = _stacked(shape, dtype, taking, least)
+    if found is None:
+        return None
+    at, chosen, mode = found
+    last = len(shape) - 1
+    frames = len(chosen)
+    each = total // shape[at] // dtype.itemsize  # samples of a frame
+    size = there(path)
+    if at == 0 and not columns:
+        starts = start + np.arange(chosen.start, chosen.stop, dtype=np.int64) * (
+            each * dtype.itemsize
+        )
+        file = line(path, dtype, starts, each)
+    elif at == last and not columns and frames == shape[at]:
+        starts = start + np.arange(each, dtype=np.int64) * (frames * dtype.itemsize)
+        file = line(path, dtype, starts, frames, transposed=True)
+    elif far:
+        raise UsageError(f"{path}: of stores, frames are read that come first in C order")
+    else:
+        array = npy.mapped(path, max_pixels=_ANY)
+        return _loaded(OfArray(array, at, chosen), shape, at, mode, path, "NPY", size)
+    return _loaded(file, shape, at, mode, path, "NPY", size)
+
+
+# -- TIFFs ---------------------------------------------------------------------------------
+
+
+def _of_tiff(path: str, taking: Taking, least: int) -> LazyLoaded | None:
+    """Pages of samples as they stand in the file; others are decoded, one at a time."""
+    if taking.axis is not None or isinstance(taking.frames, int):
+        return None
+    with wall(f"read {path}", "the TIFF is damaged or of a rare kind"), Image.open(path) as image:
+        count = getattr(image, "n_frames", 1)
+        if count < 2 or image.mode not in _KINDS:
+            return None
+        channels = len(image.getbands())
+        dtype = np.dtype({"I;16": "u2", "F": "f4"}.get(image.mode, "u1"))
+        dtype = dtype.newbyteorder("<" if _low_first(path) else ">")
+        length = image.width * image.height * channels
+        if length * dtype.itemsize * count < least:
+            return None
+        chosen = taking.chosen(count)
+        if chosen.step != 1:
+            return None
+        width, height, mode = image.width, image.height, image.mode
+        bits = _tags(image).get(258, (8,))
+        plain = set(np.ravel(bits)) == {8 * dtype.itemsize}
+        if not plain or _tags(image).get(262, 1) == 0:
+            return None  # levels that Pillow turns over, or unpacks
+        starts = np.zeros(len(chosen), np.int64)
+        whole = True
+        for i, number in enumerate(chosen):
+            image.seek(number)
+            if (image.width, image.height, image.mode) != (width, height, mode):
+                return None
+            tags = _tags(image)
+            offsets, counts = tags.get(_OFFSETS, ()), tags.get(_COUNTS, ())
+            together = all(
+                a + size == b for a, size, b in zip(offsets, counts, offsets[1:], strict=False)
+            )
+            whole = (
+                whole and together and bool(offsets) and tags.get(_COMPRESSION, 1) == _UNCOMPRESSED
+                and sum(counts) == length * dtype.itemsize and tags.get(_PLANAR, 1) == 1
+            )  # fmt: skip
+            starts[i] = offsets[0] if offsets else 0
+    typed = _mode(dtype, channels)
+    if typed is None:
+        return None
+    size = os.path.getsize(path)
+    matrix: Matrix
+    if whole:
+        matrix = InFile(path, dtype, starts, length)
+    else:
+        pager = _Pages(path, chosen)
+        native = dtype.newbyteorder("=")
+        matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
+    lazy = Lazy(matrix, typed, height, width, len(chosen))
+    source = Source(path, "TIFF", typed.title, width, height, size)
+    return LazyLoaded(lazy, source, (pages.taken_for(lazy, f"its {len(chosen)} images"),))
+
+
+def _low_first(path: str) -> bool:
+    """Whether a TIFF has its low bytes first."""
+    with open(path, "rb") as stream:
+        return stream.read(2) == b"II"
+
+
+def _tags(image: Image.Image) -> Any:
+    return getattr(image, "tag_v2", {})
+
+
+class _Pages:
+    """Pages of one TIFF, which stays open."""
+
+    def __init__(self, path: str, chosen: range) -> None:
+        self._path, self._chosen = path, chosen
+        self._image: Image.Image | None = None
+
+    def decoded(self, i: int) -> Any:
+        with wall(f"read {self._path}", "the TIFF is damaged or of a rare kind"):
+            if self._image is None:
+                self._image = Image.open(self._path)
+            self._image.seek(self._chosen[i])
+            return np.asarray(self._image)
+
+
+def labelled(loaded: LazyLoaded, block: bytes | None) -> LazyLoaded:
+    """The same with labels of frames."""
+    metadata = replace(loaded.picture.metadata, axis=block)
+    return replace(loaded, picture=replace(loaded.picture, metadata=metadata))

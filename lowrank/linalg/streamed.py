@@ -1,0 +1,469 @@
+"""Leading singular triplets of a matrix that is larger than memory, in few passes over it.
+
+Up to `GRAM_SIDE` rows one pass gives the Gram matrix in float64, which knows every singular
+value, those above 1e-4 sigma_1 to 1e-9. Beyond, a block Krylov space grows by a block a pass, in
+float32, until the triplets that are wanted have settled. Either way a last step by Rayleigh and
+Ritz, in float64, takes one pass: singular values are those of Y = W A, by its QR factorisation,
+so that nothing is squared, and residuals are measured, not believed. What lies too far below the
+largest value is found in the matrix less what is known, as before. Right singular vectors
+take a pass of their own, in which they can be written as they come.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lowrank.errors import ImageError, LimitError, UsageError
+from lowrank.linalg import krylov, slabs
+from lowrank.linalg.basis import Basis
+from lowrank.linalg.certificate import ZERO, norm_below
+from lowrank.linalg.matrix import NUMPY_SIDE, Floats, mirrored, scale_of
+from lowrank.linalg.passes import Passes
+from lowrank.linalg.slabs import Cast
+from lowrank.linalg.tridiagonal import Tridiagonal
+
+GRAM_SIDE = 2000
+"""Rows up to which the Gram matrix is made at once."""
+LARGEST_GRAM = 6000
+"""Rows up to which it is made where a Krylov space will not do, and for a proof."""
+_GRAM_CLEAR = 1e-4  # of the largest singular value, what a Gram matrix in float64 knows well
+_CLEAR = 1e-4  # and what a Krylov space does, whose products are in float32
+_SETTLED = 1e-4  # of a Ritz pair, against its eigenvalue
+_STAGES = 6  # each orders of magnitude below the last
+_POLISHING = 4  # Rayleigh-Ritz steps
+_RESIDUAL = 2e-4  # of every triplet, against the last sigma, which half the square spoils
+_TOGETHER = 1e-4  # of all of them, against the tail
+_ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
+_CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
+_GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T
+_A_WHILE = 4  # looks
+_MARGIN = 2  # blocks beside what is wanted, before a space is looked at
+_ROUGH = 1e-7  # of the largest eigenvalue, which a Gram matrix in float32 tells from rounding
+_A_GRAM = (
+    1e6  # squares of rows: as long as a pass of a Krylov space takes the Gram matrix of so many
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """Which terms are wanted: one of the three.
+
+    Attributes
+    ----------
+    rank : int or None
+    share : float or None
+        Of ||A||_F, which may be lost.
+    choose : callable or None
+        From all singular values to a rank.
+    """
+
+    rank: int | None = None
+    share: float | None = None
+    choose: Callable[[Floats], int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Leading:
+    """Leading triplets, of which the long vectors are not made yet.
+
+    Attributes
+    ----------
+    left : (size, k) ndarray of float64
+        Orthonormal columns.
+    s : (k,) ndarray of float64
+    sigma_next, tail, norm : float
+        As of `TruncatedSVD`.
+    certified : bool
+    rounding : dict of str to (k,) ndarray
+        For stores: squared distance of a term's other vector to what a store makes of it.
+    """
+
+    left: Floats
+    s: Floats
+    sigma_next: float
+    tail: float
+    norm: float
+    certified: bool
+    rounding: dict[str, Floats]
+    _passes: Passes
+    _cast: Cast
+
+    def rows(self) -> Iterator[tuple[slice, Floats]]:
+        """The other vectors, as rows: (columns, (k, w) ndarray), from left to right."""
+        k = len(self.s)
+        scaled = np.ldexp(self.s, -self._cast.exponent)
+        W = (self.left / np.where(scaled > 0.0, scaled, math.inf)).T
+        for columns, found in self._passes.each(slabs.Rows(self._cast, W)):
+            rows = np.hstack(found)
+            for j in np.flatnonzero(self.s == 0.0):  # beyond the rank: any unit vector will do
+                rows[j] = np.arange(columns.start, columns.stop) == j
+            yield columns, rows[:k]
+
+
+def leading(
+    passes: Passes, wish: Wish, *, narrow: bool = False, certify: bool = False
+) -> tuple[Leading, bool]:
+    """Compute leading triplets and what is left out.
+
+    Parameters
+    ----------
+    passes : Passes
+    wish : Wish
+    narrow : bool
+        Entries are rounded to float32 first.
+    certify : bool
+        Prove that sigma_(k+1) is what is said, up to `LARGEST_GRAM` rows.
+
+    Returns
+    -------
+    found : Leading
+    exact : bool
+        float32 holds every entry.
+
+    Raises
+    ------
+    ImageError
+        Entries are no finite numbers.
+    LimitError
+        So many terms need more memory, or more rows than there is a way for.
+    UsageError
+        All singular values are asked for, of too many rows.
+
+    Notes
+    -----
+    Singular values are good to 1e-7 of themselves, down to 1e-13 ||A||_F. The search starts
+    from a block that depends on the data: that it misses a vector has a chance of nothing, and a
+    proof says that it did not.
+    """
+    cast, exact = _cast(passes, narrow)
+    if wish.choose is not None and passes.size > LARGEST_GRAM:
+        raise UsageError(
+            f"rank auto needs all singular values, and {passes.size:,} are more than the "
+            f"{LARGEST_GRAM:,} of a matrix in passes; give -k, --energy or --error"
+        )
+    solver = _Solver(passes, wish, cast)
+    return solver.found(certify=certify), exact
+
+
+def _cast(passes: Passes, narrow: bool) -> tuple[Cast, bool]:
+    dtype = passes.dtype
+    if dtype.kind in "biu" and dtype.itemsize <= 2:
+        return Cast(), True
+    low, high, inexact = passes.total(slabs.Scan())[0]
+    if narrow and max(abs(low), abs(high)) > np.finfo(np.float32).max:
+        raise ImageError("samples beyond the range of float32, which no file holds; scale them")
+    exponent = scale_of(max(high, -low))
+    return Cast(exponent, narrow and dtype == np.float64), not inexact
+
+
+class _Solver:
+    def __init__(self, passes: Passes, wish: Wish, cast: Cast) -> None:
+        self.passes, self.wish, self.cast = passes, wish, cast
+        self.size = passes.size
+        self.most = min(passes.size, passes.length)
+        self.square = -1.0  # ||A||_F^2
+        self.gram: Floats | None = None
+
+    def found(self, *, certify: bool) -> Leading:
+        """Triplets of what is wished for."""
+        W = None
+        if self.size > GRAM_SIDE and self.wish.choose is None:
+            W = self._by_krylov()
+            if W is None:
+                W = self._by_rough_gram()
+        if W is None:
+            W = self._by_gram()
+        if self.square == 0.0:
+            return self._of_nothing(certify=certify)
+        while True:
+            left, s, rounding = self._polished(W)
+            k, enough = self._rank(s)
+            if enough:
+                break
+            W = self._by_gram(least=k + 1)
+        s[s <= ZERO * s[0]] = 0.0
+        sigma_next = float(s[k]) if k < min(self.most, len(s)) else 0.0
+        norm = math.sqrt(self.square)
+        tail = self._tail(left[:, :k], s[:k]) if sigma_next > 0.0 else 0.0
+        certified = certify and self._proved(left[:, :k], s[:k], sigma_next, norm)
+        unit = self.cast.exponent
+        signs = _signs(left[:, :k])
+        return Leading(
+            left[:, :k] * signs, np.ldexp(s[:k], unit), math.ldexp(sigma_next, unit),
+            math.ldexp(tail, unit), math.ldexp(norm, unit), certified,
+            {name: x[:k] for name, x in rounding.items()}, self.passes, self.cast,
+        )  # fmt: skip
+
+    def _of_nothing(self, *, certify: bool) -> Leading:
+        k = min(self.wish.rank or 1, self.most)
+        zeros = np.zeros(k)
+        rounding = dict.fromkeys(slabs.STORES, zeros)
+        return Leading(
+            np.eye(self.size, k), zeros, 0.0, 0.0, 0.0, certify, rounding, self.passes, self.cast
+        )
+
+    def _rank(self, s: Floats) -> tuple[int, bool]:
+        """How many terms to keep, by the leading singular values; and whether that is enough."""
+        if self._chosen is not None:
+            return self._chosen, True
+        k = self._reaching(s * s)
+        if k is None:
+            return len(s), False
+        return k, k < len(s) or len(s) == self.most
+
+    @property
+    def _chosen(self) -> int | None:
+        return None if self.wish.rank is None else min(self.wish.rank, self.most)
+
+    def _reaching(self, squares: Floats) -> int | None:
+        """The first rank at which no more is lost than may be; None where none of these is it."""
+        allowed = (self.wish.share or 0.0) ** 2 * self.square
+        lost = self.square - np.concatenate([[0.0], np.cumsum(squares)])
+        if len(squares) == self.most:
+            lost[-1] = 0.0
+        enough = np.flatnonzero(lost <= allowed)
+        return int(enough[0]) if enough.size else None
+
+    # -- by the Gram matrix ----------------------------------------------------------------
+
+    def _by_rough_gram(self) -> Floats | None:
+        """The same by a Gram matrix whose blocks are in float32: None where that is no help."""
+        if 3 * 8 * self.size**2 > self.passes.memory:
+            return None
+        lower, _ = self.passes.total(slabs.Gram(self.cast, rough=True), of=self.passes.number + 3)
+        values, vectors = _leading_of(mirrored(lower))
+        k = self._chosen
+        if k is None:
+            k = self._reaching(np.maximum(values[: self.most], 0.0))
+        if k is None or values[min(k, self.most - 1)] < _ROUGH * values[0]:
+            return None
+        return vectors(min(k + 1, self.most))
+
+    def _by_gram(self, least: int = 0) -> Floats:
+        """Rows that span the leading left singular vectors, one more than are wanted."""
+        if self.gram is None:
+            if 3 * 8 * self.size**2 > self.passes.memory:
+                raise LimitError(
+                    f"the Gram matrix of {self.size:,} rows needs "
+                    f"{3 * 8 * self.size**2 / 1e9:.1f} GB; give more with --memory, or fewer terms"
+                )
+            lower, square = self.passes.total(slabs.Gram(self.cast), of=self.passes.number + 3)
+            self.gram, self.square = mirrored(lower), float(square[0])
+        if self.square == 0.0:
+            return np.eye(1, self.size)
+        values, vectors = _leading_of(self.gram)
+        s = np.sqrt(np.maximum(values, 0.0))
+        if self.wish.choose is not None:
+            self.wish = Wish(rank=self.wish.choose(np.ldexp(s[: self.most], self.cast.exponent)))
+        k = self._chosen
+        if k is None:
+            k = self._reaching(np.maximum(values[: self.most], 0.0))
+            k = max(self.most if k is None else k, least)
+        count = min(k + 1, self.most)
+        W = vectors(count)
+        clear = int(np.count_nonzero(s[:count] >= _GRAM_CLEAR * s[0]))
+        for _ in range(_STAGES):
+            if clear == count:
+                break
+            known = np.linalg.qr(W[:clear].T)[0]
+            lower, square = self.passes.total(slabs.Gram(self.cast.without(known)))
+            rest = mirrored(lower)
+            values, vectors = _leading_of(rest)
+            more = vectors(count - clear)
+            W = np.vstack([known.T, more - (more @ known) @ known.T])
+            W = np.linalg.qr(W.T)[0].T
+            below = np.sqrt(np.maximum(values[: count - clear], 0.0))
+            if below[0] <= ZERO * s[0]:
+                break
+            clear += int(np.count_nonzero(below >= _GRAM_CLEAR * below[0]))
+        return W
+
+    # -- by a Krylov space -----------------------------------------------------------------
+
+    def _by_krylov(self) -> Floats | None:
+        """The same from Krylov spaces; None where the Gram matrix is the better way."""
+        known: Floats | None = None
+        first = zlib.crc32(np.ascontiguousarray(self.passes.first_block()).tobytes())
+        rest, count = 0, 0
+        for stage in range(_STAGES):
+            cast = self.cast if known is None else self.cast.without(known, rest)
+            space = _Space(self, cast, first + stage, 0 if known is None else known.shape[1])
+            grown = space.grown()
+            if grown is None:
+                return None
+            if self.square == 0.0:
+                return np.eye(1, self.size)
+            W, s, count = grown
+            if known is not None:
+                W = W - (W @ known) @ known.T
+                W = np.vstack([known.T, W])
+            W = np.linalg.qr(W.T)[0].T
+            if len(W) >= count or s[0] <= ZERO * math.sqrt(self.square):
+                return W[:count]
+            known = self._further(W)
+            rest = math.frexp(s[-1])[1] if s[-1] > 0.0 else 0
+        return None
+
+    def _further(self, W: Floats) -> Floats:
+        """Columns one step of A A^T in float64 nearer to singular vectors than rows W.
+
+        What is left of the largest ones would hide the smallest.
+        """
+        Z, R, _ = self.passes.total(slabs.Image(self.cast, W, np.zeros(len(W))))
+        inner, s, _ = np.linalg.svd(R.T)
+        return np.linalg.qr((Z @ inner) / np.maximum(s, ZERO * s[0]) ** 2)[0]
+
+    # -- Rayleigh and Ritz -----------------------------------------------------------------
+
+    def _polished(self, W: Floats) -> tuple[Floats, Floats, dict[str, Floats]]:
+        """Triplets in the span of rows, which residuals extend until they are small."""
+        count = len(W)
+        norms = np.zeros(len(W))
+        for _ in range(_POLISHING):
+            Z, R, lost = self.passes.total(slabs.Image(self.cast, W, norms))
+            if not norms.any():
+                norms = np.linalg.norm(R, axis=0)
+            inner, s, _ = np.linalg.svd(R.T)
+            left = W.T @ inner[:, :count]
+            s = s[:count]
+            divisor = np.where(s > ZERO * s[0], s, math.inf)
+            residual = (Z @ inner[:, :count]) / divisor - left * s
+            residual -= W.T @ (W @ residual)
+            sizes = np.where(s > ZERO * s[0], np.linalg.norm(residual, axis=0), 0.0)
+            last = float(s[s > ZERO * s[0]][-1])
+            beside = max(self.square - float(s @ s), 0.0) + last**2
+            allowed = min(_RESIDUAL * last, _TOGETHER * math.sqrt(beside / count))
+            noise = _ROUNDING * s[0] * (s[0] / divisor)
+            large = sizes > allowed + noise
+            if not large.any():
+                break
+            extra = residual[:, large] / sizes[large]
+            W = np.linalg.qr(np.hstack([left, extra]))[0].T
+            norms = np.zeros(len(W))
+        return left, s, dict(zip(slabs.STORES, lost[:, :count], strict=True))
+
+    def _tail(self, left: Floats, s: Floats) -> float:
+        difference = self.square - float(s @ s)
+        if difference > _CANCELLED * self.square:
+            return math.sqrt(difference)
+        (square,) = self.passes.total(slabs.Residual(self.cast.without(left)))
+        return math.sqrt(float(square[0]))
+
+    def _proved(self, left: Floats, s: Floats, sigma_next: float, norm: float) -> bool:
+        """Whether sigma_next (1 + 1e-6) is above ||A - A_k||_2, by a Cholesky factorisation."""
+        if self.size > LARGEST_GRAM or 2 * 8 * self.size**2 > self.passes.memory:
+            return False
+        if len(s) and sigma_next < _GRAM_FLOOR * s[0]:
+            rest = self.cast.without(left)
+            return norm_below(mirrored(self.passes.total(slabs.Gram(rest))[0]), sigma_next, norm)
+        if self.gram is None:
+            self.gram = mirrored(self.passes.total(slabs.Gram(self.cast))[0])
+        gram, self.gram = self.gram, None
+        scaled = left * s
+        for start in range(0, self.size, 512):
+            rows = slice(start, start + 512)
+            gram[rows] -= (2.0 * scaled[rows]) @ scaled.T
+        return norm_below(gram, sigma_next, norm)
+
+
+class _Space:
+    """A Krylov space of A A^T that grows by a block a pass."""
+
+    def __init__(self, solver: _Solver, cast: Cast, seed: int, known: int) -> None:
+        self.solver, self.cast, self.known = solver, cast, known
+        k = solver._chosen
+        count = 100 if k is None else k + 1
+        self.block = min(16 if count <= 48 else 32 if count <= 200 else 64, solver.size)
+        start = krylov.scattered(solver.size, self.block, seed)
+        self.X = np.linalg.qr(start)[0].astype(np.float32)
+
+    def grown(self) -> tuple[Floats, Floats, int] | None:
+        """Rows for what has settled, singular values of them, and how many there are to be."""
+        solver, passes, block = self.solver, self.solver.passes, self.block
+        size, rows = solver.size, block
+        room = max(passes.memory // (2 * 4 * size), 4 * block)
+        capacity = min(size, room) // block * block
+        basis = Basis(capacity, size)
+        H = np.zeros((capacity, capacity))
+        guess = 0
+        self.worst: list[float] = []
+        for rows in range(block, capacity + 1, block):
+            measured = solver.square < 0.0
+            Z, square = passes.total(
+                slabs.Product(self.cast, self.X, measured), of=passes.number + max(guess, 3)
+            )
+            if measured:
+                solver.square = float(square[0])
+                if solver.square == 0.0:
+                    return np.eye(1, size), np.ones(1), 1
+            basis.append(self.X)
+            last = slice(rows - block, rows)
+            H[:rows, last] = basis.times(Z)
+            H[last, :rows] = H[:rows, last].T
+            self.X, link = basis.beside(Z)
+            values, vectors = basis.eigh(H[:rows, :rows])
+            residuals = np.linalg.norm(link @ vectors[-block:], axis=0)
+            wanted, settled, guess = self._settled(values, residuals, rows)
+            if settled is not None:
+                turned = basis.turned(vectors[:, :settled])
+                unit = 2.0**self.cast.rest
+                s = np.sqrt(np.maximum(values[: settled + 1], 0.0)) * unit
+                return turned, s[: max(settled, 1)], wanted
+            if guess > max(size * size / _A_GRAM, 8) and size <= LARGEST_GRAM:
+                return None
+        if size <= LARGEST_GRAM:
+            return None
+        raise LimitError(
+            f"a space of {rows:,} vectors, all that the memory holds, is too small for what is "
+            "asked for; give more with --memory, or fewer terms"
+        )
+
+    def _settled(self, values: Floats, residuals: Floats, rows: int) -> tuple[int, int | None, int]:
+        """Terms wanted in all, how many of them this space has settled, and passes to go.
+
+        None of them where it is too early to say.
+        """
+        solver = self.solver
+        k = solver._chosen
+        if k is None:
+            found = solver._reaching(np.maximum(values, 0.0)) if not self.known else None
+            if found is None:
+                return 0, None, max(2, rows // (2 * self.block))
+            k = found
+        count = min(k + 1, solver.most)
+        mine = count - self.known
+        if rows < min(mine + _MARGIN * self.block, solver.size):
+            return count, None, -(-(mine - rows) // self.block) + _MARGIN
+        mine = min(mine, rows)
+        clear = int(np.count_nonzero(values[:mine] >= _CLEAR**2 * values[0]))
+        worst = float(np.max(residuals[:clear] / (_SETTLED * values[:clear])))
+        if worst <= 1.0:
+            return count, clear, 0
+        self.worst.append(math.log(worst))
+        # A cluster of values, such as the edge of noise, settles slowly: that shows after a while.
+        fall = 1.5
+        if len(self.worst) > _A_WHILE:
+            fall = max((self.worst[-1 - _A_WHILE] - self.worst[-1]) / _A_WHILE, 1e-2)
+        return count, None, max(1, math.ceil(math.log(worst) / fall))
+
+
+def _leading_of(gram: Floats) -> tuple[Floats, Callable[[int], Floats]]:
+    """Eigenvalues of a Gram matrix, descending, and what makes rows of its leading vectors."""
+    if len(gram) <= NUMPY_SIDE:
+        values, vectors = np.linalg.eigh(gram)
+        return values[::-1], lambda count: np.ascontiguousarray(vectors[:, ::-1][:, :count].T)
+    form = Tridiagonal(gram.copy())
+    return form.values()[::-1], lambda count: np.ascontiguousarray(
+        form.take_vectors(count)[:, ::-1].T
+    )
+
+
+def _signs(left: Floats) -> Floats:
+    """Signs that make the first entry of largest magnitude of every column positive."""
+    peaks = left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])]
+    return np.where(peaks < 0.0, -1.0, 1.0)

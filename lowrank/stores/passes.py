@@ -1,0 +1,237 @@
+"""Factors of what is larger than memory: as `truncation` makes them, in passes over the source.
+
+The matrix is that of a stack, or of a grey picture. What is asked for by a rank, a share, a size
+or the threshold of Gavish and Donoho can be met in passes; what is measured sample by sample, and
+what is packed, cannot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import format as lrk
+from lowrank.errors import UsageError
+from lowrank.format.parts import Factors, Floats, Head, Parts
+from lowrank.io.taking import Taking
+from lowrank.limits import LARGE, half
+from lowrank.linalg.matrix import Floats as Doubles
+from lowrank.linalg.passes import Passes
+from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
+from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS, TUNES
+from lowrank.picture import mode_in
+from lowrank.picture.lazy import ByColumns, Lazy, by_columns
+from lowrank.stores import resolve, spread
+from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
+from lowrank.targets import Target, choice, spectrum
+
+Maker = Callable[[ByColumns], Passes]
+KINDS = ("rank", "auto", "energy", "error", "size")
+"""Targets that passes can meet."""
+
+
+def suits(target: Target, layout: str | None, store: str | None) -> str | None:
+    """The float store of a request that passes can meet; None of any other."""
+    choice(store, "store", CHOICES)
+    choice(layout, "layout", LAYOUTS)
+    plain = target.tune == TUNES[0] and target.weights is None
+    if layout == "patches" or target.kind not in KINDS or not plain:
+        return None
+    _, wanted = resolve(target, layout or "stack", store)
+    return wanted if wanted in FLOAT_CHOICES else None
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """A file whose long vectors are not made yet.
+
+    Attributes
+    ----------
+    parts : Parts
+        All of the file but the vectors of the long side, which are empty.
+    transposed : bool
+        These are U, not V.
+    notes : tuple of str
+    found : Leading
+    """
+
+    parts: Parts
+    transposed: bool
+    notes: tuple[str, ...]
+    found: Leading
+
+    @property
+    def k(self) -> int:
+        """Terms."""
+        return len(self.found.s)
+
+    def slabs(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
+        """The long vectors as rows: (columns, (k, w) ndarray of the store's type)."""
+        if not self.k:
+            return
+        for columns, rows in self.found.rows():
+            yield columns, rows.astype(self.parts.head.store)
+
+    def whole(self) -> Parts:
+        """The parts, once all vectors are in memory."""
+        (f,) = self.parts.body.matrices
+        if not isinstance(f, Factors):
+            raise TypeError("a packed file has no vectors")
+        length = f.m if self.transposed else f.n
+        long = np.empty((self.k, length), self.parts.head.store)
+        for columns, rows in self.slabs():
+            long[:, columns] = rows
+        factors = replace(f, U=long.T) if self.transposed else replace(f, Vt=long)
+        return replace(self.parts, body=Floats((factors,)))
+
+
+def encode(
+    lazy: Lazy,
+    target: Target,
+    *,
+    store: str,
+    passes: Maker,
+    certify: bool = False,
+    measure: bool = False,
+) -> Streamed:
+    """Find the factors of a picture that stays where it is, but for the long vectors.
+
+    Parameters
+    ----------
+    lazy : Lazy
+    target : Target
+        Of one of `KINDS`.
+    store : {"auto", "float16", "float32", "float64"}
+    passes : callable
+        Makes passes of columns.
+    certify : bool
+        Prove the decomposition.
+    measure : bool
+        Prove it where that takes no pass more: the Gram matrix is made anyway.
+
+    Raises
+    ------
+    UsageError
+        The target cannot be met, or not in passes.
+    ImageError
+        The samples hold NaN or infinity, or end early.
+    LimitError
+        The memory does not do.
+    """
+    columns = by_columns(lazy.matrix)
+    m, n = lazy.matrix.m, lazy.matrix.n
+    narrow = lazy.mode.dtype == "float64" and store != "float64"
+    mode = mode_in(lazy.mode, store)
+    head = Head(
+        lazy.width, lazy.height, mode, "channels" if lazy.frames is None else "stack",
+        AUTO_WIDTH if store == AUTO else store, lazy.metadata, lazy.frames,
+    )  # fmt: skip
+    notes: list[str] = []
+    wish = _wish(target, head, min(m, n), notes)
+    if store == AUTO and target.kind == "size":
+        store = AUTO_WIDTH
+    free = measure and columns.size <= GRAM_SIDE
+    found, exact = leading(passes(columns), wish, narrow=narrow, certify=certify or free)
+    if narrow and mode != lazy.mode:
+        how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
+        notes.append(f"Samples of float64 were {how}; store float64 keeps the type.")
+    if certify and not found.certified:
+        notes.append(
+            "Nothing is proved: a proof needs the Gram matrix of the shorter side, up to "
+            "6,000 and within --memory."
+        )
+    if store == AUTO:
+        store = _narrowest(found, lazy)
+    dtype = np.dtype(store)
+    short = found.left.astype(dtype)
+    long = np.empty((len(found.s), 0), dtype)
+    U, Vt = (long.T, short.T) if columns.transposed else (short, long)
+    factors = Factors(m, n, found.norm, found.sigma_next, found.tail, found.s, U, Vt)
+    parts = Parts(replace(head, store=store), Floats((factors,)))
+    return Streamed(parts, columns.transposed, tuple(notes), found)
+
+
+def of_source(
+    source: Any, target: Target, *, layout: str | None, store: str | None, memory: int | None,
+    taking: Taking, dask: Any, labels: Callable[[int | None], bytes | None] | None,
+) -> tuple[Parts, tuple[str, ...]] | None:  # fmt: skip
+    """Compress a file or an array that is large, or for which memory or a cluster is given.
+
+    Parameters
+    ----------
+    source, target, layout, store, taking : as elsewhere
+    memory : int or None
+    dask : str, Client or None
+    labels : callable or None
+        Makes the block of labels of so many frames.
+
+    Returns
+    -------
+    (parts, notes), or None
+        None of what is to be read as a whole.
+    """
+    wanted = suits(target, layout, store)
+    if wanted is None:
+        return None
+    from lowrank.io import lazy
+
+    loaded = lazy.of(source, taking, least=LARGE if memory is None and dask is None else 0)
+    if loaded is None or (layout == "stack") > (loaded.picture.frames is not None):
+        return None
+    if labels is not None:
+        loaded = lazy.labelled(loaded, labels(loaded.picture.frames))
+    bound = half() if memory is None else memory
+    with spread.made(dask or spread.in_use(source), bound) as made:
+        encoded = encode(loaded.picture, target, store=wanted, passes=made)
+        return encoded.whole(), loaded.notes + encoded.notes
+
+
+def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
+    m, n = head.shape
+    if target.kind == "rank":
+        if target.value > limit:
+            notes.append(f"the {m}x{n} matrices have rank {limit} at most: kept {limit}")
+        return Wish(rank=min(int(target.value), limit))
+    if target.kind == "size":
+
+        def size(terms: int) -> int:
+            return lrk.float_file_size(head, terms)
+
+        terms = spectrum.terms_that_fit(target, size(0), size(1))
+        if terms >= limit:
+            notes.append(f"every term fits: kept all {limit}")
+        return Wish(rank=min(terms, limit))
+    if target.kind == "auto":
+        return Wish(choose=lambda s: spectrum.gavish_donoho_rank(s, m, n))
+    if target.kind in ("error", "energy"):
+        return Wish(share=spectrum.allowed_tail(target, 1.0, 1.0, 1))
+    raise UsageError(
+        f"{target.kind} cannot be met in passes over the source; give -k, --energy, --error or "
+        "--size"
+    )
+
+
+def _narrowest(found: Leading, lazy: Lazy) -> str:
+    """Narrowest float type whose rounding does not show, as `truncation` has it.
+
+    Roundings of orthonormal vectors are as good as orthogonal: their squares add up.
+    """
+    floor = AUTO_FLOOR * found.norm
+    if lazy.mode.bits <= 8:
+        floor = AUTO_FLOOR * 255.0 * math.sqrt(lazy.matrix.m * lazy.matrix.n)
+    allowed = max(found.tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), floor)
+    for store, lost in found.rounding.items():
+        if math.sqrt(float(found.s**2 @ (lost + _lost(found.left, store)))) < allowed:
+            return store
+    return "float64"
+
+
+def _lost(left: Doubles, store: str) -> Doubles:
+    """Squared distance of columns to what a store makes of them."""
+    lost: Doubles = np.square(left.astype(store).astype(np.float64) - left).sum(axis=0)
+    return lost
