@@ -22,7 +22,7 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
-from lowrank.stores.packed.coding.payload import Coded, Norms, Samples
+from lowrank.stores.packed.coding.payload import ALPHA_FINER, Coded, Norms, Samples
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
@@ -276,12 +276,12 @@ def _prepared(
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)
     forecast = None
-    # What is not coded as coefficients, alpha of two values, no coefficient tells.
-    plain = not alpha and picture.metadata.nodata is None
+    # What is not coded as coefficients no coefficient tells.
+    plain = picture.metadata.nodata is None
     if target.kind != "quality" and plain and picture.width * picture.height > _LARGE:
         from lowrank.stores.packed.patches import forecast as patched
 
-        forecast = patched.Forecast(source.C)
+        forecast = patched.Forecast(source.C, ALPHA_FINER if alpha else 1.0)
     coder = partial(patches.encode, source, again=target.kind != "quality", tune=target.tune)
     return coder, [], forecast
 

@@ -31,15 +31,22 @@ class Forecast:
     ----------
     C : (SIZE, rows, channels, columns) ndarray
         Coefficients in levels.
+    finer : float
+        How much finer the step of the last channel is, if that is opacity.
     """
 
-    def __init__(self, C: NDArray[Any]) -> None:
+    def __init__(self, C: NDArray[Any], finer: float = 1.0) -> None:
         # Of few rows or columns more are looked at: a picture may be long and thin.
         down, across = (min(_EVERY, max(n // _EVERY, 1)) for n in (C.shape[1], C.shape[3]))
         some = np.abs(C[:, down // 2 :: down, :, across // 2 :: across])
         # The first component, of means, is coded by a wavelet: it is left out.
         rows = some[1:].transpose(0, 2, 1, 3).reshape((SIZE - 1) * C.shape[2], -1)
         self._sizes = rows.astype(np.float32)
+        # Each in units of its own step, that of the last channel being the finer one.
+        weight = np.ones((SIZE - 1, C.shape[2]), np.float32)
+        weight[:, -1] = finer
+        self._finer = weight.reshape(-1, 1)
+        self._sizes *= self._finer
         self._patches = C.shape[1] * C.shape[3]
         self.squared_error = cache(self._squared_error)
         self.log_bits = cache(self._log_bits)
@@ -56,6 +63,7 @@ class Forecast:
         """Mean squared error of a coefficient, in squared levels."""
         t, q = self._quantised(step)
         t -= q
+        t /= self._finer
         return float(np.vdot(t, t)) / t.size * step * step
 
     def _log_bits(self, step: float) -> float:
