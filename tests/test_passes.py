@@ -76,7 +76,8 @@ def test_a_share_is_met_by_the_fewest_terms(route):
 
 def test_neither_memory_nor_threads_change_a_bit(route, monkeypatch):
     A = MATRICES["counts"]
-    monkeypatch.setattr(slabs, "_BLOCK", 1 << 12)  # several blocks, and several groups of them
+    monkeypatch.setattr(slabs, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(slabs, "_TALLEST", 1)  # several blocks, and several groups of them
     results = []
     for memory, cores in itertools.product((1 << 21, 1 << 30), (1, 2)):
         monkeypatch.setattr(passes.threads, "cores", lambda cores=cores: cores)
@@ -225,6 +226,7 @@ def test_a_run_that_was_killed_goes_on_and_writes_the_same_file(tmp_path, monkey
     from lowrank.runs.plan import Job
 
     monkeypatch.setattr(slabs, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(slabs, "_TALLEST", 1)
     monkeypatch.setattr(journal, "_EVERY", 0.0)
     np.save(tmp_path / "a.npy", MATRICES["counts"].reshape(150, 20, 35))
     where = tmp_path / "passes"

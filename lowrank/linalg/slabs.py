@@ -26,6 +26,8 @@ Single = NDArray[np.float32]
 
 _BLOCK = 1 << 20  # entries of a block: 4 MB of float32
 _NARROWEST = 32  # columns of a block, at least: thinner ones are slow to multiply
+_WIDER = 128  # and so many, as long as the block is not
+_TALLEST = 1 << 22  # entries of one that is widened so
 _EVERY = 16  # rows, of which one is looked at for what all share
 _GROUPS = 64  # of blocks: a machine takes one at a time, and sends one sum back
 STORES = ("float16", "float32")
@@ -59,7 +61,8 @@ class Columns(Protocol):
 
 def width(size: int) -> int:
     """Columns of a block of so many rows."""
-    return max(-(-_BLOCK // size) // 16 * 16, _NARROWEST)
+    wider = min(_TALLEST // size // 16 * 16, _WIDER)
+    return max(-(-_BLOCK // size) // 16 * 16, wider, _NARROWEST)
 
 
 def groups(size: int, length: int) -> list[slice]:
