@@ -127,7 +127,7 @@ INSIDE = {
         ("cluster", "frames", "large", "pool", "verify"),
     ),
     "views": (
-        ("words",),
+        ("sixel", "words"),
         ("as_json", "completion", "html", "preview", "progress", "stacks", "waiting"),
         ("stack_page", "tables"),
     ),

@@ -15,7 +15,7 @@ from rich.console import Console
 from lowrank.io import pillow
 from lowrank.picture import MODES, Metadata, Picture, thumbnail
 from lowrank.report import ask
-from lowrank.views import preview
+from lowrank.views import preview, sixel
 
 BLOCK = "▀"
 
@@ -199,13 +199,66 @@ def test_kitty_is_sent_the_pixels_themselves():
 @pytest.mark.parametrize(
     ("environment", "known"),
     [
-        ({"TERM": "xterm-kitty"}, True),
-        ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, True),
-        ({"TERM_PROGRAM": "WezTerm"}, True),
-        ({"TERM": "xterm-kitty", "TMUX": "/tmp/x"}, False),
-        ({"TERM": "xterm-256color"}, False),
-        ({}, False),
+        ({"TERM": "xterm-kitty"}, "kitty"),
+        ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, "kitty"),
+        ({"TERM_PROGRAM": "WezTerm"}, "kitty"),
+        ({"TERM": "foot"}, "sixel"),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "mintty"}, "sixel"),
+        ({"TERM": "xterm-kitty", "TMUX": "/tmp/x"}, ""),
+        ({"TERM": "foot", "STY": "1"}, ""),
+        ({"TERM": "xterm-256color"}, ""),
+        ({}, ""),
     ],
 )
 def test_only_a_terminal_that_says_so_is_sent_pixels(environment, known):
-    assert preview.knows_kitty(environment) is known
+    assert preview.protocol(environment) == known
+
+
+def drawn(command, height, width):
+    """What a terminal draws of a command of sixels: colours in hundredths; -1 where nothing."""
+    size, body = re.fullmatch(r'\x1bP0;1q"1;1;(\d+;\d+)([^\x1b]*)\x1b\\', command).groups()
+    assert size == f"{width};{height}"
+    canvas, palette = np.full((height + 6, width, 3), -1), {}
+    x = y = colour = 0
+    for kind, text in re.findall(r"(#|!|\$|-|[?-~])((?:(?<=#)[\d;]+|(?<=!)\d+[?-~])?)", body):
+        if kind == "#":
+            number, *rest = map(int, text.split(";"))
+            colour = number
+            if rest:
+                palette[number] = rest[1:]
+        elif kind == "$":
+            x = 0
+        elif kind == "-":
+            x, y = 0, y + 6
+        else:
+            n, code = (int(text[:-1]), text[-1]) if kind == "!" else (1, kind)
+            for bit in range(6):
+                if ord(code) - 63 >> bit & 1:
+                    canvas[y + bit, x : x + n] = palette[colour]
+            x += n
+    assert (canvas[height:] == -1).all()
+    return canvas[:height]
+
+
+def test_sixels_are_the_pixels_in_the_colours_of_their_palette():
+    rng = np.random.default_rng(2)
+    pixels = rng.integers(0, 256, (17, 23, 4), np.uint8)
+    pixels[..., 3] = rng.integers(0, 2, (17, 23)) * 255
+    canvas = drawn(sixel.encode(pixels), 17, 23)
+    assert ((canvas == -1).all(axis=2) == (pixels[..., 3] == 0)).all()
+    seen = pixels[..., 3] > 0
+    steps = np.array([100 / 5, 100 / 6, 100 / 5]) + 1  # and rounding to a hundredth
+    assert (np.abs(canvas - pixels[..., :3] / 2.55)[seen] <= steps).all()
+    # Dithered, an even grey is that grey on the whole.
+    for grey in (0, 37, 128, 255):
+        even = np.full((32, 32, 4), [grey, grey, grey, 255], np.uint8)
+        assert drawn(sixel.encode(even), 32, 32).mean() == pytest.approx(grey / 2.55, abs=0.6)
+
+
+def test_a_terminal_of_sixels_is_sent_them():
+    stream = io.StringIO()
+    shown = preview.in_pixels(["original"], [picture("RGB", 40, 60)], width=80, rows=24, by="sixel")
+    Console(file=stream, force_terminal=True, width=80).print(*shown, crop=False)
+    command, rest = stream.getvalue().split("\x1b\\")
+    assert drawn(command + "\x1b\\", 40, 60).min() >= 0
+    assert "original" in rest

@@ -1,9 +1,8 @@
 """Pictures in a terminal: as wide as it is, in pixels or in half blocks.
 
-Terminals that say by their environment that they know kitty's graphics protocol are sent a PNG;
-the others half blocks, two pixels to a character. Sixel is left out: whether a terminal has it
-is only known by asking it and waiting for an answer, and its palettes of at most 256 colours
-hide the differences that a preview is there to show.
+Terminals that say by their environment that they know kitty's graphics protocol are sent a PNG,
+those that are known to draw sixels these; the others half blocks, two pixels to a character. None
+is asked: that would be to wait for an answer.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import base64
 import os
 import sys
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from lowrank.io import pillow
 from lowrank.picture import ARRAY, MODES, Picture, thumbnail
 from lowrank.report import Report
 from lowrank.report.ask import Result
+from lowrank.views import sixel
 
 _ROWS = 20  # of half blocks, at least; as many as the terminal has, but for what stands below
 _BELOW = 4
@@ -63,20 +64,27 @@ def of(result: Result, *, wish: bool | None) -> list[RenderableType]:
         captions.append(_caption(result.reports[i]))
         pictures.append(_one(decoded))
     rows = max(_ROWS, console.height - _BELOW)
-    if knows_kitty(os.environ):
-        return [*in_pixels(captions, pictures, width=console.width, rows=rows), Text("")]
+    known = protocol(os.environ)
+    if known:
+        shown = in_pixels(captions, pictures, width=console.width, rows=rows, by=known)
+        return [*shown, Text("")]
     return [row(captions, pictures, width=console.width, rows=rows), Text("")]
 
 
-def knows_kitty(environment: Mapping[str, str]) -> bool:
-    """Whether the terminal says that it knows kitty's graphics protocol, and nothing is between."""
+def protocol(environment: Mapping[str, str]) -> Literal["", "kitty", "sixel"]:
+    """What the terminal says that it draws pixels by, if nothing is between; "" for nothing."""
     if environment.get("TMUX") or environment.get("STY"):
-        return False
-    return (
+        return ""
+    term, program = environment.get("TERM", ""), environment.get("TERM_PROGRAM")
+    if (
         "KITTY_WINDOW_ID" in environment
-        or environment.get("TERM") in ("xterm-kitty", "xterm-ghostty")
-        or environment.get("TERM_PROGRAM") in ("ghostty", "WezTerm")
-    )
+        or term in ("xterm-kitty", "xterm-ghostty")
+        or program in ("ghostty", "WezTerm")
+    ):
+        return "kitty"
+    # Those that draw sixels as they are installed: what can be switched off is not sent any.
+    sixels = term.startswith(("foot", "mlterm", "contour", "yaft")) or term.endswith("-sixel")
+    return "sixel" if sixels or program in ("iTerm.app", "mintty") else ""
 
 
 def _one(picture: Picture) -> Picture:
@@ -143,10 +151,26 @@ class _Pixels:
         yield Segment.line()
 
 
+class _Sixels:
+    """A command of sixels, which the terminal draws where the cursor is."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Segment(self._command, None, [(ControlType.CURSOR_MOVE_TO_COLUMN, 0)])
+        yield Segment.line()
+
+
 def in_pixels(
-    captions: list[str], pictures: list[Picture], *, width: int, rows: int
+    captions: list[str],
+    pictures: list[Picture],
+    *,
+    width: int,
+    rows: int,
+    by: Literal["kitty", "sixel"] = "kitty",
 ) -> list[RenderableType]:
-    """Return captioned pictures side by side as one PNG, and the captions below."""
+    """Return captioned pictures side by side as pixels, and the captions below."""
     columns = (width - _GAP * (len(pictures) - 1)) // len(pictures)
     low, high = thumbnail.shades(pictures[0])
     # A row of characters is about as high as two columns are wide.
@@ -163,6 +187,8 @@ def in_pixels(
     for _ in captions:
         table.add_column(width=min(max(across, _CAPTION), columns))
     table.add_row(*(Text(x, style="dim", overflow="fold") for x in captions))
+    if by == "sixel":
+        return [_Sixels(sixel.encode(whole)), table]
     png = pillow.write(Picture(whole, MODES["RGBA"]), format="PNG", png_level=6)
     return [_Pixels(png, -(-whole.shape[1] // _CELL)), table]
 
