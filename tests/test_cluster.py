@@ -15,6 +15,7 @@ from lowrank.errors import FileError
 from lowrank.runs import cluster as ours
 from lowrank.runs import work
 from lowrank.runs.plan import Job
+from lowrank.stores import spread
 from lowrank.targets import Target
 
 distributed = pytest.importorskip(
@@ -103,7 +104,7 @@ def test_a_worker_that_dies_loses_nothing(cluster, tree, monkeypatch, allowed):
 
 
 def test_a_scheduler_that_is_not_there_is_one_line(tree, monkeypatch):
-    monkeypatch.setattr(ours, "_TIMEOUT", 1)
+    monkeypatch.setattr(spread, "_TIMEOUT", 1)
     with pytest.raises(FileError, match="cannot reach a dask scheduler"):
         list(
             ours.run(
