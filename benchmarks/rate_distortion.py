@@ -1,19 +1,23 @@
-"""Bytes against PSNR over a folder of images: `make bench-rd`.
+"""Bytes against PSNR, MS-SSIM and SSIMULACRA2 over a folder of images: `make bench-rd`.
 
-    python benchmarks/rate_distortion.py FOLDER [--layout channels] [--qmf POINTS.json]
+    python benchmarks/rate_distortion.py FOLDER [--layout channels] [--qmf POINTS.json] [--every N]
 
 Every point is a real file, headers included, decoded again; PSNR is over all RGB
-samples. Each peer is Pillow's codec, taken at the better of its settings at each PSNR
-(the lower envelope of its curves): JPEG optimised, baseline or progressive, 4:2:0 or
-4:4:4; WebP method 6; JPEG 2000 irreversible with the colour transform; AVIF speed 6,
-4:2:0 or 4:4:4, tuned for PSNR, and once more as Pillow tunes it, for the eye. BD-rate
-is the mean difference of log bytes at equal PSNR, curves interpolated by PCHIP, from
-0.1 to 2 bits per pixel of either codec, per image.
+samples, MS-SSIM of luma in dB, SSIMULACRA2 as its package has it. Each peer is taken at the
+better of its settings at each value (the lower envelope of its curves): JPEG optimised, baseline
+or progressive, 4:2:0 or 4:4:4; WebP method 6; JPEG 2000 irreversible with the colour transform;
+AVIF at speeds 6 and 2, 4:2:0 or 4:4:4, tuned for PSNR, and as Pillow tunes it, for the eye; JPEG
+XL, which is for the eye, at effort 7 and 9. Ours are two: tuned for PSNR, and for the eye.
+BD-rate is the mean difference of log bytes at equal quality, curves interpolated by PCHIP, from
+0.1 to 2 bits per pixel of either codec, per image. `--every 3` takes every third point of the
+curves: 3 points tell within half a percent what 6 do.
 
 References
 ----------
 G. Bjontegaard, "Calculation of average PSNR differences between RD-curves",
 VCEG-M33 (2001); with piecewise cubic interpolation instead of one cubic.
+Z. Wang, E. Simoncelli, A. Bovik, "Multiscale structural similarity for image quality
+assessment", Asilomar (2003).
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter
 
 import lowrank
 from lowrank import format as lrk
@@ -40,11 +45,14 @@ from lowrank import format as lrk
 ROOT = Path(__file__).resolve().parent.parent
 LOW, HIGH = 0.1, 2.0  # bits per pixel that BD-rate is taken over
 BPP = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)  # of the mean curves
-Curve = list[tuple[float, float]]  # bits per pixel, PSNR in dB
+METRICS = ("PSNR", "MS-SSIM", "SSIMULACRA2")
+Point = tuple[float, ...]  # bits per pixel, then the metrics
+Curve = list[Point]
 
 JPEG = (2, 4, 6, 8, 10, 13, 17, 22, 28, 35, 43, 52, 61, 70, 78, 84, 88, 91, 93, 95)
 WEBP = (0, 2, 5, 10, 16, 23, 31, 40, 50, 60, 70, 78, 84, 88, 91, 93, 95, 97)
 AVIF = (5, 12, 20, 28, 36, 44, 52, 60, 68, 75, 81, 86, 90, 93, 95)
+JXL = (8, 15, 22, 30, 38, 46, 54, 62, 69, 75, 80, 84, 88, 91, 94)
 JPEG2000 = (320, 240, 160, 110, 80, 60, 45, 34, 26, 20, 16, 13, 11, 9)
 QUALITIES = (95, 91, 87, 82, 75, 66, 53, 41, 30, 21, 14, 10)
 
@@ -68,23 +76,28 @@ def peers() -> dict[str, list[Callable[[Image.Image, Any], bytes]]]:
         ],
         "WebP": [save("WEBP", method=6)],
         "JPEG 2000": [save("JPEG2000", irreversible=True, mct=1, quality_mode="rates")],
-        "AVIF": [
-            save("AVIF", speed=6, subsampling=s, max_threads=1, advanced={"tune": "psnr"})
-            for s in ("4:2:0", "4:4:4")
-        ],
-        "AVIF for the eye": [
-            save("AVIF", speed=6, subsampling=s, max_threads=1) for s in ("4:2:0", "4:4:4")
-        ],
+        **{
+            f"AVIF {tuned}, speed {speed}": [
+                save("AVIF", speed=speed, subsampling=x, max_threads=1, **told)
+                for x in ("4:2:0", "4:4:4")
+            ]
+            for speed in (6, 2)
+            for tuned, told in (
+                ("tune=psnr", {"advanced": {"tune": "psnr"}}),
+                ("as Pillow tunes it", {}),
+            )
+        },
+        **{f"JPEG XL, effort {e}": [save("JXL", effort=e, num_threads=1)] for e in (7, 9)},
     }
 
 
-DIALS: dict[str, list[dict[str, Any]]] = {
-    "JPEG": [{"quality": q} for q in JPEG],
-    "WebP": [{"quality": q} for q in WEBP],
-    "AVIF": [{"quality": q} for q in AVIF],
-    "AVIF for the eye": [{"quality": q} for q in AVIF],
-    "JPEG 2000": [{"quality_layers": [ratio]} for ratio in JPEG2000],
-}
+def dials(codec: str) -> list[dict[str, Any]]:
+    """Values of a codec's dial, from the worst to the best."""
+    if codec == "JPEG 2000":
+        return [{"quality_layers": [ratio]} for ratio in JPEG2000]
+    every = {"JPEG": JPEG, "WebP": WEBP, "AVIF": AVIF, "JPEG XL": JXL}
+    name = next(x for x in sorted(every, key=len, reverse=True) if codec.startswith(x))
+    return [{"quality": q} for q in every[name]]
 
 
 def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
@@ -93,18 +106,46 @@ def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     return 10 * math.log10(255**2 / float(np.mean(error * error)))
 
 
-def point(A: NDArray[np.uint8], data: bytes, decoded: NDArray[np.uint8]) -> tuple[float, float]:
-    """Bits per pixel and PSNR of a file."""
-    return 8 * len(data) / (A.shape[0] * A.shape[1]), psnr(A, decoded)
+def ms_ssim(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """MS-SSIM of luma, as -10 log10(1 - x)."""
+    x, y = (image @ np.array([0.299, 0.587, 0.114]) for image in (a, b))
+    product = 1.0
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        mx, my, xx, yy, xy = (
+            gaussian_filter(z, 1.5, truncate=3.34)[5:-5, 5:-5] for z in (x, y, x * x, y * y, x * y)
+        )
+        s = (2 * (xy - mx * my) + 7.65**2) / (xx - mx * mx + yy - my * my + 7.65**2)
+        if scale == 4:
+            s *= (2 * mx * my + 2.55**2) / (mx * mx + my * my + 2.55**2)
+        product *= max(float(s.mean()), 1e-9) ** weight
+        h, w = (n // 2 * 2 for n in x.shape)
+        x, y = (z[:h, :w].reshape(h // 2, 2, w // 2, 2).mean((1, 3)) for z in (x, y))
+    return -10 * math.log10(1 - product)
 
 
-def peer_curves(image: Image.Image, codec: str) -> list[Curve]:
+def ssimulacra2(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """SSIMULACRA2: 100 is the same picture, 90 looks the same, 50 is middling."""
+    from ssimulacra2 import compute_ssimulacra2
+
+    files = [io.BytesIO(), io.BytesIO()]
+    for file, samples in zip(files, (a, b), strict=True):
+        Image.fromarray(samples).save(file, "PPM")
+    return float(compute_ssimulacra2(*files))
+
+
+def point(A: NDArray[np.uint8], data: bytes, decoded: NDArray[np.uint8]) -> Point:
+    """Bits per pixel of a file, and how near it is."""
+    bits = 8 * len(data) / (A.shape[0] * A.shape[1])
+    return bits, psnr(A, decoded), ms_ssim(A, decoded), ssimulacra2(A, decoded)
+
+
+def peer_curves(image: Image.Image, codec: str, every: int) -> list[Curve]:
     """Curves of one codec, one for each setting."""
     A = np.asarray(image)
     curves = []
     for setting in peers()[codec]:
         curve = []
-        for options in DIALS[codec]:
+        for options in dials(codec)[::every]:
             data = setting(image, options)
             with Image.open(io.BytesIO(data)) as decoded:
                 curve.append(point(A, data, np.asarray(decoded.convert("RGB"))))
@@ -112,25 +153,27 @@ def peer_curves(image: Image.Image, codec: str) -> list[Curve]:
     return curves
 
 
-def our_curve(image: Image.Image, layout: str) -> Curve:
+def our_curve(image: Image.Image, layout: str, tune: str | None, every: int) -> Curve:
     """Our curve over a grid of qualities."""
     A = np.asarray(image)
     curve = []
-    for quality in QUALITIES:
-        data = lowrank.compress(image, quality=quality, layout=layout, store="packed").to_bytes()
+    for quality in QUALITIES[:: max(every - 1, 1)]:
+        data = lowrank.compress(
+            image, quality=quality, layout=layout, store="packed", tune=tune
+        ).to_bytes()
         parts = lrk.parse(data, name="ours", max_pixels=A.size)
         curve.append(point(A, data, lowrank.LowRankImage(parts).to_array()))
     return curve
 
 
 class Rate:
-    """log bits per pixel as a function of PSNR: the best of some curves."""
+    """log bits per pixel as a function of a metric, by its number: the best of some curves."""
 
-    def __init__(self, curves: list[Curve]) -> None:
-        self._curves = [_rising(curve) for curve in curves]
+    def __init__(self, curves: list[Curve], metric: int = 0) -> None:
+        self._curves = [_rising([(x[0], x[1 + metric]) for x in curve]) for curve in curves]
         self._rates = [PchipInterpolator(p, np.log(b)) for b, p in self._curves]
         at = [PchipInterpolator(np.log(b), p) for b, p in self._curves]
-        # PSNR at the ends of the range of bits per pixel: of the better setting.
+        # The metric at the ends of the range of bits per pixel: of the better setting.
         self.low, self.high = (
             max(
                 float(f(math.log(min(max(x, b[0]), b[-1]))))
@@ -158,9 +201,9 @@ class Rate:
         return max(found, default=math.nan)
 
 
-def _rising(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _rising(curve: list[tuple[float, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bits and PSNR of the points that no cheaper point reaches."""
-    kept: Curve = []
+    kept: list[tuple[float, float]] = []
     for bits, quality in sorted(curve):
         if not kept or (quality > kept[-1][1] and bits > kept[-1][0]):
             kept.append((bits, quality))
@@ -188,31 +231,40 @@ def photographs(folder: Path) -> Iterator[tuple[str, Image.Image]]:
                     yield path.name, image.convert("RGB")
 
 
-def table(curves: dict[str, dict[str, list[Curve]]], ours: str) -> str:
-    """Markdown tables: mean PSNR at fixed rates, and BD-rate against each codec."""
-    rates = {n: {c: Rate(x) for c, x in by.items()} for n, by in curves.items()}
-    codecs = list(next(iter(rates.values())))
+def table(curves: dict[str, dict[str, list[Curve]]], ours: list[str]) -> str:
+    """Markdown tables: mean PSNR at fixed rates, and BD-rates of each of ours."""
+    codecs = list(next(iter(curves.values())))
     lines = ["| bits per pixel | " + " | ".join(f"{b:g}" for b in BPP) + " |"]
     lines.append("|" + "---|" * (len(BPP) + 1))
+    rates = {n: {c: Rate(x) for c, x in by.items()} for n, by in curves.items()}
     for codec in codecs:
         cells = []
         for bpp in BPP:
             values = [r[codec].psnr_at(bpp) for r in rates.values() if codec in r]
             cells.append("" if np.isnan(values).any() else f"{np.mean(values):.2f}")
         lines.append(f"| {codec} | " + " | ".join(cells) + " |")
-    lines += ["", f"| {ours} against | mean BD-rate | best image | worst image | images |"]
-    lines.append("|---|---|---|---|---|")
-    for codec in codecs:
-        if codec == ours:
-            continue
-        found = {n: bd_rate(r[ours], r[codec]) for n, r in rates.items() if codec in r}
-        found = {n: v for n, v in found.items() if not math.isnan(v)}
-        if found:
-            best, worst = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
-            lines.append(
-                f"| {codec} | {np.mean(list(found.values())):+.1f}% | {found[best]:+.1f}% ({best}) "
-                f"| {found[worst]:+.1f}% ({worst}) | {len(found)} |"
-            )
+    for one in ours:
+        lines += ["", f"| {one} against | " + " | ".join(METRICS) + " | images |"]
+        lines.append("|" + "---|" * (len(METRICS) + 2))
+        for codec in codecs:
+            if codec == one:
+                continue
+            cells, count = [], 0
+            for metric in range(len(METRICS)):
+                found = [
+                    bd_rate(Rate(by[one], metric), Rate(by[codec], metric))
+                    for by in curves.values()
+                    if codec in by and len(by[codec][0][0]) > 1 + metric
+                ]
+                found = [v for v in found if not math.isnan(v)]
+                count = max(count, len(found))
+                cells.append(
+                    f"{np.mean(found):+.1f}% ({min(found):+.0f}..{max(found):+.0f})"
+                    if found
+                    else ""
+                )
+            if count:
+                lines.append(f"| {codec} | " + " | ".join(cells) + f" | {count} |")
     return "\n".join(lines)
 
 
@@ -247,23 +299,34 @@ def main() -> None:
     parser.add_argument("--layout", default="patches", choices=("patches", "channels"))
     parser.add_argument("--qmf", type=Path, help="JSON of QMF's published points, by file name")
     parser.add_argument("--cache", type=Path, help="keep the peers' curves in this file")
+    parser.add_argument("--every", type=int, default=1, help="take every N-th point of the curves")
+    parser.add_argument("--quick", action="store_true", help="leave out AVIF speed 2, effort 9")
     parser.add_argument("--picture", type=Path, help="draw the mean curves")
     options = parser.parse_args()
-    ours = f"lowrank {options.layout}"
+    import pillow_jxl  # noqa: F401 - importing it registers its format
+
+    tunes = ("psnr", "eye") if options.layout == "patches" else (None,)
+    ours = {f"lowrank {options.layout}" + (f", tune={x}" if x else ""): x for x in tunes}
     cached = json.loads(options.cache.read_text()) if _there(options.cache) else {}
     qmf = json.loads(options.qmf.read_text())["images"] if _there(options.qmf) else {}
     curves: dict[str, dict[str, list[Curve]]] = {}
     for name, image in photographs(options.folder):
-        if name not in cached:
-            cached[name] = {codec: peer_curves(image, codec) for codec in peers()}
-            if options.cache:
-                options.cache.write_text(json.dumps(cached))
-        curves[name] = {ours: [our_curve(image, options.layout)], **cached[name]}
+        for codec in peers():
+            if options.quick and codec.endswith((" 2", " 9")):
+                continue
+            if codec not in cached.setdefault(name, {}):
+                cached[name][codec] = peer_curves(image, codec, options.every)
+        if options.cache:
+            options.cache.write_text(json.dumps(cached))
+        curves[name] = {
+            one: [our_curve(image, options.layout, tune, options.every)]
+            for one, tune in ours.items()
+        } | cached[name]
         if name in qmf:
             curves[name]["QMF"] = [qmf[name]]
         print(f"{name}: done", flush=True)
     print()
-    print(table(curves, ours))
+    print(table(curves, list(ours)))
     if options.picture:
         picture(curves, options.picture)
 

@@ -132,6 +132,7 @@ def _stack(rng: np.random.Generator, largest: int) -> bytes:
     size = _one(rng, _LARGE)
     made = frames_header.Header(
         step=_one(rng, (0.01, 1.0, 30.0, 1e9)),
+        version=int(rng.integers(2)),
         turn=tuple(int(x) for x in rng.integers(-128, 128, 3)) if rng.integers(2) else None,
         planes=planes,
         columns=columns,

@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
+const METHODS = { map: "M", subarray: "S", slice: "L", push: "H", filter: "J" };
 const BASE = 92; // of the digits of tables
 // Members that keep their names: what the file tells, what pages and JSON say, and all that the language has.
 const TOLD = `
@@ -21,8 +22,8 @@ const TOLD = `
 `;
 const PAGES = `
   adoptedStyleSheets append ariaLabel attachShadow attributeChangedCallback baseURI body connectedCallback createElement
-  customElements define disconnectedCallback dispatchEvent error fetch getAttribute getContext hasAttribute hidden
-  isConnected load observedAttributes ok putImageData replaceSync role signal status statusText
+  customElements define disconnectedCallback dispatchEvent done error fetch getAttribute getContext hasAttribute hidden
+  isConnected load observedAttributes ok putImageData replaceSync role signal status statusText value
 `;
 
 /** Names of the members of everything that the language and the web of node have. */
@@ -37,8 +38,10 @@ function spoken() {
     }
     see(Object.getPrototypeOf(x));
   };
+  const unnamed = ["AbortSignal", "Promise", "ReadableStream", "ReadableStreamDefaultReader"];
   for (const name of Object.getOwnPropertyNames(globalThis)) {
-    if (/^[A-Z]/.test(name) && !["Buffer"].includes(name)) see(globalThis[name]);
+    const named = unnamed.includes(name) || sources.some((text) => new RegExp(`\\b${name}\\b`).test(text));
+    if (/^[A-Z]/.test(name) && named) see(globalThis[name]);
   }
   see((function* () {})());
   return names;
@@ -112,16 +115,23 @@ try {
   const quiet = { stdio: ["ignore", "ignore", "inherit"] };
   const kept = [...spoken()].filter((name) => /^\w+$/.test(name)).join("|");
   execFileSync("esbuild", [
-    join(folder, "src", "element.js"), "--bundle", "--minify", "--format=esm", "--target=es2022",
+    join(folder, "src", "element.js"), "--bundle", "--minify-syntax", "--minify-whitespace", "--format=esm", "--target=es2022",
     "--charset=utf8", "--mangle-props=^[a-z]", `--outfile=${bundle}`, "--log-level=warning",
     `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
   execFileSync("terser", [
     bundle, "--module", "--compress",
     "passes=6,unsafe=true,ecma=2020,booleans_as_integers=true,pure_getters=true,unsafe_arrows=true,keep_fargs=false,hoist_props=true",
-    "--mangle", "--format", "wrap_func_args=false", "--output", small,
+    "--mangle", `reserved=[${Object.values(METHODS)}]`, "--format", "wrap_func_args=false", "--output", small,
   ], quiet);
-  const built = `// img-lrk, MIT; sources ${hash}\n${readFileSync(small, "utf8")}\n`;
+  // A method that is called often is called by a letter.
+  let text = readFileSync(small, "utf8");
+  const letters = Object.entries(METHODS).map(([method, letter]) => {
+    const call = new RegExp(`((?<![\\w$.)\\]?])|(?<=\\.{3}))([a-zA-Z_$][\\w$]*(?:\\.[\\w$]+)*)\\.${method}\\(`, "g");
+    text = text.replace(call, `${letter}($2,`);
+    return `${letter}=(t,...e)=>t.${method}(...e)`;
+  });
+  const built = `// img-lrk, MIT; sources ${hash}\nlet ${letters};${text}\n`;
   const size = Buffer.byteLength(built);
   if (size > MOST) throw new Error(`img-lrk.js would have ${size} bytes, more than ${MOST}`);
   writeFileSync(join(here, "img-lrk.js"), built);

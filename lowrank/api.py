@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         psnr_worst: float | None
         size: SupportsIndex | None
         quality: float | None
+        tune: str | None
         layout: str | None
         store: str | None
         nodata: float | None
@@ -303,6 +304,7 @@ def compress(
     psnr_worst: float | None = None,
     size: SupportsIndex | None = None,
     quality: float | None = None,
+    tune: str | None = None,
     layout: str | None = None,
     store: str | None = None,
     nodata: float | None = None,
@@ -314,6 +316,7 @@ def compress(
     labels: Iterable[str] = (),
     values: Iterable[float] = (),
     unit: str = "",
+    weights: str | None = None,
 ) -> Any:
     """Compress an image to a LowRankImage, or a stack to a LowRankStack; give one target at most.
 
@@ -339,6 +342,8 @@ def compress(
         Bytes of the file, at most.
     quality : float
         1 to 100, packed store only; 75 is what no target at all means.
+    tune : {"psnr", "eye"}, optional
+        What a packed picture of layout `patches` is to be best for; PSNR if it is not said.
     layout : {"channels", "patches"}, optional
     store : {"auto", "float16", "float32", "float64", "packed"}, optional
     nodata : float, optional
@@ -361,6 +366,9 @@ def compress(
         Of a stack in an array: which axis counts the frames; -1 of bands that are last.
     labels, values, unit : iterable of str, iterable of float, str
         Of a stack: what its frames are, and the values' unit, such as "nm"; they travel.
+    weights : {"noise"}, optional
+        Of a stack, packed: frames count less the noisier they are, so that a bad one does not
+        take the bits of the others.
 
     Returns
     -------
@@ -384,7 +392,8 @@ def compress(
         "rank": rank, "energy": energy, "error": error, "max_error": max_error, "psnr": psnr,
         "psnr_worst": psnr_worst, "size": size, "quality": quality,
     }  # fmt: skip
-    if nodata is None and (bound or dask is not None or lazy.may_be(image)):
+    plain = nodata is None and tune is None and weights is None
+    if plain and (bound or dask is not None or lazy.may_be(image)):
         from lowrank.stores import passes
 
         found = passes.of_source(
@@ -396,8 +405,10 @@ def compress(
             return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
     return compress_loaded(
         with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
+        tune=tune,
         layout=layout,
         store=store,
+        weights=weights,
         **wishes,
     )
 
@@ -405,12 +416,15 @@ def compress(
 def compress_loaded(
     loaded: Loaded,
     *,
+    tune: str | None = None,
     layout: str | None = None,
     store: str | None = None,
+    weights: str | None = None,
     **wishes: object,
 ) -> LowRankImage | LowRankStack:
     """Compress what `io` has read; the keywords are those of `compress`."""
-    wanted = targets.chosen(cast("dict[Kind, object]", wishes))
+    wanted = targets.tuned(targets.chosen(cast("dict[Kind, object]", wishes)), tune)
+    wanted = targets.weighted(wanted, weights)
     encoded = codec.encode(loaded.picture, wanted, layout=layout, store=store)
     kind = LowRankImage if loaded.picture.frames is None else LowRankStack
     return kind(encoded.parts, loaded.notes + encoded.notes)

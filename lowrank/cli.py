@@ -53,15 +53,7 @@ def compress(
         list[str], typer.Argument(metavar="INPUT", help="Images, folders, or - for stdin.")
     ],
     output: options.Output = None,
-    rank: Annotated[
-        str | None,
-        typer.Option(
-            "--rank",
-            "-k",
-            metavar="N|auto",
-            help="Terms of each channel; auto: the Gavish-Donoho threshold.",
-        ),
-    ] = None,
+    rank: options.Rank = None,
     energy: options.Energy = None,
     error: options.ErrorShare = None,
     max_error: options.MaxError = None,
@@ -69,12 +61,14 @@ def compress(
     psnr_worst: options.PsnrWorst = None,
     size: options.Size = None,
     quality: options.Quality = None,
+    tune: options.Tune = None,
     layout: options.Layout = None,
     store: options.Store = None,
     certify: options.Certify = False,
     stack: options.Stack = False,
     frames: options.Frames = None,
     axis: options.Axis = None,
+    weights: options.Weights = None,
     check: options.Check = False,
     manifest: options.Manifest = None,
     recursive: options.Recursive = False,
@@ -114,7 +108,7 @@ def compress(
     from lowrank.runs import plan, work
 
     settings = work.Compressing(
-        target=wanted,
+        target=targets.weighted(targets.tuned(wanted, tune, "--tune"), weights, "--weights"),
         layout=layout,
         store=store,
         measure=certify or json,

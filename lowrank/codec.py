@@ -75,7 +75,7 @@ def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, s
             f"max_error {target.value:g}: to round the samples to float32 alone takes "
             f"{rounding:.3g}; give store float64"
         )
-    return Target("max_error", max(target.value - rounding, 0.0)), store
+    return replace(target, value=max(target.value - rounding, 0.0)), store
 
 
 def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:

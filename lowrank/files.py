@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from io import BytesIO
 from typing import BinaryIO
@@ -96,7 +96,7 @@ def start(path: str, size: int) -> bytes:
         raise _failure("read", path, error) from error
 
 
-def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
+def mapped(path: str) -> tuple[memoryview, Callable[[bool, Sequence[slice]], None]] | None:
     """Map a regular file into memory: bytes are read where they are used, and not before.
 
     Returns
@@ -104,8 +104,8 @@ def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
     data : memoryview
         The whole file, as long as nobody shortens it in place.
     advise : callable
-        Told whether the bytes that are used next are few and far apart: then none beside
-        them are read ahead.
+        Told whether the bytes that are used next are few and far apart, and where: then none
+        beside them are read ahead, and the disk is asked for all of them at once.
 
     None of what is no regular file, and of an empty one.
 
@@ -125,10 +125,13 @@ def mapped(path: str) -> tuple[memoryview, Callable[[bool], None]] | None:
     except (OSError, ValueError) as error:
         raise _failure("read", path, error) from error
 
-    def advise(few: bool) -> None:
+    def advise(few: bool, ahead: Sequence[slice] = ()) -> None:
         if hasattr(memory, "madvise"):
             with contextlib.suppress(OSError):
                 memory.madvise(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
+                for part in ahead:
+                    start = part.start // mmap.PAGESIZE * mmap.PAGESIZE
+                    memory.madvise(mmap.MADV_WILLNEED, start, part.stop - start)
 
     return memoryview(memory), advise
 

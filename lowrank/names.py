@@ -18,5 +18,10 @@ CHOICES = (AUTO, *STORES)
 FLOAT_CHOICES = (AUTO, *FLOAT_STORES)
 """What a request may say of the store."""
 
-CODECS = ("jpeg", "webp", "avif", "jpeg2000", "png")
+WEIGHTS = ("noise",)
+"""What may weigh the frames of a stack."""
+TUNES = ("psnr", "eye")
+"""What a packed picture may be best for."""
+
+CODECS = ("jpeg", "webp", "avif", "jxl", "jpeg2000", "png")
 """Other codecs that a file may be compared with."""

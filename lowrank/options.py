@@ -190,6 +190,15 @@ Resume = Annotated[
         help="Keep passes over a large source in a file, and go on from it where it is there.",
     ),
 ]
+Rank = Annotated[
+    str | None,
+    typer.Option(
+        "--rank",
+        "-k",
+        metavar="N|auto",
+        help="Terms of each channel; auto: the Gavish-Donoho threshold.",
+    ),
+]
 Energy = Annotated[
     str | None,
     typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
@@ -198,15 +207,31 @@ Quality = Annotated[
     str | None,
     typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
 ]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What a packed picture is best for: psnr, or eye.",
+        autocompletion=completed("tunes"),
+    ),
+]
 Certify = Annotated[
     bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="noise",
+        help="Noisy frames of a packed stack count less, each by its noise.",
+    ),
 ]
 Against = Annotated[
     str | None,
     typer.Option(
         metavar="CODEC,...",
-        help="Compare with jpeg, webp, avif, jpeg2000 or png, via Pillow; a stack frame by frame, "
-        "and with klt-jpeg2000.",
+        help="Compare with jpeg, webp, avif, jxl, jpeg2000 or png, via Pillow; a stack frame by "
+        "frame, and with klt-jpeg2000.",
         autocompletion=completed("codecs"),
     ),
 ]

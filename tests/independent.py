@@ -1,7 +1,8 @@
 """A decoder of packed files in plain Python, from docs/FORMAT.md and docs/PACKED.md alone.
 
 It shares no code with lowrank and takes its tables out of the page: what the page does not say it
-does not know. It is slow, checks nothing that a sound file has, and is not shipped.
+does not know. Of a file that is cut it decodes what is there. It is slow, checks nothing that a
+sound file has, and is not shipped.
 
     python tests/independent.py FILE.lrk      prints the SHA-256 of the samples
 """
@@ -50,13 +51,33 @@ def f32_bits(x):
     return struct.unpack("<i", struct.pack("<f", x))[0]
 
 
+class Ended(Exception):  # noqa: N818 - a state, not a fault
+    """The payload has no next word."""
+
+
+def whole_pieces(body, sums):
+    """What is there of a payload that is cut, as far as its checksums hold."""
+    if sums is None:
+        return body
+    whole = 0
+    for (crc,) in struct.iter_unpack("<I", sums):
+        piece = body[whole : whole + 4096]
+        if crc != zlib.crc32(piece):
+            break
+        whole += len(piece)
+    return body[:whole]
+
+
 def decode(data):
-    """Height, width, channels, letter of the samples' type, and the samples in order."""
+    """(Frames,) height, width, channels, letter of the samples' type, and the samples in order."""
     assert data[:9] == b"\x89LRK\r\n\x1a\n\x01"
     at, chunks = 9, {}
     while at < len(data):
         size, kind = struct.unpack_from("<I4s", data, at)
         body = data[at + 8 : at + 8 + size]
+        if at + 12 + size > len(data):
+            chunks[kind] = whole_pieces(body, chunks.get(b"SUMS"))
+            break
         (crc,) = struct.unpack_from("<I", data, at + 8 + size)
         assert crc == zlib.crc32(kind + body)
         chunks[kind] = body
@@ -68,16 +89,29 @@ def decode(data):
     if mode == 8:
         code, channels = struct.unpack_from("<BH", chunks[b"HEAD"], at)
         letter, at = "BHIbhifd"[code], at + 3
-    if mode >= 7:
+    if layout == 2:
+        (frames,) = struct.unpack_from("<I", chunks[b"HEAD"], at)
+        at += 4
+    if mode == 8 and layout == 2 and letter in "BHbh":
+        bits = 16 if letter in "Hh" else 8
+    elif mode >= 7:
         low, high = struct.unpack_from("<dd", chunks[b"HEAD"], at)
         bits = 8 if letter in "BHIbhi" and high - low < 256 else 16
-    samples = (Channels, Patches)[layout](chunks[b"PACK"], height, width, channels, bits).samples()
-    if mode >= 7 and letter in "BHIbhi":
+    sizes, shape = (height, width, channels, bits), ()
+    if layout == 2:
+        limits = {"b": (-128, 127), "h": (-(2**15), 2**15 - 1)}.get(letter, (0, 2**bits - 1))
+        samples = Stack(chunks[b"PACK"], *sizes, frames, limits).samples()
+        shape = (frames,)
+    else:
+        samples = (Channels, Patches)[layout](chunks[b"PACK"], *sizes).samples()
+    if layout == 2 and letter in "BHIbhi":
+        pass
+    elif mode >= 7 and letter in "BHIbhi":
         samples = [min(int(low) + level, int(high)) for level in samples]
     elif mode >= 7:
         unit = high / 65535 - low / 65535 or 1.0
         samples = [min(max(low + unit * level, low), high) for level in samples]
-    return height, width, channels, letter, samples
+    return *shape, height, width, channels, letter, samples
 
 
 # -- 1. the coder of headers --------------------------------------------------------------
@@ -157,6 +191,8 @@ class Coders:
         self.at, self.spare = 0, []
 
     def word(self):
+        if self.at == len(self.words):
+            raise Ended
         self.at += 1
         return self.words[self.at - 1]
 
@@ -407,10 +443,12 @@ def row_of(e):
 
 
 class Models:
-    def __init__(self):
-        ones = [9600 * p // 65536 for p in flat("FLAGS")] + [0]
+    def __init__(self, flags=None, tokens=None, lengths=None):
+        self.lengths = Tokens([lengths]) if lengths else None
+        self.long = []
+        ones = [9600 * p // 65536 for p in flags or [*flat("FLAGS"), 0]]
         self.counts = [[9600 - x, x] for x in ones]
-        self.tokens = Tokens(table("TOKENS"))
+        self.tokens = Tokens(tokens or table("TOKENS"))
         self.seen, self.coded = [], []
         self.derive()
 
@@ -419,7 +457,8 @@ class Models:
         for zeros, ones in self.counts:
             total = zeros + ones
             self.zero.append(min(max((65536 * zeros + total // 2) // total, 24), 65512))
-        self.zero[32] = 65535
+        for pad in range(32, len(self.zero), 34):
+            self.zero[pad] = 65535
 
     def learn(self):
         for row, flag in self.seen:
@@ -430,7 +469,9 @@ class Models:
                 row[:] = [x >> shift for x in row]
         self.derive()
         self.tokens.learn(self.coded)
-        self.seen, self.coded = [], []
+        if self.lengths:
+            self.lengths.learn(self.long)
+        self.seen, self.coded, self.long = [], [], []
 
 
 class Patches:
@@ -447,9 +488,12 @@ class Patches:
                 break
         read = Header(payload[at : at + length])
         self.start = Start(read)
-        lanes, self.late = read.number("lanes"), read.number("late")
+        weighed, lanes = divmod(read.number("lanes"), 2**15)
+        self.late = read.number("late")
         self.strengths = [read.bits(4) for _ in range(channels)]
         self.levels, low = wavelet_levels(self.rows, self.columns)
+        self.power = read.bits(5) if weighed else 0
+        gains = self.coarsest_map(read, low) if weighed else None
         self.scales, self.turns, self.coarsest = [], [], []
         for channel in range(channels):
             self.scales.append(self.read_scales(read, int(channel > 0)))
@@ -457,17 +501,22 @@ class Patches:
             self.turns.append(
                 [(read.bits(8), read.bits(8), read.bits(8) - 64) for _ in range(count)]
             )
-            value, values = 0, []
-            for _ in range(low[0] * low[1]):
-                value += read.signed("coarsest")
-                values.append(value)
-            self.coarsest.append([values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])])
+            self.coarsest.append(self.coarsest_map(read, low))
         self.coders = Coders(payload[at + length :], lanes)
         self.models = Models()
         self.steps = [self.start.step] * channels
         if self.start.alpha:
             self.steps[-1] /= 2
+        self.gains = self.first(gains, None)[0] if weighed else None
         self.walk()
+
+    @staticmethod
+    def coarsest_map(read, low):
+        value, values = 0, []
+        for _ in range(low[0] * low[1]):
+            value += read.signed("coarsest")
+            values.append(value)
+        return [values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])]
 
     @staticmethod
     def read_scales(read, c):
@@ -524,13 +573,19 @@ class Patches:
         models.seen += list(zip(rows, flags, strict=True))[::every]
         models.coded += list(zip(pairs, found, strict=True))
         escaped = [i for i, m in enumerate(found) if m == 15]
-        lengths = [coders.integer(5) for _ in escaped]
+        if models.lengths:
+            lengths = coders.tokens([0] * len(escaped), models.lengths)
+            models.long += [(0, t) for t in lengths]
+            lengths = [coders.integer(5) if t == 15 else t for t in lengths]
+        else:
+            lengths = [coders.integer(5) for _ in escaped]
         for i, length in zip(escaped, lengths, strict=True):
             found[i] += coders.integer(length) + 2**length - 1
-        shifts = flat("SHIFT")
+        shifts = [*flat("SHIFT"), 0, 0]
         for i, at in enumerate(hit):
-            if shifts[rows[at]]:
-                found[i] = (found[i] << shifts[rows[at]]) + coders.integer(shifts[rows[at]])
+            shift = shifts[rows[at] % 35]
+            if shift:
+                found[i] = (found[i] << shift) + coders.integer(shift)
         values = [m + 1 for m in found]
         if signs:
             values = [-v if bit else v for v, bit in zip(values, coders.raw(len(hit)), strict=True)]
@@ -545,8 +600,7 @@ class Patches:
 
     # 9. the first component
 
-    def first(self, channel):
-        luma = self.bands if channel else None
+    def first(self, coarsest, luma):
         levels = []
         for level, shapes in enumerate(self.levels):
             bands = {}
@@ -585,9 +639,16 @@ class Patches:
                 self.models.learn()
                 bands[name] = q
             levels.append(bands)
-        if not channel:
-            self.bands = levels
-        M = [[self.r(x) for x in row] for row in self.coarsest[channel]]
+        return self.mean(coarsest, levels), levels
+
+    def mean(self, coarsest, levels):
+        """The map of a first component; without its bands, where they are cut off."""
+        if levels is None:
+            levels = [
+                {name: [[0] * w for _ in range(h)] for name, (h, w) in shapes.items()}
+                for shapes in self.levels
+            ]
+        M = [[self.r(x) for x in row] for row in coarsest]
 
         def down(low, high):
             columns = [
@@ -735,9 +796,25 @@ class Patches:
 
     def walk(self):
         self.known, self.values, self.means, self.unsigned = {}, {}, {}, []
-        self.M = []
+        self.M, self.all = [], True
+        batches = self.batches()
+        leaves = [i for i, batch in enumerate(batches) if not any(predicting(x[1]) for x in batch)]
+        late = leaves[len(leaves) - self.late :] if self.late else []
+        try:
+            self.walk_whole(batches, late)
+        except Ended:  # 23. a payload that is cut
+            self.all = False
+            for channel in range(len(self.M), len(self.scales)):
+                self.M.append(self.mean(self.coarsest[channel], None))
+            before = batches[: late[0]] if late else batches
+            kept = {one for batch in before for one in batch}
+            self.values = {one: x for one, x in self.values.items() if one in kept}
+
+    def walk_whole(self, batches, late):
+        luma = None
         for channel in range(len(self.scales)):
-            M = self.first(channel)
+            M, bands = self.first(self.coarsest[channel], luma)
+            luma = luma or bands
             self.M.append(M)
             G = self.gradient(M)
             both = [(y, x) for y in range(self.rows) for x in range(self.columns)]
@@ -745,9 +822,6 @@ class Patches:
             self.means[channel] = {
                 (y, x): min(max(rint(self.r(16 * M[y][x])), -(2**29)), 2**29) for y, x in both
             }
-        batches = self.batches()
-        leaves = [i for i, batch in enumerate(batches) if not any(predicting(x[1]) for x in batch)]
-        late = leaves[len(leaves) - self.late :] if self.late else []
         for i, batch in enumerate(batches):
             self.batch(batch, signs=i not in late)
         if late:  # 11. late signs
@@ -797,17 +871,29 @@ class Patches:
         r, step = self.r, self.steps[channel]
         precision = 24 if self.bits > 8 else 13
         patches = self.basis(channel)
+        weighed = self.gains is not None
+        weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
+        if weighed:
+            for i, patch in enumerate(patches):
+                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
+                patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}
         largest = max((abs(x) for row in B.values() for x in row), default=0)
         places = [(y, x) for y in range(self.rows) for x in range(self.columns)]
         most = max(sum(abs(v[place]) for v in kept.values()) for place in places)
         single = r is f32 and most * largest < 0.999 * 2**24
-        scale = step / 16 / 2**precision
+        even = step / 16 / 2**precision
         P = [[0.0] * (16 * self.columns) for _ in range(16 * self.rows)]
         for py, px in places:
+            scale = even
+            if weighed:
+                g = min(max(rint(self.gains[py][px]), -8), 8)
+                scale *= (math.sqrt(2) if g % 2 else 1) * 2.0 ** (g // 2)
+                scale = f32(scale) if single else scale
             mean = r(self.M[channel][py][px] * r(step / 16))
-            some = [(B[i], values[py, px]) for i, values in kept.items() if values[py, px]]
+            of = self.patch_of(B, py, px)
+            some = [(of(i), values[py, px]) for i, values in kept.items() if values[py, px]]
             for k in range(256):
                 sample = mean
                 if kept:
@@ -815,11 +901,12 @@ class Patches:
                     sample = f32(f32(f32(n) * scale) + mean) if single else r(n * scale + mean)
                 P[16 * py + k // 16][16 * px + k % 16] = sample
         T = self.lap_table()
-        for x in range(16, 16 * self.columns, 16):
+        below, right = self.apart()
+        for x in range(16, 16 * (self.columns - right), 16):
             for row in P:
                 b, a = self.lap(row[x - 8 : x], row[x : x + 8], T)
                 row[x - 8 : x + 8] = b + a
-        for y in range(16, 16 * self.rows, 16):
+        for y in range(16, 16 * (self.rows - below), 16):
             for x in range(16 * self.columns):
                 b, a = self.lap(
                     [P[i][x] for i in range(y - 8, y)], [P[i][x] for i in range(y, y + 8)], T
@@ -827,6 +914,13 @@ class Patches:
                 for i, value in enumerate(b + a):
                     P[y - 8 + i][x] = value
         return [row[: self.width] for row in P[: self.height]]
+
+    def apart(self):
+        """Whether the filter is left out before the last row, and the last column, of patches."""
+        return False, False
+
+    def patch_of(self, B, py, px):
+        return B.get
 
     def lap(self, b, a, T):
         r = self.r
@@ -862,10 +956,317 @@ class Patches:
     def samples(self):
         planes = [self.plane(c) for c in range(len(self.scales))]
         planes = [
-            smooth(plane, step, strength, self.r)
+            smooth(plane, step, strength * self.all, self.r)
             for plane, step, strength in zip(planes, self.steps, self.strengths, strict=True)
         ]
         return finish(planes, self.start, self.bits, self.r)
+
+
+# -- layout stack -------------------------------------------------------------------------
+
+
+class Stack(Patches):
+    gains = None  # which planes have not
+
+    def __init__(self, payload, height, width, channels, bits, frames, limits):
+        self.height, self.width, self.channels, self.frames = height, width, channels, frames
+        self.limits, self.bits, self.r = limits, 16, same
+        self.rows, self.columns = -(-height // 16), -(-width // 16)
+        length = at = 0
+        while True:
+            byte = payload[at]
+            length |= (byte & 127) << 7 * at
+            at += 1
+            if byte < 128:
+                break
+        read = Header(payload[at : at + length])
+        e, self.rest = read.bits(6), (16, 16)
+        version = e == 63
+        if version:
+            assert read.bits(4) == 1
+            e = read.bits(6)
+            self.rest = ((height - 1) % 16 + 1, (width - 1) % 16 + 1)
+        self.step = math.ldexp(1 + read.bits(10) / 1024, e - 16)
+        basis = read.bits(1)
+        self.turn = None
+        if channels >= 3 and read.bits(1):
+            self.turn = [read.bits(8) - 128 for _ in range(3)]
+        lanes, self.late = read.number("lanes"), read.number("late")
+        self.planes = read.number("planes") if basis else frames
+        columns, exponent, size = [], 0, 0
+        for _ in range(self.planes * basis):
+            exponent += read.signed("exponent")
+            differences, shift = read.bit("differences"), read.number("shift")
+            size += read.signed("size")
+            columns.append((exponent, differences, shift, size))
+        slope, level, last = read.bits(5), 0, 0
+        scan = sorted(range(1, 256), key=lambda i: (i // 16 + i % 16, i))
+        self.scales, self.coarsest = [], []
+        for _ in range(self.planes * channels):
+            level += read.signed("level")
+            count = 255
+            if not read.bit("all"):
+                last += read.signed("last")
+                count = last
+            logs = [round(256 * math.log2(1 + i // 16 + i % 16)) for i in range(256)]
+            scales = [0] * 256
+            for i in scan[:count]:
+                scales[i] = max(level - (slope * logs[i] >> 10), 1)
+            self.scales.append(scales)
+        self.levels, low = wavelet_levels(self.rows, self.columns)
+        for _ in self.scales:
+            value, values = 0, []
+            for _ in range(low[0] * low[1]):
+                value += read.signed("coarsest")
+                values.append(value)
+            self.coarsest.append([values[low[1] * y : low[1] * (y + 1)] for y in range(low[0])])
+        self.turns, self.steps = [[]] * len(self.scales), [16.0] * len(self.scales)
+        self.coders = Coders(payload[at + length :], lanes)
+        self.models = Models()
+        self.U = [self.column(*one) for one in columns] if basis else None
+        tokens = table("TOKENS2")
+        none = [768] + [0] * 15
+        flags = flat("FLAGS2")
+        self.models = Models(
+            [*flags[:32], 0, 0, *flags[32:], 0, 0],
+            [*tokens[:16], none, *tokens[16:], none],
+            flat("LENGTHS") if version else None,
+        )
+        self.walk()
+
+    # 18. the basis
+
+    def column(self, exponent, differences, shift, size):
+        x = [0] * self.frames
+
+        def known(i):
+            return min(abs(x[i]), 200)
+
+        for start in (0, 1):
+            rows = []
+            for i in range(start, self.frames, 2):
+                e = 256 * size
+                if start:
+                    after = known(i + 1) if i + 1 < self.frames else known(i - 1)
+                    e = 128 * size + 256 * (known(i - 1) + after)
+                rows.append(row_of(e))
+            for at, value in self.phase(rows, signs=True):
+                x[2 * at + start] = value
+        self.models.learn()
+        if shift:
+            low = [self.coders.integer(shift) for _ in x]
+            for i, more in enumerate(low):
+                negative = x[i] < 0 or (x[i] == 0 and more > 0 and self.coders.integer(1))
+                x[i] = (abs(x[i]) << shift) + more
+                x[i] = -x[i] if negative else x[i]
+        for i in range(1, self.frames if differences else 0):
+            x[i] += x[i - 1]
+        return [math.ldexp(value, -exponent) for value in x]
+
+    # 19. groups and order
+
+    def batches_of(self, group):
+        n = min(max(1, 6144 // (self.rows * self.columns)), 64)
+        found = []
+        for value in range(32, -1, -1):
+            queues = {
+                c: [
+                    i
+                    for i in range(1, 256)
+                    if self.scales[c][i] and self.scales[c][i] // 3 == value
+                ]
+                for c in group
+            }
+            while any(queues.values()):
+                batch = []
+                for c, queue in queues.items():
+                    taken = {index for _, index in batch}
+                    free = [i for i in queue[:8] if i not in taken]
+                    if free and len(batch) < n:
+                        queue.remove(free[0])
+                        batch.append((c, free[0]))
+                found.append(batch)
+        return found
+
+    def walk(self):
+        self.known, self.values, self.unsigned, self.M = {}, {}, [], []
+        places = [(y, x) for y in range(self.rows) for x in range(self.columns)]
+        count, luma = len(self.scales), None
+        size = max(1, 2**21 // (256 * len(places)))
+        self.state = [{} for _ in self.scales]
+        for start in range(0, count, size):
+            group = range(start, min(start + size, count))
+            plan = self.batches_of(group)
+            signed = len(plan) - (self.late if group.stop == count else 0)
+            try:
+                for c in group:
+                    M, luma = self.first(self.coarsest[c], luma)
+                    self.M.append(M)
+                    G = self.gradient(M)
+                    self.known[c, 0] = {(y, x): min(2 * G[y][x], 200) for y, x in places}
+                for i, batch in enumerate(plan):
+                    self.batch(batch, signs=i < signed)
+            except Ended:
+                for c in range(len(self.M), group.stop):
+                    self.M.append(self.mean(self.coarsest[c], None))
+                for batch in plan[signed:]:
+                    for one in batch:
+                        self.values.pop(one, None)
+                return
+        if self.late:
+            bits = [x - 65536 >> (15 - i) & 1 for x in self.coders.states for i in range(16)]
+            for (values, place), bit in zip(self.unsigned, bits, strict=False):
+                if bit:
+                    values[place] = -values[place]
+
+    def weights(self, c, index):
+        log = flat("LOG")
+        coded = [i for i in range(256) if (c, i) in self.known]
+        near = sorted(coded, key=lambda i: (distance(index, i), i))[:8]
+        share = [2**20 // (77 + distance(index, i)) for i in near]
+        v, u = divmod(index, 16)
+        lean = log[u] - log[v]
+        kind = 2 if lean > 154 else 1 if lean < -154 else 0
+        maps = [self.known[c, i] for i in near]
+        others = []
+        for back, weight in ((1, 700), (2, 500)):
+            if (c - back, index) in self.known:
+                maps.append(self.known[c - back, index])
+                others.append((math.floor(weight / 16 + 0.5), 0, 0))
+        phases = []
+        for phase in range(3):
+            w = table("WEIGHTS")[6 * phase + kind]
+            rows = []
+            for j, s in enumerate(share):
+                here = w[5] * s // sum(share) + (w[j] if j < 4 else w[4] // (len(near) - 4))
+                beside = w[6] * s // sum(share) + (w[8] if j == 0 else 0)
+                above = w[7] * s // sum(share) + (w[9] if j == 0 else 0)
+                here = 0.85 * here if others else here
+                rows.append(tuple(math.floor(x / 16 + 0.5) for x in (here, beside, above)))
+            phases.append((rows + others, [math.floor(x / 16 + 0.5) for x in w[12:]]))
+        return maps, phases
+
+    def batch(self, batch, *, signs):
+        h, w = self.rows, self.columns
+        plans = [self.weights(*one) for one in batch]
+        mine, values = [{} for _ in batch], [{} for _ in batch]
+        for number, found in self.phases(h, w):
+            planes = ((0,), (1,), (2, 3))[number]
+            cells_of = [(plane, i) for plane in planes for i in range(len(found) // len(planes))]
+            rows = []
+            for (maps, phases), own, (c, index) in zip(plans, mine, batch, strict=True):
+                weights, (diagonal, beside_own, above_own) = phases[number]
+                for place, cell in zip(found, cells_of, strict=True):
+                    second = 34 * (self.state[c].get(cell, 0) % 2)
+                    if place is None or self.is_free(index, place):
+                        rows.append(32 + second)
+                        continue
+                    y, x = place
+                    e = 0
+                    for K, (here, beside, above) in zip(maps, weights, strict=True):
+                        e += here * K[y, x]
+                        e += beside * (K.get((y, x - 1), 0) + K.get((y, x + 1), 0))
+                        e += above * (K.get((y - 1, x), 0) + K.get((y + 1, x), 0))
+                    if number == 1:
+                        e += diagonal * sum(
+                            own.get((y + a, x + b), 0) for a in (-1, 1) for b in (-1, 1)
+                        )
+                    if number == 2:
+                        e += beside_own * (own.get((y, x - 1), 0) + own.get((y, x + 1), 0))
+                        e += above_own * (own.get((y - 1, x), 0) + own.get((y + 1, x), 0))
+                    rows.append(row_of(e) + second)
+            coded = dict(self.phase(rows, signs=signs))
+            for i, (c, index) in enumerate(batch):
+                for j, (place, cell) in enumerate(zip(found, cells_of, strict=True)):
+                    q, state = coded.get(i * len(found) + j, 0), self.state[c].get(cell, 0)
+                    half = state % 2
+                    if q:
+                        mine[i][place] = min(2 * abs(q) - half, 200)
+                        values[i][place] = 16 * q - (8 * half if q > 0 else -8 * half)
+                        if not signs:
+                            self.unsigned.append((values[i], place))
+                    if place is None or not self.is_free(index, place):
+                        self.state[c][cell] = table("NEXT")[state][q % 2]
+        self.models.learn()
+        places = [(y, x) for y in range(h) for x in range(w)]
+        for one, own, kept in zip(batch, mine, values, strict=True):
+            self.known[one] = {place: own.get(place, 0) for place in places}
+            for place in places:
+                kept.setdefault(place, 0)
+            self.values[one] = kept
+
+    # 22. patches at the far edges
+
+    def sides(self, y, x):
+        """Samples of a patch, down and across."""
+        return (
+            self.rest[0] if y == self.rows - 1 else 16,
+            self.rest[1] if x == self.columns - 1 else 16,
+        )
+
+    def is_free(self, index, place):
+        return any(
+            number not in [16 * k // r for k in range(r)]
+            for number, r in zip(divmod(index, 16), self.sides(*place), strict=True)
+        )
+
+    def apart(self):
+        return tuple(r < 8 for r in self.rest)
+
+    def patch_of(self, B, py, px):
+        if self.sides(py, px) == (16, 16):
+            return B.get
+        return lambda index: self.edged(index, py, px)
+
+    def edged(self, index, y, x):
+        """The patch of a component, of fewer samples."""
+        D = []
+        for number, r in zip(divmod(index, 16), self.sides(y, x), strict=True):
+            slots = {16 * k // r: k for k in range(r)}
+            k, wave = slots.get(number), [0.0] * 16
+            for j in range(r if k is not None else 0):
+                cosine = math.cos(math.pi * (2 * j + 1) * k / (2 * r))
+                wave[j] = math.sqrt((2 if k else 1) / r) * cosine
+            D.append(wave)
+        return [rint(a * b * 2**24) for a in D[0] for b in D[1]]
+
+    # 21. frames
+
+    def samples(self):
+        planes = [[[rint(x) for x in row] for row in self.plane(c)] for c in range(len(self.M))]
+        none = [[0] * self.width for _ in range(self.height)]
+        planes += [none] * (len(self.scales) - len(self.M))
+        if self.turn:
+            q, (a, b, c) = 127, self.turn
+            n = q * q + a * a + b * b + c * c
+            R = (
+                (q * q + a * a - b * b - c * c, 2 * (a * b - q * c), 2 * (a * c + q * b)),
+                (2 * (a * b + q * c), q * q - a * a + b * b - c * c, 2 * (b * c - q * a)),
+                (2 * (a * c - q * b), 2 * (b * c + q * a), q * q - a * a - b * b + c * c),
+            )
+            R = [[x / n for x in row] for row in R]
+        out, low, high = [], *self.limits
+        for t in range(self.frames):
+            weights = [u[t] for u in self.U] if self.U is not None else None
+            for y in range(self.height):
+                for x in range(self.width):
+                    pixel = []
+                    for c in range(self.channels):
+                        if weights is None:
+                            total = planes[t * self.channels + c][y][x]
+                        else:
+                            total = sum(
+                                w * planes[k * self.channels + c][y][x]
+                                for k, w in enumerate(weights)
+                            )
+                        pixel.append(total * (self.step / 16))
+                    if self.turn:
+                        pixel[:3] = [
+                            pixel[0] * R[0][c] + pixel[1] * R[1][c] + pixel[2] * R[2][c]
+                            for c in range(3)
+                        ]
+                    out += [min(max(math.floor(v + 0.5), low), high) for v in pixel]
+        return out
 
 
 # -- layout channels: 13. header ----------------------------------------------------------
@@ -1039,8 +1440,12 @@ class Channels:
                 left -= left * share >> 16
             counts.append(row)
         self.tokens = Tokens(counts)
-        for c in order:
-            self.component(c)
+        self.all = True
+        try:
+            for c in order:
+                self.component(c)
+        except Ended:
+            self.all = False
 
     def numbers(self, lengths):
         values = [0] * len(lengths)
@@ -1175,7 +1580,7 @@ class Channels:
 
     def samples(self):
         planes = [
-            smooth(self.plane(c), self.start.step, strength, same)
+            smooth(self.plane(c), self.start.step, strength * self.all, same)
             for c, strength in enumerate(self.strengths)
         ]
         if self.start.alpha:

@@ -134,6 +134,24 @@ CASES |= {
     for name in ("pieces", "cut-pieces")
 }
 CASES |= {
+    # Weighed for the eye: colours, opacity, 16 bits, one patch, cut short.
+    f"{name}-patches-packed": (
+        mode,
+        height,
+        width,
+        Target("quality", q, "eye"),
+        "patches",
+        "packed",
+    )
+    for name, mode, height, width, q in (
+        ("eye-rgb", "RGB", 67, 75, 70),
+        ("eye-la", "LA", 35, 50, 40),
+        ("eye-i16", "I;16", 33, 49, 90),
+        ("eye-1x1", "RGBA", 1, 1, 60),
+        ("cut-eye", "RGB", 83, 70, 85),
+    )
+}
+CASES |= {
     # Stacks: of every mode, with labels, with checksums of pieces, cut short.
     f"{name}-{store}": (mode, height, width, Target("rank", k), "stack", store)
     for name, mode, height, width, k, stores in (
@@ -163,6 +181,18 @@ CASES |= {
         ("stack-tiny", "L", 3, 2, 90),
         ("stack-1x1", "L", 1, 1, 90),
         ("cut-stack", "RGB", 40, 50, 90),
+    )
+}
+CASES |= {
+    # The same, once patches at the far edges are as large as they are: each number of samples.
+    f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
+    for name, mode, height, width, quality in (
+        ("edges-9-23", "I;16", 9, 23, 96),
+        ("edges-17-8", "int16-1", 17, 8, 99),
+        ("edges-rgb", "RGB", 37, 45, 90),
+        ("edges-apart", "uint8-5", 20, 33, 97),
+        ("edges-1-50", "I;16", 1, 50, 100),
+        ("cut-edges", "L", 44, 59, 97),
     )
 }
 FRAMES = 7

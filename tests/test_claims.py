@@ -283,8 +283,10 @@ def test_what_contradicts_itself_is_certified_nowhere():
     assert x.certified
     good = linalg.residual_norms(A, x.U, x.s, x.Vt)
     assert measure.bounded("grey", x, good).certified
-    for better in (replace(good, spectral=good.spectral / 2),
-                   replace(good, frobenius=good.frobenius * 0.999)):  # fmt: skip
+    for better in (
+        good._replace(spectral=good.spectral / 2),
+        good._replace(frobenius=good.frobenius * 0.999),
+    ):
         c = measure.bounded("grey", x, better)
         assert not c.certified
         report = lowrank.compress(A, rank=3).report(A)

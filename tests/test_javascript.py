@@ -75,8 +75,8 @@ def without_reasons(said):
     return [{key: x for key, x in one.items() if key != "why"} for one in said]
 
 
-def agree(folder, files):
-    found = without_reasons(decoded(folder, files))
+def agree(folder, files, script="src/index.js"):
+    found = without_reasons(decoded(folder, files, script))
     wanted = [expected(data, **options) for data, options in files]
     for i, (one, other) in enumerate(zip(found, wanted, strict=True)):
         assert one == other, (i, files[i][1])
@@ -134,10 +134,12 @@ def test_fewer_terms_frames_arrays_and_gaps(tmp_path):
         (written(rgb, Target("rank", 9), store="packed", layout="channels"), {"rank": 3}),
         (written(stack, Target("rank", 3)), {"frame": 4}),
         (written(stack, Target("rank", 3)), {"frame": 0, "rank": 1}),
+        (written(stack, Target("quality", 90)), {"frame": 4}),
+        (written(stack, Target("quality", 90)), {"frame": 0, "rank": 2}),
         (written(five, Target("rank", 4)), {}),
         (written(gappy, Target("rank", 20)), {}),
     ]
-    wanted = agree(tmp_path, files)
+    wanted = agree(tmp_path, files, "img-lrk.js")
     assert not any("refused" in x for x in wanted)
 
 

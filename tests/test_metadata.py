@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 from image_files import png, tiff
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 import lowrank
 from lowrank import format as lrk
@@ -292,3 +293,10 @@ def test_segments_of_a_jpeg_that_are_left_out_are_named() -> None:
     ):
         segment = struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
         assert said in read(data[:2] + segment + data[2:]).notes[0]
+
+
+def test_a_resolution_may_be_a_fraction_that_is_not_in_its_lowest_terms():
+    """As Pillow has it of a TIFF, and of what was cropped from one."""
+    image = Image.new("RGB", (4, 4))
+    image.info["dpi"] = (TiffImagePlugin.IFDRational(1207959552, 16777216),) * 2
+    assert resolution.of_image(image) == Resolution(Fraction(72), Fraction(72))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lowrank.io import pillow
 from lowrank.io.modes import to_image
+from lowrank.picture import MODES, Picture, array_mode
 from lowrank.report import peers
 
 NEEDS_AVIF = pytest.mark.skipif(not peers._avif_can_be_tuned(), reason="AVIF without libaom")
@@ -54,3 +55,41 @@ def test_row_and_json_name_the_tuning(cli, tmp_path):
     assert "avif, tune=psnr" in cli(*run).succeeded().text
     rows = json.loads(cli(*run, "--json").succeeded().text)["against"]
     assert [(row["codec"], row["tune"]) for row in rows] == [("jpeg", None), ("avif", "psnr")]
+
+
+def test_jpeg_xl_is_the_best_file_that_it_can_write_and_is_said_to_be_for_the_eye():
+    pytest.importorskip("pillow_jxl")
+    original = picture("RGB", 120, 160)
+    image = to_image(original)
+    (found,) = peers.against(original, ["jxl"], size=3000, psnr=30.0)
+    assert (found.codec, found.tune) == ("jxl", "eye")
+    files = []
+    for quality in range(1, 100, 7):
+        stream = BytesIO()
+        image.save(stream, "JXL", quality=quality, effort=7)
+        with Image.open(BytesIO(stream.getvalue())) as decoded:
+            error = np.asarray(image).astype(float) - np.asarray(decoded.convert("RGB"))
+        psnr = 20 * np.log10(255 / np.sqrt(np.mean(error**2)))
+        files.append((len(stream.getvalue()), psnr))
+    assert found.bytes <= min(size for size, psnr in files if psnr >= 30)
+    assert found.psnr_db >= max(psnr for size, psnr in files if size <= 3000) - 1e-9
+
+
+def test_without_its_extra_jpeg_xl_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(peers.jxl, "register", lambda: False)
+    (found,) = peers.against(picture("RGB", 40, 50), ["jxl"], size=3000, psnr=30.0)
+    assert (found.psnr_db, found.bytes) == (None, None)
+    assert "extra jxl" in found.why
+
+
+@pytest.mark.parametrize("kind", ["uint16", "int16"])
+def test_jpeg_xl_codes_the_deep_frames_of_a_stack(kind):
+    pytest.importorskip("imagecodecs")
+    y, x = np.mgrid[:24, :32]
+    frames = [900 + 500 * np.sin((x + 5 * i) / 7) + 400 * np.cos(y / 6) for i in range(3)]
+    mode = array_mode("int16", 1) if kind == "int16" else MODES["I;16"]
+    stack = Picture(np.array(frames).astype(kind)[..., None], mode)
+    (some,) = peers.against(stack, ["jxl"], size=3000, psnr=30.0)
+    (more,) = peers.against(stack, ["jpegxl"], size=3000, psnr=40.0)
+    assert some.why == "each frame alone; from 3 of 3"
+    assert 0 < some.bytes < more.bytes

@@ -222,7 +222,7 @@ def test_rivals_may_be_spaced_and_must_be_some(cli, small_png, small_lrk):
     assert [x["codec"] for x in found] == ["jpeg", "png"]
     for nothing in ("", " , "):
         assert "--against is empty" in cli(*run, nothing).failed(2)
-    assert "jxl: unknown" in cli(*run, "jpeg,jxl").failed(2)
+    assert "gif: unknown" in cli(*run, "jpeg,gif").failed(2)
 
 
 # -- batches ------------------------------------------------------------------------------------

@@ -340,7 +340,7 @@ def test_only_our_errors_escape_from_mutants_that_stay_on_the_disk():
         data = bytes(next(files_))
         try:
             file = header.is_stack(data, floats=True) and mapped.of_stack(
-                memoryview(data), name="x", max_pixels=10**6, advise=lambda few: None
+                memoryview(data), name="x", max_pixels=10**6, advise=lambda few, ahead: None
             )
             if file:
                 stack = lowrank.LowRankStack(file.parts, (), file)

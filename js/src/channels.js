@@ -6,11 +6,11 @@ import {
   F64, I32, U16, U8, abs, ceil, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
-  toLevels, tokenModel,
+  bitReader, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
+  tokenModel, untilCut,
 } from "./coding.js";
-import { toSamples } from "./lapped.js";
-import { smooth } from "./smoothing.js";
+import { add } from "./maps.js";
+import { pictured, smooth } from "./smoothing.js";
 import { join } from "./wavelet.js";
 
 const SIDE = 16;
@@ -90,7 +90,7 @@ function placesOf(m, n, kinds) {
   // The places of each phase, and whether they are of blocks.
   const phases = sets.map((places) => places.sort((a, b) => a - b));
   const blocks = (at) => kinds[at < lengths[0] ? 0 : 1];
-  return { size, left, right, kin, depth, octave, phases, blocks };
+  return { extent: size, left, right, kin, depth, octave, phases, blocks };
 }
 
 // -- models ------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ let ZERO, STRETCH;
 /** A binary model of three contexts, their rows in one joint table: decodes a pass of flags and learns. */
 function mixture(rans, scale) {
   const ones = new I32(ALL_ROWS).fill(6), all = ones.map(() => 12), odds = ones.slice();
-  const weights = I32.from({ length: 24 }, (_, i) => (i < 8 ? 2600 : 1300));
+  const weights = make(24, (i) => (i < 8 ? 2600 : 1300), I32);
   each(ROWS, (row) => {
     const from = ROW.indexOf(row);
     const middle = from < 0 ? 1 : from + ((ROW.lastIndexOf(row) - from + 1) >> 1);
@@ -180,19 +180,18 @@ function priorTokens() {
 
 /** What decodes a component of a channel, one after the other. */
 function walkOf(m, n, switches, rans) {
-  ZERO ??= I32.from({ length: 2 * MOST + 1 }, (_, i) => {
+  ZERO ??= make(2 * MOST + 1, (i) => {
     const one = rint(65536 / (1 + Math.exp(-(i - MOST) / 256)));
     return 65536 - min(max(one, 32), 65504);
-  });
-  STRETCH ??= I32.from({ length: 4096 }, (_, i) =>
-    rint(256 * Math.log((i + 0.5) / (4095.5 - i))),
-  );
+  }, I32);
+  STRETCH ??= make(4096, (i) =>
+    rint(256 * Math.log((i + 0.5) / (4095.5 - i))), I32);
   const all = [];
   const settled = (kinds) => (all[2 * kinds[0] + kinds[1]] ??= placesOf(m, n, kinds));
   const first = settled([WAVELET, WAVELET]);
   // One more place than there are: what a neighbour that is not there has.
   const channels = switches.map(() => ({
-    here: first, last: make(4, () => new I32(first.size + 1)),
+    here: first, last: make(4, () => new I32(first.extent + 1)),
     mean: I32.from([...first.depth, -1], (depth) => START[depth]), count: 0,
   }));
   const nonzero = mixture(rans, UNIT), above = mixture(rans, 2 * UNIT), model = priorTokens();
@@ -234,7 +233,7 @@ function walkOf(m, n, switches, rans) {
   return (c) => {
     const channel = channels[c], { mean, count, last } = channel;
     const here = settled(switches[c].map((x) => (count < x ? WAVELET : BLOCKS)));
-    const { size, left, right, kin: [kin, kin2], depth, octave } = here;
+    const { extent: size, left, right, kin: [kin, kin2], depth, octave } = here;
     if (here !== channel.here) {
       // Where a transform changes, history moves.
       const old = mean.slice();
@@ -284,36 +283,23 @@ function walkOf(m, n, switches, rans) {
 
 // -- from coefficients to samples ----------------------------------------------------------------
 
-let transform;
-
-/** DCT-IV in integers, and the rotations across a boundary. */
-function blockTransform() {
-  if (!transform) {
-    const fine = 2 ** 30, i = make(SIDE, (x) => x);
-    const angle = i.slice(0, 8).map((x) => (Math.PI / 4) * (1 + (2 * x + 1) / SIDE));
-    transform = {
-      C: i.map((x) =>
-        i.map((y) =>
-          rint(sqrt(2 / SIDE) * Math.cos((Math.PI / SIDE) * ((x + 0.5) * (y + 0.5))) * 262144),
-        ),
-      ),
-      cosine: angle.map((x) => rint(Math.sin(x) * fine) / fine),
-      sine: angle.map((x) => rint(Math.cos(x) * fine) / fine),
-    };
-  }
-  return transform;
-}
-
+/** Undo the DCT-IV, in integers, and the rotations across boundaries. */
 function unblocked(Y) {
-  const { C, cosine, sine } = blockTransform();
+  const fine = (x, unit) => rint(x * unit);
+  const rotation = (f) =>
+    make(8, (x) => fine(f((Math.PI / 4) * (1 + (2 * x + 1) / SIDE)), 2 ** 30) / 2 ** 30);
+  const cosine = rotation(Math.sin), sine = rotation(Math.cos);
+  const C = make(SIDE, (x) =>
+    make(SIDE, (y) => fine(sqrt(2 / SIDE) * Math.cos((Math.PI / SIDE) * ((x + 0.5) * (y + 0.5))), 262144)),
+  );
   const count = Y.length / SIDE, X = new F64(Y.length);
-  for (let b = 0; b < count; b++) {
-    for (let j = 0; j < SIDE; j++) {
+  each(count, (b) => {
+    each(SIDE, (j) => {
       let sum = 0;
       for (let f = 0; f < SIDE; f++) sum += C[j][f] * Y[f * count + b];
       X[b * SIDE + j] = sum / 262144;
-    }
-  }
+    });
+  });
   for (let at = SIDE; at < X.length; at += SIDE) {
     for (let j = 0; j < 8; j++) {
       const after = X[at + j], before = X[at - 1 - j];
@@ -347,12 +333,12 @@ function sumOf(components, header, c, height, width) {
     const vector = (part, kind) =>
       (i < header.switches[c][kind] ? unwaveleted : unblocked)(Y.slice(...part));
     let [first, second, third] = [0, 0, 0];
-    for (let j = 0; j < heads; j++) {
+    each(heads, (j) => {
       const size = abs(Y[j]), a = floor(size / 32768), b = size % 32768;
       first += a * a;
       second += a * b;
       third += b * b;
-    }
+    });
     const length = sqrt(first * 2 ** 30 + second * 65536 + third) || 1;
     const u = vector([0, heads], 0).slice(0, height).map((x) => (x / length) * scale);
     return { u, v: vector([heads], 1).slice(0, width) };
@@ -365,20 +351,13 @@ function sumOf(components, header, c, height, width) {
     term.v = F64.from(term.v, (x) => rint(x * 2 ** (room - left)));
   });
   const out = new F64(height * width), unit = 2 ** -room;
-  // Four at a time: integers, whose sum is the same in any order.
   for (let i = 0; i < terms.length; i += 4) {
-    add(out, ...make(4, (j) => terms[i + j] ?? { u: new F64(height), v: terms[i].v }));
+    const four = make(4, (j) => terms[i + j] ?? { u: [], v: terms[i].v });
+    each(height, (y) =>
+      add(out.subarray(y * width, (y + 1) * width), ...four.flatMap(({ u, v }) => [v, u[y] ?? 0])),
+    );
   }
   return out.map((x) => x * unit);
-}
-
-function add(out, a, b, c, d) {
-  const height = a.u.length, width = a.v.length;
-  const [av, bv, cv, dv] = [a.v, b.v, c.v, d.v];
-  for (let y = 0, at = 0; y < height; y++) {
-    const p = a.u[y], q = b.u[y], r = c.u[y], s = d.u[y];
-    for (let j = 0; j < width; j++, at++) out[at] += p * av[j] + q * bv[j] + r * cv[j] + s * dv[j];
-  }
 }
 
 // -- header and stream ---------------------------------------------------------------------------
@@ -393,13 +372,12 @@ function readHeader(parts, most) {
   header.end = end;
   header.offsets = [read.bits(3), read.bits(3)];
   header.lanes = readLanes(read);
-  const each = make(channels, (c) => c);
   header.strengths = readStrengths(read, parts);
-  header.switches = each.map(() => [read.number("switch"), read.number("switch")]);
+  header.switches = make(channels, () => [read.number("switch"), read.number("switch")]);
   const terms = read.number("terms");
   check(terms <= most * channels, "components");
   header.order = [];
-  const left = each.map(() => most);
+  const left = make(channels, () => most);
   for (let i = 0, before = 0; i < terms; i++) {
     let c = 0;
     if (channels > 4) {
@@ -418,7 +396,7 @@ function readHeader(parts, most) {
 
 /** The samples of a payload. */
 export function decodeChannels(parts, { rank, partial }) {
-  const { payload, width, height, channels, bits } = parts;
+  const { payload, width, height } = parts;
   const header = readHeader(parts, min(height, width));
   const counts = header.switches.map((_, c) => header.order.filter((x) => x === c).length);
   checkRanks(parts.matrices, counts, min(height, width));
@@ -429,29 +407,20 @@ export function decodeChannels(parts, { rank, partial }) {
   }
   const found = counts.map(() => []);
   const wanted = counts.map((count) => min(count, rank ?? count));
-  let done = 0;
-  try {
+  untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), header.lanes);
     const component = walkOf(height, width, header.switches, rans);
     for (const c of header.order) {
       if (!wanted.some(Boolean)) break;
       found[c].push(component(c));
-      done++;
       wanted[c] = max(wanted[c] - 1, 0);
     }
-  } catch (error) {
-    if (!(error instanceof Cut)) throw error;
-    if (!partial || !done) throw streamEnds(parts);
-  }
+  }, () => found.flat().length);
   const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
-  const peak = 2 ** bits - 1;
   const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
   if (sum(kept.map((rows) => rows.length)) === total) {
     planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.strengths[c], same));
   }
-  const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
   if (header.alpha) planes.push(planes.pop().map((x) => x / 2));
-  toSamples(planes, header.turn, [0, peak], same, samples);
-  toLevels(samples, header, channels, peak);
-  return samples;
+  return pictured(parts, header, planes, same);
 }

@@ -65,10 +65,7 @@ export function table(row, list) {
   return out.map((_, i) => (out[i] = read.signed("x") + (out[i - row] ?? 0)));
 }
 
-export function readStep(read) {
-  const code = read.bits(16);
-  return (1 + (code % 1024) / 1024) * 2 ** (floor(code / 1024) - 16);
-}
+export const readStep = (read, e = read.bits(6)) => (1 + read.bits(10) / 1024) * 2 ** (e - 16);
 
 export const readTurn = (read) => make(3, () => read.bits(8) - 128);
 
@@ -85,8 +82,7 @@ export function readStart(read, channels) {
   return { step, turn, alpha, levels };
 }
 
-export function readLanes(read) {
-  const lanes = read.number("lanes");
+export function readLanes(read, lanes = read.number("lanes")) {
   check(lanes >= 1 && lanes <= 16384, "lanes");
   return lanes;
 }
@@ -98,13 +94,25 @@ export function readStrengths(read, { width, height, channels }) {
   return found;
 }
 
+/** Decode until the stream ends; that it ends early is allowed to a part of which something is decoded. */
+export function untilCut(parts, partial, decode, done) {
+  try {
+    decode();
+    return false;
+  } catch (error) {
+    if (!(error instanceof Cut)) throw error;
+    if (!partial || !done()) throw streamEnds(parts);
+    return true;
+  }
+}
+
 /** Interleaved rANS, and the raw bits between its words. */
 export function ransReader(data, lanes) {
   if (data.length < 4 * lanes) throw new Cut();
   const { u32, u16 } = viewOf(data);
-  const state = U32.from({ length: lanes }, (_, i) => u32(4 * i));
+  const state = make(lanes, (i) => u32(4 * i), U32);
   check(state.every((x) => x >= 65536), "state of a coder");
-  const words = U16.from({ length: (data.length >> 1) - 2 * lanes }, (_, i) => u16(4 * lanes + 2 * i));
+  const words = make((data.length >> 1) - 2 * lanes, (i) => u16(4 * lanes + 2 * i), U16);
   let place = 0, spare = 0, left = 0;
 
   // Symbols of a pass: `step` is what one of them makes of a state.
@@ -178,8 +186,9 @@ export function signLate(unsigned, rans, lanes) {
 /** Halve the rows above the limit as often as brings them to it or below. */
 export function limited(counts, row, limit) {
   for (let at = 0; at < counts.length; at += row) {
-    const over = 32 - clz32(floor((sum(counts.subarray(at, at + row)) - 1) / limit)); // bits of the quotient
-    for (let i = at; i < at + row; i++) counts[i] >>= over;
+    const part = counts.subarray(at, at + row);
+    const over = 32 - clz32(floor((sum(part) - 1) / limit)); // bits of the quotient
+    part.forEach((x, i) => (part[i] = x >> over));
   }
 }
 
@@ -189,14 +198,14 @@ export function tokenModel(prior) {
   let fresh = false;
   const derive = () => {
     for (let at = 0; at < counts.length; at += 16) {
-      const all = sum(counts.subarray(at, at + 16));
+      const row = counts.subarray(at, at + 16), all = sum(row);
       let left = 4096, before = 0;
-      for (let i = at; i < at + 16; i++) left -= share[i] = 1 + floor((counts[i] * 4080) / all);
+      row.forEach((x, i) => (left -= share[at + i] = 1 + floor((x * 4080) / all)));
       share[at] += left;
-      for (let i = at; i < at + 16; i++) {
-        first[i] = before;
-        before += share[i];
-      }
+      row.forEach((_, i) => {
+        first[at + i] = before;
+        before += share[at + i];
+      });
     }
   };
   derive();
@@ -217,16 +226,6 @@ export function tokenModel(prior) {
   };
 
   return { share, first, count, learn };
-}
-
-/** Give a decoded alpha the nearer of its two values. */
-export function toLevels(samples, { levels }, channels, peak) {
-  if (!levels) return;
-  const [low, high] = levels;
-  check(low <= peak && high <= peak, "alpha");
-  for (let i = channels - 1; i < samples.length; i += channels) {
-    samples[i] = 2 * samples[i] > low + high ? high : low;
-  }
 }
 
 /** The header's rank of each matrix is that of its components, or the file says too little. */

@@ -37,8 +37,8 @@ async function gapsOf(parts) {
   } catch (error) {
     throw error instanceof LrkError ? error : bad("NODT");
   }
-  const held = arrayOf(parts, 1).fill(value)[0] === value && Number.isFinite(value);
-  check(held || (Number.isNaN(value) && parts.dtype === "float32"), "value of NODT");
+  const held = arrayOf(parts, 1).fill(value)[0] === value && isFinite(value);
+  check(held || (isNaN(value) && parts.dtype === "float32"), "value of NODT");
   return { value, bits };
 }
 
@@ -76,11 +76,11 @@ export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {
   } else samples = decodeFloats(parts, { rank, frame });
   if (gaps) {
     const first = frame * width * height;
-    for (let i = 0; i < width * height; i++) {
+    each(width * height, (i) => {
       const place = first + i;
-      if (!((gaps.bits[place >> 3] >> (7 - (place & 7))) & 1)) continue;
+      if (!((gaps.bits[place >> 3] >> (7 - (place & 7))) & 1)) return;
       each(colours, (c) => (samples[i * channels + c] = gaps.value));
-    }
+    });
   }
   return samples;
 }

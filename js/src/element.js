@@ -6,7 +6,7 @@ import { LrkError } from "./errors.js";
 import { open, pixelsOf, samplesOf } from "./decode.js";
 
 export { LrkError } from "./errors.js";
-export { decode, open, pixelsOf, samplesOf } from "./decode.js";
+export { open, pixelsOf, samplesOf } from "./decode.js";
 
 const GROWN = 1.5; // a picture is drawn anew when so many times the bytes are there
 const STYLE =
@@ -15,7 +15,7 @@ const STYLE =
 const Base = globalThis.HTMLElement ?? class {};
 
 /** The bytes of a response, ever more of them: a view of all that are there, and if it is all. */
-export async function* arriving(stream) {
+async function* arriving(stream) {
   const reader = stream.getReader();
   let bytes = new U8(65536), length = 0, told = 0;
   for (;;) {

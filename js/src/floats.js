@@ -32,12 +32,12 @@ function sum({ s, u, v }, from, to, n, rank) {
 function patched(B, rows, columns) {
   const width = columns * SIDE, out = new F64(rows * SIDE * width);
   const half = new F64(SIZE);
-  for (let i = 0; i < rows * columns; i++) {
+  each(rows * columns, (i) => {
     half.fill(0);
-    for (let f = 0; f < SIZE; f++) {
+    each(SIZE, (f) => {
       const x = B[i * SIZE + f], cosines = COSINES[f >> 4];
       if (x) for (let y = 0; y < SIDE; y++) half[y * SIDE + (f & 15)] += x * cosines[y];
-    }
+    });
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let y = 0; y < SIDE; y++, at += width) {
       for (let x = 0; x < SIDE; x++) {
@@ -46,7 +46,7 @@ function patched(B, rows, columns) {
         out[at + x] = total;
       }
     }
-  }
+  });
   unlap(out, rows * SIDE, width, same);
   return out;
 }
@@ -71,7 +71,7 @@ export function decodeFloats(parts, { rank, frame = 0 }) {
   const [rows, columns] = [ceil(height / SIDE), ceil(width / SIDE)];
   const planes = matrices.map((x) => patched(sum(x, 0, rows * columns, SIZE, rank), rows, columns));
   const R = axes(parts.turn);
-  for (let c = 0; c < channels; c++) {
+  each(channels, (c) => {
     for (let y = 0, at = c; y < height; y++) {
       for (let x = 0, i = y * columns * SIDE; x < width; x++, i++, at += channels) {
         const turned = R && c < 3;
@@ -82,6 +82,6 @@ export function decodeFloats(parts, { rank, frame = 0 }) {
         );
       }
     }
-  }
+  });
   return samples;
 }

@@ -2,7 +2,7 @@
 // the order that layouts/lapped.py fixes.
 
 import { table } from "./coding.js";
-import { F64, each, floor, make, sqrt } from "./numbers.js";
+import { F64, PI, ceil, each, floor, make, sqrt } from "./numbers.js";
 
 export const SIDE = 16;
 export const SIZE = 256;
@@ -13,29 +13,23 @@ const SKEW = table(1, [
   2468, 32, 337, 24, 1750, 31, 131, 1080, 27, 455,
 ]);
 
-// Half of (rotation - identity), by elimination.
+// Half of (rotation - identity), turned over, by elimination.
 const ROTATION = (() => {
-  const skew = make(8, () => new Array(8).fill(0));
-  let at = 0;
-  for (let i = 0; i < 8; i++) {
-    for (let j = i + 1; j < 8; j++) {
-      skew[i][j] = SKEW[at++] / 10000;
-      skew[j][i] = -skew[i][j];
-    }
-  }
-  const rows = skew.map((x, i) => [
-    ...x.map((v, j) => (i === j ? 1 : 0) - v),
-    ...x.map((v, j) => (i === j ? 1 : 0) + v),
-  ]);
-  for (let i = 0; i < 8; i++) {
+  const skew = (i, j) =>
+    i < j ? SKEW[(i * (15 - i)) / 2 + j - i - 1] / 10000 : i > j ? -skew(j, i) : 0;
+  const one = (i, j) => (i === j ? 1 : 0);
+  const rows = make(8, (i) =>
+    make(16, (j) => (j < 8 ? one(i, j) - skew(i, j) : one(i, j - 8) + skew(i, j - 8))),
+  );
+  each(8, (i) => {
     const pivot = rows[i][i];
     rows[i] = rows[i].map((v) => v / pivot);
-    for (let j = 0; j < 8; j++) {
-      const factor = rows[j][i];
-      if (j !== i) rows[j] = rows[j].map((v, k) => v - factor * rows[i][k]);
-    }
-  }
-  return rows.map((x, i) => x.slice(8).map((v, j) => (v - (i === j ? 1 : 0)) / 2));
+    rows.forEach((row, j) => {
+      const factor = row[i];
+      if (j !== i) rows[j] = row.map((v, k) => v - factor * rows[i][k]);
+    });
+  });
+  return make(64, (k) => (rows[k & 7][8 + (k >> 3)] - one(k & 7, k >> 3)) / 2);
 })();
 
 /** Cosine and sine of a quarter turn, halved so many times. */
@@ -70,14 +64,26 @@ function across(plane, at, step, w, gap, F) {
   }
 }
 
-/** Undo the filter across the boundaries of a plane of whole patches, in place. */
-export function unlap(plane, height, width, F) {
-  const w = new F64(64), gap = new F64(8);
-  each(64, (i) => (w[i] = F(ROTATION[i & 7][i >> 3])));
-  for (let y = 0; y < height; y++) {
-    for (let x = SIDE; x < width; x += SIDE) across(plane, y * width + x, 1, w, gap, F);
-  }
-  for (let y = SIDE; y < height; y += SIDE) {
+const found = { [SIDE]: COSINES };
+/** Cosines of so many of 16 samples: a frequency has the place of one about as fine, others are 0. */
+export const waves = (count) =>
+  (found[count] ??= make(SIDE, (place) => {
+    const k = ceil((place * count) / SIDE), size = sqrt((k ? 2 : 1) / count);
+    return make(SIDE, (j) => {
+      const x = ((((2 * j + 1) * k) % (4 * count)) * PI) / (2 * count);
+      let c = 1;
+      for (let i = 48; i; i -= 2) c = 1 - (x * x * c) / (i * (i - 1));
+      return j < count && floor((k * SIDE) / count) === place ? size * c : 0;
+    });
+  }));
+
+/** Undo the filter across the boundaries of a plane of patches, in place; of the last ones with 8 samples behind. */
+export function unlap(plane, height, width, F, rest = [8, 8]) {
+  const w = F64.from(ROTATION, F), gap = new F64(8);
+  each(height, (y) => {
+    for (let x = SIDE; x < width - SIDE * (rest[1] < 8); x += SIDE) across(plane, y * width + x, 1, w, gap, F);
+  });
+  for (let y = SIDE; y < height - SIDE * (rest[0] < 8); y += SIDE) {
     for (let x = 0; x < width; x++) across(plane, y * width + x, width, w, gap, F);
   }
 }

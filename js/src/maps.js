@@ -6,11 +6,11 @@ import {
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
-import { COSINES, SIDE, SIZE, halved, unlap } from "./lapped.js";
+import { SIDE, SIZE, halved, unlap, waves } from "./lapped.js";
 import { bandShapes, inverse } from "./wavelet.js";
 
 export const CAP = 200;
-const PAD = 32;
+export const PAD = 32;
 // Of a plane: its phase, and the planes of its horizontal and of its vertical neighbours.
 const phaseOf = (plane) => min(plane, 2);
 const besideOf = (plane) => plane ^ 2;
@@ -99,21 +99,16 @@ export function weightsOf(index, coded, after, others, part, unit) {
   return { maps, planes, own: [of(1)[12], of(2)[13], of(2)[14]].map(rounded) };
 }
 
-function weigh(out, start, end, a, wa, b, wb, c, wc, d, wd) {
-  for (let at = start; at < end; at++) out[at] += wa * a[at] + wb * b[at] + wc * c[at] + wd * d[at];
-}
-
 /** Weighted sums of other maps: at the place, and for those beside, above and below. */
-export function sumsOf({ plane, size }, { maps, planes }, sums) {
+export function sumsOf({ plane }, { maps, planes }, sums) {
   sums.forEach((out, kind) => {
     out.fill(0);
-    each(4, (p) => {
-      const used = maps.map((map, r) => [map, planes[p][kind][r]]).filter((x) => x[1]);
-      for (let j = 0; j < used.length; j += 4) {
-        const four = make(4, (k) => used[j + k] ?? [maps[0], 0]);
-        weigh(out, p * plane, (p + 1) * plane, ...four.flat());
-      }
-    });
+    each(4, (p) =>
+      maps.forEach((map, r) => {
+        const weight = planes[p][kind][r];
+        if (weight) for (let at = p * plane; at < (p + 1) * plane; at++) out[at] += weight * map[at];
+      }),
+    );
   });
   return sums;
 }
@@ -146,7 +141,7 @@ export function quartersOf(height, width) {
     where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
     return map;
   };
-  return { height, width, pitch, count, plane, where, span, phases, around, scatter, gather, size: 4 * plane };
+  return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
 }
 
 const bits = new I32(1), float = new F32(bits.buffer);
@@ -209,9 +204,10 @@ const TOKENS = table(16, [
 
 /**
  * Coefficients by models of flags and tokens, which are at first those of photographs. `prior`
- * has the share of non-zeros of each row, 0 of pads; `shifts` the low bits that are sent raw.
+ * has the share of non-zeros of each row, 0 of pads; `long` is a model of the lengths of what
+ * escapes, which are raw bits without.
  */
-export function coefficients(rans, prior = PRIOR, first = TOKENS) {
+export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
   const rows = prior.length, zero = new I32(rows), seen = new I32(2 * rows);
   const ones = (row) => floor((prior[row] * 9600) / 65536);
   const counts = seen.map((_, i) => (i & 1 ? ones(i >> 1) : 9600 - ones(i >> 1)));
@@ -231,6 +227,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
     limited(counts, 2, 32768);
     derive();
     model.learn();
+    long?.learn();
   };
 
   /** Places and values of the non-zeros of one phase, or their magnitudes. */
@@ -240,15 +237,17 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
     const step = max(1, floor(count / 4096));
     for (let i = 0; i < count; i += step) seen[2 * rows[i] + flags[i]]++;
     const hit = [];
-    for (let i = 0; i < count; i++) if (flags[i]) hit.push(i);
+    flags.forEach((x, i) => x && hit.push(i));
     const pair = U8.from(hit, (i) => rows[i] >> 1), token = new U8(hit.length);
     rans.tokens(pair, model, token);
     model.count(pair, token);
     const found = F64.from(token);
     const escaped = [];
     token.forEach((x, i) => x === 15 && escaped.push(i));
-    const lengths = escaped.map(() => rans.number(5));
-    escaped.forEach((i, j) => (found[i] += rans.number(lengths[j]) + 2 ** lengths[j] - 1));
+    const none = new U8(escaped.length), lengths = none.map(() => 15);
+    long && rans.tokens(none, long, lengths), long?.count(none, lengths);
+    const exact = lengths.map((x) => (x < 15 ? x : rans.number(5)));
+    escaped.forEach((i, j) => (found[i] += rans.number(exact[j]) + 2 ** exact[j] - 1));
     hit.forEach((i, j) => {
       const row = rows[i] % 35, shift = row < 25 || row > 32 ? 0 : (row - 23) >> 1;
       found[j] = found[j] * 2 ** shift + rans.number(shift) + 1;
@@ -263,11 +262,11 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS) {
 
 // -- the first component: a small image ----------------------------------------------------
 
-function enlarge([h, w], { height, width, grid }) {
-  return I32.from({ length: h * w }, (_, i) => {
-    const row = floor((floor(i / w) * height) / h) * width;
-    return min(abs(grid[row + floor(((i % w) * width) / w)]), CAP);
-  });
+function enlarge([h, w], { tall, wide, grid }) {
+  return make(h * w, (i) => {
+    const row = floor((floor(i / w) * tall) / h) * wide;
+    return min(abs(grid[row + floor(((i % w) * wide) / w)]), CAP);
+  }, I32);
 }
 
 /** The wavelet bands of one first component; `before` are those of the one that tells of it. */
@@ -275,12 +274,12 @@ function bandsOf(shape, coder, before) {
   const result = [];
   bandShapes(...shape).levels.forEach((shapes, level) => {
     const bands = {};
-    for (const [name, [height, width]] of Object.entries(shapes)) {
-      const quarters = quartersOf(height, width), { size } = quarters;
-      const here = new F64(size), none = new F64(size), q = new I32(size), known = new I32(size);
+    for (const [name, [tall, wide]] of Object.entries(shapes)) {
+      const quarters = quartersOf(tall, wide), { extent } = quarters;
+      const here = new F64(extent), none = new F64(extent), q = new I32(extent), known = new I32(extent);
       const add = (weight, band) => {
         if (!band) return;
-        quarters.scatter(enlarge([height, width], band)).forEach((x, at) => (here[at] += weight * x));
+        quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
       };
       add(256, result[level - 1]?.[name]);
       for (const other of Object.values(bands)) add(123, other);
@@ -296,7 +295,7 @@ function bandsOf(shape, coder, before) {
         });
       }
       coder.learn();
-      bands[name] = { height, width, grid: quarters.gather(q, new I32(height * width)) };
+      bands[name] = { tall, wide, grid: quarters.gather(q, new I32(tall * wide)) };
     }
     result.push(bands);
   });
@@ -304,16 +303,16 @@ function bandsOf(shape, coder, before) {
 }
 
 /** Half the mean absolute difference to either neighbour, both ways; capped integers. */
-function gradient({ height, width, grid }) {
+function gradient({ tall, wide, grid }) {
   const F = fround, g = F32.from(grid);
   return g.map((x, i) => {
-    const column = i % width, row = floor(i / width);
+    const column = i % wide, row = floor(i / wide);
     let total = 0;
     const add = (there, j) => there && (total = F(total + abs(F(x - g[j]))));
     add(column, i - 1);
-    add(column < width - 1, i + 1);
-    add(row, i - width);
-    add(row < height - 1, i + width);
+    add(column < wide - 1, i + 1);
+    add(row, i - wide);
+    add(row < tall - 1, i + wide);
     return min(rint(F(total * 0.25)), CAP);
   });
 }
@@ -322,17 +321,17 @@ const NOTHING = { phase: () => ({ hit: [], found: [] }), learn() {} };
 
 /** A first component: its bands, its map, and how steep that is; without a coder of no bands. */
 export function firstOf(shape, coarsest, F, coder = NOTHING, before = null) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   const bands = bandsOf(shape, coder, before);
-  const map = inverse({ height, width, grid: coarsest.map(F) }, bands, F);
+  const map = inverse({ tall, wide, grid: coarsest.map(F) }, bands, F);
   return { bands, mean: map.grid, steep: gradient(map) };
 }
 
 /** The coarsest map of a first component. */
 export function readCoarsest(read, shape) {
-  const [height, width] = bandShapes(...shape).low;
+  const [tall, wide] = bandShapes(...shape).low;
   let last = 0;
-  const found = make(height * width, () => (last += read.signed("coarsest")));
+  const found = make(tall * wide, () => (last += read.signed("coarsest")));
   if (found.some((x) => abs(x) >= 2 ** 30)) throw outOfRange();
   return found;
 }
@@ -363,73 +362,75 @@ const TURNS = (() => {
   return wave;
 })();
 
-/** The patch of each component, times 2^precision, as integers; and one of zeros. */
-function basis(indices, turns, precision) {
+/** The patch of each component, times 2^precision, as integers. */
+function basis(indices, turns, precision, power, height, width) {
   const rows = [];
   const row = (i) =>
-    (rows[i] ??= F64.from(every, (p) => COSINES[v(i)][v(p)] * COSINES[u(i)][u(p)]));
+    (rows[i] ??= F64.from(every, (p) => waves(height)[v(i)][v(p)] * waves(width)[u(i)][u(p)]));
   for (const [i, j, angle] of turns) {
     const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size;
     const a = row(i), b = row(j);
     rows[i] = a.map((x, p) => x * c + b[p] * s);
     rows[j] = b.map((x, p) => x * c - a[p] * s);
   }
-  const out = new F64(SIZE * (indices.length + 1));
-  indices.forEach((i, j) => out.set(row(i).map((x) => rint(x * 2 ** precision)), SIZE * j));
-  return out;
+  return indices.map((i) => {
+    const spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
+    return row(i).map((x) => rint(x * spread * 2 ** precision));
+  });
 }
 
-function add(block, patches, from, size, j) {
-  const a = size[j], b = size[j + 1], c = size[j + 2], d = size[j + 3];
-  const A = from[j], B = from[j + 1], C = from[j + 2], D = from[j + 3];
-  for (let p = 0; p < SIZE; p++) {
-    block[p] += a * patches[A + p] + b * patches[B + p] + c * patches[C + p] + d * patches[D + p];
-  }
+/** Add four weighted lists: integers, whose sum is the same in any order. */
+export function add(out, a, wa, b, wb, c, wc, d, wd) {
+  for (let i = 0; i < out.length; i++) out[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i];
 }
 
 /**
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
- * `components`, in sixteenths of a step. F rounds to their type.
+ * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
+ * last patches, down and across.
  */
-export function planeOf([rows, columns], mean, components, turns, step, precision, F) {
-  const maps = components.map((x) => x.map);
-  const patches = basis(components.map((x) => x.index), turns, precision);
+export function planeOf(
+  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
+) {
+  const maps = components.map((x) => x.sheet), sets = {};
+  const of = (...sides) =>
+    (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
-  const scale = step / 16 / 2 ** precision, unit = F(step / SIDE);
+  const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const G = largest(totals) * largest(patches) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const G = largest(totals) * largest(of(SIDE, SIDE).map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
-  const size = new F64(maps.length + 4), from = new I32(maps.length + 4);
+  const from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
+    const patches = of(i < (rows - 1) * columns ? SIDE : rest[0], (i + 1) % columns ? SIDE : rest[1]);
     let found = 0;
-    for (let j = 0; j < maps.length; j++) {
-      const q = maps[j][i];
-      if (!q) continue;
-      from[found] = SIZE * j;
-      size[found++] = q;
-    }
-    size.fill(0, found, found + 4);
+    for (let j = 0; j < maps.length; j++) if (maps[j][i]) from[found++] = j;
     block.fill(0);
-    // Four at a time: integers, whose sum is the same in any order.
-    for (let j = 0; j < found; j += 4) add(block, patches, from, size, j);
-    const first = F(mean[i] * unit);
+    for (let j = 0; j < found; j += 4) {
+      const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
+      add(
+        block, patches[a], maps[a][i], patches[b], j + 1 < found && maps[b][i],
+        patches[c], j + 2 < found && maps[c][i], patches[d], j + 3 < found && maps[d][i],
+      );
+    }
+    const first = F(mean[i] * unit), g = min(max(rint(gains[i]), -8), 8);
+    const scale = G((step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1));
     let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     for (let p = 0; p < SIZE; p += SIDE, at += width) {
       for (let x = 0; x < SIDE; x++) {
-        out[at + x] = maps.length ? G(block[p + x] * scale) + first : first;
+        out[at + x] = G(block[p + x] * scale) + first;
       }
     }
   }
-  unlap(out, rows * SIDE, width, F);
+  unlap(out, rows * SIDE, width, F, rest);
   return out;
 }
 
 /** What of a plane of whole patches is the picture. */
 export function cropped(plane, pitch, width, height) {
-  if (pitch === width) return plane.subarray(0, width * height);
   const out = new plane.constructor(width * height);
   each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
   return out;

@@ -1,6 +1,6 @@
 // Arithmetic as numpy does it: the same bits from the same operations.
 
-export const { abs, ceil, clz32, floor, fround, imul, max, min, sqrt } = Math;
+export const { PI, abs, ceil, clz32, floor, fround, imul, max, min, sqrt } = Math;
 export const { assign } = Object;
 export const [I32, F64, F32, U8, U16, U32] = [
   Int32Array, Float64Array, Float32Array, Uint8Array, Uint16Array, Uint32Array,
@@ -24,8 +24,8 @@ export function each(n, f) {
   for (let i = 0; i < n; i++) f(i);
 }
 
-/** An array of n values, f of each index. */
-export const make = (n, f) => Array.from({ length: n }, (_, i) => f(i));
+/** An array of n values, f of each index; of a kind. */
+export const make = (n, f, Kind = Array) => Kind.from({ length: n }, (_, i) => f(i));
 
 const MAGIC = 6755399441055744; // 1.5 * 2^52: adding it leaves an integer, ties to even
 

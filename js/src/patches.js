@@ -3,18 +3,17 @@
 
 import { check } from "./errors.js";
 import {
-  F32, F64, I32, U16, U8, abs, assign, ceil, each, floor, fround, make, max, min, rint, same, sum,
+  F32, F64, I32, U8, abs, assign, ceil, each, floor, fround, make, max, min, rint, same, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, ransReader, readLanes, readStart, readStrengths, signLate, streamEnds, table,
-  toLevels,
+  bitReader, checkRanks, ransReader, readLanes, readStart, readStrengths, signLate, table, untilCut,
 } from "./coding.js";
-import { SIDE, SIZE, toSamples } from "./lapped.js";
+import { SIDE, SIZE } from "./lapped.js";
 import {
   CAP, coefficients, cropped, diagonal, distance, expected, firstOf, headerOf, planeOf, quartersOf,
   readCoarsest, sumsOf, u, v, weightsOf,
 } from "./maps.js";
-import { smooth } from "./smoothing.js";
+import { pictured, smooth } from "./smoothing.js";
 
 const LIMIT = 2047;
 
@@ -23,9 +22,9 @@ const LIMIT = 2047;
 /** Kept components but the first of each channel, in descending scale. */
 function orderOf(scales) {
   const plan = scales.flatMap((scale, channel) =>
-    scale.map((size, index) => ({ channel, index, size })).filter(({ index, size }) => index && size),
+    scale.map((level, index) => ({ channel, index, level })).filter(({ index, level }) => index && level),
   );
-  return plan.sort((a, b) => b.size - a.size || a.channel - b.channel || a.index - b.index);
+  return plan.sort((a, b) => b.level - a.level || a.channel - b.channel || a.index - b.index);
 }
 
 /** Components coded together. */
@@ -117,18 +116,18 @@ function walkOf(shape, header, coder, F) {
     }
   };
 
-  const next = (batch, signs) => {
+  const follow = (batch, signs) => {
     const Kind = F === fround ? F32 : F64;
     const here = batch.map((x, i) => {
       const { channel, index } = x;
       const others = turn ? make(min(channel, 2), (c) => [known[c][index], (w) => w[10 + c]]) : [];
       const told = others.filter(([map]) => map);
       const weights = weightsOf(index, known[channel], channel ? 3 : 0, told, 1, 8);
-      pool[i] ??= make(3, () => new I32(quarters.size));
+      pool[i] ??= make(3, () => new I32(quarters.extent));
       const w = predictionOf(index);
       return {
-        x, w, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.size),
-        map: new Kind(patches), coded: w && new Kind(quarters.size),
+        x, w, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.extent),
+        sheet: new Kind(patches), coded: w && new Kind(quarters.extent),
       };
     });
     for (const phase of quarters.phases) {
@@ -139,7 +138,7 @@ function walkOf(shape, header, coder, F) {
       });
       const { hit, found } = coder.phase(rows, signs);
       let at = 0;
-      here.forEach(({ mine, map, coded }, i) => {
+      here.forEach(({ mine, sheet, coded }, i) => {
         const places = [];
         for (; hit[at] < (i + 1) * size; at++) {
           const q = found[at], cell = phase.cells[hit[at] - i * size];
@@ -149,24 +148,24 @@ function walkOf(shape, header, coder, F) {
             // A place beyond the edge, of a hostile file, is the last of the map.
             const place = where[cell] < 0 ? patches - 1 : where[cell];
             places.push(place);
-            map[place] = q * 16;
+            sheet[place] = q * 16;
           }
         }
-        if (!coded && !signs) unsigned.push([map, places]);
+        if (!coded && !signs) unsigned.push([sheet, places]);
       });
     }
     coder.learn();
-    for (const { x: { channel, index }, mine, map, coded } of here) {
+    for (const { x: { channel, index }, mine, sheet, coded } of here) {
       known[channel][index] = mine;
       if (coded) {
-        quarters.gather(coded, map);
+        quarters.gather(coded, sheet);
         memory[channel][index] = coded.map(clip);
       }
-      maps[channel].push({ index, map });
+      maps[channel].push({ index, sheet });
     }
   };
 
-  return { first, next, firsts, maps, unsigned, size: quarters.size };
+  return { first, follow, firsts, maps, unsigned, extent: quarters.extent };
 }
 
 // -- header and stream ------------------------------------------------------------------------
@@ -200,10 +199,12 @@ function readHeader(parts, shape) {
   const { channels } = parts, [data, end] = headerOf(parts);
   const read = bitReader(data);
   const header = readStart(read, channels);
+  const lanes = read.number("lanes"), weighed = lanes > 32768;
   assign(header, {
-    lanes: readLanes(read), late: read.number("late"), strengths: readStrengths(read, parts),
+    lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts),
     end, scales: [], turns: [], coarsest: [],
   });
+  if (weighed) assign(header, { power: read.bits(5), gains: readCoarsest(read, shape) });
   each(channels, (c) => {
     header.scales.push(readScales(read, c));
     header.turns.push(readTurns(read));
@@ -240,38 +241,34 @@ export function decodePatches(parts, { rank, partial }) {
   const needed = groups.findLastIndex((batch) => batch.some((x) => kept.has(x))) + 1;
   const F = bits > 8 ? same : fround;
   let done = 0, walk = null, whole = 0;
-  try {
+  const cut = untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
-    walk = walkOf(shape, header, coefficients(rans), F);
-    check(total * walk.size <= lanes * 131072, "lanes");
+    const coder = coefficients(rans);
+    if (header.gains) header.gains = firstOf(shape, header.gains, F, coder).mean;
+    walk = walkOf(shape, header, coder, F);
+    check(total * walk.extent <= lanes * 131072, "lanes");
     for (; done < channels; done++) walk.first(done);
     whole = channels + sum(groups.slice(0, signed).map((batch) => batch.length));
     for (let i = 0; i < (needed <= signed ? needed : groups.length); i++) {
-      walk.next(groups[i], !unsigned.includes(i));
+      walk.follow(groups[i], !unsigned.includes(i));
       done += groups[i].length;
     }
     if (late && done === total) signLate(walk.unsigned, rans, lanes);
-  } catch (error) {
-    if (!(error instanceof Cut)) throw error;
-    if (!partial || !done) throw streamEnds(parts);
-    done = done > channels ? min(done, whole) : done;
-  }
+  }, () => done);
+  if (cut && done > channels) done = min(done, whole);
   const { firsts, maps } = walk;
   for (let c = firsts.length; c < channels; c++) firsts.push(firstOf(shape, header.coarsest[c], F).mean);
   const decoded = groups.flat().slice(0, max(done - channels, 0));
   const shown = decoded.filter((x) => kept.has(x)).map((x) => x.channel * SIZE + x.index);
-  const peak = 2 ** bits - 1;
   const planes = scales.map((_, c) => {
-    const own = header.alpha && c === channels - 1 ? step / 2 : step; // alpha has half the step
+    const alpha = header.alpha && c === channels - 1; // which has half the step
+    const own = alpha ? step / 2 : step;
     const some = maps[c].filter((x) => shown.includes(c * SIZE + x.index));
     const precision = bits > 8 ? 24 : 13;
-    const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F);
+    const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F, alpha ? {} : header);
     const plane = cropped(whole, shape[1] * SIDE, width, height);
     if (shown.length === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
     return plane;
   });
-  const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
-  toSamples(planes, header.turn, [0, peak], F, samples);
-  toLevels(samples, header, channels, peak);
-  return samples;
+  return pictured(parts, header, planes, F);
 }

@@ -3,7 +3,7 @@
 
 import { LrkError, bad, check, known } from "./errors.js";
 import {
-  F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt, sum, viewOf,
+  each, F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt, sum, viewOf,
 } from "./numbers.js";
 
 const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
@@ -110,31 +110,32 @@ function reader(bytes, partial, maxPixels) {
     if (parts.store === "packed") packed(parts);
     else terms(parts);
     if (parts.missing !== null) return parts;
-    let done;
+    let done, fault;
     try {
       done = chunk("DONE", 0);
     } catch (error) {
-      if (!partial) throw error;
-      parts.missing = 0;
-      return parts;
+      fault = error;
     }
-    if (done === null) {
-      if (!partial) throw ended(true);
-      parts.missing = 0;
-    } else check(!left(), "its end");
+    if (done) check(!left(), "its end");
+    else if (partial) parts.missing = 0;
+    else throw fault ?? ended(true);
     return parts;
+  };
+
+  // The numbers of SUMS, whose length must hold; undefined where it was passed over.
+  const checksums = (holds) => {
+    const found = optional("SUMS");
+    if (found === null) throw ended(false);
+    if (!found) return found;
+    check(found.length && holds(found.length), "length of SUMS");
+    return make(found.length / 4, (i) => viewOf(found).u32(4 * i));
   };
 
   const packed = (parts) => {
     let sums = null, damaged = false;
     if (kindAt() === "SUMS") {
-      const found = optional("SUMS");
-      damaged = found === undefined;
-      if (found === null) throw ended(false);
-      if (found) {
-        check(found.length && found.length % 4 === 0, "length of SUMS");
-        sums = make(found.length / 4, (i) => viewOf(found).u32(4 * i));
-      }
+      sums = checksums((length) => length % 4 === 0);
+      damaged = !sums;
     }
     const start = at + 8;
     let whole = sums ? wholePieces(sums) : 0;
@@ -194,23 +195,19 @@ function reader(bytes, partial, maxPixels) {
   };
 
   const terms = (parts) => {
-    const { matrices } = parts;
-    const [m, n] = shapeOf(parts);
+    const { matrices } = parts, [m, n] = shapeOf(parts);
     const total = sum(matrices.map(({ k }) => k));
     const data = chunk("SIGM", 8 * total);
     if (data === null) throw ended(false);
     const order = [];
-    let place = 0;
     matrices.forEach((matrix, c) => {
-      matrix.s = [];
-      matrix.u = [];
-      matrix.v = [];
-      for (let i = 0; i < matrix.k; i++, place += 8) {
-        const s = viewOf(data).f64(place);
+      assign(matrix, { s: [], u: [], v: [] });
+      each(matrix.k, (i) => {
+        const s = viewOf(data).f64(8 * order.length);
         check(s >= 0 && s <= (i ? matrix.s[i - 1] : LARGEST), "sigma");
         matrix.s.push(s);
         order.push([s, c, i]);
-      }
+      });
     });
     for (const matrix of matrices) {
       check(!contradiction(matrix, min(m, n), matrix.s), "sigma");
@@ -218,30 +215,22 @@ function reader(bytes, partial, maxPixels) {
     order.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
     const width = 2 << STORES.indexOf(parts.store);
     // Checksums of the pieces of terms, for readers of single pixels: here they must agree.
-    const sums = [];
-    if (parts.frames && kindAt() === "SUMS") {
-      const found = optional("SUMS");
-      if (found === null) throw ended(false);
-      if (found) {
-        const each = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
-        check(found.length && found.length === 4 * total * each, "length of SUMS");
-        for (let i = 0; i < found.length; i += 4) sums.push(viewOf(found).u32(i));
-      }
-    }
+    const pieces = width * (m + n) > 8192 ? 1 + ceil((n * width) / 1024) : 0;
+    const sums =
+      parts.frames && kindAt() === "SUMS" ? checksums((length) => length === 4 * total * pieces) : null;
     let whole = 0, piece = 0;
     for (const [, c, i] of order) {
-      let term;
+      let term, fault;
       try {
         term = chunk("TERM", width * (m + n));
       } catch (error) {
-        if (!partial || !whole) throw error;
+        fault = error;
+      }
+      if (!term) {
+        if (!partial || !whole) throw fault ?? ended(whole);
         break;
       }
-      if (term === null) {
-        if (!partial || !whole) throw ended(whole > 0);
-        break;
-      }
-      for (let from = 0, to = width * m; sums.length && from < term.length; from = to, to += 1024) {
+      for (let from = 0, to = width * m; sums && from < term.length; from = to, to += 1024) {
         check(crc32(term.subarray(from, to)) === sums[piece++], "SUMS");
       }
       const values = floats(term, width);
@@ -280,11 +269,11 @@ function floats(data, width) {
   const { u16, f32, f64 } = viewOf(data);
   if (width === 2) halves ??= make(65536, float16);
   const get = width === 2 ? (at) => halves[u16(at)] : width === 4 ? f32 : f64;
-  return F64.from({ length: data.length / width }, (_, i) => {
+  return make(data.length / width, (i) => {
     const x = get(width * i);
     check(abs(x) <= 2, "unit vectors");
     return x;
-  });
+  }, F64);
 }
 
 function header(data, maxPixels) {
@@ -323,9 +312,11 @@ function header(data, maxPixels) {
     turn: null, matrices: [], metadata: {}, missing: null,
   };
   const [rows, columns] = [ceil(height / 16) * 16, ceil(width / 16) * 16];
+  const padded = layout === "patches" || (frames && store === "packed") ? rows * columns : 0;
+  const most = maxPixels + floor(maxPixels / 4) + 65536;
   if (
-    width * height > maxPixels || width * height * (frames ?? 1) > 16 * maxPixels ||
-    (layout === "patches" && rows * columns > maxPixels + floor(maxPixels / 4) + 65536)
+    width * height > maxPixels || max(width * height, 1024) * frames > 16 * maxPixels ||
+    padded > most || padded * frames > 16 * most
   ) {
     throw new LrkError("limit", "too many pixels");
   }
@@ -349,45 +340,45 @@ function header(data, maxPixels) {
     "length of HEAD",
   );
   if (turned) parts.turn = [0, 1, 2].map(() => (data[at++] << 24) >> 24);
-  const most = min(...shapeOf(parts));
-  for (let c = 0; c < count; c++) {
+  const largest = min(...shapeOf(parts));
+  each(count, (c) => {
     const x = packed ? packedMatrix(view, at) : floatMatrix(view, at);
     at += packed ? 10 : 28;
-    check(x.k <= most, "rank");
-    check(!(packed ? packedContradiction(x) : contradiction(x, most)), "numbers");
+    check(x.k <= largest, "rank");
+    check(!(packed ? packedContradiction(x) : contradiction(x, largest)), "numbers");
     parts.matrices.push(x);
-  }
+  });
   return parts;
 }
 
 function floatMatrix({ f64, u32 }, at) {
-  const [norm, next, tail] = [4, 12, 20].map((i) => f64(at + i));
-  check([norm, next, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
-  return { k: u32(at), norm, next, tail };
+  const [norm, after, tail] = [4, 12, 20].map((i) => f64(at + i));
+  check([norm, after, tail].every((x) => x >= 0 && x <= LARGEST), "norm");
+  return { k: u32(at), norm, after, tail };
 }
 
 function packedMatrix({ u16 }, at) {
-  const [norm, next, tail, error] = [2, 4, 6, 8].map((i) => {
+  const [norm, after, tail, loss] = [2, 4, 6, 8].map((i) => {
     const code = u16(at + i);
     return code ? 2 ** (code / 1024 - 24) : 0;
   });
-  return { k: u16(at), norm, next, tail, error };
+  return { k: u16(at), norm, after, tail, loss };
 }
 
 // Whether numbers of a matrix cannot be true together.
-function contradiction({ k, norm, next, tail }, most, s) {
+function contradiction({ k, norm, after, tail }, most, s) {
   const slack = 1e-6 * norm;
-  if (tail > norm + slack || next > tail + slack || (k === most && tail > slack)) return true;
+  if (tail > norm + slack || after > tail + slack || (k === most && tail > slack)) return true;
   if (!s) return false;
-  if (k && next > s[k - 1] + slack) return true;
+  if (k && after > s[k - 1] + slack) return true;
   // Proposition 40: ||A||_F^2 is the sum of all sigma_i^2.
   const all = sqrt(sum([tail * tail, ...s.map((x) => x * x)]));
   return !(abs(all - norm) <= slack);
 }
 
-function packedContradiction({ norm, next, tail, error }) {
+function packedContradiction({ norm, after, tail, loss }) {
   const above = (a, b) => a > b * 1.002 + 1e-5 * norm;
-  return above(tail, norm) || above(next, tail) || above(tail, error);
+  return above(tail, norm) || above(after, tail) || above(tail, loss);
 }
 
 /** Read a file: its head, and its terms or its payload. `partial` takes what is whole of it. */

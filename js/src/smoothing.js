@@ -2,7 +2,9 @@
 // stores/packed/coding/smoothing.py fixes.
 
 import { table } from "./coding.js";
-import { F32, I32, abs, fround, make, max, min } from "./numbers.js";
+import { check } from "./errors.js";
+import { toSamples } from "./lapped.js";
+import { each, F32, I32, U16, U8, abs, fround, make, max, min } from "./numbers.js";
 
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
 const MARGIN = 3;
@@ -47,14 +49,14 @@ function weightsOf(eighths) {
     [3, same], [3, down], [4, same], [4, rising],
   ];
   const out = new F32(648);
-  for (let level = 0; level < 12; level++) {
+  each(12, (level) => {
     kinds.forEach(([kind, turned], k) =>
       turned.forEach((tap, t) => {
         const [first, form] = FORMS[kind];
         out[(level * 9 + k) * 6 + t] = F((TABLE[level * 21 + first + +form[tap]] / 1024) * strength);
       }),
     );
-  }
+  });
   return out;
 }
 
@@ -91,10 +93,10 @@ export function smooth(plane, height, width, step, eighths, F) {
       d[i] = abs(f(f(twice - P[at + W + 1]) - P[at - W - 1]));
     }
     if (y < 0) continue;
-    for (let k = 0; k < 4; k++) {
+    each(4, (k) => {
       const out = sums[k], a = rings[k][r], b = rings[k][s], c = rings[k][t];
       for (let i = 0; i < w2; i++) out[i] = f(f(a[i] + b[i]) + c[i]);
-    }
+    });
     const [A, B, C, D] = sums;
     for (let x = 0, at = (y + MARGIN) * W + MARGIN, to = y * width; x < width; x++, at++, to++) {
       const across = f(f(A[x] + A[x + 1]) + A[x + 2]), down = f(f(B[x] + B[x + 1]) + B[x + 2]);
@@ -119,4 +121,15 @@ export function smooth(plane, height, width, step, eighths, F) {
       plane[to] = centre + sum;
     }
   }
+}
+
+/** Samples of the planes of a picture: colours turned back, alpha given the nearer of its two values. */
+export function pictured({ width, height, channels, bits }, { turn, levels }, planes, F) {
+  const peak = 2 ** bits - 1;
+  const samples = new (bits > 8 ? U16 : U8)(height * width * channels);
+  toSamples(planes, turn, [0, peak], F, samples);
+  if (!levels) return samples;
+  const [low, high] = levels;
+  check(low <= peak && high <= peak, "alpha");
+  return samples.map((x, i) => ((i + 1) % channels ? x : 2 * x > low + high ? high : low));
 }

@@ -6,12 +6,13 @@ import {
   F32, F64, I32, U16, U8, abs, ceil, each, floor, largest, make, max, min, rint, same, sum,
 } from "./numbers.js";
 import {
-  bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, streamEnds, table,
+  bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, table, tokenModel,
+  untilCut,
 } from "./coding.js";
 import { arrayOf } from "./floats.js";
-import { SIDE, toSamples } from "./lapped.js";
+import { SIDE, toSamples, waves } from "./lapped.js";
 import {
-  CAP, LOG, coefficients, cropped, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
+  CAP, LOG, PAD, coefficients, cropped, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
   readCoarsest, rowOf, sumsOf, u, v, weightsOf,
 } from "./maps.js";
 import { limitsOf, shapeOf } from "./reading.js";
@@ -63,6 +64,7 @@ const TOKENS = table(16, [
   82, 74, 68, 64, 53, 45, 44, 35, 29, 26, 22, 21, 16, 19, 14, 156,
   768, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 ]);
+const LENGTHS = table(16, [180, 150, 130, 110, 80, 50, 30, 16, 8, 4, 3, 2, 2, 1, 1, 1]);
 const SECOND = 34; // rows from those of the first quantiser to those of the second
 // The state after one, and a level of even or odd parity; odd states have the second quantiser.
 const NEXT = [0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5];
@@ -77,7 +79,7 @@ function readColumns(read, count) {
     const differences = read.bit("differences"), shift = read.number("shift");
     size += read.signed("size");
     check(exponent >= 0 && exponent <= 36 && shift <= 36 && size >= 0 && size < 64, "basis");
-    return { exponent, differences, shift, size };
+    return { exponent, differences, shift, large: size };
   });
 }
 
@@ -101,7 +103,13 @@ function readScales(read, count) {
 
 function readHeader(parts, shape) {
   const { channels, frames } = parts, [data, end] = headerOf(parts), read = bitReader(data);
-  const step = readStep(read), changed = read.bits(1);
+  let first = read.bits(6);
+  const later = first > 62;
+  if (later) {
+    check(read.bits(4) === 1, "version");
+    first = read.bits(6);
+  }
+  const step = readStep(read, first), changed = read.bits(1);
   const turn = channels >= 3 && read.bits(1) ? readTurn(read) : null;
   const lanes = readLanes(read), late = read.number("late");
   const planes = changed ? read.number("planes") : frames;
@@ -111,20 +119,20 @@ function readHeader(parts, shape) {
   check(maps <= 64 * (data.length + 64), "planes");
   const scales = readScales(read, maps);
   const coarsest = make(maps, () => readCoarsest(read, shape));
-  return { end, step, turn, lanes, late, planes, columns, scales, coarsest };
+  return { end, step, later, turn, lanes, late, planes, columns, scales, coarsest };
 }
 
 /** The columns of the basis. */
 function readEntries(rans, frames, columns) {
   const coder = coefficients(rans);
-  return columns.map(({ exponent, differences, shift, size }) => {
+  return columns.map(({ exponent, differences, shift, large: size }) => {
     const entries = new F64(frames), unit = 2 ** exponent;
     const known = (i) => min(abs(entries[i]), CAP);
     each(2, (start) => {
-      const rows = U8.from({ length: (frames + 1 - start) >> 1 }, (_, i) => {
+      const rows = make((frames + 1 - start) >> 1, (i) => {
         const after = 2 * i + 2 < frames ? 2 * i + 2 : 2 * i;
         return rowOf(start ? 128 * size + 256 * (known(2 * i) + known(after)) : 256 * size);
-      });
+      }, U8);
       const { hit, found } = coder.phase(rows, true);
       hit.forEach((i, j) => (entries[2 * i + start] = found[j]));
     });
@@ -162,7 +170,7 @@ function batchesOf(scales, patches) {
         const [index] = queue.splice(place, 1);
         if (!queue.length) queues.delete(map);
         taken.add(index);
-        batch.push({ map, index });
+        batch.push({ channel: map, index });
         if (batch.length === most) break;
       }
       result.push(batch);
@@ -178,20 +186,25 @@ function decodePlanes(parts, rank, partial) {
   const { payload, width, height, channels, frames } = parts;
   const shape = [ceil(height / SIDE), ceil(width / SIDE)], patches = shape[0] * shape[1];
   const header = readHeader(parts, shape);
-  const { lanes, late, columns, scales, coarsest } = header, maps = scales.length;
+  const { later, lanes, late, columns, scales, coarsest } = header, maps = scales.length;
+  const rest = [height, width].map((n) => (later ? ((n - 1) % SIDE) + 1 : SIDE));
+  // Whether the patch at a place, at the far edge, lacks a component.
+  const lacks = (index, place) =>
+    !waves(place < patches - shape[1] ? SIDE : rest[0])[v(index)][0] ||
+    !waves((place + 1) % shape[1] ? SIDE : rest[1])[u(index)][0];
   checkRanks(parts.matrices, [header.planes], min(...shapeOf(parts)));
   if (columns && frames * maps * height * width > 2 ** 42) throw new LrkError("limit", "too much work");
   const planes = make(maps, () => new I32(width * height));
-  const quarters = quartersOf(...shape), { where, size } = quarters;
-  const known = make(maps, () => []), states = known.map(() => new U8(size));
-  const pool = make(64, () => make(3, () => new I32(size)));
+  const quarters = quartersOf(...shape), { where, extent } = quarters;
+  const known = make(maps, () => []), states = known.map(() => new U8(extent));
+  const pool = make(64, () => make(3, () => new I32(extent)));
   const group = max(1, floor(8192 / patches));
   const numberOf = (from, to) => sum(scales.slice(max(from, 0), to).map((x) => sum(x.map(() => 1)) + 1));
   let B = null, bands = null, done = 0, symbols = 0, ended = false;
 
   const decodeGroup = (rans, coder, from) => {
     const to = min(from + group, maps);
-    symbols += numberOf(from - 2, to) * size;
+    symbols += numberOf(from - 2, to) * extent;
     check(symbols <= lanes * 131072, "lanes");
     const plan = batchesOf(scales.slice(from, to), patches), signed = plan.length - (to < maps ? 0 : late);
     check(signed >= 0, "late signs");
@@ -200,20 +213,23 @@ function decodePlanes(parts, rank, partial) {
     let used = 0, whole = 0;
 
     const next = (batch, signs) => {
-      const here = batch.map(({ map, index }, i) => {
+      const here = batch.map(({ channel: map, index }, i) => {
         const others = BEFORE.map((x, back) => [known[from + map - 1 - back]?.[index], () => x]).filter(
           ([one]) => one,
         );
         const weights = weightsOf(index, known[from + map], 0, others, others.length ? 0.85 : 1, 16);
         const sums = sumsOf(quarters, weights, pool[i]);
-        return { sums, own: weights.own, seen: new U8(size), state: states[from + map] };
+        return { sums, own: weights.own, seen: new U8(extent), state: states[from + map] };
       });
       for (const phase of quarters.phases) {
         const { cells } = phase, length = cells.length;
         const rows = new U8(batch.length * length), places = [];
         here.forEach(({ sums, own, seen, state }, i) => {
           expected(quarters, phase, sums, seen, own, rows, i * length);
-          cells.forEach((cell, j) => (rows[i * length + j] += SECOND * (state[cell] & 1)));
+          cells.forEach((cell, j) => {
+            j += i * length;
+            rows[j] = SECOND * (state[cell] & 1) + (lacks(batch[i].index, where[cell]) ? PAD : rows[j]);
+          });
         });
         const { hit, found } = coder.phase(rows, signs);
         let at = 0;
@@ -229,21 +245,21 @@ function decodePlanes(parts, rank, partial) {
               places.push(place < 0 ? values.length - 1 : place);
               values[places[places.length - 1]] = 16 * q - 8 * half * Math.sign(q);
             }
-            state[cell] = NEXT[2 * state[cell] + (q & 1)];
+            if (!lacks(batch[i].index, where[cell])) state[cell] = NEXT[2 * state[cell] + (q & 1)];
           });
         });
         if (!signs) unsigned.push([values, places]);
       }
       coder.learn();
-      batch.forEach(({ map, index }, i) => {
+      batch.forEach(({ channel: map, index }, i) => {
         known[from + map][index] = here[i].seen;
         const at = (used + i) * patches;
-        coded.push({ of: map, index, map: values.subarray(at, at + patches) });
+        coded.push({ channel: map, index, sheet: values.subarray(at, at + patches) });
       });
       used += batch.length;
     };
 
-    try {
+    ended = untilCut(parts, true, () => {
       for (let map = from; map < to; map++) {
         const first = firstOf(shape, coarsest[map], same, coder, bands);
         bands = first.bands;
@@ -257,33 +273,27 @@ function decodePlanes(parts, rank, partial) {
       });
       if (to === maps && late) signLate(unsigned, rans, lanes);
       whole = to - from + used;
-    } catch (error) {
-      if (!(error instanceof Cut)) throw error;
-      ended = true;
-    }
+    }, () => true);
     done += whole;
     known.fill([], 0, max(to - 2, 0));
     if (!done) return;
     const some = ended ? coded.slice(0, max(whole - to + from, 0)) : coded;
     for (let map = from; map < to; map++) {
       const mean = firsts[map - from] ?? firstOf(shape, coarsest[map], same).mean;
-      const own = some.filter((x) => x.of === map - from);
-      const levels = planeOf(shape, mean, own, [], SIDE, 24, same).map(rint);
+      const own = some.filter((x) => x.channel === map - from);
+      const levels = planeOf(shape, mean, own, [], SIDE, 24, same, { rest }).map(rint);
       check(largest(levels) < 2 ** 31, "plane");
       planes[map].set(cropped(levels, shape[1] * SIDE, width, height));
     }
   };
 
-  try {
+  untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
     if (columns) B = readEntries(rans, frames, columns);
-    const coder = coefficients(rans, FLAGS, TOKENS);
+    const coder = coefficients(rans, FLAGS, TOKENS, later ? tokenModel(LENGTHS) : null);
     for (let from = 0; from < maps && !ended; from += group) decodeGroup(rans, coder, from);
-  } catch (error) {
-    if (!(error instanceof Cut)) throw error;
-    ended = true;
-  }
-  if (ended && (!partial || !done)) throw streamEnds(parts);
+    if (ended) throw new Cut();
+  }, () => done);
   const kept = min(header.planes, rank ?? Infinity);
   const sizes = make(kept, (k) => max(...planes.slice(k * channels, (k + 1) * channels).map(largest)));
   const finest = B && largest(columns.map((x) => x.exponent));

@@ -17,13 +17,13 @@ export function join(low, high, F) {
   for (let s = 3; s >= 0; s--) {
     const weight = -F(STEPS[s]);
     if (s % 2 === 0) {
-      for (let i = 0; i < q; i++) {
+      each(q, (i) => {
         b[i] = F(b[i] + F(weight * F(a[i] + a[min(i + 1, p - 1)])));
-      }
+      });
     } else {
-      for (let i = 0; i < p; i++) {
+      each(p, (i) => {
         a[i] = F(a[i] + F(weight * F(b[max(i - 1, 0)] + b[min(i, q - 1)])));
-      }
+      });
     }
   }
   const out = new Array(p + q);
@@ -51,22 +51,22 @@ export function bandShapes(height, width) {
   return { low: [h, w], levels };
 }
 
-// Maps are {height, width, grid}, row after row.
-const column = ({ height, width, grid }, x) =>
-  make(height, (y) => grid[y * width + x]);
+// Maps are {tall, wide, grid}, row after row.
+const column = ({ tall, wide, grid }, x) =>
+  make(tall, (y) => grid[y * wide + x]);
 
-function turned({ height, width, grid }) {
-  const from = (i) => grid[(i % height) * width + floor(i / height)];
-  return { height: width, width: height, grid: make(height * width, from) };
+function turned({ tall, wide, grid }) {
+  const from = (i) => grid[(i % tall) * wide + floor(i / tall)];
+  return { tall: wide, wide: tall, grid: make(tall * wide, from) };
 }
 
 function joinDown(low, high, F) {
-  const { width } = low, height = low.height + high.height;
-  const grid = new Array(height * width);
-  for (let x = 0; x < width; x++) {
-    join(column(low, x), column(high, x), F).forEach((v, y) => (grid[y * width + x] = v));
-  }
-  return { height, width, grid };
+  const { wide } = low, tall = low.tall + high.tall;
+  const grid = new Array(tall * wide);
+  each(wide, (x) => {
+    join(column(low, x), column(high, x), F).forEach((v, y) => (grid[y * wide + x] = v));
+  });
+  return { tall, wide, grid };
 }
 
 /** The map of a coarsest map and its bands. */

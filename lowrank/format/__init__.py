@@ -99,8 +99,7 @@ bytes, then of each 1024 bytes of v's, the last piece being what is left. So who
 pixel of a large file, and not all of each TERM, has a checksum behind the bytes that are
 used. Written where a TERM holds more than 8192 bytes; a file without it is as good.
 
-PACK: the quantised, entropy-coded factors; PACKED.md specifies it for layouts channels and
-patches, with every table. Of layout stack the module `stores.packed.frames.codec` does.
+PACK: the quantised, entropy-coded factors, which PACKED.md specifies, with every table.
 
 DONE: empty; nothing follows it.
 

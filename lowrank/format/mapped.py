@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +37,7 @@ class Mapped:
 
     def __init__(
         self, data: memoryview, parts: Parts, start: int, sums: int | None,
-        advise: Callable[[bool], None],
+        advise: Callable[[bool, Sequence[slice]], None],
     ) -> None:  # fmt: skip
         self.parts = parts
         self._data = data
@@ -63,13 +63,16 @@ class Mapped:
         whole = pieces is None or self._sums is None
         whole = whole or 2 * len(pieces or ()) * TERM_PIECE > self._v
         todo = [j for j in range(rank) if not self._sound[j]]
-        if todo:
-            self._advise(not whole)
         if whole:
+            if todo:
+                self._advise(False, ())
             threads.each(self._check_chunk, todo, small=len(todo) * self._stride < _SMALL)
             return
-        for j in todo:
-            self._check_pieces(j, (pieces or set()) - self._pieces[j])
+        few = [(j, i) for j in todo for i in (pieces or set()) - self._pieces[j]]
+        if few:
+            self._advise(True, [self._piece(j, i) for j, i in few])
+        for j, i in few:
+            self._check_piece(j, i)
 
     def _touched(self, runs: Iterable[tuple[int, int]]) -> set[int]:
         """Numbers of the checksums behind columns a to b - 1 of each run, and behind u."""
@@ -89,23 +92,29 @@ class Mapped:
             raise bad("damaged chunk TERM (its checksum does not hold)", self.parts.name)
         self._sound[j] = True
 
-    def _check_pieces(self, j: int, pieces: set[int]) -> None:
+    def _piece(self, j: int, i: int) -> slice:
+        """Where a piece of a term is: u, or one of v."""
         u = self._start + j * self._stride + _HEAD
         v = u + self._u
-        each = 1 + -(-self._v // TERM_PIECE)
-        for i in pieces:
-            piece = self._data[u:v]
-            if i:
-                a = v + (i - 1) * TERM_PIECE
-                piece = self._data[a : min(a + TERM_PIECE, v + self._v)]
-            at = (self._sums or 0) + 4 * (j * each + i)
-            if zlib.crc32(piece) != struct.unpack_from("<I", self._data, at)[0]:
-                raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
-        self._pieces[j] |= pieces
+        if not i:
+            return slice(u, v)
+        a = v + (i - 1) * TERM_PIECE
+        return slice(a, min(a + TERM_PIECE, v + self._v))
+
+    def _sum(self, j: int, i: int) -> slice:
+        """Where its checksum is."""
+        at = (self._sums or 0) + 4 * (j * (1 + -(-self._v // TERM_PIECE)) + i)
+        return slice(at, at + 4)
+
+    def _check_piece(self, j: int, i: int) -> None:
+        (crc,) = struct.unpack("<I", self._data[self._sum(j, i)])
+        if zlib.crc32(self._data[self._piece(j, i)]) != crc:
+            raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
+        self._pieces[j].add(i)
 
 
 def of_stack(
-    data: memoryview, *, name: str, max_pixels: int, advise: Callable[[bool], None]
+    data: memoryview, *, name: str, max_pixels: int, advise: Callable[[bool, Sequence[slice]], None]
 ) -> Mapped | None:
     """Read the header of a float file of a stack, and find its terms.
 
@@ -117,7 +126,7 @@ def of_stack(
         The file's name, for messages.
     max_pixels : int
     advise : callable
-        Told before bytes are used whether they are few and far apart.
+        Told before bytes are used whether they are few and far apart, and where.
 
     Returns
     -------
@@ -130,7 +139,7 @@ def of_stack(
     FormatError, LimitError
         As `parse` does.
     """
-    advise(True)
+    advise(True, ())
     reader = Reader(data, name, partial=False)
     parts = reader.head(max_pixels)
     body = parts.body

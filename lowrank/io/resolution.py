@@ -62,7 +62,8 @@ def _tidy(dpi: float) -> Fraction:
     """The dots an inch that are meant by a field of whole dots a metre, or nearly."""
     metre, inch = round(dpi / 0.0254), round(dpi)
     if abs(metre * 0.0254 - dpi) > 1e-6 * dpi:  # it was no such field
-        return Fraction(dpi).limit_denominator(1000)
+        # A float: Pillow has fractions that are not in their lowest terms.
+        return Fraction(float(dpi)).limit_denominator(1000)
     return Fraction(inch) if round(inch / 0.0254) == metre else metre * _METRE
 
 

@@ -73,7 +73,7 @@ def _rotation() -> NDArray[np.float64]:
     return (result - np.eye(n)) / 2
 
 
-def _lap(before: Floats, after: Floats, *, inverse: bool) -> None:
+def lap(before: Floats, after: Floats, *, inverse: bool = False) -> None:
     """Rotate in place the 8 samples before and after boundaries, along axis 0.
 
     With P = B diag(I, W) B and B = [[I, J], [J, -I]]/sqrt(2), P changes `before` by
@@ -103,14 +103,14 @@ def lap_rows(stripes: Floats, *, inverse: bool = False) -> None:
         Undo the filter.
     """
     if stripes.shape[2] > 1:
-        _lap(stripes[HALF:, :, :-1], stripes[:HALF, :, 1:], inverse=inverse)
+        lap(stripes[HALF:, :, :-1], stripes[:HALF, :, 1:], inverse=inverse)
 
 
 def lap_columns(stripes: Floats, *, inverse: bool = False) -> None:
     """Filter in place across the boundaries between patches, the last axis."""
     if stripes.shape[-1] > 1:
         turned = stripes.swapaxes(0, 1)
-        _lap(turned[HALF:, ..., :-1], turned[:HALF, ..., 1:], inverse=inverse)
+        lap(turned[HALF:, ..., :-1], turned[:HALF, ..., 1:], inverse=inverse)
 
 
 @cache

@@ -2,8 +2,9 @@
 
 Each codec is taken at the better of its usual settings (chroma subsampled or not,
 baseline or progressive), at the quality of its dial that just meets the comparison.
-All of them are Pillow's. AVIF is tuned for the PSNR that is compared, where its encoder
-can be: what Pillow tunes it for otherwise is the eye.
+All of them are Pillow's, but for JPEG XL, through the extra `jxl`. AVIF is tuned for the PSNR
+that is compared, where its encoder can be: what Pillow tunes it for otherwise is the eye. JPEG XL
+is always made for the eye: a measure of what people see may put it ahead where PSNR does not.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from PIL import Image, features
 
 from lowrank.errors import ImageError, LimitError, UsageError
-from lowrank.io import pillow
+from lowrank.io import jxl, pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.names import CODECS
@@ -28,7 +29,7 @@ from lowrank.picture.distance import compare
 
 KLT = "klt-jpeg2000"
 """Of stacks only: a transform across the frames, then JPEG 2000."""
-_ALSO = {"jpg": "jpeg", "jp2": "jpeg2000"}
+_ALSO = {"jpg": "jpeg", "jp2": "jpeg2000", "jpegxl": "jxl"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Peer:
     why : str
         Why the codec has no numbers at all, or what they are of; "" where nothing need be said.
     tune : str or None
-        What the codec was told to be best for, where it was told.
+        What the codec is best for: what it was told, or made for.
     """
 
     codec: str
@@ -65,8 +66,11 @@ class _Dial:
     settings: tuple[dict[str, Any], ...]
     option: Callable[[float], dict[str, Any]]
     most: int  # pixels of a side
+    tune: str | None = None
 
 
+_DISTANCES = tuple(25 * 0.93**i for i in range(100))
+"""Of JPEG XL, from the worst."""
 _WHOLE = tuple(float(q) for q in range(1, 101))
 _DIALS = {
     "jpeg": _Dial(
@@ -97,6 +101,15 @@ _DIALS = {
         ({"irreversible": True, "quality_mode": "dB"},),
         lambda db: {"quality_layers": [db]},
         2**31 - 1,
+    ),
+    "jxl": _Dial(
+        "JXL",
+        None,
+        _WHOLE[:-1],  # 100 is without loss
+        ({"effort": 7},),
+        lambda q: {"quality": int(q)},
+        2**30 - 1,
+        "eye",
     ),
 }
 
@@ -188,6 +201,10 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
     dial = _DIALS[name]
     if dial.feature and not features.check(dial.feature):
         return Peer(name, None, None, "this Pillow was built without it")
+    if name == "jxl" and picture.mode.bits > 8 and picture.mode.colours == 1:
+        return _deep_jxl(picture, size, psnr)
+    if name == "jxl" and not jxl.register():
+        return Peer(name, None, None, "it needs the extra jxl: pip install 'lowrank-image[jxl]'")
     if name == "jpeg" and picture.mode.name == "RGBA":
         return Peer(name, None, None, "it holds no alpha")
     if max(picture.width, picture.height) > dial.most:
@@ -197,8 +214,9 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
             return Peer(name, None, None, "it holds 8 bits, and not more")
         dial = replace(dial, values=tuple(np.arange(15, 110, 0.25)))
     image = to_image(picture)
-    tune = "psnr" if name == "avif" and _avif_can_be_tuned() else None
-    told = {"advanced": {"tune": tune}} if tune else {}
+    tune, told = dial.tune, {}
+    if name == "avif" and _avif_can_be_tuned():
+        tune, told = "psnr", {"advanced": {"tune": "psnr"}}
     found = [
         _at_setting(_measured(picture, image, dial, s | told), dial, size, psnr)
         for s in dial.settings
@@ -209,6 +227,21 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         min((b for _, b in found if b is not None), default=None),
         tune=tune,
     )
+
+
+def _deep_jxl(picture: Picture, size: int, psnr: float | None) -> Peer:
+    """JPEG XL of samples of 16 bits, which Pillow does not write."""
+    if not jxl.codes():
+        return Peer("jxl", None, None, "of more than 8 bits it needs the package imagecodecs")
+    dial = replace(_DIALS["jxl"], values=_DISTANCES)
+
+    @cache
+    def measure(distance: float) -> tuple[int, float]:
+        bytes_, back = jxl.coded(picture.samples[:, :, 0], distance)
+        off = compare(picture, Picture(back[:, :, np.newaxis], picture.mode))
+        return bytes_, float("inf") if off.psnr_db is None else off.psnr_db
+
+    return Peer("jxl", *_at_setting(measure, dial, size, psnr), tune=dial.tune)
 
 
 @cache

@@ -158,12 +158,20 @@ def resolve(target: Target, layout: str | None, store: str | None) -> tuple[str,
         They do not go together.
     """
     if store is None:
-        packed = target.kind in _PACKED_TARGETS and layout != "channels"
+        tuned = target.tune != "psnr" and target.kind not in ("rank", "auto")
+        packed = (target.kind in _PACKED_TARGETS or tuned) and layout != "channels"
         store = "packed" if packed else AUTO
     if layout is None:
         layout = "patches" if store == "packed" and target.kind != "rank" else "channels"
     if target.kind == "psnr_worst" and (store, layout) != ("packed", "stack"):
         raise UsageError("psnr_worst is a target of packed stacks; --psnr is one of any picture")
+    if target.weights is not None and (store, layout) != ("packed", "stack"):
+        raise UsageError("weights are of packed stacks; give --psnr, --size or -q, and a stack")
     if target.kind == "quality" and store != "packed":
         raise UsageError("quality is a target of the packed store; use --psnr, --error or -k")
+    if target.tune != "psnr" and (store, layout) != ("packed", "patches"):
+        raise UsageError(
+            f"tune {target.tune} is for the packed store of layout patches, not for {store} of "
+            f"{layout}; give -q, --psnr or --size"
+        )
     return layout, store

@@ -23,7 +23,7 @@ from lowrank.limits import LARGE, half
 from lowrank.linalg.matrix import Floats as Doubles
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
-from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS
+from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS, TUNES
 from lowrank.picture import mode_in
 from lowrank.picture.lazy import ByColumns, Lazy, by_columns
 from lowrank.stores import resolve, spread
@@ -39,7 +39,8 @@ def suits(target: Target, layout: str | None, store: str | None) -> str | None:
     """The float store of a request that passes can meet; None of any other."""
     choice(store, "store", CHOICES)
     choice(layout, "layout", LAYOUTS)
-    if layout == "patches" or target.kind not in KINDS:
+    plain = target.tune == TUNES[0] and target.weights is None
+    if layout == "patches" or target.kind not in KINDS or not plain:
         return None
     _, wanted = resolve(target, layout or "stack", store)
     return wanted if wanted in FLOAT_CHOICES else None

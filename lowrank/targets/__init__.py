@@ -9,11 +9,12 @@ import math
 import numbers
 import reprlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, SupportsFloat, cast
 
 from lowrank.errors import UsageError
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.names import TUNES, WEIGHTS
 
 Kind = Literal[
     "rank", "auto", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality"
@@ -103,6 +104,10 @@ class Target:
         (of every frame of a stack), `size` (bytes) or `quality` (1 to 100).
     value : float
         0 for `auto`.
+    tune : {"psnr", "eye"}
+        What a packed file is to be best for.
+    weights : str or None
+        `noise`: the frames of a stack count less the noisier they are.
 
     Raises
     ------
@@ -112,6 +117,8 @@ class Target:
 
     kind: Kind
     value: float = 0.0
+    tune: str = TUNES[0]
+    weights: str | None = None
 
     def __post_init__(self) -> None:
         _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
@@ -119,6 +126,18 @@ class Target:
 
 USUAL = Target("quality", 75)
 """What no target means."""
+
+
+def tuned(target: Target, tune: object, option: str = "tune") -> Target:
+    """Return the target, to be met by what is best for the eye, or in PSNR; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `tune` is neither.
+    """
+    choice(tune, option, TUNES)
+    return target if tune is None else replace(target, tune=str(tune))
 
 
 def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = None) -> Target:
@@ -145,6 +164,18 @@ def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = N
             return Target("auto")
         return Target(kind, _real(kind, value))
     return USUAL
+
+
+def weighted(target: Target, weights: object, option: str = "weights") -> Target:
+    """Return the target, to be met with the frames weighed; None leaves it.
+
+    Raises
+    ------
+    UsageError
+        `weights` is none that is known.
+    """
+    choice(weights, option, WEIGHTS)
+    return target if weights is None else replace(target, weights=str(weights))
 
 
 def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:

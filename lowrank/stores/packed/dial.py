@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
+_EYE_STEP = 0.52  # of a step for PSNR: then a file has about as many bytes
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
@@ -107,7 +108,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     # A forecast counts in levels of 0 to the peak.
     tries = _Tries(picture, layout, encoder, range_, forecast if range_ is None else None)
     if target.kind == "quality":
-        step = step_of_quality(target.value)
+        step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
     elif target.kind == "size":
         step = _for_size(tries, int(target.value))
     elif target.kind == "rank":
@@ -258,8 +259,10 @@ def _prepared(
         from lowrank.stores.packed.frames import codec as frames
         from lowrank.stores.packed.frames.forecast import Forecast
         from lowrank.stores.packed.frames.klt import Stack
+        from lowrank.stores.packed.frames.noise import weights
 
-        stack = Stack(samples, turn.of_stack(picture))
+        by_noise = weights(samples) if target.weights == "noise" else None
+        stack = Stack(samples, turn.of_stack(picture), by_noise)
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
         told = None if ranked or target.kind == "quality" else Forecast(stack)
@@ -280,7 +283,8 @@ def _prepared(
         from lowrank.stores.packed.patches import forecast as patched
 
         forecast = patched.Forecast(source.C)
-    return partial(patches.encode, source, again=target.kind != "quality"), [], forecast
+    coder = partial(patches.encode, source, again=target.kind != "quality", tune=target.tune)
+    return coder, [], forecast
 
 
 def _for_rank(

@@ -23,6 +23,7 @@ from lowrank.errors import FormatError
 
 Words = NDArray[np.uint16]
 Bits = NDArray[np.uint8]
+State = NDArray[np.uint32]
 Places = NDArray[np.int32]
 LOW = 1 << 16
 
@@ -140,9 +141,12 @@ class RansReader:
         if lanes and int(self._state.min()) < LOW:
             raise FormatError("packed stream: a coder's state is out of range")
         rest = data[4 * lanes :]
-        self._words = np.frombuffer(rest, "<u2", len(rest) // 2).astype(np.uint32)
+        words = np.frombuffer(rest, "<u2", len(rest) // 2)
+        self._words, self._bytes = words.astype(np.uint32), words.astype(">u2").view(np.uint8)
         self._position = 0
         self._lanes = lanes
+        # Constants as arrays: numpy takes half the time for these.
+        self._fixed = tuple(np.full(lanes, value, np.uint32) for value in (16, LOW - 1, LOW))
         self._spare = np.empty(0, np.uint8)
 
     def _take(self, count: int) -> NDArray[np.uint32]:
@@ -153,31 +157,43 @@ class RansReader:
         self._position = end
         return words
 
-    def _refill(self, x: NDArray[np.uint32]) -> None:
-        low = (x < LOW).nonzero()[0]
-        if len(low):
-            x[low] = (x[low] << 16) | self._take(len(low))
-
     def flags(self, zero: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Binary symbols; symbol 0 has probability zero/65536."""
+        lanes = self._lanes
         result = np.empty(len(zero), np.bool_)
-        for begin in range(0, len(zero), self._lanes):
-            f = zero[begin : begin + self._lanes]
-            x = self._state[: len(f)]
-            product = x >> 16
-            product *= f
-            low = x & 0xFFFF
-            one = np.greater_equal(low, f, out=result[begin : begin + self._lanes])
-            x -= product
-            x -= f
-            low += product
-            x = np.where(one, x, low)
-            self._refill(x)
-            if len(f) == self._lanes:
-                self._state = x
-            else:
-                self._state[: len(f)] = x
+        whole = len(zero) // lanes * lanes
+        state, (wide, mask, least) = self._state, self._fixed
+        for f, one in zip(
+            zero[:whole].reshape(-1, lanes), result[:whole].reshape(-1, lanes), strict=True
+        ):
+            state = self._flags(state, f, one, wide, mask, least)
+        self._state = state
+        rest = len(zero) - whole
+        if rest:
+            some = slice(rest)
+            state[some] = self._flags(
+                state[some], zero[whole:], result[whole:], wide[some], mask[some], least[some]
+            )
         return result
+
+    def _flags(
+        self, x: State, f: State, one: NDArray[np.bool_], wide: State, mask: State, least: State
+    ) -> State:
+        """The states after one flag of each lane, written to `one`; all arrays of one length."""
+        product = np.right_shift(x, wide)
+        product *= f
+        low = np.bitwise_and(x, mask)
+        np.greater_equal(low, f, one)
+        low += product
+        product += f
+        x = np.where(one, x - product, low)
+        short = np.less(x, least).nonzero()[0]
+        if len(short):
+            some = x[short]
+            some <<= wide[: len(some)]
+            some |= self._take(len(short))
+            x[short] = some
+        return x
 
     def tokens(
         self,
@@ -203,17 +219,23 @@ class RansReader:
         start = start.ravel()
         frequency = frequency.ravel().astype(np.uint32)
         first = row << 12
-        for begin in range(0, len(row), self._lanes):
-            r = first[begin : begin + self._lanes]
+        lanes, (wide, _, least) = self._lanes, self._fixed
+        for begin in range(0, len(row), lanes):
+            r = first[begin : begin + lanes]
             x = self._state[: len(r)]
             slot = x & 0xFFF
             symbol = table.take(r + slot)
-            result[begin : begin + self._lanes] = symbol
+            result[begin : begin + lanes] = symbol
             x >>= 12
             x *= frequency.take(symbol)
+            slot -= start.take(symbol)
             x += slot
-            x -= start.take(symbol)
-            self._refill(x)
+            short = np.less(x, least[: len(r)]).nonzero()[0]
+            if len(short):
+                some = x[short]
+                some <<= wide[: len(some)]
+                some |= self._take(len(short))
+                x[short] = some
         return result
 
     def tail(self) -> Bits:
@@ -226,7 +248,9 @@ class RansReader:
         """The next `count` raw bits."""
         missing = count - len(self._spare)
         if missing > 0:
-            words = self._take(-(-missing // 16)).astype(">u2")
-            self._spare = np.concatenate([self._spare, np.unpackbits(words.view(np.uint8))])
+            begin = self._position
+            end = begin + len(self._take(-(-missing // 16)))
+            fresh = np.unpackbits(self._bytes[2 * begin : 2 * end])
+            self._spare = np.concatenate([self._spare, fresh]) if len(self._spare) else fresh
         bits, self._spare = self._spare[:count], self._spare[count:]
         return bits

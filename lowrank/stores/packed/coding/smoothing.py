@@ -146,11 +146,11 @@ def _index(dy: int, dx: int) -> int:
 
 
 def _box(x: Floats) -> Floats:
-    """Sums over 3 x 3 samples; the result is smaller by one sample all around."""
-    rows = x[:-2] + x[1:-1]
-    rows += x[2:]
-    total: Floats = rows[:, :-2] + rows[:, 1:-1]
-    total += rows[:, 2:]
+    """Sums over 3 x 3 samples of (planes, ...); smaller by one sample all around."""
+    rows = x[:, :-2] + x[:, 1:-1]
+    rows += x[:, 2:]
+    total: Floats = rows[:, :, :-2] + rows[:, :, 1:-1]
+    total += rows[:, :, 2:]
     return total
 
 
@@ -161,34 +161,39 @@ def classes(padded: Floats, step: float) -> NDArray[np.intp]:
     3 x 3 samples: their size in steps is the activity, the smallest of them has the
     direction of the edge.
     """
-    P = padded.astype(np.float32, copy=False)
+    P = padded[1:-1, 1:-1].astype(np.float32, copy=False)
     inner = P[1:-1, 1:-1]
+    h, w = inner.shape
     twice = inner + inner
-
-    def bend(dy: int, dx: int) -> Floats:
-        h, w = inner.shape
-        d = twice - P[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
-        d -= P[1 - dy : 1 - dy + h, 1 - dx : 1 - dx + w]
-        return _box(np.abs(d, out=d))[1:-1, 1:-1]
-
-    across, down, rising, falling = bend(0, 1), bend(1, 0), bend(1, -1), bend(1, 1)
-    activity = across + down
+    bends = np.empty((4, h, w), np.float32)
+    for bend, (dy, dx) in zip(bends, ((0, 1), (1, 0), (1, -1), (1, 1)), strict=True):
+        np.subtract(twice, P[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w], out=bend)
+        bend -= P[1 - dy : 1 - dy + h, 1 - dx : 1 - dx + w]
+    sums = _box(np.abs(bends, out=bends))
+    activity = sums[0] + sums[1]
     activity *= np.float32(1 / (9 * step))
-    np.clip(activity, _FAINT, np.float32(2.0), out=activity)
-    level = (activity.view(np.int32) - _BASE) >> 22
+    np.maximum(activity, _FAINT, out=activity)
+    np.minimum(activity, np.float32(2.0), out=activity)
+    level = activity.view(np.int32)
+    level -= _BASE
+    level >>= 22
     np.minimum(level, LEVELS - 1, out=level)
-    straight_high, straight_low = np.maximum(across, down), np.minimum(across, down)
-    skew_high, skew_low = np.maximum(rising, falling), np.minimum(rising, falling)
+    # Across and down, rising and falling: the pair that tells more of the direction has it.
+    first, second = sums[0::2], sums[1::2]
+    high, low = np.maximum(first, second), np.minimum(first, second)
     with np.errstate(over="ignore"):  # of a hostile file: infinity is the same everywhere
-        straight = straight_high * skew_low > skew_high * straight_low
-    high = np.where(straight, straight_high, skew_high)
-    low = np.where(straight, straight_low, skew_low)
-    turned = np.where(straight, down > across, falling > rising)
-    kind = np.where(straight, 1, 3).astype(np.int32)
-    kind += turned
-    kind += 4 * (high > np.float32(3.0) * low)
-    kind[high <= np.float32(1.6) * low] = 0
-    return (level * ORIENTED + kind).astype(np.intp)
+        straight = high[0] * low[1] > high[1] * low[0]
+        strong, clear = high > np.float32(3.0) * low, high > np.float32(1.6) * low
+    kinds = strong.astype(np.uint8)
+    kinds *= 4
+    kinds += second > first
+    kinds[0] += 1
+    kinds[1] += 3
+    kinds *= clear
+    kind: NDArray[np.intp] = np.where(straight, kinds[0], kinds[1]).astype(np.intp)
+    level *= ORIENTED
+    kind += level
+    return kind
 
 
 class Filter:

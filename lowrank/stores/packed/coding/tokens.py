@@ -40,11 +40,16 @@ class TokenModel:
         self._derive()
 
     def _derive(self) -> None:
-        f = 1 + self._counts * (self.total - TOKENS) // self._counts.sum(1, keepdims=True)
-        f[:, 0] += self.total - f.sum(1)
+        f = self._counts * (self.total - TOKENS)
+        f //= self._counts.sum(1, keepdims=True)
+        f += 1
+        ends = f.cumsum(1)
+        missing = self.total - ends[:, -1:]
+        ends += missing
+        f[:, :1] += missing
         self.frequency = f
         """(pairs, TOKENS) probabilities of the tokens, of 4096."""
-        self.start = (np.cumsum(f, axis=1) - f).astype(np.uint16)
+        self.start = (ends - f).astype(np.uint16)
         """(pairs, TOKENS) where their intervals start."""
         self._table: NDArray[np.uint16] | None = None
 

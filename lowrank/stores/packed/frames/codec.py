@@ -11,7 +11,8 @@ Payload (frames, height, width, channels and the type of samples are known from 
 ----------------------------------------------------------------------------------------
 length    varint, 7 bits a byte, low first, at most 4 bytes: bytes of the header
 header    range_coder.BitReader, fields in this order:
-    step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16)
+    version   6 bits of ones and 4 bits, 1; not there in the first files, of version 0
+    step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16); e < 63
     basis     1 bit: U follows; else it is the identity and K = N
     turned    1 bit, of 3 channels or more: a colour rotation follows
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py),
@@ -33,6 +34,13 @@ each map, then all others in batches (order.batches). A batch has three phases a
 first quantiser is the value q, of the second sign(q)(|q| - 1/2), in steps; contexts take
 twice its magnitude. Nothing is predicted and no basis of patches turned. The signs of the
 last `late` batches of the last group stand in the ends of the coders.
+
+In version 1 the patches at the far edges have as many rows and columns as there are samples:
+edges.py says which components they have, and their basis; what a patch does not have is not
+coded, as beyond the edge of a map, and leaves the state of its trellis. The length of what
+escapes a token is itself a token of one more distribution (models.LENGTHS), learnt as the
+others; 15 announces 5 raw bits. In version 0 planes are filled up to whole patches, and each
+length is 5 raw bits.
 
 Planes are rounded to sixteenths of a step, the product with U is exact (samples.py), and
 samples are its levels, colours turned back, rounded half up and clipped to their type.
@@ -72,6 +80,7 @@ from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, models, profile, select, trellis
 from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import worth
 from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
 from lowrank.stores.packed.frames.klt import Stack
@@ -112,8 +121,8 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
         How many, where their number is not to be chosen: the frames themselves are then
         no choice either.
     """
-    if planes is not None:
-        return _encoded(stack, step, mode, planes=planes)
+    if planes is not None or stack.weights is not None:
+        return _encoded(stack, step * stack.scale, mode, planes=planes)
     if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
         return _encoded(stack, step, mode, apart=stack.apart[1])
     share = share_apart(stack, step)
@@ -154,12 +163,13 @@ def _encoded(
     coarsest: list[NDArray[np.int64]] = []
     passes: list[list[int]] = []
     carried = Carried()
+    edges = Edges(stack.height, stack.width)
     symbols = 0
     each = group_of(shape)
     for start in range(0, count * channels, each):
         part = slice(start, min(start + each, count * channels))
         C = _coefficients(stack, M, part, step)
-        walk, passes = _write_group(C, shape, coder, carried, slope, profiles, coarsest)
+        walk, passes = _write_group(C, edges, coder, carried, slope, profiles, coarsest)
         symbols += len(walk.known) * walk.quarters.size
         planes_of(walk, Y[part])
         walk.leave()
@@ -172,7 +182,7 @@ def _encoded(
             break
         late = [rans.withdraw(one) for one in batch] + late
         number += 1
-    header = Header(step, stack.turn, count, columns, lanes, number, slope, profiles, coarsest)
+    header = Header(step, 1, stack.turn, count, columns, lanes, number, slope, profiles, coarsest)
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
     payload = write_header(header, channels) + body
     made = _synthesis(header, B, Y.reshape(count, channels, stack.height, stack.width))
@@ -180,9 +190,9 @@ def _encoded(
 
     @cache
     def norms() -> tuple[Norms, ...]:
-        beyond = stack.spectrum[0][rank:]
+        beyond = stack.plain.spectrum[0][rank:]
         tail = math.sqrt(float(np.sum(beyond**2)))
-        norm = math.sqrt(max(float(np.trace(stack.gram)), 0.0))
+        norm = math.sqrt(max(float(np.trace(stack.plain.gram)), 0.0))
         next_ = float(beyond[0]) if len(beyond) else 0.0
         return (Norms(norm, next_, tail, max(_error(stack, made), tail)),)
 
@@ -220,12 +230,15 @@ def _quantised(
     most = int(math.log2(EXACT) - 4 - math.log2(longest * FRACTION / step))
     plain = step * select.FINER
     exponents = [min(basis.exponent_of(plain, float(s[k])), max(most, 0)) for k in kept]
-    entries = np.rint(U[:, kept] / power(iter(exponents))).astype(np.int64)
+    B = U[:, kept] if stack.weights is None else U[:, kept] * stack.weights[:, None]
+    entries = np.rint(B / power(iter(exponents))).astype(np.int64)
     return entries, basis.plan(entries, exponents)
 
 
 def _matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     """What makes the planes of U those that suit the quantised basis, by least squares."""
+    if stack.weights is not None:
+        B = B / stack.weights[:, None]
     C = stack.coefficients(1)
     known = stack.spectrum[1][:, : C.shape[2] // stack.channels]
     return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
@@ -259,11 +272,11 @@ def _slope(stack: Stack, M: NDArray[np.float64] | None, step: float, maps: int) 
 
 
 def _write_group(
-    C: NDArray[np.float32], shape: tuple[int, int], coder: Writer, carried: Carried,
+    C: NDArray[np.float32], edges: Edges, coder: Writer, carried: Carried,
     slope: int, profiles: list[Profile], coarsest: list[NDArray[np.int64]],
 ) -> tuple[Walk, list[list[int]]]:  # fmt: skip
     """Quantise and collect a group; its walk, and the passes of each batch's signs."""
-    count = C.shape[2]
+    shape, count = (C.shape[1], C.shape[3]), C.shape[2]
     choice = select.Choice(C)
     fitted, _ = profile.fit(choice.square, choice.kept)
     mine = [x.scales(slope) for x in fitted]
@@ -275,22 +288,22 @@ def _write_group(
     profiles += fitted
     coarsest += lows
     plan = batches(mine, shape[0] * shape[1])
-    levels_of = _levels(C, plan)
-    walk = Walk(shape, mine, lows, coder, carried)
+    levels_of = _levels(C, plan, edges)
+    walk = Walk(shape, mine, lows, coder, edges, carried)
     for c in range(count):
         walk.first(c, bands[c])
     passes = []
     for batch in pace.steps("coding", plan):
         coder.signs = []
         planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
-        walk.next(batch, levels_of[indices, planes])
+        walk.next(batch, levels_of[indices, :, planes].reshape(len(batch), -1))
         passes.append(coder.signs)
     return walk, passes
 
 
-def _levels(C: NDArray[np.float32], plan: list[list[Component]]) -> NDArray[np.int32]:
-    """(SIZE, maps, patches) levels, by the trellis of each place."""
-    size, rows, count, columns = C.shape
+def _levels(C: NDArray[np.float32], plan: list[list[Component]], edges: Edges) -> NDArray[np.int32]:
+    """Levels of coefficients, by the trellis of each place."""
+    _, rows, count, columns = C.shape
     orders: list[list[int]] = [[] for _ in range(count)]
     for batch in plan:
         for x in batch:
@@ -299,18 +312,19 @@ def _levels(C: NDArray[np.float32], plan: list[list[Component]]) -> NDArray[np.i
     for c, order in enumerate(orders):
         alike.setdefault(tuple(order), []).append(c)
     expected = expected_rows(C)
-    result = np.zeros((size, count, rows * columns), np.int32)
+    grids = np.zeros(C.shape, np.int32)
     alike.pop((), None)
     for kept, maps in alike.items():
-        order = list(kept)
-        for some in range(0, len(maps), max(1, _LANES // (rows * columns))):
-            part = maps[some : some + max(1, _LANES // (rows * columns))]
-            here = np.ix_(order, range(rows), part, range(columns))
-            shape = len(order), rows * len(part) * columns
-            q = trellis.quantise(C[here].reshape(shape), expected[here].reshape(shape), rates())
-            q = q.reshape(len(order), rows, len(part), columns).swapaxes(1, 2)
-            result[np.ix_(order, part)] = q.reshape(len(order), len(part), -1)
-    return result
+        for down, across, order in edges.parts(kept, rows, columns):
+            each = max(1, _LANES // (len(down) * len(across)))
+            for some in range(0, len(maps), each):
+                part = maps[some : some + each]
+                here = np.ix_(order, down, part, across)
+                x_of = C[here]
+                shape = len(order), -1
+                q = trellis.quantise(x_of.reshape(shape), expected[here].reshape(shape), rates())
+                grids[here] = q.reshape(x_of.shape)
+    return grids
 
 
 def _synthesis(
@@ -402,16 +416,17 @@ def _decode(
     B = None
     try:
         rans = RansReader(payload[position:], header.lanes)
-        coder = Reader(rans, models.fresh())
+        coder = Reader(rans, models.fresh(header.version))
         if header.columns is not None:
             entries = basis.read_entries(rans, Reader(rans), frames, header.columns)
             B = entries * power(x.exponent for x in header.columns)
         carried = Carried()
+        edges = Edges(height, width, filled=header.version == 0)
         symbols = 0
         for first in range(0, maps, per_group):
             part = slice(first, min(first + per_group, maps))
             last = part.stop == maps
-            walk = Walk(patches, scales[part], header.coarsest[part], coder, carried)
+            walk = Walk(patches, scales[part], header.coarsest[part], coder, edges, carried)
             symbols += len(walk.known) * walk.quarters.size
             if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
                 raise FormatError("packed stream: too few interleaved coders for its size")

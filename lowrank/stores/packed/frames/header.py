@@ -21,6 +21,9 @@ from lowrank.stores.packed.patches.header import read_varint, varint
 
 Shape = tuple[int, int, int, int]
 """Frames, height, width and channels."""
+_EXPONENT, _MANTISSA = 6, 10
+_LATER = (1 << _EXPONENT) - 1
+"""In place of a step's exponent, which is never so large: a version follows."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Header:
     Attributes
     ----------
     step : float
+    version : int
+        0: planes are filled up to whole patches, and escaped magnitudes have lengths of 5 bits.
+        1: patches at the far edges are as large as they are (edges.py), lengths are tokens.
     turn : Turn or None
         The rotation of the colours.
     planes : int
@@ -44,6 +50,7 @@ class Header:
     """
 
     step: float
+    version: int
     turn: Turn | None
     planes: int
     columns: list[Column] | None
@@ -57,7 +64,10 @@ class Header:
 def write_header(header: Header, channels: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
-    out.bits(coarse_step(header.step)[0], 16)
+    if header.version:
+        out.bits(_LATER, _EXPONENT)
+        out.bits(header.version, 4)
+    out.bits(coarse_step(header.step)[0], _EXPONENT + _MANTISSA)
     out.bits(int(header.columns is not None), 1)
     if channels >= 3:
         out.bits(int(header.turn is not None), 1)
@@ -83,7 +93,12 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
     if len(data) < size:
         raise TruncatedError("packed stream ends in its header", terms=0, total=0)
     read = BitReader(data)
-    step = fine_step(read.bits(16))
+    version, exponent = 0, read.bits(_EXPONENT)
+    if exponent == _LATER:
+        version, exponent = read.bits(4), read.bits(_EXPONENT)
+        if version != 1:
+            raise FormatError(f"packed stream: version {version} of stacks, which is newer; update")
+    step = fine_step(exponent << _MANTISSA | read.bits(_MANTISSA))
     transformed = read.bits(1)
     turn = None
     if shape[3] >= 3 and read.bits(1):
@@ -109,5 +124,5 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
         coarsest.append(means.read_coarsest(read, low))
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
-    header = Header(step, turn, planes, columns, lanes, late, slope, profiles, coarsest)
+    header = Header(step, version, turn, planes, columns, lanes, late, slope, profiles, coarsest)
     return header, position + size

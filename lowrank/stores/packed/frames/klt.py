@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.errors import UsageError
-from lowrank.layouts.lapped import SIDE, Floats, analyse, grid
+from lowrank.layouts.lapped import SIDE, Floats, grid
 from lowrank.layouts.turn import axes
 from lowrank.picture import Turn
+from lowrank.stores.packed.frames.edges import analyse
 
 Samples = NDArray[Any]
 MOST = 8192
@@ -40,16 +41,23 @@ class Stack:
     samples : (N, height, width, channels) ndarray
     turn : Turn or None
         The rotation of the first three channels.
+    weights : (N,) ndarray, optional
+        What each frame is divided by, at most 1: the transform is one of frames that have noise
+        alike, and their error is.
     """
 
-    def __init__(self, samples: Samples, turn: Turn | None) -> None:
-        self.samples, self.turn = samples, turn
+    def __init__(
+        self, samples: Samples, turn: Turn | None, weights: NDArray[np.float64] | None = None
+    ) -> None:
+        self.samples, self.turn, self.weights = samples, turn, weights
         self.frames, self.height, self.width, self.channels = samples.shape
         if self.frames > MOST:
             raise UsageError(
                 f"{self.frames} frames have no packed store, which takes {MOST} at most; "
                 "use -k, or --frames for a part of them"
             )
+        self.scale = 1.0 if weights is None else math.sqrt(np.mean(weights**-2.0))
+        """Root mean square of what frames are multiplied by."""
         self.grid = grid(self.height, self.width)
         self.apart: tuple[float, bool] | None = None
         """A step, and whether the frames are better coded apart with one like it."""
@@ -74,13 +82,25 @@ class Stack:
             X[..., :3] = X[..., :3] @ R.T
         return X
 
+    def weighted(self, part: slice) -> NDArray[np.float64]:
+        """The same, each frame over its weight."""
+        X = self.rows(part)
+        if self.weights is not None:
+            X /= self.weights[:, None, None, None]
+        return X
+
+    @cached_property
+    def plain(self) -> Stack:
+        """The stack without weights."""
+        return self if self.weights is None else Stack(self.samples, self.turn)
+
     @cached_property
     def gram(self) -> NDArray[np.float64]:
         """A A^T."""
         G = np.zeros((self.frames, self.frames))
         with threads.one_blas_thread():
             for part in self.slabs():
-                X = self.rows(part).reshape(self.frames, -1)
+                X = self.weighted(part).reshape(self.frames, -1)
                 G += X @ X.T
         return G
 
@@ -111,10 +131,10 @@ class Stack:
         planes = np.empty((self.height, self.width, U.shape[1], self.channels), kind)
         with threads.one_blas_thread():
             for part in self.slabs():
-                X = self.rows(part)
+                X = self.weighted(part)
                 Z = U.T @ X.reshape(self.frames, -1)
                 planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
-        return analyse(planes.reshape(self.height, self.width, -1), None, kind)
+        return analyse(planes.reshape(self.height, self.width, -1))
 
     def frame_coefficients(
         self, part: slice, box: tuple[slice, slice] = (slice(None), slice(None))
@@ -125,7 +145,7 @@ class Stack:
         if R is not None:
             X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
         planes = X.transpose(1, 2, 0, 3).reshape(*X.shape[1:3], -1)
-        return analyse(planes, None, np.dtype(np.float32))
+        return analyse(planes)
 
     @cached_property
     def largest(self) -> float:

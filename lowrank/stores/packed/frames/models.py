@@ -71,12 +71,16 @@ TOKENS_OF = (
     ),
 )
 _NONE = ((768,),)
+# Of the lengths of what escapes them, in one distribution.
+LENGTHS = ((180, 150, 130, 110, 80, 50, 30, 16, 8, 4, 3, 2, 2, 1, 1, 1),)
 
 
-def fresh() -> Statistics:
+def fresh(version: int = 1) -> Statistics:
     """The models, before anything was coded."""
+    lengths = token_model(LENGTHS) if version else None
     flags = FlagModel((*FLAGS[0], 0, 0, *FLAGS[1], 0, 0), PADS)
-    return Statistics(flags, token_model(TOKENS_OF[0] + _NONE + TOKENS_OF[1] + _NONE))
+    tokens = token_model(TOKENS_OF[0] + _NONE + TOKENS_OF[1] + _NONE)
+    return Statistics(flags, tokens, lengths)
 
 
 @cache

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.errors import FormatError
-from lowrank.layouts.lapped import SIDE, Floats
+from lowrank.layouts.lapped import SIDE, SIZE, Floats
 from lowrank.layouts.turn import axes
 from lowrank.picture import Mode, Turn
 from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.frames.edges import Edges, waves
 from lowrank.stores.packed.frames.walk import Walk
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 
@@ -29,15 +30,59 @@ EXACT = 2.0**53
 _SLAB = 1 << 17
 
 
+class _Edged(Channel):
+    """A plane whose patches at the far edges have less than 16 rows or columns of samples."""
+
+    def __init__(
+        self, first: Floats, indices: list[int], maps: Floats, scale: float, edges: Edges
+    ) -> None:
+        super().__init__(first, basis(indices, (), _PRECISION), maps, scale)
+        self._edges = [
+            (at, _basis(indices, count)) for at, count in _at_edges(edges) if len(indices)
+        ]
+
+    def patches(self, rows: slice, out: Floats) -> None:
+        super().patches(rows, out)
+        height = self.first.shape[0]
+        for (below, beside), matrix in self._edges:
+            some = slice(height - 1, height) if below else slice(rows.start, rows.stop)
+            if some.stop > rows.stop:
+                continue
+            here = slice(some.start - rows.start, some.stop - rows.start)
+            columns = slice(-1, None) if beside else slice(None)
+            Q = self.maps[:, some, columns]
+            product = matrix @ Q.reshape(len(Q), -1).astype(np.float64)
+            product *= self.scale
+            mean = self.first[some, columns]
+            np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out[:, :, here, columns])
+
+
+def _at_edges(edges: Edges) -> list[tuple[tuple[bool, bool], tuple[int, int]]]:
+    """The last column, row and corner of patches, where they are short, and their samples."""
+    short = edges.columns < SIDE, edges.rows < SIDE
+    every = [
+        ((False, True), (SIDE, edges.columns), short[0]),
+        ((True, False), (edges.rows, SIDE), short[1]),
+        ((True, True), (edges.rows, edges.columns), all(short)),
+    ]
+    return [(at, count) for at, count, there in every if there]
+
+
+def _basis(indices: list[int], count: tuple[int, int]) -> NDArray[np.float64]:
+    """As `basis`, of patches with fewer rows or columns."""
+    patches = (waves(count[0])[:, None, :, None] * waves(count[1])[None, :, None, :]).reshape(
+        SIZE, SIZE
+    )
+    return np.ascontiguousarray(np.rint(patches[indices] * float(1 << _PRECISION)).T)
+
+
 def planes_of(walk: Walk, out: NDArray[np.int32]) -> None:
     """Write the (planes, height, width) planes of a group, in sixteenths of a step."""
+    edges = walk.edges
     for c, plane in enumerate(out):
-        channel = Channel(
-            walk.firsts[c] * (FRACTION / SIDE),
-            basis(walk.indices[c], (), _PRECISION),
-            walk.maps_of(c).reshape(-1, *walk.shape),
-            2.0**-_PRECISION,
-        )
+        first = walk.firsts[c] * (FRACTION / SIDE)
+        maps = walk.maps_of(c).reshape(-1, *walk.shape)
+        channel = _Edged(first, walk.indices[c], maps, 2.0**-_PRECISION, edges)
 
         def emit(top: int, block: Floats, plane: NDArray[np.int32] = plane) -> None:
             y, x, rows, _, columns = block.shape
@@ -48,7 +93,7 @@ def planes_of(walk: Walk, out: NDArray[np.int32]) -> None:
             levels = whole[:, :, :, 0].transpose(2, 0, 3, 1).reshape(rows * y, columns * x)
             part[:] = levels[: len(part), : part.shape[1]]
 
-        render([channel], emit, np.dtype(np.float64))
+        render([channel], emit, np.dtype(np.float64), edges.apart)
 
 
 class Synthesis:

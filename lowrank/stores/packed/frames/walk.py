@@ -12,10 +12,11 @@ from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import trellis
+from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.models import SECOND
 from lowrank.stores.packed.frames.order import BEFORE, Predictors
 from lowrank.stores.packed.patches import means
-from lowrank.stores.packed.patches.contexts import CAP, Quarters, expected
+from lowrank.stores.packed.patches.contexts import CAP, PAD, Quarters, expected
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
@@ -43,6 +44,7 @@ class Walk:
     coarsest : list of ndarray
         Of each plane, the coarsest map of its first component.
     coder : Reader or Writer
+    edges : Edges
     carried : Carried
         What the group before left; changed to what this one leaves by `leave`.
     """
@@ -53,13 +55,15 @@ class Walk:
         scales: list[NDArray[np.int64]],
         coarsest: list[NDArray[np.int64]],
         coder: Reader | Writer,
+        edges: Edges,
         carried: Carried,
     ) -> None:
-        self.shape, self.coder, self.carried = shape, coder, carried
+        self.shape, self.coder, self.edges, self.carried = shape, coder, edges, carried
         self._coarsest = coarsest
         planes = len(scales)
         kept = [int((x[1:] > 0).sum()) for x in scales]
         self.quarters = Quarters(*shape)
+        self._unused = np.array([self.quarters.scatter(x) for x in edges.unused(shape)])
         before = 0 if carried.known is None else len(carried.known)
         self._first = before
         self.known = np.zeros((before + planes + sum(kept), self.quarters.size), np.uint8)
@@ -114,12 +118,17 @@ class Walk:
         sums, own = self._sums(batch)
         known = np.zeros((count, shape.size), np.float32)
         planes = np.array([x.channel for x in batch])[:, None]
+        kinds = np.array([self.edges.kind(x.index) for x in batch])
+        unused = self._unused[kinds] if kinds.any() else None
         maps = self.maps.reshape(-1)
         used = self._used * self.maps.shape[1]
         for phase in shape.phases:
             rows = expected(shape, phase, sums, known, own)
             states = self.states[planes, phase.places]
             second = trellis.SECOND[states]
+            if unused is not None:
+                beyond = unused[:, phase.places]
+                rows[beyond] = PAD
             rows += second.astype(np.intp) * SECOND
             flat = rows.ravel()
             places = shape.where[phase.places]
@@ -132,7 +141,10 @@ class Walk:
             half = second.ravel()[hit]
             parity = np.zeros(len(flat), np.uint8)
             parity[hit] = q & 1
-            self.states[planes, phase.places] = trellis.NEXT[states, parity.reshape(states.shape)]
+            following = trellis.NEXT[states, parity.reshape(states.shape)]
+            if unused is not None:
+                following[beyond] = states[beyond]
+            self.states[planes, phase.places] = following
             which, place = np.divmod(hit, phase.count)
             known[which, phase.places[place]] = np.minimum(2 * np.abs(q) - half, CAP)
             here = used + which * self.maps.shape[1] + places[place]

@@ -15,9 +15,11 @@ header    range_coder.BitReader, fields in this order:
     alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
-    lanes     number, 1..16384: interleaved coders (rans.py)
+    lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
+    power     5 bits, if weighed: of frequencies (eye.py)
+    gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
     scales    order.read_scales: per frequency 0 (dropped) or a size in half octaves
     turns     number, at most 255; for each rotation of V 8 bits i, 8 bits j > i >= 1,
@@ -26,7 +28,8 @@ header    range_coder.BitReader, fields in this order:
 states    lanes x uint32, little-endian
 words     uint16, little-endian, to the end: rANS, with raw bits between (rans.py)
 
-Components come in this order: the first (mean) of each channel, then all others by
+If weighed, the gains come first. Components come in this order: the first (mean) of each
+channel, then all others by
 descending scale, channel, frequency, in batches (order.batches). A batch has three
 phases (contexts.py), and each phase, for all its maps: flags, tokens, raw bits of the
 magnitudes, signs. Some low frequencies are predicted, and q is what is left
@@ -83,7 +86,7 @@ from lowrank.stores.packed.coding.payload import (
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.patches import prediction, rotations
+from lowrank.stores.packed.patches import eye, prediction, rotations
 from lowrank.stores.packed.patches.header import Header, read_header, write_header
 from lowrank.stores.packed.patches.norms import error_of, measure
 from lowrank.stores.packed.patches.order import Component, batches, order
@@ -158,7 +161,7 @@ def prepare(samples: Samples, bits: int, *, alpha: bool, turn: Turn | None) -> S
     return Source(samples, bits, alpha, turn, levels, C)
 
 
-def encode(source: Source, step: float, *, again: bool = False) -> Coded:
+def encode(source: Source, step: float, *, again: bool = False, tune: str = "psnr") -> Coded:
     """Encode an image with one quantiser step.
 
     Parameters
@@ -176,12 +179,24 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
     C = np.empty_like(source.C) if again else source.C
     shape = grid(height, width)
 
+    rans = RansWriter()
+    coder = Writer(rans, zero=ZERO, rise=RISE)
+    gains = lowest = scale = None
+    divided = (1 / eye.spread(eye.POWER)).astype(C.dtype)
+    if tune == "eye":
+        lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
+        gains = eye.code(shape, coder, lowest, C.dtype, target)
+        scale = (1 / eye.factors(gains)).astype(C.dtype)
+
     def analysed(c: int) -> tuple[rotations.Turns, NDArray[np.int64], Levels]:
         d = step / ALPHA_FINER if source.alpha and c == channels - 1 else step
         maps = C[:, :, c]
         np.multiply(source.C[:, :, c], C.dtype.type(1 / d), out=maps)
         turns = rotations.search(maps)
         rotations.turn(maps, turns)
+        if scale is not None and not (source.alpha and c == channels - 1):
+            maps[1:] *= scale
+            maps[1:] *= divided[1:, None, None]
         return turns, scales_of(maps), wavelet.forward(C[0, :, c].copy())
 
     found = threads.each(analysed, range(channels), small=C.size < threads.SMALL)
@@ -191,11 +206,12 @@ def encode(source: Source, step: float, *, again: bool = False) -> Coded:
         firsts[-1] = wavelet.forward(np.zeros(shape, C.dtype))
     coarsest = [np.rint(low).astype(np.int64) for low, _ in firsts]
     smooth = (0,) * channels
-    header = Header(step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest)
-    rans = RansWriter()
-    coder = Writer(rans, zero=ZERO, rise=RISE)
+    header = Header(
+        step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
+        0 if lowest is None else eye.POWER, lowest,
+    )  # fmt: skip
     plan = order(scales)
-    walk = Walk(shape, header, plan, coder, bits)
+    walk = Walk(shape, header, plan, coder, bits, gains)
     for c in range(channels):
         walk.first(c, firsts[c][1])
     groups = batches(plan, shape[0] * shape[1])
@@ -357,7 +373,10 @@ def _decode_maps(
         if not fits(total * shape[0] * shape[1] * (5 if bits <= 8 else 9)):
             raise MemoryError
         rans = RansReader(payload[position:], header.lanes)
-        walk = Walk(shape, header, plan, Reader(rans), bits)
+        reader = Reader(rans)
+        kind = np.dtype(np.float32 if bits <= 8 else np.float64)
+        gains = None if header.gains is None else eye.code(shape, reader, header.gains, kind)
+        walk = Walk(shape, header, plan, reader, bits, gains)
         if walk.symbols > header.lanes * SYMBOLS_PER_LANE * 2:
             raise FormatError("packed stream: too few interleaved coders for its size")
         for c in range(channels):
@@ -400,6 +419,9 @@ def factors(
         maps = walk.maps[c][: len(walk.indices[c])]
         for index, q in zip(walk.indices[c], maps, strict=True):
             B[:, index] = q.ravel() * (d / FRACTION)
+        spread, factors = walk.scales_of(c)
+        if spread is not None and factors is not None:
+            B[:, 1:] *= factors.reshape(-1, 1) * spread[1:]
         rotations.turn(B.T, walk.header.turns[c], inverse=True)
         result.append(B)
     return result

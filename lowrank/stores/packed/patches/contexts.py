@@ -11,6 +11,7 @@ any order: the contexts are the same on every machine.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,19 @@ class Phase:
         self.count = len(planes) * shape.count
         self.places = np.concatenate([np.arange(shape.size)[shape.spans[p]] for p in planes])
         """Index in the planes of each position."""
-        self.pads = (shape.where[self.places] < 0).nonzero()[0]
+        where = shape.where[self.places]
+        self.pads = (where < 0).nonzero()[0]
+        self.where = np.where(where < 0, shape.height * shape.width - 1, where)
+        """Index in the map; a place beyond the edge, of a hostile file, is the last."""
+        self._size = shape.size
+        self._cells: dict[int, NDArray[np.intp]] = {}
+
+    def cells(self, count: int) -> NDArray[np.intp]:
+        """Index of each position of `count` maps, one after the other, in all their planes."""
+        if count not in self._cells:
+            starts = self._size * np.arange(count)[:, None]
+            self._cells[count] = (starts + self.places).ravel()
+        return self._cells[count]
 
 
 class Quarters:
@@ -127,6 +140,12 @@ def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
     return bits.astype(np.intp)
 
 
+@cache
+def _rows() -> NDArray[np.intp]:
+    """Context row of each E that is a whole number; the last is that of all larger ones."""
+    return rows_of(np.arange(int(_LARGEST) + 1, dtype=np.float32))
+
+
 def expected(
     shape: Quarters,
     phase: Phase,
@@ -170,7 +189,7 @@ def expected(
             np.add(known[:, up], known[:, below], out=beside)
             beside *= own[2]
             e += beside
-    rows = rows_of(result)
+    rows: NDArray[np.intp] = _rows().take(result.astype(np.intp), mode="clip")
     if len(phase.pads):
         rows[:, phase.pads] = PAD
     return rows

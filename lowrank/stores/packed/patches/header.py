@@ -12,10 +12,23 @@ from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import ALPHA_FINER
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.coding.start import Start, read_lanes, read_start, write_start
+from lowrank.stores.packed.coding.start import LANES, Start, read_start, write_start
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.order import read_scales, write_scales
 from lowrank.stores.packed.patches.rotations import MOST, Turns
+
+WEIGHED = 1 << 15
+"""What the number of coders is more than it is, where a picture is weighed for the eye."""
+
+
+def read_lanes(read: BitReader) -> tuple[bool, int]:
+    """Whether the picture is weighed, and the number of interleaved coders."""
+    weighed, lanes = divmod(read.number("lanes"), WEIGHED)
+    if weighed > 1 or not 1 <= lanes <= LANES:
+        raise FormatError(
+            f"packed stream: {lanes + weighed * WEIGHED} interleaved coders, of 1 to {LANES}"
+        )
+    return bool(weighed), lanes
 
 
 @dataclass(frozen=True)
@@ -32,21 +45,29 @@ class Header:
     scales: list[NDArray[np.int64]]
     turns: list[Turns]
     coarsest: list[NDArray[np.int64]]
+    power: int = 0
+    gains: NDArray[np.int64] | None = None
+
+    def is_alpha(self, channel: int) -> bool:
+        """Whether a channel is opacity: the last one, if any."""
+        return self.alpha and channel == len(self.scales) - 1
 
     def step_of(self, channel: int) -> float:
         """Quantiser step of a channel: alpha, the last, has a finer one."""
-        last = channel == len(self.scales) - 1
-        return self.step / ALPHA_FINER if self.alpha and last else self.step
+        return self.step / ALPHA_FINER if self.is_alpha(channel) else self.step
 
 
 def write_header(header: Header, code: int, lanes: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
     write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
-    out.number(lanes, "lanes")
+    out.number(lanes if header.gains is None else lanes + WEIGHED, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
         out.bits(value, 4)
+    if header.gains is not None:
+        out.bits(header.power, 5)
+        means.write_coarsest(out, header.gains)
     for c, scale in enumerate(header.scales):
         write_scales(out, scale, c)
         _write_turns(out, header.turns[c])
@@ -58,18 +79,26 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     read = BitReader(data)
     start = read_start(read, channels)
-    lanes = read_lanes(read)
+    weighed, lanes = read_lanes(read)
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
+    power, gains = 0, None
+    if weighed:
+        power, gains = read.bits(5), _coarsest(read, low)
     scales, turns, coarsest = [], [], []
     for c in range(channels):
         scales.append(read_scales(read, c))
         turns.append(_read_turns(read))
-        coarsest.append(means.read_coarsest(read, low))
-        if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
-            raise FormatError("packed stream: a coefficient is out of range")
-    return Header(*start, lanes, late, smooth, scales, turns, coarsest)
+        coarsest.append(_coarsest(read, low))
+    return Header(*start, lanes, late, smooth, scales, turns, coarsest, power, gains)
+
+
+def _coarsest(read: BitReader, shape: tuple[int, int]) -> NDArray[np.int64]:
+    found = means.read_coarsest(read, shape)
+    if int(np.abs(found).max()) >= 1 << 30:
+        raise FormatError("packed stream: a coefficient is out of range")
+    return found
 
 
 def _write_turns(out: BitWriter, turns: Turns) -> None:

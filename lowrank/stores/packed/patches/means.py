@@ -8,6 +8,8 @@ at most 2 x 2, stands in the header.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,12 @@ from lowrank.stores.packed.patches.phases import Reader, Writer
 Bands = list[dict[str, NDArray[np.int32]]]
 _PARENT, _SIBLING, _LUMA = round(0.25 * UNIT), round(0.12 * UNIT), round(0.05 * UNIT)
 _OWN = np.array([[[round(w * UNIT)]] for w in (0.12, 0.14, 0.14)], np.float32)
+
+
+@lru_cache(maxsize=32)
+def _quarters(height: int, width: int) -> Quarters:
+    """The planes of a band, which all channels have alike."""
+    return Quarters(height, width)
 
 
 def _enlarge(band: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -48,7 +56,7 @@ def code(
     for level, shapes in enumerate(levels):
         bands: dict[str, NDArray[np.int32]] = {}
         for name, size in shapes.items():
-            quarters = Quarters(*size)
+            quarters = _quarters(*size)
             maps: list[tuple[int, NDArray[np.float32]]] = []
             if level and name in result[-1]:
                 maps.append((_PARENT, _enlarge(_capped(result[-1][name]), size)))

@@ -80,8 +80,7 @@ class FlagModel:
     def update(self, rows: list[NDArray[np.intp]], hits: list[NDArray[np.intp]]) -> None:
         """Count maps: rows of all coefficients and of those above zero."""
         counts = self._counts
-        for some in rows:
-            counts[:, 0] += STEP * np.bincount(some, minlength=len(counts))
+        counts[:, 0] += STEP * np.bincount(np.concatenate(rows), minlength=len(counts))
         ones = STEP * np.bincount(np.concatenate(hits), minlength=len(counts))
         counts[:, 0] -= ones
         counts[:, 1] += ones

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +47,12 @@ WEIGHTS = (
         (749, 184, 48, 22, 62, 0, 0, 0, 38, 0, 46, 365, 0, 297, 1724),
     ),
 )
+
+
+# The phase of the places that a plane's weights are for, by plane.
+_SAME = PHASES
+_BESIDE = tuple(PHASES[p] for p in BESIDE)
+_ABOVE = tuple(PHASES[p] for p in ABOVE)
 
 
 @cache
@@ -139,6 +144,27 @@ def batches(plan: list[Component], patches: int) -> list[list[Component]]:
     return result
 
 
+@cache
+def _weights(
+    kind: int, count: int, colours: int, others: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
+    """Weights of `count` near maps and of the other channels', by plane as `Predictors` has them.
+
+    The first times each map's share, plus the second, in units of 1/8192; and those of the own map.
+    """
+    scale = np.zeros((4, 3, 1), np.int64)
+    fixed = np.zeros((4, 3, count + others), np.int64)
+    for p in range(4):
+        # For its own places, and for those that it is beside and above of.
+        here, beside, above = (WEIGHTS[x[p]][kind] for x in (_SAME, _BESIDE, _ABOVE))
+        scale[p, :, 0] = here[5], beside[6], above[7]
+        fixed[p, 0, :count] = [here[i] if i < 4 else here[4] // (count - 4) for i in range(count)]
+        fixed[p, 0, count:] = [here[10 + i] for i in (0, 1) if colours >> i & 1]
+        fixed[p, 1, 0], fixed[p, 2, 0] = beside[8], above[9]
+    own = (WEIGHTS[1][kind][12], WEIGHTS[2][kind][13], WEIGHTS[2][kind][14])
+    return scale, fixed, [(w * UNIT + 4096) // 8192 for w in own]
+
+
 class Predictors:
     """Chooses, for each component in turn, the maps that predict it."""
 
@@ -158,41 +184,30 @@ class Predictors:
         """
         channel, index = component.channel, component.index
         coded, near = self._rows[channel], _distance_rows()[index]
-        best = list(islice((i for i in nearest(index) if i in coded), NEIGHBOURS))
-        share = [(1 << 20) // (77 + near[i]) for i in best]
-        total, count = sum(share), len(best)
-        rows = [coded[i] for i in best]
-        others = []
+        rows, share = [], []
+        for i in nearest(index):
+            if i in coded:
+                rows.append(coded[i])
+                share.append((1 << 20) // (77 + near[i]))
+                if len(rows) == NEIGHBOURS:
+                    break
+        count, colours = len(rows), 0
         if colour:
             for other in range(min(channel, 2)):
                 if index in self._rows[other]:
                     rows.append(self._rows[other][index])
-                    others.append(10 + other)
-        kind = (3 if channel else 0) + orientation(index)
-        # Of each phase, by map: at the place, beside and above.
-        phases = []
-        for table in WEIGHTS:
-            w = table[kind]
-            here = [w[5] * x // total for x in share]
-            for i in range(count):
-                here[i] += w[i] if i < 4 else w[4] // (count - 4)
-            beside = [w[6] * x // total for x in share]
-            above = [w[7] * x // total for x in share]
-            beside[0] += w[8]
-            above[0] += w[9]
-            none = [0] * len(others)
-            phases.append((here + [w[i] for i in others], beside + none, above + none))
-        # By plane: for its own places, and for those that it is beside and above of.
-        planes = np.array(
-            [
-                (phases[PHASES[p]][0], phases[PHASES[BESIDE[p]]][1], phases[PHASES[ABOVE[p]]][2])
-                for p in range(4)
-            ],
-            np.float32,
+                    colours += 1 << other
+        scale, fixed, own = _weights(
+            (3 if channel else 0) + orientation(index), count, colours, len(rows) - count
         )
-        planes = np.floor(planes * np.float32(UNIT / 8192) + np.float32(0.5))
-        own = (WEIGHTS[1][kind][12], WEIGHTS[2][kind][13], WEIGHTS[2][kind][14])
-        return rows, planes, [(w * UNIT + 4096) // 8192 for w in own]
+        total = sum(share)
+        share += [0] * (len(rows) - count)
+        weights = scale * np.array(share, np.int64)
+        weights //= total
+        weights += fixed
+        weights += 4
+        weights >>= 3
+        return rows, weights.astype(np.float32), own
 
     def add(self, component: Component) -> None:
         """The component's map is coded: it may predict others."""

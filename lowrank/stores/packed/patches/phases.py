@@ -22,32 +22,56 @@ LARGEST = 1 << 20
 
 
 class Statistics:
-    """The models, and what was coded since they last learnt."""
+    """The models, and what was coded since they last learnt.
 
-    def __init__(self, flags: FlagModel | None = None, tokens: TokenModel | None = None) -> None:
+    Parameters
+    ----------
+    flags, tokens : optional
+        Those of photographs, where none are given.
+    lengths : TokenModel, optional
+        Of one distribution, for the lengths of what escapes; without one they are raw bits.
+    """
+
+    def __init__(
+        self, flags: FlagModel | None = None, tokens: TokenModel | None = None,
+        lengths: TokenModel | None = None,
+    ) -> None:  # fmt: skip
         self.flags = flags or FlagModel()
         self.tokens = tokens or token_model()
+        self.lengths = lengths
+        self.lengths_seen: list[NDArray[np.intp]] = []
         self.shift = np.resize(np.append(SHIFT, (0, 0)), len(self.flags.zero))
         """Low bits of |q| - 1 sent raw, by row."""
+        self.shifted = int(np.flatnonzero(self.shift)[0])
+        """The first row that has any."""
         self._rows: list[Indices] = []
         self._hits: list[Indices] = []
         self._tokens: list[NDArray[np.intp]] = []
 
-    def see(self, rows: Indices, flags: NDArray[np.bool_], tokens: NDArray[np.intp]) -> None:
-        """Remember a phase: rows, whether non-zero, and pair x TOKENS + token.
+    def see(
+        self, rows: Indices, flags: NDArray[np.bool_], hits: Indices, tokens: NDArray[np.intp]
+    ) -> None:
+        """Remember a phase: rows, whether non-zero, rows of those, and pair x TOKENS + token.
 
         Of a large phase every n-th flag is enough: the models forget most of it anyway.
         """
-        every = max(1, len(rows) // SAMPLE)
-        some = np.ascontiguousarray(rows[::every])
-        self._rows.append(some)
-        self._hits.append(some[flags[::every]])
+        every = len(rows) // SAMPLE
+        if every <= 1:
+            self._rows.append(rows)
+            self._hits.append(hits)
+        else:
+            some = np.ascontiguousarray(rows[::every])
+            self._rows.append(some)
+            self._hits.append(some[flags[::every]])
         self._tokens.append(tokens)
 
     def learn(self) -> None:
         """Update the models at the end of some maps."""
         self.flags.update(self._rows, self._hits)
         self.tokens.update(self._tokens)
+        if self.lengths is not None and self.lengths_seen:
+            self.lengths.update(self.lengths_seen)
+            self.lengths_seen = []
         self._rows, self._hits, self._tokens = [], [], []
 
 
@@ -84,26 +108,38 @@ class Reader:
         pair = row >> 1
         model = models.tokens
         coded = rans.tokens(pair, model.table, model.start, model.frequency)
-        models.see(rows, flags, coded)
-        m = (coded & (TOKENS - 1)).astype(np.int64)
+        models.see(rows, flags, row, coded)
+        m = coded & (TOKENS - 1)
         escaped = (m == ESCAPE).nonzero()[0]
         if len(escaped):
-            lengths = collapse(
-                rans.raw(LENGTH * len(escaped)), np.full(len(escaped), LENGTH, np.int64)
-            )
+            lengths = self._lengths(len(escaped))
             rest = collapse(rans.raw(int(lengths.sum())), lengths)
             m[escaped] += rest + (np.int64(1) << lengths) - 1
-        shift = models.shift.take(row)
-        if shift.any():
+        # The largest row tells whether any low bits are raw, in most phases that none are.
+        if len(row) and int(row.max()) >= models.shifted:
+            shift = models.shift.take(row)
             m = (m << shift) + collapse(rans.raw(int(shift.sum())), shift)
         m += 1
-        if len(m) and int(m.max()) >= LARGEST:
+        if len(escaped) and int(m.max()) >= LARGEST:
             raise FormatError("packed stream: a coefficient is out of range")
         values = m.astype(np.int32)
         if signs:
             negative = rans.raw(len(hit)).nonzero()[0]
             values[negative] = -values[negative]
         return hit, values
+
+    def _lengths(self, count: int) -> NDArray[np.int64]:
+        """Bits of what escaped each of so many tokens, beyond the first."""
+        rans, model = self._rans, self.models.lengths
+        if model is None:
+            return collapse(rans.raw(LENGTH * count), np.full(count, LENGTH, np.int64))
+        found = rans.tokens(np.zeros(count, np.intp), model.table, model.start, model.frequency)
+        self.models.lengths_seen.append(found)
+        long = found == ESCAPE
+        result = found.astype(np.int64)
+        many = int(long.sum())
+        result[long] = collapse(rans.raw(LENGTH * many), np.full(many, LENGTH, np.int64))
+        return result
 
 
 class Writer:
@@ -176,19 +212,33 @@ class Writer:
         m = np.abs(values).astype(np.int64)
         coded = (m - 1) >> shift
         tokens = np.minimum(coded, ESCAPE)
-        index = (rows[hit] >> 1) * TOKENS + tokens
+        row = rows[hit]
+        index = (row >> 1) * TOKENS + tokens
         rans.symbols(
             models.tokens.start.take(index),
             models.tokens.frequency.astype(np.uint16).take(index),
             12,
         )
-        models.see(rows, flags, index)
+        models.see(rows, flags, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
             rest = coded[escaped] - ESCAPE + 1
             lengths = np.frexp(rest.astype(np.float64))[1].astype(np.int64) - 1
-            rans.raw(expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
+            self._lengths(lengths)
             rans.raw(expand(rest, lengths))
         if shift.any():
             rans.raw(expand(m - 1, shift))
         self.signs.append(rans.raw((values < 0).astype(np.uint8)))
+
+    def _lengths(self, lengths: NDArray[np.int64]) -> None:
+        """Collect how many bits what escaped has, beyond the first."""
+        rans, model = self._rans, self.models.lengths
+        if model is None:
+            rans.raw(expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
+            return
+        tokens = np.minimum(lengths, ESCAPE)
+        start, frequency = model.start[0], model.frequency[0].astype(np.uint16)
+        rans.symbols(start.take(tokens), frequency.take(tokens), 12)
+        self.models.lengths_seen.append(tokens)
+        long = lengths[tokens == ESCAPE]
+        rans.raw(expand(long, np.full(len(long), LENGTH, np.int64)))

@@ -24,12 +24,14 @@ from lowrank.stores.packed.patches.walk import Walk
 def channel_of(walk: Walk, c: int, bits: int) -> Channel:
     """One channel of a walk, ready for synthesis."""
     precision = 13 if bits <= 8 else 24
-    d = walk.header.step_of(c)
+    d, indices = walk.header.step_of(c), walk.indices[c]
+    spread, factors = walk.scales_of(c)
+    scale = d / FRACTION / (1 << precision)
     return Channel(
         walk.firsts[c] * walk.float.type(d / SIDE),
-        basis(walk.indices[c], walk.header.turns[c], precision),
-        walk.maps[c][: len(walk.indices[c])],
-        d / FRACTION / (1 << precision),
+        basis(indices, walk.header.turns[c], precision, spread),
+        walk.maps[c][: len(indices)],
+        scale if factors is None else scale * factors,
     )
 
 

@@ -18,12 +18,20 @@ from lowrank.layouts.lapped import GROUP, SIDE, SIZE, Floats, cosines, lap_colum
 from lowrank.stores.packed.patches.rotations import Turns, turn
 
 
-def basis(indices: list[int], turns: Turns, precision: int) -> NDArray[np.float64]:
-    """(SIZE, components) integer matrix: patches of each component, times 2^precision."""
+def basis(
+    indices: list[int], turns: Turns, precision: int, spread: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """(SIZE, components) integer matrix: patches of each component, times 2^precision.
+
+    And times `spread`, (SIZE,), of each component.
+    """
     D = cosines()
     patches = (D[:, None, :, None] * D[None, :, None, :]).reshape(SIZE, SIZE)
     turn(patches, turns)
-    return np.ascontiguousarray(np.rint(patches[indices] * float(1 << precision)).T)
+    kept = patches[indices]
+    if spread is not None:
+        kept *= spread[indices][:, None]
+    return np.ascontiguousarray(np.rint(kept * float(1 << precision)).T)
 
 
 class Channel:
@@ -35,12 +43,16 @@ class Channel:
         What each patch has beside the other components.
     basis : (SIZE, components) ndarray of integers
     maps : (components, height, width) ndarray of integers
-    scale : float
+    scale : float or (height, width) ndarray
         Of the product of the two.
     """
 
     def __init__(
-        self, first: Floats, basis: NDArray[np.float64], maps: Floats, scale: float
+        self,
+        first: Floats,
+        basis: NDArray[np.float64],
+        maps: Floats,
+        scale: float | NDArray[np.float64],
     ) -> None:
         self.first, self.maps, self.scale = first, maps, scale
         total, size = np.zeros(first.shape, maps.dtype), np.empty(first.shape, maps.dtype)
@@ -59,7 +71,10 @@ class Channel:
             return
         Q = self.maps[:, rows].reshape(len(self.maps), -1)
         product = self.basis @ Q.astype(self.basis.dtype, copy=False)
-        product *= self.basis.dtype.type(self.scale)
+        if isinstance(self.scale, float):
+            product *= self.basis.dtype.type(self.scale)
+        else:
+            product *= self.scale[rows].reshape(-1).astype(self.basis.dtype)
         np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out, casting="same_kind")
 
 
@@ -67,6 +82,7 @@ def render(
     channels: list[Channel],
     emit: Callable[[int, Floats], None],
     dtype: np.dtype[Any],
+    apart: tuple[bool, bool] = (False, False),
 ) -> None:
     """Samples of all channels, before colour, some rows of patches at a time.
 
@@ -75,6 +91,8 @@ def render(
     emit : callable
         Called with the first row of patches and samples (y, x, rows, channels, patches)
         of whole rows of patches, from the top.
+    apart : (bool, bool)
+        Whether the last row, and the last column, of patches lap over no other.
     """
     height, width = channels[0].first.shape
     step = max(1, GROUP // (len(channels) * width))
@@ -85,9 +103,10 @@ def render(
         fresh = block[:, :, kept : kept + rows.stop - top]
         for c, channel in enumerate(channels):
             channel.patches(rows, fresh[:, :, :, c])
-        lap_columns(fresh, inverse=True)
+        lap_columns(fresh[..., :-1] if apart[1] else fresh, inverse=True)
         part = block[:, :, : kept + rows.stop - top]
-        lap_rows(part, inverse=True)
+        last = apart[0] and rows.stop == height
+        lap_rows(part[:, :, :-1] if last else part, inverse=True)
         done = part.shape[2] - (rows.stop < height)
         if done:
             emit(top - kept, part[:, :, :done])

@@ -9,7 +9,7 @@ from lowrank.errors import FormatError
 from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import FRACTION
-from lowrank.stores.packed.patches import means, prediction
+from lowrank.stores.packed.patches import eye, means, prediction
 from lowrank.stores.packed.patches.contexts import CAP, Quarters, expected
 from lowrank.stores.packed.patches.header import Header
 from lowrank.stores.packed.patches.order import Component, Predictors
@@ -26,7 +26,9 @@ class Walk:
         plan: list[Component],
         coder: Reader | Writer,
         bits: int,
+        gains: eye.Gains | None = None,
     ) -> None:
+        self.gains = gains
         self.shape, self.header, self.coder = shape, header, coder
         channels = len(header.scales)
         self.quarters = Quarters(*shape)
@@ -37,14 +39,24 @@ class Walk:
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in range(channels)]
-        self.maps = [
-            np.zeros((sum(x.channel == c for x in plan), *shape), self.float)
-            for c in range(channels)
-        ]
+        self._patches = shape[0] * shape[1]
+        self._flat = np.zeros(len(plan) * self._patches, self.float)
+        counts = [sum(x.channel == c for x in plan) for c in range(channels)]
+        self._starts = [sum(counts[:c]) for c in range(channels)]
+        grids = self._flat.reshape(-1, *shape)
+        self.maps = [grids[i : i + n] for i, n in zip(self._starts, counts, strict=True)]
         """Coefficients of each channel's components, in sixteenths of a step."""
         self.symbols = (channels + len(plan)) * self.quarters.size
         self._bands: means.Bands | None = None
-        self._unsigned: list[tuple[Floats, NDArray[np.intp]]] = []
+        self._unsigned: list[NDArray[np.intp]] = []
+
+    def scales_of(
+        self, channel: int
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """By how much the components, and the patches, of a channel are divided, if they are."""
+        if self.gains is None or self.header.is_alpha(channel):
+            return None, None
+        return eye.spread(self.header.power), eye.factors(self.gains)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
@@ -77,66 +89,67 @@ class Walk:
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
-        shape = self.quarters
+        shape, count = self.quarters, len(batch)
         sums, own = self._sums(batch)
-        known = np.zeros((len(batch), shape.size), np.float32)
+        known = np.zeros((count, shape.size), np.float32)
+        lines = self._lines(batch)
         weights = [prediction.weights(x.index) for x in batch]
-        maps = self._maps_of(batch)
         # What is predicted is kept in planes, too, where its neighbours look for it.
-        kept = [None if w is None else np.zeros(shape.size, self.float) for w in weights]
+        predicted = any(weights)
+        kept = np.zeros((count if predicted else 0, shape.size), self.float)
         for phase in shape.phases:
             rows = expected(shape, phase, sums, known, own)
             target = None
             if targets is not None:
                 target = np.concatenate([t[phase.places] for t in targets])
-            for i, (x, w, values) in enumerate(zip(batch, weights, kept, strict=True)):
-                if w is not None and values is not None:
-                    guess = self.memory.predict(x.channel, x.index, w, phase, values)
-                    values[phase.places] = guess
+            for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
+                if w is not None:
+                    guess = self.memory.predict(x.channel, x.index, w, phase, kept[i])
+                    kept[i, phase.places] = guess
                     if target is not None:
                         whole = target[i * phase.count : (i + 1) * phase.count]
                         whole -= guess * np.float32(1 / FRACTION)
             hit, q = self.coder.phase(rows.ravel(), target, signs=signs)
-            size = np.minimum(np.abs(q), CAP)
-            ends = np.searchsorted(hit, phase.count * np.arange(len(batch) + 1))
-            for i, values in enumerate(kept):
-                part = slice(ends[i], ends[i + 1])
-                place = phase.places.take(hit[part] - i * phase.count)
-                known[i, place] = size[part]
-                if values is not None:
-                    values[place] += q[part] * FRACTION
-                    continue
-                here = shape.where.take(place)
-                maps[i][here] = q[part] * FRACTION
-                if not signs:
-                    self._unsigned.append((maps[i], here))
+            cells = phase.cells(count).take(hit)
+            known.reshape(-1)[cells] = np.minimum(np.abs(q), CAP)
+            q *= FRACTION
+            if predicted:
+                kept.reshape(-1)[cells] += q
+                continue
+            here = (lines + phase.where).ravel().take(hit)
+            self._flat[here] = q
+            if not signs:
+                self._unsigned.append(here)
         self.coder.models.learn()
-        self.known[self.count : self.count + len(batch)] = known
-        self.count += len(batch)
-        for x, values, flat in zip(batch, kept, maps, strict=True):
-            if values is not None:
-                shape.gather(values, flat.reshape(self.shape))
-                self.memory.add(x.channel, x.index, values)
+        self.known[self.count : self.count + count] = known
+        self.count += count
+        for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
+            if predicted:
+                line = int(lines[i, 0])
+                grid = self._flat[line : line + self._patches].reshape(self.shape)
+                shape.gather(kept[i], grid)
+            if w is not None:
+                self.memory.add(x.channel, x.index, kept[i])
             self.predictors.add(x)
             self.indices[x.channel].append(x.index)
 
-    def _maps_of(self, batch: list[Component]) -> list[Floats]:
-        """The next maps of the channels, flat, still zero."""
+    def _lines(self, batch: list[Component]) -> NDArray[np.intp]:
+        """(components, 1) where the map of each starts, of those that are still zero."""
         used = [len(indices) for indices in self.indices]
-        maps = []
+        lines = []
         for x in batch:
-            maps.append(self.maps[x.channel][used[x.channel]].reshape(-1))
+            lines.append(self._starts[x.channel] + used[x.channel])
             used[x.channel] += 1
-        return maps
+        return np.array(lines, np.intp)[:, None] * self._patches
 
     def sign(self, bits: NDArray[np.uint8]) -> None:
         """Give the components that were coded without them their signs."""
-        if sum(len(places) for _, places in self._unsigned) > len(bits):
+        if sum(map(len, self._unsigned)) > len(bits):
             raise FormatError("packed stream: more late signs than room for them")
         at = 0
-        for flat, places in self._unsigned:
+        for places in self._unsigned:
             negative = places[bits[at : at + len(places)].nonzero()[0]]
-            flat[negative] = -flat[negative]
+            self._flat[negative] = -self._flat[negative]
             at += len(places)
 
     def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -147,12 +160,12 @@ class Walk:
             rows, W, own[:, i, 0] = self.predictors.weights(
                 component, colour=self.header.turn is not None
             )
-            K = np.empty((len(rows), shape.size), np.float32)
-            for k, row in zip(K, rows, strict=True):
-                k[:] = self.known[row]
-            for plane in range(4):
-                part = slice(plane * shape.plane, (plane + 1) * shape.plane)
-                np.matmul(W[plane], K[:, part], out=sums[i, :, part])
+            K = self.known.take(rows, axis=0).astype(np.float32)
+            np.matmul(
+                W,
+                K.reshape(-1, 4, shape.plane).swapaxes(0, 1),
+                out=sums[i].reshape(3, 4, shape.plane).swapaxes(0, 1),
+            )
         return sums, own
 
     def empty_first(self, channel: int) -> None:
