@@ -106,6 +106,13 @@ def test_what_cannot_be_is_said():
         solved(MATRICES["noise"], Wish(rank=3), memory=1000)
 
 
+def test_what_does_not_settle_is_said(route, monkeypatch):
+    """Triplets whose residuals stay large are never returned: not from a space, nor after it."""
+    monkeypatch.setattr(streamed, "_RESIDUAL", -1.0)
+    with pytest.raises(LimitError, match="3 leading terms do not settle"):
+        solved(MATRICES["counts"], Wish(rank=3))
+
+
 def test_zeros_are_of_rank_nothing():
     found, V = solved(np.zeros((150, 200), np.uint8), Wish(rank=3))
     assert (found.norm, found.tail, *found.s) == (0, 0, 0, 0, 0)

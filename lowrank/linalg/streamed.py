@@ -130,7 +130,8 @@ def leading(
     ImageError
         Entries are no finite numbers.
     LimitError
-        So many terms need more memory, or more rows than there is a way for.
+        So many terms need more memory, or more rows than there is a way for; or they are too
+        near to others to be told from them.
     UsageError
         All singular values are asked for, of too many rows.
 
@@ -181,8 +182,15 @@ class _Solver:
         if self.square == 0.0:
             return self._of_nothing(certify=certify)
         while True:
-            left, s, rounding = self._polished(W)
+            left, s, rounding, settled = self._polished(W)
             k, enough = self._rank(s)
+            if not settled:
+                if self.gram is not None:
+                    raise LimitError(
+                        f"the {k:,} leading terms do not settle in {_POLISHING} passes; "
+                        "give fewer, or take what fits into memory"
+                    )
+                enough, k = False, len(s) - 1
             if enough:
                 break
             W = self._by_gram(least=k + 1)
@@ -320,8 +328,8 @@ class _Solver:
 
     # -- Rayleigh and Ritz -----------------------------------------------------------------
 
-    def _polished(self, W: Floats) -> tuple[Floats, Floats, dict[str, Floats]]:
-        """Triplets in the span of rows, which residuals extend until they are small."""
+    def _polished(self, W: Floats) -> tuple[Floats, Floats, dict[str, Floats], bool]:
+        """Triplets in the span of rows, which residuals extend until they are small; or not yet."""
         count = len(W)
         norms = np.zeros(len(W))
         for _ in range(_POLISHING):
@@ -345,7 +353,7 @@ class _Solver:
             extra = residual[:, large] / sizes[large]
             W = np.linalg.qr(np.hstack([left, extra]))[0].T
             norms = np.zeros(len(W))
-        return left, s, dict(zip(slabs.STORES, lost[:, :count], strict=True))
+        return left, s, dict(zip(slabs.STORES, lost[:, :count], strict=True)), not large.any()
 
     def _tail(self, left: Floats, s: Floats) -> float:
         difference = self.square - float(s @ s)
