@@ -22,7 +22,7 @@ from lowrank.linalg.slabs import Columns, Work
 
 _PIECE = 1 << 26  # bytes read at a time: more only where runs of a row would be short
 _RUN = 1 << 14  # bytes of a row, which a disk finds and reads in about the same time
-_SHARE = 8  # of the memory, of a piece and the floats that a thread makes of it
+_SHARE = 3  # of the memory, of a piece and the floats that a thread makes of its blocks
 
 
 class Journal(Protocol):
