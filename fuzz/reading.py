@@ -59,6 +59,8 @@ class Claim(NamedTuple):
         k (m + n) and k m n of each matrix, k its rank as stated.
     sides : int
         Rows and columns of all channels, of a packed file of layout `channels`.
+    batches : int
+        Of a packed stack: its components come in so many batches, however small it is.
     """
 
     bytes: int
@@ -66,24 +68,28 @@ class Claim(NamedTuple):
     coefficients: int = 0
     products: int = 0
     sides: int = 0
+    batches: int = 0
 
     def of(self, parts: Parts) -> Claim:
         """The same with what the header says."""
         head = parts.head
         m, n = head.shape
         samples = head.matrices * m * (PATCH * PATCH if head.layout == "patches" else n)
+        batches = 0
         if head.layout == "stack" and head.store == "packed":
+            batches = 2 * PATCH * PATCH
             sides = head.height + -head.height % PATCH, head.width + -head.width % PATCH
             samples = m * len(head.mode.channels) * sides[0] * sides[1]
         total = sum(parts.ranks)
         thin = head.layout == "channels" and head.store == "packed"
         rows = head.matrices * (m + n) * thin
-        return Claim(self.bytes, samples, total * (m + n), total * m * n, rows)
+        return Claim(self.bytes, samples, total * (m + n), total * m * n, rows, batches)
 
     @property
     def seconds(self) -> float:
         """Processor time that decoding may take: many times what it does take."""
-        return 0.25 + 2e-5 * (self.bytes + self.samples + self.coefficients) + 1e-9 * self.products
+        sizes = self.bytes + self.samples + self.coefficients
+        return 0.25 + 2e-5 * sizes + 1e-9 * self.products + 1e-3 * self.batches
 
     @property
     def room(self) -> int:
