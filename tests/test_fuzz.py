@@ -84,16 +84,19 @@ def claim_of(**options):
 
 def test_what_a_file_may_take_is_in_proportion_to_what_it_is_and_claims():
     data, claim = claim_of(rank=3)
-    assert claim == (len(data), 40 * 50 * 3, 9 * 90, 9 * 2000, 0)
+    assert claim == (len(data), 40 * 50 * 3, 9 * 90, 9 * 2000, 0, 0)
     _, claim = claim_of(rank=3, store="packed", layout="channels")
-    assert claim[1:] == (40 * 50 * 3, 9 * 90, 9 * 2000, 3 * 90)
+    assert claim[1:] == (40 * 50 * 3, 9 * 90, 9 * 2000, 3 * 90, 0)
     data, claim = claim_of(quality=50)
     assert (claim.bytes, claim.samples, claim.sides) == (len(data), 48 * 64 * 3, 0)
     assert claim.coefficients % (12 + 256) == 0
     frames = picture("L", 70, 30).samples.reshape(7, 10, 30)
     data = lowrank.compress(frames, stack=True, rank=2).to_bytes()
     claim = reading.Claim(0).of(lrk.parse(data, name="x", max_pixels=1 << 20))
-    assert claim == (0, 2100, 2 * 307, 2 * 2100, 0)
+    assert claim == (0, 2100, 2 * 307, 2 * 2100, 0, 0)
+    data = lowrank.compress(frames, stack=True, quality=50).to_bytes()
+    claim = reading.Claim(0).of(lrk.parse(data, name="x", max_pixels=1 << 20))
+    assert (claim.samples, claim.batches) == (7 * 16 * 32, 512)
     none = reading.Claim(0)
     for field in reading.Claim._fields:  # each counts, for the one or for the other
         more = none._replace(**{field: 10**7})
