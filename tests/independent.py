@@ -775,7 +775,7 @@ class Patches:
             for one, own in zip(batch, values, strict=True):
                 guess = {}
                 for place in filter(None, found):
-                    guess[place] = 0
+                    guess[place] = own.get(place, 0)
                     if predicting(one[1]):
                         guess[place] = self.prediction(*one, number, *place, own)
                 guesses.append(guess)
@@ -784,8 +784,13 @@ class Patches:
             for at, value in self.phase(rows, signs=signs):
                 number_of_map, cell = divmod(at, len(found))
                 place = found[cell]
+                if place is None:  # a pad, in a file that no encoder wrote
+                    if not predicting(batch[number_of_map][1]):
+                        values[number_of_map][h - 1, w - 1] = 16 * value
+                    continue
                 q[number_of_map][place] = value
-                values[number_of_map][place] += 16 * value
+                guess = guesses[number_of_map][place] if predicting(batch[number_of_map][1]) else 0
+                values[number_of_map][place] = guess + 16 * value
                 if not signs:
                     self.unsigned.append((values[number_of_map], place))
         self.models.learn()

@@ -14,7 +14,7 @@ from dataclasses import replace
 import independent
 import numpy as np
 import pytest
-from conftest import picture
+from conftest import ROOT, picture
 from goldens import EXPECTED, data_of
 
 from lowrank import codec
@@ -64,6 +64,15 @@ def test_pictures_that_no_golden_file_has(mode, quality, layout):
     if mode == "L":  # black and white: sums that float32 does not hold
         one = replace(one, samples=np.where(one.samples > 90, 255, 0).astype(np.uint8))
     agree(*ours(one, layout, quality=quality))
+
+
+def test_a_coefficient_that_no_encoder_writes_counts_as_it_always_did():
+    """One beyond the edge of a map, in a batch of which some components are predicted."""
+    data = (ROOT / "tests/data/beyond-the-edge.lrk").read_bytes()
+    always = "66e14fb5a59cd1303f967e5db3d24d80f261587bddd5b51332c4dfa7a52db936"
+    parts = lrk.parse(data, name="it", max_pixels=100)
+    assert hashlib.sha256(codec.decode(parts).picture.samples.tobytes()).hexdigest() == always
+    assert independent.sha256(data) == always
 
 
 def test_the_decoder_has_nothing_of_ours():

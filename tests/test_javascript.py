@@ -119,6 +119,11 @@ def written(original, target, **options):
 
 
 @needs_node
+def test_a_coefficient_that_no_encoder_writes_counts_alike(tmp_path):
+    agree(tmp_path, [((ROOT / "tests/data/beyond-the-edge.lrk").read_bytes(), {})])
+
+
+@needs_node
 def test_fewer_terms_frames_arrays_and_gaps(tmp_path):
     rng = np.random.default_rng(1)
     rgb = picture("RGB", 40, 60)

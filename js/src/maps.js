@@ -401,11 +401,12 @@ export function planeOf(
   const totals = new F64(rows * columns);
   for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const G = largest(totals) * largest(of(SIDE, SIDE).map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
+  const inner = of(SIDE, SIDE), G = largest(totals) * largest(inner.map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
   const block = new F64(SIZE);
   const from = new I32(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
-    const patches = of(i < (rows - 1) * columns ? SIDE : rest[0], (i + 1) % columns ? SIDE : rest[1]);
+    const last = i >= (rows - 1) * columns, end = (i + 1) % columns === 0;
+    const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
     let found = 0;
     for (let j = 0; j < maps.length; j++) if (maps[j][i]) from[found++] = j;
     block.fill(0);

@@ -259,15 +259,15 @@ export function decodePatches(parts, { rank, partial }) {
   const { firsts, maps } = walk;
   for (let c = firsts.length; c < channels; c++) firsts.push(firstOf(shape, header.coarsest[c], F).mean);
   const decoded = groups.flat().slice(0, max(done - channels, 0));
-  const shown = decoded.filter((x) => kept.has(x)).map((x) => x.channel * SIZE + x.index);
+  const shown = new Set(decoded.filter((x) => kept.has(x)).map((x) => x.channel * SIZE + x.index));
   const planes = scales.map((_, c) => {
     const alpha = header.alpha && c === channels - 1; // which has half the step
     const own = alpha ? step / 2 : step;
-    const some = maps[c].filter((x) => shown.includes(c * SIZE + x.index));
+    const some = maps[c].filter((x) => shown.has(c * SIZE + x.index));
     const precision = bits > 8 ? 24 : 13;
     const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F, alpha ? {} : header);
     const plane = cropped(whole, shape[1] * SIDE, width, height);
-    if (shown.length === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
+    if (shown.size === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
     return plane;
   });
   return pictured(parts, header, planes, F);

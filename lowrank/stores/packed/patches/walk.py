@@ -103,6 +103,7 @@ class Walk:
         weights = [prediction.weights(x.index) for x in batch]
         # What is predicted is kept in planes, too, where its neighbours look for it.
         predicted = any(weights)
+        plain = np.array([w is None for w in weights])
         kept = np.zeros((count if predicted else 0, shape.size), self.float)
         for phase in shape.phases:
             rows = expected(shape, phase, sums, known, own)
@@ -122,7 +123,9 @@ class Walk:
             q *= FRACTION
             if predicted:
                 kept.reshape(-1)[cells] += q
-                continue
+                some = plain.take(hit // phase.count)
+                hit, q = hit[some], q[some]
+            # A place beyond the edge, of a hostile file, is the last of the map.
             here = (lines + phase.where).ravel().take(hit)
             self._flat[here] = q
             if not signs:
@@ -131,11 +134,10 @@ class Walk:
         self.known[self.count : self.count + count] = known
         self.count += count
         for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
-            if predicted:
+            if w is not None:
                 line = int(lines[i, 0])
                 grid = self._flat[line : line + self._patches].reshape(self.shape)
                 shape.gather(kept[i], grid)
-            if w is not None:
                 self.memory.add(x.channel, x.index, kept[i])
             self.predictors.add(x)
             self.indices[x.channel].append(x.index)
