@@ -319,3 +319,12 @@ def test_auto_keeps_at_least_one_term():
     s = numpy_spectra(A)[0]
     parts = encoded(A, Target("auto")).parts
     assert parts.body.factors[0].k == spectrum.gavish_donoho_rank(s, 20, 30)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("error", 1.0), ("energy", 0.0)])
+def test_where_all_may_be_lost_no_term_is_kept(kind, value):
+    """Whatever ||A||_F and the singular values are rounded to."""
+    for seed in range(8):
+        A = picture("L", 31 + seed, 40, seed=seed)
+        parts = codec.encode(A, Target(kind, value), store="float32").parts
+        assert [f.k for f in parts.body.factors] == [0]

@@ -68,10 +68,10 @@ def allowed_tail(target: Target, norm: float, peak: float, samples: int) -> floa
         Full scale of the samples.
     samples : int
     """
-    if target.kind == "energy":
-        return norm * math.sqrt(1 - target.value)
-    if target.kind == "error":
-        return norm * target.value
+    if target.kind in ("energy", "error"):
+        share = math.sqrt(1 - target.value) if target.kind == "energy" else target.value
+        # All may be lost: the rounding of a sum of squares keeps no term.
+        return norm * (share if share < 1 else 1 + 1e-9)
     return tail_for_psnr(target.value, peak, samples)
 
 
