@@ -474,18 +474,23 @@ class Models:
         self.seen, self.coded, self.long = [], [], []
 
 
+def length_of(payload):
+    """Of a header, and where that begins."""
+    length = at = 0
+    while True:
+        byte = payload[at]
+        length |= (byte & 127) << 7 * at
+        at += 1
+        if byte < 128:
+            return length, at
+
+
 class Patches:
     def __init__(self, payload, height, width, channels, bits):
         self.height, self.width, self.bits = height, width, bits
         self.rows, self.columns = -(-height // 16), -(-width // 16)
         self.r = same if bits > 8 else f32
-        length = at = 0
-        while True:
-            byte = payload[at]
-            length |= (byte & 127) << 7 * at
-            at += 1
-            if byte < 128:
-                break
+        length, at = length_of(payload)
         read = Header(payload[at : at + length])
         self.start = Start(read)
         weighed, lanes = divmod(read.number("lanes"), 2**15)
@@ -977,13 +982,7 @@ class Stack(Patches):
         self.height, self.width, self.channels, self.frames = height, width, channels, frames
         self.limits, self.bits, self.r = limits, 16, same
         self.rows, self.columns = -(-height // 16), -(-width // 16)
-        length = at = 0
-        while True:
-            byte = payload[at]
-            length |= (byte & 127) << 7 * at
-            at += 1
-            if byte < 128:
-                break
+        length, at = length_of(payload)
         read = Header(payload[at : at + length])
         e, self.rest = read.bits(6), (16, 16)
         version = e == 63

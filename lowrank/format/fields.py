@@ -22,6 +22,8 @@ RANGE = struct.Struct("<dd")  # of a packed file of floats, or of mode `array`
 MATRIX = struct.Struct("<Iddd")
 PACKED_MATRIX = struct.Struct("<HHHHH")
 CHUNK_BYTES = 12
+CHUNK_START = 8
+"""Bytes of a chunk around its data, and of these before it."""
 PIECE = 4096
 """Bytes of a payload that one checksum of SUMS covers."""
 ONE_PIECE = 8192

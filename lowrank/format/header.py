@@ -9,6 +9,7 @@ import numpy as np
 
 from lowrank.errors import FormatError, LimitError
 from lowrank.format.fields import (
+    CHUNK_START,
     FRAMES,
     HEAD,
     MATRIX,
@@ -39,8 +40,6 @@ from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode, array_mode
 if TYPE_CHECKING:
     from lowrank.picture.levels import Levels
 
-_CHUNK = 8  # bytes of a chunk before its data
-
 
 def read(data: bytes, *, name: str, max_pixels: int) -> Parts:
     """Read the data of HEAD.
@@ -57,7 +56,7 @@ def read(data: bytes, *, name: str, max_pixels: int) -> Parts:
 
 def is_stack(data: bytes | memoryview, *, floats: bool = False) -> bool:
     """Whether a file's first bytes are those of a stack; or of a float file of one."""
-    size = len(SIGNATURE) + 1 + _CHUNK + HEAD.size
+    size = len(SIGNATURE) + 1 + CHUNK_START + HEAD.size
     start = bytes(data[:size])
     if not start.startswith(SIGNATURE) or len(start) < size:
         return False

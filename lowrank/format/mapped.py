@@ -16,12 +16,11 @@ from dataclasses import replace
 import numpy as np
 
 from lowrank import threads
-from lowrank.format.fields import CHUNK_BYTES, TERM_PIECE, term_sums
+from lowrank.format.fields import CHUNK_BYTES, CHUNK_START, TERM_PIECE, term_sums
 from lowrank.format.header import bad
 from lowrank.format.parts import Floats, Parts
 from lowrank.format.reading import Reader
 
-_HEAD = 8  # bytes of a chunk before its data
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 
@@ -85,7 +84,7 @@ class Mapped:
     def _check_chunk(self, j: int) -> None:
         at = self._start + j * self._stride
         size, kind = struct.unpack_from("<I4s", self._data, at)
-        end = at + _HEAD + self._u + self._v
+        end = at + CHUNK_START + self._u + self._v
         (crc,) = struct.unpack_from("<I", self._data, end)
         whole = (size, kind) == (self._u + self._v, b"TERM")
         if not whole or zlib.crc32(self._data[at + 4 : end]) != crc:
@@ -94,7 +93,7 @@ class Mapped:
 
     def _piece(self, j: int, i: int) -> slice:
         """Where a piece of a term is: u, or one of v."""
-        u = self._start + j * self._stride + _HEAD
+        u = self._start + j * self._stride + CHUNK_START
         v = u + self._u
         if not i:
             return slice(u, v)
@@ -153,13 +152,13 @@ def of_stack(
         size = 4 * len(s) * term_sums(m, n, dtype.itemsize)
         if not size or struct.unpack_from("<I", data, reader.at)[0] != size:
             return None
-        sums = reader.at + _HEAD
+        sums = reader.at + CHUNK_START
         reader.at += CHUNK_BYTES + size
     start, stride = reader.at, CHUNK_BYTES + dtype.itemsize * (m + n)
     end = start + len(s) * stride
     if len(data) != end + len(_DONE) or bytes(data[end:]) != _DONE:
         return None
-    u = start + _HEAD
+    u = start + CHUNK_START
 
     def views(offset: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.floating]]:
         if not len(s):

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
-from lowrank.format.fields import CHUNK_BYTES, TERM_PIECE, term_sums
+from lowrank.format.fields import CHUNK_BYTES, CHUNK_START, TERM_PIECE, term_sums
 from lowrank.format.parts import Factors, Parts
 from lowrank.format.writing import before_terms, check, chunk, float_file_size
-
-_HEAD = 8  # bytes of a chunk before its data
 
 
 def write(
@@ -86,7 +84,7 @@ class _Term:
     def __init__(self, at: int, u: int, length: int, *, transposed: bool) -> None:
         self._at, self._u, self._length = at, u, length
         self._transposed = transposed
-        self._next = at + _HEAD + (0 if transposed else u)
+        self._next = at + CHUNK_START + (0 if transposed else u)
         self._crc = zlib.crc32(b"TERM")
         self._u_crc = 0
         self._short = b""
@@ -98,7 +96,7 @@ class _Term:
         stream.seek(self._at)
         stream.write(struct.pack("<I4s", self._length, b"TERM"))
         if self._transposed:  # it stands behind the long one
-            stream.seek(self._at + _HEAD + self._u)
+            stream.seek(self._at + CHUNK_START + self._u)
             self._short = data
         else:
             self._crc = zlib.crc32(data, self._crc)
@@ -130,7 +128,7 @@ class _Term:
             self._summed(self._short)
         if self._left:
             self._pieces.append(zlib.crc32(self._left))
-        stream.seek(self._at + _HEAD + self._length)
+        stream.seek(self._at + CHUNK_START + self._length)
         stream.write(struct.pack("<I", self._crc))
 
     def sums(self) -> bytes:

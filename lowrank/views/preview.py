@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -132,34 +132,30 @@ def row(
     return table
 
 
-class _Pixels:
+class _Commands:
+    """What a terminal draws where the cursor is, and a line's end."""
+
+    def __init__(self, commands: Iterable[str]) -> None:
+        self._commands = commands
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Control, so that it is neither measured nor broken into lines.
+        for command in self._commands:
+            yield Segment(command, None, [(ControlType.CURSOR_MOVE_TO_COLUMN, 0)])
+        yield Segment.line()
+
+
+def _kitty(png: bytes, columns: int) -> list[str]:
     """A PNG by kitty's protocol: commands of at most 4096 characters of base64.
 
     https://sw.kovidgoyal.net/kitty/graphics-protocol/
     """
-
-    def __init__(self, png: bytes, columns: int) -> None:
-        self._text, self._columns = base64.b64encode(png).decode(), columns
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        # Control, so that it is neither measured nor broken into lines.
-        for at in range(0, len(self._text), _PIECE):
-            first = f"f=100,a=T,c={self._columns}," if at == 0 else ""
-            more = int(at + _PIECE < len(self._text))
-            piece = f"\x1b_G{first}m={more};{self._text[at : at + _PIECE]}\x1b\\"
-            yield Segment(piece, None, [(ControlType.CURSOR_MOVE_TO_COLUMN, 0)])
-        yield Segment.line()
-
-
-class _Sixels:
-    """A command of sixels, which the terminal draws where the cursor is."""
-
-    def __init__(self, command: str) -> None:
-        self._command = command
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Segment(self._command, None, [(ControlType.CURSOR_MOVE_TO_COLUMN, 0)])
-        yield Segment.line()
+    text, commands = base64.b64encode(png).decode(), []
+    for at in range(0, len(text), _PIECE):
+        first = f"f=100,a=T,c={columns}," if at == 0 else ""
+        more = int(at + _PIECE < len(text))
+        commands.append(f"\x1b_G{first}m={more};{text[at : at + _PIECE]}\x1b\\")
+    return commands
 
 
 def in_pixels(
@@ -188,9 +184,9 @@ def in_pixels(
         table.add_column(width=min(max(across, _CAPTION), columns))
     table.add_row(*(Text(x, style="dim", overflow="fold") for x in captions))
     if by == "sixel":
-        return [_Sixels(sixel.encode(whole)), table]
+        return [_Commands([sixel.encode(whole)]), table]
     png = pillow.write(Picture(whole, MODES["RGBA"]), format="PNG", png_level=6)
-    return [_Pixels(png, -(-whole.shape[1] // _CELL)), table]
+    return [_Commands(_kitty(png, -(-whole.shape[1] // _CELL))), table]
 
 
 def small(
