@@ -329,7 +329,8 @@ def test_only_the_walls_catch_everything():
                 assert node.type is not None, f"a bare except in {name}"
                 caught = {x.id for x in ast.walk(node.type) if isinstance(x, ast.Name)}
                 assert "Exception" not in caught or name in WALLS, name
-                if "BaseException" in caught:  # to tidy up only
+                # To tidy up only, or to hand it to the thread that asked for the work.
+                if "BaseException" in caught and name != "threads":
                     assert ast.unparse(node.body[-1]) == "raise", f"{name} must raise it again"
 
 
