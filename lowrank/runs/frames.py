@@ -29,6 +29,11 @@ _START = 64  # bytes that tell a stack from a picture, and more
 
 def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False) -> work.Outcome:
     """Rebuild what is in one `.lrk` file, a picture or a stack, and write it."""
+    if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
+        from lowrank.runs import afar
+
+        writes = settings.pixel is None or job.output is not None
+        return afar.done(decompress, job, settings, writes=writes)
     asked = settings.frames is not None or settings.pixel is not None
     start = files.start(job.input, _START) if files.regular(job.input) else None
     if start is not None and not header.is_stack(start):

@@ -16,7 +16,7 @@ from lowrank.format import mapped, streaming
 from lowrank.io import cloud
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
-from lowrank.runs import work
+from lowrank.runs import afar, work
 from lowrank.runs.journal import Journal
 from lowrank.runs.plan import Job
 from lowrank.stores import passes as store_passes
@@ -32,8 +32,17 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     if settings.spread is not None:  # a worker has a folder of its own
         here = job.input if cloud.is_url(job.input) else os.path.abspath(job.input)
         job = replace(job, input=here, output=job.place(".lrk"))
+    far = afar.asks(job)
+    if far:
+        job = afar.placed(job)
+        if settings.manifest is not None:
+            raise UsageError("--manifest lists files here; leave it out, or copy the input first")
+        if cloud.is_url(job.input) and not _by_ranges(job.input, settings):
+            return afar.done(compress, job, settings)
     loaded = source(job, settings)
     if loaded is None:
+        if far:
+            return afar.done(work.compress, job, settings)
         return work.compress(job, settings, repeated=repeated)
     output = job.place(".lrk")
     far = cloud.is_url(output)
@@ -60,6 +69,12 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     if kept is not None:
         kept.done()
     return outcome
+
+
+def _by_ranges(url: str, settings: work.Compressing) -> bool:
+    """Whether a source elsewhere is read in passes where it is; else it is brought here."""
+    can = store_passes.suits(settings.target, settings.layout, settings.store) is not None
+    return can and url.lower().endswith(".npy") and cloud.gives_ranges(url)
 
 
 def _report(loaded: LazyLoaded, outcome: work.Outcome, encoded: Streamed, memory: int) -> Report:
@@ -96,7 +111,8 @@ def _key(loaded: LazyLoaded, settings: work.Compressing) -> str:
 
 def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
     """What is to be read in passes: large, or of whatever size where --memory bounds it."""
-    if store_passes.suits(settings.target, settings.layout, settings.store) is None:
+    can = store_passes.suits(settings.target, settings.layout, settings.store) is not None
+    if not can or settings.check or settings.nodata is not None:
         return None
     from lowrank.io import lazy
 

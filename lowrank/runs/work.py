@@ -199,11 +199,11 @@ def spreads(jobs: list[Job], settings: Compressing) -> bool:
 
 def _is_large(job: Job, settings: Compressing) -> bool:
     """Whether a source may be one to read in passes, by the sizes of its files."""
+    if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
+        return True
     if settings.manifest is not None or settings.nodata is not None or settings.check:
         return False
     asked = settings.memory is not None or settings.resume is not None
-    if "://" in job.input:
-        return True
     status = [files.regular(name) for name in job.frames or (job.input,)]
     if not all(status):
         return False

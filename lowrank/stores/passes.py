@@ -145,6 +145,11 @@ def encode(
             "Nothing is proved: a proof needs the Gram matrix of the shorter side, up to "
             "6,000 and within --memory."
         )
+    if found.within:
+        notes.append(
+            f"The spectrum is flat where the last terms are: each singular value is within "
+            f"{found.within:.1%} of one of the matrix, and no more is known of it."
+        )
     if store == AUTO:
         store = _narrowest(found, lazy)
     dtype = np.dtype(store)
