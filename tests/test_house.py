@@ -47,7 +47,7 @@ INSIDE = {
     "io": (
         (
             *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
-            *("tiff", "wall", "web"),
+            *("tiff", "wall", "web", "zarr"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("cloud", "known", "modes"),

@@ -174,3 +174,14 @@ def put(url: str, stream: BinaryIO) -> None:
             shutil.copyfileobj(stream, target, _PIECE)
     except _FAILURES as cause:
         raise _failure("write", url, cause) from cause
+
+
+def put_folder(url: str, path: str) -> None:
+    """Write a folder of files; what is there of that name is replaced."""
+    store, name = _store(url)
+    try:
+        if store.exists(name):
+            store.rm(name, recursive=True)
+        store.put(os.path.join(path, ""), name, recursive=True)
+    except _FAILURES as cause:
+        raise _failure("write", url, cause) from cause

@@ -83,8 +83,11 @@ def done(
         output = said(outcome.output)
         if far and not outcome.skipped:
             cloud.check_output(output, force=settings.force)
-            with open(outcome.output, "rb") as stream:
-                cloud.put(output, stream)
+            if os.path.isdir(outcome.output):
+                cloud.put_folder(output, outcome.output)
+            else:
+                with open(outcome.output, "rb") as stream:
+                    cloud.put(output, stream)
         failed = outcome.error and type(outcome.error)(said(str(outcome.error)))
         return replace(
             outcome, input=job.input, output=output, summary=said(outcome.summary), error=failed,
