@@ -125,7 +125,7 @@ INSIDE = {
         ("journal", "manifest", "plan"),
         ("proof",),
         ("work",),
-        ("afar",),
+        ("afar", "reread"),
         ("cluster", "frames", "large", "pool", "verify"),
     ),
     "views": (
