@@ -40,13 +40,14 @@ INSIDE = {
         ("krylov", "matrix", "tridiagonal"),
         ("basis", "certificate", "slabs"),
         ("passes", "triplets"),
-        ("streamed", "svd"),
+        ("space", "svd"),
+        ("streamed",),
         ("__init__",),
     ),
     "io": (
         (
             *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
-            *("tiff", "wall"),
+            *("tiff", "wall", "web", "zarr"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("cloud", "known", "modes"),
@@ -124,6 +125,7 @@ INSIDE = {
         ("journal", "manifest", "plan"),
         ("proof",),
         ("work",),
+        ("afar", "reread"),
         ("cluster", "frames", "large", "pool", "verify"),
     ),
     "views": (
