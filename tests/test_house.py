@@ -45,8 +45,8 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
-            *("tiff", "wall"),
+            *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
+            *("taking", "tiff", "wall"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("cloud", "known", "modes"),
@@ -90,8 +90,8 @@ INSIDE = {
         ("codec",),
     ),
     "stores.packed.coding": (
-        ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
-        ("start",),
+        ("payload", "range_coder", "smoothing", "tokens", "wavelet"),
+        ("rans", "start"),
     ),
     "stores.packed.patches": (
         ("contexts", "rotations", "select"),
