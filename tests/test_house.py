@@ -46,8 +46,8 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
-            *("tiff", "wall", "web", "zarr"),
+            *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
+            *("taking", "tiff", "wall", "web", "zarr"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("cloud", "known", "modes"),
@@ -91,8 +91,8 @@ INSIDE = {
         ("codec",),
     ),
     "stores.packed.coding": (
-        ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
-        ("start",),
+        ("payload", "range_coder", "smoothing", "tokens", "wavelet"),
+        ("rans", "start"),
     ),
     "stores.packed.patches": (
         ("contexts", "rotations", "select"),

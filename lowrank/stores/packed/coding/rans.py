@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
+from lowrank.stores.packed.coding.tokens import TokenModel
 
 Words = NDArray[np.uint16]
 Bits = NDArray[np.uint8]
@@ -147,6 +148,7 @@ class RansReader:
         self._lanes = lanes
         # Constants as arrays: numpy takes half the time for these.
         self._fixed = tuple(np.full(lanes, value, np.uint32) for value in (16, LOW - 1, LOW))
+        self._room = (*np.empty((2, lanes), np.uint32), np.empty(lanes, np.bool_))
         self._spare = np.empty(0, np.uint8)
 
     def _take(self, count: int) -> NDArray[np.uint32]:
@@ -159,83 +161,72 @@ class RansReader:
 
     def flags(self, zero: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Binary symbols; symbol 0 has probability zero/65536."""
-        lanes = self._lanes
-        result = np.empty(len(zero), np.bool_)
-        whole = len(zero) // lanes * lanes
-        state, (wide, mask, least) = self._state, self._fixed
-        for f, one in zip(
-            zero[:whole].reshape(-1, lanes), result[:whole].reshape(-1, lanes), strict=True
-        ):
-            state = self._flags(state, f, one, wide, mask, least)
-        self._state = state
-        rest = len(zero) - whole
-        if rest:
-            some = slice(rest)
-            state[some] = self._flags(
-                state[some], zero[whole:], result[whole:], wide[some], mask[some], least[some]
-            )
+        lanes, count = self._lanes, len(zero)
+        result = np.empty(count, np.bool_)
+        x, fixed, room = self._state, self._fixed, self._room
+        words, at, end = self._words, self._position, len(self._words)
+        for begin in range(0, count, lanes):
+            f, one = zero[begin : begin + lanes], result[begin : begin + lanes]
+            if len(f) < lanes:
+                some = slice(len(f))
+                x = x[some]
+                fixed = tuple([values[some] for values in fixed])
+                room = tuple([values[some] for values in room])
+            wide, mask, least = fixed
+            product, low, short = room
+            np.right_shift(x, wide, product)
+            np.multiply(product, f, product)
+            np.bitwise_and(x, mask, low)
+            np.greater_equal(low, f, one)
+            np.add(low, product, low)
+            np.add(product, f, product)
+            np.subtract(x, product, x)
+            np.logical_not(one, short)
+            np.copyto(x, low, where=short)
+            places = np.less(x, least, short).nonzero()[0]
+            fresh = len(places)
+            if fresh:
+                start, at = at, at + fresh
+                if at > end:
+                    raise Cut
+                filled = x.take(places)
+                np.left_shift(filled, wide[:fresh], filled)
+                np.bitwise_or(filled, words[start:at], filled)
+                x[places] = filled
+        self._position = at
         return result
 
-    def _flags(
-        self, x: State, f: State, one: NDArray[np.bool_], wide: State, mask: State, least: State
-    ) -> State:
-        """The states after one flag of each lane, written to `one`; all arrays of one length."""
-        product = np.right_shift(x, wide)
-        product *= f
-        low = np.bitwise_and(x, mask)
-        np.greater_equal(low, f, one)
-        low += product
-        product += f
-        x = np.where(one, x - product, low)
-        short = np.less(x, least).nonzero()[0]
-        if len(short):
-            some = x[short]
-            some <<= wide[: len(some)]
-            some |= self._take(len(short))
-            x[short] = some
-        return x
-
-    def tokens(
-        self,
-        row: NDArray[np.intp],
-        table: NDArray[np.uint16],
-        start: NDArray[np.uint16],
-        frequency: NDArray[np.int64],
-    ) -> NDArray[np.intp]:
-        """Tokens of 12-bit distributions, each as its number in the joint table.
-
-        Parameters
-        ----------
-        row : (n,) ndarray
-            Which distribution each token has.
-        table : (rows x 4096,) ndarray
-            Number of the token that each slot of each distribution belongs to.
-        start, frequency : ndarray
-            First slot of each token, and how many it has, by its number.
-        """
-        result = np.empty(len(row), np.intp)
-        if not len(row):
+    def tokens(self, row: NDArray[np.intp], model: TokenModel) -> NDArray[np.intp]:
+        """Tokens, each of a distribution of a model, as their numbers: row x TOKENS + token."""
+        count, lanes = len(row), self._lanes
+        result = np.empty(count, np.intp)
+        if not count:
             return result
-        start = start.ravel()
-        frequency = frequency.ravel().astype(np.uint32)
-        first = row << 12
-        lanes, (wide, _, least) = self._lanes, self._fixed
-        for begin in range(0, len(row), lanes):
-            r = first[begin : begin + lanes]
-            x = self._state[: len(r)]
+        find, (first, share) = model.finder(count), model.flat
+        states, (wide, _, least) = self._state, self._fixed
+        words, at, end = self._words, self._position, len(self._words)
+        base = row << 12
+        for begin in range(0, count, lanes):
+            part = base[begin : begin + lanes]
+            x = states[: len(part)]
             slot = x & 0xFFF
-            symbol = table.take(r + slot)
+            symbol = find(part + slot)
             result[begin : begin + lanes] = symbol
             x >>= 12
-            x *= frequency.take(symbol)
-            slot -= start.take(symbol)
+            x *= share.take(symbol)
+            slot -= first.take(symbol)
             x += slot
-            short = np.less(x, least[: len(r)]).nonzero()[0]
-            if len(short):
-                some = x[short]
-                some <<= wide[: len(some)]
-                some |= self._take(len(short))
-                x[short] = some
+            places = np.less(x, least[: len(part)]).nonzero()[0]
+            fresh = len(places)
+            if fresh:
+                start, at = at, at + fresh
+                if at > end:
+                    raise Cut
+                filled = x.take(places)
+                np.left_shift(filled, wide[:fresh], filled)
+                np.bitwise_or(filled, words[start:at], filled)
+                x[places] = filled
+        self._position = at
         return result
 
     def tail(self) -> Bits:

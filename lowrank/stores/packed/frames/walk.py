@@ -16,7 +16,7 @@ from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.models import SECOND
 from lowrank.stores.packed.frames.order import BEFORE, Predictors
 from lowrank.stores.packed.patches import means
-from lowrank.stores.packed.patches.contexts import CAP, PAD, Quarters, expected
+from lowrank.stores.packed.patches.contexts import CAP, PAD, Board, Quarters
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
@@ -78,6 +78,7 @@ class Walk:
         """Coefficients of the components in the order of coding, in sixteenths of a step."""
         self._used = 0
         self._places: list[list[int]] = [[] for _ in scales]
+        self._board: Board | None = None
         self._unsigned: list[NDArray[np.intp]] = []
 
     def first(self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None) -> None:
@@ -115,15 +116,15 @@ class Walk:
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
         shape, count = self.quarters, len(batch)
-        sums, own = self._sums(batch)
-        known = np.zeros((count, shape.size), np.float32)
+        board, own = self._expect(batch)
+        known = board.known
         planes = np.array([x.channel for x in batch])[:, None]
         kinds = np.array([self.edges.kind(x.index) for x in batch])
         unused = self._unused[kinds] if kinds.any() else None
         maps = self.maps.reshape(-1)
         used = self._used * self.maps.shape[1]
         for phase in shape.phases:
-            rows = expected(shape, phase, sums, known, own)
+            rows = board.rows(phase, own)
             states = self.states[planes, phase.places]
             second = trellis.SECOND[states]
             if unused is not None:
@@ -181,15 +182,19 @@ class Walk:
             maps[negative] = -maps[negative]
             at += len(places)
 
-    def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        shape = self.quarters
+    def _expect(self, batch: list[Component]) -> tuple[Board, NDArray[np.int32]]:
+        """What these maps are written on, with what others let expect; weights of their own."""
+        shape, count = self.quarters, len(batch)
+        board = self._board
+        if board is None or len(board.known) != count:
+            board = self._board = Board(shape, count)
         rows, weights, own = self._predictors.of(batch)
-        sums = np.empty((len(batch), 3, shape.size), np.float32)
+        sums = np.empty((count, 3, shape.size), np.float32)
         known = self.known[rows].astype(np.float32)
-        for plane in range(4):
-            part = slice(plane * shape.plane, (plane + 1) * shape.plane)
+        for plane, part in enumerate(shape.parts):
             sums[:, :, part] = weights[plane] @ known[:, :, part]
-        return sums, own
+        board.expect(sums)
+        return board, own.astype(np.int32)
 
     def leave(self) -> None:
         """Keep for the next group what predicts it: the maps of the last planes."""
