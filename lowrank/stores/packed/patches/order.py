@@ -48,6 +48,34 @@ WEIGHTS = (
     ),
 )
 
+LATER_WEIGHTS = (
+    (
+        (928, 976, 608, 432, 1184, 0, 272, 272, 144, 176, 0, 0, 0, 0, 0),
+        (816, 608, 240, 256, 128, 1840, 208, 144, 272, 256, 0, 0, 0, 0, 0),
+        (1280, 832, 432, 368, 560, 368, 48, 160, 288, 352, 0, 0, 0, 0, 0),
+        (944, 896, 336, 272, 240, 224, 112, 112, 272, 336, 80, 224, 0, 0, 0),
+        (1040, 640, 192, 256, 560, 0, 16, 80, 336, 240, 112, 192, 0, 0, 0),
+        (1232, 544, 256, 224, 496, 0, 0, 0, 256, 352, 96, 224, 0, 0, 0),
+    ),
+    (
+        (960, 928, 624, 464, 1200, 0, 144, 112, 160, 176, 0, 0, 192, 0, 0),
+        (960, 720, 336, 336, 176, 1600, 48, 0, 304, 192, 0, 0, 208, 0, 0),
+        (1184, 800, 384, 320, 352, 880, 0, 0, 208, 336, 0, 0, 192, 0, 0),
+        (992, 848, 288, 256, 240, 160, 0, 0, 208, 272, 96, 176, 304, 0, 0),
+        (1008, 576, 192, 272, 576, 0, 0, 0, 224, 112, 112, 128, 336, 0, 0),
+        (1200, 544, 256, 192, 480, 0, 0, 0, 112, 272, 96, 224, 256, 0, 0),
+    ),
+    (
+        (944, 928, 592, 432, 1120, 0, 48, 16, 128, 144, 0, 0, 0, 384, 400),
+        (800, 624, 336, 320, 480, 896, 0, 0, 208, 144, 0, 0, 0, 656, 368),
+        (1200, 784, 384, 352, 496, 192, 0, 0, 128, 208, 0, 0, 0, 336, 688),
+        (848, 848, 320, 288, 160, 256, 0, 0, 112, 128, 80, 224, 0, 528, 560),
+        (864, 464, 176, 272, 544, 0, 0, 0, 48, 64, 80, 128, 0, 864, 496),
+        (944, 400, 224, 144, 464, 0, 0, 0, 64, 80, 80, 208, 0, 432, 880),
+    ),
+)
+"""The same in version 1 of the payload: likeliest for what was coded of eleven photographs."""
+
 
 # The phase of the places that a plane's weights are for, by plane.
 _SAME = PHASES
@@ -146,29 +174,31 @@ def batches(plan: list[Component], patches: int) -> list[list[Component]]:
 
 @cache
 def _weights(
-    kind: int, count: int, colours: int, others: int
+    version: int, kind: int, count: int, colours: int, others: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
     """Weights of `count` near maps and of the other channels', by plane as `Predictors` has them.
 
     The first times each map's share, plus the second, in units of 1/8192; and those of the own map.
     """
+    table = LATER_WEIGHTS if version else WEIGHTS
     scale = np.zeros((4, 3, 1), np.int64)
     fixed = np.zeros((4, 3, count + others), np.int64)
     for p in range(4):
         # For its own places, and for those that it is beside and above of.
-        here, beside, above = (WEIGHTS[x[p]][kind] for x in (_SAME, _BESIDE, _ABOVE))
+        here, beside, above = (table[x[p]][kind] for x in (_SAME, _BESIDE, _ABOVE))
         scale[p, :, 0] = here[5], beside[6], above[7]
         fixed[p, 0, :count] = [here[i] if i < 4 else here[4] // (count - 4) for i in range(count)]
         fixed[p, 0, count:] = [here[10 + i] for i in (0, 1) if colours >> i & 1]
         fixed[p, 1, 0], fixed[p, 2, 0] = beside[8], above[9]
-    own = (WEIGHTS[1][kind][12], WEIGHTS[2][kind][13], WEIGHTS[2][kind][14])
+    own = (table[1][kind][12], table[2][kind][13], table[2][kind][14])
     return scale, fixed, [(w * UNIT + 4096) // 8192 for w in own]
 
 
 class Predictors:
-    """Chooses, for each component in turn, the maps that predict it."""
+    """Chooses, for each component in turn, the maps that predict it; by version of the payload."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, version: int = 0) -> None:
+        self._version = version
         self._rows: list[dict[int, int]] = [{0: c} for c in range(channels)]
         """By channel and frequency, the number of the coded map."""
         self._next = channels
@@ -198,8 +228,9 @@ class Predictors:
                     rows.append(self._rows[other][index])
                     colours += 1 << other
         scale, fixed, own = _weights(
-            (3 if channel else 0) + orientation(index), count, colours, len(rows) - count
-        )
+            self._version, (3 if channel else 0) + orientation(index),
+            count, colours, len(rows) - count,
+        )  # fmt: skip
         total = sum(share)
         share += [0] * (len(rows) - count)
         weights = scale * np.array(share, np.int64)
