@@ -25,7 +25,8 @@ def main(pages: list[Path]) -> None:
     }
     for page in pages:
         with tempfile.TemporaryDirectory() as folder:
-            shutil.copytree(ROOT / "sample_images", Path(folder) / "sample_images")
+            for samples in ("sample_images", "sample_stacks"):
+                shutil.copytree(ROOT / samples, Path(folder) / samples)
             shutil.copy(ROOT / "sample_images" / "parrots.png", Path(folder) / "photo.png")
 
             def run(session: re.Match[str], folder: str = folder) -> str:

@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
+const LENGTH = "Y"; // and what calls these
 const METHODS = { map: "M", subarray: "S", slice: "L", push: "H", filter: "J" };
 const BASE = 92; // of the digits of tables
 // Members that keep their names: what the file tells, what pages and JSON say, and all that the language has.
@@ -121,8 +122,8 @@ try {
   ], quiet);
   execFileSync("terser", [
     bundle, "--module", "--compress",
-    "passes=6,unsafe=true,ecma=2020,booleans_as_integers=true,pure_getters=true,unsafe_arrows=true,keep_fargs=false,hoist_props=true",
-    "--mangle", `reserved=[${Object.values(METHODS)}]`, "--format", "wrap_func_args=false", "--output", small,
+    "passes=12,unsafe=true,unsafe_methods=true,unsafe_comps=true,inline=1,ecma=2020,booleans_as_integers=true,pure_getters=true,unsafe_arrows=true,keep_fargs=false,hoist_props=true",
+    "--mangle", `reserved=[${[LENGTH, ...Object.values(METHODS)]}]`, "--format", "wrap_func_args=false", "--output", small,
   ], quiet);
   // A method that is called often is called by a letter.
   let text = readFileSync(small, "utf8");
@@ -131,6 +132,10 @@ try {
     text = text.replace(call, `${letter}($2,`);
     return `${letter}=(t,...e)=>t.${method}(...e)`;
   });
+  // So is how long something is, but in the condition of a loop.
+  const long = /(?<![\w$.)\]?])(?<!;\w[<>=]=?)([a-zA-Z_$][\w$]*(?:\.[\w$]+)*)\.length\b(?!=[^=])/g;
+  text = text.replace(long, `${LENGTH}($1)`);
+  letters.push(`${LENGTH}=t=>t.length`);
   const built = `// img-lrk, MIT; sources ${hash}\nlet ${letters};${text}\n`;
   const size = Buffer.byteLength(built);
   if (size > MOST) throw new Error(`img-lrk.js would have ${size} bytes, more than ${MOST}`);

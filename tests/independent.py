@@ -493,11 +493,18 @@ class Patches:
         length, at = length_of(payload)
         read = Header(payload[at : at + length])
         self.start = Start(read)
-        weighed, lanes = divmod(read.number("lanes"), 2**15)
+        self.version, lanes = 0, read.number("lanes")
+        if not lanes:
+            self.version, lanes = read.bits(4), read.number("lanes")
+            assert self.version == 1
+        weighed, lanes = divmod(lanes, 2**15)
         self.late = read.number("late")
         self.strengths = [read.bits(4) for _ in range(channels)]
+        self.crossed = self.version and self.start.turn and read.bits(1)
         self.levels, low = wavelet_levels(self.rows, self.columns)
-        self.power = read.bits(5) if weighed else 0
+        self.powers = [read.bits(5)] * channels if weighed else [0] * channels
+        if weighed and self.version and self.start.turn:
+            self.powers[1:3] = [read.bits(5)] * 2
         gains = self.coarsest_map(read, low) if weighed else None
         self.scales, self.turns, self.coarsest = [], [], []
         for channel in range(channels):
@@ -707,7 +714,7 @@ class Patches:
                     others.append(other)
         phases = []
         for phase in range(3):
-            w = table("WEIGHTS")[6 * phase + kind]
+            w = table("LATER WEIGHTS" if self.version else "WEIGHTS")[6 * phase + kind]
             rows = []
             for j, s in enumerate(share):
                 here = w[5] * s // total + (w[j] if j < 4 else w[4] // (len(near) - 4))
@@ -747,8 +754,45 @@ class Patches:
                 p += means * min(max(M[a] - M[b], -2047), 2047)
         return (p + 128) >> 8
 
+    def pairs(self):
+        """Components of chroma that luma may tell of, and those of luma that may tell."""
+        found = set()
+        if self.crossed:
+            for c in (1, 2):
+                for index in range(1, 256):
+                    if 0 < self.scales[c][index] <= self.scales[0][index]:
+                        found |= {(0, index), (c, index)}
+        return found
+
+    def told(self, channel, index):
+        """What luma tells of a component of chroma, in sixteenths; None where it does not."""
+        if (channel, index) not in self.paired or channel == 0 or index not in self.luma:
+            return None
+        found = {}
+        for (y, x), level in self.luma[index].items():
+            around = [(y + a, x + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+            up = sum(self.sums[channel][0].get(place, 0) for place in around)
+            down = sum(self.sums[channel][1].get(place, 0) for place in around)
+            found[y, x] = min(max(math.floor(level * up / (down + 4) + 0.5), -32767), 32767)
+        return found
+
+    def compare(self, one, q, told, places):
+        """Compare what was coded of a component of a pair with luma."""
+        channel, index = one
+        if channel == 0:
+            self.luma[index] = {p: min(max(q.get(p, 0), -8191), 8191) for p in places}
+        elif index in self.luma:
+            up, down = self.sums[channel]
+            for p in places:
+                level = self.luma[index][p]
+                value = 16 * q.get(p, 0) + (told[p] if told else 0)
+                value = min(max(value, -32767), 32767)
+                up[p] = up.get(p, 0) - up.get(p, 0) // 8 + level * value
+                down[p] = down.get(p, 0) - down.get(p, 0) // 8 + level * level
+
     def batch(self, batch, *, signs):
         h, w = self.rows, self.columns
+        told = [self.told(*one) for one in batch]
         plans = [self.weights(*one) for one in batch]
         q = [{} for _ in batch]
         values = [{} for _ in batch]
@@ -777,38 +821,49 @@ class Patches:
                         e += above_own * (known(y - 1, x) + known(y + 1, x))
                     rows.append(row_of(e))
             guesses = []
-            for one, own in zip(batch, values, strict=True):
+            for one, own, hint in zip(batch, values, told, strict=True):
                 guess = {}
                 for place in filter(None, found):
                     guess[place] = own.get(place, 0)
+                    if predicting(one[1]) or hint:
+                        guess[place] = hint[place] if hint else 0
                     if predicting(one[1]):
-                        guess[place] = self.prediction(*one, number, *place, own)
+                        guess[place] += self.prediction(*one, number, *place, own)
                 guesses.append(guess)
             for own, guess in zip(values, guesses, strict=True):
                 own |= guess
             for at, value in self.phase(rows, signs=signs):
                 number_of_map, cell = divmod(at, len(found))
                 place = found[cell]
+                predicted = predicting(batch[number_of_map][1]) or told[number_of_map]
                 if place is None:  # a pad, in a file that no encoder wrote
-                    if not predicting(batch[number_of_map][1]):
+                    if not predicted:
                         values[number_of_map][h - 1, w - 1] = 16 * value
                     continue
                 q[number_of_map][place] = value
-                guess = guesses[number_of_map][place] if predicting(batch[number_of_map][1]) else 0
+                guess = guesses[number_of_map][place] if predicted else 0
                 values[number_of_map][place] = guess + 16 * value
                 if not signs:
                     self.unsigned.append((values[number_of_map], place))
         self.models.learn()
         places = [(y, x) for y in range(h) for x in range(w)]
-        for one, own, kept in zip(batch, q, values, strict=True):
+        for one, own, kept, hint in zip(batch, q, values, told, strict=True):
+            if one in self.paired:
+                self.compare(one, own, hint, places)
             self.known[one] = {place: min(abs(own.get(place, 0)), 200) for place in places}
             self.values[one] = kept
 
     def walk(self):
         self.known, self.values, self.means, self.unsigned = {}, {}, {}, []
         self.M, self.all = [], True
+        self.paired, self.luma = self.pairs(), {}
+        self.sums = {channel: ({}, {}) for channel in (1, 2)}
         batches = self.batches()
-        leaves = [i for i, batch in enumerate(batches) if not any(predicting(x[1]) for x in batch)]
+        leaves = [
+            i
+            for i, batch in enumerate(batches)
+            if not any(predicting(x[1]) or x in self.paired for x in batch)
+        ]
         late = leaves[len(leaves) - self.late :] if self.late else []
         try:
             self.walk_whole(batches, late)
@@ -885,7 +940,9 @@ class Patches:
         weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
         if weighed:
             for i, patch in enumerate(patches):
-                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
+                spread = math.sqrt(
+                    1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.powers[channel] / 16
+                )
                 patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}

@@ -152,6 +152,21 @@ CASES |= {
     )
 }
 CASES |= {
+    # Version 1 of the payload: chroma told from luma or not, inks, 16 bits, weighed, cut.
+    f"{name}-patches-packed": (mode, height, width, target, "patches", "packed")
+    for name, mode, height, width, target in (
+        ("later-tinted", "RGB", 97, 112, Target("quality", 60)),
+        ("later-tinted-rgba", "RGBA", 67, 75, Target("quality", 40)),
+        ("later-tinted-cmyk", "CMYK", 65, 83, Target("quality", 50)),
+        ("later-tinted-i16", "uint16-3", 66, 82, Target("quality", 70)),
+        ("later-tinted-eye", "RGB", 97, 112, Target("quality", 50, "eye")),
+        ("later-l", "L", 50, 33, Target("quality", 60)),
+        ("later-1x1", "RGB", 1, 1, Target("quality", 60)),
+        ("later-eye-cmyk", "CMYK", 33, 49, Target("quality", 40, "eye")),
+        ("cut-later-tinted", "RGB", 83, 90, Target("quality", 70)),
+    )
+}
+CASES |= {
     # Stacks: of every mode, with labels, with checksums of pieces, cut short.
     f"{name}-{store}": (mode, height, width, Target("rank", k), "stack", store)
     for name, mode, height, width, k, stores in (
@@ -214,6 +229,8 @@ def pixels(name: str, mode: str, height: int, width: int) -> Picture:
         A = np.zeros_like(A)
     if name.startswith("stripes"):  # far from the cosines: its basis is turned
         A = ((5 * x + 3 * y) % 37 * 6 + x * y // 50 % 20) * 16
+    if "tinted" in name:  # colours go with brightness, in each place in a way of their own
+        A = A[..., :1] * (3 + (x // 40 + y // 48 + c) % 3) // 5
     if kind.limits is None:
         # No sample of an array is 0, next to which the last bits of a float32 product show.
         return Picture((A + (1000 if mode in ARRAYS else -2048)).astype(kind.dtype), kind)

@@ -97,7 +97,7 @@ INSIDE = {
     "stores.packed.patches": (
         ("contexts", "rotations", "select"),
         ("forecast", "models", "order", "prediction", "synthesis"),
-        ("phases",),
+        ("chroma", "phases"),
         ("means",),
         ("eye", "header"),
         ("walk",),

@@ -1,6 +1,6 @@
 // Any .lrk file to samples, and samples to the pixels of a canvas.
 
-import { U8, ceil, max, min, viewOf, each } from "./numbers.js";
+import { U8, ceil, each, viewOf, within } from "./numbers.js";
 import { LrkError, bad, check } from "./errors.js";
 import { LAYOUTS, limitsOf, parse } from "./reading.js";
 import { decodeChannels } from "./channels.js";
@@ -70,7 +70,7 @@ export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {
       const [low, high] = parts.range;
       const unit = (parts.dtype[0] === "f" && high / 65535 - low / 65535) || 1;
       samples = arrayOf(parts, samples.length).map((_, i) => {
-        return min(max(samples[i] * unit + low, low), high);
+        return within(samples[i] * unit + low, low, high);
       });
     }
   } else samples = decodeFloats(parts, { rank, frame });

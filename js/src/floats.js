@@ -1,6 +1,6 @@
 // The float stores: sums of terms, rounded and clipped to samples.
 
-import { F32, F64, I32, U16, U32, U8, ceil, floor, max, min, rint, same, each } from "./numbers.js";
+import { F32, F64, I32, U16, U32, U8, ceil, each, floor, min, rint, same, within } from "./numbers.js";
 import { limitsOf } from "./reading.js";
 import { COSINES, SIDE, SIZE, axes, unlap } from "./lapped.js";
 
@@ -11,7 +11,7 @@ const KINDS = [U8, U16, U32, Int8Array, Int16Array, I32, F32, F64];
 /** How a sum becomes a sample of a type: rounded and clipped. */
 function rounder(parts) {
   const [least, most] = limitsOf(parts);
-  return (x) => min(max(parts.dtype[0] === "f" ? x : rint(x), least), most);
+  return (x) => within(parts.dtype[0] === "f" ? x : rint(x), least, most);
 }
 
 export const arrayOf = ({ type }, length) => new KINDS[type](length);

@@ -3,7 +3,7 @@
 
 import { check } from "./errors.js";
 import {
-  F32, F64, I32, U8, abs, assign, ceil, each, floor, fround, make, max, min, rint, same, sum,
+  F32, F64, I32, U8, abs, assign, ceil, clipped, each, floor, fround, make, max, min, rint, same, sum, within,
 } from "./numbers.js";
 import {
   bitReader, checkRanks, ransReader, readLanes, readStart, readStrengths, signLate, table, untilCut,
@@ -14,8 +14,6 @@ import {
   readCoarsest, sumsOf, u, v, weightsOf,
 } from "./maps.js";
 import { pictured, smooth } from "./smoothing.js";
-
-const LIMIT = 2047;
 
 // -- the order of components ---------------------------------------------------------------
 
@@ -29,7 +27,7 @@ function orderOf(scales) {
 
 /** Components coded together. */
 function batchesOf(plan, patches) {
-  const most = min(max(1, floor(3072 / patches)), 16);
+  const most = within(floor(3072 / patches), 1, 16);
   const apart = (a, b) =>
     a.channel === b.channel ? distance(a.index, b.index) >= 300 : a.index !== b.index;
   let left = plan;
@@ -68,24 +66,32 @@ function predictionOf(index) {
   return null;
 }
 
-const clip = (x) => (x > LIMIT ? LIMIT : x < -LIMIT ? -LIMIT : x);
+const clip = (x) => clipped(x, 2047);
+
+/** Whether a component is of a pair: of chroma that luma may tell of, and of luma that tells. */
+const pairedOf = ({ crossed, scales }) => (channel, index) => {
+  const told = (c) => scales[c][index] && scales[c][index] <= scales[0][index];
+  return crossed && (channel ? channel < 3 && told(channel) : told(1) || told(2));
+};
 
 // -- the walk -------------------------------------------------------------------------------
 
 function walkOf(shape, header, coder, F) {
-  const { scales, coarsest, turn, lanes } = header;
+  const { scales, coarsest, turn, version } = header;
   const quarters = quartersOf(...shape), { where, count, span } = quarters;
   const patches = shape[0] * shape[1];
   const means = [], firsts = []; // of each channel
   const known = scales.map(() => []), memory = scales.map(() => []), maps = scales.map(() => []);
   const pool = [], unsigned = [];
+  const paired = pairedOf(header), lumas = [];
+  const learnt = make(3, () => [new F64(patches), new F64(patches)]);
   let luma = null;
 
   const first = (c) => {
     const { bands, mean, steep } = firstOf(shape, coarsest[c], F, coder, luma);
     luma ??= bands;
     firsts.push(mean);
-    means.push(quarters.scatter(mean.map((x) => min(max(rint(x * 16), -(2 ** 29)), 2 ** 29))));
+    means.push(quarters.scatter(mean.map((x) => clipped(rint(x * 16), 2 ** 29))));
     known[c][0] = quarters.scatter(steep, U8);
   };
 
@@ -116,33 +122,47 @@ function walkOf(shape, header, coder, F) {
     }
   };
 
+  // What luma tells of a component of chroma, in sixteenths.
+  const tell = (channel, luma) => {
+    const wide = shape[1], near = [-1, 0, 1];
+    const [up, down] = learnt[channel].map((sums) => sums.map((_, i) => sum(near.map((x) => {
+      const column = (i % wide) + x;
+      return column < 0 || column === wide ? 0 : sum(near.map((y) => sums[i + x + y * wide] ?? 0));
+    }))));
+    return luma.map((L, i) => clipped(floor((L * up[i]) / (down[i] + 4) + 0.5), 32767));
+  };
+
   const follow = (batch, signs) => {
     const Kind = F === fround ? F32 : F64;
     const here = batch.map((x, i) => {
       const { channel, index } = x;
       const others = turn ? make(min(channel, 2), (c) => [known[c][index], (w) => w[10 + c]]) : [];
-      const told = others.filter(([map]) => map);
-      const weights = weightsOf(index, known[channel], channel ? 3 : 0, told, 1, 8);
+      const there = others.filter(([map]) => map);
+      const weights = weightsOf(index, known[channel], (channel ? 3 : 0) + 18 * version, there, 1, 8);
       pool[i] ??= make(3, () => new I32(quarters.extent));
-      const w = predictionOf(index);
+      const w = predictionOf(index), pair = paired(channel, index);
+      const told = pair && channel && lumas[index] && tell(channel, lumas[index]);
       return {
-        x, w, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.extent),
-        sheet: new Kind(patches), coded: w && new Kind(quarters.extent),
+        x, w, told, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.extent),
+        sheet: new Kind(patches), coded: (w || told) && new Kind(quarters.extent),
+        rest: pair && new F64(quarters.extent), hints: told && quarters.scatter(told),
       };
     });
     for (const phase of quarters.phases) {
       const size = phase.cells.length, rows = new U8(batch.length * size);
-      here.forEach(({ x, w, sums, own, mine, coded }, i) => {
+      here.forEach(({ x, w, sums, own, mine, coded, hints }, i) => {
         expected(quarters, phase, sums, mine, own, rows, i * size);
         if (w) predict(x, w, phase, coded);
+        if (hints) for (const cell of phase.cells) coded[cell] += hints[cell];
       });
       const { hit, found } = coder.phase(rows, signs);
       let at = 0;
-      here.forEach(({ mine, sheet, coded }, i) => {
+      here.forEach(({ mine, sheet, coded, rest }, i) => {
         const places = [];
         for (; hit[at] < (i + 1) * size; at++) {
           const q = found[at], cell = phase.cells[hit[at] - i * size];
           mine[cell] = min(abs(q), CAP);
+          if (rest) rest[cell] = q;
           if (coded) coded[cell] += q * 16;
           else {
             // A place beyond the edge, of a hostile file, is the last of the map.
@@ -155,11 +175,19 @@ function walkOf(shape, header, coder, F) {
       });
     }
     coder.learn();
-    for (const { x: { channel, index }, mine, sheet, coded } of here) {
+    for (const { x: { channel, index }, w, told, mine, sheet, coded, rest } of here) {
+      if (rest) {
+        const found = quarters.gather(rest, new F64(patches)), [up, down] = learnt[channel];
+        if (!channel) lumas[index] = found.map((q) => clipped(q, 8191));
+        else lumas[index]?.forEach((L, i) => {
+          up[i] += L * clipped(found[i] * 16 + (told?.[i] ?? 0), 32767) - floor(up[i] / 8);
+          down[i] += L * L - floor(down[i] / 8);
+        });
+      }
       known[channel][index] = mine;
       if (coded) {
         quarters.gather(coded, sheet);
-        memory[channel][index] = coded.map(clip);
+        if (w) memory[channel][index] = coded.map(clip);
       }
       maps[channel].push({ index, sheet });
     }
@@ -181,7 +209,7 @@ function readScales(read, channel) {
     const kind = min(guess, 4);
     if (read.bit(`kept ${kind} ${after}`)) {
       const found = max(guess, 1) + read.signed(`scale ${min(kind, 2)}`);
-      scale[index] = min(max(found, 1), 255);
+      scale[index] = within(found, 1, 255);
     }
   }
   return scale;
@@ -199,12 +227,20 @@ function readHeader(parts, shape) {
   const { channels } = parts, [data, end] = headerOf(parts);
   const read = bitReader(data);
   const header = readStart(read, channels);
-  const lanes = read.number("lanes"), weighed = lanes > 32768;
+  let lanes = read.number("lanes"), version = 0;
+  if (!lanes) {
+    check((version = read.bits(4)) === 1, "version");
+    lanes = read.number("lanes");
+  }
+  const weighed = lanes > 32768, turned = version && header.turn;
   assign(header, {
     lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts),
-    end, scales: [], turns: [], coarsest: [],
+    crossed: turned && read.bits(1), end, version, scales: [], turns: [], coarsest: [],
   });
-  if (weighed) assign(header, { power: read.bits(5), gains: readCoarsest(read, shape) });
+  if (weighed) {
+    const power = read.bits(5);
+    assign(header, { powers: [power, turned ? read.bits(5) : power], gains: readCoarsest(read, shape) });
+  }
   each(channels, (c) => {
     header.scales.push(readScales(read, c));
     header.turns.push(readTurns(read));
@@ -234,7 +270,10 @@ export function decodePatches(parts, { rank, partial }) {
   const total = channels + plan.length;
   const kept = new Set(keptOf(plan, rank, channels, patches));
   const groups = batchesOf(plan, patches);
-  const leaves = groups.flatMap((batch, i) => (batch.some((x) => predictionOf(x.index)) ? [] : i));
+  const paired = pairedOf(header);
+  const leaves = groups.flatMap((batch, i) =>
+    batch.some((x) => predictionOf(x.index) || paired(x.channel, x.index)) ? [] : i,
+  );
   check(late <= leaves.length, "late signs");
   const unsigned = leaves.slice(leaves.length - late);
   const signed = late ? unsigned[0] : groups.length;
@@ -265,7 +304,10 @@ export function decodePatches(parts, { rank, partial }) {
     const own = alpha ? step / 2 : step;
     const some = maps[c].filter((x) => shown.has(c * SIZE + x.index));
     const precision = bits > 8 ? 24 : 13;
-    const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F, alpha ? {} : header);
+    const whole = planeOf(
+      shape, firsts[c], some, header.turns[c], own, precision, F,
+      alpha ? {} : { gains: header.gains, power: header.powers?.[+(c === 1 || c === 2)] },
+    );
     const plane = cropped(whole, shape[1] * SIDE, width, height);
     if (shown.size === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
     return plane;

@@ -4,7 +4,7 @@
 import { table } from "./coding.js";
 import { check } from "./errors.js";
 import { toSamples } from "./lapped.js";
-import { each, F32, I32, U16, U8, abs, fround, make, max, min } from "./numbers.js";
+import { F32, I32, U16, U8, abs, each, fround, make, max, min, within } from "./numbers.js";
 
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
 const MARGIN = 3;
@@ -63,7 +63,7 @@ function weightsOf(eighths) {
 function padded(plane, height, width, Kind) {
   const W = width + 2 * MARGIN, out = new Kind((height + 2 * MARGIN) * W);
   for (let y = 0, at = 0; y < height + 2 * MARGIN; y++, at += W) {
-    const row = min(max(y - MARGIN, 0), height - 1) * width;
+    const row = within(y - MARGIN, 0, height - 1) * width;
     out.set(plane.subarray(row, row + width), at + MARGIN);
     out.fill(plane[row], at, at + MARGIN).fill(plane[row + width - 1], at + W - MARGIN, at + W);
   }

@@ -3,7 +3,7 @@
 
 import { LrkError, check } from "./errors.js";
 import {
-  F32, F64, I32, U16, U8, abs, ceil, each, floor, largest, make, max, min, rint, same, sum,
+  F32, F64, I32, U16, U8, abs, ceil, each, floor, largest, make, max, min, rint, same, sum, within,
 } from "./numbers.js";
 import {
   bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, table, tokenModel,
@@ -154,7 +154,7 @@ function readEntries(rans, frames, columns) {
 
 /** Components of a group of maps, coded some at a time: at most one of each map. */
 function batchesOf(scales, patches) {
-  const most = min(max(1, floor(6144 / patches)), 64), result = [];
+  const most = within(floor(6144 / patches), 1, 64), result = [];
   for (let level = 32; level >= 0; level--) {
     const queues = new Map();
     scales.forEach((one, map) => {

@@ -15,10 +15,12 @@ header    range_coder.BitReader, fields in this order:
     alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
-    lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye
+    lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye.
+              0 says that a version of 4 bits, which is 1, and then this number follow
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
-    power     5 bits, if weighed: of frequencies (eye.py)
+    crossed   1 bit, if version 1 and turned: luma tells of chroma (chroma.py)
+    power     5 bits, if weighed: of frequencies (eye.py); in version 1, if turned, 5 for chroma
     gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
     scales    order.read_scales: per frequency 0 (dropped) or a size in half octaves
@@ -86,7 +88,7 @@ from lowrank.stores.packed.coding.payload import (
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.patches import prediction, rotations
+from lowrank.stores.packed.patches import chroma, prediction, rotations
 from lowrank.stores.packed.patches.header import Header, read_header, write_header
 from lowrank.stores.packed.patches.norms import error_of, measure
 from lowrank.stores.packed.patches.order import Component, batches, order
@@ -97,6 +99,8 @@ from lowrank.stores.packed.patches.walk import Walk
 
 ZERO, RISE = 0.08, 0.07
 """What a bit is worth, in squared steps: the quantiser's rates of exchange."""
+VERSION = 1
+"""Of the payload that is written."""
 BITS_PER_LANE = 2560
 MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
@@ -181,13 +185,12 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
 
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE)
-    gains = lowest = scale = divided = None
-    power = 0
+    gains = lowest = scale = None
+    powers = (0, 0)
     if tune == "eye":
         from lowrank.stores.packed.patches import eye
 
-        power = eye.POWER
-        divided = (1 / eye.spread(power)).astype(C.dtype)
+        powers = eye.powers(source.turn)
         lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
         gains = eye.code(shape, coder, lowest, C.dtype, target)
         scale = (1 / eye.factors(gains)).astype(C.dtype)
@@ -198,10 +201,10 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         np.multiply(source.C[:, :, c], C.dtype.type(1 / d), out=maps)
         turns = rotations.search(maps)
         rotations.turn(maps, turns)
-        weighed = not (source.alpha and c == channels - 1)
-        if weighed and scale is not None and divided is not None:
+        if scale is not None and not (source.alpha and c == channels - 1):
+            power = powers[source.turn is not None and c in (1, 2)]
             maps[1:] *= scale
-            maps[1:] *= divided[1:, None, None]
+            maps[1:] *= (1 / eye.spread(power)[1:, None, None]).astype(C.dtype)
         return turns, scales_of(maps), wavelet.forward(C[0, :, c].copy())
 
     found = threads.each(analysed, range(channels), small=C.size < threads.SMALL)
@@ -213,8 +216,10 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     smooth = (0,) * channels
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        power, lowest,
+        powers, lowest, VERSION,
     )  # fmt: skip
+    if source.turn is not None and chroma.pays(C, scales):
+        header = replace(header, crossed=True)
     groups = batches(order(scales), shape[0] * shape[1])
     walk = Walk(shape, header, groups, coder, bits, gains)
     for c in range(channels):
@@ -228,7 +233,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     late: list[NDArray[np.uint8]] = []
     room = 16 * lanes
     count = 0
-    for number in reversed(_leaves(groups)):
+    for number in reversed(_leaves(groups, header)):
         room -= sum(rans.length(one) for one in passes[number])
         if room < 0:
             break
@@ -278,12 +283,13 @@ def _lanes(bits: float, symbols: int) -> int:
     return int(min(max(1, lanes, symbols / SYMBOLS_PER_LANE), LANES))
 
 
-def _leaves(groups: list[list[Component]]) -> list[int]:
+def _leaves(groups: list[list[Component]], header: Header) -> list[int]:
     """Batches whose signs predict nothing."""
+    pairs = chroma.pairs(header.scales) if header.crossed else frozenset()
     return [
         number
         for number, batch in enumerate(groups)
-        if not any(prediction.weights(x.index) for x in batch)
+        if pairs.isdisjoint(batch) and not any(prediction.weights(x.index) for x in batch)
     ]
 
 
@@ -364,7 +370,7 @@ def _decode_maps(
     total = channels + len(plan)
     kept = _kept(plan, rank, size)
     groups = batches(plan, shape[0] * shape[1])
-    leaves = _leaves(groups)
+    leaves = _leaves(groups, header)
     if header.late > len(leaves):
         raise FormatError("packed stream: more late signs than components")
     late = leaves[len(leaves) - header.late :]
@@ -374,7 +380,7 @@ def _decode_maps(
     done = whole = 0
     walk = None
     try:
-        if not fits(total * shape[0] * shape[1] * (5 if bits <= 8 else 9)):
+        if not fits(total * shape[0] * shape[1] * ((5 if bits <= 8 else 9) + 2 * header.crossed)):
             raise MemoryError
         rans = RansReader(payload[position:], header.lanes)
         reader = Reader(rans)

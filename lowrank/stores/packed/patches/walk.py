@@ -11,7 +11,8 @@ from lowrank.errors import FormatError
 from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import FRACTION
-from lowrank.stores.packed.patches import means, prediction
+from lowrank.stores.packed.patches import chroma, means, prediction
+from lowrank.stores.packed.patches.chroma import FromLuma
 from lowrank.stores.packed.patches.contexts import CAP, Board, Quarters
 from lowrank.stores.packed.patches.header import Header
 from lowrank.stores.packed.patches.order import Component, predictors
@@ -41,9 +42,16 @@ class Walk:
         plan = [one for group in groups for one in group]
         self.known = np.zeros((channels + len(plan), self.quarters.size), np.uint8)
         self.count = channels
-        self._predictors = predictors(groups, channels, colour=header.turn is not None)
+        self._predictors = predictors(
+            groups, channels, colour=header.turn is not None, version=header.version
+        )
         self._boards: dict[int, Board] = {}
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
+        self._chroma: FromLuma | None = None
+        self._pairs: frozenset[Component] = frozenset()
+        if header.crossed:
+            self._pairs = chroma.pairs(header.scales)
+            self._chroma = FromLuma(self.quarters, self._pairs, self.float)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in range(channels)]
         self._patches = shape[0] * shape[1]
@@ -65,7 +73,7 @@ class Walk:
             return None, None
         from lowrank.stores.packed.patches import eye
 
-        return eye.spread(self.header.power), eye.factors(self.gains)
+        return eye.spread(self.header.power_of(channel)), eye.factors(self.gains)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
@@ -103,9 +111,13 @@ class Walk:
         known = board.known.reshape(-1)
         lines = self._lines(batch)
         weights = [prediction.weights(x.index) for x in batch]
+        cross = self._chroma
+        told = [cross.guess(x) if cross else None for x in batch]
+        paired = not self._pairs.isdisjoint(batch)
+        coded = np.zeros((count if paired else 0, shape.size), self.float)
         # What is predicted is kept in planes, too, where its neighbours look for it.
-        predicted = any(weights)
-        plain = np.array([w is None for w in weights])
+        plain = np.array([w is None and t is None for w, t in zip(weights, told, strict=True)])
+        predicted = not plain.all()
         kept = np.zeros((count if predicted else 0, shape.size), self.float)
         for phase in shape.phases:
             rows = board.rows(phase, own)
@@ -113,8 +125,12 @@ class Walk:
             if targets is not None:
                 target = np.concatenate([t[phase.places] for t in targets])
             for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
+                hint = told[i]
+                guess: Floats | None = None if hint is None else hint.take(phase.places)
                 if w is not None:
-                    guess = self.memory.predict(x.channel, x.index, w, phase, kept[i])
+                    along = self.memory.predict(x.channel, x.index, w, phase, kept[i])
+                    guess = along if guess is None else along + guess
+                if guess is not None:
                     kept[i, phase.places] = guess
                     if target is not None:
                         whole = target[i * phase.count : (i + 1) * phase.count]
@@ -123,6 +139,8 @@ class Walk:
             cells = phase.cells(count).take(hit)
             known[cells] = np.minimum(np.abs(q), CAP)
             q *= FRACTION
+            if len(coded):
+                coded.reshape(-1)[cells] = q
             if predicted:
                 kept.reshape(-1)[cells] += q
                 some = plain.take(hit // phase.count)
@@ -140,10 +158,13 @@ class Walk:
         self.known[self.count : self.count + count] = board.known
         self.count += count
         for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
-            if w is not None:
+            if cross is not None and x in self._pairs:
+                cross.learn(x, coded[i], told[i])
+            if not plain[i]:
                 line = int(lines[i, 0])
                 grid = self._flat[line : line + self._patches].reshape(self.shape)
                 shape.gather(kept[i], grid)
+            if w is not None:
                 self.memory.add(x.channel, x.index, kept[i])
             self.indices[x.channel].append(x.index)
 
