@@ -317,7 +317,8 @@ def _write_group(
     for c, one in enumerate(bands):
         walk.first(c, one)
     passes = []
-    for batch in pace.steps("coding", plan):
+    for number, batch in enumerate(pace.steps("coding", plan)):
+        plan[number] = []  # of small maps there are many components
         coder.signs = []
         planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
         part = levels[indices, :, planes].astype(np.int32)
