@@ -57,8 +57,8 @@ export async function open(bytes, options = {}) {
  */
 export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {}) {
   const { width, height, channels, colours, gaps, frames, store, layout } = parts;
-  const within = (x, least, most) => Number.isInteger(x) && x >= least && x < most;
-  if (!within(rank ?? 1, 1, Infinity) || !within(frame, 0, frames ?? Infinity)) {
+  const counts = (x, least, most) => Number.isInteger(x) && x >= least && x < most;
+  if (!counts(rank ?? 1, 1, Infinity) || !counts(frame, 0, frames ?? Infinity)) {
     throw new RangeError("rank");
   }
   let samples;
