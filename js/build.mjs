@@ -17,9 +17,9 @@ import { shortened } from "./shorten.mjs";
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
 const BASE = 92; // of the digits of tables
-// Members that keep their names: what the file tells, what pages and JSON say, and all that the language has.
+// Members that keep their names, as those in quotes do: what the file tells, what pages and JSON say, and all that the language has.
 const TOLD = `
-  axis channels complete dtype frame frames height kind labels maxPixels mode partial parts rank samples unit values width
+  axis complete dtype kind labels maxPixels mode parts samples unit values
 `;
 const PAGES = `
   adoptedStyleSheets append ariaLabel attachShadow attributeChangedCallback baseURI body connectedCallback createElement
