@@ -140,9 +140,55 @@ function named(tree, mangled) {
   });
 }
 
+const CALLBACKS = { map: 3, filter: 3, some: 3, every: 3, flatMap: 3, find: 3, findIndex: 3, forEach: 3, from: 2 };
+
+/** What a function declares before the expression that it gives, as parameters which no call gives. */
+function declared(tree) {
+  tree.figure_out_scope({ module: true });
+  let fresh = 0;
+  const fits = ({ args }, most) => args.length <= most && !args.some((x) => x instanceof ast.AST_Expansion);
+  const change = (f, given, silent) => {
+    if (!(f instanceof ast.AST_Arrow) || f.async || !(f.body[0] instanceof ast.AST_Let)) return;
+    if (f.argnames.some((x) => x instanceof ast.AST_Expansion)) return;
+    const [first, last] = f.body, missing = given - f.argnames.length;
+    const whole = f.body.length === 2 && ((last instanceof ast.AST_Return && last.value) || (silent && last instanceof ast.AST_SimpleStatement));
+    const bare = f.argnames.length === 1 && f.argnames[0] instanceof ast.AST_Symbol ? 2 : 0;
+    if (!whole && 2 * Math.max(missing, 0) + bare > 3) return;
+    for (let i = 0; i < missing; i++) f.argnames.push(new ast.AST_SymbolFunarg({ name: `$${fresh++}` }));
+    for (const { name, value } of first.definitions) {
+      f.argnames.push(value ? new ast.AST_DefaultAssign({ left: name, operator: "=", right: value }) : name);
+    }
+    if (whole) f.body = [last instanceof ast.AST_Return ? last : new ast.AST_Return({ value: last.body })];
+    else f.body.shift();
+    globalThis.changed = (globalThis.changed ?? 0) + 1;
+  };
+  const callees = new Map();
+  walk(tree, (node) => {
+    if (node instanceof ast.AST_Call && !(node instanceof ast.AST_New)) callees.set(node.expression, node);
+  });
+  const todo = [];
+  walk(tree, (node) => {
+    if (node instanceof ast.AST_VarDef && node.value instanceof ast.AST_Arrow && node.name instanceof ast.AST_Symbol) {
+      const { references } = node.name.definition(), most = node.value.argnames.length;
+      const all = references.every((x) => callees.has(x) && fits(callees.get(x), most));
+      if (all) todo.push([node.value, 0, false]);
+    }
+    if (!(node instanceof ast.AST_Call) || node instanceof ast.AST_New) return;
+    const { expression, args } = node;
+    if (expression instanceof ast.AST_Arrow && fits(node, expression.argnames.length)) todo.push([expression, 0, false]);
+    else if (["each", "make"].includes(expression.name)) todo.push([args[1], 1, expression.name === "each"]);
+    else if (expression instanceof ast.AST_Dot && CALLBACKS[expression.property]) {
+      todo.push([args[CALLBACKS[expression.property] === 2 ? 1 : 0], CALLBACKS[expression.property], expression.property === "map"]);
+    }
+  });
+  for (const one of todo) change(...one);
+  console.error("changed", globalThis.changed);
+}
+
 export async function shortened(text, mangled) {
   const small = await minify(text, { module: true, compress: COMPRESS, mangle: false, format: { ast: true, code: false } });
   const tree = small.ast, helpers = new Map();
+  declared(tree);
   called(tree, helpers);
   const { code } = await minify(tree, { module: true, compress: false, mangle: false, format: FORMAT });
   const head = helpers.size ? `let ${[...helpers].map(([a, b]) => `${a}=${b}`)};` : "";
