@@ -12,14 +12,14 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { shortened } from "./shorten.mjs";
+
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
-const LENGTH = "Y"; // and what calls these
-const METHODS = { map: "M", subarray: "S", slice: "L", push: "H", filter: "J" };
 const BASE = 92; // of the digits of tables
-// Members that keep their names: what the file tells, what pages and JSON say, and all that the language has.
+// Members that keep their names, as those in quotes do: what the file tells, what pages and JSON say, and all that the language has.
 const TOLD = `
-  axis channels complete dtype frame frames height kind labels maxPixels mode partial parts rank samples unit values width
+  axis complete dtype kind labels maxPixels mode parts samples unit values
 `;
 const PAGES = `
   adoptedStyleSheets append ariaLabel attachShadow attributeChangedCallback baseURI body connectedCallback createElement
@@ -112,32 +112,18 @@ try {
     const curt = coded.replace(/(\bcheck\([^;]*?),\s*("[^"]*"|`[^`]*`),?\s*\);/g, "$1);");
     writeFileSync(join(folder, "src", name), curt.replace(/\.forEach\(/g, ".map("));
   });
-  const bundle = join(folder, "bundle.js"), small = join(folder, "small.js");
+  const bundle = join(folder, "bundle.js"), cache = join(folder, "names.json");
   const quiet = { stdio: ["ignore", "ignore", "inherit"] };
   const kept = [...spoken()].filter((name) => /^\w+$/.test(name)).join("|");
   execFileSync("esbuild", [
     join(folder, "src", "element.js"), "--bundle", "--minify-syntax", "--minify-whitespace", "--format=esm", "--target=es2022",
-    "--charset=utf8", "--mangle-props=^[a-z]", `--outfile=${bundle}`, "--log-level=warning",
+    "--charset=utf8", "--mangle-props=^[a-z]", `--outfile=${bundle}`, `--mangle-cache=${cache}`, "--log-level=warning",
     `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
-  execFileSync("terser", [
-    bundle, "--module", "--compress",
-    "passes=12,unsafe=true,unsafe_methods=true,unsafe_comps=true,inline=1,ecma=2020,booleans_as_integers=true,pure_getters=true,unsafe_arrows=true,keep_fargs=false,hoist_props=true",
-    "--mangle", `reserved=[${[LENGTH, ...Object.values(METHODS)]}]`, "--format", "wrap_func_args=false", "--output", small,
-  ], quiet);
-  // A method that is called often is called by a letter.
-  let text = readFileSync(small, "utf8");
-  const letters = Object.entries(METHODS).map(([method, letter]) => {
-    const call = new RegExp(`((?<![\\w$.)\\]?])|(?<=\\.{3}))([a-zA-Z_$][\\w$]*(?:\\.[\\w$]+)*)\\.${method}\\(`, "g");
-    text = text.replace(call, `${letter}($2,`);
-    return `${letter}=(t,...e)=>t.${method}(...e)`;
-  });
-  // So is how long something is, but in the condition of a loop.
-  const long = /(?<![\w$.)\]?])(?<!;\w[<>=]=?)([a-zA-Z_$][\w$]*(?:\.[\w$]+)*)\.length\b(?!=[^=])/g;
-  text = text.replace(long, `${LENGTH}($1)`);
-  letters.push(`${LENGTH}=t=>t.length`);
-  const built = `// img-lrk, MIT; sources ${hash}\nlet ${letters};${text}\n`;
+  const text = await shortened(readFileSync(bundle, "utf8"), new Set(Object.values(JSON.parse(readFileSync(cache, "utf8")))));
+  const built = `// img-lrk, MIT; sources ${hash}\n${text}\n`;
   const size = Buffer.byteLength(built);
+  if (process.env.OUT) writeFileSync(process.env.OUT, built);
   if (size > MOST) throw new Error(`img-lrk.js would have ${size} bytes, more than ${MOST}`);
   writeFileSync(join(here, "img-lrk.js"), built);
   process.stdout.write(`img-lrk.js: ${size} bytes\n`);

@@ -1,6 +1,6 @@
 // Any .lrk file to samples, and samples to the pixels of a canvas.
 
-import { U8, ceil, each, viewOf, within } from "./numbers.js";
+import { U8, assign, ceil, each, viewOf, within } from "./numbers.js";
 import { LrkError, bad, check } from "./errors.js";
 import { LAYOUTS, limitsOf, parse } from "./reading.js";
 import { decodeChannels } from "./channels.js";
@@ -46,7 +46,9 @@ async function gapsOf(parts) {
 export async function open(bytes, options = {}) {
   const parts = parse(bytes, options);
   parts.gaps = await gapsOf(parts);
-  return parts;
+  const { width, height, channels, frames } = parts;
+  // What pages read and give has its name in quotes where it has another one inside the built file.
+  return assign(parts, { "width": width, "height": height, "channels": channels, "frames": frames });
 }
 
 /**
@@ -55,10 +57,12 @@ export async function open(bytes, options = {}) {
  * rank: terms of each matrix, all by default; frame: of a stack, 0 by default; partial: take
  * what is there of a payload that is cut.
  */
-export function samplesOf(parts, { rank = null, frame = 0, partial = false } = {}) {
+export function samplesOf(
+  parts, { "rank": rank = null, "frame": frame = 0, "partial": partial = false } = {},
+) {
   const { width, height, channels, colours, gaps, frames, store, layout } = parts;
-  const within = (x, least, most) => Number.isInteger(x) && x >= least && x < most;
-  if (!within(rank ?? 1, 1, Infinity) || !within(frame, 0, frames ?? Infinity)) {
+  const counts = (x, least, most) => Number.isInteger(x) && x >= least && x < most;
+  if (!counts(rank ?? 1, 1, Infinity) || !counts(frame, 0, frames ?? Infinity)) {
     throw new RangeError("rank");
   }
   let samples;

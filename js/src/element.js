@@ -46,7 +46,7 @@ export class ImgLrk extends Base {
     sheet.replaceSync(STYLE);
     root.adoptedStyleSheets = [sheet];
     this.canvas = document.createElement("canvas");
-    this.canvas.width = this.canvas.height = 0;
+    assign(this.canvas, { "width": 0, "height": 0 });
     this.text = document.createElement("slot");
     root.append(this.canvas, this.text);
     this.parts = null;
@@ -103,7 +103,7 @@ export class ImgLrk extends Base {
   // Draw what is there; before the end that may be nothing yet.
   async show(bytes, all, signal) {
     try {
-      const parts = await open(bytes, { partial: !all });
+      const parts = await open(bytes, { "partial": !all });
       if (signal.aborted) return;
       this.parts = parts;
       this.paint(all);
@@ -115,10 +115,10 @@ export class ImgLrk extends Base {
   paint(whole) {
     const { parts, canvas } = this;
     const number = (name) => (this.hasAttribute(name) ? Number(this.getAttribute(name)) : undefined);
-    const options = { rank: number("k") ?? null, frame: number("frame") ?? 0, partial: !whole };
+    const options = { "rank": number("k") ?? null, "frame": number("frame") ?? 0, "partial": !whole };
     const samples = samplesOf(parts, options);
     const image = new ImageData(pixelsOf(parts, samples), parts.width, parts.height);
-    assign(canvas, { width: parts.width, height: parts.height });
+    assign(canvas, { "width": parts.width, "height": parts.height });
     canvas.getContext("2d").putImageData(image, 0, 0);
     this.text.hidden = true;
   }

@@ -382,6 +382,6 @@ function packedContradiction({ norm, after, tail, loss }) {
 }
 
 /** Read a file: its head, and its terms or its payload. `partial` takes what is whole of it. */
-export function parse(bytes, { partial = false, maxPixels = MAX_PIXELS } = {}) {
+export function parse(bytes, { "partial": partial = false, maxPixels = MAX_PIXELS } = {}) {
   return reader(bytes, partial, maxPixels);
 }
