@@ -502,9 +502,7 @@ class Patches:
         self.strengths = [read.bits(4) for _ in range(channels)]
         self.crossed = self.version and self.start.turn and read.bits(1)
         self.levels, low = wavelet_levels(self.rows, self.columns)
-        self.powers = [read.bits(5)] * channels if weighed else [0] * channels
-        if weighed and self.version and self.start.turn:
-            self.powers[1:3] = [read.bits(5)] * 2
+        self.power = read.bits(5) if weighed else 0
         gains = self.coarsest_map(read, low) if weighed else None
         self.scales, self.turns, self.coarsest = [], [], []
         for channel in range(channels):
@@ -940,9 +938,7 @@ class Patches:
         weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
         if weighed:
             for i, patch in enumerate(patches):
-                spread = math.sqrt(
-                    1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.powers[channel] / 16
-                )
+                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
                 patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}

@@ -237,10 +237,7 @@ function readHeader(parts, shape) {
     lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts),
     crossed: turned && read.bits(1), end, version, scales: [], turns: [], coarsest: [],
   });
-  if (weighed) {
-    const power = read.bits(5);
-    assign(header, { powers: [power, turned ? read.bits(5) : power], gains: readCoarsest(read, shape) });
-  }
+  if (weighed) assign(header, { power: read.bits(5), gains: readCoarsest(read, shape) });
   each(channels, (c) => {
     header.scales.push(readScales(read, c));
     header.turns.push(readTurns(read));
@@ -304,10 +301,7 @@ export function decodePatches(parts, { rank, partial }) {
     const own = alpha ? step / 2 : step;
     const some = maps[c].filter((x) => shown.has(c * SIZE + x.index));
     const precision = bits > 8 ? 24 : 13;
-    const whole = planeOf(
-      shape, firsts[c], some, header.turns[c], own, precision, F,
-      alpha ? {} : { gains: header.gains, power: header.powers?.[+(c === 1 || c === 2)] },
-    );
+    const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F, alpha ? {} : header);
     const plane = cropped(whole, shape[1] * SIDE, width, height);
     if (shown.size === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
     return plane;

@@ -20,7 +20,7 @@ header    range_coder.BitReader, fields in this order:
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
     crossed   1 bit, if version 1 and turned: luma tells of chroma (chroma.py)
-    power     5 bits, if weighed: of frequencies (eye.py); in version 1, if turned, 5 for chroma
+    power     5 bits, if weighed: of frequencies (eye.py)
     gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
     scales    order.read_scales: per frequency 0 (dropped) or a size in half octaves
@@ -185,12 +185,13 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
 
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE)
-    gains = lowest = scale = None
-    powers = (0, 0)
+    gains = lowest = scale = divided = None
+    power = 0
     if tune == "eye":
         from lowrank.stores.packed.patches import eye
 
-        powers = eye.powers(source.turn)
+        power = eye.POWER
+        divided = (1 / eye.spread(power)).astype(C.dtype)
         lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
         gains = eye.code(shape, coder, lowest, C.dtype, target)
         scale = (1 / eye.factors(gains)).astype(C.dtype)
@@ -201,10 +202,10 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         np.multiply(source.C[:, :, c], C.dtype.type(1 / d), out=maps)
         turns = rotations.search(maps)
         rotations.turn(maps, turns)
-        if scale is not None and not (source.alpha and c == channels - 1):
-            power = powers[source.turn is not None and c in (1, 2)]
+        weighed = not (source.alpha and c == channels - 1)
+        if weighed and scale is not None and divided is not None:
             maps[1:] *= scale
-            maps[1:] *= (1 / eye.spread(power)[1:, None, None]).astype(C.dtype)
+            maps[1:] *= divided[1:, None, None]
         return turns, scales_of(maps), wavelet.forward(C[0, :, c].copy())
 
     found = threads.each(analysed, range(channels), small=C.size < threads.SMALL)
@@ -216,7 +217,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     smooth = (0,) * channels
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        powers, lowest, VERSION,
+        power, lowest, VERSION,
     )  # fmt: skip
     plan = order(scales)
     if source.turn is not None and chroma.pays(C, scales):

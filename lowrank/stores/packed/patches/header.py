@@ -42,8 +42,8 @@ class Header:
     """What precedes the coefficients.
 
     `version` 1 has other weights and models than 0 (order.py, means.py, models.py), and may have
-    `crossed`, chroma told from luma (chroma.py); `powers`, of luma and of chroma, and `gains` are
-    those of a picture that is weighed for the eye.
+    `crossed`, chroma told from luma (chroma.py); `power` and `gains` are those of a picture that
+    is weighed for the eye.
     """
 
     step: float
@@ -56,7 +56,7 @@ class Header:
     scales: list[NDArray[np.int64]]
     turns: list[Turns]
     coarsest: list[NDArray[np.int64]]
-    powers: tuple[int, int] = (0, 0)
+    power: int = 0
     gains: NDArray[np.int64] | None = None
     version: int = 0
     crossed: bool = False
@@ -64,10 +64,6 @@ class Header:
     def is_alpha(self, channel: int) -> bool:
         """Whether a channel is opacity: the last one, if any."""
         return self.alpha and channel == len(self.scales) - 1
-
-    def power_of(self, channel: int) -> int:
-        """The power that frequencies of a channel are weighed with."""
-        return self.powers[self.turn is not None and channel in (1, 2)]
 
     def step_of(self, channel: int) -> float:
         """Quantiser step of a channel: alpha, the last, has a finer one."""
@@ -88,9 +84,7 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
     if header.version and header.turn is not None:
         out.bits(int(header.crossed), 1)
     if header.gains is not None:
-        out.bits(header.powers[0], 5)
-        if header.version and header.turn is not None:
-            out.bits(header.powers[1], 5)
+        out.bits(header.power, 5)
         means.write_coarsest(out, header.gains)
     for c, scale in enumerate(header.scales):
         write_scales(out, scale, c)
@@ -108,18 +102,16 @@ def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     smooth = tuple(read.bits(4) for _ in range(channels))
     crossed = bool(version and start.turn is not None and read.bits(1))
     low, _ = wavelet.band_shapes(*shape)
-    powers, gains = (0, 0), None
+    power, gains = 0, None
     if weighed:
-        power = read.bits(5)
-        powers = power, read.bits(5) if version and start.turn is not None else power
-        gains = _coarsest(read, low)
+        power, gains = read.bits(5), _coarsest(read, low)
     scales, turns, coarsest = [], [], []
     for c in range(channels):
         scales.append(read_scales(read, c))
         turns.append(_read_turns(read))
         coarsest.append(_coarsest(read, low))
     return Header(
-        *start, lanes, late, smooth, scales, turns, coarsest, powers, gains, version, crossed
+        *start, lanes, late, smooth, scales, turns, coarsest, power, gains, version, crossed
     )
 
 

@@ -69,7 +69,7 @@ class Walk:
             return None, None
         from lowrank.stores.packed.patches import eye
 
-        return eye.spread(self.header.power_of(channel)), eye.factors(self.gains)
+        return eye.spread(self.header.power), eye.factors(self.gains)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
