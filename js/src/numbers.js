@@ -20,14 +20,18 @@ export const sum = (list) => list.reduce((a, b) => a + b, 0);
 export const largest = (list) => list.reduce((most, x) => max(most, abs(x)), 0);
 export const same = (x) => x;
 /** A number cut to a magnitude. */
-export const clipped = (x, most) => min(max(x, -most), most);
+export const clipped = (x, most = 8191) => min(max(x, -most), most);
 /** Call f of 0 to n - 1. */
 export function each(n, f) {
   for (let i = 0; i < n; i++) f(i);
 }
 
 /** An array of n values, f of each index; of a kind. */
-export const make = (n, f, Kind = Array) => Kind.from({ length: n }, (_, i) => f(i));
+export function make(n, f, Kind = Array) {
+  const out = new Kind(n);
+  for (let i = 0; i < n; i++) out[i] = f(i);
+  return out;
+}
 
 const MAGIC = 6755399441055744; // 1.5 * 2^52: adding it leaves an integer, ties to even
 

@@ -16,10 +16,9 @@ header    range_coder.BitReader, fields in this order:
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
     lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye.
-              0 says that a version of 4 bits, which is 1, and then this number follow
+              If luma tells of chroma (chroma.py), 0, 4 bits that are 1, and then this number
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
-    crossed   1 bit, if version 1 and turned: luma tells of chroma (chroma.py)
     power     5 bits, if weighed: of frequencies (eye.py)
     gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
@@ -48,7 +47,8 @@ rounded half up and clipped; if levels are given, alpha takes the nearer one.
 
 Every step and table of a decoder is in docs/PACKED.md.
 
-A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
+A decoder must reject: a flag that does not fit the channels; a version other than 1, or
+without a colour rotation; lanes out of range, or so
 few that the maps have more than 2^17 symbols a lane; an initial state below 2^16, or a
 last one of 2^17 or more; more late batches or signs than there are; a header number
 above 2^32 - 2; a coarsest coefficient of 2^30 or a coefficient of 2^20 or more; a
@@ -99,8 +99,6 @@ from lowrank.stores.packed.patches.walk import Walk
 
 ZERO, RISE = 0.08, 0.07
 """What a bit is worth, in squared steps: the quantiser's rates of exchange."""
-VERSION = 1
-"""Of the payload that is written."""
 BITS_PER_LANE = 2560
 MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
@@ -217,15 +215,14 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     smooth = (0,) * channels
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        power, lowest, VERSION,
+        power, lowest,
     )  # fmt: skip
-    plan = order(scales)
+    groups = batches(order(scales), shape[0] * shape[1])
     if source.turn is not None and chroma.pays(C, scales):
         header = replace(header, crossed=True)
-    walk = Walk(shape, header, plan, coder, bits, gains)
+    walk = Walk(shape, header, groups, coder, bits, gains)
     for c in range(channels):
         walk.first(c, firsts[c][1])
-    groups = batches(plan, shape[0] * shape[1])
     passes = []
     for batch in pace.steps("coding", groups):
         coder.signs = []
@@ -392,7 +389,7 @@ def _decode_maps(
             from lowrank.stores.packed.patches import eye
 
             gains = eye.code(shape, reader, header.gains, kind)
-        walk = Walk(shape, header, plan, reader, bits, gains)
+        walk = Walk(shape, header, groups, reader, bits, gains)
         if walk.symbols > header.lanes * SYMBOLS_PER_LANE * 2:
             raise FormatError("packed stream: too few interleaved coders for its size")
         for c in range(channels):

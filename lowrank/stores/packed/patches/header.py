@@ -19,31 +19,33 @@ from lowrank.stores.packed.patches.rotations import MOST, Turns
 
 WEIGHED = 1 << 15
 """What the number of coders is more than it is, where a picture is weighed for the eye."""
+CROSSED = 1
+"""The version of a payload in which luma tells of chroma; others have none."""
 
 
-def read_lanes(read: BitReader) -> tuple[int, bool, int]:
-    """The version, whether the picture is weighed, and the number of interleaved coders."""
-    version, number = 0, read.number("lanes")
-    if number == 0:
+def read_lanes(read: BitReader) -> tuple[bool, bool, int]:
+    """Whether the picture is crossed, whether weighed, and the number of interleaved coders."""
+    number = read.number("lanes")
+    crossed = number == 0
+    if crossed:
         # No coders at all: readers of before refuse that.
         version, number = read.bits(4), read.number("lanes")
-        if version != 1:
+        if version != CROSSED:
             raise FormatError(
                 f"packed stream: version {version} of patches, which is newer; update"
             )
     weighed, lanes = divmod(number, WEIGHED)
     if weighed > 1 or not 1 <= lanes <= LANES:
         raise FormatError(f"packed stream: {number} interleaved coders, of 1 to {LANES}")
-    return version, bool(weighed), lanes
+    return crossed, bool(weighed), lanes
 
 
 @dataclass(frozen=True)
 class Header:
     """What precedes the coefficients.
 
-    `version` 1 has other weights and models than 0 (order.py, means.py, models.py), and may have
-    `crossed`, chroma told from luma (chroma.py); `power` and `gains` are those of a picture that
-    is weighed for the eye.
+    `power` and `gains` are those of a picture that is weighed for the eye; where a picture is
+    `crossed`, luma tells of chroma (chroma.py).
     """
 
     step: float
@@ -58,7 +60,6 @@ class Header:
     coarsest: list[NDArray[np.int64]]
     power: int = 0
     gains: NDArray[np.int64] | None = None
-    version: int = 0
     crossed: bool = False
 
     def is_alpha(self, channel: int) -> bool:
@@ -74,15 +75,13 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
     write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
-    if header.version:
+    if header.crossed:
         out.number(0, "lanes")
-        out.bits(header.version, 4)
+        out.bits(CROSSED, 4)
     out.number(lanes if header.gains is None else lanes + WEIGHED, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
         out.bits(value, 4)
-    if header.version and header.turn is not None:
-        out.bits(int(header.crossed), 1)
     if header.gains is not None:
         out.bits(header.power, 5)
         means.write_coarsest(out, header.gains)
@@ -97,10 +96,11 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     read = BitReader(data)
     start = read_start(read, channels)
-    version, weighed, lanes = read_lanes(read)
+    crossed, weighed, lanes = read_lanes(read)
+    if crossed and start.turn is None:
+        raise FormatError("packed stream: luma tells of colours that are not turned")
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
-    crossed = bool(version and start.turn is not None and read.bits(1))
     low, _ = wavelet.band_shapes(*shape)
     power, gains = 0, None
     if weighed:
@@ -111,8 +111,8 @@ def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
         turns.append(_read_turns(read))
         coarsest.append(_coarsest(read, low))
     return Header(
-        *start, lanes, late, smooth, scales, turns, coarsest, power, gains, version, crossed
-    )
+        *start, lanes, late, smooth, scales, turns, coarsest, power, gains, crossed
+    )  # fmt: skip
 
 
 def _coarsest(read: BitReader, shape: tuple[int, int]) -> NDArray[np.int64]:
