@@ -282,13 +282,22 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
 
 
 def _of_tiff(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    """Pages of samples as they stand in the file; others are decoded, one at a time."""
+    """One picture, or pages; None, too, of what is small and hard to make out."""
     if taking.axis is not None or isinstance(taking.frames, int):
         return None
-    if not taking.asked and tifffile.installed():
-        one = _of_one_tiff(path, least)
-        if one is not None:
-            return one
+    try:
+        one = None
+        if not taking.asked and tifffile.installed():
+            one = _of_one_tiff(path, least)
+        return one or _of_pages(path, taking, least)
+    except ImageError:
+        if os.path.getsize(path) >= LARGE:
+            raise
+        return None  # it is read whole, by whatever reads it
+
+
+def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
+    """Pages of samples as they stand in the file; others are decoded, one at a time."""
     advice = "the TIFF is damaged or of a rare kind"
     with wall(f"read {path}", advice, _ANY), Image.open(path) as image:
         count = getattr(image, "n_frames", 1)

@@ -55,13 +55,14 @@ class _Tokens(NamedTuple):
 
     token: Bits
     behind: Numbers
-    start: Words
     frequency: Words
 
     def intervals(self) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
         index = pairs_of(self.behind) * self.frequency.shape[1] + self.token
-        return self.start.take(index), self.frequency.astype(np.uint32).take(index), 12
+        f = self.frequency.astype(np.uint32)
+        start = (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16)
+        return start.take(index), f.take(index), 12
 
 
 class _Symbols(NamedTuple):
@@ -125,9 +126,7 @@ class RansWriter:
         self.bits -= float(bits.take(number).sum())
         return number
 
-    def tokens(
-        self, tokens: NDArray[np.integer], behind: Numbers, start: Words, frequency: Words
-    ) -> None:
+    def tokens(self, tokens: NDArray[np.integer], behind: Numbers, frequency: Words) -> None:
         """Add one pass of tokens, one behind each 1 of a pass of flags.
 
         Parameters
@@ -135,11 +134,12 @@ class RansWriter:
         tokens : ndarray
         behind : ndarray
             What `flags` returned: two rows of flags have one distribution of tokens.
-        start, frequency : (pairs, tokens) ndarray
-            Interval of each token, of 4096; kept, and not to be changed.
+        frequency : (pairs, tokens) ndarray
+            Length of each token's interval, of 4096, one after the other; kept, and not to be
+            changed.
         """
         if len(tokens):
-            one = _Tokens(tokens.astype(np.uint8), behind, start, frequency)
+            one = _Tokens(tokens.astype(np.uint8), behind, frequency)
             self._passes.append(one)
             bits = np.log2(frequency.astype(np.float32) / (1 << 12))
             index = pairs_of(behind) * frequency.shape[1] + one.token

@@ -219,7 +219,7 @@ class Writer:
         tokens = np.minimum(coded, ESCAPE)
         row = rows[hit]
         index = (row >> 1) * TOKENS + tokens
-        rans.tokens(tokens, number, models.tokens.start, frequency)
+        rans.tokens(tokens, number, frequency)
         models.see(rows, flags, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
