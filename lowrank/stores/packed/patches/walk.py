@@ -42,9 +42,7 @@ class Walk:
         plan = [one for group in groups for one in group]
         self.known = np.zeros((channels + len(plan), self.quarters.size), np.uint8)
         self.count = channels
-        self._predictors = predictors(
-            groups, channels, colour=header.turn is not None, version=header.version
-        )
+        self._predictors = predictors(groups, channels, colour=header.turn is not None)
         self._boards: dict[int, Board] = {}
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
         self._chroma: FromLuma | None = None
@@ -73,7 +71,7 @@ class Walk:
             return None, None
         from lowrank.stores.packed.patches import eye
 
-        return eye.spread(self.header.power_of(channel)), eye.factors(self.gains)
+        return eye.spread(self.header.power), eye.factors(self.gains)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
