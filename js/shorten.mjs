@@ -23,7 +23,7 @@ function walk(tree, f) {
   tree.walk(walker);
 }
 
-const reference = (name) => new ast.AST_SymbolRef({ name });
+const reference = (name, { start, end } = {}) => new ast.AST_SymbolRef({ name, start, end });
 
 /** Methods, and how long something is but in the condition of a loop, by functions. */
 function called(tree, helpers) {
@@ -52,11 +52,11 @@ function called(tree, helpers) {
       args.unshift(expression.expression);
       node.expression = use(`$${expression.property}`, `(t,...e)=>t.${expression.property}(...e)`);
     } else if (node instanceof ast.AST_Dot && property === "length") {
-      return new ast.AST_Call({ expression: use("$length", "t=>t.length"), args: [expression] });
+      return new ast.AST_Call({ start: node.start, end: node.end, expression: use("$length", "t=>t.length"), args: [expression] });
     } else if (KINDS2.has(expression?.name) && node instanceof ast.AST_New && args.length === 1) {
       const { name } = expression;
       helpers.set(`$${name}`, `t=>new ${name}(t)`);
-      return new ast.AST_Call({ expression: reference(`$${name}`), args });
+      return new ast.AST_Call({ start: node.start, end: node.end, expression: reference(`$${name}`), args });
     }
     return node;
   }));
@@ -66,6 +66,36 @@ function called(tree, helpers) {
 function memberOf(node) {
   if (node instanceof ast.AST_Dot) return node.property;
   return node instanceof ast.AST_ObjectProperty ? (node.key.name ?? node.key) : null;
+}
+
+const GLOBALS = ["Array", "Math", "Number", "Object"];
+
+/** What is written often, names of the language and texts, has a short name. */
+function repeated(tree, helpers) {
+  tree.figure_out_scope({ module: true });
+  const counts = new Map();
+  const textOf = (node) => {
+    if (node instanceof ast.AST_Null) return "null";
+    if (node instanceof ast.AST_Infinity) return "1/0";
+    if (node instanceof ast.AST_String) return JSON.stringify(node.value);
+    if (node instanceof ast.AST_SymbolRef && GLOBALS.includes(node.name) && node.definition().undeclared) return node.name;
+    return null;
+  };
+  walk(tree, (node) => {
+    const text = textOf(node);
+    if (text) counts.set(text, (counts.get(text) ?? 0) + 1);
+  });
+  const names = new Map();
+  for (const [text, count] of counts) {
+    if (count * (text.length - 2) <= text.length + 4) continue;
+    names.set(text, `$r${names.size}`);
+    helpers.set(names.get(text), text);
+    if (process.env.SAY) console.error(text, count);
+  }
+  return tree.transform(new ast.TreeTransformer(null, (node) => {
+    const text = textOf(node);
+    return names.has(text) ? reference(names.get(text), node) : node;
+  }));
 }
 
 const LETTERS = [..."etlranfhiousvpmcgwdbykAMxSENIOCUF$LjGHRTXQWDPBqzKVYJ_Z"];
@@ -190,6 +220,7 @@ export async function shortened(text, mangled) {
   const tree = small.ast, helpers = new Map();
   declared(tree);
   called(tree, helpers);
+  repeated(tree, helpers);
   const { code } = await minify(tree, { module: true, compress: false, mangle: false, format: FORMAT });
   const head = helpers.size ? `let ${[...helpers].map(([a, b]) => `${a}=${b}`)};` : "";
   const again = await minify(head + code, { module: true, compress: false, mangle: false, format: { ast: true, code: false } });
