@@ -16,7 +16,7 @@ import { shortened } from "./shorten.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
-const BASE = 92; // of the digits of tables
+const BASE = 91; // of the digits of tables
 // Members that keep their names, as those in quotes do: what the file tells, what pages and JSON say, and all that the language has.
 const TOLD = `
   axis complete dtype kind labels maxPixels mode parts samples unit values
@@ -59,7 +59,7 @@ function packed(row, values) {
     const p = known.get(context) ?? 2048, bound = (range >>> 12) * p;
     if (value) low += BigInt(bound);
     range = value ? range - bound : bound;
-    known.set(context, value ? p - (p >> 4) : p + ((4096 - p) >> 4));
+    known.set(context, value ? p - (p >> 3) : p + ((4096 - p) >> 3));
     normalise();
   };
   const number = (x, context) => {
@@ -73,15 +73,16 @@ function packed(row, values) {
   };
   number(values.length, "n");
   values.forEach((x, i) => {
-    const change = x - (values[i - row] ?? 0);
-    number(change < 0 ? -2 * change - 1 : 2 * change, "x");
+    const above = values[i - row] ?? 0, change = x - above;
+    number(change < 0 ? -2 * change - 1 : 2 * change, above ? "x" : values[i - 1] ? "y" : "z");
   });
   // The fewest digits within the range: beyond them the decoder reads zeros.
   let unit = 1n;
   for (let top = low + BigInt(range) - 1n; top - (top % (unit * BigInt(BASE))) >= low; ) unit *= BigInt(BASE), count--;
   let top = (low + BigInt(range) - 1n) / unit, text = "";
   for (; count; count--) {
-    text = String.fromCharCode(35 + Number(top % BigInt(BASE))) + text;
+    const digit = Number(top % BigInt(BASE));
+    text = String.fromCharCode(digit < 34 ? 93 + digit : 1 + digit) + text; // neither a quote nor a backslash
     top /= BigInt(BASE);
   }
   return text;
