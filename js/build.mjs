@@ -3,7 +3,7 @@
 //   npm exec --yes --package=esbuild@0.25.5 --package=terser@5.42.0 -- node build.mjs
 //
 // Tables of integers become text, functions arrows, and the names of members that are not told outside become
-// short. The first line is a hash of the sources, so that a test sees where this is stale.
+// short; shorten.mjs does the rest. The first line is a hash of the sources, so that a test sees where this is stale.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -16,11 +16,10 @@ import { shortened } from "./shorten.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const MOST = 40 * 1024;
-const BASE = 92; // of the digits of tables
-// Members that keep their names, as those in quotes do: what the file tells, what pages and JSON say, and all that the language has.
-const TOLD = `
-  axis complete dtype kind labels maxPixels mode parts samples unit values
-`;
+const BASE = 91; // of the digits of tables
+// Members that keep their names, as those in quotes do: what the file tells, what pages and JSON say, and all that
+// the language has.
+const TOLD = "axis complete dtype kind labels maxPixels mode parts samples unit values";
 const PAGES = `
   adoptedStyleSheets append ariaLabel attachShadow attributeChangedCallback baseURI body connectedCallback createElement
   customElements define disconnectedCallback dispatchEvent done error fetch getAttribute getContext hasAttribute hidden
@@ -59,7 +58,7 @@ function packed(row, values) {
     const p = known.get(context) ?? 2048, bound = (range >>> 12) * p;
     if (value) low += BigInt(bound);
     range = value ? range - bound : bound;
-    known.set(context, value ? p - (p >> 4) : p + ((4096 - p) >> 4));
+    known.set(context, value ? p - (p >> 3) : p + ((4096 - p) >> 3));
     normalise();
   };
   const number = (x, context) => {
@@ -73,15 +72,16 @@ function packed(row, values) {
   };
   number(values.length, "n");
   values.forEach((x, i) => {
-    const change = x - (values[i - row] ?? 0);
-    number(change < 0 ? -2 * change - 1 : 2 * change, "x");
+    const above = values[i - row] ?? 0, change = x - above;
+    number(change < 0 ? -2 * change - 1 : 2 * change, above ? "x" : values[i - 1] ? "y" : "z");
   });
   // The fewest digits within the range: beyond them the decoder reads zeros.
   let unit = 1n;
   for (let top = low + BigInt(range) - 1n; top - (top % (unit * BigInt(BASE))) >= low; ) unit *= BigInt(BASE), count--;
   let top = (low + BigInt(range) - 1n) / unit, text = "";
   for (; count; count--) {
-    text = String.fromCharCode(35 + Number(top % BigInt(BASE))) + text;
+    const digit = Number(top % BigInt(BASE));
+    text = String.fromCharCode(digit < 34 ? 93 + digit : 1 + digit) + text; // neither a quote nor a backslash
     top /= BigInt(BASE);
   }
   return text;
@@ -97,7 +97,7 @@ try {
   mkdirSync(join(folder, "src"));
   names.forEach((name, i) => {
     const arrows = sources[i].replace(
-      /^(export )?function (\w+)\((.*?)\) \{\n([\s\S]*?)^\}/gm,
+      /^(export )?function (\w+)\(([\s\S]*?)\) \{\n([\s\S]*?)^\}/gm,
       "$1const $2 = ($3) => {\n$4};",
     );
     const text = arrows.replace(/table\((\d+), \[([^\]]*)\]\)/g, (_, row, list) => {
@@ -120,10 +120,10 @@ try {
     "--charset=utf8", "--mangle-props=^[a-z]", `--outfile=${bundle}`, `--mangle-cache=${cache}`, "--log-level=warning",
     `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
-  const text = await shortened(readFileSync(bundle, "utf8"), new Set(Object.values(JSON.parse(readFileSync(cache, "utf8")))));
+  const members = new Set(Object.values(JSON.parse(readFileSync(cache, "utf8"))));
+  const text = await shortened(readFileSync(bundle, "utf8"), members);
   const built = `// img-lrk, MIT; sources ${hash}\n${text}\n`;
   const size = Buffer.byteLength(built);
-  if (process.env.OUT) writeFileSync(process.env.OUT, built);
   if (size > MOST) throw new Error(`img-lrk.js would have ${size} bytes, more than ${MOST}`);
   writeFileSync(join(here, "img-lrk.js"), built);
   process.stdout.write(`img-lrk.js: ${size} bytes\n`);

@@ -1,200 +1,231 @@
-// What a bundle becomes: terser's compression, then methods that are called often called by functions, and every
-// name as short as how often it is used allows.
+// What makes a bundle short, on terser's syntax tree of it: its own compression, and then
+//
+//   declared  what a function declares first is among its parameters, where no call gives so many;
+//   called    methods that are called often are called by functions of one letter;
+//   repeated  texts that are written often are written once;
+//   named     letters go to what is used most, and what takes a member's value has the member's letter.
+//
+// None changes what is computed, or in which order. The tree is terser's own matter: the Makefile says which terser.
 
-import { execFileSync } from "node:child_process";
-import { realpathSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, realpathSync } from "node:fs";
+import { delimiter, join } from "node:path";
 
-const library = join(realpathSync(execFileSync("which", ["terser"], { encoding: "utf8" }).trim()), "../../lib");
-const { minify } = await import(join(library, "../main.js"));
-const ast = await import(join(library, "ast.js"));
+const command = process.env.PATH.split(delimiter).map((folder) => join(folder, "terser")).find(existsSync);
+const library = join(realpathSync(command), "..", "..");
+const { minify } = await import(join(library, "main.js"));
+const ast = await import(join(library, "lib", "ast.js"));
 
+const MODULE = { module: true, compress: false, mangle: false };
 const COMPRESS = {
-  passes: 12, unsafe: true, unsafe_methods: true, inline: 1, ecma: 2020, booleans_as_integers: true,
-  pure_getters: true, unsafe_arrows: true, keep_fargs: false, hoist_props: true,
+  passes: 12, unsafe: true, unsafe_methods: true, inline: 1, ecma: 2020, booleans_as_integers: true, pure_getters: true,
+  unsafe_arrows: true, keep_fargs: false, hoist_props: true,
 };
-const FORMAT = { ecma: 2020, wrap_func_args: false };
-const METHODS = ["map", "subarray", "slice", "push", "filter"];
-const KINDS = ["Int32Array", "Float64Array", "Uint8Array", "Float32Array", "Uint16Array"];
+const TREE = { ast: true, code: false };
+const TEXT = { ecma: 2020, wrap_func_args: false };
 
-/** Call f of each node, and of how it stands to those around. */
-function walk(tree, f) {
-  const walker = new ast.TreeWalker((node) => f(node, walker));
-  tree.walk(walker);
-}
+/** Call f of each node. */
+const walk = (tree, f) => tree.walk(new ast.TreeWalker((node) => f(node)));
+/** Each node but those that f gives another one for, from the leaves on. */
+const changed = (tree, f) => tree.transform(new ast.TreeTransformer(null, f));
+const isCall = (node) => node instanceof ast.AST_Call && !(node instanceof ast.AST_New);
 
-const reference = (name) => new ast.AST_SymbolRef({ name });
+// -- what a function declares ------------------------------------------------------------------
 
-/** Methods, and how long something is but in the condition of a loop, by functions. */
-function called(tree, helpers) {
-  const use = (name, text) => {
-    helpers.set(name, text);
-    return reference(name);
-  };
-  const guarded = new Set(), KINDS2 = new Set();
+// How many values a function is given by what calls it.
+const GIVEN = { each: 1, make: 1 };
+const GIVEN_BY_METHODS = { map: 3, filter: 3, some: 3, every: 3, flatMap: 3, find: 3, findIndex: 3, from: 2 };
+
+function declared(tree) {
+  tree.figure_out_scope({ module: true });
+  const calls = new Map(), todo = [];
   walk(tree, (node) => {
-    if (node instanceof ast.AST_VarDef && node.value instanceof ast.AST_Array && node.name instanceof ast.AST_Destructuring) {
-      node.value.elements.forEach((x, i) => KINDS.includes(x.name) && KINDS2.add(node.name.names[i].name));
+    if (isCall(node)) calls.set(node.expression, node);
+  });
+  const fits = ({ argnames }, call) =>
+    call && call.args.length <= argnames.length && !call.args.some((x) => x instanceof ast.AST_Expansion);
+  walk(tree, (node) => {
+    const { name, value, expression, args } = node;
+    if (node instanceof ast.AST_VarDef && value instanceof ast.AST_Arrow && name instanceof ast.AST_Symbol) {
+      if (name.definition().references.every((x) => fits(value, calls.get(x)))) todo.push([value, 0]);
+    } else if (isCall(node)) {
+      const { property } = expression;
+      if (expression instanceof ast.AST_Arrow && fits(expression, node)) todo.push([expression, 0]);
+      else if (expression.definition?.()?.global && GIVEN[expression.name]) {
+        todo.push([args[1], GIVEN[expression.name], expression.name === "each"]);
+      } else if (expression instanceof ast.AST_Dot && GIVEN_BY_METHODS[property]) {
+        todo.push([args[property === "from" ? 1 : 0], GIVEN_BY_METHODS[property], property === "map"]);
+      }
     }
   });
-  walk(tree, (node, { stack }) => {
-    if (node instanceof ast.AST_Chain) {
-      for (let x = node.expression; x; x = x.expression) guarded.add(x);
+  let unused = 0;
+  for (const [f, given, ignored] of todo) {
+    if (!(f instanceof ast.AST_Arrow) || f.async || !(f.body[0] instanceof ast.AST_Let)) continue;
+    if (f.argnames.some((x) => x instanceof ast.AST_Expansion)) continue;
+    const [{ definitions }, last] = f.body, missing = Math.max(given - f.argnames.length, 0);
+    const gives = last instanceof ast.AST_Return, does = ignored && last instanceof ast.AST_SimpleStatement;
+    const value = gives ? last.value : does && last.body;
+    const whole = value && f.body.length === 2;
+    const bare = f.argnames.length === 1 && f.argnames[0] instanceof ast.AST_Symbol;
+    if (!whole && missing + bare > 1) continue; // it would be no shorter
+    for (let i = 0; i < missing; i++) f.argnames.push(new ast.AST_SymbolFunarg({ name: `$unused${unused++}` }));
+    for (const { name: left, value: right } of definitions) {
+      f.argnames.push(right ? new ast.AST_DefaultAssign({ left, operator: "=", right }) : left);
     }
-    if (node instanceof ast.AST_IterationStatement && node.condition) {
-      node.condition.walk(new ast.TreeWalker((x) => { guarded.add(x); }));
-    }
-  });
-  return tree.transform(new ast.TreeTransformer(null, function (node) {
-    if (guarded.has(node)) return node;
-    const { expression, property, args } = node;
-    if (node instanceof ast.AST_Call && expression instanceof ast.AST_Dot && METHODS.includes(expression.property)) {
-      args.unshift(expression.expression);
-      node.expression = use(`$${expression.property}`, `(t,...e)=>t.${expression.property}(...e)`);
-    } else if (node instanceof ast.AST_Dot && property === "length") {
-      return new ast.AST_Call({ expression: use("$length", "t=>t.length"), args: [expression] });
-    } else if (KINDS2.has(expression?.name) && node instanceof ast.AST_New && args.length === 1) {
-      const { name } = expression;
-      helpers.set(`$${name}`, `t=>new ${name}(t)`);
-      return new ast.AST_Call({ expression: reference(`$${name}`), args });
-    }
-    return node;
-  }));
+    if (whole) f.body = [new ast.AST_Return({ value })];
+    else f.body.shift();
+  }
 }
+
+// -- what is written often ---------------------------------------------------------------------
+
+const METHODS = ["map", "subarray", "slice", "push", "filter"];
+const KINDS = ["I32", "F64", "U8", "F32", "U16"];
+const GLOBALS = ["Array", "Math", "Number", "Object"];
+
+function reference(name, { start, end }) {
+  return new ast.AST_SymbolRef({ name, start, end });
+}
+
+/** Methods, lengths but in the condition of a loop, and arrays of a kind, by functions. */
+function called(tree, helpers) {
+  const kept = new Set();
+  walk(tree, (node) => {
+    if (node instanceof ast.AST_Chain) for (let x = node.expression; x; x = x.expression) kept.add(x);
+    if (node instanceof ast.AST_IterationStatement && node.condition) walk(node.condition, (x) => void kept.add(x));
+  });
+  const call = (node, name, text, args) => {
+    const { start, end } = node;
+    helpers.set(`$${name}`, text);
+    return new ast.AST_Call({ start, end, expression: reference(`$${name}`, node), args });
+  };
+  return changed(tree, (node) => {
+    if (kept.has(node)) return node;
+    const { expression, args } = node;
+    if (node instanceof ast.AST_New) {
+      if (!KINDS.includes(expression.name) || args.length !== 1) return node;
+      return call(node, expression.name, `t=>new ${expression.name}(t)`, args);
+    }
+    if (node instanceof ast.AST_Call && expression instanceof ast.AST_Dot && METHODS.includes(expression.property)) {
+      const { property } = expression;
+      return call(node, property, `(t,...e)=>t.${property}(...e)`, [expression.expression, ...args]);
+    }
+    const length = node instanceof ast.AST_Dot && node.property === "length";
+    return length ? call(node, "length", "t=>t.length", [expression]) : node;
+  });
+}
+
+/** Texts, and names of the language. */
+function repeated(tree, helpers) {
+  tree.figure_out_scope({ module: true });
+  const counts = new Map();
+  const textOf = (node) => {
+    if (node instanceof ast.AST_Null) return "null";
+    if (node instanceof ast.AST_String) return JSON.stringify(node.value);
+    const named = node instanceof ast.AST_SymbolRef && GLOBALS.includes(node.name);
+    return named && node.definition().undeclared ? node.name : null;
+  };
+  walk(tree, (node) => {
+    const text = textOf(node);
+    if (text) counts.set(text, (counts.get(text) ?? 0) + 1);
+  });
+  const names = new Map();
+  for (const [text, count] of counts) {
+    if (count * (text.length - 2) <= text.length + 4) continue;
+    names.set(text, `$text${names.size}`);
+    helpers.set(names.get(text), text);
+  }
+  return changed(tree, (node) => (names.has(textOf(node)) ? reference(names.get(textOf(node)), node) : node));
+}
+
+// -- names -------------------------------------------------------------------------------------
+
+const LETTERS = [..."etlranfhiousvpmcgwdbykAMxSENIOCUF$LjGHRTXQWDPBqzKVYJ_Z"];
+const NAMES = [...LETTERS, ...LETTERS.flatMap((a) => [...LETTERS, ..."0123456789"].map((b) => a + b))];
+const WORDS = ["as", "do", "if", "in", "of", "PI"];
 
 /** The member that a node names. */
 function memberOf(node) {
   if (node instanceof ast.AST_Dot) return node.property;
-  return node instanceof ast.AST_ObjectProperty ? (node.key.name ?? node.key) : null;
+  return node instanceof ast.AST_ObjectProperty ? node.key.name ?? node.key : null;
 }
 
-const LETTERS = [..."etlranfhiousvpmcgwdbykAMxSENIOCUF$LjGHRTXQWDPBqzKVYJ_Z"];
-const NAMES = [...LETTERS, ...LETTERS.flatMap((a) => [...LETTERS, ..."0123456789"].map((b) => a + b))];
-const WORDS = ["do", "if", "in", "of", "as", "PI"];
-
-/**
- * Give variables and the members `mangled` names: of one letter those that are used most, and a variable that takes
- * a member's value, or gives it one, where it can, the member's name, which is then written once.
- */
-function named(tree, mangled) {
+/** Names of variables, and of members: those that esbuild has shortened, whose names are `members`. */
+function named(tree, members) {
   tree.figure_out_scope({ module: true });
-  const all = new Map(), fixed = new Set(WORDS), pairs = new Map();
+  // Of each variable or member: what else needs another name, and how often it stands beside a variable that it
+  // may share its name with.
+  const all = new Map(), fixed = new Set(WORDS);
   const one = (key) => {
-    if (!all.has(key)) all.set(key, { keys: [key], near: new Set(), count: 0 });
+    if (!all.has(key)) all.set(key, { key, count: 0, apart: new Set(), beside: new Map() });
     return all.get(key);
   };
-  const together = (keys) => keys.forEach((a) => keys.forEach((b) => a !== b && one(a).near.add(b)));
+  const keepApart = (keys) => keys.forEach((a) => keys.forEach((b) => a !== b && one(a).apart.add(b)));
   walk(tree, (node) => {
     const scope = node instanceof ast.AST_Scope ? node : node.block_scope;
     if (scope) {
-      const defs = new Set([...scope.enclosed, ...scope.variables.values()]);
-      for (const def of defs) def.undeclared ? fixed.add(def.name) : (one(def).count = def.orig.length + def.references.length);
-      together([...defs].filter((def) => !def.undeclared));
+      const seen = [...new Set([...scope.enclosed, ...scope.variables.values()])];
+      seen.filter((x) => x.undeclared).forEach((x) => fixed.add(x.name));
+      const own = seen.filter((x) => !x.undeclared);
+      for (const x of own) one(x).count = x.orig.length + x.references.length;
+      keepApart(own);
     }
-    const name = memberOf(node);
-    if (mangled.has(name)) one(name).count++;
-    if (node instanceof ast.AST_ObjectKeyVal && mangled.has(node.key)) {
-      const symbol = node.value instanceof ast.AST_DefaultAssign ? node.value.left : node.value;
-      if (symbol instanceof ast.AST_Symbol && symbol.definition() && !symbol.definition().undeclared) {
-        const key = [one(node.key), one(symbol.definition())];
-        const found = [...pairs.values()].find(([a, b]) => a === key[0] && b === key[1]) ?? [...key, 0];
-        found[2]++;
-        pairs.set(found, found);
-      }
-    }
+    const member = memberOf(node);
+    if (!members.has(member)) return;
+    one(member).count++;
+    if (!(node instanceof ast.AST_ObjectKeyVal)) return;
+    const symbol = node.value instanceof ast.AST_DefaultAssign ? node.value.left : node.value;
+    const variable = symbol instanceof ast.AST_Symbol && symbol.definition();
+    if (!variable || variable.undeclared) return;
+    const { beside } = one(member);
+    beside.set(variable, (beside.get(variable) ?? 0) + 1);
   });
-  together([...mangled].filter((name) => all.has(name)));
-  // Members and variables that would have one name.
-  const group = new Map([...all.values()].map((x) => [x, { parts: [x], keys: new Set(x.keys), near: new Set(x.near), count: x.count }]));
-  for (const [a, b] of [...pairs.values()].sort((x, y) => y[2] - x[2])) {
-    const [p, q] = [group.get(a), group.get(b)];
-    if (p === q || [...q.keys].some((key) => p.near.has(key))) continue;
+  keepApart([...all.keys()].filter((key) => typeof key === "string"));
+
+  // Groups that would share a name: first those that stand together most often.
+  const groups = new Map(), pairs = [];
+  for (const x of all.values()) {
+    groups.set(x.key, { parts: [x], count: x.count, apart: new Set(x.apart) });
+    for (const [other, times] of x.beside) pairs.push([x.key, other, times]);
+  }
+  for (const [a, b] of pairs.sort((x, y) => y[2] - x[2])) {
+    const p = groups.get(a), q = groups.get(b);
+    if (p === q || q.parts.some((x) => p.apart.has(x.key))) continue;
     p.parts.push(...q.parts);
-    for (const key of q.keys) p.keys.add(key);
-    for (const key of q.near) p.near.add(key);
     p.count += q.count;
-    for (const x of q.parts) group.set(x, p);
+    for (const x of q.apart) p.apart.add(x);
+    for (const x of q.parts) groups.set(x.key, p);
   }
-  const given = new Map();
-  const give = ({ keys, near }, most) => {
-    const others = new Set([...near].map((key) => given.get(key)));
-    const name = NAMES.find((x) => !others.has(x) && !fixed.has(x));
-    if (name.length > most) return false;
-    for (const key of keys) given.set(key, name);
-    return true;
-  };
-  const queue = [...new Set(group.values())].sort((a, b) => b.count - a.count);
-  while (queue.length) {
-    const next = queue.shift();
-    if (give(next, next.parts.length > 1 ? 1 : 2)) continue;
-    queue.push(...next.parts.map((x) => ({ ...x, keys: new Set(x.keys), parts: [x] })));
-    queue.sort((a, b) => b.count - a.count);
+
+  // The most used choose first; a group without a letter falls apart.
+  const names = new Map(), queue = [...new Set(groups.values())];
+  const ordered = () => queue.sort((a, b) => b.count - a.count);
+  for (ordered(); queue.length; ) {
+    const { parts, apart } = queue.shift(), taken = new Set([...apart].map((x) => names.get(x)));
+    const name = NAMES.find((x) => !taken.has(x) && !fixed.has(x));
+    if (parts.length > 1 && name.length > 1) {
+      queue.push(...parts.map((x) => ({ parts: [x], count: x.count, apart: x.apart })));
+      ordered();
+    } else for (const { key } of parts) names.set(key, name);
   }
-  for (const [key, name] of given) if (typeof key !== "string") key.mangled_name = name;
+  for (const [key, name] of names) if (typeof key !== "string") key.mangled_name = name;
   walk(tree, (node) => {
-    const name = memberOf(node);
-    if (!mangled.has(name)) return;
-    if (node instanceof ast.AST_Dot) node.property = given.get(name);
-    else if (node.key.name) node.key.name = given.get(name);
-    else node.key = given.get(name);
+    const name = names.get(memberOf(node));
+    if (!name) return;
+    if (node instanceof ast.AST_Dot) node.property = name;
+    else if (node.key.name) node.key.name = name;
+    else node.key = name;
   });
 }
 
-const CALLBACKS = { map: 3, filter: 3, some: 3, every: 3, flatMap: 3, find: 3, findIndex: 3, forEach: 3, from: 2 };
-
-/** What a function declares before the expression that it gives, as parameters which no call gives. */
-function declared(tree) {
-  tree.figure_out_scope({ module: true });
-  let fresh = 0;
-  const fits = ({ args }, most) => args.length <= most && !args.some((x) => x instanceof ast.AST_Expansion);
-  const change = (f, given, silent) => {
-    if (!(f instanceof ast.AST_Arrow) || f.async || !(f.body[0] instanceof ast.AST_Let)) return;
-    if (f.argnames.some((x) => x instanceof ast.AST_Expansion)) return;
-    const [first, last] = f.body, missing = given - f.argnames.length;
-    const whole = f.body.length === 2 && ((last instanceof ast.AST_Return && last.value) || (silent && last instanceof ast.AST_SimpleStatement));
-    const bare = f.argnames.length === 1 && f.argnames[0] instanceof ast.AST_Symbol ? 2 : 0;
-    if (!whole && 2 * Math.max(missing, 0) + bare > 3) return;
-    for (let i = 0; i < missing; i++) f.argnames.push(new ast.AST_SymbolFunarg({ name: `$${fresh++}` }));
-    for (const { name, value } of first.definitions) {
-      f.argnames.push(value ? new ast.AST_DefaultAssign({ left: name, operator: "=", right: value }) : name);
-    }
-    if (whole) f.body = [last instanceof ast.AST_Return ? last : new ast.AST_Return({ value: last.body })];
-    else f.body.shift();
-    globalThis.changed = (globalThis.changed ?? 0) + 1;
-  };
-  const callees = new Map();
-  walk(tree, (node) => {
-    if (node instanceof ast.AST_Call && !(node instanceof ast.AST_New)) callees.set(node.expression, node);
-  });
-  const todo = [];
-  walk(tree, (node) => {
-    if (node instanceof ast.AST_VarDef && node.value instanceof ast.AST_Arrow && node.name instanceof ast.AST_Symbol) {
-      const { references } = node.name.definition(), most = node.value.argnames.length;
-      const all = references.every((x) => callees.has(x) && fits(callees.get(x), most));
-      if (all) todo.push([node.value, 0, false]);
-    }
-    if (!(node instanceof ast.AST_Call) || node instanceof ast.AST_New) return;
-    const { expression, args } = node;
-    if (expression instanceof ast.AST_Arrow && fits(node, expression.argnames.length)) todo.push([expression, 0, false]);
-    else if (["each", "make"].includes(expression.name)) todo.push([args[1], 1, expression.name === "each"]);
-    else if (expression instanceof ast.AST_Dot && CALLBACKS[expression.property]) {
-      todo.push([args[CALLBACKS[expression.property] === 2 ? 1 : 0], CALLBACKS[expression.property], expression.property === "map"]);
-    }
-  });
-  for (const one of todo) change(...one);
-  console.error("changed", globalThis.changed);
-}
-
-export async function shortened(text, mangled) {
-  const small = await minify(text, { module: true, compress: COMPRESS, mangle: false, format: { ast: true, code: false } });
-  const tree = small.ast, helpers = new Map();
-  declared(tree);
-  called(tree, helpers);
-  const { code } = await minify(tree, { module: true, compress: false, mangle: false, format: FORMAT });
-  const head = helpers.size ? `let ${[...helpers].map(([a, b]) => `${a}=${b}`)};` : "";
-  const again = await minify(head + code, { module: true, compress: false, mangle: false, format: { ast: true, code: false } });
-  if (process.env.TM) { const d = await minify(head + code, { module: true, compress: false, mangle: true, format: FORMAT }); return d.code; }
-  named(again.ast, mangled);
-  const done = await minify(again.ast, { module: true, compress: false, mangle: false, format: FORMAT });
-  return done.code;
+/** The short text of a bundle; `members` are the names of its own members, which may have others. */
+export async function shortened(bundle, members) {
+  const compressed = await minify(bundle, { ...MODULE, compress: COMPRESS, format: TREE });
+  declared(compressed.ast);
+  const helpers = new Map();
+  const tree = repeated(called(compressed.ast, helpers), helpers);
+  const { code } = await minify(tree, { ...MODULE, format: TEXT });
+  const head = [...helpers].map(([name, text]) => `${name}=${text}`);
+  const whole = await minify(`let ${head};${code}`, { ...MODULE, format: TREE });
+  named(whole.ast, members);
+  return (await minify(whole.ast, { ...MODULE, format: TEXT })).code;
 }

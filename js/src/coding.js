@@ -7,7 +7,7 @@ import { F64, I32, U16, U32, U8, clz32, floor, imul, make, min, sum, viewOf } fr
 export class Cut extends Error {}
 
 /** The range decoder of headers; past the end of its data it reads zeros. */
-export function bitReader(data, base = 256) {
+export function bitReader(data, base = 256, rate = 4) {
   let at = 4, range = base ** 4 - 1;
   let code = [0, 1, 2, 3].reduce((sum, i) => sum * base + (data[i] ?? 0), 0);
   const models = new Map();
@@ -27,7 +27,7 @@ export function bitReader(data, base = 256) {
   const bit = (context) => {
     const p = models.get(context) ?? 2048;
     const value = above(floor(range / 4096) * p);
-    models.set(context, value ? p - (p >> 4) : p + ((4096 - p) >> 4));
+    models.set(context, value ? p - (p >> rate) : p + ((4096 - p) >> rate));
     return value;
   };
 
@@ -56,13 +56,16 @@ export function bitReader(data, base = 256) {
 
 /**
  * The integers of a table in rows of so many. The build writes them as text: their number and
- * their differences to the row above, coded as headers are, in digits of base 92.
+ * their differences to the row above, coded as headers are, in digits of base 91.
  */
 export function table(row, list) {
   if (typeof list !== "string") return list;
-  const read = bitReader(U8.from(list, (x) => x.charCodeAt() - 35), 92);
+  const read = bitReader(U8.from(list, (x) => (x.charCodeAt() % 92) - 1), 91, 3);
   const out = new I32(read.number("n"));
-  return out.map((_, i) => (out[i] = read.signed("x") + (out[i - row] ?? 0)));
+  return out.map((_, i) => {
+    const above = out[i - row] ?? 0;
+    return (out[i] = above + read.signed(above ? "x" : out[i - 1] ? "y" : "z"));
+  });
 }
 
 export const readStep = (read, e = read.bits(6)) => (1 + read.bits(10) / 1024) * 2 ** (e - 16);

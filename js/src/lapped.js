@@ -8,7 +8,7 @@ export const SIDE = 16;
 export const SIZE = 256;
 
 // Upper triangle of the skew matrix of the filter, in units of 1/10000.
-const SKEW = table(1, [
+const SKEW = table(2, [
   4071, 13, 731, 24, 199, 13, 33, 4083, 31, 789, 36, 184, 16, 3216, 34, 560, 30, 74,
   2468, 32, 337, 24, 1750, 31, 131, 1080, 27, 455,
 ]);
