@@ -5,10 +5,11 @@
 
 Makes a stack of uint16 in a file once (1.3 GB), and runs each contestant in a process of its own:
 `lowrank compress`, `dask.array.linalg.svd_compressed` with n_power_iter=4 on slabs of the same
-width, `sklearn.decomposition.IncrementalPCA` by batches of 100 frames: some of them, since all
-take as long again as many times; 0 takes all. Says wall and processor seconds, the peak of memory,
-and the largest relative error of the singular values. Then one picture of noise, `-k 50`, the
-slowest there is; its values are not known otherwise.
+width, by both of its iterators, `sklearn.decomposition.IncrementalPCA` by batches of 100 frames:
+some of them, since all take as long again as many times; 0 takes all. Says wall and processor
+seconds, the peak of memory, and the largest relative error of the singular values (scikit-learn's
+of all frames against those of the stack less its mean, which it decomposes). Then one picture of
+noise, `-k 50`, the slowest there is; its values are not known otherwise.
 """
 
 from __future__ import annotations
@@ -53,30 +54,36 @@ def made_noise(path: Path, side: int) -> None:
         out[a : a + 1024] = rng.integers(0, 256, out[a : a + 1024].shape, dtype=np.uint8)
 
 
-def exact(path: Path, k: int) -> np.ndarray:
-    """Singular values from the Gram matrix in float64, by slabs; kept beside the file."""
+def exact(path: Path, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values, also of the stack less its mean, from the Gram matrix in float64.
+
+    Kept beside the file.
+    """
     kept = path.with_suffix(f".{k}.s.npy")
-    if kept.exists():
-        return np.load(kept)
-    A = np.load(path, mmap_mode="r").reshape(len(np.load(path, mmap_mode="r")), -1)
-    G = np.zeros((len(A), len(A)))
-    for a in range(0, A.shape[1], 4096):
-        slab = A[:, a : a + 4096].astype(np.float64)
-        G += slab @ slab.T
-    s = np.sqrt(np.linalg.eigvalsh(G)[::-1][:k])
-    np.save(kept, s)
-    return s
+    if not kept.exists():
+        A = np.load(path, mmap_mode="r")
+        A = A.reshape(len(A), -1)
+        G = np.zeros((len(A), len(A)))
+        for a in range(0, A.shape[1], 4096):
+            slab = A[:, a : a + 4096].astype(np.float64)
+            G += slab @ slab.T
+        H = np.eye(len(A)) - 1 / len(A)
+        np.save(kept, [np.sqrt(np.linalg.eigvalsh(X)[::-1][:k]) for X in (G, H @ G @ H)])
+    plain, centred = np.load(kept)
+    return plain, centred
 
 
-def by_dask(path: str, k: int, batches: int) -> np.ndarray:
-    """Randomised SVD of dask, in threads."""
+def by_dask(path: str, k: int, iterator: str) -> np.ndarray:
+    """Randomised SVD of dask, in threads; "power" does not orthogonalise between products."""
     import dask
     import dask.array as da
 
     A = np.load(path, mmap_mode="r")
     width = 16 * 432
     X = da.from_array(A.reshape(len(A), -1), chunks=(len(A), width)).astype("f8")
-    u, s, v = da.linalg.svd_compressed(X, k, n_power_iter=4, compute=True, seed=0)
+    u, s, v = da.linalg.svd_compressed(
+        X, k, iterator=iterator, n_power_iter=4, compute=True, seed=0
+    )
     return dask.compute(u, s, v)[1]
 
 
@@ -108,7 +115,8 @@ def by_lowrank(path: str, *options: str) -> np.ndarray:
 CONTESTANTS = {
     "lowrank -k": lambda path, k, _: by_lowrank(path, "-k", str(k)),
     "lowrank --error 5%": lambda path, k, _: by_lowrank(path, "--error", "5%"),
-    "dask svd_compressed": by_dask,
+    "dask svd_compressed, power": lambda path, k, _: by_dask(path, k, "power"),
+    "dask svd_compressed, QR": lambda path, k, _: by_dask(path, k, "QR"),
     "sklearn IncrementalPCA": by_sklearn,
 }
 
@@ -155,9 +163,10 @@ def main() -> None:
     if not path.exists():
         made(path, options.frames, options.side)
     print(f"{path}: {path.stat().st_size / 1e9:.2f} GB, {os.cpu_count()} processors", flush=True)
-    right = exact(path, options.k)
+    plain, centred = exact(path, options.k)
     for name in CONTESTANTS:
         part = 100 * options.batches if name.startswith("sklearn") else 0
+        right = centred if name.startswith("sklearn") else plain
         run(name, path, options.k, options.batches, right, part=part / options.frames)
     if options.picture:
         noise = path.with_name(f"noise-{options.picture}.npy")
@@ -177,11 +186,11 @@ def run(
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        print(f"{name:24} {done.stderr.strip().splitlines()[-1]}")
+        print(f"{name:26} {done.stderr.strip().splitlines()[-1]}")
         return
     x = json.loads(done.stdout.splitlines()[-1])
     line = (
-        f"{name:24} {x['wall']:7.1f} s  {x['processor']:7.1f} s of processor  {x['peak']:6.0f} MB"
+        f"{name:26} {x['wall']:7.1f} s  {x['processor']:7.1f} s of processor  {x['peak']:6.0f} MB"
     )
     if 0 < part < 1:
         line += f"  for {part:.0%} of the frames: about {x['processor'] / part:.0f} s for all"

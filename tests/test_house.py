@@ -46,8 +46,8 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "matrices", "nodata", "resolution", "taking"),
-            *("tiff", "wall", "web", "zarr"),
+            *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
+            *("taking", "tiff", "wall", "web", "zarr"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("cloud", "known", "modes"),
@@ -91,8 +91,8 @@ INSIDE = {
         ("codec",),
     ),
     "stores.packed.coding": (
-        ("payload", "range_coder", "rans", "smoothing", "tokens", "wavelet"),
-        ("start",),
+        ("payload", "range_coder", "smoothing", "tokens", "wavelet"),
+        ("rans", "start"),
     ),
     "stores.packed.patches": (
         ("contexts", "rotations", "select"),
@@ -331,7 +331,8 @@ def test_only_the_walls_catch_everything():
                 assert node.type is not None, f"a bare except in {name}"
                 caught = {x.id for x in ast.walk(node.type) if isinstance(x, ast.Name)}
                 assert "Exception" not in caught or name in WALLS, name
-                if "BaseException" in caught:  # to tidy up only
+                # To tidy up only, or to hand it to the thread that asked for the work.
+                if "BaseException" in caught and name != "threads":
                     assert ast.unparse(node.body[-1]) == "raise", f"{name} must raise it again"
 
 

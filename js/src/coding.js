@@ -106,51 +106,62 @@ export function untilCut(parts, partial, decode, done) {
   }
 }
 
-/** Interleaved rANS, and the raw bits between its words. */
+/** Interleaved rANS, and the raw bits between its words; all little-endian, as every browser is. */
 export function ransReader(data, lanes) {
-  if (data.length < 4 * lanes) throw new Cut();
-  const { u32, u16 } = viewOf(data);
-  const state = make(lanes, (i) => u32(4 * i), U32);
-  check(state.every((x) => x >= 65536), "state of a coder");
-  const words = make((data.length >> 1) - 2 * lanes, (i) => u16(4 * lanes + 2 * i), U16);
+  const count = (data.length >> 1) - 2 * lanes;
+  if (count < 0) throw new Cut();
+  const { buffer } = new U8(data), state = new I32(buffer, 0, lanes), words = new U16(buffer, 4 * lanes, count);
+  check(state.every((x) => x >>> 16), "state of a coder");
   let place = 0, spare = 0, left = 0;
 
-  // Symbols of a pass: `step` is what one of them makes of a state.
-  const pass = (count, step) => {
-    let at = place;
-    for (let i = 0, lane = 0; i < count; i++) {
-      let x = step(i, state[lane]) >>> 0;
-      if (x < 65536) {
-        if (at >= words.length) throw new Cut();
-        x = ((x << 16) | words[at++]) >>> 0;
+  // States are signed words of 32 bits; a word that is not there is found to be missing after its pass.
+  const passed = (at) => {
+    place = at;
+    if (at > count) throw new Cut();
+  };
+
+  /**
+   * Binary symbols of a pass, and how many are 1: `zero`, at the row of each, is the probability
+   * of a 0, of 65536.
+   */
+  const decide = (rows, zero, out) => {
+    let at = place, ones = 0;
+    for (let i = 0, lane = 0; i < rows.length; i++) {
+      const f = zero[rows[i]], low = state[lane] & 65535, product = imul(state[lane] >>> 16, f);
+      let x = (product + low) | 0;
+      if (low >= f) {
+        x = (state[lane] - product - f) | 0;
+        out[i] = 1;
+        ones++;
       }
+      if (!(x >>> 16)) x = (x << 16) | words[at++];
       state[lane] = x;
       if (++lane === lanes) lane = 0;
     }
-    place = at;
+    passed(at);
+    return ones;
   };
 
-  /** Binary symbols of a pass: `zero`, at the row of each, is the probability of a 0, of 65536. */
-  const decide = (rows, zero, out) =>
-    pass(rows.length, (i, x) => {
-      const f = zero[rows[i]], low = x & 65535, product = imul(x >>> 16, f);
-      return (out[i] = low < f ? 0 : 1) ? x - product - f : product + low;
-    });
-
   /** Tokens of a pass, each of the row that it has in a model. */
-  const tokens = (row, { first, share }, out) =>
-    pass(row.length, (i, x) => {
-      const start = 16 * row[i], slot = x & 4095;
+  const tokens = (row, { first, share }, out) => {
+    let at = place;
+    for (let i = 0, lane = 0; i < row.length; i++) {
+      const start = 16 * row[i], slot = state[lane] & 4095;
       let t = start;
       while (t < start + 15 && slot >= first[t + 1]) t++;
       out[i] = t - start;
-      return imul(x >>> 12, share[t]) + slot - first[t];
-    });
+      let x = (imul(state[lane] >>> 12, share[t]) + slot - first[t]) | 0;
+      if (!(x >>> 16)) x = (x << 16) | words[at++];
+      state[lane] = x;
+      if (++lane === lanes) lane = 0;
+    }
+    passed(at);
+  };
 
   /** One raw bit. */
   const sign = () => {
     if (!left) {
-      if (place >= words.length) throw new Cut();
+      if (place >= count) throw new Cut();
       spare = words[place++];
       left = 16;
     }
@@ -165,7 +176,7 @@ export function ransReader(data, lanes) {
 
   /** What is left when everything has been read: 16 bits a lane, one function call a bit. */
   const tail = () => {
-    check(state.every((x) => x < 131072), "end of the coders");
+    check(state.every((x) => x >>> 17 === 0), "end of the coders");
     let at = 0;
     return () => (state[at >> 4] >> (15 - (at++ & 15))) & 1;
   };
@@ -195,32 +206,28 @@ export function limited(counts, row, limit) {
 /** The adaptive model of tokens, by rows of 16. */
 export function tokenModel(prior) {
   const counts = F64.from(prior), share = new U16(prior.length), first = share.slice();
-  let fresh = false;
+  let fresh = 0;
   const derive = () => {
     for (let at = 0; at < counts.length; at += 16) {
-      const row = counts.subarray(at, at + 16), all = sum(row);
-      let left = 4096, before = 0;
-      row.forEach((x, i) => (left -= share[at + i] = 1 + floor((x * 4080) / all)));
+      let all = 0, left = 4096;
+      for (let i = 0; i < 16; i++) all += counts[at + i];
+      for (let i = 0; i < 16; i++) left -= share[at + i] = 1 + floor((counts[at + i] * 4080) / all);
       share[at] += left;
-      row.forEach((_, i) => {
-        first[at + i] = before;
-        before += share[at + i];
-      });
+      for (let i = 0; i < 15; i++) first[at + i + 1] = first[at + i] + share[at + i];
     }
   };
   derive();
 
   /** Count tokens, each of a row. */
-  const count = (rows, tokens) =>
-    rows.forEach((row, i) => {
-      counts[16 * row + tokens[i]] += 64;
-      fresh = true;
-    });
+  const count = (rows, tokens) => {
+    for (let i = 0; i < rows.length; i++) counts[16 * rows[i] + tokens[i]] += 64;
+    fresh ||= rows.length;
+  };
 
   /** Learn from what was counted. */
   const learn = () => {
     if (!fresh) return;
-    fresh = false;
+    fresh = 0;
     limited(counts, 16, 65536);
     derive();
   };

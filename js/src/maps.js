@@ -55,7 +55,7 @@ const every = make(SIZE, (i) => i);
 const nearest = [];
 /** 256 distance + index of all frequencies, ascending. */
 const near = (index) =>
-  (nearest[index] ??= I32.from(every, (i) => SIZE * distance(index, i) + i).sort());
+  (nearest[index] ??= make(SIZE, (i) => SIZE * distance(index, i) + i, I32).sort());
 
 /** Frequencies but the first, by the sum of the two. */
 export const diagonal = every.slice(1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
@@ -99,15 +99,17 @@ export function weightsOf(index, coded, after, others, part, unit) {
   return { maps, planes, own: [of(1)[12], of(2)[13], of(2)[14]].map(rounded) };
 }
 
+// Inner loops are functions of their own: those are compiled as soon as they were called often.
+function addPart(out, map, weight, at, end) {
+  for (; at < end; at++) out[at] += weight * map[at];
+}
+
 /** Weighted sums of other maps: at the place, and for those beside, above and below. */
 export function sumsOf({ plane }, { maps, planes }, sums) {
   sums.forEach((out, kind) => {
     out.fill(0);
-    each(4, (p) =>
-      maps.forEach((map, r) => {
-        const weight = planes[p][kind][r];
-        if (weight) for (let at = p * plane; at < (p + 1) * plane; at++) out[at] += weight * map[at];
-      }),
+    planes.forEach((weights, p) =>
+      weights[kind].forEach((weight, r) => weight && addPart(out, maps[r], weight, p * plane, (p + 1) * plane)),
     );
   });
   return sums;
@@ -136,9 +138,13 @@ export function quartersOf(height, width) {
     lefts: span(besideOf(p), x - 1), rights: span(besideOf(p), x),
     ups: span(aboveOf(p), (y - 1) * pitch), downs: span(aboveOf(p), y * pitch),
   }));
-  const scatter = (map, Kind = I32) => Kind.from(where, (place) => map[place] ?? 0);
+  const scatter = (map, Kind = I32) => {
+    const flat = new Kind(4 * plane);
+    for (let at = 0; at < 4 * plane; at++) if (where[at] >= 0) flat[at] = map[where[at]];
+    return flat;
+  };
   const gather = (flat, map) => {
-    where.forEach((place, at) => (map[place] = flat[at])); // there is no place -1
+    for (let at = 0; at < 4 * plane; at++) if (where[at] >= 0) map[where[at]] = flat[at];
     return map;
   };
   return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
@@ -148,6 +154,7 @@ const bits = new I32(1), float = new F32(bits.buffer);
 float[0] = 10;
 const BASE = bits[0];
 const MOST = fround(10 * 2 ** 12.7);
+const LARGEST = 1048576;
 
 /** The context row of what is expected, in 1/1024. */
 export function rowOf(e) {
@@ -232,28 +239,31 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
 
   /** Places and values of the non-zeros of one phase, or their magnitudes. */
   const phase = (rows, signs) => {
-    const count = rows.length, flags = new U8(count);
-    rans.decide(rows, zero, flags);
-    const step = max(1, floor(count / 4096));
+    const count = rows.length, flags = new U8(count), hit = new I32(rans.decide(rows, zero, flags));
+    const { length } = hit, pair = new U8(length), token = new U8(length), found = new I32(length);
+    const step = max(1, count >> 12), escaped = [];
     for (let i = 0; i < count; i += step) seen[2 * rows[i] + flags[i]]++;
-    const hit = [];
-    flags.forEach((x, i) => x && hit.push(i));
-    const pair = U8.from(hit, (i) => rows[i] >> 1), token = new U8(hit.length);
+    for (let i = 0, j = 0; j < length; i++) {
+      if (!flags[i]) continue;
+      pair[j] = rows[i] >> 1;
+      hit[j++] = i;
+    }
     rans.tokens(pair, model, token);
     model.count(pair, token);
-    const found = F64.from(token);
-    const escaped = [];
-    token.forEach((x, i) => x === 15 && escaped.push(i));
+    for (let j = 0; j < length; j++) if (token[j] > 14) escaped.push(j);
     const none = new U8(escaped.length), lengths = none.map(() => 15);
     long && rans.tokens(none, long, lengths), long?.count(none, lengths);
     const exact = lengths.map((x) => (x < 15 ? x : rans.number(5)));
-    escaped.forEach((i, j) => (found[i] += rans.number(exact[j]) + 2 ** exact[j] - 1));
-    hit.forEach((i, j) => {
-      const row = rows[i] % 35, shift = row < 25 || row > 32 ? 0 : (row - 23) >> 1;
-      found[j] = found[j] * 2 ** shift + rans.number(shift) + 1;
-    });
-    if (found.some((x) => x >= 1048576)) throw outOfRange();
-    if (signs) found.forEach((x, i) => rans.sign() && (found[i] = -x));
+    escaped.forEach((j, i) => (found[j] = min(rans.number(exact[i]) + 2 ** exact[i] - 1, LARGEST)));
+    let most = 0;
+    for (let j = 0; j < length; j++) {
+      const row = rows[hit[j]] % 35, shift = row < 25 || row > 32 ? 0 : (row - 23) >> 1;
+      const x = ((found[j] + token[j]) << shift) + 1 + (shift && rans.number(shift));
+      found[j] = x;
+      most = max(most, x);
+    }
+    if (most >= LARGEST) throw outOfRange();
+    for (let j = 0; signs && j < length; j++) if (rans.sign()) found[j] = -found[j];
     return { hit, found };
   };
 
@@ -276,7 +286,7 @@ function bandsOf(shape, coder, before) {
     const bands = {};
     for (const [name, [tall, wide]] of Object.entries(shapes)) {
       const quarters = quartersOf(tall, wide), { extent } = quarters;
-      const here = new F64(extent), none = new F64(extent), q = new I32(extent), known = new I32(extent);
+      const here = new I32(extent), none = new I32(extent), q = new I32(extent), known = new U8(extent);
       const add = (weight, band) => {
         if (!band) return;
         quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
@@ -364,9 +374,8 @@ const TURNS = (() => {
 
 /** The patch of each component, times 2^precision, as integers. */
 function basis(indices, turns, precision, power, height, width) {
-  const rows = [];
-  const row = (i) =>
-    (rows[i] ??= F64.from(every, (p) => waves(height)[v(i)][v(p)] * waves(width)[u(i)][u(p)]));
+  const rows = [], tall = waves(height), wide = waves(width);
+  const row = (i) => (rows[i] ??= make(SIZE, (p) => tall[v(i)][v(p)] * wide[u(i)][u(p)], F64));
   for (const [i, j, angle] of turns) {
     const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size;
     const a = row(i), b = row(j);
@@ -377,6 +386,33 @@ function basis(indices, turns, precision, power, height, width) {
     const spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
     return row(i).map((x) => rint(x * spread * 2 ** precision));
   });
+}
+
+function addSizes(totals, map) {
+  for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
+}
+
+/** The maps that have something at a place, and what; after them four that have nothing. */
+function partsOf(maps, place, from, size) {
+  let found = 0;
+  for (let j = 0; j < maps.length; j++) {
+    if (maps[j][place]) {
+      from[found] = j;
+      size[found++] = maps[j][place];
+    }
+  }
+  size.fill(0, found, found + 4);
+  return found;
+}
+
+/** Write a patch; products are `single` where they are rounded to that. */
+function put(out, at, width, block, scale, first, single) {
+  for (let p = 0; p < SIZE; p += SIDE, at += width) {
+    for (let x = 0; x < SIDE; x++) {
+      const y = block[p + x] * scale;
+      out[at + x] = (single ? fround(y) : y) + first;
+    }
+  }
 }
 
 /** Add four weighted lists: integers, whose sum is the same in any order. */
@@ -399,32 +435,23 @@ export function planeOf(
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
   const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
-  for (const map of maps) for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
+  for (const map of maps) addSizes(totals, map);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const inner = of(SIDE, SIDE), G = largest(totals) * largest(inner.map(largest)) < 0.999 * 2 ** 24 ? F : (x) => x;
-  const block = new F64(SIZE);
-  const from = new I32(maps.length + 4);
+  const inner = of(SIDE, SIDE);
+  const single = F === fround && largest(totals) * largest(inner.map(largest)) < 0.999 * 2 ** 24;
+  const block = new F64(SIZE), from = new I32(maps.length + 4), size = new F64(maps.length + 4);
   for (let i = 0; i < rows * columns; i++) {
     const last = i >= (rows - 1) * columns, end = (i + 1) % columns === 0;
     const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
-    let found = 0;
-    for (let j = 0; j < maps.length; j++) if (maps[j][i]) from[found++] = j;
+    const found = partsOf(maps, i, from, size), one = (j) => patches[from[j]];
     block.fill(0);
     for (let j = 0; j < found; j += 4) {
-      const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
-      add(
-        block, patches[a], maps[a][i], patches[b], j + 1 < found && maps[b][i],
-        patches[c], j + 2 < found && maps[c][i], patches[d], j + 3 < found && maps[d][i],
-      );
+      add(block, one(j), size[j], one(j + 1), size[j + 1], one(j + 2), size[j + 2], one(j + 3), size[j + 3]);
     }
     const first = F(mean[i] * unit), g = min(max(rint(gains[i]), -8), 8);
-    const scale = G((step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1));
-    let at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
-    for (let p = 0; p < SIZE; p += SIDE, at += width) {
-      for (let x = 0; x < SIDE; x++) {
-        out[at + x] = G(block[p + x] * scale) + first;
-      }
-    }
+    const scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
+    const at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
+    put(out, at, width, block, single ? F(scale) : scale, first, single);
   }
   unlap(out, rows * SIDE, width, F, rest);
   return out;

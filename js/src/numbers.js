@@ -25,7 +25,11 @@ export function each(n, f) {
 }
 
 /** An array of n values, f of each index; of a kind. */
-export const make = (n, f, Kind = Array) => Kind.from({ length: n }, (_, i) => f(i));
+export function make(n, f, Kind = Array) {
+  const out = new Kind(n);
+  for (let i = 0; i < n; i++) out[i] = f(i);
+  return out;
+}
 
 const MAGIC = 6755399441055744; // 1.5 * 2^52: adding it leaves an integer, ties to even
 

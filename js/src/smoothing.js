@@ -62,64 +62,81 @@ function weightsOf(eighths) {
 
 function padded(plane, height, width, Kind) {
   const W = width + 2 * MARGIN, out = new Kind((height + 2 * MARGIN) * W);
-  for (let y = 0, at = 0; y < height + 2 * MARGIN; y++) {
+  for (let y = 0, at = 0; y < height + 2 * MARGIN; y++, at += W) {
     const row = min(max(y - MARGIN, 0), height - 1) * width;
-    for (let x = -MARGIN; x < width + MARGIN; x++) out[at++] = plane[row + min(max(x, 0), width - 1)];
+    out.set(plane.subarray(row, row + width), at + MARGIN);
+    out.fill(plane[row], at, at + MARGIN).fill(plane[row + width - 1], at + W - MARGIN, at + W);
   }
   return out;
+}
+
+// What is done to a row is a function of its own: it is compiled after few of them.
+
+/** Second differences from the samples at a place to those on either side. */
+function bend(P, at, o, out) {
+  const f = fround;
+  for (let i = 0; i < out.length; i++, at++) {
+    out[i] = abs(f(f(f(P[at] + P[at]) - P[at + o]) - P[at - o]));
+  }
+}
+
+/** Sums of three rows. */
+function stacked([a, b, c], out) {
+  const f = fround;
+  for (let i = 0; i < out.length; i++) out[i] = f(a[i] + b[i]) + c[i];
+}
+
+/** Class of each sample of a row, times the number of taps, from sums of three rows of differences. */
+function classify([A, B, C, D], unit, out) {
+  const f = fround, weak = f(1.6);
+  for (let x = 0; x < out.length; x++) {
+    const across = f(f(A[x] + A[x + 1]) + A[x + 2]), down = f(f(B[x] + B[x + 1]) + B[x + 2]);
+    const rising = f(f(C[x] + C[x + 1]) + C[x + 2]), falling = f(f(D[x] + D[x + 1]) + D[x + 2]);
+    float[0] = min(max(f(f(across + down) * unit), FAINT), 2);
+    const level = min((bits[0] - BASE) >> 22, 11);
+    const high1 = max(across, down), low1 = min(across, down);
+    const high2 = max(rising, falling), low2 = min(rising, falling);
+    const straight = f(high1 * low2) > f(high2 * low1);
+    const high = straight ? high1 : high2, low = straight ? low1 : low2;
+    let kind = 0;
+    if (!(high <= f(weak * low))) {
+      kind = straight ? (down > across ? 2 : 1) : falling > rising ? 4 : 3;
+      if (high > f(3 * low)) kind += 4;
+    }
+    out[x] = (level * 9 + kind) * 6;
+  }
+}
+
+/** Add to a row of `plane` what the samples around it, in Q, tell of their errors. */
+function correct(plane, to, Q, at, taps, weights, kinds, F) {
+  for (let x = 0; x < kinds.length; x++, at++, to++) {
+    const k = kinds[x], centre = Q[at];
+    let sum = 0;
+    for (let t = 0; t < 6; t++) {
+      const o = taps[t];
+      sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k + t]));
+    }
+    plane[to] = centre + sum;
+  }
 }
 
 /** Filter a plane in place; F rounds to the type of its samples. */
 export function smooth(plane, height, width, step, eighths, F) {
   if (!eighths) return;
-  const f = fround;
-  const weights = weightsOf(eighths);
+  const weights = weightsOf(eighths), unit = fround(1 / (9 * step));
   const Q = padded(plane, height, width, plane.constructor);
   const P = plane instanceof F32 ? Q : padded(plane, height, width, F32);
-  const W = width + 2 * MARGIN, w2 = width + 2;
-  const unit = f(1 / (9 * step)), weak = f(1.6);
-  const taps = I32.from(TAPS, ([y, x]) => y * W + x);
+  const W = width + 2 * MARGIN;
+  const taps = I32.from(TAPS, ([y, x]) => y * W + x), kinds = new I32(width);
   // Second differences across, down, rising and falling, of three rows each.
-  const rings = make(4, () => make(3, () => new F32(w2)));
-  const sums = make(4, () => new F32(w2));
-  for (let y = -2; y < height; y++) {
-    const r = (y + 2) % 3, s = (y + 3) % 3, t = (y + 4) % 3;
-    const [a, b, c, d] = rings.map((ring) => ring[t]);
-    for (let i = 0, at = (y + 1 + MARGIN) * W + MARGIN - 1; i < w2; i++, at++) {
-      const twice = f(P[at] + P[at]);
-      a[i] = abs(f(f(twice - P[at + 1]) - P[at - 1]));
-      b[i] = abs(f(f(twice - P[at + W]) - P[at - W]));
-      c[i] = abs(f(f(twice - P[at + W - 1]) - P[at - W + 1]));
-      d[i] = abs(f(f(twice - P[at + W + 1]) - P[at - W - 1]));
-    }
+  const ways = [1, W, W - 1, W + 1], row = () => new F32(width + 2);
+  const rings = ways.map(() => make(3, row)), sums = ways.map(row);
+  for (let y = -2, at = MARGIN + 2 * W - 1; y < height; y++, at += W) {
+    ways.forEach((o, i) => bend(P, at, o, rings[i][(y + 4) % 3]));
     if (y < 0) continue;
-    each(4, (k) => {
-      const out = sums[k], a = rings[k][r], b = rings[k][s], c = rings[k][t];
-      for (let i = 0; i < w2; i++) out[i] = f(f(a[i] + b[i]) + c[i]);
-    });
-    const [A, B, C, D] = sums;
-    for (let x = 0, at = (y + MARGIN) * W + MARGIN, to = y * width; x < width; x++, at++, to++) {
-      const across = f(f(A[x] + A[x + 1]) + A[x + 2]), down = f(f(B[x] + B[x + 1]) + B[x + 2]);
-      const rising = f(f(C[x] + C[x + 1]) + C[x + 2]), falling = f(f(D[x] + D[x + 1]) + D[x + 2]);
-      float[0] = min(max(f(f(across + down) * unit), FAINT), 2);
-      const level = min((bits[0] - BASE) >> 22, 11);
-      const high1 = max(across, down), low1 = min(across, down);
-      const high2 = max(rising, falling), low2 = min(rising, falling);
-      const straight = f(high1 * low2) > f(high2 * low1);
-      const high = straight ? high1 : high2, low = straight ? low1 : low2;
-      let kind = 0;
-      if (!(high <= f(weak * low))) {
-        kind = straight ? 1 + (down > across) : 3 + (falling > rising);
-        if (high > f(3 * low)) kind += 4;
-      }
-      const k = (level * 9 + kind) * 6, centre = Q[at];
-      let sum = 0;
-      for (let t = 0; t < 6; t++) {
-        const o = taps[t];
-        sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k + t]));
-      }
-      plane[to] = centre + sum;
-    }
+    rings.forEach((ring, i) => stacked([(y + 2) % 3, (y + 3) % 3, (y + 4) % 3].map((r) => ring[r]), sums[i]));
+    classify(sums, unit, kinds);
+    correct(plane, y * width, Q, at + 1 - W, taps, weights, kinds, F);
   }
 }
 

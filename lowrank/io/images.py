@@ -2,7 +2,7 @@
 
 Pillow is asked for all that it keeps whole. What it does not hold goes to a library of its own,
 where that is installed: TIFFs to `tifffile`, colour of 16 bits in PNG to `png`. Arrays of numpy
-need none. Each loads when a file needs it.
+need none, and PNGs of 8 bits are written without. Each loads when a file needs it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from lowrank.io import formats, metadata, pillow
+from lowrank.io import formats, pngwriter
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import ARRAY, MODES, Loaded, Picture
+from lowrank.picture import ARRAY, MODES, Loaded, Metadata, Picture
 
 ARRAYS = (b"\x93NUMPY", b"PK\3\4")
 """How files begin that may hold an array."""
@@ -48,6 +48,8 @@ def read(
     LimitError
         More than `max_pixels` pixels, or more than there is memory for.
     """
+    from lowrank.io import pillow
+
     if data.startswith(ARRAYS):
         from lowrank.io import npy
 
@@ -99,8 +101,14 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
 
         samples = picture.samples.astype(bool) if picture.mode.name == "1" else picture.samples
         return npy.write(samples[..., 0] if samples.shape[-1] == 1 else samples)
+    if format == "PNG" and png_level == 1 and picture.mode.name in pngwriter.COLOURS:
+        return pngwriter.write(picture, _metadata_of(picture.metadata))
     if picture.mode.name != ARRAY:
+        from lowrank.io import pillow
+
         return pillow.write(picture, format=format, png_level=png_level)
+    from lowrank.io import metadata
+
     formats.check_holds(picture.mode, formats.FORMATS[format])
     kept, _ = metadata.kept_by(format, picture.metadata)
     if format == "TIFF":
@@ -112,13 +120,31 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
             return tiffwriter.write(picture, tags, kept.icc)
     from lowrank.io import png
 
-    pixel = Picture(np.zeros((1, 1, 3), np.uint8), MODES["RGB"], kept)
-    return png.write(picture, pillow.write(pixel, format="PNG"), level=png_level)
+    return png.write(picture, _metadata_of(kept), level=png_level)
+
+
+def _metadata_of(metadata: Metadata) -> bytes:
+    """A PNG of one pixel that holds these; nothing where there are none."""
+    if not _any(metadata):
+        return b""
+    from lowrank.io import pillow
+
+    pixel = Picture(np.zeros((1, 1, 3), np.uint8), MODES["RGB"], metadata)
+    return pillow.write(pixel, format="PNG")
+
+
+def _any(metadata: Metadata) -> bool:
+    """Whether there are blocks that a file of an image may hold."""
+    return any(x is not None for x in (metadata.exif, metadata.icc, metadata.xmp))
 
 
 def write_notes(picture: Picture, *, format: str) -> tuple[str, ...]:
     """Say what `write` leaves out of a file of this format, and who will not read it well."""
-    notes = pillow.write_notes(picture, format=format)
+    notes: tuple[str, ...] = ()
+    if _any(picture.metadata):
+        from lowrank.io import pillow
+
+        notes = pillow.write_notes(picture, format=format)
     if format == "TIFF" and picture.mode.name == ARRAY:
         from lowrank.io import tiffwriter
 

@@ -6,13 +6,12 @@ them here: into a picture of one pixel, whose chunks the real samples get.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lowrank.errors import ImageError
+from lowrank.io.pngwriter import PIXELS, SIGNATURE, chunks, metadata_in
 from lowrank.picture import Picture
 
 if TYPE_CHECKING:
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 EXTRA = "lowrank-image[png]"
 """What to install where imagecodecs is not."""
-
-_SIGNATURE = 8  # bytes
-_PIXELS = (b"IDAT", b"IEND")
 
 
 def reader(data: bytes) -> Reader | None:
@@ -54,16 +50,7 @@ def write(picture: Picture, like: bytes, *, level: int) -> bytes:
         raise ImageError(
             f"16-bit colour in a PNG needs imagecodecs; install {EXTRA}, or write .tif or .npy"
         ) from error
-    chunks = list(_chunks(bytes(imagecodecs.png_encode(picture.samples, level=level))))
-    metadata = [chunk for kind, chunk in list(_chunks(like))[1:] if kind not in _PIXELS]
-    pixels = [chunk for kind, chunk in chunks[1:] if kind in _PIXELS]
-    return b"".join((like[:_SIGNATURE], chunks[0][1], *metadata, *pixels))
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and bytes of each chunk of a sound PNG."""
-    at = _SIGNATURE
-    while at < len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, data[at : at + size + 12]
-        at += size + 12
+    data = bytes(imagecodecs.png_encode(picture.samples, level=level))
+    made = list(chunks(data))
+    pixels = [chunk for kind, chunk in made[1:] if kind in PIXELS]
+    return b"".join((SIGNATURE, made[0][1], *metadata_in(like), *pixels))

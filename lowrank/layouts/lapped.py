@@ -81,13 +81,14 @@ def lap(before: Floats, after: Floats, *, inverse: bool = False) -> None:
     """
     weights = _rotation().T if inverse else _rotation()
     table = weights.astype(before.dtype)
-    shape = (-1, *[1] * (before.ndim - 1))
-    gap = before[::-1] - after
-    change = table[:, 0].reshape(shape) * gap[0]
-    scratch = np.empty_like(change)
+    # In rows without gaps, whatever the arrays are parts of.
+    gap, change, scratch = np.empty((3, HALF, before[0].size), before.dtype)
+    np.subtract(before[::-1], after, out=gap.reshape(before.shape))
+    np.multiply(table[:, :1], gap[0], out=change)
     for j in range(1, HALF):
-        np.multiply(table[:, j].reshape(shape), gap[j], out=scratch)
+        np.multiply(table[:, j : j + 1], gap[j], out=scratch)
         change += scratch
+    change = change.reshape(before.shape)
     before += change[::-1]
     after -= change
 

@@ -67,7 +67,7 @@ class Reader:
             return q
         row = rows[0][hit]
         model = models.tokens
-        coded = self._rans.tokens(row, model.table, model.start, model.frequency)
+        coded = self._rans.tokens(row, model)
         model.update([coded])
         rest = (coded % TOKENS).astype(np.int64)
         escaped = (rest == ESCAPE).nonzero()[0]

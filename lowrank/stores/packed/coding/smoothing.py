@@ -145,55 +145,109 @@ def _index(dy: int, dx: int) -> int:
     return TAPS.index((dy, dx)) if (dy, dx) in TAPS else TAPS.index((-dy, -dx))
 
 
-def _box(x: Floats) -> Floats:
-    """Sums over 3 x 3 samples of (planes, ...); smaller by one sample all around."""
-    rows = x[:, :-2] + x[:, 1:-1]
-    rows += x[:, 2:]
-    total: Floats = rows[:, :, :-2] + rows[:, :, 1:-1]
-    total += rows[:, :, 2:]
-    return total
+class _Room:
+    """Arrays that all slabs of a plane share: fresh ones would take fresh pages of memory.
+
+    Rows stand one after the other with their margins, `pitch` apart: so each operation is one
+    loop over them all. What it makes of the margins means nothing.
+    """
+
+    def __init__(self, rows: int, pitch: int, kind: np.dtype[Any]) -> None:
+        self.pitch = pitch
+        size = rows * pitch
+        self.bends = np.empty((5, size + 2 * pitch + 2), np.float32)
+        self.rows = np.empty((4, size + 2), np.float32)
+        self.sums, self.pairs = np.empty((2, 4, size), np.float32)
+        self.scaled = np.empty((2, size), np.float32)
+        self.turned, self.strong, self.clear = np.empty((3, 2, size), np.bool_)
+        self.straight = np.empty(size, np.bool_)
+        self.kinds = np.empty(size, np.intp)
+        self.change, self.part = np.empty((2, size), kind)
 
 
-def classes(padded: Floats, step: float) -> NDArray[np.intp]:
-    """Class of each sample of a plane that has a margin of _MARGIN samples.
+def classes(padded: Floats, step: float, room: _Room) -> NDArray[np.intp]:
+    """Class of each sample of some rows that have a margin of _MARGIN samples.
 
     Differences of second order across, down and along both diagonals, summed over
     3 x 3 samples: their size in steps is the activity, the smallest of them has the
     direction of the edge.
     """
-    P = padded[1:-1, 1:-1].astype(np.float32, copy=False)
-    inner = P[1:-1, 1:-1]
-    h, w = inner.shape
-    twice = inner + inner
-    bends = np.empty((4, h, w), np.float32)
-    for bend, (dy, dx) in zip(bends, ((0, 1), (1, 0), (1, -1), (1, 1)), strict=True):
-        np.subtract(twice, P[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w], out=bend)
-        bend -= P[1 - dy : 1 - dy + h, 1 - dx : 1 - dx + w]
-    sums = _box(np.abs(bends, out=bends))
-    activity = sums[0] + sums[1]
+    W = room.pitch
+    size = len(padded) - 2 * _MARGIN * W
+    many = size + 2 * W + 2
+    x = padded.astype(np.float32, copy=False)[W - 2 :]
+    centre = x[W + 1 : W + 1 + many]
+    twice = np.add(centre, centre, out=room.bends[4, :many])
+    bends = room.bends[:4, :many]
+    for bend, o in zip(bends, (1, W, W - 1, W + 1), strict=True):
+        np.subtract(twice, x[W + 1 + o :][:many], out=bend)
+        bend -= x[W + 1 - o :][:many]
+    np.abs(bends, out=bends)
+    rows = np.add(bends[:, : -2 * W], bends[:, W:-W], out=room.rows[:, : size + 2])
+    rows += bends[:, 2 * W :]
+    sums = np.add(rows[:, :-2], rows[:, 1:-1], out=room.sums[:, :size])
+    sums += rows[:, 2:]
+
+    # Across and down, rising and falling: the pair that tells more of the direction has it.
+    first, second = sums[0::2], sums[1::2]
+    high = np.maximum(first, second, out=room.pairs[:2, :size])
+    low = np.minimum(first, second, out=room.pairs[2:, :size])
+    kinds = np.greater(second, first, out=room.turned[:, :size]).view(np.uint8)
+    activity = np.add(sums[0], sums[1], out=sums[0])
+    a, b = sums[1], sums[2]
+    scaled = room.scaled[:, :size]
+    with np.errstate(over="ignore"):  # of a hostile file: infinity is the same everywhere
+        np.multiply(high[0], low[1], out=a)
+        np.multiply(high[1], low[0], out=b)
+        straight = np.greater(a, b, out=room.straight[:size]).view(np.uint8)
+        np.multiply(low, np.float32(3.0), out=scaled)
+        strong = np.greater(high, scaled, out=room.strong[:, :size]).view(np.uint8)
+        np.multiply(low, np.float32(1.6), out=scaled)
+        clear = np.greater(high, scaled, out=room.clear[:, :size]).view(np.uint8)
+    strong *= 4
+    kinds += strong
+    kinds[0] += 1
+    kinds[1] += 3
+    kinds *= clear
+    # The first of both where it is straight, else the second.
+    kind = kinds[0]
+    kind ^= kinds[1]
+    kind &= np.negative(straight, out=straight)
+    kind ^= kinds[1]
+
     activity *= np.float32(1 / (9 * step))
-    np.maximum(activity, _FAINT, out=activity)
-    np.minimum(activity, np.float32(2.0), out=activity)
+    np.clip(activity, _FAINT, np.float32(2.0), out=activity)
     level = activity.view(np.int32)
     level -= _BASE
     level >>= 22
     np.minimum(level, LEVELS - 1, out=level)
-    # Across and down, rising and falling: the pair that tells more of the direction has it.
-    first, second = sums[0::2], sums[1::2]
-    high, low = np.maximum(first, second), np.minimum(first, second)
-    with np.errstate(over="ignore"):  # of a hostile file: infinity is the same everywhere
-        straight = high[0] * low[1] > high[1] * low[0]
-        strong, clear = high > np.float32(3.0) * low, high > np.float32(1.6) * low
-    kinds = strong.astype(np.uint8)
-    kinds *= 4
-    kinds += second > first
-    kinds[0] += 1
-    kinds[1] += 3
-    kinds *= clear
-    kind: NDArray[np.intp] = np.where(straight, kinds[0], kinds[1]).astype(np.intp)
     level *= ORIENTED
-    kind += level
-    return kind
+    found = room.kinds[:size]
+    np.add(level, kind, out=found)
+    return found
+
+
+def correction(
+    padded: Floats, kinds: NDArray[np.intp], weights: NDArray[Any], room: _Room
+) -> Floats:
+    """What the filter adds to the samples inside the margin, (rows, width)."""
+    W, size = room.pitch, len(kinds)
+    total, d, factor = room.change[:size], room.part[:size], room.scaled[0, :size]
+    centre = padded[_MARGIN * W :][:size]
+    for (dy, dx), weight in zip(TAPS, weights, strict=True):
+        # The sum of a sample's differences to both neighbours of a tap.
+        o = dy * W + dx
+        np.subtract(padded[_MARGIN * W + o :][:size], centre, out=d)
+        d += padded[_MARGIN * W - o :][:size]
+        d -= centre
+        weight.take(kinds, out=factor, mode="wrap")
+        if (dy, dx) == TAPS[0]:
+            np.multiply(d, factor, out=total)
+        else:
+            d *= factor
+            total += d
+    inner: Floats = total.reshape(-1, W)[:, _MARGIN:-_MARGIN]
+    return inner
 
 
 class Filter:
@@ -219,11 +273,12 @@ class Filter:
         """
         along = power = 0.0
         plane, kinds = self.plane, []
-        for top, part in self._slabs():
-            kinds.append(classes(part, self._step).astype(np.uint8))
-            change = correction(part, kinds[-1], _weights())
+        for top, part, room in self._slabs():
+            found = classes(part, self._step, room)
+            kinds.append(found.astype(np.uint8))
+            change = correction(part, found, _weights(), room)
             rows = slice(top, top + len(change))
-            flat = change.ravel().astype(np.float64)
+            flat = change.astype(np.float64).ravel()
             along += float(flat @ (original[rows] - plane[rows]).ravel())
             power += float(flat @ flat)
         self._kinds = kinds
@@ -235,38 +290,17 @@ class Filter:
             return
         weights = _weights() * np.float32(eighths / 8)
         known = iter(self._kinds)
-        for top, part in self._slabs():
+        for top, part, room in self._slabs():
             kinds = next(known, None)
-            change = correction(
-                part, classes(part, self._step) if kinds is None else kinds, weights
-            )
+            found = classes(part, self._step, room) if kinds is None else kinds.astype(np.intp)
+            change = correction(part, found, weights, room)
             self.plane[top : top + len(change)] += change
 
-    def _slabs(self) -> Iterator[tuple[int, Floats]]:
+    def _slabs(self) -> Iterator[tuple[int, Floats, _Room]]:
         """Some rows at a time, with a margin, of the plane as it was."""
         P = np.pad(self.plane, _MARGIN, mode="edge")
-        rows = max(_SLAB // self.plane.shape[1], 8)
-        for top in range(0, len(self.plane), rows):
-            yield top, P[top : top + rows + 2 * _MARGIN]
-
-
-def differences(padded: Floats, tap: tuple[int, int]) -> Floats:
-    """Sum of a sample's differences to the two neighbours of a tap."""
-    m = _MARGIN
-    h, w = padded.shape[0] - 2 * m, padded.shape[1] - 2 * m
-    dy, dx = tap
-    centre = padded[m:-m, m:-m]
-    d: Floats = padded[m + dy : m + dy + h, m + dx : m + dx + w] - centre
-    d += padded[m - dy : m - dy + h, m - dx : m - dx + w]
-    d -= centre
-    return d
-
-
-def correction(padded: Floats, kinds: NDArray[Any], weights: NDArray[Any]) -> Floats:
-    """What the filter adds to the samples inside the margin."""
-    total = np.zeros(kinds.shape, padded.dtype)
-    for tap, w in zip(TAPS, weights, strict=True):
-        d = differences(padded, tap)
-        d *= w.take(kinds)
-        total += d
-    return total
+        height, width = self.plane.shape
+        rows = min(max(_SLAB // width, 8), height)
+        room = _Room(rows, P.shape[1], P.dtype)
+        for top in range(0, height, rows):
+            yield top, P[top : top + rows + 2 * _MARGIN].reshape(-1), room

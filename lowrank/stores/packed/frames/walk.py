@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.models import SECOND
 from lowrank.stores.packed.frames.order import BEFORE, Predictors
 from lowrank.stores.packed.patches import means
-from lowrank.stores.packed.patches.contexts import CAP, PAD, Quarters, expected
+from lowrank.stores.packed.patches.contexts import CAP, PAD, Board, Quarters
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
+_LARGEST = (1 << 15) // FRACTION
+"""Levels whose values take more than 16 bits."""
 _FIRST = np.float32(2)  # gradients of means are in steps, all other magnitudes in half steps
 
 
@@ -74,10 +77,12 @@ class Walk:
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in scales]
-        self.maps = np.zeros((sum(kept), shape[0] * shape[1]), np.float32)
-        """Coefficients of the components in the order of coding, in sixteenths of a step."""
+        self.maps: NDArray[Any] = np.zeros((sum(kept), shape[0] * shape[1]), np.int16)
+        """Coefficients of the components in the order of coding, in sixteenths of a step: in 16
+        bits, until one comes that takes 32."""
         self._used = 0
-        self._places: list[list[int]] = [[] for _ in scales]
+        self._places = [array("q") for _ in scales]
+        self._board: Board | None = None
         self._unsigned: list[NDArray[np.intp]] = []
 
     def first(self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None) -> None:
@@ -115,15 +120,14 @@ class Walk:
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
         shape, count = self.quarters, len(batch)
-        sums, own = self._sums(batch)
-        known = np.zeros((count, shape.size), np.float32)
+        board, own = self._expect(batch)
+        known = board.known
         planes = np.array([x.channel for x in batch])[:, None]
         kinds = np.array([self.edges.kind(x.index) for x in batch])
         unused = self._unused[kinds] if kinds.any() else None
-        maps = self.maps.reshape(-1)
         used = self._used * self.maps.shape[1]
         for phase in shape.phases:
-            rows = expected(shape, phase, sums, known, own)
+            rows = board.rows(phase, own)
             states = self.states[planes, phase.places]
             second = trellis.SECOND[states]
             if unused is not None:
@@ -148,7 +152,9 @@ class Walk:
             which, place = np.divmod(hit, phase.count)
             known[which, phase.places[place]] = np.minimum(2 * np.abs(q) - half, CAP)
             here = used + which * self.maps.shape[1] + places[place]
-            maps[here] = trellis.values_of(q, half, FRACTION)
+            if len(q) and self.maps.itemsize == 2 and int(np.abs(q).max()) >= _LARGEST:
+                self.maps = self.maps.astype(np.int32)
+            self.maps.reshape(-1)[here] = trellis.values_of(q, half, FRACTION)
             if not signs:
                 self._unsigned.append(here)
         self.coder.models.learn()
@@ -162,8 +168,8 @@ class Walk:
 
     def maps_of(self, plane: int) -> NDArray[np.float32]:
         """(components, patches) coefficients of a plane, in sixteenths of a step."""
-        part: NDArray[np.float32] = self.maps[self._places[plane]]
-        return part
+        part = self.maps[self._places[plane]]
+        return part.astype(np.float32)
 
     def forget(self, components: int) -> None:
         """Keep so many components after the first ones, in their order, of a stream that is cut."""
@@ -181,15 +187,19 @@ class Walk:
             maps[negative] = -maps[negative]
             at += len(places)
 
-    def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        shape = self.quarters
+    def _expect(self, batch: list[Component]) -> tuple[Board, NDArray[np.int32]]:
+        """What these maps are written on, with what others let expect; weights of their own."""
+        shape, count = self.quarters, len(batch)
+        board = self._board
+        if board is None or len(board.known) != count:
+            board = self._board = Board(shape, count)
         rows, weights, own = self._predictors.of(batch)
-        sums = np.empty((len(batch), 3, shape.size), np.float32)
+        sums = np.empty((count, 3, shape.size), np.float32)
         known = self.known[rows].astype(np.float32)
-        for plane in range(4):
-            part = slice(plane * shape.plane, (plane + 1) * shape.plane)
+        for plane, part in enumerate(shape.parts):
             sums[:, :, part] = weights[plane] @ known[:, :, part]
-        return sums, own
+        board.expect(sums)
+        return board, own.astype(np.int32)
 
     def leave(self) -> None:
         """Keep for the next group what predicts it: the maps of the last planes."""

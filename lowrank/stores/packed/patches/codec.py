@@ -215,11 +215,10 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
         power, lowest,
     )  # fmt: skip
-    plan = order(scales)
-    walk = Walk(shape, header, plan, coder, bits, gains)
+    groups = batches(order(scales), shape[0] * shape[1])
+    walk = Walk(shape, header, groups, coder, bits, gains)
     for c in range(channels):
         walk.first(c, firsts[c][1])
-    groups = batches(plan, shape[0] * shape[1])
     passes = []
     for batch in pace.steps("coding", groups):
         coder.signs = []
@@ -385,7 +384,7 @@ def _decode_maps(
             from lowrank.stores.packed.patches import eye
 
             gains = eye.code(shape, reader, header.gains, kind)
-        walk = Walk(shape, header, plan, reader, bits, gains)
+        walk = Walk(shape, header, groups, reader, bits, gains)
         if walk.symbols > header.lanes * SYMBOLS_PER_LANE * 2:
             raise FormatError("packed stream: too few interleaved coders for its size")
         for c in range(channels):

@@ -30,12 +30,16 @@ BESIDE = (2, 3, 0, 1)
 """Plane of the horizontal neighbours of each plane."""
 ABOVE = (3, 2, 1, 0)
 """Plane of the vertical neighbours."""
+STANDS = (0, 3, 2, 1)
+"""Where each plane stands: two of them at a time then have their neighbours alike."""
 
 # Row of e = UNIT E: 2.5 to an octave of e + 10, along the straight lines that the
 # mantissa draws between powers of two.
 _ZERO = np.float32(10)
 _BASE = int(_ZERO.view(np.int32))
 _LARGEST = np.float32(10 * 2**12.7)
+_BEYOND = np.float32(-(2.0**30))
+"""What is expected beyond the edge: whatever is added, it stays below zero."""
 
 
 class Phase:
@@ -78,6 +82,8 @@ class Quarters:
         self.count = rows * self.pitch
         self.plane = self.count + 2 * self.guard
         self.size = 4 * self.plane
+        self.parts = tuple(slice(x * self.plane, (x + 1) * self.plane) for x in STANDS)
+        """Each plane with the zeros around it."""
         self.spans = tuple(self.span(p) for p in range(4))
         where = np.full(self.size, -1, np.intp)
         grid = np.arange(height * width, dtype=np.intp).reshape(height, width)
@@ -85,6 +91,8 @@ class Quarters:
             view[:] = grid[y::2, x::2]
         self.where = where
         """Index in the map of each element of the planes, -1 outside."""
+        self.bias = np.where(where < 0, _BEYOND, np.float32(1))
+        """What is added to what is expected: the table of rows starts with that of PAD."""
         self.phases = tuple(
             Phase(self, planes)
             for planes in ((0,), (1,), (2, 3))
@@ -98,14 +106,10 @@ class Quarters:
             )
             for p, (y, x) in enumerate(CORNERS)
         )
-        # The four plane-0 neighbours of plane 1's positions.
-        self.diagonals = tuple(
-            self.span(0, offset) for offset in (0, 1, self.pitch, self.pitch + 1)
-        )
 
     def span(self, plane: int, offset: int = 0) -> slice:
         """The positions of a plane, moved by `offset`."""
-        start = plane * self.plane + self.guard + offset
+        start = STANDS[plane] * self.plane + self.guard + offset
         return slice(start, start + self.count)
 
     def _views(self, flat: NDArray[Any]) -> list[NDArray[Any]]:
@@ -142,54 +146,95 @@ def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
 
 @cache
 def _rows() -> NDArray[np.intp]:
-    """Context row of each E that is a whole number; the last is that of all larger ones."""
-    return rows_of(np.arange(int(_LARGEST) + 1, dtype=np.float32))
+    """PAD, and the context row of each E that is a whole number; the last of all larger ones."""
+    rows = rows_of(np.arange(int(_LARGEST) + 1, dtype=np.float32))
+    return np.concatenate([[PAD], rows]).astype(np.intp)
 
 
-def expected(
-    shape: Quarters,
-    phase: Phase,
-    sums: NDArray[np.float32],
-    known: NDArray[np.float32],
-    own: NDArray[np.float32],
-) -> NDArray[np.intp]:
-    """Context rows of one phase of some maps, (maps, positions).
+class Board:
+    """Some maps while they are coded: what is known of them, and what is expected.
 
-    Parameters
+    Attributes
     ----------
-    sums : (maps, 3, size) ndarray
-        Weighted sums of other maps: at the place, and those to be added from the
-        horizontal and from the vertical neighbours.
-    known : (maps, size) ndarray
-        Capped magnitudes of these maps, as far as they are known.
-    own : (3, maps, 1) ndarray
-        Weights of the own map: of each diagonal in phase 1; of the horizontal and
-        the vertical neighbours in phase 2.
+    known : (maps, size) ndarray of int32
+        Capped magnitudes, as far as they are known.
     """
-    result = np.empty((len(known), phase.count), np.float32)
-    here, across, down = sums[:, 0], sums[:, 1], sums[:, 2]
-    for i, plane in enumerate(phase.planes):
-        e = result[:, i * shape.count : (i + 1) * shape.count]
-        (left, right), (up, below) = shape.neighbours[plane]
-        np.add(across[:, left], across[:, right], out=e)
-        e += here[:, shape.spans[plane]]
-        e += down[:, up]
-        e += down[:, below]
+
+    def __init__(self, shape: Quarters, count: int) -> None:
+        self._shape = shape
+        self.known, self._expected = np.zeros((2, count, shape.size), np.int32)
+        plane, pitch, number = shape.plane, shape.pitch, shape.count
+
+        def strided(flat: NDArray[np.int32], first: int, step: int) -> NDArray[np.int32]:
+            """Positions from one on, and others `step` after them, of each map."""
+            bytes_ = flat.itemsize
+            return np.ndarray(
+                (count, 2, number), flat.dtype, flat, (first + shape.guard) * bytes_,
+                (flat.strides[0], step * bytes_, bytes_),
+            )  # fmt: skip
+
+        e, known = self._expected, self.known
+        # Of the last phase the planes stand in the middle, the second one first; their
+        # neighbours stand at the ends.
+        end = 3 * plane
+        self._targets = (
+            e[:, shape.spans[0]], e[:, shape.spans[1]], strided(e, 2 * plane, -plane)
+        )  # fmt: skip
+        self._diagonals = [known[:, shape.span(0, offset)] for offset in (0, 1, pitch, pitch + 1)]
+        self._beside = strided(known, 0, end - 1), strided(known, 1, end - 1)
+        self._above = strided(known, end - pitch, pitch - end), strided(known, end, pitch - end)
+        self._room = np.empty((count, 2, number), np.int32)
+        self._first = self._room[:, 0]
+
+    def expect(self, sums: NDArray[np.float32]) -> None:
+        """Begin: nothing is known of the maps themselves, and this of others.
+
+        Parameters
+        ----------
+        sums : (maps, 3, size) ndarray, which changes
+            Weighted sums of other maps: at the place, and those to be added from the
+            horizontal and from the vertical neighbours.
+        """
+        self.known.fill(0)
+        here, across, down = sums[:, 0], sums[:, 1], sums[:, 2]
+        plane, pitch = self._shape.plane, self._shape.pitch
+        half = 2 * plane
+        # The horizontal neighbours of a plane are two after it or before, on its own side.
+        one, other = here[:, 1:half], here[:, half:-1]
+        one += across[:, half:-1]
+        one += across[:, half + 1 :]
+        other += across[:, : half - 1]
+        other += across[:, 1:half]
+        # The vertical ones are in the other plane of a pair.
+        pairs, down = here.reshape(-1, 2, half), down.reshape(-1, 2, half)
+        one, other = pairs[:, :, pitch:plane], pairs[:, :, plane:-pitch]
+        one += down[:, :, plane:-pitch]
+        one += down[:, :, plane + pitch :]
+        other += down[:, :, : plane - pitch]
+        other += down[:, :, pitch:plane]
+        np.add(here, self._shape.bias, out=self._expected, casting="unsafe")
+
+    def rows(self, phase: Phase, own: NDArray[np.int32]) -> NDArray[np.intp]:
+        """Context rows of one phase, (maps, positions).
+
+        Parameters
+        ----------
+        own : (3, maps, 1) ndarray
+            Weights of the own map: of each diagonal in phase 1; of the horizontal and
+            the vertical neighbours in phase 2.
+        """
+        target = self._targets[phase.number]
         if phase.number == 1:
-            first, second, third, fourth = shape.diagonals
-            total = known[:, first] + known[:, second]
-            total += known[:, third]
-            total += known[:, fourth]
+            first, second, third, fourth = self._diagonals
+            total = np.add(first, second, out=self._first)
+            total += third
+            total += fourth
             total *= own[0]
-            e += total
+            target += total
         elif phase.number == 2:
-            beside = known[:, left] + known[:, right]
-            beside *= own[1]
-            e += beside
-            np.add(known[:, up], known[:, below], out=beside)
-            beside *= own[2]
-            e += beside
-    rows: NDArray[np.intp] = _rows().take(result.astype(np.intp), mode="clip")
-    if len(phase.pads):
-        rows[:, phase.pads] = PAD
-    return rows
+            for (a, b), weight in ((self._beside, own[1]), (self._above, own[2])):
+                total = np.add(a, b, out=self._room)
+                total *= weight[:, :, None]
+                target += total
+        rows: NDArray[np.intp] = _rows().take(target, mode="clip")
+        return rows.reshape(len(rows), phase.count)

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.patches.contexts import CAP, UNIT, Quarters, expected
+from lowrank.stores.packed.patches.contexts import CAP, UNIT, Board, Quarters
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 Bands = list[dict[str, NDArray[np.int32]]]
-_PARENT, _SIBLING, _LUMA = round(0.25 * UNIT), round(0.12 * UNIT), round(0.05 * UNIT)
-_OWN = np.array([[[round(w * UNIT)]] for w in (0.12, 0.14, 0.14)], np.float32)
+_PARENT, _SIBLING, _LUMA = (np.float32(round(w * UNIT)) for w in (0.25, 0.12, 0.05))
+_OWN = np.array([[[round(w * UNIT)]] for w in (0.12, 0.14, 0.14)], np.int32)
+_SMALL = 1 << 12
+"""Coefficients of a band whose places are kept for the next one of its size."""
 
 
 @lru_cache(maxsize=32)
@@ -29,11 +31,19 @@ def _quarters(height: int, width: int) -> Quarters:
     return Quarters(height, width)
 
 
-def _enlarge(band: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    rows = np.arange(shape[0]) * band.shape[0] // shape[0]
-    columns = np.arange(shape[1]) * band.shape[1] // shape[1]
-    part: NDArray[np.float32] = band[rows][:, columns]
-    return part
+def _enlarged(band: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.intp]:
+    """What of a band, enlarged, stands at each element of the planes: the last, none, outside."""
+    known = _known if shape[0] * shape[1] <= _SMALL else _known.__wrapped__
+    return known(band, shape)
+
+
+@lru_cache(maxsize=128)
+def _known(band: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.intp]:
+    rows = np.arange(shape[0]) * band[0] // shape[0]
+    columns = np.arange(shape[1]) * band[1] // shape[1]
+    places = (rows[:, None] * band[1] + columns).ravel()
+    where = _quarters(*shape).where
+    return np.where(where < 0, band[0] * band[1], places.take(where, mode="clip"))
 
 
 def code(
@@ -57,33 +67,34 @@ def code(
         bands: dict[str, NDArray[np.int32]] = {}
         for name, size in shapes.items():
             quarters = _quarters(*size)
-            maps: list[tuple[int, NDArray[np.float32]]] = []
+            board = coder.boards.get(size)
+            if board is None:
+                board = coder.boards[size] = Board(quarters, 1)
+            maps = [(_SIBLING, other) for other in bands.values()]
             if level and name in result[-1]:
-                maps.append((_PARENT, _enlarge(_capped(result[-1][name]), size)))
-            for other in bands.values():
-                maps.append((_SIBLING, _enlarge(_capped(other), size)))
+                maps.append((_PARENT, result[-1][name]))
             if before is not None:
-                maps.append((_LUMA, _capped(before[level][name])))
-            context = np.zeros((1, 3, quarters.size), np.float32)
-            for weight, grid in maps:
-                context[0, 0] += np.float32(weight) * quarters.scatter(grid)
-            flat = None if target is None else quarters.scatter(target[level][name])
-            q = np.zeros(quarters.size, np.int32)
-            known = np.zeros((1, quarters.size), np.float32)
+                maps.append((_LUMA, before[level][name]))
+            sums = np.zeros((1, 3, quarters.size), np.float32)
+            for weight, band in maps:
+                flat = np.zeros(band.size + 1, np.float32)
+                np.minimum(np.abs(band.ravel()), CAP, out=flat[:-1], casting="unsafe")
+                flat *= weight
+                sums[0, 0] += flat.take(_enlarged(band.shape, size))
+            board.expect(sums)
+            wanted = None if target is None else quarters.scatter(target[level][name])
+            q, known = np.zeros(quarters.size, np.int32), board.known[0]
             for phase in quarters.phases:
-                rows = expected(quarters, phase, context, known, _OWN)
-                part = None if flat is None else flat[phase.places]
+                rows = board.rows(phase, _OWN)
+                part = None if wanted is None else wanted[phase.places]
                 hit, values = coder.phase(rows.ravel(), part, signs=True)
-                q[phase.places[hit]] = values
-                known[0, phase.places[hit]] = np.minimum(np.abs(values), CAP)
+                here = phase.places.take(hit)
+                q[here] = values
+                known[here] = np.minimum(np.abs(values), CAP)
             coder.models.learn()
             bands[name] = quarters.gather(q, np.empty(size, np.int32))
         result.append(bands)
     return result
-
-
-def _capped(band: NDArray[np.int32]) -> NDArray[np.float32]:
-    return np.minimum(np.abs(band), CAP).astype(np.float32)
 
 
 def write_coarsest(out: BitWriter, low: NDArray[np.int64]) -> None:

@@ -66,26 +66,30 @@ class FlagModel:
         ones = np.array(prior, np.int64) * FLAG_WEIGHT // TOTAL
         self._counts = np.stack([FLAG_WEIGHT - ones, ones], axis=1)
         self.pads = list(pads)
-        self._derive()
+        self._pads = np.array(pads)
+        self._derive(np.full(len(ones), FLAG_WEIGHT))
 
-    def _derive(self) -> None:
-        all_ = self._counts.sum(1)
-        p = (TOTAL * self._counts[:, 0] + all_ // 2) // all_
+    def _derive(self, total: NDArray[np.int64]) -> None:
+        p = self._counts[:, 0] * TOTAL
+        p += total >> 1
+        p //= total
         np.maximum(p, 24, out=p)
         np.minimum(p, TOTAL - 24, out=p)
-        p[self.pads] = TOTAL - 1
+        p[self._pads] = TOTAL - 1
         self.zero = p.astype(np.uint32)
         """Probability of a zero, of 65536, by row."""
 
     def update(self, rows: list[NDArray[np.intp]], hits: list[NDArray[np.intp]]) -> None:
         """Count maps: rows of all coefficients and of those above zero."""
         counts = self._counts
-        counts[:, 0] += STEP * np.bincount(np.concatenate(rows), minlength=len(counts))
-        ones = STEP * np.bincount(np.concatenate(hits), minlength=len(counts))
-        counts[:, 0] -= ones
-        counts[:, 1] += ones
-        limited(counts, FLAG_LIMIT)
-        self._derive()
+        both = np.empty((len(counts), 2), np.int64)
+        all_ = np.bincount(np.concatenate(rows), minlength=len(counts))
+        ones = np.bincount(np.concatenate(hits), minlength=len(counts))
+        np.subtract(all_, ones, out=both[:, 0])
+        both[:, 1] = ones
+        both *= STEP
+        counts += both
+        self._derive(limited(counts, FLAG_LIMIT))
 
 
 def token_model(prior: tuple[tuple[int, ...], ...] = _TOKEN_PRIOR) -> TokenModel:

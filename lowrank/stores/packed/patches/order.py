@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from lowrank.layouts.lapped import SIDE, SIZE
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.patches.contexts import ABOVE, BESIDE, PHASES, UNIT
+from lowrank.stores.packed.patches.contexts import ABOVE, BESIDE, PHASES, STANDS, UNIT
 
 NEIGHBOURS = 8
+_NEVER = 1 << 30
 # round(256 log2(a + 1)).
 _LOG = (0, 256, 406, 512, 594, 662, 719, 768, 812, 850, 886, 918, 947, 975, 1000, 1024)
 _ORIENTED = 154
@@ -77,8 +78,7 @@ def _distance_rows() -> list[list[int]]:
 @cache
 def nearest(index: int) -> tuple[int, ...]:
     """All frequencies, the nearest first, of the equally near the lower."""
-    near = _distance_rows()[index]
-    return tuple(sorted(range(SIZE), key=near.__getitem__))
+    return tuple(distances()[index].argsort(kind="stable").tolist())
 
 
 def orientation(index: int) -> int:
@@ -145,74 +145,79 @@ def batches(plan: list[Component], patches: int) -> list[list[Component]]:
 
 
 @cache
-def _weights(
-    kind: int, count: int, colours: int, others: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
-    """Weights of `count` near maps and of the other channels', by plane as `Predictors` has them.
+def _tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(kinds, planes, 3, 4 + 4) weights as planes stand, and (kinds, 3) of the own map.
 
-    The first times each map's share, plus the second, in units of 1/8192; and those of the own map.
+    Of the four nearest, of all others by their number, of all by their share, and of the
+    other channels, as `predictors` has them.
     """
-    scale = np.zeros((4, 3, 1), np.int64)
-    fixed = np.zeros((4, 3, count + others), np.int64)
-    for p in range(4):
+    phases = np.array(WEIGHTS, np.int64).swapaxes(0, 1)
+    planes = np.zeros((6, 4, 3, 8), np.int64)
+    for stands, p in enumerate(STANDS):  # which undoes itself
         # For its own places, and for those that it is beside and above of.
-        here, beside, above = (WEIGHTS[x[p]][kind] for x in (_SAME, _BESIDE, _ABOVE))
-        scale[p, :, 0] = here[5], beside[6], above[7]
-        fixed[p, 0, :count] = [here[i] if i < 4 else here[4] // (count - 4) for i in range(count)]
-        fixed[p, 0, count:] = [here[10 + i] for i in (0, 1) if colours >> i & 1]
-        fixed[p, 1, 0], fixed[p, 2, 0] = beside[8], above[9]
-    own = (WEIGHTS[1][kind][12], WEIGHTS[2][kind][13], WEIGHTS[2][kind][14])
-    return scale, fixed, [(w * UNIT + 4096) // 8192 for w in own]
+        here, beside, above = (phases[:, x[p]] for x in (_SAME, _BESIDE, _ABOVE))
+        planes[:, stands, 0] = here[:, [0, 1, 2, 3, 4, 5, 10, 11]]
+        planes[:, stands, 1, 0], planes[:, stands, 1, 5] = beside[:, 8], beside[:, 6]
+        planes[:, stands, 2, 0], planes[:, stands, 2, 5] = above[:, 9], above[:, 7]
+    own = np.stack([phases[:, 1, 12], phases[:, 2, 13], phases[:, 2, 14]], axis=1)
+    return planes, (own * UNIT + 4096) // 8192
 
 
-class Predictors:
-    """Chooses, for each component in turn, the maps that predict it."""
+def predictors(
+    groups: list[list[Component]], channels: int, *, colour: bool
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.int32]]:
+    """The maps that predict each component, in the order of coding, which goes by groups.
 
-    def __init__(self, channels: int) -> None:
-        self._rows: list[dict[int, int]] = [{0: c} for c in range(channels)]
-        """By channel and frequency, the number of the coded map."""
-        self._next = channels
+    Rows of the maps used, (components, 10); their weights, (components, 4, 3, 10): of what
+    the maps at each place of a plane give to that place, to those beside it and to those
+    above and below; and the weights of the own map, (3, components, 1). Rows count the
+    coded maps: first the gradients of each channel's first component, then the components
+    in order. Of less maps than that the others have no weight.
+    """
+    plan = [one for group in groups for one in group]
+    count = len(plan)
+    channel = np.array([one.channel for one in plan], np.intp)
+    index = np.array([one.index for one in plan], np.intp)
+    group = np.repeat(np.arange(len(groups)), np.array([len(x) for x in groups], np.intp))
+    # When each frequency of each channel is coded, and its row.
+    when = np.full((channels, SIZE), count, np.intp)
+    row = np.zeros((channels, SIZE), np.intp)
+    when[:, 0], row[:, 0] = -1, np.arange(channels)
+    when[channel, index] = group
+    row[channel, index] = channels + np.arange(count)
 
-    def weights(
-        self, component: Component, *, colour: bool
-    ) -> tuple[list[int], NDArray[np.float32], list[int]]:
-        """Rows of the maps used, their weights, and those of the own map.
+    near = distances()[index] * SIZE + np.arange(SIZE)
+    near[when[channel] >= group[:, None]] = _NEVER
+    near.partition(NEIGHBOURS - 1, axis=1)
+    near = np.sort(near[:, :NEIGHBOURS], axis=1)
+    there = near < _NEVER
+    frequency = near % SIZE
+    share = np.where(there, (1 << 20) // (77 + near // SIZE), 0)
+    found = there.sum(1)
+    used = np.zeros((count, NEIGHBOURS + 2), np.intp)
+    used[:, :NEIGHBOURS] = np.where(there, row[channel[:, None], frequency], 0)
+    others = np.zeros((count, 2), bool)
+    for other in range(min(channels, 2) if colour else 0):
+        others[:, other] = (channel > other) & (when[other, index] < group)
+        used[:, NEIGHBOURS + other] = np.where(others[:, other], row[other, index], 0)
 
-        Weights are (planes, 3, rows): of what a plane gives to its own places, to
-        those beside it and to those above and below. Rows count the coded maps: first
-        the gradients of each channel's first component, then the components in order.
-        """
-        channel, index = component.channel, component.index
-        coded, near = self._rows[channel], _distance_rows()[index]
-        rows, share = [], []
-        for i in nearest(index):
-            if i in coded:
-                rows.append(coded[i])
-                share.append((1 << 20) // (77 + near[i]))
-                if len(rows) == NEIGHBOURS:
-                    break
-        count, colours = len(rows), 0
-        if colour:
-            for other in range(min(channel, 2)):
-                if index in self._rows[other]:
-                    rows.append(self._rows[other][index])
-                    colours += 1 << other
-        scale, fixed, own = _weights(
-            (3 if channel else 0) + orientation(index), count, colours, len(rows) - count
-        )
-        total = sum(share)
-        share += [0] * (len(rows) - count)
-        weights = scale * np.array(share, np.int64)
-        weights //= total
-        weights += fixed
-        weights += 4
-        weights >>= 3
-        return rows, weights.astype(np.float32), own
-
-    def add(self, component: Component) -> None:
-        """The component's map is coded: it may predict others."""
-        self._rows[component.channel][component.index] = self._next
-        self._next += 1
+    v, u = np.divmod(index, SIDE)
+    log = np.array(_LOG)
+    lean = log[u] - log[v]
+    kind = np.where(lean > _ORIENTED, 2, lean < -_ORIENTED) + 3 * (channel > 0)
+    tables, own = _tables()
+    table = tables[kind]
+    weights = np.zeros((count, 4, 3, NEIGHBOURS + 2), np.int64)
+    some = weights[..., :NEIGHBOURS]
+    np.multiply(table[..., 5:6], share[:, None, None], out=some)
+    some //= share.sum(1)[:, None, None, None]
+    some[..., :4] += table[..., :4]
+    some[..., 4:] += table[..., 4:5] // np.maximum(found - 4, 1)[:, None, None, None]
+    some *= there[:, None, None]
+    weights[..., NEIGHBOURS:] = table[..., 6:] * others[:, None, None]
+    weights += 4
+    weights >>= 3
+    return used, weights.astype(np.float32), own[kind].T[:, :, None].astype(np.int32)
 
 
 def _guess(scale: NDArray[np.int64], index: int) -> int:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError
 from lowrank.stores.packed.coding.rans import RansReader, RansWriter
 from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
+from lowrank.stores.packed.patches.contexts import Board
 from lowrank.stores.packed.patches.models import SHIFT, TOTAL, FlagModel, token_model
 
 Indices = NDArray[np.intp]
@@ -98,16 +99,16 @@ class Reader:
     def __init__(self, rans: RansReader, models: Statistics | None = None) -> None:
         self._rans = rans
         self.models = models or Statistics()
+        self.boards: dict[tuple[int, int], Board] = {}
+        """What the maps of first components are written on, by their size."""
 
     def phase(self, rows: Indices, target: Target | None, *, signs: bool) -> tuple[Indices, Values]:
         """Places and values of the non-zeros of one phase, or their magnitudes."""
         models, rans = self.models, self._rans
         flags = rans.flags(models.flags.zero.take(rows))
         hit = flags.nonzero()[0]
-        row = rows[hit]
-        pair = row >> 1
-        model = models.tokens
-        coded = rans.tokens(pair, model.table, model.start, model.frequency)
+        row = rows.take(hit)
+        coded = rans.tokens(row >> 1, models.tokens)
         models.see(rows, flags, row, coded)
         m = coded & (TOKENS - 1)
         escaped = (m == ESCAPE).nonzero()[0]
@@ -115,10 +116,11 @@ class Reader:
             lengths = self._lengths(len(escaped))
             rest = collapse(rans.raw(int(lengths.sum())), lengths)
             m[escaped] += rest + (np.int64(1) << lengths) - 1
-        # The largest row tells whether any low bits are raw, in most phases that none are.
-        if len(row) and int(row.max()) >= models.shifted:
-            shift = models.shift.take(row)
-            m = (m << shift) + collapse(rans.raw(int(shift.sum())), shift)
+        # Where large ones are expected low bits are raw: in most phases nowhere.
+        large = (row >= models.shifted).nonzero()[0]
+        if len(large):
+            shift = models.shift.take(row.take(large))
+            m[large] = (m.take(large) << shift) + collapse(rans.raw(int(shift.sum())), shift)
         m += 1
         if len(escaped) and int(m.max()) >= LARGEST:
             raise FormatError("packed stream: a coefficient is out of range")
@@ -133,7 +135,7 @@ class Reader:
         rans, model = self._rans, self.models.lengths
         if model is None:
             return collapse(rans.raw(LENGTH * count), np.full(count, LENGTH, np.int64))
-        found = rans.tokens(np.zeros(count, np.intp), model.table, model.start, model.frequency)
+        found = rans.tokens(np.zeros(count, np.intp), model)
         self.models.lengths_seen.append(found)
         long = found == ESCAPE
         result = found.astype(np.int64)
@@ -158,6 +160,8 @@ class Writer:
         self._rans = rans
         self._zero, self._rise = zero / 2, rise / 2
         self.models = models or Statistics()
+        self.boards: dict[tuple[int, int], Board] = {}
+        self._tables: dict[int, tuple[NDArray[np.integer], NDArray[np.uint16]]] = {}
         self.signs: list[int] = []
         """Passes of raw bits that are signs, one for each phase."""
 
@@ -208,17 +212,14 @@ class Writer:
     ) -> None:
         """Collect one phase: which are non-zero, where, their values and their raw low bits."""
         models, rans = self.models, self._rans
-        rans.flags(models.flags.zero.astype(np.uint16).take(rows), hit.astype(np.int32))
+        zero, frequency = self._narrow(models.flags.zero), self._narrow(models.tokens.frequency)
+        number = rans.flags(rows, flags, zero)
         m = np.abs(values).astype(np.int64)
         coded = (m - 1) >> shift
         tokens = np.minimum(coded, ESCAPE)
         row = rows[hit]
         index = (row >> 1) * TOKENS + tokens
-        rans.symbols(
-            models.tokens.start.take(index),
-            models.tokens.frequency.astype(np.uint16).take(index),
-            12,
-        )
+        rans.tokens(tokens, number, frequency)
         models.see(rows, flags, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
@@ -229,6 +230,13 @@ class Writer:
         if shift.any():
             rans.raw(expand(m - 1, shift))
         self.signs.append(rans.raw((values < 0).astype(np.uint8)))
+
+    def _narrow(self, table: NDArray[np.integer]) -> NDArray[np.uint16]:
+        """A table of the models in 16 bits, the same one until they learn."""
+        kept = self._tables.get(table.ndim)
+        if kept is None or kept[0] is not table:
+            kept = self._tables[table.ndim] = table, table.astype(np.uint16)
+        return kept[1]
 
     def _lengths(self, lengths: NDArray[np.int64]) -> None:
         """Collect how many bits what escaped has, beyond the first."""

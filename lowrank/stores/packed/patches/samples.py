@@ -84,7 +84,10 @@ def samples_of(
             planes = planes_of(walk, bits)[:, :height, :width]
         for one, strength in zip(filters or filters_of(planes, header), header.smooth, strict=True):
             one.apply(strength)
-        _colour(planes, R, peak, out.transpose(2, 0, 1))
+        # Some rows at a time, which stay in a cache.
+        for top in range(0, height, SIDE):
+            rows = slice(top, top + SIDE)
+            _colour(planes[:, rows], R, peak, out[rows].transpose(2, 0, 1))
     else:
 
         def emit(top: int, block: Floats) -> None:
@@ -105,18 +108,17 @@ def samples_of(
 
 def _colour(planes: Floats, R: Floats | None, peak: int, out: NDArray[Any]) -> None:
     """Rotate back the first three of (channels, ...) planes, round half up and clip."""
-    scratch = np.empty((2, *planes.shape[1:]), planes.dtype)
-    half = planes.dtype.type(0.5)
+    kind = planes.dtype.type
+    level, part = np.empty((2, *planes.shape[1:]), planes.dtype)
+    first = np.ascontiguousarray(planes[:3])  # each is read three times
     for c in range(len(planes)):
-        level, part = scratch
         if R is not None and c < 3:
-            np.multiply(planes[0], R[0, c], out=level)
+            np.multiply(first[0], R[0, c], out=level)
             for i in (1, 2):
-                np.multiply(planes[i], R[i, c], out=part)
+                np.multiply(first[i], R[i, c], out=part)
                 level += part
-            level += half
+            level += kind(0.5)
         else:
-            np.add(planes[c], half, out=level)
-        np.maximum(level, 0, out=level)
-        np.minimum(level, peak, out=level)
+            np.add(planes[c], kind(0.5), out=level)
+        np.clip(level, kind(0), kind(peak), out=level)
         out[c] = level

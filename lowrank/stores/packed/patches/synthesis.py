@@ -95,7 +95,7 @@ def render(
         Whether the last row, and the last column, of patches lap over no other.
     """
     height, width = channels[0].first.shape
-    step = max(1, GROUP // (len(channels) * width))
+    step = min(max(1, GROUP // (len(channels) * width)), height)
     block = np.empty((SIDE, SIDE, step + 1, len(channels), width), dtype)
     kept = 0
     for top in range(0, height, step):

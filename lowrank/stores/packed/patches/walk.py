@@ -12,9 +12,9 @@ from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.patches import means, prediction
-from lowrank.stores.packed.patches.contexts import CAP, Quarters, expected
+from lowrank.stores.packed.patches.contexts import CAP, Board, Quarters
 from lowrank.stores.packed.patches.header import Header
-from lowrank.stores.packed.patches.order import Component, Predictors
+from lowrank.stores.packed.patches.order import Component, predictors
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Walk:
         self,
         shape: tuple[int, int],
         header: Header,
-        plan: list[Component],
+        groups: list[list[Component]],
         coder: Reader | Writer,
         bits: int,
         gains: Gains | None = None,
@@ -38,9 +38,11 @@ class Walk:
         channels = len(header.scales)
         self.quarters = Quarters(*shape)
         self.memory = prediction.Memory(self.quarters)
+        plan = [one for group in groups for one in group]
         self.known = np.zeros((channels + len(plan), self.quarters.size), np.uint8)
         self.count = channels
-        self.predictors = Predictors(channels)
+        self._predictors = predictors(groups, channels, colour=header.turn is not None)
+        self._boards: dict[int, Board] = {}
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in range(channels)]
@@ -97,8 +99,8 @@ class Walk:
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
         shape, count = self.quarters, len(batch)
-        sums, own = self._sums(batch)
-        known = np.zeros((count, shape.size), np.float32)
+        board, own = self._expect(count)
+        known = board.known.reshape(-1)
         lines = self._lines(batch)
         weights = [prediction.weights(x.index) for x in batch]
         # What is predicted is kept in planes, too, where its neighbours look for it.
@@ -106,7 +108,7 @@ class Walk:
         plain = np.array([w is None for w in weights])
         kept = np.zeros((count if predicted else 0, shape.size), self.float)
         for phase in shape.phases:
-            rows = expected(shape, phase, sums, known, own)
+            rows = board.rows(phase, own)
             target = None
             if targets is not None:
                 target = np.concatenate([t[phase.places] for t in targets])
@@ -117,21 +119,25 @@ class Walk:
                     if target is not None:
                         whole = target[i * phase.count : (i + 1) * phase.count]
                         whole -= guess * np.float32(1 / FRACTION)
-            hit, q = self.coder.phase(rows.ravel(), target, signs=signs)
+            hit, q = self.coder.phase(rows.reshape(-1), target, signs=signs)
             cells = phase.cells(count).take(hit)
-            known.reshape(-1)[cells] = np.minimum(np.abs(q), CAP)
+            known[cells] = np.minimum(np.abs(q), CAP)
             q *= FRACTION
             if predicted:
                 kept.reshape(-1)[cells] += q
                 some = plain.take(hit // phase.count)
                 hit, q = hit[some], q[some]
             # A place beyond the edge, of a hostile file, is the last of the map.
-            here = (lines + phase.where).ravel().take(hit)
+            if count == 1:
+                here = phase.where.take(hit)
+                here += lines[0]
+            else:
+                here = (lines + phase.where).reshape(-1).take(hit)
             self._flat[here] = q
             if not signs:
                 self._unsigned.append(here)
         self.coder.models.learn()
-        self.known[self.count : self.count + count] = known
+        self.known[self.count : self.count + count] = board.known
         self.count += count
         for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
             if w is not None:
@@ -139,7 +145,6 @@ class Walk:
                 grid = self._flat[line : line + self._patches].reshape(self.shape)
                 shape.gather(kept[i], grid)
                 self.memory.add(x.channel, x.index, kept[i])
-            self.predictors.add(x)
             self.indices[x.channel].append(x.index)
 
     def _lines(self, batch: list[Component]) -> NDArray[np.intp]:
@@ -161,21 +166,22 @@ class Walk:
             self._flat[negative] = -self._flat[negative]
             at += len(places)
 
-    def _sums(self, batch: list[Component]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        shape = self.quarters
-        sums = np.empty((len(batch), 3, shape.size), np.float32)
-        own = np.empty((3, len(batch), 1), np.float32)
-        for i, component in enumerate(batch):
-            rows, W, own[:, i, 0] = self.predictors.weights(
-                component, colour=self.header.turn is not None
-            )
-            K = self.known.take(rows, axis=0).astype(np.float32)
-            np.matmul(
-                W,
-                K.reshape(-1, 4, shape.plane).swapaxes(0, 1),
-                out=sums[i].reshape(3, 4, shape.plane).swapaxes(0, 1),
-            )
-        return sums, own
+    def _expect(self, count: int) -> tuple[Board, NDArray[np.int32]]:
+        """What the next maps are written on, with what others let expect; weights of their own."""
+        shape, known = self.quarters, self.known
+        if count not in self._boards:
+            self._boards[count] = Board(shape, count)
+        board = self._boards[count]
+        rows, weights, own = self._predictors
+        part = slice(
+            self.count - len(self.header.scales), self.count - len(self.header.scales) + count
+        )
+        sums = np.empty((count, 3, 4, shape.plane), np.float32)
+        K = known.take(rows[part].reshape(-1), axis=0).astype(np.float32)
+        K = K.reshape(count, -1, 4, shape.plane).swapaxes(1, 2)
+        np.matmul(weights[part], K, out=sums.swapaxes(1, 2))
+        board.expect(sums.reshape(count, 3, shape.size))
+        return board, own[:, part]
 
     def empty_first(self, channel: int) -> None:
         """Take the first component's coarsest map alone, its bands as zeros."""
