@@ -144,6 +144,7 @@ def write_atomic(
     allowed: int = 0o777,
     preserved: os.stat_result | None = None,
     examine: Callable[[bytes], None] | None = None,
+    inspect: Callable[[str], None] | None = None,
 ) -> None:
     """Write a file whole or not at all.
 
@@ -166,6 +167,8 @@ def write_atomic(
     examine : callable, optional
         Is given what is read back from the disk before the file takes its name; whatever it
         raises, the file is as before. What goes to a device it is given beforehand.
+    inspect : callable, optional
+        The same, and is given the path that the file has until then; nothing is read for it.
 
     Raises
     ------
@@ -180,7 +183,7 @@ def write_atomic(
         if previous is None or stat.S_ISREG(previous.st_mode):
             _write_then_move(
                 os.path.realpath(name), pieces, previous, force=force,
-                allowed=allowed, preserved=preserved, examine=examine,
+                allowed=allowed, preserved=preserved, examine=examine, inspect=inspect,
             )  # fmt: skip
         else:
             if examine is not None or callable(pieces):
@@ -327,6 +330,7 @@ def _write_then_move(
     allowed: int,
     preserved: os.stat_result | None,
     examine: Callable[[bytes], None] | None,
+    inspect: Callable[[str], None] | None,
 ) -> None:
     folder = os.path.dirname(target)
     # Named before it is made, so that an interrupt between the two leaves nothing. The
@@ -347,6 +351,8 @@ def _write_then_move(
             _sync(stream.fileno())
         if examine is not None:
             examine(read_bytes(temporary))
+        if inspect is not None:
+            inspect(temporary)
         if preserved is not None:
             os.utime(temporary, ns=(preserved.st_atime_ns, preserved.st_mtime_ns))
         _patiently(os.replace if force else _move_to_new, temporary, target)

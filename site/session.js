@@ -4,7 +4,7 @@
 
 const openStackPage = openStack;
 const Session = (() => {
-  const COARSE = 128; // sides of the coarse picture, about
+  const COARSE = 96; // sides of the coarse picture, about
   const START = 20;
   const FIRST = 64; // terms that the first view of a picture itself has
   const BYTES = 24e6; // of terms that are kept
@@ -103,6 +103,14 @@ const Session = (() => {
     return { controller, app, picture, data };
   }
 
+  // Once what is on the page has been painted; a page that is not in sight never is.
+  function seen() {
+    return new Promise((resolve) => {
+      requestAnimationFrame(() => requestAnimationFrame(resolve));
+      setTimeout(resolve, 100);
+    });
+  }
+
   function say(text) {
     Words.say("progress", text);
   }
@@ -116,9 +124,8 @@ const Session = (() => {
     const N = Math.min(width, height);
     const room = Math.floor(BYTES / (4 * (width + height) * planes.length));
     const most = Math.min(N, Math.max(room, 48));
-    const jobs = planes.map((plane) => decomposed(Float64Array.from(plane), height, width, FIRST, most));
     let coarse = null;
-    if (N > 2 * COARSE) {
+    if (N > 2.5 * COARSE) {
       const scale = COARSE / N;
       const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
       const small = { ...picture, width: w, height: h, planes: Pictures.shrunk(picture, w, h) };
@@ -129,7 +136,11 @@ const Session = (() => {
       const none = parts.map(() => new Float64Array(Math.min(w, h)));
       coarse = current = show(small, parts, none, null);
       byId("drop").dataset.first = Math.round(performance.now() - started);
+      await seen();
+      if (open.last !== mine) return null;
     }
+    // Not before: the workers would take the cores from what is seen first.
+    const jobs = planes.map((plane) => decomposed(plane, height, width, FIRST, most));
     const found = await Promise.all(jobs.map(({ first }) => first));
     if (open.last !== mine) return null;
     const none = planes.map(() => new Float64Array(N));
@@ -177,6 +188,15 @@ const Session = (() => {
     page.dataset.picture = name;
     say([`${name} is taken for a stack: a frame in each row of one matrix.`, ...notes].join(" "));
   }
+
+  // What the first view takes has run once before it is wanted, while nothing else is to do:
+  // until then a browser runs it ten times as slowly.
+  function warm() {
+    const side = COARSE, planes = [new Uint8Array(4 * side * side).map((_, i) => (i * i) % 251)];
+    const [plane] = Pictures.shrunk({ width: 2 * side, height: 2 * side, planes, peak: 255 }, side, side);
+    Svd.begun(plane, side, side).terms(FIRST);
+  }
+  for (let i = 0; i < 3; i++) (self.requestIdleCallback ?? setTimeout)(warm);
 
   return { open, openStack, say, now: () => current };
 })();

@@ -263,7 +263,7 @@ const Svd = (() => {
   function begun(A, m, n) {
     const wide = m <= n;
     const [N, long] = wide ? [m, n] : [n, m];
-    const B = wide ? Float64Array.from(A) : transposed(A, m, n);
+    const B = wide ? new Float64Array(A) : transposed(A, m, n);
     const G = gram(B, N, long);
     const T = tridiagonal(G, N);
     const values = eigenvalues(T);

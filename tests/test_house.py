@@ -40,13 +40,14 @@ INSIDE = {
         ("krylov", "matrix", "tridiagonal"),
         ("basis", "certificate", "slabs"),
         ("passes", "triplets"),
-        ("streamed", "svd"),
+        ("space", "svd"),
+        ("streamed",),
         ("__init__",),
     ),
     "io": (
         (
             *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
-            *("taking", "tiff", "wall"),
+            *("taking", "tiff", "wall", "web", "zarr"),
         ),
         ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
         ("cloud", "known", "modes"),
@@ -124,6 +125,7 @@ INSIDE = {
         ("journal", "manifest", "plan"),
         ("proof",),
         ("work",),
+        ("afar", "reread"),
         ("cluster", "frames", "large", "pool", "verify"),
     ),
     "views": (
@@ -329,7 +331,8 @@ def test_only_the_walls_catch_everything():
                 assert node.type is not None, f"a bare except in {name}"
                 caught = {x.id for x in ast.walk(node.type) if isinstance(x, ast.Name)}
                 assert "Exception" not in caught or name in WALLS, name
-                if "BaseException" in caught:  # to tidy up only
+                # To tidy up only, or to hand it to the thread that asked for the work.
+                if "BaseException" in caught and name != "threads":
                     assert ast.unparse(node.body[-1]) == "raise", f"{name} must raise it again"
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from lowrank import threads
 
 pytest.importorskip("threadpoolctl", reason="threadpoolctl reads the number of BLAS threads")
 
@@ -62,3 +65,23 @@ def test_large_matrices_taken_one_after_another_get_one_thread_too():
     if "openblas" not in _blas():
         pytest.skip("numpy's BLAS is not OpenBLAS")
     assert out.stdout.strip() == "[{1}, {1}] {2}"
+
+
+def test_results_stand_in_order_and_a_failure_ends_the_others(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    assert threads.each(lambda x: x * x, range(50)) == [x * x for x in range(50)]
+    began, before = [], threading.active_count()
+
+    def work(number):
+        began.append(number)
+        if number == 4:
+            raise ZeroDivisionError(number)
+        if number > 4:
+            deadline.wait(0.01)
+        return number
+
+    deadline = threading.Event()
+    with pytest.raises(ZeroDivisionError, match="4"):
+        threads.each(work, range(1000))
+    assert len(began) < 1000
+    assert threading.active_count() == before

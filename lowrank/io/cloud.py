@@ -1,13 +1,18 @@
-"""Arrays on object stores, by the URLs of fsspec: the extra `cloud`.
+"""Files on web servers, and on object stores by the URLs of fsspec: the extra `cloud`.
 
 Lines of a `.npy` are asked for as ranges of bytes, whole ones and some at a time: a store takes
-as long for a few bytes as for some megabytes.
+as long for a few bytes as for some megabytes. Anything else is brought here.
 """
 
 from __future__ import annotations
 
+import http.client
+import os
+import posixpath
 import shutil
+from io import BytesIO
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +21,15 @@ from lowrank.errors import FileError, ImageError, UsageError
 from lowrank.io import npy
 from lowrank.io.matrices import InFile
 from lowrank.io.wall import one_line
+from lowrank.io.web import SCHEMES, NoRangesError, Web
 
 # What stores raise where something is not there, or not allowed.
-_FAILURES = (OSError, ValueError, TypeError, ImportError, RuntimeError, LookupError)
+_FAILURES = (
+    OSError, ValueError, TypeError, ImportError, RuntimeError, LookupError,
+    http.client.HTTPException,
+)  # fmt: skip
+_HEAD = (1 << 16) + 64  # bytes that hold the header of an array
+_PIECE = 1 << 24  # bytes that are copied at a time
 
 
 def is_url(path: str) -> bool:
@@ -26,7 +37,14 @@ def is_url(path: str) -> bool:
     return "://" in path
 
 
+def only_read(path: str) -> bool:
+    """Whether a path is a URL of the web, where nothing is written."""
+    return path.startswith(SCHEMES)
+
+
 def _store(url: str) -> tuple[Any, str]:
+    if url.startswith(SCHEMES):
+        return Web(), url
     try:
         import fsspec
     except ImportError:
@@ -54,7 +72,11 @@ class InStore(InFile):
         transposed: bool = False,
     ) -> None:  # fmt: skip
         store, name = _store(url)
-        super().__init__(url, dtype, starts, length, transposed, identity=str(store.info(name)))
+        try:
+            identity = str(store.info(name))
+        except _FAILURES as cause:
+            raise _failure("read", url, cause) from cause
+        super().__init__(url, dtype, starts, length, transposed, identity=identity)
         self.only_rows = not transposed
 
     def _read(self, starts: Any, out: Any) -> Any:
@@ -67,6 +89,8 @@ class InStore(InFile):
         except _FAILURES as cause:
             raise _failure("read", self.path, cause) from cause
         for line, data in zip(lines, found, strict=True):
+            if isinstance(data, bytes) and len(data) > size:
+                raise FileError(f"{self.path}: the store gives no ranges; copy the file here first")
             if not isinstance(data, bytes) or len(data) < size:
                 raise ImageError(f"{self.path} ends before its samples do; get it again")
             line[:] = np.frombuffer(data, np.uint8, size)
@@ -78,11 +102,45 @@ def described(url: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     store, name = _store(url)
     try:
         size = int(store.size(name))
-        stream = store.open(name, "rb")
+        head = store.cat_file(name, start=0, end=min(size, _HEAD))
     except _FAILURES as cause:
         raise _failure("read", url, cause) from cause
-    with stream:
-        return npy.described_in(stream, size, url)
+    return npy.described_in(BytesIO(head), size, url)
+
+
+def gives_ranges(url: str) -> bool:
+    """Whether parts of a file can be read without the rest.
+
+    Raises
+    ------
+    FileError
+        It cannot be read at all.
+    """
+    store, name = _store(url)
+    try:
+        return len(store.cat_file(name, start=1, end=2)) == 1
+    except NoRangesError:
+        return False
+    except _FAILURES as cause:
+        raise _failure("read", url, cause) from cause
+
+
+def fetch(url: str, folder: str) -> str:
+    """Bring a file here, into a folder, under its own name; the path that it has then."""
+    store, name = _store(url)
+    path = os.path.join(folder, named(url))
+    try:
+        with store.open(name, "rb") as stream, open(path, "wb") as target:
+            shutil.copyfileobj(stream, target, _PIECE)
+    except _FAILURES as cause:
+        raise _failure("read", url, cause) from cause
+    return path
+
+
+def named(url: str) -> str:
+    """The name of a file, without what leads to it and what is asked of it."""
+    plain = urlsplit(url).path if only_read(url) else url
+    return posixpath.basename(plain) or "file"
 
 
 def size(url: str) -> int:
@@ -91,14 +149,20 @@ def size(url: str) -> int:
     return int(store.size(name))
 
 
-def check_output(url: str, *, force: bool) -> None:
-    """Refuse early an object that is there already."""
+def exists(url: str) -> bool:
+    """Whether there is an object of that name."""
     store, name = _store(url)
     try:
-        there = store.exists(name)
+        return bool(store.exists(name))
     except _FAILURES as cause:
         raise _failure("reach", url, cause) from cause
-    if there and not force:
+
+
+def check_output(url: str, *, force: bool) -> None:
+    """Refuse early an object that is there already."""
+    if only_read(url):
+        raise UsageError(f"-o {url}: a web server takes no files; give the name of a file here")
+    if exists(url) and not force:
         raise FileError(f"{url} exists; -f replaces it")
 
 
@@ -107,6 +171,17 @@ def put(url: str, stream: BinaryIO) -> None:
     store, name = _store(url)
     try:
         with store.open(name, "wb") as target:
-            shutil.copyfileobj(stream, target, 1 << 24)
+            shutil.copyfileobj(stream, target, _PIECE)
+    except _FAILURES as cause:
+        raise _failure("write", url, cause) from cause
+
+
+def put_folder(url: str, path: str) -> None:
+    """Write a folder of files; what is there of that name is replaced."""
+    store, name = _store(url)
+    try:
+        if store.exists(name):
+            store.rm(name, recursive=True)
+        store.put(os.path.join(path, ""), name, recursive=True)
     except _FAILURES as cause:
         raise _failure("write", url, cause) from cause

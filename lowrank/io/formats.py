@@ -100,7 +100,9 @@ SUFFIXES = frozenset(suffix for format in _TABLE for suffix in format.suffixes)
 _WRITTEN = {suffix: format for format in _TABLE if format.modes for suffix in format.suffixes}
 
 STACKS = {".tif": "TIFF", ".tiff": "TIFF", ".npy": "NPY", ".gif": "GIF"}
-"""Suffixes of outputs that hold a stack, and the name of each format."""
+"""Suffixes of files that hold a stack, and the name of each format."""
+ZARR = ".zarr"
+"""Suffix of a folder that does: an array of zarr."""
 WRITTEN = tuple(dict.fromkeys((*_WRITTEN, *STACKS)))
 """Suffixes that outputs may have."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import images, npy
-from lowrank.io.formats import STACKS
+from lowrank.io.formats import STACKS, ZARR
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.limits import fits
@@ -51,8 +51,8 @@ def format_for(path_or_suffix: str, mode: Mode, frames: int) -> str:
     format = STACKS.get(suffix.lower())
     if format is None:
         raise UsageError(
-            f"{suffix} holds no stack of {frames} frames; give {', '.join(STACKS)} or a folder, "
-            "or take one of them with --frames"
+            f"{suffix} holds no stack of {frames} frames; give {', '.join((*STACKS, ZARR))} or a "
+            "folder, or take one of them with --frames"
         )
     if format == "GIF" and mode.name not in _ANIMATED:
         raise ImageError(f".gif cannot hold {mode.title} without loss; write .tif or .npy")

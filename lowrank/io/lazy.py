@@ -10,14 +10,15 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.io import cloud, dtypes, images, npy, pages, sources
-from lowrank.io.matrices import InFile, OfArray, OfFrames
+from lowrank.io import cloud, dtypes, images, metadata, npy, pages, sources, tifffile
+from lowrank.io.matrices import InFile, OfArray, OfBands, OfChannel, OfFrames
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import wall
 from lowrank.limits import LARGE
@@ -26,6 +27,7 @@ from lowrank.picture.axis import Axis
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 
 _ANY = 1 << 62
+_LARGEST_BAND = 1 << 28  # bytes of rows that are decoded together
 _UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
 _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes that libtiff's bytes are as they stand
 
@@ -192,6 +194,21 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtype}")
         source = Source(path, "NPY", mode.title, shape[1], shape[0], there(path))
         return LazyLoaded(lazy, source, (note,))
+    pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
+    if pictured and not taking.asked and not columns and 0 not in shape:
+        height, width, channels = shape
+        mode = _mode(dtype, channels)
+        if mode is None:
+            return None
+        each = width * channels
+        starts = start + np.arange(height, dtype=np.int64) * (each * dtype.itemsize)
+        lazy = _picture(line(path, dtype, starts, each), mode, channels)
+        what = f"an array of {height} x {width} x {channels} {dtype}"
+        note = pages.taken_for(
+            lazy, f"{what}; stack=True or --stack takes its first axis for frames"
+        )
+        source = Source(path, "NPY", mode.title, width, height, there(path))
+        return LazyLoaded(lazy, source, (note,))
     found = _stacked(shape, dtype, taking, least)
     if found is None:
         return None
@@ -216,14 +233,64 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     return _loaded(file, shape, at, mode, path, "NPY", size)
 
 
+def _picture(whole: InFile | OfBands, mode: Mode, channels: int) -> Lazy:
+    """A picture of rows in which the channels take turns."""
+    if channels == 1:
+        return Lazy(whole, mode, whole.m, whole.n, None)
+    first, *others = [OfChannel(whole, c, channels) for c in range(channels)]
+    return Lazy(first, mode, whole.m, first.n, None, others=tuple(others))
+
+
 # -- TIFFs ---------------------------------------------------------------------------------
+
+
+def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
+    """One picture in tiles or strips, some rows of them at a time; None of several."""
+    found = tifffile.bands(path)
+    if found is None:
+        return None
+    mode = _mode(found.dtype, found.channels)
+    band = found.rows * found.samples * found.dtype.itemsize
+    size = found.height * found.width * found.channels * found.dtype.itemsize
+    start = found.start()
+    if mode is None or size < least or (start is None and band > _LARGEST_BAND):
+        return None
+    there = os.path.getsize(path)
+    if start is not None:
+        row = found.samples * found.dtype.itemsize
+        if start + row * found.height > there:
+            raise ImageError(f"{path} ends before its samples do; get it again")
+        starts = start + np.arange(found.height, dtype=np.int64) * row
+        lazy = _picture(InFile(path, found.dtype, starts, found.samples), mode, found.channels)
+    else:
+        planes = [
+            OfBands(
+                found.height, found.samples, found.rows, found.dtype,
+                partial(found.decoded, plane=plane), f"{there} bytes, plane {plane}",
+            )
+            for plane in range(found.channels if found.apart else 1)
+        ]  # fmt: skip
+        lazy = _picture(planes[0], mode, 1 if found.apart else found.channels)
+        lazy = replace(lazy, others=(*lazy.others, *planes[1:]))
+    notes = list(found.notes)
+    with open(path, "rb") as stream:
+        carried, stated = metadata.of_tiff(stream, notes)
+    if stated is not None:
+        notes.append(f"The file states a no-data value ({stated}): its pixels were taken for data.")
+    source = Source(path, "TIFF", mode.title, found.width, found.height, there)
+    return LazyLoaded(replace(lazy, metadata=carried), source, tuple(notes))
 
 
 def _of_tiff(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     """Pages of samples as they stand in the file; others are decoded, one at a time."""
     if taking.axis is not None or isinstance(taking.frames, int):
         return None
-    with wall(f"read {path}", "the TIFF is damaged or of a rare kind"), Image.open(path) as image:
+    if not taking.asked and tifffile.installed():
+        one = _of_one_tiff(path, least)
+        if one is not None:
+            return one
+    advice = "the TIFF is damaged or of a rare kind"
+    with wall(f"read {path}", advice, _ANY), Image.open(path) as image:
         count = getattr(image, "n_frames", 1)
         if count < 2 or image.mode not in _KINDS:
             return None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -197,3 +198,104 @@ class OfFrames:
     def columns(self, columns: slice) -> Samples:
         """Pieces of all frames, which are all decoded for them."""
         return np.concatenate([self.rows(slice(i, i + 1))[:, columns] for i in range(self.m)])
+
+
+_BANDS = 4  # that are held: a piece ends within one, and the next begins there
+
+
+class OfBands:
+    """Rows of a picture that come in bands of some rows, each decoded whole.
+
+    Parameters
+    ----------
+    m, n : int
+        Rows, and samples of one.
+    height : int
+        Rows of a band; the last one may have fewer.
+    dtype : dtype
+    decoded : callable
+        From the number of a band to its samples; any thread may ask.
+    identity : str
+    """
+
+    in_rows = True
+    only_rows = True
+
+    def __init__(
+        self, m: int, n: int, height: int, dtype: np.dtype[Any],
+        decoded: Callable[[int], Samples], identity: str,
+    ) -> None:  # fmt: skip
+        self.m, self.n, self.dtype, self.identity = m, n, dtype, identity
+        self._height, self._decoded = height, decoded
+        self._held: OrderedDict[int, Samples] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def rows(self, rows: slice) -> Samples:
+        """Whole rows."""
+        return self._part(rows, slice(0, self.n))
+
+    def columns(self, columns: slice) -> Samples:
+        """Pieces of all rows, which are all decoded for them."""
+        return self._part(slice(0, self.m), columns)
+
+    def _part(self, rows: slice, columns: slice) -> Samples:
+        out = np.empty((rows.stop - rows.start, columns.stop - columns.start), self.dtype)
+        for number in range(rows.start // self._height, -(-rows.stop // self._height)):
+            at = number * self._height
+            some = slice(max(rows.start, at), min(rows.stop, at + self._height))
+            band = self._band(number)[some.start - at : some.stop - at, columns]
+            out[some.start - rows.start : some.stop - rows.start] = band
+        return out
+
+    def _band(self, number: int) -> Samples:
+        with self._lock:
+            held = self._held.get(number)
+        if held is None:
+            held = self._decoded(number)
+            with self._lock:
+                self._held[number] = held
+                while len(self._held) > _BANDS:
+                    self._held.popitem(last=False)
+        return held
+
+
+class Interleaved(Protocol):
+    """Rows of samples of several channels in turn."""
+
+    m: int
+    n: int
+    dtype: np.dtype[Any]
+    in_rows: bool
+    only_rows: bool
+    identity: str
+
+    def rows(self, rows: slice) -> Samples:
+        """Whole rows."""
+
+    def columns(self, columns: slice) -> Samples:
+        """Pieces of all rows."""
+
+
+class OfChannel:
+    """One channel of a picture whose channels take turns.
+
+    Parameters
+    ----------
+    whole : Interleaved
+    channel, channels : int
+    """
+
+    def __init__(self, whole: Interleaved, channel: int, channels: int) -> None:
+        self._whole, self._channel, self._channels = whole, channel, channels
+        self.m, self.n, self.dtype = whole.m, whole.n // channels, whole.dtype
+        self.in_rows, self.only_rows = whole.in_rows, whole.only_rows
+        self.identity = f"{whole.identity}, channel {channel}"
+
+    def rows(self, rows: slice) -> Samples:
+        """Whole rows, of which all channels are read."""
+        return self._whole.rows(rows)[:, self._channel :: self._channels]
+
+    def columns(self, columns: slice) -> Samples:
+        """Pieces of all rows, of which all channels are read."""
+        some = slice(columns.start * self._channels, columns.stop * self._channels)
+        return self._whole.columns(some)[:, self._channel :: self._channels]

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -114,13 +114,12 @@ def of_image(image: Image.Image, notes: list[str], data: bytes = b"") -> Metadat
     return Metadata(**kept)
 
 
-def of_tiff(data: bytes, notes: list[str]) -> tuple[Metadata, object]:
+def of_tiff(file: bytes | BinaryIO, notes: list[str]) -> tuple[Metadata, object]:
     """Take the metadata of a TIFF that Pillow does not open, and what states its no-data value.
 
     Parameters
     ----------
-    data : bytes
-        The file.
+    file : bytes or binary file
     notes : list of str
         Receives what is left out.
     """
@@ -131,7 +130,7 @@ def of_tiff(data: bytes, notes: list[str]) -> tuple[Metadata, object]:
     with tolerated(
         "The tags of this TIFF are damaged, or of a rare kind, and were left out", notes
     ):
-        tags = _tags_of(data)
+        tags = _tags_of(BytesIO(file) if isinstance(file, bytes) else file)
         stated = tags.get(GDAL)
         blocks = {"icc": tags.get(_ICC_TAG), "xmp": tags.get(_XMP_TAG)}
         kept = {kind: block for kind, block in blocks.items() if block and isinstance(block, bytes)}
@@ -145,15 +144,17 @@ def of_tiff(data: bytes, notes: list[str]) -> tuple[Metadata, object]:
     return Metadata(**kept), stated
 
 
-def _tags_of(data: bytes) -> Image.Exif:
+def _tags_of(stream: BinaryIO) -> Image.Exif:
     """The tags of a TIFF's first image."""
     tags = Image.Exif()
-    if data[2:4] not in (b"\x2b\0", b"\0\x2b"):
-        tags.load(data)
+    head = stream.read(16)
+    stream.seek(0)
+    if head[2:4] not in (b"\x2b\0", b"\0\x2b"):
+        tags.load_from_fp(stream)
         return tags
-    tags.bigtiff, tags.endian = True, "<" if data.startswith(b"II") else ">"
-    (at,) = struct.unpack_from(f"{tags.endian}Q", data, 8)
-    tags.load_from_fp(BytesIO(data), at)
+    tags.bigtiff, tags.endian = True, "<" if head.startswith(b"II") else ">"
+    (at,) = struct.unpack_from(f"{tags.endian}Q", head, 8)
+    tags.load_from_fp(stream, at)
     return tags
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, LimitError
 from lowrank.io import arrays, metadata, nodata, tiff
-from lowrank.io.wall import one_line, wall
+from lowrank.io.wall import one_line, thin_wall, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS, fits
 from lowrank.picture import MAX_CHANNELS, Loaded
 
@@ -95,10 +96,7 @@ class Pages:
                 raise ImageError("it ends before its samples do; get the file again")
         holes = sum(size == 0 for size in page.databytecounts)
         if holes:
-            self.notes.append(
-                f"{holes:,} of {len(page.databytecounts):,} pieces of this TIFF hold nothing; "
-                "their samples are 0, or what the file says of such."
-            )
+            self.notes.append(_holes(holes, len(page.databytecounts)))
 
 
 def installed() -> bool:
@@ -211,6 +209,131 @@ def read(
             metadata=carried,
             notes=tuple(notes),
         )
+
+
+@dataclass(eq=False)
+class Bands:
+    """One picture of a TIFF by bands of rows, tiles or strips: each is decoded without the rest.
+
+    Attributes
+    ----------
+    height, width, channels : int
+    apart : bool
+        Channels lie in planes of their own.
+    rows : int
+        Of a band.
+    dtype : dtype
+        In the byte order of the machine.
+    notes : tuple of str
+    """
+
+    path: str
+    height: int
+    width: int
+    channels: int
+    apart: bool
+    rows: int
+    dtype: np.dtype[Any]
+    notes: tuple[str, ...]
+    _page: Any = field(repr=False)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a row of a band."""
+        return self.width * (1 if self.apart else self.channels)
+
+    def start(self) -> int | None:
+        """Where samples begin that lie in one piece as they are; None of all others."""
+        page = self._page
+        plain = page.compression == 1 and page.predictor == 1 and page.is_contiguous
+        same = page.parent.byteorder == _NATIVE or self.dtype.itemsize == 1
+        return int(page.dataoffsets[0]) if plain and same and not self.apart else None
+
+    def decoded(self, number: int, plane: int = 0) -> Samples:
+        """Decode a band: (rows, samples) ndarray.
+
+        Raises
+        ------
+        ImageError
+            It is damaged, or ends early.
+        """
+        page = self._page
+        wide = page.tilewidth if page.is_tiled else self.width
+        across, down = -(-self.width // wide), -(-self.height // self.rows)
+        rows = min(self.rows, self.height - number * self.rows)
+        each = 1 if self.apart else self.channels
+        out = np.zeros((rows, self.width, each), self.dtype)
+        with thin_wall(f"read {self.path}", _DAMAGED), open(self.path, "rb") as stream:
+            for i in range(across):
+                index = (plane * down + number) * across + i
+                stream.seek(page.dataoffsets[index])
+                size = page.databytecounts[index]
+                data = stream.read(size)
+                if len(data) < size:
+                    raise ImageError(f"{self.path} ends before its samples do; get it again")
+                if size:  # else it is left out, and zero
+                    found = page.decode(data, index, jpegtables=page.jpegtables)[0][0]
+                    columns = slice(i * wide, min((i + 1) * wide, self.width))
+                    out[:, columns] = found[:rows, : columns.stop - columns.start]
+        return out.reshape(rows, -1)
+
+
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+_GREY, _RGB, _YCBCR, _JPEG = 1, 2, 6, 7
+_UNASSOCIATED = 2  # alpha
+
+
+def bands(path: str) -> Bands | None:
+    """Open a TIFF of one picture of plain samples, grey or of colours; None of any other.
+
+    Raises
+    ------
+    ImageError
+        It is damaged.
+    """
+    import tifffile
+
+    said: list[str] = []
+    with (
+        thin_wall(f"read {path}", _DAMAGED),
+        _heard(said),
+        tifffile.TiffFile(path, _multifile=False) as file,
+    ):
+        page = file.pages.first
+        try:
+            second: Any = file.pages[1]
+        except IndexError:
+            second = None
+        if second is not None and not second.is_reduced:
+            return None
+        planes, depth, height, width, samples = page.shaped
+        channels, extra = planes * samples, tuple(page.extrasamples)
+        jpeg = page.photometric == _YCBCR and page.compression == _JPEG
+        colours = {_GREY: 1, _RGB: 3}.get(page.photometric, 3 if jpeg else 0)
+        alpha = extra == (_UNASSOCIATED,) and channels == colours + 1
+        dtype = page.dtype
+        if dtype is None or dtype.itemsize * 8 != page.bitspersample or depth != 1:
+            return None
+        if not colours or not (channels == colours or alpha):
+            return None
+        rows = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
+        page.decode  # noqa: B018 - made while the file is open, and kept
+        page.jpegtables  # noqa: B018
+        notes = [] if second is None else ["Only the first of its images was read."]
+        holes = sum(size == 0 for size in page.databytecounts)
+        if holes:
+            notes.append(_holes(holes, len(page.databytecounts)))
+        return Bands(
+            path, height, width, channels, planes > 1, rows, dtype.newbyteorder("="),
+            (*notes, *said), page,
+        )  # fmt: skip
+
+
+def _holes(holes: int, of: int) -> str:
+    return (
+        f"{holes:,} of {of:,} pieces of this TIFF hold nothing; "
+        "their samples are 0, or what the file says of such."
+    )
 
 
 @contextlib.contextmanager

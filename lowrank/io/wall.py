@@ -67,6 +67,19 @@ def wall(
 
 
 @contextlib.contextmanager
+def thin_wall(task: str, advice: str) -> Iterator[None]:
+    """Turn whatever a library raises that has nothing global into ours: any thread may enter."""
+    try:
+        yield
+    except LowrankError:
+        raise
+    except MemoryError as error:
+        raise LimitError(f"cannot {task}: not enough memory") from error
+    except Exception as error:
+        raise ImageError(f"cannot {task}: {one_line(error)}; {advice}") from error
+
+
+@contextlib.contextmanager
 def tolerated(what: str, notes: list[str]) -> Iterator[None]:
     """Turn a failure of Pillow on something that the picture can do without into a note."""
     try:

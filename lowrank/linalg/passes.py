@@ -21,6 +21,7 @@ from lowrank.linalg import slabs
 from lowrank.linalg.slabs import Columns, Work
 
 _PIECE = 1 << 26  # bytes read at a time: more only where runs of a row would be short
+_HERE_AND_THERE = 4  # blocks
 _RUN = 1 << 14  # bytes of a row, which a disk finds and reads in about the same time
 _SHARE = 3  # of the memory, of a piece and the floats that a thread makes of its blocks
 
@@ -68,9 +69,11 @@ class Passes:
         self._lock = threading.Lock()
         self._read = 0
 
-    def first_block(self) -> Any:
-        """The first block of columns, as it is."""
-        return self._columns.read(slice(0, min(slabs.width(self.size), self.length)))
+    def some_blocks(self) -> Iterator[Any]:
+        """A few blocks of columns, here and there, as they are."""
+        wide = slabs.width(self.size)
+        for group in self.groups[:: max(len(self.groups) // _HERE_AND_THERE, 1)]:
+            yield self._columns.read(slice(group.start, min(group.start + wide, group.stop)))
 
     def total(self, work: Work, *, of: int = 0) -> list[Any]:
         """Compute a work of all columns.

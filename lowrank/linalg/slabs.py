@@ -94,10 +94,10 @@ class Cast:
     rest: int = 0
 
     def double(self, raw: NDArray[Any]) -> Floats:
-        """(size, w) entries in float64, contiguous."""
+        """(size, w) entries in float64, in the order in which they come."""
         if self.narrow:
             raw = raw.astype(np.float32)
-        entries: Floats = np.ascontiguousarray(raw, np.float64)
+        entries: Floats = raw.astype(np.float64, order="K", copy=False)
         if self.exponent:
             entries = np.ldexp(entries, -self.exponent)
         if self.known is not None:
@@ -109,8 +109,8 @@ class Cast:
     def single(self, raw: NDArray[Any]) -> Single:
         """The same in float32."""
         if self.exponent or self.known is not None:
-            return self.double(raw).astype(np.float32)
-        return np.ascontiguousarray(raw, np.float32)
+            raw = self.double(raw)
+        return raw.astype(np.float32, order="K", copy=False)
 
     def without(self, known: Floats, rest: int = 0) -> Cast:
         """The same matrix, less what is in the span of some columns."""
@@ -195,12 +195,14 @@ class Product(Summed):
 
     def add(self, state: list[Any], raw: NDArray[Any]) -> None:
         """Read the block once for both products."""
-        block = self.cast.single(raw)
-        shared = block[::_EVERY].mean(axis=0)
-        block = block - shared
-        Y = krylov.transposed_times(block, self.X)
+        single = self.cast.single(raw)
+        shared = single[::_EVERY].mean(axis=0)
+        block = single - shared
+        # Columns that lie each in one piece are rows of the transpose: nothing is reordered.
+        lines = block.flags.f_contiguous and block.shape[1] > 1
+        Y = krylov.times(block.T, self.X) if lines else krylov.transposed_times(block, self.X)
         Y += np.outer(shared, self.X.sum(axis=0, dtype=np.float64)).astype(np.float32)
-        state[0] += krylov.times(block, Y)
+        state[0] += krylov.transposed_times(block.T, Y) if lines else krylov.times(block, Y)
         state[0] += shared.astype(np.float64) @ Y
         if self.measured:
             state[1] += _squares(self.cast.double(raw))
@@ -315,7 +317,7 @@ class Rows:
 
 
 def _squares(block: Floats) -> float:
-    flat = block.ravel()
+    flat = block.ravel(order="K")
     return float(np.dot(flat, flat))
 
 

@@ -12,28 +12,25 @@ take a pass of their own, in which they can be written as they come.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.linalg import krylov, slabs
-from lowrank.linalg.basis import Basis
+from lowrank.linalg.basis import leading_of
 from lowrank.linalg.certificate import ZERO, norm_below
-from lowrank.linalg.matrix import NUMPY_SIDE, Floats, mirrored, scale_of
+from lowrank.linalg.matrix import Floats, mirrored, scale_of
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.slabs import Cast
-from lowrank.linalg.tridiagonal import Tridiagonal
+from lowrank.linalg.space import ROUGH, Goal, Space
 
 GRAM_SIDE = 2000
 """Rows up to which the Gram matrix is made at once."""
 LARGEST_GRAM = 6000
 """Rows up to which it is made where a Krylov space will not do, and for a proof."""
 _GRAM_CLEAR = 1e-4  # of the largest singular value, what a Gram matrix in float64 knows well
-_CLEAR = 1e-4  # and what a Krylov space does, whose products are in float32
-_SETTLED = 1e-4  # of a Ritz pair, against its eigenvalue
 _STAGES = 6  # each orders of magnitude below the last
 _POLISHING = 4  # Rayleigh-Ritz steps
 _RESIDUAL = 2e-4  # of every triplet, against the last sigma, which half the square spoils
@@ -41,8 +38,6 @@ _TOGETHER = 1e-4  # of all of them, against the tail
 _ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
 _CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
 _GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T
-_A_WHILE = 4  # looks
-_MARGIN = 2  # blocks beside what is wanted, before a space is looked at
 _ROUGH = 1e-7  # of the largest eigenvalue, which a Gram matrix in float32 tells from rounding
 _A_GRAM = (
     1e6  # squares of rows: as long as a pass of a Krylov space takes the Gram matrix of so many
@@ -81,6 +76,9 @@ class Leading:
     certified : bool
     rounding : dict of str to (k,) ndarray
         For stores: squared distance of a term's other vector to what a store makes of it.
+    within : float
+        0; or how near singular values are only known to be to those of the matrix, as a share of
+        themselves, where they stand so close together that passes come to no more.
     """
 
     left: Floats
@@ -90,6 +88,7 @@ class Leading:
     norm: float
     certified: bool
     rounding: dict[str, Floats]
+    within: float
     _passes: Passes
     _cast: Cast
 
@@ -167,6 +166,8 @@ class _Solver:
         self.passes, self.wish, self.cast = passes, wish, cast
         self.size = passes.size
         self.most = min(passes.size, passes.length)
+        chosen = None if wish.rank is None else min(wish.rank, self.most)
+        self.goal = Goal(chosen, wish.share or 0.0, self.most)
         self.square = -1.0  # ||A||_F^2
         self.gram: Floats | None = None
 
@@ -182,10 +183,11 @@ class _Solver:
         if self.square == 0.0:
             return self._of_nothing(certify=certify)
         while True:
-            left, s, rounding, settled = self._polished(W)
+            left, s, rounding, within = self._polished(W)
             k, enough = self._rank(s)
-            if not settled:
-                if self.gram is not None:
+            rough = self.size > LARGEST_GRAM and within <= ROUGH
+            if within and not rough:
+                if self.gram is not None or self.size > LARGEST_GRAM:
                     raise LimitError(
                         f"the {k:,} leading terms do not settle in {_POLISHING} passes; "
                         "give fewer, or take what fits into memory"
@@ -204,7 +206,7 @@ class _Solver:
         return Leading(
             left[:, :k] * signs, np.ldexp(s[:k], unit), math.ldexp(sigma_next, unit),
             math.ldexp(tail, unit), math.ldexp(norm, unit), certified,
-            {name: x[:k] for name, x in rounding.items()}, self.passes, self.cast,
+            {name: x[:k] for name, x in rounding.items()}, within, self.passes, self.cast,
         )  # fmt: skip
 
     def _of_nothing(self, *, certify: bool) -> Leading:
@@ -212,30 +214,16 @@ class _Solver:
         zeros = np.zeros(k)
         rounding = dict.fromkeys(slabs.STORES, zeros)
         return Leading(
-            np.eye(self.size, k), zeros, 0.0, 0.0, 0.0, certify, rounding, self.passes, self.cast
-        )
+            np.eye(self.size, k), zeros, 0.0, 0.0, 0.0, certify, rounding, 0.0,
+            self.passes, self.cast,
+        )  # fmt: skip
 
     def _rank(self, s: Floats) -> tuple[int, bool]:
         """How many terms to keep, by the leading singular values; and whether that is enough."""
-        if self._chosen is not None:
-            return self._chosen, True
-        k = self._reaching(s * s)
+        k = self.goal.rank(s * s, self.square)
         if k is None:
             return len(s), False
-        return k, k < len(s) or len(s) == self.most
-
-    @property
-    def _chosen(self) -> int | None:
-        return None if self.wish.rank is None else min(self.wish.rank, self.most)
-
-    def _reaching(self, squares: Floats) -> int | None:
-        """The first rank at which no more is lost than may be; None where none of these is it."""
-        allowed = (self.wish.share or 0.0) ** 2 * self.square
-        lost = self.square - np.concatenate([[0.0], np.cumsum(squares)])
-        if len(squares) == self.most:
-            lost[-1] = 0.0
-        enough = np.flatnonzero(lost <= allowed)
-        return int(enough[0]) if enough.size else None
+        return k, self.goal.chosen is not None or k < len(s) or len(s) == self.most
 
     # -- by the Gram matrix ----------------------------------------------------------------
 
@@ -244,13 +232,11 @@ class _Solver:
         if 3 * 8 * self.size**2 > self.passes.memory:
             return None
         lower, _ = self.passes.total(slabs.Gram(self.cast, rough=True), of=self.passes.number + 3)
-        values, vectors = _leading_of(mirrored(lower))
-        k = self._chosen
-        if k is None:
-            k = self._reaching(np.maximum(values[: self.most], 0.0))
+        values, vectors = leading_of(mirrored(lower))
+        k = self.goal.rank(np.maximum(values[: self.most], 0.0), self.square)
         if k is None or values[min(k, self.most - 1)] < _ROUGH * values[0]:
             return None
-        return vectors(min(k + 1, self.most))
+        return _rows(vectors(min(k + 1, self.most)))
 
     def _by_gram(self, least: int = 0) -> Floats:
         """Rows that span the leading left singular vectors, one more than are wanted."""
@@ -264,16 +250,16 @@ class _Solver:
             self.gram, self.square = mirrored(lower), float(square[0])
         if self.square == 0.0:
             return np.eye(1, self.size)
-        values, vectors = _leading_of(self.gram)
+        values, vectors = leading_of(self.gram.copy())
         s = np.sqrt(np.maximum(values, 0.0))
         if self.wish.choose is not None:
-            self.wish = Wish(rank=self.wish.choose(np.ldexp(s[: self.most], self.cast.exponent)))
-        k = self._chosen
-        if k is None:
-            k = self._reaching(np.maximum(values[: self.most], 0.0))
+            chosen = self.wish.choose(np.ldexp(s[: self.most], self.cast.exponent))
+            self.goal = replace(self.goal, chosen=min(chosen, self.most))
+        k = self.goal.rank(np.maximum(values[: self.most], 0.0), self.square)
+        if k is None or self.goal.chosen is None:
             k = max(self.most if k is None else k, least)
         count = min(k + 1, self.most)
-        W = vectors(count)
+        W = _rows(vectors(count))
         clear = int(np.count_nonzero(s[:count] >= _GRAM_CLEAR * s[0]))
         for _ in range(_STAGES):
             if clear == count:
@@ -281,8 +267,8 @@ class _Solver:
             known = np.linalg.qr(W[:clear].T)[0]
             lower, square = self.passes.total(slabs.Gram(self.cast.without(known)))
             rest = mirrored(lower)
-            values, vectors = _leading_of(rest)
-            more = vectors(count - clear)
+            values, vectors = leading_of(rest)
+            more = _rows(vectors(count - clear))
             W = np.vstack([known.T, more - (more @ known) @ known.T])
             W = np.linalg.qr(W.T)[0].T
             below = np.sqrt(np.maximum(values[: count - clear], 0.0))
@@ -296,12 +282,21 @@ class _Solver:
     def _by_krylov(self) -> Floats | None:
         """The same from Krylov spaces; None where the Gram matrix is the better way."""
         known: Floats | None = None
-        first = zlib.crc32(np.ascontiguousarray(self.passes.first_block()).tobytes())
-        rest, count = 0, 0
+        squares = np.zeros(0)
+        some = (self.cast.double(raw) for raw in self.passes.some_blocks())
+        seed = krylov.seed_of(x for A in some for x in np.einsum("ij,ij->j", A, A).tolist())
+        count = 100 if self.goal.chosen is None else self.goal.chosen + 1
+        block = min(16 if count <= 48 else 32 if count <= 200 else 64, self.size)
+        there_is_gram = self.size <= LARGEST_GRAM
+        patience = max(self.size**2 / _A_GRAM, 8) if there_is_gram else math.inf
+        rest = 0
         for stage in range(_STAGES):
             cast = self.cast if known is None else self.cast.without(known, rest)
-            space = _Space(self, cast, first + stage, 0 if known is None else known.shape[1])
+            space = Space(
+                self.passes, cast, self.goal, squares, block, seed + stage, patience, self.square
+            )
             grown = space.grown()
+            self.square = space.square
             if grown is None:
                 return None
             if self.square == 0.0:
@@ -313,23 +308,26 @@ class _Solver:
             W = np.linalg.qr(W.T)[0].T
             if len(W) >= count or s[0] <= ZERO * math.sqrt(self.square):
                 return W[:count]
-            known = self._further(W)
+            known, squares = self._further(W)
             rest = math.frexp(s[-1])[1] if s[-1] > 0.0 else 0
         return None
 
-    def _further(self, W: Floats) -> Floats:
+    def _further(self, W: Floats) -> tuple[Floats, Floats]:
         """Columns one step of A A^T in float64 nearer to singular vectors than rows W.
 
-        What is left of the largest ones would hide the smallest.
+        What is left of the largest ones would hide the smallest. And squares of their values.
         """
         Z, R, _ = self.passes.total(slabs.Image(self.cast, W, np.zeros(len(W))))
         inner, s, _ = np.linalg.svd(R.T)
-        return np.linalg.qr((Z @ inner) / np.maximum(s, ZERO * s[0]) ** 2)[0]
+        return np.linalg.qr((Z @ inner) / np.maximum(s, ZERO * s[0]) ** 2)[0], s * s
 
     # -- Rayleigh and Ritz -----------------------------------------------------------------
 
-    def _polished(self, W: Floats) -> tuple[Floats, Floats, dict[str, Floats], bool]:
-        """Triplets in the span of rows, which residuals extend until they are small; or not yet."""
+    def _polished(self, W: Floats) -> tuple[Floats, Floats, dict[str, Floats], float]:
+        """Triplets in the span of rows, which residuals extend until they are small.
+
+        Last, 0; or the largest residual against its value, where some are not small yet.
+        """
         count = len(W)
         norms = np.zeros(len(W))
         for _ in range(_POLISHING):
@@ -353,7 +351,8 @@ class _Solver:
             extra = residual[:, large] / sizes[large]
             W = np.linalg.qr(np.hstack([left, extra]))[0].T
             norms = np.zeros(len(W))
-        return left, s, dict(zip(slabs.STORES, lost[:, :count], strict=True)), not large.any()
+        within = float((sizes / divisor).max()) if large.any() else 0.0
+        return left, s, dict(zip(slabs.STORES, lost[:, :count], strict=True)), within
 
     def _tail(self, left: Floats, s: Floats) -> float:
         difference = self.square - float(s @ s)
@@ -379,96 +378,8 @@ class _Solver:
         return norm_below(gram, sigma_next, norm)
 
 
-class _Space:
-    """A Krylov space of A A^T that grows by a block a pass."""
-
-    def __init__(self, solver: _Solver, cast: Cast, seed: int, known: int) -> None:
-        self.solver, self.cast, self.known = solver, cast, known
-        k = solver._chosen
-        count = 100 if k is None else k + 1
-        self.block = min(16 if count <= 48 else 32 if count <= 200 else 64, solver.size)
-        start = krylov.scattered(solver.size, self.block, seed)
-        self.X = np.linalg.qr(start)[0].astype(np.float32)
-
-    def grown(self) -> tuple[Floats, Floats, int] | None:
-        """Rows for what has settled, singular values of them, and how many there are to be."""
-        solver, passes, block = self.solver, self.solver.passes, self.block
-        size, rows = solver.size, block
-        room = max(passes.memory // (2 * 4 * size), 4 * block)
-        capacity = min(size, room) // block * block
-        basis = Basis(capacity, size)
-        H = np.zeros((capacity, capacity))
-        guess = 0
-        self.worst: list[float] = []
-        for rows in range(block, capacity + 1, block):
-            measured = solver.square < 0.0
-            Z, square = passes.total(
-                slabs.Product(self.cast, self.X, measured), of=passes.number + max(guess, 3)
-            )
-            if measured:
-                solver.square = float(square[0])
-                if solver.square == 0.0:
-                    return np.eye(1, size), np.ones(1), 1
-            basis.append(self.X)
-            last = slice(rows - block, rows)
-            H[:rows, last] = basis.times(Z)
-            H[last, :rows] = H[:rows, last].T
-            self.X, link = basis.beside(Z)
-            values, vectors = basis.eigh(H[:rows, :rows])
-            residuals = np.linalg.norm(link @ vectors[-block:], axis=0)
-            wanted, settled, guess = self._settled(values, residuals, rows)
-            if settled is not None:
-                turned = basis.turned(vectors[:, :settled])
-                unit = 2.0**self.cast.rest
-                s = np.sqrt(np.maximum(values[: settled + 1], 0.0)) * unit
-                return turned, s[: max(settled, 1)], wanted
-            if guess > max(size * size / _A_GRAM, 8) and size <= LARGEST_GRAM:
-                return None
-        if size <= LARGEST_GRAM:
-            return None
-        raise LimitError(
-            f"a space of {rows:,} vectors, all that the memory holds, is too small for what is "
-            "asked for; give more with --memory, or fewer terms"
-        )
-
-    def _settled(self, values: Floats, residuals: Floats, rows: int) -> tuple[int, int | None, int]:
-        """Terms wanted in all, how many of them this space has settled, and passes to go.
-
-        None of them where it is too early to say.
-        """
-        solver = self.solver
-        k = solver._chosen
-        if k is None:
-            found = solver._reaching(np.maximum(values, 0.0)) if not self.known else None
-            if found is None:
-                return 0, None, max(2, rows // (2 * self.block))
-            k = found
-        count = min(k + 1, solver.most)
-        mine = count - self.known
-        if rows < min(mine + _MARGIN * self.block, solver.size):
-            return count, None, -(-(mine - rows) // self.block) + _MARGIN
-        mine = min(mine, rows)
-        clear = int(np.count_nonzero(values[:mine] >= _CLEAR**2 * values[0]))
-        worst = float(np.max(residuals[:clear] / (_SETTLED * values[:clear])))
-        if worst <= 1.0:
-            return count, clear, 0
-        self.worst.append(math.log(worst))
-        # A cluster of values, such as the edge of noise, settles slowly: that shows after a while.
-        fall = 1.5
-        if len(self.worst) > _A_WHILE:
-            fall = max((self.worst[-1 - _A_WHILE] - self.worst[-1]) / _A_WHILE, 1e-2)
-        return count, None, max(1, math.ceil(math.log(worst) / fall))
-
-
-def _leading_of(gram: Floats) -> tuple[Floats, Callable[[int], Floats]]:
-    """Eigenvalues of a Gram matrix, descending, and what makes rows of its leading vectors."""
-    if len(gram) <= NUMPY_SIDE:
-        values, vectors = np.linalg.eigh(gram)
-        return values[::-1], lambda count: np.ascontiguousarray(vectors[:, ::-1][:, :count].T)
-    form = Tridiagonal(gram.copy())
-    return form.values()[::-1], lambda count: np.ascontiguousarray(
-        form.take_vectors(count)[:, ::-1].T
-    )
+def _rows(vectors: Floats) -> Floats:
+    return np.ascontiguousarray(vectors.T)
 
 
 def _signs(left: Floats) -> Floats:

@@ -46,16 +46,19 @@ class Matrix(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Lazy:
-    """A picture or a stack of one matrix, as `Picture` would be.
+    """A picture or a stack, as `Picture` would be.
 
     Attributes
     ----------
     matrix : Matrix
+        That of a stack, or of the first channel of a picture.
     mode : Mode
     height, width : int
     frames : int or None
         None of one picture.
     metadata : Metadata
+    others : tuple of Matrix
+        Those of the other channels.
     """
 
     matrix: Matrix
@@ -64,6 +67,12 @@ class Lazy:
     width: int
     frames: int | None
     metadata: Metadata = field(default_factory=Metadata)
+    others: tuple[Matrix, ...] = ()
+
+    @property
+    def matrices(self) -> tuple[Matrix, ...]:
+        """All matrices, of one shape."""
+        return (self.matrix, *self.others)
 
     @property
     def samples_shape(self) -> tuple[int, ...]:
@@ -74,13 +83,15 @@ class Lazy:
     @property
     def nbytes(self) -> int:
         """Bytes of all samples."""
-        return self.matrix.m * self.matrix.n * self.matrix.dtype.itemsize
+        one = self.matrix
+        return one.m * one.n * one.dtype.itemsize * len(self.matrices)
 
-    def each(self) -> Iterator[tuple[int, Samples]]:
-        """Rows of the matrix, some at a time: the number of the first, and (r, n) samples."""
-        step = max((1 << 24) // (self.matrix.n * self.matrix.dtype.itemsize), 1)
-        for a in range(0, self.matrix.m, step):
-            yield a, self.matrix.rows(slice(a, min(a + step, self.matrix.m)))
+
+def each(matrix: Matrix) -> Iterator[tuple[int, Samples]]:
+    """Rows of a matrix, some at a time: the number of the first, and (r, n) samples."""
+    step = max((1 << 24) // (matrix.n * matrix.dtype.itemsize), 1)
+    for a in range(0, matrix.m, step):
+        yield a, matrix.rows(slice(a, min(a + step, matrix.m)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ kept exactly; floats become 65,536 levels from the lowest to the highest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from lowrank.picture import Mode, Picture, array_mode
 
 _MOST = 65535
+_TOGETHER = 1 << 18
 
 
 class Levels(NamedTuple):
@@ -53,20 +55,31 @@ class Levels(NamedTuple):
 
     def of_samples(self, samples: NDArray[np.generic]) -> NDArray[np.generic]:
         """The levels of samples."""
-        values = np.subtract(samples, self.low, dtype=np.float64)
-        if not self.whole:
-            values /= self.unit
-            np.rint(values, out=values)
-        levels: NDArray[np.generic] = values.astype(np.uint8 if self.bits == 8 else np.uint16)
+        levels: NDArray[np.generic] = np.empty(
+            samples.shape, np.uint8 if self.bits == 8 else np.uint16
+        )
+        for part in _some(samples):
+            values = np.subtract(samples[part], self.low, dtype=np.float64)
+            if not self.whole:
+                values /= self.unit
+                np.rint(values, out=values)
+            levels[part] = values
         return levels
 
     def to_samples(self, levels: NDArray[np.generic], mode: Mode) -> NDArray[np.generic]:
         """The samples of levels."""
-        values = np.multiply(levels, self.unit, dtype=np.float64)
-        values += self.low
-        np.clip(values, self.low, self.high, out=values)
-        samples: NDArray[np.generic] = values.astype(mode.dtype)
+        samples: NDArray[np.generic] = np.empty(levels.shape, mode.dtype)
+        for part in _some(levels):
+            values = np.multiply(levels[part], self.unit, dtype=np.float64)
+            values += self.low
+            samples[part] = np.clip(values, self.low, self.high, out=values)
         return samples
+
+
+def _some(samples: NDArray[np.generic]) -> Iterator[slice]:
+    """Rows or frames, some at a time: in float64 they take more than all of them as they are."""
+    step = max(_TOGETHER * len(samples) // max(samples.size, 1), 1)
+    return (slice(i, i + step) for i in range(0, len(samples), step))
 
 
 def of(picture: Picture) -> Levels:

@@ -128,7 +128,9 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
     parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
     loaded = lazy.of_path(path, taking, least=LARGE)
     one = (
-        isinstance(parts.body, Floats) and len(parts.ranks) == 1 and parts.head.layout != "patches"
+        isinstance(parts.body, Floats)
+        and parts.body.turn is None
+        and parts.head.layout != "patches"
     )
     if loaded is None or not one or parts.head.metadata.nodata is not None:
         return None

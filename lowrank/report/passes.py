@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from lowrank.layouts import turn
 from lowrank.linalg import ResidualNorms, TruncatedSVD
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.streamed import Leading, Wish, leading
-from lowrank.picture import mode_in
+from lowrank.picture import Mode, mode_in
 from lowrank.picture.axis import unpack
-from lowrank.picture.distance import OfFrame, total
-from lowrank.picture.lazy import ByColumns, Lazy, LazyLoaded, by_columns
-from lowrank.report import File, Report, measure, stacks
+from lowrank.picture.distance import OfFrame, Pixels, total
+from lowrank.picture.lazy import ByColumns, Lazy, LazyLoaded, Matrix, by_columns, each
+from lowrank.report import File, OfMatrix, Report, measure, stacks
 from lowrank.stores import sums
 
 
@@ -43,7 +43,7 @@ class _Residual:
 
 def measured(
     loaded: LazyLoaded, parts: Parts, *, file: File | None, file_bytes: int, memory: int,
-    found: Leading | None = None,
+    found: Sequence[Leading] = (),
 ) -> Report:  # fmt: skip
     """Measure a float file against the source that it was made from, of which little is held.
 
@@ -55,8 +55,8 @@ def measured(
     file, file_bytes : as of `measure.measure`
     memory : int
         Bytes that passes may take.
-    found : Leading, optional
-        The decomposition behind the file, where it is there; else it is made again, and proved.
+    found : sequence of Leading
+        The decomposition behind each matrix, where it is there; else it is made again, and proved.
 
     Raises
     ------
@@ -69,49 +69,81 @@ def measured(
             f"{loaded.source.path} has samples of {p.samples_shape} {p.mode.title}, the file "
             f"{head.samples_shape} {head.mode.title}; give the source that it was made from"
         )
-    (f,) = parts.body.matrices
-    if not isinstance(f, Factors):
-        raise UsageError("a packed file is not measured in passes")
-    columns = by_columns(p.matrix)
-    if found is None:
-        found, _ = leading(Passes(columns, memory=memory), Wish(rank=f.k), certify=True)
-    rest, _ = leading(Passes(_Residual(columns, f), memory=memory), Wish(rank=0))
-    exact = TruncatedSVD(
-        np.empty((f.m, 0)), found.s, np.empty((0, f.n)), found.sigma_next, found.tail, found.norm,
-        found.certified,
-    )  # fmt: skip
-    (name,) = turn.names(head.mode, head.layout, None)
-    of_matrix = measure.bounded(name, exact, ResidualNorms(rest.sigma_next, rest.norm))
-    of, peak, variance = _samples(p, f)
+    of_matrices: list[OfMatrix] = []
+    seen = _Seen()
+    names = turn.names(head.mode, head.layout, None)
+    for i, (matrix, f) in enumerate(zip(p.matrices, parts.body.matrices, strict=True)):
+        if not isinstance(f, Factors):
+            raise UsageError("a packed file is not measured in passes")
+        columns = by_columns(matrix)
+        if found:
+            mine = found[i]
+        else:
+            mine, _ = leading(Passes(columns, memory=memory), Wish(rank=f.k), certify=True)
+        rest, _ = leading(Passes(_Residual(columns, f), memory=memory), Wish(rank=0))
+        exact = TruncatedSVD(
+            np.empty((f.m, 0)), mine.s, np.empty((0, f.n)), mine.sigma_next, mine.tail, mine.norm,
+            mine.certified,
+        )  # fmt: skip
+        norms = ResidualNorms(rest.sigma_next, rest.norm)
+        of_matrices.append(measure.bounded(names[i], exact, norms))
+        seen.add(matrix, f, p.mode)
+    of, peak = seen.of, seen.peak(p)
     return Report(
-        loaded.source, file, (of_matrix,),
-        measure.storage(parts, (of_matrix,), file_bytes, loaded.source),
-        total(of, peak), _stack(parts, of, peak, variance, file_bytes),
+        loaded.source, file, tuple(of_matrices),
+        measure.storage(parts, tuple(of_matrices), file_bytes, loaded.source),
+        total(of, peak), _stack(parts, of, peak, seen.variance, file_bytes),
     )  # fmt: skip
 
 
-def _samples(p: Lazy, f: Factors) -> tuple[list[OfFrame], float, float]:
-    """Errors of each row of the matrix, the peak of a PSNR, and the variance of the samples."""
-    of: list[OfFrame] = []
-    low, high, mean, square = math.inf, -math.inf, 0.0, 0.0
-    size = p.matrix.m * p.matrix.n
-    shift: float | None = None
-    for a, rows in p.each():
-        pace.at("samples", a, p.matrix.m)
-        decoded = sums.samples(f.U[a : a + len(rows)], f.s, f.Vt, p.mode)
-        shift = float(rows[0, 0]) if shift is None else shift
-        low, high = min(low, float(rows.min())), max(high, float(rows.max()))
-        for x, y in zip(rows, decoded, strict=True):
-            wide = x.astype(np.float64)
-            error = wide - y
-            of.append(OfFrame(float(error @ error), x.size, float(np.abs(error).max())))
-            wide -= shift  # a level that all share would drown the rest
-            mean += float(wide.sum()) / size
-            square += float(wide @ wide) / size
-    fixed = p.mode.peak
-    if fixed is not None and (p.frames is None or p.mode.bits <= 8):
-        return of, fixed, square - mean * mean
-    return of, high - low or 1.0, square - mean * mean
+def distances(p: Lazy, parts: Parts) -> Pixels:
+    """How far samples are from those that a float file decodes to."""
+    seen = _Seen()
+    for matrix, f in zip(p.matrices, parts.body.matrices, strict=True):
+        if not isinstance(f, Factors):
+            raise UsageError("a packed file is not measured in passes")
+        seen.add(matrix, f, p.mode)
+    return total(seen.of, seen.peak(p))
+
+
+class _Seen:
+    """Errors of each row of each matrix, and what the samples themselves are like."""
+
+    def __init__(self) -> None:
+        self.of: list[OfFrame] = []
+        self._low, self._high = math.inf, -math.inf
+        self._count, self._sum, self._squares = 0, 0.0, 0.0
+        self._shift: float | None = None
+
+    def add(self, matrix: Matrix, f: Factors, mode: Mode) -> None:
+        """Take all samples of a matrix."""
+        for a, rows in each(matrix):
+            pace.at("samples", a, matrix.m)
+            decoded = sums.samples(f.U[a : a + len(rows)], f.s, f.Vt, mode)
+            if self._shift is None:
+                self._shift = float(rows[0, 0])  # a level that all share would drown the rest
+            self._low = min(self._low, float(rows.min()))
+            self._high = max(self._high, float(rows.max()))
+            self._count += rows.size
+            for x, y in zip(rows, decoded, strict=True):
+                wide = x.astype(np.float64)
+                error = wide - y
+                self.of.append(OfFrame(float(error @ error), x.size, float(np.abs(error).max())))
+                wide -= self._shift
+                self._sum += float(wide.sum())
+                self._squares += float(wide @ wide)
+
+    @property
+    def variance(self) -> float:
+        """Of all samples."""
+        return self._squares / self._count - (self._sum / self._count) ** 2
+
+    def peak(self, p: Lazy) -> float:
+        """What a PSNR is measured against."""
+        fixed = p.mode.peak
+        if fixed is not None and (p.frames is None or p.mode.bits <= 8):
+            return fixed
+        return self._high - self._low or 1.0
 
 
 def _stack(

@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 
     from lowrank.stack import LowRankStack
 
+_INDEX = "zarr.json"  # the file of an array of zarr that is always there
 _START = 64  # bytes that tell a stack from a picture, and more
 
 
 def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False) -> work.Outcome:
     """Rebuild what is in one `.lrk` file, a picture or a stack, and write it."""
+    if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
+        from lowrank.runs import afar
+
+        writes = settings.pixel is None or job.output is not None
+        return afar.done(decompress, job, settings, writes=writes)
     asked = settings.frames is not None or settings.pixel is not None
     start = files.start(job.input, _START) if files.regular(job.input) else None
     if start is not None and not header.is_stack(start):
@@ -42,10 +48,10 @@ def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False
         if asked:
             raise UsageError("standard input holds one picture, and no stack of frames")
         return work.decompress(job, settings, repeated=repeated, data=data)
-    if job.output and work.is_done(job, job.output, settings):
+    if job.output and _is_done(job, job.output, settings):
         return work.Outcome(job.input, job.output, skipped=True)
     if job.output:
-        work.check_output(job, job.output, settings, repeated=repeated)
+        _check_output(job, job.output, settings, repeated=repeated)
     stack = _opened(job, settings, data)
     if settings.rank is not None:
         stack = stack.leading(settings.rank)
@@ -55,6 +61,24 @@ def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False
     if isinstance(settings.frames, int):
         return _one(job, settings, stack, settings.frames, size, repeated=repeated)
     return _all(job, settings, stack, size, repeated=repeated)
+
+
+def _is_done(job: Job, output: str, settings: work.Decompressing) -> bool:
+    there = os.path.join(output, _INDEX) if _is_zarr(output) else output
+    return work.is_done(job, there, settings)
+
+
+def _check_output(job: Job, output: str, settings: work.Decompressing, *, repeated: bool) -> None:
+    if _is_zarr(output):
+        from lowrank.io import zarr
+
+        zarr.check_output(output, force=settings.force or settings.skip_existing or repeated)
+    else:
+        work.check_output(job, output, settings, repeated=repeated)
+
+
+def _is_zarr(output: str) -> bool:
+    return output.lower().endswith(formats.ZARR)
 
 
 def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRankStack:
@@ -135,6 +159,10 @@ def _all(
     if settings.format:
         suffix = f".{settings.format.lower().lstrip('.')}"
     output = job.place(suffix)
+    if _is_zarr(output):
+        if settings.format and suffix != formats.ZARR:
+            raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
+        return _zarr(job, settings, stack, size, output, repeated=repeated)
     is_named = job.output not in (None, "-") and os.path.splitext(output)[1] != ""
     form = framewriter.format_for(output if is_named else suffix, head.mode, count)
     if settings.format and form != framewriter.format_for(suffix, head.mode, count):
@@ -144,55 +172,92 @@ def _all(
     work.check_output(job, output, settings, repeated=repeated)
     if form != "GIF" and output != "-" and stack.in_parts and not repeated:
         return _by_parts(job, settings, stack, size, output, form)
-    picture = _picture(stack, settings)
-    written, notes = framewriter.write(picture, format=form)
-    if picture.metadata.axis is not None:
-        notes += ("The labels of the frames stay in the .lrk file: no image file holds them.",)
-    summary = (
-        f"{job.input} -> {output}: {count} frames of {head.width}x{head.height} "
-        f"{head.mode.title}, {len(written):,} bytes {form}"
-    )
-    outcome = work.Outcome(job.input, output, size, summary=summary, notes=stack.notes + notes)
+    written, notes = framewriter.write(_picture(stack, settings), format=form)
+    outcome = work.Outcome(job.input, output, size, notes=_said(stack) + notes)
+    outcome = replace(outcome, summary=_summary(outcome, stack, count, len(written), form))
     return work.write(job, settings, outcome, written, repeated=repeated)
 
 
 _AT_A_TIME = 1 << 24  # samples that are decoded before they are written
 
 
+def _decoded(settings: work.Decompressing, stack: LowRankStack) -> Iterator[NDArray[Any]]:
+    """Frames as they are decoded: no more than some of them are held, where that can be."""
+    from lowrank import pace
+
+    if not stack.in_parts:
+        yield _picture(stack, settings).samples
+        return
+    head, numbers = stack.parts_head, _numbers(settings, stack)
+    shape = head.samples_shape[1:]
+    at_once = max(_AT_A_TIME // math.prod(shape), 1)
+    for a in range(0, len(numbers), at_once):
+        some = numbers[a : a + at_once]
+        pace.at("decoding", a, len(numbers))
+        yield np.asarray(stack[list(some)]).reshape(len(some), *shape)
+
+
 def _by_parts(
     job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, output: str, form: str
 ) -> work.Outcome:
-    """Write a stack as its frames are decoded: no more than some of them are held."""
-    from lowrank import pace
+    """Write a stack as its frames are decoded."""
     from lowrank.io import framewriter
 
     head, numbers = stack.parts_head, _numbers(settings, stack)
     shape = (len(numbers), *head.samples_shape[1:])
-    at_once = max(_AT_A_TIME // math.prod(shape[1:]), 1)
     total = 0
-
-    def frames() -> Iterator[NDArray[Any]]:
-        for a in range(0, len(numbers), at_once):
-            some = numbers[a : a + at_once]
-            pace.at("decoding", a, len(numbers))
-            yield np.asarray(stack[list(some)]).reshape(len(some), *shape[1:])
 
     def pieces() -> Iterator[bytes | memoryview]:
         nonlocal total
-        for piece in framewriter.pieces(shape, head.mode, head.metadata, frames(), format=form):
+        frames = _decoded(settings, stack)
+        for piece in framewriter.pieces(shape, head.mode, head.metadata, frames, format=form):
             total += len(piece)
             yield piece
 
-    notes = stack.notes
-    if head.metadata.axis is not None:
-        notes += ("The labels of the frames stay in the .lrk file: no image file holds them.",)
-    outcome = work.Outcome(job.input, output, size, notes=notes)
+    outcome = work.Outcome(job.input, output, size, notes=_said(stack))
     work.write_pieces(job, settings, outcome, pieces())
-    summary = (
-        f"{job.input} -> {output}: {len(numbers)} frames of {head.width}x{head.height} "
+    return replace(
+        outcome, summary=_summary(outcome, stack, len(numbers), total, form), bytes_after=total
+    )
+
+
+def _zarr(
+    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, output: str, *,
+    repeated: bool,
+) -> work.Outcome:  # fmt: skip
+    """Write a stack as an array of zarr, a chunk a frame."""
+    from lowrank.io import zarr
+
+    if _is_done(job, output, settings):
+        return work.Outcome(job.input, output, skipped=True)
+    if settings.preserve:
+        raise UsageError("-p keeps times and mode of a file, and an array of zarr is a folder")
+    head, numbers = stack.parts_head, _numbers(settings, stack)
+    if job.stem:
+        files.make_folder(os.path.dirname(output))
+    total = zarr.write(
+        output, (len(numbers), *head.samples_shape[1:]), np.dtype(head.mode.dtype),
+        _decoded(settings, stack), force=settings.force or settings.skip_existing or repeated,
+    )  # fmt: skip
+    outcome = work.Outcome(job.input, output, size, total, notes=_said(stack))
+    return replace(outcome, summary=_summary(outcome, stack, len(numbers), total, "zarr"))
+
+
+def _said(stack: LowRankStack) -> tuple[str, ...]:
+    if stack.parts_head.metadata.axis is None:
+        return stack.notes
+    return (
+        *stack.notes,
+        "The labels of the frames stay in the .lrk file: no image file holds them.",
+    )
+
+
+def _summary(outcome: work.Outcome, stack: LowRankStack, count: int, total: int, form: str) -> str:
+    head = stack.parts_head
+    return (
+        f"{outcome.input} -> {outcome.output}: {count} frames of {head.width}x{head.height} "
         f"{head.mode.title}, {total:,} bytes {form}"
     )
-    return replace(outcome, summary=summary, bytes_after=total)
 
 
 def _picture(stack: LowRankStack, settings: work.Decompressing) -> Picture:

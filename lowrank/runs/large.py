@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import sys
+import time
 from dataclasses import replace
 from io import BytesIO
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from lowrank import files, limits
-from lowrank import format as lrk
-from lowrank.errors import UsageError
-from lowrank.format import mapped, streaming
+from lowrank.errors import LimitError, UsageError
 from lowrank.io import cloud
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
-from lowrank.runs import work
+from lowrank.runs import afar, work
 from lowrank.runs.journal import Journal
 from lowrank.runs.plan import Job
+from lowrank.runs.reread import Reread, parts_of
 from lowrank.stores import passes as store_passes
 from lowrank.stores import spread
 from lowrank.stores.passes import Streamed
@@ -32,15 +31,32 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     if settings.spread is not None:  # a worker has a folder of its own
         here = job.input if cloud.is_url(job.input) else os.path.abspath(job.input)
         job = replace(job, input=here, output=job.place(".lrk"))
+    began = time.monotonic()
+    if afar.asks(job):
+        job = afar.placed(job)
+        if settings.manifest is not None:
+            raise UsageError("--manifest lists files here; leave it out, or copy the input first")
+        if settings.check or (cloud.is_url(job.input) and not _by_ranges(job.input, settings)):
+            return afar.done(compress, job, settings)
     loaded = source(job, settings)
     if loaded is None:
-        return work.compress(job, settings, repeated=repeated)
+        return _whole(job, settings, repeated=repeated)
+    proof = None
+    if (settings.check or settings.manifest) and job.output != "-":
+        proof = Reread(loaded, job.place(".lrk"), began)
+        if job.frames and settings.manifest:
+            raise UsageError("a manifest lists one input for each output, and a stack has many")
     output = job.place(".lrk")
     far = cloud.is_url(output)
     if far:
         cloud.check_output(output, force=settings.force)
     if work.is_done(job, output, settings):
-        return work.Outcome(job.input, output, skipped=True)
+        outcome = work.Outcome(job.input, output, skipped=True)
+        if proof is None or settings.manifest is None:
+            return outcome
+        there = replace(proof, began=None)
+        there.examine(output)
+        return replace(outcome, entry=there.entry(job.input))
     if not far:
         work.check_output(job, output, settings, repeated=repeated)
     kept = None
@@ -54,29 +70,55 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
             loaded.picture, settings.target, store=settings.store or AUTO, passes=made,
             certify=settings.certify, measure=settings.measure,
         )  # fmt: skip
-        outcome = written(job, settings, output, loaded, encoded)
+        outcome = written(job, settings, output, loaded, encoded, proof)
     if settings.measure and output != "-" and not far:
         outcome = replace(outcome, report=_report(loaded, outcome, encoded, memory))
+    if proof is not None and settings.manifest is not None:
+        outcome = replace(outcome, entry=proof.entry(job.input))
     if kept is not None:
         kept.done()
     return outcome
+
+
+def _whole(job: Job, settings: work.Compressing, *, repeated: bool) -> work.Outcome:
+    """Compress a source that is read whole, and say so where passes were asked for.
+
+    Raises
+    ------
+    LimitError
+        It does not fit into memory.
+    """
+    if afar.asks(job):
+        return afar.done(work.compress, job, settings)
+    kind = settings.target.kind
+    wish = "--nodata" if settings.nodata is not None else f"--{kind.replace('_', '-')}"
+    floats = settings.nodata is not None or kind == "max_error"
+    there = files.regular(job.input)
+    if floats and there and there.st_size >= limits.LARGE and not limits.fits(2 * there.st_size):
+        raise LimitError(
+            f"{job.input}: {wish} is not done in passes, and {there.st_size / 1e9:.1f} GB do not "
+            "fit into memory; leave it out"
+        )
+    outcome = work.compress(job, settings, repeated=repeated)
+    if settings.memory is None and settings.resume is None:
+        return outcome
+    asked = "--resume" if settings.memory is None else "--memory"
+    return replace(
+        outcome, notes=(*outcome.notes, f"It was read whole, not in passes: {asked} did nothing.")
+    )
+
+
+def _by_ranges(url: str, settings: work.Compressing) -> bool:
+    """Whether a source elsewhere is read in passes where it is; else it is brought here."""
+    can = store_passes.suits(settings.target, settings.layout, settings.store) is not None
+    return can and url.lower().endswith(".npy") and cloud.gives_ranges(url)
 
 
 def _report(loaded: LazyLoaded, outcome: work.Outcome, encoded: Streamed, memory: int) -> Report:
     from lowrank.report import measure, passes
 
     name, size = outcome.output, outcome.bytes_after
-    there = files.mapped(name)
-    found = (
-        None
-        if there is None
-        else mapped.of_stack(there[0], name=name, max_pixels=sys.maxsize, advise=there[1])
-    )
-    if found is None:
-        parts = lrk.parse(files.read_bytes(name), name=name, max_pixels=sys.maxsize)
-    else:
-        found.check(encoded.k)
-        parts = found.parts
+    parts = parts_of(name, name=name)
     return passes.measured(
         loaded, parts, file=measure.file_facts(name, parts, size), file_bytes=size,
         memory=memory, found=encoded.found,
@@ -96,7 +138,8 @@ def _key(loaded: LazyLoaded, settings: work.Compressing) -> str:
 
 def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
     """What is to be read in passes: large, or of whatever size where --memory bounds it."""
-    if store_passes.suits(settings.target, settings.layout, settings.store) is None:
+    can = store_passes.suits(settings.target, settings.layout, settings.store) is not None
+    if not can or settings.nodata is not None or (settings.check and job.output == "-"):
         return None
     from lowrank.io import lazy
 
@@ -111,28 +154,27 @@ def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
         loaded = lazy.of_path(job.input, settings.taking, least=least)
     if loaded is None or (settings.layout == "stack") > (loaded.picture.frames is not None):
         return None
+    if loaded.picture.others and settings.target.kind not in store_passes.OF_EACH:
+        return None
     if loaded.picture.frames is not None and settings.layout == "channels":
         raise UsageError("layout stack is that of a stack, and its only one")
     return loaded
 
 
 def written(
-    job: Job, settings: work.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed
-) -> work.Outcome:
+    job: Job, settings: work.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed,
+    proof: Reread | None = None,
+) -> work.Outcome:  # fmt: skip
     """Write a file while its long vectors are made."""
-
-    def fill(stream: BinaryIO) -> None:
-        streaming.write(stream, encoded.parts, encoded.slabs(), transposed=encoded.transposed)
-
     data = None
     if output == "-":
         memory = BytesIO()
-        fill(memory)
+        encoded.write(memory)
         data = memory.getvalue()
         after = len(data)
     elif cloud.is_url(output):
         with TemporaryFile() as stream:
-            fill(stream)
+            encoded.write(stream)
             after = stream.seek(0, 2)
             stream.seek(0)
             cloud.put(output, stream)
@@ -141,15 +183,15 @@ def written(
             files.make_folder(os.path.dirname(output))
         names = job.frames or (job.input,)
         files.write_atomic(
-            output, fill,
+            output, encoded.write,
             force=settings.force or (settings.skip_existing and files.regular(output) is not None),
             allowed=files.permissions(*names),
             preserved=files.regular(job.input) if settings.preserve else None,
+            inspect=proof.examine if proof else None,
         )  # fmt: skip
         there = files.regular(output)
         after = there.st_size if there else 0
-    found, before = encoded.found, loaded.source.bytes
-    error = found.tail / found.norm if found.norm else 0.0
+    error, before = encoded.error, loaded.source.bytes
     against = (
         f"{before / after:.2f}x smaller" if 0 < after <= before else f"{after / before:.2f}x larger"
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from lowrank import files
 from lowrank.errors import FileError, UsageError
+from lowrank.io.formats import ZARR
 
 _NO_SUFFIX = "without suffix"
 _KINDS = 8  # of files passed over, in a line
@@ -106,7 +107,8 @@ def of(
     inputs = list(dict.fromkeys(inputs))
     many = several(inputs)
     output = _checked(inputs, output, many=many, suffixes=suffixes, made=made)
-    is_folder = many or (output and (os.path.isdir(output) or output.endswith(os.sep)))
+    one = output is not None and output.lower().endswith(ZARR)
+    is_folder = many or (output and (os.path.isdir(output) or output.endswith(os.sep)) and not one)
     nowhere = output == os.devnull
     into = output if output and is_folder and not nowhere else None
     plan = Plan(many=many)

@@ -199,16 +199,15 @@ def spreads(jobs: list[Job], settings: Compressing) -> bool:
 
 def _is_large(job: Job, settings: Compressing) -> bool:
     """Whether a source may be one to read in passes, by the sizes of its files."""
-    if settings.manifest is not None or settings.nodata is not None or settings.check:
-        return False
-    asked = settings.memory is not None or settings.resume is not None
-    if "://" in job.input:
+    if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
         return True
+    asked = settings.memory is not None or settings.resume is not None
     status = [files.regular(name) for name in job.frames or (job.input,)]
     if not all(status):
         return False
-    large = sum(x.st_size for x in status if x) >= (LARGE if not job.frames else LARGE // 32)
-    return asked or large
+    # What is compressed in its file says nothing of its samples.
+    small = job.frames or job.input.lower().endswith((".tif", ".tiff"))
+    return asked or sum(x.st_size for x in status if x) >= (LARGE // 32 if small else LARGE)
 
 
 def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:

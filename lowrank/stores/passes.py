@@ -1,8 +1,8 @@
 """Factors of what is larger than memory: as `truncation` makes them, in passes over the source.
 
-The matrix is that of a stack, or of a grey picture. What is asked for by a rank, a share, a size
-or the threshold of Gavish and Donoho can be met in passes; what is measured sample by sample, and
-what is packed, cannot.
+The matrix is that of a stack, or those of a picture's channels. What is asked for by a rank or the
+threshold of Gavish and Donoho can be met in passes, and of one matrix a share or a size; what is
+measured sample by sample, and what is packed, cannot.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank.errors import UsageError
+from lowrank.format import streaming
 from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io.taking import Taking
 from lowrank.limits import LARGE, half
+from lowrank.linalg import slabs
 from lowrank.linalg.matrix import Floats as Doubles
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
@@ -33,6 +35,8 @@ from lowrank.targets import Target, choice, spectrum
 Maker = Callable[[ByColumns], Passes]
 KINDS = ("rank", "auto", "energy", "error", "size")
 """Targets that passes can meet."""
+OF_EACH = ("rank", "auto")
+"""Those of them that say of each of several matrices how many terms it keeps."""
 
 
 def suits(target: Target, layout: str | None, store: str | None) -> str | None:
@@ -57,37 +61,47 @@ class Streamed:
     transposed : bool
         These are U, not V.
     notes : tuple of str
-    found : Leading
+    found : tuple of Leading
+        Of each matrix.
     """
 
     parts: Parts
     transposed: bool
     notes: tuple[str, ...]
-    found: Leading
+    found: tuple[Leading, ...]
 
     @property
-    def k(self) -> int:
-        """Terms."""
-        return len(self.found.s)
+    def error(self) -> float:
+        """||A - A_k||_F / ||A||_F of all matrices together."""
+        norm = math.hypot(*(x.norm for x in self.found))
+        return math.hypot(*(x.tail for x in self.found)) / norm if norm else 0.0
 
-    def slabs(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
-        """The long vectors as rows: (columns, (k, w) ndarray of the store's type)."""
-        if not self.k:
+    def write(self, stream: BinaryIO) -> None:
+        """Write the file, that of one matrix while its vectors come."""
+        if len(self.found) > 1:  # channels of a picture, whose sides are short
+            stream.write(lrk.serialize(self.whole()))
             return
-        for columns, rows in self.found.rows():
+        streaming.write(stream, self.parts, self._slabs(0), transposed=self.transposed)
+
+    def _slabs(self, i: int) -> Iterator[tuple[slice, NDArray[np.floating]]]:
+        """The long vectors as rows: (columns, (k, w) ndarray of the store's type)."""
+        if not len(self.found[i].s):
+            return
+        for columns, rows in self.found[i].rows():
             yield columns, rows.astype(self.parts.head.store)
 
     def whole(self) -> Parts:
         """The parts, once all vectors are in memory."""
-        (f,) = self.parts.body.matrices
-        if not isinstance(f, Factors):
-            raise TypeError("a packed file has no vectors")
-        length = f.m if self.transposed else f.n
-        long = np.empty((self.k, length), self.parts.head.store)
-        for columns, rows in self.slabs():
-            long[:, columns] = rows
-        factors = replace(f, U=long.T) if self.transposed else replace(f, Vt=long)
-        return replace(self.parts, body=Floats((factors,)))
+        filled = []
+        for i, f in enumerate(self.parts.body.matrices):
+            if not isinstance(f, Factors):
+                raise TypeError("a packed file has no vectors")
+            length = f.m if self.transposed else f.n
+            long = np.empty((len(f.s), length), self.parts.head.store)
+            for columns, rows in self._slabs(i):
+                long[:, columns] = rows
+            filled.append(replace(f, U=long.T) if self.transposed else replace(f, Vt=long))
+        return replace(self.parts, body=Floats(tuple(filled)))
 
 
 def encode(
@@ -123,7 +137,7 @@ def encode(
     LimitError
         The memory does not do.
     """
-    columns = by_columns(lazy.matrix)
+    every = [by_columns(matrix) for matrix in lazy.matrices]
     m, n = lazy.matrix.m, lazy.matrix.n
     narrow = lazy.mode.dtype == "float64" and store != "float64"
     mode = mode_in(lazy.mode, store)
@@ -135,25 +149,39 @@ def encode(
     wish = _wish(target, head, min(m, n), notes)
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
-    free = measure and columns.size <= GRAM_SIDE
-    found, exact = leading(passes(columns), wish, narrow=narrow, certify=certify or free)
+    proof = certify or (measure and every[0].size <= GRAM_SIDE)
+    found: list[Leading] = []
+    exact, number = True, 0
+    for columns in every:
+        made = passes(columns)
+        made.number = number
+        one, same = leading(made, wish, narrow=narrow, certify=proof)
+        found.append(one)
+        exact, number = exact and same, made.number
     if narrow and mode != lazy.mode:
         how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
         notes.append(f"Samples of float64 were {how}; store float64 keeps the type.")
-    if certify and not found.certified:
+    if certify and not all(x.certified for x in found):
         notes.append(
             "Nothing is proved: a proof needs the Gram matrix of the shorter side, up to "
             "6,000 and within --memory."
         )
+    within = max(x.within for x in found)
+    if within:
+        notes.append(
+            "The spectrum is flat where the last terms are: each singular value is within "
+            f"{within:.1%} of one of the matrix, and no more is known of it."
+        )
     if store == AUTO:
         store = _narrowest(found, lazy)
-    dtype = np.dtype(store)
-    short = found.left.astype(dtype)
-    long = np.empty((len(found.s), 0), dtype)
-    U, Vt = (long.T, short.T) if columns.transposed else (short, long)
-    factors = Factors(m, n, found.norm, found.sigma_next, found.tail, found.s, U, Vt)
-    parts = Parts(replace(head, store=store), Floats((factors,)))
-    return Streamed(parts, columns.transposed, tuple(notes), found)
+    dtype, transposed = np.dtype(store), every[0].transposed
+    factors = []
+    for x in found:
+        short, long = x.left.astype(dtype), np.empty((len(x.s), 0), dtype)
+        U, Vt = (long.T, short.T) if transposed else (short, long)
+        factors.append(Factors(m, n, x.norm, x.sigma_next, x.tail, x.s, U, Vt))
+    parts = Parts(replace(head, store=store), Floats(tuple(factors)))
+    return Streamed(parts, transposed, tuple(notes), tuple(found))
 
 
 def of_source(
@@ -182,6 +210,8 @@ def of_source(
 
     loaded = lazy.of(source, taking, least=LARGE if memory is None and dask is None else 0)
     if loaded is None or (layout == "stack") > (loaded.picture.frames is not None):
+        return None
+    if loaded.picture.others and target.kind not in OF_EACH:
         return None
     if labels is not None:
         loaded = lazy.labelled(loaded, labels(loaded.picture.frames))
@@ -216,17 +246,20 @@ def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
     )
 
 
-def _narrowest(found: Leading, lazy: Lazy) -> str:
+def _narrowest(found: list[Leading], lazy: Lazy) -> str:
     """Narrowest float type whose rounding does not show, as `truncation` has it.
 
     Roundings of orthonormal vectors are as good as orthogonal: their squares add up.
     """
-    floor = AUTO_FLOOR * found.norm
+    norm = math.hypot(*(x.norm for x in found))
+    tail = math.hypot(*(x.tail for x in found))
+    floor = AUTO_FLOOR * norm
     if lazy.mode.bits <= 8:
-        floor = AUTO_FLOOR * 255.0 * math.sqrt(lazy.matrix.m * lazy.matrix.n)
-    allowed = max(found.tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), floor)
-    for store, lost in found.rounding.items():
-        if math.sqrt(float(found.s**2 @ (lost + _lost(found.left, store)))) < allowed:
+        floor = AUTO_FLOOR * 255.0 * math.sqrt(lazy.matrix.m * lazy.matrix.n * len(found))
+    allowed = max(tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), floor)
+    for store in slabs.STORES:
+        squares = sum(float(x.s**2 @ (x.rounding[store] + _lost(x.left, store))) for x in found)
+        if math.sqrt(squares) < allowed:
             return store
     return "float64"
 

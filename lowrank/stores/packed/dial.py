@@ -262,6 +262,7 @@ def _prepared(
 
         by_noise = weights(samples) if target.weights == "noise" else None
         stack = Stack(samples, turn.of_stack(picture), by_noise)
+        stack.once = target.kind == "quality"
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
         told = None if ranked or target.kind == "quality" else Forecast(stack)

@@ -14,7 +14,7 @@ F. Giesen, "Interleaved entropy coders", arXiv 1402.3392 (2014).
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,57 +25,147 @@ from lowrank.stores.packed.coding.tokens import TokenModel
 Words = NDArray[np.uint16]
 Bits = NDArray[np.uint8]
 State = NDArray[np.uint32]
-Places = NDArray[np.int32]
+Numbers = NDArray[np.unsignedinteger[Any]]
 LOW = 1 << 16
+_TOGETHER = 1 << 18  # raw bits that are packed at once
+_BLOCKS = 1 << 10  # pieces of the stream that are joined to one
+_WINDOW = 1 << 15  # words that are made 32 bits at once
 
 
 class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
     """The stream ends before the symbol asked for: never leaves the packed codec."""
 
 
+class _Flags(NamedTuple):
+    """One pass of binary symbols: twice the row of each, and the symbol; zeros by row."""
+
+    number: Numbers
+    zero: Words
+
+    def intervals(self) -> tuple[Words, State, int]:
+        """Start and length of each symbol's interval, and bits of the whole."""
+        zero = self.zero.astype(np.uint32)
+        ends = np.stack([zero, LOW - zero], axis=1).ravel()
+        starts = np.stack([np.zeros_like(self.zero), self.zero], axis=1).ravel()
+        return starts.take(self.number), ends.take(self.number), 16
+
+
+class _Tokens(NamedTuple):
+    """One pass of tokens, each behind a 1 of a pass of flags."""
+
+    token: Bits
+    behind: Numbers
+    start: Words
+    frequency: Words
+
+    def intervals(self) -> tuple[Words, State, int]:
+        """Start and length of each symbol's interval, and bits of the whole."""
+        index = pairs_of(self.behind) * self.frequency.shape[1] + self.token
+        return self.start.take(index), self.frequency.astype(np.uint32).take(index), 12
+
+
+class _Symbols(NamedTuple):
+    """One pass of intervals as they are."""
+
+    start: Words
+    frequency: Words
+    bits: int
+
+    def intervals(self) -> tuple[Words, State, int]:
+        """Start and length of each symbol's interval, and bits of the whole."""
+        return self.start, self.frequency.astype(np.uint32), self.bits
+
+
+class _Raw(NamedTuple):
+    """One pass of raw bits, eight to a byte."""
+
+    packed: Bits
+    size: int
+
+    def bits(self) -> Bits:
+        """One bit a number."""
+        return np.unpackbits(self.packed, count=self.size)
+
+
 class RansWriter:
-    """Collects passes of symbols and raw bits, then codes them all backward."""
+    """Collects passes of symbols and raw bits, then codes them all backward.
+
+    What is collected is kept small, a byte or two a symbol: of a picture that can hardly be
+    compressed there is a symbol for every sample, until the end.
+    """
 
     def __init__(self) -> None:
-        self._passes: list[tuple[Words, Words, int] | tuple[Words, Places] | Bits] = []
+        self._passes: list[_Flags | _Tokens | _Symbols | _Raw] = []
         self.bits = 0.0
 
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
         """Add one pass: each symbol is the interval [start, start + frequency)/2^bits."""
         if len(start):
-            self._passes.append((start, frequency, bits))
+            self._passes.append(_Symbols(start, frequency, bits))
             self.bits -= float(np.log2(frequency.astype(np.float32) / (1 << bits)).sum())
 
-    def flags(self, zero: Words, ones: Places) -> None:
-        """Add one pass of binary symbols.
+    def flags(self, rows: NDArray[np.intp], flags: NDArray[np.bool_], zero: Words) -> Numbers:
+        """Add one pass of binary symbols, and return it.
 
         Parameters
         ----------
+        rows : ndarray
+            Which distribution each has.
+        flags : ndarray
+            The symbols.
         zero : ndarray
-            Probability of a 0, of 65536.
-        ones : ndarray
-            Places of the 1s.
+            Probability of a 0, of 65536, by row; kept, and not to be changed.
         """
-        self._passes.append((zero, ones))
+        number: Numbers = rows.astype(np.uint8 if len(zero) <= 1 << 7 else np.uint16)
+        number <<= 1
+        number |= flags
+        self._passes.append(_Flags(number, zero))
         p = zero.astype(np.float32) / LOW
-        self.bits -= float(np.log2(p).sum())
-        self.bits -= float((np.log2(1 - p[ones]) - np.log2(p[ones])).sum())
+        bits = np.stack([np.log2(p), np.log2(1 - p)], axis=1)
+        self.bits -= float(bits.take(number).sum())
+        return number
+
+    def tokens(
+        self, tokens: NDArray[np.integer], behind: Numbers, start: Words, frequency: Words
+    ) -> None:
+        """Add one pass of tokens, one behind each 1 of a pass of flags.
+
+        Parameters
+        ----------
+        tokens : ndarray
+        behind : ndarray
+            What `flags` returned: two rows of flags have one distribution of tokens.
+        start, frequency : (pairs, tokens) ndarray
+            Interval of each token, of 4096; kept, and not to be changed.
+        """
+        if len(tokens):
+            one = _Tokens(tokens.astype(np.uint8), behind, start, frequency)
+            self._passes.append(one)
+            bits = np.log2(frequency.astype(np.float32) / (1 << 12))
+            index = pairs_of(behind) * frequency.shape[1] + one.token
+            self.bits -= float(bits.take(index).sum())
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
-        self._passes.append(bits)
+        self._passes.append(_Raw(np.packbits(bits), len(bits)))
         self.bits += len(bits)
         return len(self._passes) - 1
 
     def length(self, number: int) -> int:
         """Bits of a pass of raw bits."""
-        return len(self._passes[number])
+        return self._raw(number).size
 
     def withdraw(self, number: int) -> Bits:
         """Take a pass of raw bits out again."""
-        bits = cast("Bits", self._passes[number])
-        self._passes[number] = bits[:0]
+        bits = self._raw(number).bits()
+        self._passes[number] = _Raw(np.empty(0, np.uint8), 0)
         return bits
+
+    def _raw(self, number: int) -> _Raw:
+        one = self._passes[number]
+        if not isinstance(one, _Raw):
+            raise TypeError("a pass of symbols, not of raw bits")
+        return one
 
     def _raw_words(self) -> list[Words]:
         """The words of each pass of raw bits.
@@ -83,14 +173,24 @@ class RansWriter:
         The reader takes as many words as it needs for a pass: they must stand there,
         filled up with the bits that are asked for later.
         """
-        passes = [item for item in self._passes if isinstance(item, np.ndarray)]
-        packed = np.packbits(np.concatenate([*passes, np.zeros(16, np.uint8)]))
-        words = packed[: len(packed) // 2 * 2].view(">u2").astype(np.uint16)
-        ends = -(-np.cumsum([len(item) for item in passes], dtype=np.int64) // 16)
-        return np.split(words[: ends[-1]] if len(ends) else words[:0], ends[:-1])
+        passes = [item for item in self._passes if isinstance(item, _Raw)]
+        pieces = [np.empty(0, np.uint8)]
+        some, count = [np.empty(0, np.uint8)], 0
+        for one in passes:
+            some.append(one.bits())
+            count += one.size
+            if count >= _TOGETHER:
+                bits = np.concatenate(some)
+                count = len(bits) % 16
+                pieces.append(np.packbits(bits[: len(bits) - count]))
+                some = [bits[len(bits) - count :]]
+        packed = np.packbits(np.concatenate([*some, np.zeros(-count % 16, np.uint8)]))
+        words = np.concatenate([*pieces, packed]).view(">u2").astype(np.uint16)
+        ends = -(-np.cumsum([one.size for one in passes], dtype=np.int64) // 16)
+        return np.split(words, ends[:-1]) if len(ends) else [words]
 
     def finish(self, lanes: int, tail: Bits) -> bytes:
-        """Code everything; states (lanes x 4 bytes, little-endian), then the words.
+        """Code everything, and forget it; states (lanes x 4 bytes, little-endian), then the words.
 
         Parameters
         ----------
@@ -102,13 +202,14 @@ class RansWriter:
         filled[: len(tail)] = tail
         state = np.packbits(filled).view(">u2").astype(np.uint32) + LOW
         raw = self._raw_words()
+        done: list[Words] = []
         blocks: list[Words] = []
-        for item in reversed(self._passes):
-            if isinstance(item, np.ndarray):
+        while self._passes:
+            item = self._passes.pop()
+            if isinstance(item, _Raw):
                 blocks.append(raw.pop())
                 continue
-            start, frequency, bits = item if len(item) == 3 else _intervals(*item)
-            f = frequency.astype(np.uint32)
+            start, f, bits = item.intervals()
             gap, limit = np.uint32(1 << bits) - f, f << np.uint32(32 - bits)
             for begin in range((len(f) - 1) // lanes * lanes, -1, -lanes):
                 here = slice(begin, begin + lanes)
@@ -120,30 +221,32 @@ class RansWriter:
                     blocks.append(low.astype(np.uint16))
                     x[full] = low >> 16
                 x += x // part * gap[here] + start[here]
-        words = np.concatenate(blocks[::-1]) if blocks else np.empty(0, np.uint16)
-        return state.astype("<u4").tobytes() + words.astype("<u2").tobytes()
+            if len(blocks) > _BLOCKS:
+                done.append(np.concatenate(blocks[::-1]))
+                blocks = []
+        done += blocks
+        words = (x.astype("<u2", copy=False).data for x in reversed(done))
+        return b"".join([state.astype("<u4").tobytes(), *words])
 
 
-def _intervals(zero: Words, ones: Places) -> tuple[Words, Words, int]:
-    """Start and length of the interval of each binary symbol."""
-    start, frequency = np.zeros_like(zero), zero.copy()
-    start[ones] = zero[ones]
-    frequency[ones] = LOW - zero[ones].astype(np.uint32)
-    return start, frequency, 16
+def pairs_of(flags: Numbers) -> NDArray[np.intp]:
+    """Half the row of each 1 of a pass of flags."""
+    ones: Numbers = flags[(flags & 1) != 0]
+    return (ones >> 2).astype(np.intp)
 
 
 class RansReader:
     """Reads forward what RansWriter wrote; raises Cut where the bytes end."""
 
-    def __init__(self, data: bytes, lanes: int) -> None:
+    def __init__(self, data: bytes | memoryview, lanes: int) -> None:
         if len(data) < 4 * lanes:
             raise Cut
         self._state = np.frombuffer(data, "<u4", lanes).astype(np.uint32)
         if lanes and int(self._state.min()) < LOW:
             raise FormatError("packed stream: a coder's state is out of range")
-        rest = data[4 * lanes :]
-        words = np.frombuffer(rest, "<u2", len(rest) // 2)
-        self._words, self._bytes = words.astype(np.uint32), words.astype(">u2").view(np.uint8)
+        # As 32 bits some at a time: a stream may be as large as what it is decoded to.
+        self._words = np.frombuffer(data, "<u2", (len(data) - 4 * lanes) // 2, 4 * lanes)
+        self._wide, self._start = np.empty(0, np.uint32), 0
         self._position = 0
         self._lanes = lanes
         # Constants as arrays: numpy takes half the time for these.
@@ -152,11 +255,16 @@ class RansReader:
         self._spare = np.empty(0, np.uint8)
 
     def _take(self, count: int) -> NDArray[np.uint32]:
-        end = self._position + count
-        if end > len(self._words):
-            raise Cut
-        words = self._words[self._position : end]
-        self._position = end
+        begin = self._position - self._start
+        words = self._wide[begin : begin + count]
+        if len(words) < count:
+            self._start = self._position
+            if self._start + count > len(self._words):
+                raise Cut
+            some = max(count, _WINDOW)
+            self._wide = self._words[self._start : self._start + some].astype(np.uint32)
+            words = self._wide[:count]
+        self._position += count
         return words
 
     def flags(self, zero: NDArray[np.uint32]) -> NDArray[np.bool_]:
@@ -239,9 +347,7 @@ class RansReader:
         """The next `count` raw bits."""
         missing = count - len(self._spare)
         if missing > 0:
-            begin = self._position
-            end = begin + len(self._take(-(-missing // 16)))
-            fresh = np.unpackbits(self._bytes[2 * begin : 2 * end])
+            fresh = np.unpackbits(self._take(-(-missing // 16)).astype(">u2").view(np.uint8))
             self._spare = np.concatenate([self._spare, fresh]) if len(self._spare) else fresh
         bits, self._spare = self._spare[:count], self._spare[count:]
         return bits

@@ -87,7 +87,7 @@ from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
-from lowrank.stores.packed.frames.samples import EXACT, Synthesis, planes_of, power
+from lowrank.stores.packed.frames.samples import EXACT, Plane, Synthesis, planes_of, power
 from lowrank.stores.packed.frames.walk import Carried, Walk
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
@@ -100,7 +100,7 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
-_LANES = 1 << 12  # of trellises that are followed at once
+_LANES = 1 << 11  # of trellises that are followed at once
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
 
@@ -129,10 +129,13 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
     if abs(share - 1) > _DOUBT:
         stack.apart = step, share < 1
         return _encoded(stack, step, mode, apart=share < 1)
-    both = [_encoded(stack, step, mode, apart=apart) for apart in (False, True)]
-    better = int(_cost(both[1], step) < _cost(both[0], step))
-    stack.apart = step, bool(better)
-    return both[better]
+    across = _encoded(stack, step, mode)
+    cost = _cost(across, step)
+    stack.forget()  # the frames themselves need none of the coefficients
+    themselves = _encoded(stack, step, mode, apart=True)
+    better = _cost(themselves, step) < cost
+    stack.apart = step, better
+    return themselves if better else across
 
 
 def _cost(coded: Coded, step: float) -> float:
@@ -157,9 +160,9 @@ def _encoded(
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
     if entries is not None and columns is not None:
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
-    Y = np.empty((count * channels, stack.height, stack.width), np.int32)
+    Y: list[Plane] = []
     profiles: list[Profile] = []
-    slope = _slope(stack, M, step, count * channels)
+    slope: int | None = None
     coarsest: list[NDArray[np.int64]] = []
     passes: list[list[int]] = []
     carried = Carried()
@@ -167,12 +170,27 @@ def _encoded(
     symbols = 0
     each = group_of(shape)
     for start in range(0, count * channels, each):
-        part = slice(start, min(start + each, count * channels))
-        C = _coefficients(stack, M, part, step)
-        walk, passes = _write_group(C, edges, coder, carried, slope, profiles, coarsest)
+        C = _coefficients(stack, M, slice(start, min(start + each, count * channels)), step)
+        choice = select.Choice(C)
+        fitted, suits = profile.fit(choice.square, choice.kept)
+        # The slope that suits the first group is that of all.
+        slope = suits if slope is None else slope
+        mine = [x.scales(slope) for x in fitted]
+        plan = batches(mine, shape[0] * shape[1])
+        lows, bands = _firsts(C)
+        levels = _levels(C, plan, edges)
+        del C
+        walk = Walk(shape, mine, lows, coder, edges, carried)
+        passes = _write_group(walk, plan, bands, levels, coder)
+        del levels
+        profiles += fitted
+        coarsest += lows
         symbols += len(walk.known) * walk.quarters.size
-        planes_of(walk, Y[part])
+        Y += planes_of(walk, (stack.height, stack.width))
         walk.leave()
+        del walk
+    if stack.once:
+        stack.forget()
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     late: list[NDArray[np.uint8]] = []
     room, number = 16 * lanes, 0
@@ -182,10 +200,12 @@ def _encoded(
             break
         late = [rans.withdraw(one) for one in batch] + late
         number += 1
-    header = Header(step, 1, stack.turn, count, columns, lanes, number, slope, profiles, coarsest)
+    header = Header(
+        step, 1, stack.turn, count, columns, lanes, number, slope or 0, profiles, coarsest
+    )
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
     payload = write_header(header, channels) + body
-    made = _synthesis(header, B, Y.reshape(count, channels, stack.height, stack.width))
+    made = _synthesis(header, B, Y, stack.samples.shape)
     rank = min(count, stack.frames, stack.pixels)
 
     @cache
@@ -253,7 +273,8 @@ def _coefficients(
     inside = slice(part.start - first * channels, part.stop - first * channels)
     if M is None:
         C = stack.frame_coefficients(slice(first, last))[:, :, inside]
-        return C * np.float32(1 / step)
+        C *= np.float32(1 / step)
+        return C
     C = stack.coefficients(1)
     size, rows, _, columns = C.shape
     weights = (M[first:last] / step).astype(C.dtype)
@@ -264,44 +285,38 @@ def _coefficients(
     return out.reshape(size, rows, -1, columns)[:, :, inside]
 
 
-def _slope(stack: Stack, M: NDArray[np.float64] | None, step: float, maps: int) -> int:
-    """The slope that suits the first group of planes."""
-    part = slice(0, min(group_of(stack.grid), maps))
-    choice = select.Choice(_coefficients(stack, M, part, step))
-    return profile.fit(choice.square, choice.kept)[1]
-
-
-def _write_group(
-    C: NDArray[np.float32], edges: Edges, coder: Writer, carried: Carried,
-    slope: int, profiles: list[Profile], coarsest: list[NDArray[np.int64]],
-) -> tuple[Walk, list[list[int]]]:  # fmt: skip
-    """Quantise and collect a group; its walk, and the passes of each batch's signs."""
-    shape, count = (C.shape[1], C.shape[3]), C.shape[2]
-    choice = select.Choice(C)
-    fitted, _ = profile.fit(choice.square, choice.kept)
-    mine = [x.scales(slope) for x in fitted]
+def _firsts(
+    C: NDArray[np.float32],
+) -> tuple[list[NDArray[np.int64]], list[list[dict[str, NDArray[np.float32]]]]]:
+    """Of each map the coarsest map of its first component, and the bands of it."""
     lows, bands = [], []
-    for c in range(count):
+    for c in range(C.shape[2]):
         low, levels = wavelet.forward(C[0, :, c].copy())
         lows.append(np.rint(low).astype(np.int64))
         bands.append(levels)
-    profiles += fitted
-    coarsest += lows
-    plan = batches(mine, shape[0] * shape[1])
-    levels_of = _levels(C, plan, edges)
-    walk = Walk(shape, mine, lows, coder, edges, carried)
-    for c in range(count):
-        walk.first(c, bands[c])
+    return lows, bands
+
+
+def _write_group(
+    walk: Walk, plan: list[list[Component]], bands: list[list[dict[str, NDArray[np.float32]]]],
+    levels: NDArray[np.integer], coder: Writer,
+) -> list[list[int]]:  # fmt: skip
+    """Collect a group; the passes of each batch's signs."""
+    for c, one in enumerate(bands):
+        walk.first(c, one)
     passes = []
     for batch in pace.steps("coding", plan):
         coder.signs = []
         planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
-        walk.next(batch, levels_of[indices, :, planes].reshape(len(batch), -1))
+        part = levels[indices, :, planes].astype(np.int32)
+        walk.next(batch, part.reshape(len(batch), -1))
         passes.append(coder.signs)
-    return walk, passes
+    return passes
 
 
-def _levels(C: NDArray[np.float32], plan: list[list[Component]], edges: Edges) -> NDArray[np.int32]:
+def _levels(
+    C: NDArray[np.float32], plan: list[list[Component]], edges: Edges
+) -> NDArray[np.integer]:
     """Levels of coefficients, by the trellis of each place."""
     _, rows, count, columns = C.shape
     orders: list[list[int]] = [[] for _ in range(count)]
@@ -312,7 +327,8 @@ def _levels(C: NDArray[np.float32], plan: list[list[Component]], edges: Edges) -
     for c, order in enumerate(orders):
         alike.setdefault(tuple(order), []).append(c)
     expected = expected_rows(C)
-    grids = np.zeros(C.shape, np.int32)
+    most = max(float(C.max()), -float(C.min()))
+    grids = np.zeros(C.shape, np.int16 if most < (1 << 15) - 2 else np.int32)
     alike.pop((), None)
     for kept, maps in alike.items():
         for down, across, order in edges.parts(kept, rows, columns):
@@ -328,12 +344,12 @@ def _levels(C: NDArray[np.float32], plan: list[list[Component]], edges: Edges) -
 
 
 def _synthesis(
-    header: Header, B: NDArray[np.float64] | None, planes: NDArray[np.int32]
+    header: Header, B: NDArray[np.float64] | None, planes: list[Plane], size: Shape
 ) -> Synthesis:
     unit = 1.0
     if header.columns:
         unit = math.ldexp(1.0, -max(x.exponent for x in header.columns))
-    return Synthesis(planes, B, unit, header.step, header.turn)
+    return Synthesis(planes, size, B, unit, header.step, header.turn)
 
 
 def _error(stack: Stack, made: Synthesis) -> float:
@@ -411,11 +427,11 @@ def _decode(
     needed = 4 * maps * height * width + 16 * SIZE * patches[0] * patches[1] * min(per_group, maps)
     if not fits(needed):
         raise MemoryError
-    Y = np.zeros((maps, height, width), np.int32)
+    Y: list[Plane] = []
     done = 0
     B = None
     try:
-        rans = RansReader(payload[position:], header.lanes)
+        rans = RansReader(memoryview(payload)[position:], header.lanes)
         coder = Reader(rans, models.fresh(header.version))
         if header.columns is not None:
             entries = basis.read_entries(rans, Reader(rans), frames, header.columns)
@@ -439,20 +455,20 @@ def _decode(
                 if done:
                     for c in range(len(walk.firsts), part.stop - first):
                         walk.empty_first(c)
-                    planes_of(walk, Y[part])
+                    Y += planes_of(walk, (height, width))
             walk.leave()
+            del walk
     except Cut:
         if not (partial and done):
             raise TruncatedError(
                 f"packed stream ends after {done} of {total} components", terms=done, total=total
             ) from None
-    planes = Y.reshape(header.planes, channels, height, width)
-    if kept < header.planes:
-        if B is None:
-            planes[kept:] = 0
-        else:
-            planes, B = planes[:kept], B[:, :kept]
-    return _synthesis(header, B, planes), total, done
+    Y = Y[: kept * channels]
+    if B is not None:
+        B = B[:, :kept]
+    there = header.planes if B is None else kept
+    Y += [np.broadcast_to(np.int16(0), (height, width))] * (there * channels - len(Y))
+    return _synthesis(header, B, Y, size), total, done
 
 
 class _Ended(Exception):  # noqa: N818 - a state of the stream, not a fault

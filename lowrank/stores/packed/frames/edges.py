@@ -130,14 +130,15 @@ def _matrices(length: int) -> list[tuple[slice, slice, NDArray[np.float32]]]:
     return result
 
 
-def analyse(planes: Floats) -> Floats:
+def analyse(planes: Floats, out: Floats | None = None) -> Floats:
     """Coefficients [frequency, row, plane, column of patches] of (height, width, planes) samples.
 
-    Those of frequency 0 are 16 times the mean of a patch, at the edges, too.
+    Those of frequency 0 are 16 times the mean of a patch, at the edges, too. They are written to
+    `out`, where that is given.
     """
     height, width, count = planes.shape
     rows, columns = grid(height, width)
-    result = np.empty((SIZE, rows, count, columns), planes.dtype)
+    result = np.empty((SIZE, rows, count, columns), planes.dtype) if out is None else out
     grids = result.reshape(SIDE, SIDE, rows, count, columns)
     for some, part, down in _matrices(height):
         flat = planes[part].reshape(part.stop - part.start, -1)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.errors import UsageError
-from lowrank.layouts.lapped import SIDE, Floats, grid
+from lowrank.layouts.lapped import SIDE, SIZE, Floats, grid
 from lowrank.layouts.turn import axes
 from lowrank.picture import Turn
 from lowrank.stores.packed.frames.edges import analyse
@@ -29,7 +29,13 @@ from lowrank.stores.packed.frames.edges import analyse
 Samples = NDArray[Any]
 MOST = 8192
 """Frames whose Gram matrix is decomposed."""
-_SLAB = 1 << 21
+_SLAB = 1 << 18, 1 << 21
+"""Samples of a slab, at least and at most: between them the square of the frames, whose products
+are then as large as what they are sums of."""
+_TOGETHER = 1 << 19
+"""Samples of planes that are transformed at once, at least, and ..."""
+_PARTS = 8
+"""... in so many parts at most, each of which takes a pass over the samples."""
 _GROWTH = 16  # planes that are added at least, where more are needed
 
 
@@ -61,6 +67,8 @@ class Stack:
         self.grid = grid(self.height, self.width)
         self.apart: tuple[float, bool] | None = None
         """A step, and whether the frames are better coded apart with one like it."""
+        self.once = False
+        """Whether it is encoded once: the coefficients are not kept for another time."""
         self._C: Floats | None = None
 
     @property
@@ -70,7 +78,8 @@ class Stack:
 
     def slabs(self) -> Iterator[slice]:
         """Rows of the frames, some at a time."""
-        step = max(_SLAB // (self.frames * self.width * self.channels), 1)
+        size = min(max(_SLAB[0], self.frames**2), _SLAB[1])
+        step = max(size // (self.frames * self.width * self.channels), 1)
         for top in range(0, self.height, step):
             yield slice(top, min(top + step, self.height))
 
@@ -119,36 +128,60 @@ class Stack:
         if done < planes:
             s, U = self.spectrum
             more = min(max(planes, done + _GROWTH), len(s))
-            fresh = self._analysed(U[:, done:more])
-            self._C = fresh if self._C is None else np.concatenate([self._C, fresh], axis=2)
+            kind = np.dtype(np.float64 if self.samples.dtype.itemsize > 2 else np.float32)
+            C = np.empty((SIZE, self.grid[0], more * self.channels, self.grid[1]), kind)
+            if self._C is not None:
+                C[:, :, : self._C.shape[2]] = self._C
+            self._C = C
+            self._analyse(U[:, done:more], C[:, :, done * self.channels :])
         if self._C is None:
             raise ValueError("no planes")
         return self._C
 
-    def _analysed(self, U: NDArray[np.float64]) -> Floats:
-        """Coefficients of U^T A."""
-        kind = np.dtype(np.float64 if self.samples.dtype.itemsize > 2 else np.float32)
-        planes = np.empty((self.height, self.width, U.shape[1], self.channels), kind)
-        with threads.one_blas_thread():
-            for part in self.slabs():
-                X = self.weighted(part)
-                Z = U.T @ X.reshape(self.frames, -1)
-                planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
-        return analyse(planes.reshape(self.height, self.width, -1))
+    def forget(self) -> None:
+        """Keep no coefficients; they are computed again where they are asked for."""
+        self._C = None
+
+    def _analyse(self, U: NDArray[np.float64], out: Floats) -> None:
+        """Write coefficients of U^T A."""
+        kind, channels = out.dtype, self.channels
+        each = _some(U.shape[1], self.pixels)
+        for first in range(0, U.shape[1], each):
+            some = U[:, first : first + each].T
+            planes = np.empty((self.height, self.width, len(some), channels), kind)
+            with threads.one_blas_thread():
+                for part in self.slabs():
+                    X = self.weighted(part)
+                    Z = some @ X.reshape(self.frames, -1)
+                    planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
+            here = out[:, :, first * channels : (first + len(some)) * channels]
+            analyse(planes.reshape(self.height, self.width, -1), here)
 
     def frame_coefficients(
         self, part: slice, box: tuple[slice, slice] = (slice(None), slice(None))
     ) -> Floats:
         """[frequency, row, frame x channel, column] of some frames themselves, or of a box."""
-        X = self.samples[part, box[0], box[1]].astype(np.float32)
+        samples = self.samples[part, box[0], box[1]]
+        count, height, width, channels = samples.shape
         R = axes(self.turn)
-        if R is not None:
-            X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
-        planes = X.transpose(1, 2, 0, 3).reshape(*X.shape[1:3], -1)
-        return analyse(planes)
+        rows, columns = grid(height, width)
+        out = np.empty((SIZE, rows, count * channels, columns), np.float32)
+        each = _some(count, height * width * channels)
+        for first in range(0, count, each):
+            X = samples[first : first + each].astype(np.float32)
+            if R is not None:
+                X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
+            planes = X.transpose(1, 2, 0, 3).reshape(height, width, -1)
+            analyse(planes, out[:, :, first * channels : (first + len(X)) * channels])
+        return out
 
     @cached_property
     def largest(self) -> float:
         """A bound of the coefficients of planes of unit columns, in levels."""
         most = max(float(self.samples.max()), -float(self.samples.min()))
         return SIDE * min(most * math.sqrt(self.frames), float(self.spectrum[0][0]))
+
+
+def _some(planes: int, pixels: int) -> int:
+    """Planes that are transformed at once."""
+    return max(_TOGETHER // pixels, -(-planes // _PARTS), 1)

@@ -13,6 +13,8 @@ from lowrank.stores.packed.patches.contexts import UNIT, rows_of
 
 BIT = 0.075
 """What a bit is worth, in squared steps."""
+TOGETHER = 1 << 17
+"""Coefficients that are looked at at once."""
 _MOST = np.float32(60)
 _FREQUENCY, _PLACE, _PLANE = np.float32(0.115), np.float32(0.012), np.float32(0.16)
 """What neighbours in frequency, in place and from plane to plane say of a magnitude."""
@@ -24,26 +26,45 @@ def rates() -> NDArray[np.float32]:
     return models.bits() * np.float32(BIT)
 
 
-def expected_rows(C: NDArray[np.float32]) -> NDArray[np.uint8]:
+def expected_rows(C: NDArray[np.float32], part: slice = slice(None)) -> NDArray[np.uint8]:
     """About the context row that each coefficient will have, from all of its neighbours.
 
     Parameters
     ----------
     C : (SIZE, rows, maps, columns) ndarray
         Coefficients, in steps.
+    part : slice
+        Of which maps; the others are neighbours only.
     """
-    size = np.minimum(np.abs(C), _MOST)
-    size[size < np.float32(0.4)] = 0
-    e = np.zeros_like(size)
+    maps = C.shape[2]
+    first, last, _ = part.indices(maps)
+    out = np.empty((*C.shape[:2], last - first, C.shape[3]), np.uint8)
+    each = max(1, TOGETHER * maps // C.size)
+    for a in range(first, last, each):
+        b = min(a + each, last)
+        out[:, :, a - first : b - first] = _rows_of(C, a, b)
+    return out
+
+
+def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.intp]:
+    """Those of maps a to b - 1."""
+    low, high = max(a - 1, 0), min(b + 1, C.shape[2])
+    every = np.minimum(np.abs(C[:, :, low:high]), _MOST)
+    every[every < np.float32(0.4)] = 0
+    size = every[:, :, a - low : b - low]
+    e = np.zeros(size.shape, np.float32)
     grid, out = size.reshape(SIDE, SIDE, *size.shape[1:]), e.reshape(SIDE, SIDE, *e.shape[1:])
     out[1:] += grid[:-1]
     out[:-1] += grid[1:]
     out[:, 1:] += grid[:, :-1]
     out[:, :-1] += grid[:, 1:]
     e *= _FREQUENCY
-    for axis, weight in ((1, _PLACE), (3, _PLACE), (2, _PLANE)):
-        a, b = np.moveaxis(size, axis, 0), np.moveaxis(e, axis, 0)
-        b[1:] += weight * a[:-1]
-        b[:-1] += weight * a[1:]
+    e[:, 1:] += _PLACE * size[:, :-1]
+    e[:, :-1] += _PLACE * size[:, 1:]
+    e[..., 1:] += _PLACE * size[..., :-1]
+    e[..., :-1] += _PLACE * size[..., 1:]
+    before, after = every[:, :, : b - 1 - low], every[:, :, a + 1 - low :]
+    e[:, :, b - a - before.shape[2] :] += _PLANE * before
+    e[:, :, : after.shape[2]] += _PLANE * after
     e *= np.float32(UNIT)
-    return rows_of(e).astype(np.uint8)
+    return rows_of(e)

@@ -24,6 +24,8 @@ from lowrank.stores.packed.frames.edges import Edges, waves
 from lowrank.stores.packed.frames.walk import Walk
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 
+Plane = NDArray[np.signedinteger[Any]]
+
 _PRECISION = 24
 _LARGEST = 2.0**31
 EXACT = 2.0**53
@@ -76,24 +78,35 @@ def _basis(indices: list[int], count: tuple[int, int]) -> NDArray[np.float64]:
     return np.ascontiguousarray(np.rint(patches[indices] * float(1 << _PRECISION)).T)
 
 
-def planes_of(walk: Walk, out: NDArray[np.int32]) -> None:
-    """Write the (planes, height, width) planes of a group, in sixteenths of a step."""
+def planes_of(walk: Walk, size: tuple[int, int]) -> list[Plane]:
+    """The planes of a group, each of (height, width), in sixteenths of a step."""
     edges = walk.edges
-    for c, plane in enumerate(out):
+    rows, columns = walk.shape
+    whole = np.empty((rows * SIDE, columns * SIDE), np.int32)
+    planes = []
+    for c in range(len(walk.firsts)):
         first = walk.firsts[c] * (FRACTION / SIDE)
         maps = walk.maps_of(c).reshape(-1, *walk.shape)
         channel = _Edged(first, walk.indices[c], maps, 2.0**-_PRECISION, edges)
 
-        def emit(top: int, block: Floats, plane: NDArray[np.int32] = plane) -> None:
+        def emit(top: int, block: Floats) -> None:
             y, x, rows, _, columns = block.shape
-            whole = np.rint(block)
-            if not float(np.abs(whole).max()) < _LARGEST:
+            np.rint(block, out=block)
+            if not max(float(block.max()), -float(block.min())) < _LARGEST:
                 raise FormatError("packed stream: a plane is out of range")
-            part = plane[top * SIDE : (top + rows) * SIDE]
-            levels = whole[:, :, :, 0].transpose(2, 0, 3, 1).reshape(rows * y, columns * x)
-            part[:] = levels[: len(part), : part.shape[1]]
+            levels = block[:, :, :, 0].transpose(2, 0, 3, 1)
+            part = whole[top * SIDE : (top + rows) * SIDE]
+            part.reshape(rows, y, columns, x)[:] = levels
 
         render([channel], emit, np.dtype(np.float64), edges.apart)
+        planes.append(_narrowed(whole[: size[0], : size[1]]))
+    return planes
+
+
+def _narrowed(plane: NDArray[np.int32]) -> Plane:
+    """A copy in 16 bits, where they hold it: all but the first few planes of most stacks."""
+    small = max(int(plane.max()), -int(plane.min())) < 1 << 15
+    return plane.astype(np.int16 if small else np.int32)
 
 
 class Synthesis:
@@ -101,10 +114,13 @@ class Synthesis:
 
     Parameters
     ----------
-    planes : (K, channels, height, width) ndarray of int32
-        In sixteenths of a step.
-    B : (N, K) ndarray or None
+    planes : list of (height, width) ndarray of int16 or int32
+        Each channel of each plane, in sixteenths of a step.
+    shape : (frames, height, width, channels)
+    B : (frames, K) ndarray or None
         The basis; None where the planes are the frames.
+    unit : float
+        Of the basis.
     step : float
     turn : Turn or None
 
@@ -115,23 +131,18 @@ class Synthesis:
     """
 
     def __init__(
-        self, planes: NDArray[np.int32], B: NDArray[np.float64] | None, unit: float,
-        step: float, turn: Turn | None,
+        self, planes: list[Plane], shape: tuple[int, int, int, int],
+        B: NDArray[np.float64] | None, unit: float, step: float, turn: Turn | None,
     ) -> None:  # fmt: skip
-        self.planes, self.B, self.scale = planes, B, step / FRACTION
+        self.planes, self.shape, self.B, self.scale = planes, shape, B, step / FRACTION
         R = axes(turn)
         self._R = None if R is None else R.tolist()
         if B is None or not B.size:
             return
-        most = np.array([float(max(int(p.max()), -int(p.min()))) for p in planes])
+        each = [float(max(int(p.max()), -int(p.min()))) for p in planes]
+        most = np.array(each).reshape(-1, shape[3]).max(1)
         if not float((np.abs(B).max(0) * most).sum()) / unit < EXACT:
             raise FormatError("packed stream: samples beyond exact arithmetic")
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Frames, height, width, channels."""
-        k, channels, height, width = self.planes.shape
-        return (k if self.B is None else len(self.B)), height, width, channels
 
     def slabs(self) -> list[slice]:
         """Rows of the frames, some at a time."""
@@ -142,13 +153,16 @@ class Synthesis:
     def turned(self, part: slice) -> NDArray[np.float64]:
         """(channels, frames, rows, width) levels of some rows, colours turned: exact."""
         frames, _, width, channels = self.shape
-        rows = self.planes[:, :, part]
-        out = np.empty((channels, frames, rows.shape[2], width))
+        rows = part.stop - part.start
+        out = np.empty((channels, frames, rows, width))
         for c in range(channels):
-            Y = rows[:, c].reshape(len(rows), -1).astype(np.float64)
+            planes = self.planes[c::channels]
+            Y = out[c] if self.B is None else np.empty((len(planes), rows, width))
+            for k, plane in enumerate(planes):
+                Y[k] = plane[part]
             if self.B is not None:
-                Y = self.B @ Y if len(rows) else np.zeros((frames, Y.shape[1]))
-            out[c] = (Y * self.scale).reshape(out.shape[1:])
+                np.matmul(self.B, Y.reshape(len(Y), rows * width), out=out[c].reshape(frames, -1))
+            out[c] *= self.scale
         return out
 
     def levels(self, turned: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
+from lowrank.stores.packed.frames.rates import BIT, TOGETHER, expected_rows, rates
 from lowrank.stores.packed.frames.trellis import LEVELS
 
 FINER = 0.79
 """Step of a plain quantiser that does as well as the trellis with a step of 1."""
 _KEPT = 0.4
 """Share of its price that a component has to gain: it predicts others."""
-_TOGETHER = 1 << 21  # coefficients that are weighed at a time
+_NEIGHBOURS = 1 << 21  # coefficients whose maps are neighbours: others know nothing of each other
 _COMPONENT, _MAP = 1.0, 20.0
 """Bits of a component's and of a map's own fields, about."""
 
@@ -48,7 +48,7 @@ class Choice:
 
     def __init__(self, C: NDArray[Any], step: float = 1.0) -> None:
         maps = C.shape[2]
-        each = max(1, _TOGETHER * maps // C.size)
+        each = max(1, _NEIGHBOURS * maps // C.size)
         parts = [_weighed(C[:, :, i : i + each], step) for i in range(0, maps, each)]
         self.gain, self.bits, self.square, lost = (
             np.concatenate([part[i] for part in parts], axis=1) for i in range(4)
@@ -65,15 +65,24 @@ class Choice:
         return result
 
 
-def _weighed(C: NDArray[Any], step: float) -> tuple[NDArray[np.float64], ...]:
+def _weighed(C: NDArray[Any], step: float) -> list[NDArray[np.float64]]:
     """Of some maps the gain, the bits, the mean square and what is lost, of each component."""
-    C = (C * (1 / step)).astype(np.float32)
-    x = np.abs(C)
+    maps = C.shape[2]
+    each = max(1, TOGETHER * maps // C.size)
+    parts = [_of_some(C, a, min(a + each, maps), step) for a in range(0, maps, each)]
+    return [np.concatenate(one, axis=1) for one in zip(*parts, strict=True)]
+
+
+def _of_some(C: NDArray[Any], a: int, b: int, step: float) -> tuple[NDArray[np.float64], ...]:
+    """The same of maps a to b - 1, among the others."""
+    low = max(a - 1, 0)
+    C = (C[:, :, low : b + 1] * (1 / step)).astype(np.float32)
+    row = expected_rows(C, slice(a - low, b - low)).astype(np.int32)
+    x = np.abs(C[:, :, a - low : b - low])
     x *= np.float32(1 / FINER)
     square = np.einsum("ijkl,ijkl->ik", x, x, dtype=np.float64) / (x.shape[1] * x.shape[3])
     q = np.floor(x + np.float32(0.42))
     q[x < np.float32(0.62)] = 0
-    row = expected_rows(C).astype(np.int32)
     row *= LEVELS
     row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.int32)
     price = rates()[0].ravel().take(row)

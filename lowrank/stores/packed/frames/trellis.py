@@ -30,7 +30,7 @@ SECOND = np.array([0, 1, 0, 1, 0, 1, 0, 1], np.uint8)
 STATES = len(NEXT)
 LEVELS = 64
 """Levels whose rates are told apart."""
-_LANES = 1 << 12
+_LANES = 1 << 11
 _LARGEST = (1 << 20) - 1
 
 # The two states and parities that lead to each state.
@@ -72,7 +72,8 @@ def _path(
     x: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32]
 ) -> NDArray[np.int32]:
     count, lanes = x.shape
-    levels = np.empty((count, 4, lanes), np.int32)
+    narrow = float(x.max(initial=0)) < (1 << 15) - 2
+    levels = np.empty((count, 4, lanes), np.int16 if narrow else np.int32)
     costs = np.empty((4, lanes), np.float32)
     picks = np.empty((count, STATES, lanes), np.bool_)
     total = np.full((STATES, lanes), np.float32(1e30))
@@ -103,7 +104,7 @@ def _path(
 
 def _candidates(
     a: NDArray[np.float32], row: NDArray[np.int32], rates: NDArray[np.float32], second: int,
-    levels: NDArray[np.int32], costs: NDArray[np.float32],
+    levels: NDArray[np.integer], costs: NDArray[np.float32],
 ) -> None:  # fmt: skip
     """Best even and best odd level of one quantiser, and what each costs."""
     half = np.float32(second / 2)

@@ -20,6 +20,8 @@ from lowrank.stores.packed.patches.contexts import CAP, PAD, Board, Quarters
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
+_LARGEST = (1 << 15) // FRACTION
+"""Levels whose values take more than 16 bits."""
 _FIRST = np.float32(2)  # gradients of means are in steps, all other magnitudes in half steps
 
 
@@ -74,8 +76,9 @@ class Walk:
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in scales]
-        self.maps = np.zeros((sum(kept), shape[0] * shape[1]), np.float32)
-        """Coefficients of the components in the order of coding, in sixteenths of a step."""
+        self.maps: NDArray[Any] = np.zeros((sum(kept), shape[0] * shape[1]), np.int16)
+        """Coefficients of the components in the order of coding, in sixteenths of a step: in 16
+        bits, until one comes that takes 32."""
         self._used = 0
         self._places: list[list[int]] = [[] for _ in scales]
         self._board: Board | None = None
@@ -121,7 +124,6 @@ class Walk:
         planes = np.array([x.channel for x in batch])[:, None]
         kinds = np.array([self.edges.kind(x.index) for x in batch])
         unused = self._unused[kinds] if kinds.any() else None
-        maps = self.maps.reshape(-1)
         used = self._used * self.maps.shape[1]
         for phase in shape.phases:
             rows = board.rows(phase, own)
@@ -149,7 +151,9 @@ class Walk:
             which, place = np.divmod(hit, phase.count)
             known[which, phase.places[place]] = np.minimum(2 * np.abs(q) - half, CAP)
             here = used + which * self.maps.shape[1] + places[place]
-            maps[here] = trellis.values_of(q, half, FRACTION)
+            if len(q) and self.maps.itemsize == 2 and int(np.abs(q).max()) >= _LARGEST:
+                self.maps = self.maps.astype(np.int32)
+            self.maps.reshape(-1)[here] = trellis.values_of(q, half, FRACTION)
             if not signs:
                 self._unsigned.append(here)
         self.coder.models.learn()
@@ -163,8 +167,8 @@ class Walk:
 
     def maps_of(self, plane: int) -> NDArray[np.float32]:
         """(components, patches) coefficients of a plane, in sixteenths of a step."""
-        part: NDArray[np.float32] = self.maps[self._places[plane]]
-        return part
+        part = self.maps[self._places[plane]]
+        return part.astype(np.float32)
 
     def forget(self, components: int) -> None:
         """Keep so many components after the first ones, in their order, of a stream that is cut."""

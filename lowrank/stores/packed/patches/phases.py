@@ -161,6 +161,7 @@ class Writer:
         self._zero, self._rise = zero / 2, rise / 2
         self.models = models or Statistics()
         self.boards: dict[tuple[int, int], Board] = {}
+        self._tables: dict[int, tuple[NDArray[np.integer], NDArray[np.uint16]]] = {}
         self.signs: list[int] = []
         """Passes of raw bits that are signs, one for each phase."""
 
@@ -211,17 +212,14 @@ class Writer:
     ) -> None:
         """Collect one phase: which are non-zero, where, their values and their raw low bits."""
         models, rans = self.models, self._rans
-        rans.flags(models.flags.zero.astype(np.uint16).take(rows), hit.astype(np.int32))
+        zero, frequency = self._narrow(models.flags.zero), self._narrow(models.tokens.frequency)
+        number = rans.flags(rows, flags, zero)
         m = np.abs(values).astype(np.int64)
         coded = (m - 1) >> shift
         tokens = np.minimum(coded, ESCAPE)
         row = rows[hit]
         index = (row >> 1) * TOKENS + tokens
-        rans.symbols(
-            models.tokens.start.take(index),
-            models.tokens.frequency.astype(np.uint16).take(index),
-            12,
-        )
+        rans.tokens(tokens, number, models.tokens.start, frequency)
         models.see(rows, flags, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
@@ -232,6 +230,13 @@ class Writer:
         if shift.any():
             rans.raw(expand(m - 1, shift))
         self.signs.append(rans.raw((values < 0).astype(np.uint8)))
+
+    def _narrow(self, table: NDArray[np.integer]) -> NDArray[np.uint16]:
+        """A table of the models in 16 bits, the same one until they learn."""
+        kept = self._tables.get(table.ndim)
+        if kept is None or kept[0] is not table:
+            kept = self._tables[table.ndim] = table, table.astype(np.uint16)
+        return kept[1]
 
     def _lengths(self, lengths: NDArray[np.int64]) -> None:
         """Collect how many bits what escaped has, beyond the first."""

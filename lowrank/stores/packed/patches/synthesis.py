@@ -15,11 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.layouts.lapped import HALF, SIDE, SIZE, Floats, cosines, lap_columns, lap_rows
+from lowrank.layouts.lapped import (
+    GROUP,
+    HALF,
+    SIDE,
+    SIZE,
+    Floats,
+    cosines,
+    lap_columns,
+    lap_rows,
+)
 from lowrank.stores.packed.patches.rotations import Turns, turn
 
-_GROUP = 1536
-"""Patches that are made at once: few calls, and few fresh pages of memory."""
 _MANY = 1 << 13
 """Patches of a channel from which on it pays to look for symmetries of its basis."""
 
@@ -160,7 +167,7 @@ def render(
         Whether the last row, and the last column, of patches lap over no other.
     """
     height, width = channels[0].first.shape
-    step = max(1, _GROUP // (len(channels) * width))
+    step = min(max(1, GROUP // (len(channels) * width)), height)
     block = np.empty((SIDE, SIDE, step + 1, len(channels), width), dtype)
     kept = 0
     for top in range(0, height, step):

@@ -1,0 +1,83 @@
+"""Files on web servers, http and https: read as a whole, or ranges of their bytes.
+
+What `cloud` asks of a store of fsspec, with nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.request
+from collections.abc import Sequence
+from typing import Any, BinaryIO, cast
+
+SCHEMES = ("http://", "https://")
+_TIMEOUT = 60  # seconds without an answer
+_TRIES = 3  # of a range: a pass is long, and a connection is easily lost
+_PAUSE = 0.5  # seconds before the next
+_PART = 206  # the status of an answer that is the range asked for
+
+
+class NoRangesError(OSError):
+    """The server gives whole files only."""
+
+
+class Web:
+    """The files of any web server, by their URLs."""
+
+    def info(self, url: str) -> dict[str, Any]:
+        """What the server says of a file, without the file."""
+        with self._asked(url, method="HEAD") as answer:
+            told = answer.headers
+            return {
+                "size": told["Content-Length"],
+                "tag": told["ETag"],
+                "at": told["Last-Modified"],
+            }
+
+    def size(self, url: str) -> int:
+        """Bytes of a file."""
+        found = self.info(url)["size"]
+        if found is None:
+            raise OSError("the server does not say how long it is")
+        return int(found)
+
+    def open(self, url: str, mode: str) -> BinaryIO:
+        """Open a file to read it from its beginning to its end."""
+        if mode != "rb":
+            raise OSError("a web server takes no files")
+        return cast("BinaryIO", self._asked(url))
+
+    def cat_file(self, url: str, start: int, end: int) -> bytes:
+        """Read a range of bytes.
+
+        Raises
+        ------
+        NoRangesError
+            The server would give all of them.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._asked(url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
+                    if answer.status != _PART:
+                        raise NoRangesError("the server gives whole files only")
+                    return bytes(answer.read(end - start))
+            except NoRangesError:
+                raise
+            except (OSError, http.client.HTTPException):
+                if not left:
+                    raise
+                time.sleep(_PAUSE)
+        raise OSError("no answer")
+
+    def cat_ranges(
+        self, urls: Sequence[str], starts: Sequence[int], ends: Sequence[int]
+    ) -> list[bytes]:
+        """Read several ranges."""
+        return [self.cat_file(*some) for some in zip(urls, starts, ends, strict=True)]
+
+    def _asked(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
+        if not url.startswith(SCHEMES):
+            raise OSError("no address of the web")
+        asked = urllib.request.Request(url, headers=headers or {}, method=method)  # noqa: S310
+        return urllib.request.urlopen(asked, timeout=_TIMEOUT)  # noqa: S310 - as checked above

@@ -1,0 +1,123 @@
+"""Stacks as arrays of zarr's third format: a folder, in which every frame is a file of its own.
+
+Chunks are the samples as they are, so that any zarr reads them and nothing is needed to write
+them. A folder is made beside its place, and moved there once it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.errors import FileError
+
+_INDEX = "zarr.json"
+_AXES = ("frame", "y", "x", "channel")
+
+
+def check_output(path: str, *, force: bool) -> None:
+    """Refuse early what `write` would refuse: what is there already, and no array that may go.
+
+    Raises
+    ------
+    FileError
+    """
+    if os.path.lexists(path) and not force:
+        raise FileError(f"{path} exists; -f replaces it")
+    if os.path.lexists(path) and not os.path.isfile(os.path.join(path, _INDEX)):
+        raise FileError(f"{path} is no array of zarr, and is not replaced; give another name")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise FileError(f"cannot write {path}: no such folder; make it first")
+
+
+def write(
+    path: str, shape: tuple[int, ...], dtype: np.dtype[Any], frames: Iterable[NDArray[Any]], *,
+    force: bool,
+) -> int:  # fmt: skip
+    """Write a stack as its frames come, whole or not at all.
+
+    Parameters
+    ----------
+    path : str
+        Of the folder.
+    shape : tuple of int
+        (frames, height, width, channels); an axis of one channel is left out.
+    dtype : dtype
+    frames : iterable of (some, height, width, channels) ndarray
+        All of them, in their order.
+    force : bool
+        An array that is there is replaced.
+
+    Returns
+    -------
+    int
+        Bytes written.
+
+    Raises
+    ------
+    FileError
+        It is there, and may not be replaced; or cannot be written.
+    """
+    check_output(path, force=force)
+    place = os.path.abspath(path)
+    made = os.path.join(os.path.dirname(place), f".lowrank-{os.urandom(8).hex()}.tmp")
+    try:
+        try:
+            total = _fill(made, shape if shape[-1] > 1 else shape[:-1], dtype, frames)
+            if os.path.lexists(place):
+                check_output(path, force=force)
+                shutil.rmtree(place)
+            os.rename(made, place)
+        except OSError as error:
+            why = (error.strerror or type(error).__name__).lower()
+            raise FileError(f"cannot write {path}: {why}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return total
+
+
+def _fill(
+    folder: str, shape: tuple[int, ...], dtype: np.dtype[Any], frames: Iterable[NDArray[Any]]
+) -> int:
+    os.mkdir(folder)
+    total = _put(os.path.join(folder, _INDEX), _metadata(shape, dtype))
+    zeros = ["0"] * (len(shape) - 1)
+    number = 0
+    for some in frames:
+        for one in np.ascontiguousarray(some, dtype.newbyteorder("<")):
+            place = os.path.join(folder, "c", str(number), *zeros)
+            os.makedirs(os.path.dirname(place))
+            total += _put(place, one.tobytes())
+            number += 1
+    return total
+
+
+def _put(path: str, data: bytes) -> int:
+    with open(path, "xb") as stream:
+        return stream.write(data)
+
+
+def _metadata(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    plain: dict[str, Any] = {"name": "bytes"}
+    if dtype.itemsize > 1:
+        plain["configuration"] = {"endian": "little"}
+    fields = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": shape,
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": (1, *shape[1:])}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": False if dtype.kind == "b" else 0,
+        "codecs": [plain],
+        "dimension_names": _AXES[: len(shape)],
+        "attributes": {},
+    }
+    return json.dumps(fields, indent=1).encode()

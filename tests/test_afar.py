@@ -1,0 +1,187 @@
+"""Files that lie elsewhere: on a web server, with ranges and without, and in a store of fsspec."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lowrank
+from lowrank.errors import FileError, UsageError
+from lowrank.runs import frames as stacks
+from lowrank.runs import verify, work
+from lowrank.runs.plan import Job
+from lowrank.targets import Target
+
+RNG = np.random.default_rng(8)
+FRAMES = np.rint(
+    (RNG.random((60, 4)) @ RNG.random((4, 24 * 35))) * 90 + RNG.random((60, 24 * 35)) * 9
+).astype(np.uint16).reshape(60, 24, 35)  # fmt: skip
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """The standard library's, which gives whole files only; or ranges of them, and counts these."""
+
+    ranges = False
+    parts = 0
+
+    def log_message(self, format, *args):
+        pass
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if not (self.ranges and asked):
+            super().do_GET()
+            return
+        type(self).parts += 1
+        start, last = map(int, asked.groups())
+        with open(self.translate_path(self.path), "rb") as stream:
+            stream.seek(start)
+            data = stream.read(last + 1 - start)
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture(params=["whole files", "ranges"])
+def web(request, tmp_path):
+    """A web server of a folder: its address, the folder, and what it counts."""
+    handler = type("Own", (Handler,), {"ranges": request.param == "ranges"})
+    (tmp_path / "web").mkdir()
+    make = partial(handler, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), make) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", tmp_path / "web", handler
+        server.shutdown()
+        thread.join()
+
+
+def compress(source, output=None, kind="rank", value=4.0, **options):
+    settings = work.Compressing(target=Target(kind, value), **options)
+    job = Job(str(source), output)
+    return work.compressor([job], settings)(job, settings)
+
+
+def decompress(source, output=None, **options):
+    return stacks.decompress(Job(str(source), output), work.Decompressing(**options))
+
+
+def test_a_web_server_gives_what_a_folder_does(web, tmp_path, monkeypatch):
+    address, folder, handler = web
+    monkeypatch.chdir(tmp_path)
+    np.save(folder / "a.npy", FRAMES)
+    outcome = compress(f"{address}/a.npy")
+    assert handler.parts > 3 if handler.ranges else handler.parts == 0
+    assert outcome.output == os.path.join(os.curdir, "a.lrk")  # it takes none back
+    assert outcome.input == f"{address}/a.npy"
+    assert outcome.input in outcome.summary
+    data = (tmp_path / "a.lrk").read_bytes()
+    exact = np.linalg.svd(FRAMES.reshape(60, -1).astype(float), compute_uv=False)[:4]
+    assert lowrank.open(data).singular_values == pytest.approx(exact, rel=1e-7)
+    (folder / "a.lrk").write_bytes(data)
+    assert decompress(f"{address}/a.lrk?version=2").output == os.path.join(os.curdir, "a.tif")
+    assert decompress(f"{address}/a.lrk", "a.npy").error is None
+    decoded = np.load("a.npy")
+    assert np.array_equal(decoded, np.asarray(lowrank.open(data)))
+    trace = decompress(f"{address}/a.lrk", pixel=(3, 4)).data.decode().split()
+    assert trace[8] == f"7,{decoded[7, 3, 4]}"
+    assert verify.verify(Job(f"{address}/a.lrk"), verify.Verifying()).facts["state"] == "whole"
+    (folder / "a.lrk").write_bytes(data[:-3])
+    found = verify.verify(Job(f"{address}/a.lrk"), verify.Verifying())
+    assert found.facts["state"] == "damaged"
+    assert f"{address}/a.lrk" in str(found.error)
+    with pytest.raises(FileError, match="404"):
+        decompress(f"{address}/none.lrk")
+    with pytest.raises(UsageError, match="takes no files"):
+        compress(folder / "a.npy", f"{address}/b.lrk")
+    monkeypatch.setattr("lowrank.io.web._PAUSE", 0)
+    with pytest.raises(FileError, match=r"http://127\.0\.0\.1:1/"):
+        compress("http://127.0.0.1:1/a.npy")
+
+
+def test_pictures_and_packed_files_come_from_the_web_too(web, cli, tmp_path):
+    address, folder, _ = web
+    Image.fromarray(FRAMES[0].astype(np.uint8)).save(folder / "p.png")
+    done = cli("compress", f"{address}/p.png", "-q", "60", "--json").succeeded()
+    assert f'"{address}/p.png"' in done.text
+    assert "lowrank-" not in done.text + done.err
+    assert cli("compress", folder / "p.png", "-q", "60", "-o", "here.lrk").succeeded()
+    assert (tmp_path / "p.lrk").read_bytes() == (tmp_path / "here.lrk").read_bytes()
+    message = cli("decompress", f"{address}/p.png").failed()
+    assert f"{address}/p.png" in message
+    assert "--manifest" in cli("compress", f"{address}/p.png", "--manifest", "m.csv").failed(2)
+
+
+def test_a_store_is_read_and_written(tmp_path):
+    fsspec = pytest.importorskip("fsspec", reason="the extra cloud is not installed")
+    store = fsspec.filesystem("memory")
+    np.save(tmp_path / "a.npy", FRAMES)
+    store.pipe("/afar/a.npy", (tmp_path / "a.npy").read_bytes())
+    assert compress("memory://afar/a.npy").output == "memory://afar/a.lrk"
+    assert compress(tmp_path / "a.npy", "memory://afar/q.lrk", "quality", 50.0).error is None
+    for name in ("a", "q"):
+        expected = np.asarray(lowrank.open(store.cat(f"/afar/{name}.lrk")))
+        assert decompress(f"memory://afar/{name}.lrk").output == f"memory://afar/{name}.tif"
+        decompress(f"memory://afar/{name}.lrk", f"memory://afar/{name}.npy", force=True)
+        (tmp_path / "b.npy").write_bytes(store.cat(f"/afar/{name}.npy"))
+        assert np.array_equal(np.load(tmp_path / "b.npy"), expected)
+    decompress("memory://afar/a.lrk", "memory://afar/a.zarr")
+    one = np.frombuffer(store.cat("/afar/a.zarr/c/7/0/0"), "<u2").reshape(24, 35)
+    assert np.array_equal(one, np.asarray(lowrank.open(store.cat("/afar/a.lrk")))[7])
+    before = store.cat("/afar/a.tif")
+    with pytest.raises(FileError, match=r"memory://afar/a\.tif exists"):
+        decompress("memory://afar/a.lrk", rank=1)
+    assert decompress("memory://afar/a.lrk", "memory://afar/a.tif", skip_existing=True).skipped
+    assert store.cat("/afar/a.tif") == before
+    with pytest.raises(FileError, match=r"none\.lrk"):
+        decompress("memory://afar/none.lrk")
+
+
+# -- zarr ----------------------------------------------------------------------------------
+
+
+def test_a_stack_becomes_an_array_of_zarr(cli, tmp_path):
+    np.save(tmp_path / "a.npy", FRAMES)
+    colours = np.stack([FRAMES, FRAMES // 2, FRAMES // 3], 3).astype(np.float32)
+    np.save(tmp_path / "c.npy", colours)
+    assert cli("compress", "a.npy", "-k", "4").succeeded()
+    assert cli("compress", "a.npy", "-q", "70", "-o", "q.lrk").succeeded()
+    assert cli("compress", "c.npy", "-k", "4").succeeded()
+    for name in "aqc":
+        assert cli("decompress", f"{name}.lrk", "-o", f"{name}.zarr").succeeded()
+    assert cli("decompress", "a.lrk", "-o", "some.zarr", "--frames", "3:30:9").succeeded()
+    expected = {name: np.asarray(lowrank.open(tmp_path / f"{name}.lrk")) for name in "aqc"}
+    expected["some"] = expected["a"][3:30:9]
+    for name, right in expected.items():  # as the specification has it, by hand
+        told = json.loads((tmp_path / f"{name}.zarr" / "zarr.json").read_text())
+        assert (tuple(told["shape"]), told["data_type"]) == (right.shape, right.dtype.name)
+        zeros = "/0" * (right.ndim - 1)
+        there = [
+            np.frombuffer((tmp_path / f"{name}.zarr" / f"c/{i}{zeros}").read_bytes(), right.dtype)
+            for i in range(len(right))
+        ]
+        assert np.array_equal(np.stack(there).reshape(right.shape), right)
+    assert "exists" in cli("decompress", "a.lrk", "-o", "a.zarr").failed()
+    assert cli("decompress", "a.lrk", "-o", "a.zarr", "-f", "-k", "1").succeeded()
+    (tmp_path / "other.zarr").mkdir()
+    assert "no array" in cli("decompress", "a.lrk", "-o", "other.zarr", "-f").failed()
+    assert not [x for x in os.listdir(tmp_path) if x.startswith(".lowrank")]
+
+
+def test_zarr_reads_it(tmp_path):
+    zarr = pytest.importorskip("zarr", exc_type=ImportError)
+    np.save(tmp_path / "a.npy", FRAMES)
+    compress(tmp_path / "a.npy", str(tmp_path / "a.lrk"), memory=1 << 27)
+    decompress(tmp_path / "a.lrk", str(tmp_path / "a.zarr"))
+    array = zarr.open_array(tmp_path / "a.zarr", mode="r")
+    assert array.chunks == (1, 24, 35)
+    assert np.array_equal(array[:], np.asarray(lowrank.open(tmp_path / "a.lrk")))

@@ -1,0 +1,226 @@
+"""One picture that is larger than memory: in tiles, in strips, in colours; checked and listed.
+
+Everything here is small; `memory` asks for passes all the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+import lowrank
+from lowrank.errors import FormatError, ImageError, LimitError
+from lowrank.io import lazy
+from lowrank.io.matrices import InFile, OfBands, OfChannel
+from lowrank.io.taking import Taking
+from lowrank.linalg import space, streamed
+from lowrank.linalg.passes import Held, Passes
+from lowrank.runs import large, manifest, reread, work
+from lowrank.runs.plan import Job
+from lowrank.targets import Target
+
+tifffile = pytest.importorskip("tifffile", reason="the extra tiff is not installed")
+
+RNG = np.random.default_rng(11)
+Y, X = np.mgrid[:190, :230]
+GREY = np.clip(
+    110 + 60 * np.sin(X / 30 + Y / 50) + 40 * np.cos(Y / 17) + 5 * RNG.random(X.shape), 0, 255
+)
+COLOUR = np.stack([GREY, GREY[::-1], GREY[:, ::-1] / 2], 2)
+ZLIB = {"compression": "zlib"}
+TIFFS = {
+    "tiles": (GREY.astype(np.uint8), {"tile": (64, 80)}),
+    "packed tiles": (GREY.astype(np.uint8), {"tile": (64, 80), "predictor": True, **ZLIB}),
+    "strips": (GREY.astype(np.uint16) * 200, {"rowsperstrip": 32, **ZLIB}),
+    "one strip": (GREY.astype(np.float32), {}),
+    "big end first": (GREY.astype(np.uint16) * 200, {"byteorder": ">"}),
+    "colour": (COLOUR.astype(np.uint8), {"photometric": "rgb"}),
+    "colour in tiles": (
+        COLOUR.astype(np.uint16) * 9, {"photometric": "rgb", "tile": (48, 48), **ZLIB},
+    ),
+    "planes": (
+        np.moveaxis(COLOUR, 2, 0).astype(np.uint8),
+        {"photometric": "rgb", "tile": (64, 64), "planarconfig": "separate", **ZLIB},
+    ),
+}  # fmt: skip
+
+
+def written(folder, name):
+    samples, options = TIFFS[name]
+    path = folder / "a.tif"
+    tifffile.imwrite(path, samples, metadata=None, **options)
+    return path, np.moveaxis(samples, 0, 2) if name == "planes" else samples
+
+
+@pytest.mark.parametrize("name", TIFFS)
+def test_any_part_of_a_tiff_is_read_as_it_is(name, tmp_path):
+    path, samples = written(tmp_path, name)
+    found = lazy.of_path(str(path), Taking(), least=0).picture
+    assert found.samples_shape == (190, 230, 3 if samples.ndim == 3 else 1)
+    planes = samples.reshape(190, 230, -1)
+    assert len(found.matrices) == planes.shape[2]
+    for c, matrix in enumerate(found.matrices):
+        inside = getattr(matrix, "_whole", matrix)
+        assert isinstance(inside, InFile if name in ("one strip", "colour") else OfBands)
+        assert isinstance(matrix, OfChannel) == (name in ("colour", "colour in tiles"))
+        for a, b in ((0, 190), (63, 65), (100, 190)):
+            assert np.array_equal(matrix.rows(slice(a, b)), planes[a:b, :, c])
+        for a, b in ((0, 230), (79, 82), (200, 230)):
+            assert np.array_equal(matrix.columns(slice(a, b)), planes[:, a:b, c])
+
+
+def compress(path, out, kind="rank", value=4.0, **options):
+    settings = work.Compressing(target=Target(kind, value), memory=1 << 27, **options)
+    return large.compress(Job(str(path), str(out)), settings)
+
+
+@pytest.mark.parametrize("name", ["packed tiles", "colour in tiles"])
+def test_each_channel_has_its_leading_triplets(name, tmp_path):
+    path, samples = written(tmp_path, name)
+    outcome = compress(path, tmp_path / "a.lrk", measure=True)
+    planes = samples.reshape(190, 230, -1).astype(np.float64)
+    channels = outcome.report.to_dict()["channels"]
+    image = lowrank.open(tmp_path / "a.lrk")
+    assert image.ranks == (4,) * planes.shape[2]
+    for c, ((U, s, Vt), told) in enumerate(zip(image.factors, channels, strict=True)):
+        A = planes[:, :, c]
+        exact = np.linalg.svd(A, compute_uv=False)
+        assert s == pytest.approx(exact[:4], rel=1e-7)
+        E = A - (U * s) @ Vt
+        assert told["frobenius_error"] == pytest.approx(np.linalg.norm(E), rel=1e-9)
+        assert told["spectral_error"] == pytest.approx(np.linalg.norm(E, 2), rel=1e-6)
+        assert told["frobenius_bound"] == pytest.approx(np.linalg.norm(exact[4:]), rel=1e-6)
+    decoded = np.asarray(image).reshape(planes.shape)
+    rmse = np.sqrt(np.mean((decoded - planes) ** 2))
+    assert outcome.report.pixels.rmse == pytest.approx(rmse)
+
+
+def test_an_array_of_colours_is_the_picture_that_it_is_in_memory(tmp_path):
+    np.save(tmp_path / "a.npy", COLOUR.astype(np.uint8))
+    compress(tmp_path / "a.npy", tmp_path / "a.lrk")
+    there = lowrank.compress(tmp_path / "a.npy", rank=4)
+    here = lowrank.open(tmp_path / "a.lrk")
+    assert here.parts.head == there.parts.head
+    for (_, s, _), (_, t, _) in zip(here.factors, there.factors, strict=True):
+        assert s == pytest.approx(t, rel=1e-6)
+    # An error of all channels together is shared out among them in memory only.
+    outcome = compress(tmp_path / "a.npy", tmp_path / "b.lrk", "error", 0.05)
+    assert "read whole" in outcome.notes[-1]
+    assert (
+        lowrank.open(tmp_path / "b.lrk").ranks
+        == lowrank.compress(tmp_path / "a.npy", error=0.05).ranks
+    )
+
+
+def test_a_tiff_that_ends_early_is_refused(tmp_path):
+    for name in ("packed tiles", "one strip"):
+        path, _ = written(tmp_path, name)
+        data = bytearray(path.read_bytes())
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            size = page.databytecounts[-1]
+            at = page.dataoffsets[-1]
+        if at + size == len(data):  # samples stand last
+            path.write_bytes(data[:-40])
+            with pytest.raises(ImageError, match="ends before"):
+                compress(path, tmp_path / "a.lrk")
+            assert not (tmp_path / "a.lrk").exists()
+
+
+# -- checked and listed --------------------------------------------------------------------
+
+
+def test_a_file_is_read_back_and_listed_in_passes(tmp_path, monkeypatch):
+    path = tmp_path / "a.npy"
+    np.save(path, COLOUR.astype(np.uint8))
+    outcome = compress(path, tmp_path / "a.lrk", check=True, manifest="m.csv")
+    entry, data = outcome.entry, (tmp_path / "a.lrk").read_bytes()
+    assert (entry.input_bytes, entry.output_bytes) == (path.stat().st_size, len(data))
+    assert entry.input_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert entry.output_sha256 == hashlib.sha256(data).hexdigest()
+    error = np.asarray(lowrank.open(data)) - COLOUR.astype(np.uint8).astype(float)
+    assert entry.max_abs_error == np.abs(error).max()
+    whole = np.linalg.norm(COLOUR.astype(np.uint8).astype(float))
+    assert entry.relative_error == pytest.approx(np.linalg.norm(error) / whole)
+    again = compress(path, tmp_path / "a.lrk", manifest="m.csv", skip_existing=True)
+    assert again.skipped
+    assert again.entry.output_sha256 == entry.output_sha256
+    assert isinstance(again.entry, manifest.Entry)
+    # What does not decode to what it was made from never takes its name.
+    monkeypatch.setattr(reread.compared, "allowed", lambda parts: (0.0,))
+    with pytest.raises(FormatError, match="another picture"):
+        compress(path, tmp_path / "b.lrk", check=True)
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["a.lrk", "a.npy"]
+
+
+def test_what_passes_do_not_do_is_said(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", GREY.astype(np.uint8))
+    outcome = compress(tmp_path / "a.npy", tmp_path / "a.lrk", nodata=0.0)
+    assert "--memory did nothing" in outcome.notes[-1]
+    monkeypatch.setattr(large.limits, "LARGE", 1)
+    monkeypatch.setattr(large.limits, "fits", lambda needed: False)
+    for wish in ({"nodata": 0.0}, {"kind": "max_error", "value": 9.0}):
+        with pytest.raises(LimitError, match="not done in passes"):
+            compress(tmp_path / "a.npy", tmp_path / "b.lrk", **wish)
+    assert not (tmp_path / "b.lrk").exists()
+
+
+# -- flat spectra --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def noise(monkeypatch):
+    """Noise of as many rows as have no Gram matrix; and its singular values."""
+    monkeypatch.setattr(streamed, "GRAM_SIDE", 50)
+    monkeypatch.setattr(streamed, "LARGEST_GRAM", 60)
+    A = np.random.default_rng(3).integers(0, 256, (500, 640), dtype=np.uint8)
+    return A, np.linalg.svd(A.astype(np.float64), compute_uv=False)
+
+
+def solved(A, rank=None, share=None):
+    P = Passes(Held(A), memory=1 << 30)
+    found, _ = streamed.leading(P, streamed.Wish(rank=rank, share=share))
+    return found, P.number
+
+
+def test_the_edge_of_noise_settles(noise, monkeypatch):
+    A, exact = noise
+    found, once = solved(A, 12)
+    assert found.within == 0
+    assert found.s == pytest.approx(exact[:12], rel=1e-7)
+    monkeypatch.setattr(space, "_DEEP", 6)
+    monkeypatch.setattr(space, "_ALWAYS", 64)  # and is looked at seldom
+    again, passes = solved(A, 12)
+    assert passes > 14  # the space began again
+    assert again.s == pytest.approx(exact[:12], rel=1e-7)
+    assert passes < 2 * once
+
+
+def test_what_is_not_known_to_1e7_is_said(noise, monkeypatch, tmp_path):
+    A, exact = noise
+    monkeypatch.setattr(space, "_PASSES", 12)
+    monkeypatch.setattr(streamed, "_POLISHING", 1)
+    found, _ = solved(A, 12)
+    assert 0 < found.within < space.ROUGH
+    nearest = np.abs(exact[:, np.newaxis] - found.s).min(axis=0)
+    assert (nearest <= found.within * found.s).all()
+    np.save(tmp_path / "a.npy", A)
+    assert (
+        "spectrum is flat" in compress(tmp_path / "a.npy", tmp_path / "a.lrk", value=12.0).notes[-1]
+    )
+    monkeypatch.setattr(space, "_PASSES", 4)
+    with pytest.raises(LimitError, match="do not settle"):
+        solved(A, 12)
+
+
+def test_more_terms_than_there_is_room_for_are_refused_early(noise, monkeypatch):
+    A, exact = noise
+    monkeypatch.setattr(space, "_ALWAYS", 64)
+    monkeypatch.setattr(space.Space, "_room", lambda self: 240)
+    tails = np.sqrt(np.cumsum(exact[::-1] ** 2)[::-1])
+    with pytest.raises(LimitError, match="terms at least") as refused:
+        solved(A, share=0.1)
+    least = int(str(refused.value).split()[0])
+    assert 130 < least <= np.count_nonzero(tails > 0.1 * np.linalg.norm(exact))
