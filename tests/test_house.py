@@ -91,7 +91,7 @@ INSIDE = {
         ("codec",),
     ),
     "stores.packed.coding": (
-        ("payload", "range_coder", "smoothing", "tokens", "wavelet"),
+        ("few", "payload", "range_coder", "smoothing", "tokens", "wavelet"),
         ("rans", "start"),
     ),
     "stores.packed.patches": (
