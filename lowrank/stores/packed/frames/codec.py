@@ -78,18 +78,26 @@ from lowrank.stores.packed.coding.payload import (
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.frames import basis, models, profile, select, trellis
+from lowrank.stores.packed.frames import basis, classes, learn, models, profile, select
 from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.closed import Closed
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import worth
-from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
+from lowrank.stores.packed.frames.header import (
+    CLASSED,
+    PLAIN,
+    Header,
+    Shape,
+    read_header,
+    write_header,
+)
 from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.levels import levels_of, orders_of
 from lowrank.stores.packed.frames.order import batches
 from lowrank.stores.packed.frames.profile import Profile
-from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
+from lowrank.stores.packed.frames.rates import BIT
 from lowrank.stores.packed.frames.samples import EXACT, Synthesis, planes_of, power
 from lowrank.stores.packed.frames.walk import Carried, Walk
-from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 GROUP = 1 << 21
@@ -100,7 +108,6 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
-_LANES = 1 << 12  # of trellises that are followed at once
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
 
@@ -157,22 +164,36 @@ def _encoded(
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
     if entries is not None and columns is not None:
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
-    Y = np.empty((count * channels, stack.height, stack.width), np.int32)
+    edges = Edges(stack.height, stack.width)
     profiles: list[Profile] = []
-    slope = _slope(stack, M, step, count * channels)
     coarsest: list[NDArray[np.int64]] = []
     passes: list[list[int]] = []
-    carried = Carried()
-    edges = Edges(stack.height, stack.width)
     symbols = 0
-    each = group_of(shape)
-    for start in range(0, count * channels, each):
-        part = slice(start, min(start + each, count * channels))
-        C = _coefficients(stack, M, part, step)
-        walk, passes = _write_group(C, edges, coder, carried, slope, profiles, coarsest)
+    maps, each = count * channels, group_of(shape)
+    learnt = None
+    if M is not None and learn.BASE * channels < maps:
+        Y = learn.targets(stack, M, step)
+        learnt = learn.learn(stack, Y, step)
+    else:
+        Y = np.empty((maps, stack.height, stack.width), np.int32)
+    if learnt is not None:
+        closed = Closed(Y, learnt, edges, rans, coder, ZERO, RISE, each)
+        slope = closed.slope
+    else:
+        slope = _slope(stack, M, step, maps)
+    carried = Carried()
+    for start in range(0, maps, each):
+        part = slice(start, min(start + each, maps))
+        if learnt is not None:
+            walk, passes = closed.group(part, profiles, coarsest)
+        else:
+            C = _coefficients(stack, M, part, step)
+            walk, passes = _write_group(C, edges, coder, carried, slope, profiles, coarsest)
+            planes_of(walk, Y[part])
+            walk.leave()
         symbols += len(walk.known) * walk.quarters.size
-        planes_of(walk, Y[part])
-        walk.leave()
+    if learnt is not None:
+        closed.finish()
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     late: list[NDArray[np.uint8]] = []
     room, number = 16 * lanes, 0
@@ -182,7 +203,10 @@ def _encoded(
             break
         late = [rans.withdraw(one) for one in batch] + late
         number += 1
-    header = Header(step, 1, stack.turn, count, columns, lanes, number, slope, profiles, coarsest)
+    version, found = (PLAIN, None) if learnt is None else (CLASSED, learnt.classes)
+    header = Header(
+        step, version, stack.turn, count, columns, lanes, number, found, slope, profiles, coarsest
+    )
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
     payload = write_header(header, channels) + body
     made = _synthesis(header, B, Y.reshape(count, channels, stack.height, stack.width))
@@ -282,13 +306,13 @@ def _write_group(
     mine = [x.scales(slope) for x in fitted]
     lows, bands = [], []
     for c in range(count):
-        low, levels = wavelet.forward(C[0, :, c].copy())
+        low, high = wavelet.forward(C[0, :, c].copy())
         lows.append(np.rint(low).astype(np.int64))
-        bands.append(levels)
+        bands.append(high)
     profiles += fitted
     coarsest += lows
     plan = batches(mine, shape[0] * shape[1])
-    levels_of = _levels(C, plan, edges)
+    levels = levels_of(C, orders_of(plan, count), edges)[0]
     walk = Walk(shape, mine, lows, coder, edges, carried)
     for c in range(count):
         walk.first(c, bands[c])
@@ -296,35 +320,9 @@ def _write_group(
     for batch in pace.steps("coding", plan):
         coder.signs = []
         planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
-        walk.next(batch, levels_of[indices, :, planes].reshape(len(batch), -1))
+        walk.next(batch, levels[indices, :, planes].reshape(len(batch), -1))
         passes.append(coder.signs)
     return walk, passes
-
-
-def _levels(C: NDArray[np.float32], plan: list[list[Component]], edges: Edges) -> NDArray[np.int32]:
-    """Levels of coefficients, by the trellis of each place."""
-    _, rows, count, columns = C.shape
-    orders: list[list[int]] = [[] for _ in range(count)]
-    for batch in plan:
-        for x in batch:
-            orders[x.channel].append(x.index)
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for c, order in enumerate(orders):
-        alike.setdefault(tuple(order), []).append(c)
-    expected = expected_rows(C)
-    grids = np.zeros(C.shape, np.int32)
-    alike.pop((), None)
-    for kept, maps in alike.items():
-        for down, across, order in edges.parts(kept, rows, columns):
-            each = max(1, _LANES // (len(down) * len(across)))
-            for some in range(0, len(maps), each):
-                part = maps[some : some + each]
-                here = np.ix_(order, down, part, across)
-                x_of = C[here]
-                shape = len(order), -1
-                q = trellis.quantise(x_of.reshape(shape), expected[here].reshape(shape), rates())
-                grids[here] = q.reshape(x_of.shape)
-    return grids
 
 
 def _synthesis(
@@ -402,7 +400,7 @@ def _decode(
     kept = header.planes if rank is None else min(rank, header.planes)
     scales = [x.scales(header.slope) for x in header.profiles]
     total = maps + sum(x.last for x in header.profiles)
-    if header.columns is not None and frames * maps * height * width > STACK * MAX_PRODUCTS:
+    if (header.columns or header.classes) and frames * maps * height * width > STACK * MAX_PRODUCTS:
         raise LimitError(
             f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
             "than the limit allows"
@@ -413,7 +411,7 @@ def _decode(
         raise MemoryError
     Y = np.zeros((maps, height, width), np.int32)
     done = 0
-    B = None
+    B, weights = None, []
     try:
         rans = RansReader(payload[position:], header.lanes)
         coder = Reader(rans, models.fresh(header.version))
@@ -423,9 +421,12 @@ def _decode(
         carried = Carried()
         edges = Edges(height, width, filled=header.version == 0)
         symbols = 0
+        sent = classes.Weights(Reader(rans), header.classes) if header.classes else None
         for first in range(0, maps, per_group):
             part = slice(first, min(first + per_group, maps))
             last = part.stop == maps
+            if sent is not None:
+                weights += sent.read(part)
             walk = Walk(patches, scales[part], header.coarsest[part], coder, edges, carried)
             symbols += len(walk.known) * walk.quarters.size
             if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
@@ -446,6 +447,8 @@ def _decode(
             raise TruncatedError(
                 f"packed stream ends after {done} of {total} components", terms=done, total=total
             ) from None
+    if header.classes is not None:
+        classes.restore(header.classes, Y.reshape(maps, -1), weights)
     planes = Y.reshape(header.planes, channels, height, width)
     if kept < header.planes:
         if B is None:

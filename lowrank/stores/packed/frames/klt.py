@@ -61,6 +61,8 @@ class Stack:
         self.grid = grid(self.height, self.width)
         self.apart: tuple[float, bool] | None = None
         """A step, and whether the frames are better coded apart with one like it."""
+        self.learnt: tuple[float, int] | None = None
+        """A step, and how many classes of pixels suit one like it."""
         self._C: Floats | None = None
 
     @property

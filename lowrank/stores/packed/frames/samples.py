@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from lowrank.layouts.turn import axes
 from lowrank.picture import Mode, Turn
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames.edges import Edges, waves
-from lowrank.stores.packed.frames.walk import Walk
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 
 _PRECISION = 24
@@ -76,7 +75,19 @@ def _basis(indices: list[int], count: tuple[int, int]) -> NDArray[np.float64]:
     return np.ascontiguousarray(np.rint(patches[indices] * float(1 << _PRECISION)).T)
 
 
-def planes_of(walk: Walk, out: NDArray[np.int32]) -> None:
+class Maps(Protocol):
+    """Maps of planes as they are decoded: what a walk has in its end."""
+
+    shape: tuple[int, int]
+    edges: Edges
+    firsts: list[Floats]
+    indices: list[list[int]]
+
+    def maps_of(self, plane: int, /) -> NDArray[np.float32]:
+        """(components, patches) coefficients of a plane, in sixteenths of a step."""
+
+
+def planes_of(walk: Maps, out: NDArray[np.int32]) -> None:
     """Write the (planes, height, width) planes of a group, in sixteenths of a step."""
     edges = walk.edges
     for c, plane in enumerate(out):
