@@ -11,7 +11,7 @@ Payload (frames, height, width, channels and the type of samples are known from 
 ----------------------------------------------------------------------------------------
 length    varint, 7 bits a byte, low first, at most 4 bytes: bytes of the header
 header    range_coder.BitReader, fields in this order:
-    version   6 bits of ones and 4 bits, 1; not there in the first files, of version 0
+    version   6 bits of ones and 4 bits, 1 or 2; not there in the first files, of version 0
     step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16); e < 63
     basis     1 bit: U follows; else it is the identity and K = N
     turned    1 bit, of 3 channels or more: a colour rotation follows
@@ -20,6 +20,7 @@ header    range_coder.BitReader, fields in this order:
     lanes     number, 1..16384: interleaved coders (rans.py)
     late      number: batches whose signs stand in the coders' ends
     planes    number K, at most N, and K columns (basis.read_columns), if there is a basis
+    classes   classes.read, in version 2
     slope     5 bits, of all profiles
     profiles  profile.read: of each map, which is a channel of a plane
     coarsest  signed differences, of each map: the coarsest one of its first component
@@ -42,6 +43,9 @@ escapes a token is itself a token of one more distribution (models.LENGTHS), lea
 others; 15 announces 5 raw bits. In version 0 planes are filled up to whole patches, and each
 length is 5 raw bits.
 
+In version 2 later maps are what is left of them beyond a prediction, from the maps before, by the
+class of each pixel (classes.py). A group begins with the weights of its maps.
+
 Planes are rounded to sixteenths of a step, the product with U is exact (samples.py), and
 samples are its levels, colours turned back, rounded half up and clipped to their type.
 
@@ -49,7 +53,9 @@ A decoder must reject: lanes out of range, or so few that there are more than 2^
 a lane; an initial state below 2^16, or a last one of 2^17 or more; more late batches or
 signs than there are; more planes than frames; a number, an exponent or an entry of U out of
 range; a coarsest coefficient of 2^30 or a coefficient of 2^20 or more; a plane of 2^31
-sixteenths or more; sums of products that could reach 2^53. A payload that ends early is cut;
+sixteenths or more; more than 64 classes, 32 maps that tell them, or so many that their number
+times that of all maps is above the samples of a map; a centre out of range; sums of products
+that could reach 2^53. A payload that ends early is cut;
 every batch before the cut can be decoded, but for the late ones.
 """
 

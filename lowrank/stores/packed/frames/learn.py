@@ -32,7 +32,8 @@ COUNTS = (8, 32)
 BASE, EACH = 4, 2
 """Planes that tell the class; planes that have the same predictors."""
 _FINE = 4
-_RIDGE = 0.03  # price of a weight's square, in squared steps
+_PRICE = 0.12 * FRACTION**2  # of the square of a small weight; of a large one it is that of all
+_PASSES = 2
 _ROUND = 0.4
 _SEEN = 1 << 14  # pixels that centres are found from
 _ROUNDS, _LAST = 3, 12  # of k-means, after each split and at the end
@@ -161,25 +162,23 @@ def weights(pixels: Sorted, Y: Planes, some: slice, target: Planes) -> NDArray[n
         b[c] += X @ target[:, part].T
     H *= units[:, :, None] * units[:, None, :]
     b *= units[:, :, None]
-    H += np.eye(count + 1) * (_RIDGE * FRACTION**2)
     # The last one is rounded first: 1, then the first maps, which weigh most.
     turned = np.arange(count + 1)
     turned[:count] = turned[:count][::-1].copy()
     H, b = H[:, turned][:, :, turned], b[:, turned]
-    L = np.linalg.cholesky(H)
-    w = np.linalg.solve(H, b)
+    price = np.full((classes, maps, count + 1), _PRICE)
+    for _ in range(_PASSES):
+        full = H[:, None] + price[..., None] * np.eye(count + 1)
+        w = np.linalg.solve(full, b.transpose(0, 2, 1)[..., None])[..., 0]
+        price = _PRICE / (1 + w * w)
+    L = np.linalg.cholesky(full)
     q = np.zeros_like(w)
     for j in range(count, -1, -1):
-        x = w[:, j]
-        if j < count:
-            x = (
-                x
-                + np.einsum("ci,cim->cm", L[:, j + 1 :, j], w[:, j + 1 :] - q[:, j + 1 :])
-                / (L[:, j, j, None])
-            )
-        q[:, j] = np.copysign(np.floor(np.abs(x) + _ROUND), x)
+        gap = w[..., j + 1 :] - q[..., j + 1 :]
+        x = w[..., j] + (L[..., j + 1 :, j] * gap).sum(-1) / L[..., j, j]
+        q[..., j] = np.copysign(np.floor(np.abs(x) + _ROUND), x)
     np.clip(q, -_WEIGHT, _WEIGHT, out=q)
-    return np.ascontiguousarray(q[:, turned].transpose(0, 2, 1)).astype(np.int32)
+    return np.ascontiguousarray(q[..., turned]).astype(np.int32)
 
 
 def classes_of(Y: Planes, count: int, each: int) -> Classes:
