@@ -23,6 +23,7 @@ from lowrank.stores.packed.channels import header as channels_header
 from lowrank.stores.packed.coding.wavelet import band_shapes
 from lowrank.stores.packed.frames import header as frames_header
 from lowrank.stores.packed.frames.basis import Column
+from lowrank.stores.packed.frames.classes import Classes
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.patches import header as patches_header
 
@@ -130,14 +131,16 @@ def _stack(rng: np.random.Generator, largest: int) -> bytes:
         planes = frames
     low, _ = band_shapes(*grid(height, width))
     size = _one(rng, _LARGE)
+    classes = _classes(rng, planes * channels) if rng.integers(2) else None
     made = frames_header.Header(
         step=_one(rng, (0.01, 1.0, 30.0, 1e9)),
-        version=int(rng.integers(2)),
+        version=2 if classes else int(rng.integers(2)),
         turn=tuple(int(x) for x in rng.integers(-128, 128, 3)) if rng.integers(2) else None,
         planes=planes,
         columns=columns,
         lanes=_one(rng, (1, 1, 1, 2, 5, 16, 300)),
         late=_one(rng, (0, 0, 0, 1, 2, 50)),
+        classes=classes,
         slope=int(rng.integers(32)),
         profiles=[
             Profile(
@@ -152,6 +155,16 @@ def _stack(rng: np.random.Generator, largest: int) -> bytes:
     fields_ = struct.pack("<IIBBBBI", width, height, mode, _STACK, _PACKED, 0, frames)
     stated = _stated(rng, [planes], frames, width * height * channels)
     return _file(fields_ + stated, payload + _words(rng, b""))
+
+
+def _classes(rng: np.random.Generator, maps: int) -> Classes:
+    """Classes of pixels, as many as fit and now and then more."""
+    shape = _one(rng, (1, 2, 3, 8, 65)), _one(rng, (1, 1, 2, max(maps - 1, 1), 33))
+    coarse = tuple(int(x) for x in rng.integers(0, _one(rng, (1, 5, 24)), shape[1]))
+    centres = rng.integers(-9, 10, shape) << np.array(coarse)
+    return Classes(
+        _one(rng, (0, 1, 1, 2, 5)), int(rng.integers(16)), int(rng.integers(8)), coarse, centres
+    )
 
 
 def _one(rng: np.random.Generator, choices: Any) -> Any:

@@ -15,6 +15,7 @@ import re
 import struct
 import sys
 import zlib
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -1040,7 +1041,8 @@ class Stack(Patches):
         e, self.rest = read.bits(6), (16, 16)
         version = e == 63
         if version:
-            assert read.bits(4) == 1
+            version = read.bits(4)
+            assert version in (1, 2)
             e = read.bits(6)
             self.rest = ((height - 1) % 16 + 1, (width - 1) % 16 + 1)
         self.step = math.ldexp(1 + read.bits(10) / 1024, e - 16)
@@ -1056,6 +1058,7 @@ class Stack(Patches):
             differences, shift = read.bit("differences"), read.number("shift")
             size += read.signed("size")
             columns.append((exponent, differences, shift, size))
+        self.centres = self.classes(read) if version == 2 else None
         slope, level, last = read.bits(5), 0, 0
         scan = sorted(range(1, 256), key=lambda i: (i // 16 + i % 16, i))
         self.scales, self.coarsest = [], []
@@ -1081,6 +1084,7 @@ class Stack(Patches):
         self.coders = Coders(payload[at + length :], lanes)
         self.models = Models()
         self.U = [self.column(*one) for one in columns] if basis else None
+        self.weigher, self.sent, self.W = Models(), [], {}
         tokens = table("TOKENS2")
         none = [768] + [0] * 15
         flags = flat("FLAGS2")
@@ -1155,6 +1159,11 @@ class Stack(Patches):
             group = range(start, min(start + size, count))
             plan = self.batches_of(group)
             signed = len(plan) - (self.late if group.stop == count else 0)
+            try:
+                if self.centres:
+                    self.W |= {c: self.weights_of(c) for c in group if c >= self.base}
+            except Ended:
+                return
             try:
                 for c in group:
                     M, luma = self.first(self.coarsest[c], luma)
@@ -1252,6 +1261,62 @@ class Stack(Patches):
                 kept.setdefault(place, 0)
             self.values[one] = kept
 
+    # 23. classes of pixels
+
+    def classes(self, read):
+        count, self.base, self.each = (read.number(x) for x in ("classes", "base", "each"))
+        self.unit, self.fine = read.bits(4), read.bits(3)
+        columns = []
+        for _ in range(self.base):
+            coarse, x, column = read.number("coarse"), 0, []
+            for _ in range(count):
+                x += read.signed("centre")
+                column.append(x << coarse)
+            columns.append(column)
+        return list(zip(*columns, strict=True))
+
+    def reach(self, c):
+        return self.base + (c - self.base) // self.each * self.each
+
+    def weights_of(self, c):
+        """Of each class, the weight of 1 and those of the maps that predict map c."""
+        width, rows = self.reach(c) + 1, []
+        for known in self.sent or [[2]] * len(self.centres):
+            for j in range(width):
+                rows.append(row_of(1024 * min(abs(known[min(j, len(known) - 1)]), 200)))
+        models, self.models = self.models, self.weigher
+        found = dict(self.phase(rows, signs=True))
+        self.models.learn()
+        self.models = models
+        flat = [found.get(i, 0) for i in range(len(rows))]
+        self.sent = [flat[i : i + width] for i in range(0, len(flat), width)]
+        return self.sent
+
+    def predict(self, planes):
+        """Add to flat planes what their weights make of those before."""
+        z = [[((x >> self.unit) + 2**23) % 2**24 - 2**23 for x in p] for p in planes]
+        members = [[] for _ in self.centres]
+        for i in range(len(planes[0])):
+            far = [sum((z[j][i] - x) ** 2 for j, x in enumerate(centre)) for centre in self.centres]
+            members[far.index(min(far))].append(i)
+
+        def exponent(spread, n):
+            return max(spread.bit_length() - n.bit_length() // 2 - self.fine, 0)
+
+        for c in sorted(self.W):
+            for places, (first, *weights) in zip(members, self.W[c], strict=True):
+                n = len(places)
+                if not n:
+                    continue
+                terms = [([1] * n, first, exponent(n, n))]
+                for plane, weight in zip(planes, weights, strict=False):
+                    mean = sum(plane[i] for i in places) // n
+                    d = [plane[i] - mean for i in places]
+                    terms.append((d, weight, exponent(sum(map(abs, d)), n)))
+                for at, i in enumerate(places):
+                    total = sum(Fraction(w * d[at], 2**x) for d, w, x in terms)
+                    planes[c][i] += round(total)
+
     # 22. patches at the far edges
 
     def sides(self, y, x):
@@ -1291,8 +1356,13 @@ class Stack(Patches):
 
     def samples(self):
         planes = [[[rint(x) for x in row] for row in self.plane(c)] for c in range(len(self.M))]
-        none = [[0] * self.width for _ in range(self.height)]
-        planes += [none] * (len(self.scales) - len(self.M))
+        for _ in range(len(self.scales) - len(self.M)):
+            planes.append([[0] * self.width for _ in range(self.height)])
+        if self.centres:
+            flat = [[x for row in plane for x in row[: self.width]] for plane in planes]
+            self.predict(flat)
+            w = self.width
+            planes = [[x[w * y : w * (y + 1)] for y in range(self.height)] for x in flat]
         if self.turn:
             q, (a, b, c) = 127, self.turn
             n = q * q + a * a + b * b + c * c

@@ -207,6 +207,15 @@ CASES |= {
         ("cut-edges", "L", 44, 59, 97),
     )
 }
+CASES |= {
+    # Stacks of a few materials, whose later planes are predicted by classes of pixels.
+    f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
+    for name, mode, height, width, quality in (
+        ("classes", "I;16", 40, 52, 97),
+        ("classes-rgb", "RGB", 33, 40, 92),
+        ("cut-classes", "I;16", 45, 52, 98),
+    )
+}
 FRAMES = 7
 
 
@@ -250,6 +259,22 @@ def stacked(picture: Picture) -> Picture:
     return Picture(np.stack(frames).astype(A.dtype), picture.mode)
 
 
+def materials(height: int, width: int, channels: int, peak: int) -> np.ndarray:
+    """14 frames of four materials, each with curves of its own, the same everywhere."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.int64)
+    kind = (x // 9 + 2 * (y // 11)) % 4
+    shade = 60 + abs(x % 40 - 20) + abs(y % 30 - 15)
+    frames = []
+    for t in range(2 * FRAMES):
+        for c in range(channels):
+            first = (37 * kind * kind + 91 * t * (kind + 2) + 13 * t * t * (kind + 1) + 29 * c) % 97
+            second = (53 * kind + 17 * t * t * (kind + 3) + 71 * t + 11 * c) % 89
+            third = (7 * kind * kind + 59 * t * (kind + 5) + 31 * t * t) % 83
+            A = first * shade + second * (shade * shade // 64) + third * abs(x % 26 - 13) * 4
+            frames.append((A + (31 * x * x + 17 * y * y + 7 * t * x * y) % 23) * peak // 30000)
+    return np.stack(frames).reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+
+
 def content(name: str) -> bytes:
     """Return the bytes of a case."""
     mode, height, width, target, layout, store = CASES[name]
@@ -261,7 +286,10 @@ def content(name: str) -> bytes:
     if name.startswith("metadata"):
         metadata = Metadata(exif=b"MM\0*\0\0\0\x08\0\0", icc=b"a profile", xmp=b"<x:xmpmeta/>")
         picture = Picture(picture.samples, picture.mode, metadata)
-    if layout == "stack":
+    if "classes" in name:
+        A = materials(height, width, picture.samples.shape[2], 255 if mode == "RGB" else 30000)
+        picture = Picture(A.astype(picture.samples.dtype), picture.mode)
+    elif layout == "stack":
         picture = stacked(picture)
     if "labels" in name:
         axis = Axis(tuple("abcdefg"), tuple(400.0 + 10 * i for i in range(FRAMES)), "nm").pack()

@@ -82,12 +82,13 @@ INSIDE = {
         ("__init__",),
     ),
     "stores.packed.frames": (
-        ("basis", "edges", "order", "profile", "trellis"),
+        ("basis", "classes", "edges", "order", "profile", "trellis"),
         ("klt", "noise"),
         ("models",),
         ("rates", "walk"),
-        ("samples", "select"),
-        ("apart", "forecast", "header"),
+        ("levels", "samples", "select"),
+        ("apart", "forecast", "header", "learn", "plain"),
+        ("closed",),
         ("codec",),
     ),
     "stores.packed.coding": (

@@ -203,7 +203,7 @@ def test_the_best_path_is_the_best_of_all():
             state = int(trellis.NEXT[state, q & 1])
         return total
 
-    best = trellis.quantise(x, rows, rates)
+    best, _ = trellis.quantise(x, rows, rates)
     for lane in range(lanes):
         near = np.stack(np.meshgrid(*[range(6)] * count), -1).reshape(-1, count)
         signs = np.where(x[:, lane] < 0, -1, 1)

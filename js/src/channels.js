@@ -403,7 +403,7 @@ export function decodeChannels(parts, { rank, partial }) {
   const total = header.order.length, places = total * (height + width);
   check(places <= header.lanes * 131072, "lanes");
   if (places > 2 ** 26 || total * height * width > 2 ** 38) {
-    throw new LrkError("limit", "too much work");
+    throw new LrkError("limit", "too much");
   }
   const found = counts.map(() => []);
   const wanted = counts.map((count) => min(count, rank ?? count));

@@ -3,7 +3,7 @@
 
 import { LrkError, check } from "./errors.js";
 import {
-  F32, F64, I32, U16, U8, abs, ceil, each, floor, largest, make, max, min, rint, same, sum, within,
+  F32, F64, I32, U16, U8, abs, ceil, each, exponent, floor, largest, make, max, min, rint, same, sum, within,
 } from "./numbers.js";
 import {
   bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, table, tokenModel,
@@ -103,10 +103,10 @@ function readScales(read, count) {
 
 function readHeader(parts, shape) {
   const { channels, frames } = parts, [data, end] = headerOf(parts), read = bitReader(data);
-  let first = read.bits(6);
-  const later = first > 62;
-  if (later) {
-    check(read.bits(4) === 1, "version");
+  let first = read.bits(6), later = 0;
+  if (first > 62) {
+    later = read.bits(4);
+    check(later && later < 3, "version");
     first = read.bits(6);
   }
   const step = readStep(read, first), changed = read.bits(1);
@@ -117,9 +117,27 @@ function readHeader(parts, shape) {
   const columns = changed ? readColumns(read, planes) : null;
   const maps = planes * channels;
   check(maps <= 64 * (data.length + 64), "planes");
+  const classes = later > 1 ? readClasses(read, maps, parts.width * parts.height) : { base: maps, centres: [] };
   const scales = readScales(read, maps);
   const coarsest = make(maps, () => readCoarsest(read, shape));
-  return { end, step, later, turn, lanes, late, planes, columns, scales, coarsest };
+  return { end, step, later, turn, lanes, late, planes, columns, scales, coarsest, ...classes };
+}
+
+/** What tells the class of a pixel, and how many maps predict one. */
+function readClasses(read, maps, pixels) {
+  const count = read.number("classes"), base = read.number("base"), stride = read.number("each");
+  check(count * base * stride && count < 65 && base <= min(32, maps) && count * (maps + 1) <= pixels, "planes");
+  const drop = read.bits(4), fine = read.bits(3), centres = make(count, () => []);
+  each(base, (j) => {
+    const coarse = read.number("coarse");
+    let x = 0;
+    for (const one of centres) {
+      x += read.signed("centre");
+      one[j] = x * 2 ** coarse;
+      check(coarse < 23 && abs(one[j]) < 8388608, "planes");
+    }
+  });
+  return { base, stride, drop, fine, centres };
 }
 
 /** The columns of the basis. */
@@ -186,14 +204,14 @@ function decodePlanes(parts, rank, partial) {
   const { payload, width, height, channels, frames } = parts;
   const shape = [ceil(height / SIDE), ceil(width / SIDE)], patches = shape[0] * shape[1];
   const header = readHeader(parts, shape);
-  const { later, lanes, late, columns, scales, coarsest } = header, maps = scales.length;
+  const { later, lanes, late, columns, scales, coarsest, base, stride, drop, fine, centres } = header, maps = scales.length;
   const rest = [height, width].map((n) => (later ? ((n - 1) % SIDE) + 1 : SIDE));
   // Whether the patch at a place, at the far edge, lacks a component.
   const lacks = (index, place) =>
     !waves(place < patches - shape[1] ? SIDE : rest[0])[v(index)][0] ||
     !waves((place + 1) % shape[1] ? SIDE : rest[1])[u(index)][0];
   checkRanks(parts.matrices, [header.planes], min(...shapeOf(parts)));
-  if (columns && frames * maps * height * width > 2 ** 42) throw new LrkError("limit", "too much work");
+  if ((columns || later > 1) && frames * maps * height * width > 2 ** 42) throw new LrkError("limit", "too much");
   const planes = make(maps, () => new I32(width * height));
   const quarters = quartersOf(...shape), { where, extent } = quarters;
   const known = make(maps, () => []), states = known.map(() => new U8(extent));
@@ -201,6 +219,7 @@ function decodePlanes(parts, rank, partial) {
   const group = max(1, floor(8192 / patches));
   const numberOf = (from, to) => sum(scales.slice(max(from, 0), to).map((x) => sum(x.map(() => 1)) + 1));
   let B = null, bands = null, done = 0, symbols = 0, ended = false;
+  const weights = [];
 
   const decodeGroup = (rans, coder, from) => {
     const to = min(from + group, maps);
@@ -287,13 +306,63 @@ function decodePlanes(parts, rank, partial) {
     }
   };
 
+  /** Add to planes what their weights make, in each class of pixels, of those before. */
+  const predict = () => {
+    const members = centres.map(() => []);
+    planes[0].forEach((_, i) => {
+      const far = centres.map((one) =>
+        sum(one.map((x, j) => x * (x - 2 * (((planes[j][i] >> drop) << 8) >> 8)))),
+      );
+      members[far.indexOf(min(...far))]?.push(i);
+    });
+    members.forEach((places, c) => {
+      const n = places.length, numbers = [], units = [];
+      const add = (values, mean) => {
+        values = values.map((x) => x - mean);
+        const unit = 2 ** min(fine + (exponent(n) >> 1) - exponent(sum(values.map(abs))), 0);
+        numbers.push(values.map((x) => x * unit));
+        units.push(unit);
+      };
+      add(places.map(() => 1), 0);
+      planes.forEach((plane, map) => {
+        const own = weights[map - base]?.[c] ?? [];
+        check(
+          sum(own.map((x, j) => abs(x) * largest(numbers[j]))) < 2 ** 53 * min(...units.slice(0, own.length)), "planes",
+        );
+        const values = places.map((i, at) => {
+          check((plane[i] += rint(sum(own.map((x, j) => x * numbers[j][at])))) === plane[i], "planes");
+          return plane[i];
+        });
+        add(values, floor(sum(values) / n));
+      });
+    });
+  };
+
   untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
     if (columns) B = readEntries(rans, frames, columns);
     const coder = coefficients(rans, FLAGS, TOKENS, later ? tokenModel(LENGTHS) : null);
-    for (let from = 0; from < maps && !ended; from += group) decodeGroup(rans, coder, from);
+    const weigher = coefficients(rans);
+    let sent = centres.map(() => [2]);
+    for (let from = 0; from < maps && !ended; from += group) {
+      const first = max(from, base);
+      // Of each class the weight of 1, then those of the maps that predict this one.
+      const some = make(min(from + group, maps) - first, (i) => {
+        i += first;
+        const width = i + 1 - ((i - base) % stride);
+        const rows = sent.flatMap((x) => make(width, (j) => rowOf(1024 * min(abs(x[j] ?? x.at(-1)), CAP))));
+        const { hit, found } = weigher.phase(rows, true);
+        rows.fill(0);
+        found.forEach((x, j) => (rows[hit[j]] = x));
+        weigher.learn();
+        return (sent = sent.map((_, c) => rows.slice(c * width, c * width + width)));
+      });
+      weights.push(...some);
+      decodeGroup(rans, coder, from);
+    }
     if (ended) throw new Cut();
   }, () => done);
+  predict();
   const kept = min(header.planes, rank ?? Infinity);
   const sizes = make(kept, (k) => max(...planes.slice(k * channels, (k + 1) * channels).map(largest)));
   const finest = B && largest(columns.map((x) => x.exponent));

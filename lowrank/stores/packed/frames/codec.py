@@ -11,7 +11,7 @@ Payload (frames, height, width, channels and the type of samples are known from 
 ----------------------------------------------------------------------------------------
 length    varint, 7 bits a byte, low first, at most 4 bytes: bytes of the header
 header    range_coder.BitReader, fields in this order:
-    version   6 bits of ones and 4 bits, 1; not there in the first files, of version 0
+    version   6 bits of ones and 4 bits, 1 or 2; not there in the first files, of version 0
     step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16); e < 63
     basis     1 bit: U follows; else it is the identity and K = N
     turned    1 bit, of 3 channels or more: a colour rotation follows
@@ -20,6 +20,7 @@ header    range_coder.BitReader, fields in this order:
     lanes     number, 1..16384: interleaved coders (rans.py)
     late      number: batches whose signs stand in the coders' ends
     planes    number K, at most N, and K columns (basis.read_columns), if there is a basis
+    classes   classes.read, in version 2
     slope     5 bits, of all profiles
     profiles  profile.read: of each map, which is a channel of a plane
     coarsest  signed differences, of each map: the coarsest one of its first component
@@ -42,6 +43,9 @@ escapes a token is itself a token of one more distribution (models.LENGTHS), lea
 others; 15 announces 5 raw bits. In version 0 planes are filled up to whole patches, and each
 length is 5 raw bits.
 
+In version 2 later maps are what is left of them beyond a prediction, from the maps before, by the
+class of each pixel (classes.py). A group begins with the weights of its maps.
+
 Planes are rounded to sixteenths of a step, the product with U is exact (samples.py), and
 samples are its levels, colours turned back, rounded half up and clipped to their type.
 
@@ -49,7 +53,9 @@ A decoder must reject: lanes out of range, or so few that there are more than 2^
 a lane; an initial state below 2^16, or a last one of 2^17 or more; more late batches or
 signs than there are; more planes than frames; a number, an exponent or an entry of U out of
 range; a coarsest coefficient of 2^30 or a coefficient of 2^20 or more; a plane of 2^31
-sixteenths or more; sums of products that could reach 2^53. A payload that ends early is cut;
+sixteenths or more; more than 64 classes, 32 maps that tell them, or so many that their number
+times that of all maps is above the samples of a map; a centre out of range; sums of products
+that could reach 2^53. A payload that ends early is cut;
 every batch before the cut can be decoded, but for the late ones.
 """
 
@@ -67,7 +73,6 @@ from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits
 from lowrank.picture import Mode
-from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
     FRACTION,
     SYMBOLS_PER_LANE,
@@ -79,18 +84,32 @@ from lowrank.stores.packed.coding.payload import (
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.frames import basis, models, profile, select, trellis
+from lowrank.stores.packed.frames import basis, classes, learn, models, select
 from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.closed import Closed
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import worth
-from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
+from lowrank.stores.packed.frames.header import (
+    CLASSED,
+    PLAIN,
+    Header,
+    Shape,
+    read_header,
+    write_header,
+)
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
-from lowrank.stores.packed.frames.profile import Profile
-from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
-from lowrank.stores.packed.frames.samples import EXACT, Plane, Synthesis, planes_of, power
+from lowrank.stores.packed.frames.plain import Plain
+from lowrank.stores.packed.frames.rates import BIT
+from lowrank.stores.packed.frames.samples import (
+    EXACT,
+    Plane,
+    Synthesis,
+    narrowed,
+    planes_of,
+    power,
+)
 from lowrank.stores.packed.frames.walk import Carried, Walk
-from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 GROUP = 1 << 21
@@ -101,7 +120,6 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
-_LANES = 1 << 11  # of trellises that are followed at once
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
 
@@ -161,33 +179,19 @@ def _encoded(
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
     if entries is not None and columns is not None:
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
-    Y: list[Plane] = []
-    profiles: list[Profile] = []
-    slope: int | None = None
-    coarsest: list[NDArray[np.int64]] = []
-    passes: list[list[int]] = []
-    carried = Carried()
     edges = Edges(stack.height, stack.width)
+    maps, each = count * channels, group_of(shape)
+    learnt = _learnt(stack, M, step, maps)
+    groups: Plain | Closed
+    if learnt is None:
+        groups = Plain(_groups(stack, M, maps, step), coder, edges, (stack.height, stack.width))
+    else:
+        groups = Closed(*learnt, edges, rans, coder, ZERO, RISE, each)
+    passes: list[list[int]] = []
     symbols = 0
-    for C in _groups(stack, M, count * channels, step):
-        choice = select.Choice(C)
-        fitted, suits = profile.fit(choice.square, choice.kept)
-        # The slope that suits the first group is that of all.
-        slope = suits if slope is None else slope
-        mine = [x.scales(slope) for x in fitted]
-        plan = batches(mine, shape[0] * shape[1])
-        lows, bands = _firsts(C)
-        levels = _levels(C, plan, edges)
-        del C
-        walk = Walk(shape, mine, lows, coder, edges, carried)
-        passes = _write_group(walk, plan, bands, levels, coder)
-        del levels
-        profiles += fitted
-        coarsest += lows
-        symbols += len(walk.known) * walk.quarters.size
-        Y += planes_of(walk, (stack.height, stack.width))
-        walk.leave()
-        del walk
+    for start in range(0, maps, each):
+        passes, coded = groups.group(slice(start, min(start + each, maps)))
+        symbols += coded
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     late: list[NDArray[np.uint8]] = []
     room, number = 16 * lanes, 0
@@ -198,11 +202,12 @@ def _encoded(
         late = [rans.withdraw(one) for one in batch] + late
         number += 1
     header = Header(
-        step, 1, stack.turn, count, columns, lanes, number, slope or 0, profiles, coarsest
-    )
+        step, CLASSED if groups.classes else PLAIN, stack.turn, count, columns, lanes, number,
+        groups.classes, groups.slope, groups.profiles, groups.coarsest,
+    )  # fmt: skip
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
     payload = write_header(header, channels) + body
-    made = _synthesis(header, B, Y, stack.samples.shape)
+    made = _synthesis(header, B, groups.finish(), stack.samples.shape)
     rank = min(count, stack.frames, stack.pixels)
 
     @cache
@@ -261,6 +266,17 @@ def _matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
 
 
+def _learnt(
+    stack: Stack, M: NDArray[np.float64] | None, step: float, maps: int
+) -> tuple[classes.Planes, learn.Learnt] | None:
+    """What planes are to be and the classes of their pixels, where these pay."""
+    if M is None or learn.BASE * stack.channels >= maps:
+        return None
+    Y = learn.targets(stack, M, step)
+    found = learn.learn(stack, Y, step)
+    return None if found is None else (Y, found)
+
+
 def _groups(
     stack: Stack, M: NDArray[np.float64] | None, maps: int, step: float
 ) -> Iterator[NDArray[np.float32]]:
@@ -295,65 +311,6 @@ def _coefficients(
         one = C[:, row].reshape(size, -1, channels * columns)
         out[:, row] = (weights @ one).reshape(size, last - first, channels, columns)
     return out.reshape(size, rows, -1, columns)[:, :, inside]
-
-
-def _firsts(
-    C: NDArray[np.float32],
-) -> tuple[list[NDArray[np.int64]], list[list[dict[str, NDArray[np.float32]]]]]:
-    """Of each map the coarsest map of its first component, and the bands of it."""
-    lows, bands = [], []
-    for c in range(C.shape[2]):
-        low, levels = wavelet.forward(C[0, :, c].copy())
-        lows.append(np.rint(low).astype(np.int64))
-        bands.append(levels)
-    return lows, bands
-
-
-def _write_group(
-    walk: Walk, plan: list[list[Component]], bands: list[list[dict[str, NDArray[np.float32]]]],
-    levels: NDArray[np.integer], coder: Writer,
-) -> list[list[int]]:  # fmt: skip
-    """Collect a group; the passes of each batch's signs."""
-    for c, one in enumerate(bands):
-        walk.first(c, one)
-    passes = []
-    for number, batch in enumerate(pace.steps("coding", plan)):
-        plan[number] = []  # of small maps there are many components
-        coder.signs = []
-        planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
-        part = levels[indices, :, planes].astype(np.int32)
-        walk.next(batch, part.reshape(len(batch), -1))
-        passes.append(coder.signs)
-    return passes
-
-
-def _levels(
-    C: NDArray[np.float32], plan: list[list[Component]], edges: Edges
-) -> NDArray[np.integer]:
-    """Levels of coefficients, by the trellis of each place."""
-    _, rows, count, columns = C.shape
-    orders: list[list[int]] = [[] for _ in range(count)]
-    for batch in plan:
-        for x in batch:
-            orders[x.channel].append(x.index)
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for c, order in enumerate(orders):
-        alike.setdefault(tuple(order), []).append(c)
-    expected = expected_rows(C)
-    most = max(float(C.max()), -float(C.min()))
-    grids = np.zeros(C.shape, np.int16 if most < (1 << 15) - 2 else np.int32)
-    alike.pop((), None)
-    for kept, maps in alike.items():
-        for down, across, order in edges.parts(kept, rows, columns):
-            each = max(1, _LANES // (len(down) * len(across)))
-            for some in range(0, len(maps), each):
-                part = maps[some : some + each]
-                here = np.ix_(order, down, part, across)
-                x_of = C[here]
-                shape = len(order), -1
-                q = trellis.quantise(x_of.reshape(shape), expected[here].reshape(shape), rates())
-                grids[here] = q.reshape(x_of.shape)
-    return grids
 
 
 def _synthesis(
@@ -431,7 +388,7 @@ def _decode(
     kept = header.planes if rank is None else min(rank, header.planes)
     scales = [x.scales(header.slope) for x in header.profiles]
     total = maps + sum(x.last for x in header.profiles)
-    if header.columns is not None and frames * maps * height * width > STACK * MAX_PRODUCTS:
+    if (header.columns or header.classes) and frames * maps * height * width > STACK * MAX_PRODUCTS:
         raise LimitError(
             f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
             "than the limit allows"
@@ -442,7 +399,7 @@ def _decode(
         raise MemoryError
     Y: list[Plane] = []
     done = 0
-    B = None
+    B, weights = None, []
     try:
         rans = RansReader(memoryview(payload)[position:], header.lanes)
         coder = Reader(rans, models.fresh(header.version))
@@ -452,9 +409,12 @@ def _decode(
         carried = Carried()
         edges = Edges(height, width, filled=header.version == 0)
         symbols = 0
+        sent = classes.Weights(Reader(rans), header.classes) if header.classes else None
         for first in range(0, maps, per_group):
             part = slice(first, min(first + per_group, maps))
             last = part.stop == maps
+            if sent is not None:
+                weights += sent.read(part)
             walk = Walk(patches, scales[part], header.coarsest[part], coder, edges, carried)
             symbols += len(walk.known) * walk.quarters.size
             if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
@@ -476,12 +436,27 @@ def _decode(
             raise TruncatedError(
                 f"packed stream ends after {done} of {total} components", terms=done, total=total
             ) from None
+    if header.classes is not None:
+        Y = _restored(header.classes, Y, maps, weights)
     Y = Y[: kept * channels]
     if B is not None:
         B = B[:, :kept]
     there = header.planes if B is None else kept
     Y += [np.broadcast_to(np.int16(0), (height, width))] * (there * channels - len(Y))
     return _synthesis(header, B, Y, size), total, done
+
+
+def _restored(
+    found: classes.Classes, Y: list[Plane], maps: int,
+    weights: list[tuple[slice, NDArray[np.int32]]],
+) -> list[Plane]:  # fmt: skip
+    """All planes, of which these were left of them by a prediction."""
+    frame = Y[0].shape
+    whole = np.zeros((maps, Y[0].size), np.int32)
+    for i in range(len(Y)):
+        whole[i] = Y.pop(0).ravel()
+    classes.restore(found, whole, weights)
+    return [narrowed(plane.reshape(frame)) for plane in whole]
 
 
 class _Ended(Exception):  # noqa: N818 - a state of the stream, not a fault

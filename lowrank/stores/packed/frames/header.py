@@ -13,8 +13,9 @@ from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.start import coarse_step, fine_step, read_lanes
-from lowrank.stores.packed.frames import profile
+from lowrank.stores.packed.frames import classes, profile
 from lowrank.stores.packed.frames.basis import Column, read_columns, write_columns
+from lowrank.stores.packed.frames.classes import Classes
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.header import read_varint, varint
@@ -24,6 +25,8 @@ Shape = tuple[int, int, int, int]
 _EXPONENT, _MANTISSA = 6, 10
 _LATER = (1 << _EXPONENT) - 1
 """In place of a step's exponent, which is never so large: a version follows."""
+PLAIN, CLASSED = 1, 2
+"""Versions that are written: without classes of pixels, and with them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Header:
     version : int
         0: planes are filled up to whole patches, and escaped magnitudes have lengths of 5 bits.
         1: patches at the far edges are as large as they are (edges.py), lengths are tokens.
+        2: there are classes.
     turn : Turn or None
         The rotation of the colours.
     planes : int
@@ -43,6 +47,8 @@ class Header:
     columns : list of Column or None
         None where the planes are the frames themselves.
     lanes, late : int
+    classes : Classes or None
+        Of pixels (classes.py); None in versions 0 and 1.
     slope : int
     profiles : list of Profile
     coarsest : list of ndarray
@@ -56,6 +62,7 @@ class Header:
     columns: list[Column] | None
     lanes: int
     late: int
+    classes: Classes | None
     slope: int
     profiles: list[Profile]
     coarsest: list[NDArray[np.int64]]
@@ -78,6 +85,8 @@ def write_header(header: Header, channels: int) -> bytes:
     if header.columns is not None:
         out.number(header.planes, "planes")
         write_columns(out, header.columns)
+    if header.classes is not None:
+        classes.write(out, header.classes)
     out.bits(header.slope, 5)
     profile.write(out, header.profiles)
     for low in header.coarsest:
@@ -96,7 +105,7 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
     version, exponent = 0, read.bits(_EXPONENT)
     if exponent == _LATER:
         version, exponent = read.bits(4), read.bits(_EXPONENT)
-        if version != 1:
+        if version not in (1, CLASSED):
             raise FormatError(f"packed stream: version {version} of stacks, which is newer; update")
     step = fine_step(exponent << _MANTISSA | read.bits(_MANTISSA))
     transformed = read.bits(1)
@@ -117,6 +126,7 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
     if not fits(maps * 256 * 8):
         raise LimitError(f"packed stream: no memory for {maps} maps")
     low, _ = wavelet.band_shapes(*patches)
+    found = classes.read(read, maps, shape[1] * shape[2]) if version == CLASSED else None
     slope = read.bits(5)
     profiles = profile.read(read, maps)
     coarsest = []
@@ -124,5 +134,7 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
         coarsest.append(means.read_coarsest(read, low))
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
-    header = Header(step, version, turn, planes, columns, lanes, late, slope, profiles, coarsest)
+    header = Header(
+        step, version, turn, planes, columns, lanes, late, found, slope, profiles, coarsest
+    )
     return header, position + size

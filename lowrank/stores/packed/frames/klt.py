@@ -69,6 +69,8 @@ class Stack:
         """A step, and whether the frames are better coded apart with one like it."""
         self.once = False
         """Whether it is encoded once: the coefficients are not kept for another time."""
+        self.learnt: tuple[float, int] | None = None
+        """A step, and how many classes of pixels suit one like it."""
         self._C: Floats | None = None
 
     @property

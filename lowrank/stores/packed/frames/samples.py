@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from lowrank.layouts.turn import axes
 from lowrank.picture import Mode, Turn
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames.edges import Edges, waves
-from lowrank.stores.packed.frames.walk import Walk
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 
 Plane = NDArray[np.signedinteger[Any]]
@@ -78,7 +77,19 @@ def _basis(indices: list[int], count: tuple[int, int]) -> NDArray[np.float64]:
     return np.ascontiguousarray(np.rint(patches[indices] * float(1 << _PRECISION)).T)
 
 
-def planes_of(walk: Walk, size: tuple[int, int]) -> list[Plane]:
+class Maps(Protocol):
+    """Maps of planes as they are decoded: what a walk has in its end."""
+
+    shape: tuple[int, int]
+    edges: Edges
+    firsts: list[Floats]
+    indices: list[list[int]]
+
+    def maps_of(self, plane: int, /) -> NDArray[np.float32]:
+        """(components, patches) coefficients of a plane, in sixteenths of a step."""
+
+
+def planes_of(walk: Maps, size: tuple[int, int]) -> list[Plane]:
     """The planes of a group, each of (height, width), in sixteenths of a step."""
     edges = walk.edges
     rows, columns = walk.shape
@@ -99,11 +110,11 @@ def planes_of(walk: Walk, size: tuple[int, int]) -> list[Plane]:
             part.reshape(rows, y, columns, x)[:] = levels
 
         render([channel], emit, np.dtype(np.float64), edges.apart)
-        planes.append(_narrowed(whole[: size[0], : size[1]]))
+        planes.append(narrowed(whole[: size[0], : size[1]]))
     return planes
 
 
-def _narrowed(plane: NDArray[np.int32]) -> Plane:
+def narrowed(plane: NDArray[np.int32]) -> Plane:
     """A copy in 16 bits, where they hold it: all but the first few planes of most stacks."""
     small = max(int(plane.max()), -int(plane.min())) < 1 << 15
     return plane.astype(np.int16 if small else np.int32)

@@ -45,7 +45,7 @@ _TAKEN = 2 * SECOND[_BEFORE] + _PARITY
 
 def quantise(
     x: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32]
-) -> NDArray[np.int32]:
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """Levels of the best path of each lane.
 
     Parameters
@@ -59,20 +59,22 @@ def quantise(
 
     Returns
     -------
-    (components, lanes) ndarray
-        Levels, signed.
+    levels : (components, lanes) ndarray
+        Signed.
+    second : (components, lanes) ndarray of uint8
+        Whether they are of the second quantiser.
     """
-    result = np.empty(x.shape, np.int32)
+    result, second = np.empty(x.shape, np.int32), np.empty(x.shape, np.uint8)
     for start in range(0, x.shape[1], _LANES):
         part = slice(start, start + _LANES)
-        result[:, part] = _path(np.abs(x[:, part]), rows[:, part], rates)
+        result[:, part], second[:, part] = _path(np.abs(x[:, part]), rows[:, part], rates)
     np.negative(result, where=x < 0, out=result)
-    return result
+    return result, second
 
 
 def _path(
     x: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32]
-) -> NDArray[np.int32]:
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     count, lanes = x.shape
     narrow = float(x.max(initial=0)) < (1 << 15) - 2
     levels = np.empty((count, 4, lanes), np.int16 if narrow else np.int32)
@@ -92,12 +94,14 @@ def _path(
         np.minimum(first, other, out=total)
     state = total.argmin(0)
     lane = np.arange(lanes)
-    result = np.empty((count, lanes), np.int32)
+    result, halves = np.empty((count, lanes), np.int32), np.empty((count, lanes), np.uint8)
     for t in range(count - 1, -1, -1):
         pick = picks[t, state, lane].astype(np.intp)
-        result[t] = levels[t, _TAKEN[state, pick], lane]
+        taken = _TAKEN[state, pick]
+        result[t] = levels[t, taken, lane]
+        halves[t] = taken >> 1
         state = _BEFORE[state, pick]
-    return result
+    return result, halves
 
 
 def _candidates(

@@ -1,0 +1,159 @@
+"""Groups of maps of which later ones are predicted from those before, as these were decoded.
+
+A few maps at a time are predicted, quantised and decoded again, all that those after them need;
+the stream is written when a whole group is known.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import pace
+from lowrank.layouts.lapped import SIZE, Floats, grid
+from lowrank.stores.packed.coding import wavelet
+from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.coding.rans import RansWriter
+from lowrank.stores.packed.frames import learn, models, profile, trellis
+from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
+from lowrank.stores.packed.frames.edges import Edges
+from lowrank.stores.packed.frames.levels import levels_of, orders_of
+from lowrank.stores.packed.frames.order import batches
+from lowrank.stores.packed.frames.plain import write
+from lowrank.stores.packed.frames.profile import Profile
+from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
+from lowrank.stores.packed.frames.walk import Carried, Walk
+from lowrank.stores.packed.patches import means
+from lowrank.stores.packed.patches.phases import Writer
+
+
+class _Quantised:
+    """Some maps as they will be decoded."""
+
+    def __init__(self, shape: tuple[int, int], edges: Edges, orders: list[list[int]]) -> None:
+        self.shape, self.edges, self.indices = shape, edges, orders
+        self.firsts: list[Floats] = []
+        self.values: NDArray[np.float32] = np.zeros(0, np.float32)
+
+    def maps_of(self, c: int, /) -> NDArray[np.float32]:
+        part = self.values[self.indices[c], :, c]
+        return part.reshape(len(part), self.shape[0] * self.shape[1])
+
+
+class Closed:
+    """Writes groups of maps.
+
+    Parameters
+    ----------
+    Y : (maps, height, width) ndarray
+        What maps are to be; as they are coded, what they become.
+    learnt : Learnt
+    edges : Edges
+    rans : RansWriter
+    coder : Writer
+        Of first components, for what a bit is worth there.
+    first_group : int
+        How many maps the first group has.
+    """
+
+    def __init__(
+        self, Y: Planes, learnt: learn.Learnt, edges: Edges, rans: RansWriter, coder: Writer,
+        zero: float, rise: float, first_group: int,
+    ) -> None:  # fmt: skip
+        self._frame = Y.shape[1], Y.shape[2]
+        self._Y = Y.reshape(len(Y), -1)
+        self._learnt, self._edges = learnt, edges
+        self._pixels: Sorted | None = None
+        # First components are quantised before it is known what they will cost.
+        self._trial = Writer(RansWriter(), zero=zero, rise=rise, models=models.fresh())
+        self._bands: means.Bands | None = None
+        self._coder = Writer(rans, zero=0, rise=0, models=coder.models)
+        self._weights = Weights(Writer(rans, zero=0, rise=0), learnt.classes)
+        self._carried = Carried()
+        self.classes = learnt.classes
+        self.profiles: list[Profile] = []
+        self.coarsest: list[NDArray[np.int64]] = []
+        part = slice(first_group)
+        self.slope = profile.fit(learnt.square[:, part], learnt.kept[:, part])[1]
+
+    def group(self, part: slice) -> tuple[list[list[int]], int]:
+        """Write a group: the passes of each batch's signs, and how many symbols it has."""
+        classes = self._learnt.classes
+        fitted, _ = profile.fit(self._learnt.square[:, part], self._learnt.kept[:, part])
+        scales = [x.scales(self.slope) for x in fitted]
+        rows, columns = grid(*self._frame)
+        plan = batches(scales, rows * columns)
+        orders = orders_of(plan, len(fitted))
+        levels = np.zeros((SIZE, rows, len(fitted), columns), np.int32)
+        bands: list[means.Bands] = []
+        lows: list[NDArray[np.int64]] = []
+        alone = slice(part.start, min(part.stop, classes.base))
+        stages = ([alone] if alone.stop > alone.start else []) + list(classes.stages(part))
+        for some in pace.steps("quantising", stages):
+            here = slice(some.start - part.start, some.stop - part.start)
+            predicted = self._predicted(some)
+            target = self._Y[some] if predicted is None else self._Y[some] - predicted
+            maps = self._quantised(self._unsorted(target), orders[here], lows, bands)
+            levels[:, :, here] = self._levels
+            flat = np.array(planes_of(maps, self._frame), np.int32).reshape(len(target), -1)
+            if self._pixels is not None:
+                self._pixels.sort(flat)
+            if predicted is not None:
+                flat += predicted
+            self._Y[some] = flat
+        self.profiles += fitted
+        self.coarsest += lows
+        walk = Walk((rows, columns), scales, lows, self._coder, self._edges, self._carried)
+        single = [[{k: v.astype(np.float32) for k, v in x.items()} for x in one] for one in bands]
+        passes = write(walk, plan, single, levels, self._coder)
+        walk.leave()
+        return passes, len(walk.known) * walk.quarters.size
+
+    def _predicted(self, some: slice) -> Planes | None:
+        """What maps are predicted as, by weights that are written; None of the first ones."""
+        classes = self._learnt.classes
+        if some.start < classes.base:
+            return None
+        if self._pixels is None:
+            self._pixels = Sorted(classes, self._Y[: classes.base])
+            self._pixels.sort(self._Y)
+        W = learn.weights(self._pixels, self._Y, some, self._Y[some])
+        count = classes.reach(some.start)
+        found = self._pixels.predict(self._Y, count, W, strict=False).astype(np.int32)
+        for k, number in enumerate(range(some.start, some.stop)):
+            self._weights.code(number, W[:, k])
+        return found
+
+    def _unsorted(self, flat: Planes) -> Planes:
+        flat = flat.copy()
+        if self._pixels is not None:
+            self._pixels.restore(flat)
+        return flat.reshape(len(flat), *self._frame)
+
+    def _quantised(
+        self, target: Planes, orders: list[list[int]],
+        lows: list[NDArray[np.int64]], bands: list[means.Bands],
+    ) -> _Quantised:  # fmt: skip
+        """Quantise planes: what they are decoded as, and their first components."""
+        C = learn.coefficients(target)
+        _, rows, count, columns = C.shape
+        maps = _Quantised((rows, columns), self._edges, orders)
+        for c in range(count):
+            low, levels = wavelet.forward(C[0, :, c].copy())
+            lows.append(np.rint(low).astype(np.int64))
+            self._bands = means.code((rows, columns), self._trial, self._bands, levels)
+            bands.append(self._bands)
+            exact: list[dict[str, Floats]] = [
+                {k: v.astype(np.float64) for k, v in b.items()} for b in self._bands
+            ]
+            maps.firsts.append(wavelet.inverse(lows[-1].astype(np.float64), exact))
+        self._levels, second = levels_of(C, orders, self._edges)
+        values = trellis.values_of(self._levels, second, FRACTION)
+        maps.values = values.astype(np.float32)
+        return maps
+
+    def finish(self) -> list[Plane]:
+        """The planes as they will be decoded."""
+        if self._pixels is not None:
+            self._pixels.restore(self._Y)
+        return [narrowed(plane.reshape(self._frame)) for plane in self._Y]

@@ -1,0 +1,220 @@
+"""Classes that suit a stack: their centres, their weights, and whether they pay.
+
+Centres are those of k-means, by splitting. Weights are a least squares problem in each class
+with a price for their size, rounded one after the other: the later ones make up for what
+rounding did to those before.
+
+References
+----------
+Y. Linde, A. Buzo, R. M. Gray, "An algorithm for vector quantizer design", IEEE Trans. Commun. 28
+(1980): splitting. L. Babai, "On Lovász' lattice reduction and the nearest lattice point problem",
+Combinatorica 6 (1986): rounding with what is left made up for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import threads
+from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.frames.classes import WIDEST, Classes, Planes, Sorted
+from lowrank.stores.packed.frames.edges import analyse
+from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.rates import BIT
+from lowrank.stores.packed.frames.select import Choice
+
+COUNTS = (8, 32)
+"""Numbers of classes that are tried."""
+BASE, EACH = 4, 2
+"""Planes that tell the class; planes that have the same predictors."""
+_FINE = 4
+_PRICE = 0.12 * FRACTION**2  # of the square of a small weight; of a large one it is that of all
+_PASSES = 2
+_ROUND = 0.4
+_SEEN = 1 << 14  # pixels that centres are found from
+_ROUNDS, _LAST = 3, 12  # of k-means, after each split and at the end
+_LARGEST = 1 << 24  # a sample of a plane, in sixteenths of a step, that may be predicted
+_WEIGHT = (1 << 20) - 1
+_GAIN = 0.985  # share of the cost that classes may leave
+_FIXED = 300.0  # bits that classes take at least, about
+_TOGETHER = 16  # maps that are looked at at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """Classes, and what the components of maps come to when they are predicted."""
+
+    classes: Classes
+    square: NDArray[np.float64]
+    kept: NDArray[np.bool_]
+
+
+def targets(stack: Stack, M: NDArray[np.float64], step: float) -> Planes:
+    """(maps, height, width) planes that suit the basis, in sixteenths of a step."""
+    planes, channels = len(M), stack.channels
+    out = np.empty((planes, channels, stack.height, stack.width), np.int32)
+    T = (M @ stack.spectrum[1][:, : M.shape[1]].T) * (FRACTION / step)
+    with threads.one_blas_thread():
+        for part in stack.slabs():
+            X = stack.weighted(part)
+            Z = np.rint(T @ X.reshape(stack.frames, -1)).reshape(planes, *X.shape[1:])
+            out[:, :, part] = Z.transpose(0, 3, 1, 2)
+    return out.reshape(-1, stack.height, stack.width)
+
+
+def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
+    """The classes that suit a stack best, where any are worth their bits.
+
+    Parameters
+    ----------
+    Y : (maps, height, width) ndarray
+        What `targets` gives.
+    """
+    base, pixels = BASE * stack.channels, stack.height * stack.width
+    counts = [x for x in COUNTS if x * (len(Y) + 1) <= pixels]
+    if stack.learnt is not None and stack.learnt[0] / 2 < step < stack.learnt[0] * 2:
+        counts = [x for x in counts if x == stack.learnt[1]]
+    if base > WIDEST or len(Y) <= base or not counts or int(np.abs(Y).max()) >= _LARGEST:
+        return None
+    whole = _weigh(Y)
+    least, best = _GAIN * whole[2], None
+    for count in counts:
+        cost, found = _tried(classes_of(Y[:base], count, EACH * stack.channels), Y, whole)
+        if cost < least:
+            least, best = cost, found
+    if len(counts) > 1 or best is None:
+        stack.learnt = step, 0 if best is None else len(best.classes.centres)
+    return best
+
+
+Weighed = tuple[NDArray[np.float64], NDArray[np.bool_], float]
+
+
+def _weigh(Y: NDArray[np.float64] | Planes) -> Weighed:
+    """Of planes, mean squares and kept components, and what they cost in squared steps."""
+    squares, kept, cost = [], [], 0.0
+    for start in range(0, len(Y), _TOGETHER):
+        C = coefficients(Y[start : start + _TOGETHER])
+        choice = Choice(C)
+        squares.append(choice.square)
+        kept.append(choice.kept)
+        cost += float(np.vdot(C, C)) - float(np.maximum(choice.gain - BIT * choice.bits, 0).sum())
+    return np.concatenate(squares, 1), np.concatenate(kept, 1), cost
+
+
+def coefficients(Y: NDArray[np.float64] | Planes) -> NDArray[np.float32]:
+    """(SIZE, rows, maps, columns) of planes in sixteenths of a step, in steps."""
+    planes = Y.transpose(1, 2, 0).astype(np.float32)
+    planes *= np.float32(1 / FRACTION)
+    return analyse(planes)
+
+
+def _tried(classes: Classes, Y: Planes, whole: Weighed) -> tuple[float, Learnt]:
+    """What a stack costs with classes, and these; the maps are predicted as they are."""
+    base, size = classes.base, Y.shape[1] * Y.shape[2]
+    flat = Y.reshape(len(Y), size).copy()
+    pixels = Sorted(classes, flat[:base])
+    pixels.sort(flat)
+    rest = flat[base:].copy()
+    bits = _FIXED + 10.0 * classes.centres.size
+    for some in classes.stages(slice(0, len(Y))):
+        W = weights(pixels, flat, some, flat[some])
+        at = slice(some.start - base, some.stop - base)
+        rest[at] -= pixels.predict(flat, classes.reach(some.start), W, strict=False).astype(
+            np.int32
+        )
+        bits += float((2 * np.log2(1 + np.abs(W))).sum() + 0.3 * W.size)
+    pixels.restore(rest)
+    square, kept, cost = _weigh(rest.reshape(-1, *Y.shape[1:]))
+    first = _weigh(Y[:base])
+    found = Learnt(
+        classes,
+        np.concatenate([whole[0][:, :base], square], 1),
+        np.concatenate([whole[1][:, :base], kept], 1),
+    )
+    return first[2] + cost + BIT * bits, found
+
+
+def weights(pixels: Sorted, Y: Planes, some: slice, target: Planes) -> NDArray[np.int32]:
+    """(classes, maps, predictors + 1) weights of maps with the same predictors.
+
+    Parameters
+    ----------
+    pixels : Sorted
+    Y : (maps, pixels) ndarray
+        Sorted, as far as they are decoded.
+    some : slice
+        Which maps.
+    target : (maps, pixels) ndarray
+        What these are to be.
+    """
+    count = pixels.classes.reach(some.start)
+    units = np.exp2(-pixels.units(Y, count).astype(np.float64))
+    classes, maps = len(units), len(target)
+    H, b = np.zeros((classes, count + 1, count + 1)), np.zeros((classes, count + 1, maps))
+    for c, part in pixels.spans():
+        X = pixels.numbers(Y, count, c, part)
+        H[c] += X @ X.T
+        b[c] += X @ target[:, part].T
+    H *= units[:, :, None] * units[:, None, :]
+    b *= units[:, :, None]
+    # The last one is rounded first: 1, then the first maps, which weigh most.
+    turned = np.arange(count + 1)
+    turned[:count] = turned[:count][::-1].copy()
+    H, b = H[:, turned][:, :, turned], b[:, turned]
+    price = np.full((classes, maps, count + 1), _PRICE)
+    for _ in range(_PASSES):
+        full = H[:, None] + price[..., None] * np.eye(count + 1)
+        w = np.linalg.solve(full, b.transpose(0, 2, 1)[..., None])[..., 0]
+        price = _PRICE / (1 + w * w)
+    L = np.linalg.cholesky(full)
+    q = np.zeros_like(w)
+    for j in range(count, -1, -1):
+        gap = w[..., j + 1 :] - q[..., j + 1 :]
+        x = w[..., j] + (L[..., j + 1 :, j] * gap).sum(-1) / L[..., j, j]
+        q[..., j] = np.copysign(np.floor(np.abs(x) + _ROUND), x)
+    np.clip(q, -_WEIGHT, _WEIGHT, out=q)
+    return np.ascontiguousarray(q[..., turned]).astype(np.int32)
+
+
+def classes_of(Y: Planes, count: int, each: int) -> Classes:
+    """Classes by k-means on the first maps."""
+    base = len(Y)
+    flat = Y.reshape(base, -1)
+    Z = flat[:, :: max(1, flat.shape[1] // _SEEN)].T.astype(np.float64)
+    centres = _means(Z, count)
+    centres = centres[np.argsort(centres[:, 0], kind="stable")]
+    spread = np.sqrt(np.square(Z - Z.mean(0)).mean(0))
+    unit = max(math.ceil(math.log2(np.abs(Z).max() + 1)) - 22, 0)
+    coarse = tuple(
+        min(max(math.floor(math.log2(max(x, 1.0))) - 5 - unit, 0), 20) for x in spread.tolist()
+    )
+    scale = np.array([2.0 ** (unit + k) for k in coarse])
+    whole = np.rint(centres / scale).astype(np.int64) << np.array(coarse)
+    return Classes(each, unit, _FINE, coarse, whole)
+
+
+def _means(Z: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Centres of k-means: the class with the largest error is split along its axis."""
+    centres: NDArray[np.float64] = Z.mean(0)[None]
+    labels = np.zeros(len(Z), np.intp)
+    while len(centres) < count:
+        gap = np.square(Z - centres[labels]).sum(1)
+        worst = int(np.bincount(labels, gap, len(centres)).argmax())
+        X = Z[labels == worst] - centres[worst]
+        squares, axes = np.linalg.eigh(X.T @ X)
+        move = math.sqrt(max(float(squares[-1]), 0.0) / max(len(X), 1)) * axes[:, -1]
+        move *= 1 if move[np.abs(move).argmax()] > 0 else -1
+        centres = np.concatenate([centres, centres[worst][None] + move])
+        centres[worst] -= move
+        for _ in range(_ROUNDS if len(centres) < count else _LAST):
+            labels = (np.square(centres).sum(1) - 2 * (Z @ centres.T)).argmin(1)
+            sizes = np.bincount(labels, minlength=len(centres))
+            sums = np.stack([np.bincount(labels, z, len(centres)) for z in Z.T], 1)
+            some = sizes > 0
+            centres[some] = sums[some] / sizes[some, None]
+    return centres

@@ -1,0 +1,53 @@
+"""The levels of some maps' coefficients, by the trellis of each place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.stores.packed.frames import trellis
+from lowrank.stores.packed.frames.edges import Edges
+from lowrank.stores.packed.frames.rates import expected_rows, rates
+from lowrank.stores.packed.patches.order import Component
+
+_LANES = 1 << 11  # of trellises that are followed at once
+
+
+def orders_of(plan: list[list[Component]], count: int) -> list[list[int]]:
+    """The components of each of so many maps, in the order of the stream."""
+    orders: list[list[int]] = [[] for _ in range(count)]
+    for batch in plan:
+        for x in batch:
+            orders[x.channel].append(x.index)
+    return orders
+
+
+def levels_of(
+    C: NDArray[np.float32], orders: list[list[int]], edges: Edges
+) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.uint8]]:
+    """Levels of (SIZE, rows, maps, columns) coefficients, and which are of the second quantiser."""
+    _, rows, _, columns = C.shape
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for c, order in enumerate(orders):
+        alike.setdefault(tuple(order), []).append(c)
+    expected = expected_rows(C)
+    most = max(float(C.max()), -float(C.min()))
+    grids = np.zeros(C.shape, np.int16 if most < (1 << 15) - 2 else np.int32)
+    halves = np.zeros(C.shape, np.uint8)
+    alike.pop((), None)
+    for kept, maps in alike.items():
+        for down, across, order in edges.parts(kept, rows, columns):
+            each = max(1, _LANES // (len(down) * len(across)))
+            for some in range(0, len(maps), each):
+                part = maps[some : some + each]
+                here = np.ix_(order, down, part, across)
+                x_of = C[here]
+                shape = len(order), -1
+                q, second = trellis.quantise(
+                    x_of.reshape(shape), expected[here].reshape(shape), rates()
+                )
+                grids[here] = q.reshape(x_of.shape)
+                halves[here] = second.reshape(x_of.shape)
+    return grids, halves
