@@ -208,9 +208,8 @@ def _patches(
         "scales": [_scales(rng) for _ in range(channels)],
         "turns": [turns() for _ in range(channels)],
         "coarsest": [rng.integers(-most, most + 1, low) for _ in range(channels)],
-        "version": _one(rng, (0, 1, 1, 1)) if rng.integers(50) else int(rng.integers(2, 16)),
-        "crossed": bool(rng.integers(4)),
-        "powers": (int(rng.integers(32)), int(rng.integers(32))),
+        "crossed": bool(rng.integers(2)),
+        "power": int(rng.integers(32)),
         "gains": None if rng.integers(3) else rng.integers(-most, most + 1, low),
     }
     kin = (

@@ -129,11 +129,25 @@ def mapped(path: str) -> tuple[memoryview, Callable[[bool, Sequence[slice]], Non
         if hasattr(memory, "madvise"):
             with contextlib.suppress(OSError):
                 memory.madvise(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
-                for part in ahead:
-                    start = part.start // mmap.PAGESIZE * mmap.PAGESIZE
-                    memory.madvise(mmap.MADV_WILLNEED, start, part.stop - start)
+                for start, stop in _pages(ahead, mmap.PAGESIZE):
+                    memory.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
     return memoryview(memory), advise
+
+
+def _pages(parts: Sequence[slice], size: int) -> Iterator[tuple[int, int]]:
+    """The pages that parts of a file lie on, those side by side as one run."""
+    first, last = 0, 0
+    for part in parts:
+        start, stop = part.start // size * size, part.stop
+        if first < last and first <= start <= -(-last // size) * size:
+            last = max(last, stop)
+            continue
+        if first < last:
+            yield first, last
+        first, last = start, stop
+    if first < last:
+        yield first, last
 
 
 def write_atomic(

@@ -31,6 +31,7 @@ from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io import npy, sources
+from lowrank.io.formats import ZARR
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK, fits
 from lowrank.picture import Loaded, Picture, axis, gaps
@@ -405,8 +406,16 @@ def load(
         return of_paths([os.fspath(x) for x in source], max_pixels, nodata, taking)
     if _is_path(source):
         name = os.fspath(source)
-        if os.path.isdir(name) and taking.asked:
+        folder = os.path.isdir(name) and not name.lower().endswith(ZARR)
+        if folder and taking.asked:
             return of_paths(sources.frames_of(name), max_pixels, nodata, taking)
+        if name.lower().endswith(ZARR) and os.path.isdir(name):
+            from lowrank.io import zarr
+
+            return sources.of_array(
+                zarr.opened(name), name=name, format="ZARR", max_pixels=max_pixels,
+                nodata=nodata, taking=taking,
+            )  # fmt: skip
         if name.lower().endswith(".npy") and files.regular(name):
             return sources.of_array(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",

@@ -493,18 +493,16 @@ class Patches:
         length, at = length_of(payload)
         read = Header(payload[at : at + length])
         self.start = Start(read)
-        self.version, lanes = 0, read.number("lanes")
-        if not lanes:
-            self.version, lanes = read.bits(4), read.number("lanes")
-            assert self.version == 1
+        lanes = read.number("lanes")
+        self.crossed = lanes == 0
+        if self.crossed:
+            assert read.bits(4) == 1
+            lanes = read.number("lanes")
         weighed, lanes = divmod(lanes, 2**15)
         self.late = read.number("late")
         self.strengths = [read.bits(4) for _ in range(channels)]
-        self.crossed = self.version and self.start.turn and read.bits(1)
         self.levels, low = wavelet_levels(self.rows, self.columns)
-        self.powers = [read.bits(5)] * channels if weighed else [0] * channels
-        if weighed and self.version and self.start.turn:
-            self.powers[1:3] = [read.bits(5)] * 2
+        self.power = read.bits(5) if weighed else 0
         gains = self.coarsest_map(read, low) if weighed else None
         self.scales, self.turns, self.coarsest = [], [], []
         for channel in range(channels):
@@ -714,7 +712,7 @@ class Patches:
                     others.append(other)
         phases = []
         for phase in range(3):
-            w = table("LATER WEIGHTS" if self.version else "WEIGHTS")[6 * phase + kind]
+            w = table("WEIGHTS")[6 * phase + kind]
             rows = []
             for j, s in enumerate(share):
                 here = w[5] * s // total + (w[j] if j < 4 else w[4] // (len(near) - 4))
@@ -773,7 +771,7 @@ class Patches:
             around = [(y + a, x + b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
             up = sum(self.sums[channel][0].get(place, 0) for place in around)
             down = sum(self.sums[channel][1].get(place, 0) for place in around)
-            found[y, x] = min(max(math.floor(level * up / (down + 4) + 0.5), -32767), 32767)
+            found[y, x] = min(max(math.floor(level * up / (down + 4) + 0.5), -8191), 8191)
         return found
 
     def compare(self, one, q, told, places):
@@ -786,7 +784,7 @@ class Patches:
             for p in places:
                 level = self.luma[index][p]
                 value = 16 * q.get(p, 0) + (told[p] if told else 0)
-                value = min(max(value, -32767), 32767)
+                value = min(max(value, -8191), 8191)
                 up[p] = up.get(p, 0) - up.get(p, 0) // 8 + level * value
                 down[p] = down.get(p, 0) - down.get(p, 0) // 8 + level * level
 
@@ -940,9 +938,7 @@ class Patches:
         weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
         if weighed:
             for i, patch in enumerate(patches):
-                spread = math.sqrt(
-                    1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.powers[channel] / 16
-                )
+                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
                 patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}

@@ -152,18 +152,15 @@ CASES |= {
     )
 }
 CASES |= {
-    # Version 1 of the payload: chroma told from luma or not, inks, 16 bits, weighed, cut.
+    # Luma tells of chroma: inks, opacity, 16 bits, weighed, cut.
     f"{name}-patches-packed": (mode, height, width, target, "patches", "packed")
     for name, mode, height, width, target in (
-        ("later-tinted", "RGB", 97, 112, Target("quality", 60)),
-        ("later-tinted-rgba", "RGBA", 67, 75, Target("quality", 40)),
-        ("later-tinted-cmyk", "CMYK", 65, 83, Target("quality", 50)),
-        ("later-tinted-i16", "uint16-3", 66, 82, Target("quality", 70)),
-        ("later-tinted-eye", "RGB", 97, 112, Target("quality", 50, "eye")),
-        ("later-l", "L", 50, 33, Target("quality", 60)),
-        ("later-1x1", "RGB", 1, 1, Target("quality", 60)),
-        ("later-eye-cmyk", "CMYK", 33, 49, Target("quality", 40, "eye")),
-        ("cut-later-tinted", "RGB", 83, 90, Target("quality", 70)),
+        ("tinted", "RGB", 97, 112, Target("quality", 60)),
+        ("tinted-rgba", "RGBA", 67, 75, Target("quality", 40)),
+        ("tinted-cmyk", "CMYK", 65, 83, Target("quality", 50)),
+        ("tinted-i16", "uint16-3", 66, 82, Target("quality", 70)),
+        ("tinted-eye", "RGB", 97, 112, Target("quality", 50, "eye")),
+        ("cut-tinted", "RGB", 83, 90, Target("quality", 70)),
     )
 }
 CASES |= {

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import lowrank
-from lowrank.errors import FileError, UsageError
+from lowrank.errors import FileError, ImageError, UsageError
 from lowrank.runs import frames as stacks
-from lowrank.runs import verify, work
+from lowrank.runs import plan, verify, work
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -185,3 +185,58 @@ def test_zarr_reads_it(tmp_path):
     array = zarr.open_array(tmp_path / "a.zarr", mode="r")
     assert array.chunks == (1, 24, 35)
     assert np.array_equal(array[:], np.asarray(lowrank.open(tmp_path / "a.lrk")))
+
+
+def test_an_array_of_zarr_is_compressed_as_it_lies(tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr", exc_type=ImportError)
+    monkeypatch.chdir(tmp_path)
+    array = zarr.create_array("a.zarr", shape=FRAMES.shape, chunks=(7, 10, 35), dtype="u2")
+    array[:] = FRAMES
+    np.save("a.npy", FRAMES)
+    planned = plan.of(["a.zarr"], None, recursive=False, suffixes=frozenset(), made=(".lrk",))
+    assert not planned.many
+    (job,) = planned.jobs
+    for name, target in (("passes", Target("rank", 4.0)), ("whole", Target("quality", 60.0))):
+        memory = 1 << 27 if name == "passes" else None
+        settings = work.Compressing(target=target, memory=memory, force=True)
+        outcome = work.compressor([job], settings)(job, settings)
+        assert (outcome.error, outcome.output) == (None, "a.lrk")
+        data = (tmp_path / "a.lrk").read_bytes()
+        other = Job("a.npy", "b.lrk")
+        work.compressor([other], settings)(other, settings)
+        assert data == (tmp_path / "b.lrk").read_bytes()
+    assert lowrank.compress("a.zarr", rank=4, memory="99M").shape == FRAMES.shape
+    (tmp_path / "none.zarr").mkdir()
+    with pytest.raises(ImageError, match=r"none\.zarr"):
+        compress("none.zarr")
+
+
+def test_a_server_of_s3_is_read_and_written(tmp_path, monkeypatch):
+    """Of moto, which is none of what tests need: it brings a hundred libraries."""
+    server = pytest.importorskip("moto.server", reason="moto is not installed")
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "none")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    try:
+        host, port = running.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        import s3fs
+
+        store = s3fs.S3FileSystem()
+        store.mkdir("afar")
+        np.save(tmp_path / "a.npy", FRAMES)
+        store.put(str(tmp_path / "a.npy"), "afar/a.npy")
+        assert compress("s3://afar/a.npy").output == "s3://afar/a.lrk"
+        right = np.asarray(lowrank.open(store.cat("afar/a.lrk")))
+        decompress("s3://afar/a.lrk", "s3://afar/b.npy")
+        store.get("afar/b.npy", str(tmp_path / "b.npy"))
+        assert np.array_equal(np.load(tmp_path / "b.npy"), right)
+        with pytest.raises(FileError, match="exists"):
+            decompress("s3://afar/a.lrk", "s3://afar/b.npy")
+        with pytest.raises(FileError, match=r"none\.npy"):
+            compress("s3://afar/none.npy")
+    finally:
+        running.stop()

@@ -47,9 +47,9 @@ INSIDE = {
     "io": (
         (
             *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
-            *("taking", "tiff", "wall", "web", "zarr"),
+            *("taking", "tiff", "wall", "web"),
         ),
-        ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter"),
+        ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter", "zarr"),
         ("cloud", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
@@ -91,7 +91,7 @@ INSIDE = {
         ("codec",),
     ),
     "stores.packed.coding": (
-        ("payload", "range_coder", "smoothing", "tokens", "wavelet"),
+        ("few", "payload", "range_coder", "smoothing", "tokens", "wavelet"),
         ("rans", "start"),
     ),
     "stores.packed.patches": (
@@ -147,7 +147,7 @@ FOREIGN = {
     "rich": {"views"},
     "scipy": {"linalg"},
     "numcodecs": {"chunks.numcodecs"},
-    "zarr": {"chunks.zarr"},
+    "zarr": {"chunks.zarr", "io.zarr"},
     "typer": {"cli", "options"},
     "distributed": {"runs.cluster", "stores.spread"},
 }

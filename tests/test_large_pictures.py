@@ -57,6 +57,7 @@ def written(folder, name):
 @pytest.mark.parametrize("name", TIFFS)
 def test_any_part_of_a_tiff_is_read_as_it_is(name, tmp_path):
     path, samples = written(tmp_path, name)
+    assert lazy.of_path(str(path), Taking(), least=1 << 20) is None
     found = lazy.of_path(str(path), Taking(), least=0).picture
     assert found.samples_shape == (190, 230, 3 if samples.ndim == 3 else 1)
     planes = samples.reshape(190, 230, -1)
@@ -124,7 +125,7 @@ def test_a_tiff_that_ends_early_is_refused(tmp_path):
             at = page.dataoffsets[-1]
         if at + size == len(data):  # samples stand last
             path.write_bytes(data[:-40])
-            with pytest.raises(ImageError, match="ends before"):
+            with pytest.raises(ImageError, match=r"ends before|truncated"):
                 compress(path, tmp_path / "a.lrk")
             assert not (tmp_path / "a.lrk").exists()
 

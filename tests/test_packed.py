@@ -13,7 +13,13 @@ from lowrank.layouts.lapped import SIDE, SIZE, analyse, cosines, image
 from lowrank.layouts.turn import axes
 from lowrank.stores.packed.coding import smoothing
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
-from lowrank.stores.packed.patches import codec, contexts, prediction, rotations, synthesis
+from lowrank.stores.packed.patches import (
+    codec,
+    contexts,
+    prediction,
+    rotations,
+    synthesis,
+)
 from lowrank.stores.packed.patches.header import read_header
 from lowrank.stores.packed.patches.models import token_model
 from lowrank.stores.packed.patches.samples import samples_of
@@ -162,6 +168,35 @@ def test_a_turned_basis_is_orthonormal_to_its_precision():
     D = np.kron(cosines(), cosines())
     plain = synthesis.basis(list(range(SIZE)), (), 20) / 2**20
     assert np.allclose(plain.T, D, atol=1e-6)
+
+
+# -- synthesis --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("largest", [9, 1 << 16])
+def test_the_symmetries_of_a_basis_change_no_sample(largest, monkeypatch):
+    rng = np.random.default_rng(largest)
+    indices, turns = [3, 16, 17, 18, 40, 200, 255], ((3, 40, 20), (16, 18, -9), (17, 200, 5))
+    basis = synthesis.basis(indices, turns, 13)
+    maps = rng.integers(-largest, largest, (len(indices), 3, 4)).astype(np.float32)
+    first = rng.normal(0, 50, (3, 4)).astype(np.float32)
+
+    def patches():
+        channel = synthesis.Channel(first, basis, maps, 0.01)
+        out = np.empty((SIDE, SIDE, 2, 4), np.float32)
+        channel.patches(slice(1, 3), out)
+        return channel, out
+
+    _, plain = patches()
+    monkeypatch.setattr(synthesis, "_MANY", 0)
+    channel, by_quarters = patches()
+    assert np.array_equal(plain, by_quarters)
+    chosen = [len(some[0]) for pair in channel._quarters for some in pair]
+    assert sum(chosen) + len(channel._mixed[0]) == len(indices)
+    assert len(channel._mixed[0]) > 0
+    assert sum(x > 0 for x in chosen) > 1
+    exact = np.einsum("pk,kyx->pyx", basis, maps[:, 1:]).reshape(SIDE, SIDE, 2, 4)
+    assert np.allclose(plain, exact * 0.01 + first[1:], rtol=1e-5, atol=0.01)
 
 
 # -- smoothing -------------------------------------------------------------------------

@@ -517,6 +517,14 @@ asyncio.run(serve())
 """
 
 
+IMPATIENT = """
+from lowrank.__main__ import main
+from lowrank.stores import spread
+spread._TIMEOUT = 2
+main()
+"""
+
+
 def test_waiting_for_workers_says_so_and_a_lost_scheduler_ends_it(small_png, tmp_path):
     pytest.importorskip("distributed", reason="the extra lowrank-image[dask] is not installed")
     with subprocess.Popen(
@@ -525,7 +533,7 @@ def test_waiting_for_workers_says_so_and_a_lost_scheduler_ends_it(small_png, tmp
     ) as scheduler:  # fmt: skip
         address = scheduler.stdout.readline().strip()
         with subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "lowrank", "compress", "in.png", "-k", "2",
+            [sys.executable, "-W", "ignore", "-c", IMPATIENT, "compress", "in.png", "-k", "2",
              "--dask", address],
             cwd=tmp_path, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},

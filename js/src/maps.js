@@ -20,8 +20,8 @@ const CORNERS = [[0, 0], [1, 1], [0, 1], [1, 0]];
 // -- frequencies, and what of them predicts the size of another --------------------------
 
 export const LOG = make(31, (a) => Math.round(256 * Math.log2(a + 1)));
-// By phase and class, as stores/packed/patches/order.py has them: 3 x 6 x 15, and once more for version 1, there in 1/512.
-const WEIGHTS = [...table(15, [
+// By phase and class, as stores/packed/patches/order.py has them: 3 x 6 x 15.
+const WEIGHTS = table(15, [
   730, 714, 310, 178, 134, 2490, 222, 228, 232, 261, 0, 0, 0, 0, 0,
   987, 711, 233, 265, 104, 1902, 119, 124, 357, 319, 0, 0, 0, 0, 0,
   1337, 840, 416, 438, 687, 270, 6, 134, 296, 424, 0, 0, 0, 0, 0,
@@ -40,26 +40,7 @@ const WEIGHTS = [...table(15, [
   918, 702, 191, 155, 0, 35, 0, 0, 26, 23, 22, 582, 0, 603, 671,
   800, 267, 24, 26, 61, 0, 0, 0, 3, 6, 34, 202, 0, 2015, 496,
   749, 184, 48, 22, 62, 0, 0, 0, 38, 0, 46, 365, 0, 297, 1724,
-]), ...table(15, [
-  58, 61, 38, 27, 74, 0, 17, 17, 9, 11, 0, 0, 0, 0, 0,
-  51, 38, 15, 16, 8, 115, 13, 9, 17, 16, 0, 0, 0, 0, 0,
-  80, 52, 27, 23, 35, 23, 3, 10, 18, 22, 0, 0, 0, 0, 0,
-  59, 56, 21, 17, 15, 14, 7, 7, 17, 21, 5, 14, 0, 0, 0,
-  65, 40, 12, 16, 35, 0, 1, 5, 21, 15, 7, 12, 0, 0, 0,
-  77, 34, 16, 14, 31, 0, 0, 0, 16, 22, 6, 14, 0, 0, 0,
-  60, 58, 39, 29, 75, 0, 9, 7, 10, 11, 0, 0, 12, 0, 0,
-  60, 45, 21, 21, 11, 100, 3, 0, 19, 12, 0, 0, 13, 0, 0,
-  74, 50, 24, 20, 22, 55, 0, 0, 13, 21, 0, 0, 12, 0, 0,
-  62, 53, 18, 16, 15, 10, 0, 0, 13, 17, 6, 11, 19, 0, 0,
-  63, 36, 12, 17, 36, 0, 0, 0, 14, 7, 7, 8, 21, 0, 0,
-  75, 34, 16, 12, 30, 0, 0, 0, 7, 17, 6, 14, 16, 0, 0,
-  59, 58, 37, 27, 70, 0, 3, 1, 8, 9, 0, 0, 0, 24, 25,
-  50, 39, 21, 20, 30, 56, 0, 0, 13, 9, 0, 0, 0, 41, 23,
-  75, 49, 24, 22, 31, 12, 0, 0, 8, 13, 0, 0, 0, 21, 43,
-  53, 53, 20, 18, 10, 16, 0, 0, 7, 8, 5, 14, 0, 33, 35,
-  54, 29, 11, 17, 34, 0, 0, 0, 3, 4, 5, 8, 0, 54, 31,
-  59, 25, 14, 9, 29, 0, 0, 0, 4, 5, 5, 13, 0, 27, 55,
-]).map((x) => 16 * x)];
+]);
 
 export const v = (index) => index >> 4;
 export const u = (index) => index & 15;
@@ -82,7 +63,7 @@ export const diagonal = every.slice(1).sort((a, b) => v(a) + u(a) - v(b) - u(b) 
 /**
  * The maps that tell of a component's size, and their weights in units of 1/1024 over `unit`:
  * the nearest of those `coded`, by frequency, and `others`, a map and its own weight each.
- * `after` is 3 of a channel after the first, 18 more in version 1; `part` of its weights the nearest keep.
+ * `after` is 3 of a channel after the first; `part` of its weights the nearest keep.
  */
 export function weightsOf(index, coded, after, others, part, unit) {
   const maps = [], share = [];

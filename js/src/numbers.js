@@ -21,7 +21,7 @@ export const largest = (list) => list.reduce((most, x) => max(most, abs(x)), 0);
 export const same = (x) => x;
 /** A number brought between two others; and to a magnitude at most. */
 export const within = (x, low, high) => min(max(x, low), high);
-export const clipped = (x, most) => within(x, -most, most);
+export const clipped = (x, most = 8191) => within(x, -most, most);
 /** Call f of 0 to n - 1. */
 export function each(n, f) {
   for (let i = 0; i < n; i++) f(i);

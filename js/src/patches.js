@@ -28,14 +28,14 @@ function orderOf(scales) {
 /** Components coded together. */
 function batchesOf(plan, patches) {
   const most = within(floor(3072 / patches), 1, 16);
-  const apart = (a, b) =>
-    a.channel === b.channel ? distance(a.index, b.index) >= 300 : a.index !== b.index;
   let left = plan;
   const result = [];
   while (left.length) {
     const batch = [left[0]];
     for (const other of left.slice(1, 6 * most)) {
-      if (batch.length < most && batch.every((one) => apart(other, one))) batch.push(other);
+      if (batch.length < most && batch.every(({ channel, index }) =>
+        other.channel === channel ? distance(other.index, index) >= 300 : other.index !== index)
+      ) batch.push(other);
     }
     left = left.filter((one) => !batch.includes(one));
     result.push(batch);
@@ -69,22 +69,23 @@ function predictionOf(index) {
 const clip = (x) => clipped(x, 2047);
 
 /** Whether a component is of a pair: of chroma that luma may tell of, and of luma that tells. */
-const pairedOf = ({ crossed, scales }) => (channel, index) => {
-  const told = (c) => scales[c][index] && scales[c][index] <= scales[0][index];
-  return crossed && (channel ? channel < 3 && told(channel) : told(1) || told(2));
-};
+const pairedOf = ({ crossed, scales }) => ({ channel, index }) =>
+  crossed && [1, 2].some((c) =>
+    (!channel || channel === c) && scales[c][index] && scales[c][index] <= scales[0][index]);
 
 // -- the walk -------------------------------------------------------------------------------
 
 function walkOf(shape, header, coder, F) {
-  const { scales, coarsest, turn, version } = header;
+  const { scales, coarsest, turn } = header;
   const quarters = quartersOf(...shape), { where, count, span } = quarters;
   const patches = shape[0] * shape[1];
   const means = [], firsts = []; // of each channel
   const known = scales.map(() => []), memory = scales.map(() => []), maps = scales.map(() => []);
   const pool = [], unsigned = [];
   const paired = pairedOf(header), lumas = [];
-  const learnt = make(3, () => [new F64(patches), new F64(patches)]);
+  const pitch = shape[1] + 1, place = (i) => i + floor(i / shape[1]);
+  const nine = [-1, 0, 1].flatMap((x) => [x - pitch, x, x + pitch]);
+  const [ups, downs] = make(2, () => scales.map(() => new F64(shape[0] * pitch)));
   let luma = null;
 
   const first = (c) => {
@@ -97,8 +98,9 @@ function walkOf(shape, header, coder, F) {
 
   // What is expected of one phase of a predicted component, in whole sixteenths.
   const predict = ({ channel, index }, w, phase, own) => {
-    const lowerU = w.u && u(index) && index > 1 && memory[channel][index - 1];
-    const lowerV = w.v && v(index) && index > SIDE && memory[channel][index - SIDE];
+    // Of the first component there is no memory, and no weight where u, or v, is 0.
+    const lowerU = w.u && memory[channel][index - 1];
+    const lowerV = w.v && memory[channel][index - SIDE];
     const mean = means[channel], late = phase.number === 2;
     const oddU = u(index) & 1 ? -1 : 1, oddV = v(index) & 1 ? -1 : 1;
     for (const p of phase.planes) {
@@ -122,15 +124,8 @@ function walkOf(shape, header, coder, F) {
     }
   };
 
-  // What luma tells of a component of chroma, in sixteenths.
-  const tell = (channel, luma) => {
-    const wide = shape[1], near = [-1, 0, 1];
-    const [up, down] = learnt[channel].map((sums) => sums.map((_, i) => sum(near.map((x) => {
-      const column = (i % wide) + x;
-      return column < 0 || column === wide ? 0 : sum(near.map((y) => sums[i + x + y * wide] ?? 0));
-    }))));
-    return luma.map((L, i) => clipped(floor((L * up[i]) / (down[i] + 4) + 0.5), 32767));
-  };
+  // Sums over a place and those around it; each row of sums ends with a zero.
+  const around = (sums, i) => nine.reduce((all, j) => all + (sums[place(i) + j] || 0), 0);
 
   const follow = (batch, signs) => {
     const Kind = F === fround ? F32 : F64;
@@ -138,22 +133,23 @@ function walkOf(shape, header, coder, F) {
       const { channel, index } = x;
       const others = turn ? make(min(channel, 2), (c) => [known[c][index], (w) => w[10 + c]]) : [];
       const there = others.filter(([map]) => map);
-      const weights = weightsOf(index, known[channel], (channel ? 3 : 0) + 18 * version, there, 1, 8);
+      const weights = weightsOf(index, known[channel], channel ? 3 : 0, there, 1, 8);
       pool[i] ??= make(3, () => new I32(quarters.extent));
-      const w = predictionOf(index), pair = paired(channel, index);
-      const told = pair && channel && lumas[index] && tell(channel, lumas[index]);
+      const w = predictionOf(index), pair = paired(x);
+      const told = pair && channel && lumas[index]?.map((L, i) =>
+        clipped(floor((L * around(ups[channel], i)) / (around(downs[channel], i) + 4) + 0.5)));
       return {
         x, w, told, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.extent),
         sheet: new Kind(patches), coded: (w || told) && new Kind(quarters.extent),
-        rest: pair && new F64(quarters.extent), hints: told && quarters.scatter(told),
+        rest: pair && new F64(patches),
       };
     });
     for (const phase of quarters.phases) {
       const size = phase.cells.length, rows = new U8(batch.length * size);
-      here.forEach(({ x, w, sums, own, mine, coded, hints }, i) => {
+      here.forEach(({ x, w, told, sums, own, mine, coded }, i) => {
         expected(quarters, phase, sums, mine, own, rows, i * size);
         if (w) predict(x, w, phase, coded);
-        if (hints) for (const cell of phase.cells) coded[cell] += hints[cell];
+        if (told) for (const cell of phase.cells) coded[cell] += told[where[cell]] || 0;
       });
       const { hit, found } = coder.phase(rows, signs);
       let at = 0;
@@ -162,7 +158,7 @@ function walkOf(shape, header, coder, F) {
         for (; hit[at] < (i + 1) * size; at++) {
           const q = found[at], cell = phase.cells[hit[at] - i * size];
           mine[cell] = min(abs(q), CAP);
-          if (rest) rest[cell] = q;
+          if (rest) rest[where[cell]] = q; // there is no place -1
           if (coded) coded[cell] += q * 16;
           else {
             // A place beyond the edge, of a hostile file, is the last of the map.
@@ -177,11 +173,11 @@ function walkOf(shape, header, coder, F) {
     coder.learn();
     for (const { x: { channel, index }, w, told, mine, sheet, coded, rest } of here) {
       if (rest) {
-        const found = quarters.gather(rest, new F64(patches)), [up, down] = learnt[channel];
-        if (!channel) lumas[index] = found.map((q) => clipped(q, 8191));
-        else lumas[index]?.forEach((L, i) => {
-          up[i] += L * clipped(found[i] * 16 + (told?.[i] ?? 0), 32767) - floor(up[i] / 8);
-          down[i] += L * L - floor(down[i] / 8);
+        if (!channel) lumas[index] = rest.map((q) => clipped(q));
+        else told?.forEach((t, i) => {
+          const at = place(i), L = lumas[index][i], up = ups[channel], down = downs[channel];
+          up[at] += L * clipped(rest[i] * 16 + t) - floor(up[at] / 8);
+          down[at] += L * L - floor(down[at] / 8);
         });
       }
       known[channel][index] = mine;
@@ -219,7 +215,7 @@ function readTurns(read) {
   const count = read.number("turns");
   check(count <= 255, "rotations");
   const turns = make(count, () => [read.bits(8), read.bits(8), read.bits(8) - 64]);
-  check(turns.every(([i, j, angle]) => i >= 1 && i < j && abs(angle) <= 64), "rotation");
+  check(turns.every(([i, j, angle]) => i && i < j && abs(angle) <= 64), "rotation");
   return turns;
 }
 
@@ -227,20 +223,18 @@ function readHeader(parts, shape) {
   const { channels } = parts, [data, end] = headerOf(parts);
   const read = bitReader(data);
   const header = readStart(read, channels);
-  let lanes = read.number("lanes"), version = 0;
-  if (!lanes) {
-    check((version = read.bits(4)) === 1, "version");
+  let lanes = read.number("lanes");
+  const crossed = !lanes;
+  if (crossed) {
+    check(read.bits(4) === 1 && header.turn, "version");
     lanes = read.number("lanes");
   }
-  const weighed = lanes > 32768, turned = version && header.turn;
+  const weighed = lanes > 32768;
   assign(header, {
     lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts),
-    crossed: turned && read.bits(1), end, version, scales: [], turns: [], coarsest: [],
+    crossed, end, scales: [], turns: [], coarsest: [],
   });
-  if (weighed) {
-    const power = read.bits(5);
-    assign(header, { powers: [power, turned ? read.bits(5) : power], gains: readCoarsest(read, shape) });
-  }
+  if (weighed) assign(header, { power: read.bits(5), gains: readCoarsest(read, shape) });
   each(channels, (c) => {
     header.scales.push(readScales(read, c));
     header.turns.push(readTurns(read));
@@ -272,7 +266,7 @@ export function decodePatches(parts, { rank, partial }) {
   const groups = batchesOf(plan, patches);
   const paired = pairedOf(header);
   const leaves = groups.flatMap((batch, i) =>
-    batch.some((x) => predictionOf(x.index) || paired(x.channel, x.index)) ? [] : i,
+    batch.some((x) => predictionOf(x.index) || paired(x)) ? [] : i,
   );
   check(late <= leaves.length, "late signs");
   const unsigned = leaves.slice(leaves.length - late);
@@ -304,10 +298,7 @@ export function decodePatches(parts, { rank, partial }) {
     const own = alpha ? step / 2 : step;
     const some = maps[c].filter((x) => shown.has(c * SIZE + x.index));
     const precision = bits > 8 ? 24 : 13;
-    const whole = planeOf(
-      shape, firsts[c], some, header.turns[c], own, precision, F,
-      alpha ? {} : { gains: header.gains, power: header.powers?.[+(c === 1 || c === 2)] },
-    );
+    const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F, alpha ? {} : header);
     const plane = cropped(whole, shape[1] * SIDE, width, height);
     if (shown.size === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
     return plane;

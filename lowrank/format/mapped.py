@@ -22,6 +22,7 @@ from lowrank.format.parts import Floats, Parts
 from lowrank.format.reading import Reader
 
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
+_CRC = struct.Struct("<I")
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 
 
@@ -67,11 +68,12 @@ class Mapped:
                 self._advise(False, ())
             threads.each(self._check_chunk, todo, small=len(todo) * self._stride < _SMALL)
             return
-        few = [(j, i) for j in todo for i in (pieces or set()) - self._pieces[j]]
+        few = [(j, i) for j in todo for i in sorted((pieces or set()) - self._pieces[j])]
         if few:
-            self._advise(True, [self._piece(j, i) for j, i in few])
-        for j, i in few:
-            self._check_piece(j, i)
+            # The checksums first, which lie side by side: the disk has the rest to do meanwhile.
+            wanted = [self._sum(j, i) for j, i in few] + [self._piece(j, i) for j, i in few]
+            self._advise(True, wanted)
+            self._check_pieces(few)
 
     def _touched(self, runs: Iterable[tuple[int, int]]) -> set[int]:
         """Numbers of the checksums behind columns a to b - 1 of each run, and behind u."""
@@ -105,11 +107,12 @@ class Mapped:
         at = (self._sums or 0) + 4 * (j * (1 + -(-self._v // TERM_PIECE)) + i)
         return slice(at, at + 4)
 
-    def _check_piece(self, j: int, i: int) -> None:
-        (crc,) = struct.unpack("<I", self._data[self._sum(j, i)])
-        if zlib.crc32(self._data[self._piece(j, i)]) != crc:
-            raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
-        self._pieces[j].add(i)
+    def _check_pieces(self, few: Iterable[tuple[int, int]]) -> None:
+        data, sum_at = self._data, _CRC.unpack_from
+        for j, i in few:
+            if zlib.crc32(data[self._piece(j, i)]) != sum_at(data, self._sum(j, i).start)[0]:
+                raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
+            self._pieces[j].add(i)
 
 
 def of_stack(

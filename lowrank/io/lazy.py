@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.io import cloud, dtypes, images, metadata, npy, pages, sources, tifffile
+from lowrank.io import cloud, dtypes, images, metadata, npy, pages, sources, tifffile, zarr
 from lowrank.io.matrices import InFile, OfArray, OfBands, OfChannel, OfFrames
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import wall
@@ -35,6 +35,8 @@ _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes that libtiff's bytes are as 
 def may_be(source: Any) -> bool:
     """Whether a file or an array may be one to read in passes, by its size."""
     if isinstance(source, str | os.PathLike):
+        if zarr.is_array(os.fspath(source)):
+            return True
         try:
             return os.stat(source).st_size >= LARGE
         except (OSError, ValueError):
@@ -49,7 +51,7 @@ def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
     """A file or an array of at least so many bytes; None of what is to be read whole."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        there = cloud.is_url(name) or os.path.isfile(name)
+        there = cloud.is_url(name) or os.path.isfile(name) or zarr.is_array(name)
         return of_path(name, taking, least=least) if there else None
     if taking.asked and sources.is_array(source):
         return of_array(source, taking, least=least)
@@ -68,6 +70,9 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
         raise UsageError(f"{path}: of stores, arrays in .npy are read; copy others here first")
     if path.lower().endswith(".npy"):
         return _of_npy(path, taking, least)
+    if zarr.is_array(path):
+        array = zarr.opened(path)
+        return of_array(array, taking, least=least, name=path, format="ZARR")
     with open(path, "rb") as stream:
         start = stream.read(4)
     if start.startswith(TIFFS) and os.path.getsize(path) >= min(least, 1 << 20):
@@ -75,7 +80,9 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     return None
 
 
-def of_array(array: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
+def of_array(
+    array: Any, taking: Taking, *, least: int, name: str = "array", format: str = "array"
+) -> LazyLoaded | None:
     """The same of an array of frames, which has a shape, a dtype and slices."""
     if isinstance(array, np.ma.MaskedArray):
         return None
@@ -86,7 +93,7 @@ def of_array(array: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
     at, chosen, mode = found
     if _masked(array):
         return None
-    return _loaded(OfArray(array, at, chosen), shape, at, mode, "array", "array", None)
+    return _loaded(OfArray(array, at, chosen), shape, at, mode, name, format, None)
 
 
 def of_files(
@@ -282,13 +289,22 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
 
 
 def _of_tiff(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    """Pages of samples as they stand in the file; others are decoded, one at a time."""
+    """One picture, or pages; None, too, of what is small and hard to make out."""
     if taking.axis is not None or isinstance(taking.frames, int):
         return None
-    if not taking.asked and tifffile.installed():
-        one = _of_one_tiff(path, least)
-        if one is not None:
-            return one
+    try:
+        one = None
+        if not taking.asked and tifffile.installed():
+            one = _of_one_tiff(path, least)
+        return one or _of_pages(path, taking, least)
+    except ImageError:
+        if os.path.getsize(path) >= LARGE:
+            raise
+        return None  # it is read whole, by whatever reads it
+
+
+def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
+    """Pages of samples as they stand in the file; others are decoded, one at a time."""
     advice = "the TIFF is damaged or of a rare kind"
     with wall(f"read {path}", advice, _ANY), Image.open(path) as image:
         count = getattr(image, "n_frames", 1)

@@ -51,10 +51,9 @@ def write(picture: Picture, like: bytes = b"") -> bytes:
     coder = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     pixels = [coder.compress(slab.data) for slab in _filtered(rows, channels)]
     pixels.append(coder.flush())
-    data = (_chunk(b"IDAT", piece) for piece in pixels if piece)
-    return b"".join(
-        (SIGNATURE, _chunk(b"IHDR", header), *metadata_in(like), *data, _chunk(b"IEND", b""))
-    )
+    data = (part for piece in pixels if piece for part in _chunk(b"IDAT", piece))
+    head, end = _chunk(b"IHDR", header), _chunk(b"IEND", b"")
+    return b"".join((SIGNATURE, *head, *metadata_in(like), *data, *end))
 
 
 def chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -71,13 +70,10 @@ def metadata_in(data: bytes) -> list[bytes]:
     return [chunk for kind, chunk in list(chunks(data))[1:] if kind not in PIXELS]
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(data))
-        + kind
-        + data
-        + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
-    )
+def _chunk(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """The parts of a chunk, to be joined: data may be large."""
+    check = zlib.crc32(data, zlib.crc32(kind))
+    return struct.pack(">I", len(data)), kind, data, struct.pack(">I", check)
 
 
 def _filtered(rows: Bytes, channels: int) -> Iterator[Bytes]:

@@ -1,7 +1,8 @@
-"""Stacks as arrays of zarr's third format: a folder, in which every frame is a file of its own.
+"""Arrays of zarr: read through the extra, and written as they are.
 
-Chunks are the samples as they are, so that any zarr reads them and nothing is needed to write
-them. A folder is made beside its place, and moved there once it is whole.
+Stacks become a folder of its third format, in which every frame is a file of its own. Chunks are
+the samples as they are, so that any zarr reads them and nothing is needed to write them. A folder
+is made beside its place, and moved there once it is whole.
 """
 
 from __future__ import annotations
@@ -15,10 +16,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FileError
+from lowrank.errors import FileError, UsageError
+from lowrank.io.formats import ZARR
+from lowrank.io.wall import thin_wall
 
 _INDEX = "zarr.json"
 _AXES = ("frame", "y", "x", "channel")
+
+
+def is_array(path: str) -> bool:
+    """Whether a path is that of an array of zarr, by its name."""
+    return path.lower().rstrip("/").endswith(ZARR) and os.path.isdir(path)
+
+
+def opened(path: str) -> Any:
+    """Open an array, of either format and any codecs; it is read where it is sliced.
+
+    Raises
+    ------
+    UsageError
+        The extra is not installed.
+    ImageError
+        It is no array.
+    """
+    try:
+        import zarr
+    except ImportError:
+        raise UsageError(f"{path} needs an extra: pip install 'lowrank-image[zarr]'") from None
+    with thin_wall(f"read {path}", "give an array of zarr, not a group of them"):
+        return zarr.open_array(path, mode="r")
 
 
 def check_output(path: str, *, force: bool) -> None:

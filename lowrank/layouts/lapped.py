@@ -79,6 +79,13 @@ def lap(before: Floats, after: Floats, *, inverse: bool = False) -> None:
     With P = B diag(I, W) B and B = [[I, J], [J, -I]]/sqrt(2), P changes `before` by
     J d and `after` by -d, where d = (W - I)(J before - after)/2.
     """
+    change = _change(before, after, inverse=inverse)
+    before += change[::-1]
+    after -= change
+
+
+def _change(before: Floats, after: Floats, *, inverse: bool) -> Floats:
+    """W - I times half the sum and difference: an array of its own."""
     weights = _rotation().T if inverse else _rotation()
     table = weights.astype(before.dtype)
     # In rows without gaps, whatever the arrays are parts of.
@@ -88,9 +95,8 @@ def lap(before: Floats, after: Floats, *, inverse: bool = False) -> None:
     for j in range(1, HALF):
         np.multiply(table[:, j : j + 1], gap[j], out=scratch)
         change += scratch
-    change = change.reshape(before.shape)
-    before += change[::-1]
-    after -= change
+    shaped: Floats = change.reshape(before.shape)
+    return shaped
 
 
 def lap_rows(stripes: Floats, *, inverse: bool = False) -> None:
@@ -109,9 +115,21 @@ def lap_rows(stripes: Floats, *, inverse: bool = False) -> None:
 
 def lap_columns(stripes: Floats, *, inverse: bool = False) -> None:
     """Filter in place across the boundaries between patches, the last axis."""
-    if stripes.shape[-1] > 1:
-        turned = stripes.swapaxes(0, 1)
+    columns = stripes.shape[-1]
+    if columns < 2:
+        return
+    turned = stripes.swapaxes(0, 1)
+    if not stripes[0, 0].flags.c_contiguous:
         lap(turned[HALF:, ..., :-1], turned[:HALF, ..., 1:], inverse=inverse)
+        return
+    # All rows of patches in one: between the last of a row and the first of the next
+    # nothing changes.
+    flat = turned.reshape(SIDE, SIDE, -1)
+    before, after = flat[HALF:, :, :-1], flat[:HALF, :, 1:]
+    change = _change(before, after, inverse=inverse)
+    change[:, :, columns - 1 :: columns] = 0
+    before += change[::-1]
+    after -= change
 
 
 @cache

@@ -92,6 +92,8 @@ class Space:
         It is given up where more passes than these are to go; there is another way then.
     square : float
         ||A||_F^2, which the first pass measures where it is negative.
+    start : (size,) ndarray of float64, optional
+        A vector to begin with, which may be near to one that is wanted.
     """
 
     passes: Passes
@@ -102,6 +104,7 @@ class Space:
     seed: int
     patience: float
     square: float = -1.0
+    start: Floats | None = None
 
     def grown(self) -> tuple[Floats, Floats, int] | None:
         """Rows for what has settled, singular values of them, and how many there are to be.
@@ -114,8 +117,10 @@ class Space:
             No space is large enough that there is memory for, or time.
         """
         size = self.passes.size
-        start = krylov.scattered(size, self.block, self.seed)
-        self._X = np.linalg.qr(start)[0].astype(np.float32)
+        first = krylov.scattered(size, self.block, self.seed)
+        if self.start is not None:
+            first[:, 0] = self.start
+        self._X = np.linalg.qr(first)[0].astype(np.float32)
         self._capacity = min(size, self._room()) // self.block * self.block
         self._basis = Basis(self._capacity, size)
         self._H = np.zeros((self._capacity, self._capacity))

@@ -80,7 +80,8 @@ def measured(
             mine = found[i]
         else:
             mine, _ = leading(Passes(columns, memory=memory), Wish(rank=f.k), certify=True)
-        rest, _ = leading(Passes(_Residual(columns, f), memory=memory), Wish(rank=0))
+        residual = Passes(_Residual(columns, f), memory=memory)
+        rest, _ = leading(residual, Wish(rank=0), start=mine.beyond)
         exact = TruncatedSVD(
             np.empty((f.m, 0)), mine.s, np.empty((0, f.n)), mine.sigma_next, mine.tail, mine.norm,
             mine.certified,

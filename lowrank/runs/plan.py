@@ -71,7 +71,12 @@ class Plan:
 
 def several(inputs: list[str]) -> bool:
     """Whether inputs are a batch: more than one, or a folder, however much it holds."""
-    return len(inputs) > 1 or any(name != "-" and os.path.isdir(name) for name in inputs)
+    return len(inputs) > 1 or any(name != "-" and _is_folder(name) for name in inputs)
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a path is a folder of files; an array of zarr is one thing."""
+    return os.path.isdir(name) and not name.lower().rstrip(os.sep).endswith(ZARR)
 
 
 def of(
@@ -115,7 +120,7 @@ def of(
     for name in inputs:
         if name == "-":
             plan.jobs.append(Job("-", output or "-"))
-        elif os.path.isdir(name):
+        elif _is_folder(name):
             for path in _found(name, plan, recursive=recursive, suffixes=suffixes):
                 plan.jobs.append(_placed(path, into, os.path.relpath(path, name)))
         elif into:
@@ -158,7 +163,7 @@ def stacked(
     plan = Plan()
     paths: list[str] = []
     for name in inputs:
-        folder = os.path.isdir(name)
+        folder = _is_folder(name)
         paths += _found(name, plan, recursive=recursive, suffixes=suffixes) if folder else [name]
     if plan.failed:
         raise plan.failed[0][1]

@@ -201,6 +201,8 @@ def _is_large(job: Job, settings: Compressing) -> bool:
     """Whether a source may be one to read in passes, by the sizes of its files."""
     if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
         return True
+    if job.input.lower().endswith(formats.ZARR):
+        return os.path.isdir(job.input)
     asked = settings.memory is not None or settings.resume is not None
     status = [files.regular(name) for name in job.frames or (job.input,)]
     if not all(status):
@@ -215,7 +217,8 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
 
     Several files, and an array that is mapped, are never one piece of memory: no bytes.
     """
-    array = job.input.lower().endswith(".npy") and files.regular(job.input) is not None
+    folder = job.input.lower().endswith(formats.ZARR) and os.path.isdir(job.input)
+    array = folder or (job.input.lower().endswith(".npy") and files.regular(job.input) is not None)
     if settings.manifest is not None:
         array = False  # its SHA-256 is of the file
         if job.frames:

@@ -24,6 +24,7 @@ from lowrank.picture import Mode
 _BLOCK = 1 << 18  # samples at a time: two megabytes of float64 stay in cache
 _ENTRIES = 1 << 19  # of V at a time, four megabytes of float64
 _SMALL = 1 << 21  # products that take less time than a thread
+_FEW = 1 << 13  # numbers at a time where there are few
 _ROUND = 2.0**-53
 
 
@@ -56,6 +57,10 @@ def samples(
     m, n, k = len(U), Vt.shape[1], len(s)
     if out is None:
         out = np.empty((m, n), mode.dtype)
+    small = m * n * k < _SMALL
+    if small and n * k < _FEW:
+        _few(U, s, Vt, mode, out)
+        return out
     with np.errstate(invalid="ignore", over="ignore"):  # seen in the products
         US = U.astype(np.float64) * s
     width = max(min(_ENTRIES // max(k, 1), n), 1)
@@ -65,19 +70,45 @@ def samples(
         columns = slice(left, left + width)
         with np.errstate(invalid="ignore"):
             V = Vt[:, columns].astype(np.float64)
-        largest = np.full(k, float(MAX_ENTRY))
-        if out.itemsize > 2:  # fine enough to notice
-            largest = np.maximum(V.max(axis=1, initial=0.0), -V.min(axis=1, initial=0.0))
+        largest = _largest(V, out)
         for top in range(0, m, height):
             rows = slice(top, top + height)
             out[rows, columns] = _block(US[rows], V, largest, mode)
 
-    if m * n * k < _SMALL:  # in less time than it takes to hold BLAS to a thread
+    if small:
         for left in range(0, n, width):
             block(left)
     else:
         threads.each(block, range(0, n, width))
     return out
+
+
+def _few(
+    U: NDArray[np.floating], s: NDArray[np.float64], Vt: NDArray[np.floating], mode: Mode,
+    out: NDArray[np.generic],
+) -> None:  # fmt: skip
+    """The same of few columns, such as the trace of a pixel.
+
+    Memory that is new to the process takes more time than what is done in it, so it is little.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        V = Vt.astype(np.float64)
+        largest = _largest(V, out)
+        height = max(_FEW // max(len(s), Vt.shape[1]), 1)
+        for top in range(0, len(U), height):
+            rows = slice(top, top + height)
+            US = np.multiply(U[rows], s, dtype=np.float64)
+            out[rows] = _block(US, V, largest, mode)
+
+
+def _largest(V: NDArray[np.float64], out: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Bounds of each row of V."""
+    if out.itemsize > 2:  # fine enough to notice
+        most: NDArray[np.float64] = np.maximum(
+            V.max(axis=1, initial=0.0), -V.min(axis=1, initial=0.0)
+        )
+        return most
+    return np.full(len(V), float(MAX_ENTRY))
 
 
 def _block(

@@ -30,6 +30,7 @@ RATE = 22
 """Weights move by errors times log odds, divided by 2^RATE."""
 WIDEST = 1 << 15
 """Bound of weights."""
+_SEEN = np.int64(16)
 LIMIT = 16 * 255
 """Counts of a context are halved above it."""
 LEAST = 32
@@ -93,6 +94,12 @@ class Mixed:
         )
 
 
+def _odds(ones: Counts, all_: Counts) -> Counts:
+    """Log odds of counts."""
+    odds: Counts = _stretch().take((ones << 12) // all_)
+    return odds
+
+
 class Mixture:
     """A binary model of several contexts, their rows in one joint table.
 
@@ -108,17 +115,15 @@ class Mixture:
         self._ones, self._all = ones.copy(), zeros + ones
         self._weights = weights.copy()
         self._offsets = weights.shape[1] * np.arange(len(weights))[:, None]
-        self._derive()
-
-    def _derive(self) -> None:
-        self._odds: Counts = _stretch()[(self._ones << 12) // self._all]
+        self._odds = _odds(self._ones, self._all)
 
     def mix(self, rows: Index, sets: Index) -> Mixed:
         """Probabilities of a pass of symbols, given their context rows."""
         inputs = self._odds[rows]
         total = (inputs * self._weights[:, sets]).sum(0)
         total >>= 12
-        np.clip(total, -MOST, MOST, out=total)
+        np.maximum(total, -MOST, out=total)
+        np.minimum(total, MOST, out=total)
         total += MOST
         return Mixed(rows, sets, inputs, total)
 
@@ -133,14 +138,18 @@ class Mixture:
             minlength=weights.size,
         )
         weights += pull.astype(np.int64).reshape(weights.shape) >> RATE
-        np.clip(weights, -WIDEST, WIDEST, out=weights)
-        size = len(self._all)
-        self._all += 16 * np.bincount(mixed.rows.ravel(), minlength=size)
-        self._ones += 16 * np.bincount(mixed.rows[:, ones].ravel(), minlength=size)
-        over = (self._all > LIMIT).nonzero()[0]
+        np.maximum(weights, -WIDEST, out=weights)
+        np.minimum(weights, WIDEST, out=weights)
+        # Of many rows a pass meets few: all else stays as it is.
+        rows = mixed.rows.ravel()
+        np.add.at(self._all, rows, _SEEN)
+        np.add.at(self._ones, mixed.rows[:, ones].ravel(), _SEEN)
+        over = rows[self._all.take(rows) > LIMIT]
+        if len(over):
+            over = np.unique(over)
         while len(over):
             zeros = (self._all[over] - self._ones[over] >> 1) + 1
             self._ones[over] = (self._ones[over] >> 1) + 1
             self._all[over] = zeros + self._ones[over]
             over = over[self._all[over] > LIMIT]
-        self._derive()
+        self._odds[rows] = _odds(self._ones.take(rows), self._all.take(rows))

@@ -104,7 +104,7 @@ class Walk:
                 continue
             beside = own[here.left[place]] + own[here.right[place]]
             kin = own[here.kin[0][place]] + own[here.kin[1][place]]
-            X = np.concatenate([history[:, place], UNIT * np.stack([beside, kin])])
+            X = np.concatenate([history[:, place], UNIT * np.array((beside, kin))])
             q = coder.magnitudes(self._models, _rows(here, phase, X), sets, place)
             own[place] = np.minimum(q, CAP)
             result[place] = q
@@ -139,12 +139,12 @@ class Walk:
         return np.concatenate(
             [
                 UNIT * last[:, :-1],
-                np.stack(
-                    [
+                np.array(
+                    (
                         two[here.left] + two[here.right],
                         mean[:-1],
                         mean[here.left] + mean[here.right],
-                    ]
+                    )
                 ),
             ]
         )
@@ -180,17 +180,18 @@ def _rows(here: Places, phase: int, X: Magnitudes) -> Index:
             np.matmul(_WEIGHTS[sets[part][0]], X[:, part], out=expected[part])
     expected >>= 10
     around = X[7] >> 1 if phase & 1 else X[8]
-    values = np.stack([X[5], around, X[0] + X[1] >> 1, X[4] >> 2])
-    mean, around, before, beside = _coarse()[np.minimum(values, TOP - 1)]
+    values = np.array((X[5], around, X[0] + X[1] >> 1, X[4] >> 2))
+    mean, around, before, beside = _coarse().take(np.minimum(values, TOP - 1))
     depth = here.depth[here.phases[phase]]
-    return np.stack(
-        [
-            row_table()[np.minimum(expected + 1, TOP - 1)],
+    expected += 1
+    return np.array(
+        (
+            row_table().take(np.minimum(expected, TOP - 1)),
             (mean * _COARSE + around) * _SETS + sets + _AROUND,
             ((before * (MOST_LEVELS + 1) + depth) * 4 + beside // 3) * len(KINDS)
             + sets // PHASES
             + _BEFORE,
-        ]
+        )
     )
 
 

@@ -14,22 +14,24 @@ F. Giesen, "Interleaved entropy coders", arXiv 1402.3392 (2014).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
+from lowrank.stores.packed.coding import few
 from lowrank.stores.packed.coding.tokens import TokenModel
 
 Words = NDArray[np.uint16]
 Bits = NDArray[np.uint8]
 State = NDArray[np.uint32]
 Numbers = NDArray[np.unsignedinteger[Any]]
+T = TypeVar("T")
 LOW = 1 << 16
 _TOGETHER = 1 << 18  # raw bits that are packed at once
 _BLOCKS = 1 << 10  # pieces of the stream that are joined to one
-_WINDOW = 1 << 15  # words that are made 32 bits at once
 
 
 class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
@@ -55,13 +57,14 @@ class _Tokens(NamedTuple):
 
     token: Bits
     behind: Numbers
-    start: Words
     frequency: Words
 
     def intervals(self) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
         index = pairs_of(self.behind) * self.frequency.shape[1] + self.token
-        return self.start.take(index), self.frequency.astype(np.uint32).take(index), 12
+        f = self.frequency.astype(np.uint32)
+        start = (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16)
+        return start.take(index), f.take(index), 12
 
 
 class _Symbols(NamedTuple):
@@ -125,9 +128,7 @@ class RansWriter:
         self.bits -= float(bits.take(number).sum())
         return number
 
-    def tokens(
-        self, tokens: NDArray[np.integer], behind: Numbers, start: Words, frequency: Words
-    ) -> None:
+    def tokens(self, tokens: NDArray[np.integer], behind: Numbers, frequency: Words) -> None:
         """Add one pass of tokens, one behind each 1 of a pass of flags.
 
         Parameters
@@ -135,11 +136,12 @@ class RansWriter:
         tokens : ndarray
         behind : ndarray
             What `flags` returned: two rows of flags have one distribution of tokens.
-        start, frequency : (pairs, tokens) ndarray
-            Interval of each token, of 4096; kept, and not to be changed.
+        frequency : (pairs, tokens) ndarray
+            Length of each token's interval, of 4096, one after the other; kept, and not to be
+            changed.
         """
         if len(tokens):
-            one = _Tokens(tokens.astype(np.uint8), behind, start, frequency)
+            one = _Tokens(tokens.astype(np.uint8), behind, frequency)
             self._passes.append(one)
             bits = np.log2(frequency.astype(np.float32) / (1 << 12))
             index = pairs_of(behind) * frequency.shape[1] + one.token
@@ -210,6 +212,11 @@ class RansWriter:
                 blocks.append(raw.pop())
                 continue
             start, f, bits = item.intervals()
+            if lanes <= few.LANES:
+                states = state.tolist()
+                blocks.append(few.backward(states, start.tolist(), f.tolist(), bits))
+                state = np.array(states, np.uint32)
+                continue
             gap, limit = np.uint32(1 << bits) - f, f << np.uint32(32 - bits)
             for begin in range((len(f) - 1) // lanes * lanes, -1, -lanes):
                 here = slice(begin, begin + lanes)
@@ -235,6 +242,14 @@ def pairs_of(flags: Numbers) -> NDArray[np.intp]:
     return (ones >> 2).astype(np.intp)
 
 
+def _unless_cut(read: Callable[..., T], *arguments: Any) -> T:
+    """What is read, as far as there are words for it."""
+    try:
+        return read(*arguments)
+    except few.Ended:
+        raise Cut from None
+
+
 class RansReader:
     """Reads forward what RansWriter wrote; raises Cut where the bytes end."""
 
@@ -244,32 +259,21 @@ class RansReader:
         self._state = np.frombuffer(data, "<u4", lanes).astype(np.uint32)
         if lanes and int(self._state.min()) < LOW:
             raise FormatError("packed stream: a coder's state is out of range")
-        # As 32 bits some at a time: a stream may be as large as what it is decoded to.
         self._words = np.frombuffer(data, "<u2", (len(data) - 4 * lanes) // 2, 4 * lanes)
-        self._wide, self._start = np.empty(0, np.uint32), 0
         self._position = 0
         self._lanes = lanes
+        self._few = few.Few(self._state.tolist(), self._words) if lanes <= few.LANES else None
         # Constants as arrays: numpy takes half the time for these.
         self._fixed = tuple(np.full(lanes, value, np.uint32) for value in (16, LOW - 1, LOW))
         self._room = (*np.empty((2, lanes), np.uint32), np.empty(lanes, np.bool_))
         self._spare = np.empty(0, np.uint8)
 
-    def _take(self, count: int) -> NDArray[np.uint32]:
-        begin = self._position - self._start
-        words = self._wide[begin : begin + count]
-        if len(words) < count:
-            self._start = self._position
-            if self._start + count > len(self._words):
-                raise Cut
-            some = max(count, _WINDOW)
-            self._wide = self._words[self._start : self._start + some].astype(np.uint32)
-            words = self._wide[:count]
-        self._position += count
-        return words
-
     def flags(self, zero: NDArray[np.uint32]) -> NDArray[np.bool_]:
         """Binary symbols; symbol 0 has probability zero/65536."""
         lanes, count = self._lanes, len(zero)
+        if self._few:
+            found, self._position = _unless_cut(self._few.flags, zero.tolist(), self._position)
+            return np.frombuffer(found, np.bool_)
         result = np.empty(count, np.bool_)
         x, fixed, room = self._state, self._fixed, self._room
         words, at, end = self._words, self._position, len(self._words)
@@ -310,6 +314,12 @@ class RansReader:
         result = np.empty(count, np.intp)
         if not count:
             return result
+        if self._few:
+            first = (row << 12).tolist()
+            numbers, self._position = _unless_cut(
+                self._few.tokens, first, model.ends, self._position
+            )
+            return np.array(numbers, np.intp)
         find, (first, share) = model.finder(count), model.flat
         states, (wide, _, least) = self._state, self._fixed
         words, at, end = self._words, self._position, len(self._words)
@@ -339,6 +349,8 @@ class RansReader:
 
     def tail(self) -> Bits:
         """The bits that are left when everything has been read: 16 a lane."""
+        if self._few:
+            self._state = np.array(self._few.states, np.uint32)
         if int(self._state.max()) >= 2 * LOW:
             raise FormatError("packed stream: its coders do not end as they should")
         return np.unpackbits((self._state - LOW).astype(">u2").view(np.uint8))
@@ -347,7 +359,12 @@ class RansReader:
         """The next `count` raw bits."""
         missing = count - len(self._spare)
         if missing > 0:
-            fresh = np.unpackbits(self._take(-(-missing // 16)).astype(">u2").view(np.uint8))
+            begin = self._position
+            self._position += -(-missing // 16)
+            if self._position > len(self._words):
+                raise Cut
+            words = self._words[begin : self._position]
+            fresh = np.unpackbits(words.astype(">u2").view(np.uint8))
             self._spare = np.concatenate([self._spare, fresh]) if len(self._spare) else fresh
         bits, self._spare = self._spare[:count], self._spare[count:]
         return bits

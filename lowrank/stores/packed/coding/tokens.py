@@ -66,6 +66,7 @@ class TokenModel:
         self.frequency, self.start = f, (ends - f).astype(np.uint16)
         ends += self._before
         self._ends = ends.ravel()
+        self._listed: list[int] | None = None
         self._table: NDArray[np.uint16] | None = None
         self._flat: tuple[NDArray[np.uint32], NDArray[np.uint32]] | None = None
 
@@ -81,6 +82,13 @@ class TokenModel:
         if table is not None:
             return table.take
         return lambda slots: ends.searchsorted(slots, "right")
+
+    @property
+    def ends(self) -> list[int]:
+        """Where the interval of each token ends, by its number: of pair x 4096 + slot."""
+        if self._listed is None:
+            self._listed = self._ends.tolist()
+        return self._listed
 
     @property
     def flat(self) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:

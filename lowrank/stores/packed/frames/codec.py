@@ -56,6 +56,7 @@ every batch before the cut can be decoded, but for the late ones.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -168,9 +169,7 @@ def _encoded(
     carried = Carried()
     edges = Edges(stack.height, stack.width)
     symbols = 0
-    each = group_of(shape)
-    for start in range(0, count * channels, each):
-        C = _coefficients(stack, M, slice(start, min(start + each, count * channels)), step)
+    for C in _groups(stack, M, count * channels, step):
         choice = select.Choice(C)
         fitted, suits = profile.fit(choice.square, choice.kept)
         # The slope that suits the first group is that of all.
@@ -189,8 +188,6 @@ def _encoded(
         Y += planes_of(walk, (stack.height, stack.width))
         walk.leave()
         del walk
-    if stack.once:
-        stack.forget()
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     late: list[NDArray[np.uint8]] = []
     room, number = 16 * lanes, 0
@@ -264,6 +261,21 @@ def _matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
 
 
+def _groups(
+    stack: Stack, M: NDArray[np.float64] | None, maps: int, step: float
+) -> Iterator[NDArray[np.float32]]:
+    """The coefficients of each group; of a stack that is encoded once, instead of its own."""
+    each = group_of(stack.grid)
+    parts = [slice(i, min(i + each, maps)) for i in range(0, maps, each)]
+    if M is None or not stack.once:
+        yield from (_coefficients(stack, M, part, step) for part in parts)
+        return
+    all_ = [_coefficients(stack, M, part, step) for part in parts]
+    stack.forget()
+    while all_:
+        yield all_.pop(0)
+
+
 def _coefficients(
     stack: Stack, M: NDArray[np.float64] | None, part: slice, step: float
 ) -> NDArray[np.float32]:
@@ -305,7 +317,8 @@ def _write_group(
     for c, one in enumerate(bands):
         walk.first(c, one)
     passes = []
-    for batch in pace.steps("coding", plan):
+    for number, batch in enumerate(pace.steps("coding", plan)):
+        plan[number] = []  # of small maps there are many components
         coder.signs = []
         planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
         part = levels[indices, :, planes].astype(np.int32)

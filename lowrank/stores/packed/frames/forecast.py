@@ -64,25 +64,30 @@ class Forecast:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._worth = cache(lambda step: worth(stack, step * stack.scale, sparse=True))
         self._size = stack.frames * stack.pixels
+        self._told = cache(self._tell)
 
     def squared_error(self, step: float) -> float:
         """Mean squared error of a sample, in squared levels."""
-        s, found = self._stack.spectrum[0], self._worth(step)
-        step *= self._stack.scale
+        return self._told(step)[0]
+
+    def log_bits(self, step: float) -> float:
+        """Logarithm of the bits of a sample."""
+        return self._told(step)[1]
+
+    def _tell(self, step: float) -> tuple[float, float]:
+        """Both of a step; all else that is known of it is large, and forgotten."""
+        stack = self._stack
+        step *= stack.scale
+        s, found = stack.spectrum[0], worth(stack, step, sparse=True)
         count = len(found.net)
         maps = found.choice.error.reshape(count, -1).sum(1) * found.every * step**2
         coded = np.minimum(_TRELLIS * maps, s[:count] ** 2)
         error = np.where(found.net > 0, coded, s[:count] ** 2).sum() + np.sum(s[count:] ** 2)
-        return float(error / self._size) / self._stack.scale**2
-
-    def log_bits(self, step: float) -> float:
-        """Logarithm of the bits of a sample."""
-        found = self._worth(step)
-        count = len(found.net)
         each = np.where(found.choice.kept, found.choice.bits, 0).sum(0)
         bits = each.reshape(count, -1).sum(1) * found.every
-        step *= self._stack.scale
-        bits += select.column_bits(self._stack.frames, self._stack.spectrum[0][:count], step)
-        return math.log((float(bits[found.net > 0].sum()) + 800) / self._size)
+        bits += select.column_bits(stack.frames, s[:count], step)
+        return (
+            float(error / self._size) / stack.scale**2,
+            math.log((float(bits[found.net > 0].sum()) + 800) / self._size),
+        )

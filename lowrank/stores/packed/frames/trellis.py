@@ -32,6 +32,8 @@ LEVELS = 64
 """Levels whose rates are told apart."""
 _LANES = 1 << 11
 _LARGEST = (1 << 20) - 1
+_SHIFTS = np.array([[0], [1]], np.int32)
+_HALVES = np.array([[0], [0.5]], np.float32)
 
 # The two states and parities that lead to each state.
 _FROM = [[(s, p) for s in range(STATES) for p in (0, 1) if NEXT[s, p] == n] for n in range(STATES)]
@@ -78,20 +80,16 @@ def _path(
     picks = np.empty((count, STATES, lanes), np.bool_)
     total = np.full((STATES, lanes), np.float32(1e30))
     total[0] = 0
-    size = rates.shape[1]
-    flat = rates.reshape(-1)
+    first, other, cost = np.empty((3, STATES, lanes), np.float32)
     for t in range(count):
-        for second in (0, 1):
-            _candidates(
-                x[t], rows[t].astype(np.int32) + second * size, flat, second,
-                levels[t, 2 * second :], costs[2 * second :],
-            )  # fmt: skip
-        first = total[_BEFORE[:, 0]]
-        first += costs[_TAKEN[:, 0]]
-        other = total[_BEFORE[:, 1]]
-        other += costs[_TAKEN[:, 1]]
+        _candidates(x[t], rows[t], rates, levels[t], costs)
+        # Indices are all in range: to say so spares a buffer.
+        np.take(total, _BEFORE[:, 0], axis=0, out=first, mode="clip")
+        first += np.take(costs, _TAKEN[:, 0], axis=0, out=cost, mode="clip")
+        np.take(total, _BEFORE[:, 1], axis=0, out=other, mode="clip")
+        other += np.take(costs, _TAKEN[:, 1], axis=0, out=cost, mode="clip")
         np.less(other, first, out=picks[t])
-        total = np.minimum(first, other)
+        np.minimum(first, other, out=total)
     state = total.argmin(0)
     lane = np.arange(lanes)
     result = np.empty((count, lanes), np.int32)
@@ -103,28 +101,26 @@ def _path(
 
 
 def _candidates(
-    a: NDArray[np.float32], row: NDArray[np.int32], rates: NDArray[np.float32], second: int,
+    a: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32],
     levels: NDArray[np.integer], costs: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Best even and best odd level of one quantiser, and what each costs."""
-    half = np.float32(second / 2)
-    low = np.minimum(a + half, np.float32(_LARGEST - 1)).astype(np.int32)
+    """Best even and best odd level of either quantiser, and what each costs."""
+    row = rows * np.int32(LEVELS) + _SHIFTS * np.int32(rates.shape[1] * LEVELS)
+    low = np.minimum(a + _HALVES, np.float32(_LARGEST - 1)).astype(np.int32)
     odd = low & 1
-    row *= LEVELS
-    zero = a * a
-    zero += rates.take(row)
+    zero = a * a + rates.take(row)
     for parity in (0, 1):
         level = low + (odd ^ parity)
-        gap = level.astype(np.float32) - a
-        if second:
-            gap -= half
+        gap = level.astype(np.float32)
+        gap -= a
+        gap -= _HALVES
         gap *= gap
-        gap += rates.take(row + np.minimum(level, LEVELS - 1))
+        gap += rates.take(np.minimum(level, LEVELS - 1) + row)
         if parity == 0:
             better = zero <= gap
-            gap[better] = zero[better]
-            level[better] = 0
-        levels[parity], costs[parity] = level, gap
+            np.copyto(gap, zero, where=better)
+            np.copyto(level, 0, where=better)
+        levels[parity::2], costs[parity::2] = level, gap
 
 
 def values_of(levels: NDArray[Any], second: NDArray[np.uint8], unit: int) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class Walk:
         """Coefficients of the components in the order of coding, in sixteenths of a step: in 16
         bits, until one comes that takes 32."""
         self._used = 0
-        self._places: list[list[int]] = [[] for _ in scales]
+        self._places = [array("q") for _ in scales]
         self._board: Board | None = None
         self._unsigned: list[NDArray[np.intp]] = []
 

@@ -28,10 +28,8 @@ from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.patches.contexts import Quarters
 from lowrank.stores.packed.patches.order import Component
 
-CAP = 8191
-"""Levels of luma that tell are at most this, of either sign."""
-LIMIT = 32767
-"""Guesses, and values of chroma that are learnt from, are at most this, in sixteenths."""
+MOST = 8191
+"""Levels of luma, guesses, and sixteenths of chroma that are learnt from are at most this."""
 DAMPING = 4
 """Squared levels of luma that a patch must have beyond what it has: of little, little follows."""
 FORGOTTEN = 8
@@ -91,10 +89,10 @@ class FromLuma:
         shape = (self._shape.height, self._shape.width)
         if x.channel == 0:
             levels = self._shape.gather(coded, np.empty(shape, coded.dtype)) / FRACTION
-            self._luma[x.index] = np.clip(levels, -CAP, CAP).astype(np.int16)
+            self._luma[x.index] = np.clip(levels, -MOST, MOST).astype(np.int16)
         elif x.index in self._luma:
             whole = coded if guess is None else coded + guess
-            R = np.clip(self._shape.gather(whole, np.empty(shape)), -LIMIT, LIMIT)
+            R = np.clip(self._shape.gather(whole, np.empty(shape)), -MOST, MOST)
             L = self._luma[x.index].astype(np.float64)
             sums = self._sums[x.channel - 1]
             sums -= np.floor(sums / FORGOTTEN)
@@ -117,7 +115,7 @@ def _guess(around: NDArray[np.float64], luma: NDArray[np.int16]) -> NDArray[np.f
     share /= around[1] + DAMPING
     share += 0.5
     np.floor(share, out=share)
-    found: NDArray[np.float64] = np.clip(share, -LIMIT, LIMIT)
+    found: NDArray[np.float64] = np.clip(share, -MOST, MOST)
     return found
 
 

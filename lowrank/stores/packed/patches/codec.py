@@ -16,11 +16,10 @@ header    range_coder.BitReader, fields in this order:
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
     lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye.
-              0 says that a version of 4 bits, which is 1, and then this number follow
+              If luma tells of chroma (chroma.py), 0, 4 bits that are 1, and then this number
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
-    crossed   1 bit, if version 1 and turned: luma tells of chroma (chroma.py)
-    power     5 bits, if weighed: of frequencies (eye.py); in version 1, if turned, 5 for chroma
+    power     5 bits, if weighed: of frequencies (eye.py)
     gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
     scales    order.read_scales: per frequency 0 (dropped) or a size in half octaves
@@ -48,7 +47,8 @@ rounded half up and clipped; if levels are given, alpha takes the nearer one.
 
 Every step and table of a decoder is in docs/PACKED.md.
 
-A decoder must reject: a flag that does not fit the channels; lanes out of range, or so
+A decoder must reject: a flag that does not fit the channels; a version other than 1, or
+without a colour rotation; lanes out of range, or so
 few that the maps have more than 2^17 symbols a lane; an initial state below 2^16, or a
 last one of 2^17 or more; more late batches or signs than there are; a header number
 above 2^32 - 2; a coarsest coefficient of 2^30 or a coefficient of 2^20 or more; a
@@ -99,8 +99,6 @@ from lowrank.stores.packed.patches.walk import Walk
 
 ZERO, RISE = 0.08, 0.07
 """What a bit is worth, in squared steps: the quantiser's rates of exchange."""
-VERSION = 1
-"""Of the payload that is written."""
 BITS_PER_LANE = 2560
 MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
@@ -185,12 +183,13 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
 
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE)
-    gains = lowest = scale = None
-    powers = (0, 0)
+    gains = lowest = scale = divided = None
+    power = 0
     if tune == "eye":
         from lowrank.stores.packed.patches import eye
 
-        powers = eye.powers(source.turn)
+        power = eye.POWER
+        divided = (1 / eye.spread(power)).astype(C.dtype)
         lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
         gains = eye.code(shape, coder, lowest, C.dtype, target)
         scale = (1 / eye.factors(gains)).astype(C.dtype)
@@ -201,10 +200,10 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         np.multiply(source.C[:, :, c], C.dtype.type(1 / d), out=maps)
         turns = rotations.search(maps)
         rotations.turn(maps, turns)
-        if scale is not None and not (source.alpha and c == channels - 1):
-            power = powers[source.turn is not None and c in (1, 2)]
+        weighed = not (source.alpha and c == channels - 1)
+        if weighed and scale is not None and divided is not None:
             maps[1:] *= scale
-            maps[1:] *= (1 / eye.spread(power)[1:, None, None]).astype(C.dtype)
+            maps[1:] *= divided[1:, None, None]
         return turns, scales_of(maps), wavelet.forward(C[0, :, c].copy())
 
     found = threads.each(analysed, range(channels), small=C.size < threads.SMALL)
@@ -216,11 +215,11 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     smooth = (0,) * channels
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        powers, lowest, VERSION,
+        power, lowest,
     )  # fmt: skip
+    groups = batches(order(scales), shape[0] * shape[1])
     if source.turn is not None and chroma.pays(C, scales):
         header = replace(header, crossed=True)
-    groups = batches(order(scales), shape[0] * shape[1])
     walk = Walk(shape, header, groups, coder, bits, gains)
     for c in range(channels):
         walk.first(c, firsts[c][1])

@@ -212,7 +212,8 @@ class Board:
         one += down[:, :, plane + pitch :]
         other += down[:, :, : plane - pitch]
         other += down[:, :, pitch:plane]
-        np.add(here, self._shape.bias, out=self._expected, casting="unsafe")
+        here += self._shape.bias
+        np.copyto(self._expected, here, casting="unsafe")
 
     def rows(self, phase: Phase, own: NDArray[np.int32]) -> NDArray[np.intp]:
         """Context rows of one phase, (maps, positions).

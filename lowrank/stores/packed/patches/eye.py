@@ -2,10 +2,9 @@
 
 Of fine detail, and in a patch that is full of detail, the eye misses more: there a file that is
 made for it has a coarser step. The component of frequency F = |(u, v)| is coded times
-1/sqrt(1 + p F/16), with numbers p of the file, one of luma and one of chroma, and those of a patch,
-but for its mean, times 2^(-g/2), with its gain g. Both are taken back in synthesis. V stays
-orthonormal, and the rank what it was: scaling the rows and the components of a product does not
-change it.
+1/sqrt(1 + p F/16), with a number p of the file, and those of a patch, but for its mean, times
+2^(-g/2), with its gain g. Both are taken back in synthesis. V stays orthonormal, and the rank
+what it was: scaling the rows and the components of a product does not change it.
 
 The gains g are a small map, coded as a first component is (means.py), before all others.
 """
@@ -19,8 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.layouts.lapped import SIDE, SIZE, Floats
-from lowrank.layouts.turn import axes
-from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.phases import Reader, Writer
@@ -30,15 +27,11 @@ UNIT = 2
 """Gains to an octave."""
 MOST = 8
 """Largest gain, of either sign."""
-POWERS = (7, 12)
-"""The numbers p of what is encoded, of luma and of chroma, and octaves of gain to an octave of
-detail: fitted by SSIMULACRA2 on photographs."""
-STRENGTH = 0.35
-_LUMA = (0.2126, 0.7152, 0.0722)
-_BRIGHT, _DIM = 0.5, 0.35
-"""Share of luminance, at least and at most, of the first and of the second principal axis of
-colours that are as the eye has them."""
-_FLOOR = 2.0
+POWER = 5
+"""The number p of what is encoded, and octaves of gain to an octave of detail: fitted by
+SSIMULACRA2 on photographs."""
+STRENGTH = 0.3
+_FLOOR = 1.0
 """Levels that detail of none at all counts as."""
 
 
@@ -48,15 +41,6 @@ def spread(power: int) -> NDArray[np.float64]:
     v, u = np.divmod(np.arange(SIZE), SIDE)
     found: NDArray[np.float64] = np.sqrt(1 + np.sqrt(v * v + u * u) * (power / 16))
     return found
-
-
-def powers(turn: Turn | None) -> tuple[int, int]:
-    """The numbers p for a picture: chroma is chroma only where the first axis is brightness."""
-    R = axes(turn)
-    if R is None:
-        return POWERS[0], POWERS[0]
-    share = np.abs(R @ np.array(_LUMA))
-    return POWERS if share[0] > _BRIGHT and share[1] < _DIM else (POWERS[0], POWERS[0])
 
 
 def factors(gains: Gains) -> NDArray[np.float64]:

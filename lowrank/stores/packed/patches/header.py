@@ -19,31 +19,33 @@ from lowrank.stores.packed.patches.rotations import MOST, Turns
 
 WEIGHED = 1 << 15
 """What the number of coders is more than it is, where a picture is weighed for the eye."""
+CROSSED = 1
+"""The version of a payload in which luma tells of chroma; others have none."""
 
 
-def read_lanes(read: BitReader) -> tuple[int, bool, int]:
-    """The version, whether the picture is weighed, and the number of interleaved coders."""
-    version, number = 0, read.number("lanes")
-    if number == 0:
+def read_lanes(read: BitReader) -> tuple[bool, bool, int]:
+    """Whether the picture is crossed, whether weighed, and the number of interleaved coders."""
+    number = read.number("lanes")
+    crossed = number == 0
+    if crossed:
         # No coders at all: readers of before refuse that.
         version, number = read.bits(4), read.number("lanes")
-        if version != 1:
+        if version != CROSSED:
             raise FormatError(
                 f"packed stream: version {version} of patches, which is newer; update"
             )
     weighed, lanes = divmod(number, WEIGHED)
     if weighed > 1 or not 1 <= lanes <= LANES:
         raise FormatError(f"packed stream: {number} interleaved coders, of 1 to {LANES}")
-    return version, bool(weighed), lanes
+    return crossed, bool(weighed), lanes
 
 
 @dataclass(frozen=True)
 class Header:
     """What precedes the coefficients.
 
-    `version` 1 has other weights and models than 0 (order.py, means.py, models.py), and may have
-    `crossed`, chroma told from luma (chroma.py); `powers`, of luma and of chroma, and `gains` are
-    those of a picture that is weighed for the eye.
+    `power` and `gains` are those of a picture that is weighed for the eye; where a picture is
+    `crossed`, luma tells of chroma (chroma.py).
     """
 
     step: float
@@ -56,18 +58,13 @@ class Header:
     scales: list[NDArray[np.int64]]
     turns: list[Turns]
     coarsest: list[NDArray[np.int64]]
-    powers: tuple[int, int] = (0, 0)
+    power: int = 0
     gains: NDArray[np.int64] | None = None
-    version: int = 0
     crossed: bool = False
 
     def is_alpha(self, channel: int) -> bool:
         """Whether a channel is opacity: the last one, if any."""
         return self.alpha and channel == len(self.scales) - 1
-
-    def power_of(self, channel: int) -> int:
-        """The power that frequencies of a channel are weighed with."""
-        return self.powers[self.turn is not None and channel in (1, 2)]
 
     def step_of(self, channel: int) -> float:
         """Quantiser step of a channel: alpha, the last, has a finer one."""
@@ -78,19 +75,15 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
     write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
-    if header.version:
+    if header.crossed:
         out.number(0, "lanes")
-        out.bits(header.version, 4)
+        out.bits(CROSSED, 4)
     out.number(lanes if header.gains is None else lanes + WEIGHED, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
         out.bits(value, 4)
-    if header.version and header.turn is not None:
-        out.bits(int(header.crossed), 1)
     if header.gains is not None:
-        out.bits(header.powers[0], 5)
-        if header.version and header.turn is not None:
-            out.bits(header.powers[1], 5)
+        out.bits(header.power, 5)
         means.write_coarsest(out, header.gains)
     for c, scale in enumerate(header.scales):
         write_scales(out, scale, c)
@@ -103,24 +96,23 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     read = BitReader(data)
     start = read_start(read, channels)
-    version, weighed, lanes = read_lanes(read)
+    crossed, weighed, lanes = read_lanes(read)
+    if crossed and start.turn is None:
+        raise FormatError("packed stream: luma tells of colours that are not turned")
     late = read.number("late")
     smooth = tuple(read.bits(4) for _ in range(channels))
-    crossed = bool(version and start.turn is not None and read.bits(1))
     low, _ = wavelet.band_shapes(*shape)
-    powers, gains = (0, 0), None
+    power, gains = 0, None
     if weighed:
-        power = read.bits(5)
-        powers = power, read.bits(5) if version and start.turn is not None else power
-        gains = _coarsest(read, low)
+        power, gains = read.bits(5), _coarsest(read, low)
     scales, turns, coarsest = [], [], []
     for c in range(channels):
         scales.append(read_scales(read, c))
         turns.append(_read_turns(read))
         coarsest.append(_coarsest(read, low))
     return Header(
-        *start, lanes, late, smooth, scales, turns, coarsest, powers, gains, version, crossed
-    )
+        *start, lanes, late, smooth, scales, turns, coarsest, power, gains, crossed
+    )  # fmt: skip
 
 
 def _coarsest(read: BitReader, shape: tuple[int, int]) -> NDArray[np.int64]:

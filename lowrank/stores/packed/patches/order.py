@@ -49,34 +49,6 @@ WEIGHTS = (
     ),
 )
 
-LATER_WEIGHTS = (
-    (
-        (928, 976, 608, 432, 1184, 0, 272, 272, 144, 176, 0, 0, 0, 0, 0),
-        (816, 608, 240, 256, 128, 1840, 208, 144, 272, 256, 0, 0, 0, 0, 0),
-        (1280, 832, 432, 368, 560, 368, 48, 160, 288, 352, 0, 0, 0, 0, 0),
-        (944, 896, 336, 272, 240, 224, 112, 112, 272, 336, 80, 224, 0, 0, 0),
-        (1040, 640, 192, 256, 560, 0, 16, 80, 336, 240, 112, 192, 0, 0, 0),
-        (1232, 544, 256, 224, 496, 0, 0, 0, 256, 352, 96, 224, 0, 0, 0),
-    ),
-    (
-        (960, 928, 624, 464, 1200, 0, 144, 112, 160, 176, 0, 0, 192, 0, 0),
-        (960, 720, 336, 336, 176, 1600, 48, 0, 304, 192, 0, 0, 208, 0, 0),
-        (1184, 800, 384, 320, 352, 880, 0, 0, 208, 336, 0, 0, 192, 0, 0),
-        (992, 848, 288, 256, 240, 160, 0, 0, 208, 272, 96, 176, 304, 0, 0),
-        (1008, 576, 192, 272, 576, 0, 0, 0, 224, 112, 112, 128, 336, 0, 0),
-        (1200, 544, 256, 192, 480, 0, 0, 0, 112, 272, 96, 224, 256, 0, 0),
-    ),
-    (
-        (944, 928, 592, 432, 1120, 0, 48, 16, 128, 144, 0, 0, 0, 384, 400),
-        (800, 624, 336, 320, 480, 896, 0, 0, 208, 144, 0, 0, 0, 656, 368),
-        (1200, 784, 384, 352, 496, 192, 0, 0, 128, 208, 0, 0, 0, 336, 688),
-        (848, 848, 320, 288, 160, 256, 0, 0, 112, 128, 80, 224, 0, 528, 560),
-        (864, 464, 176, 272, 544, 0, 0, 0, 48, 64, 80, 128, 0, 864, 496),
-        (944, 400, 224, 144, 464, 0, 0, 0, 64, 80, 80, 208, 0, 432, 880),
-    ),
-)
-"""The same in version 1 of the payload: likeliest for what was coded of eleven photographs."""
-
 
 # The phase of the places that a plane's weights are for, by plane.
 _SAME = PHASES
@@ -173,13 +145,13 @@ def batches(plan: list[Component], patches: int) -> list[list[Component]]:
 
 
 @cache
-def _tables(version: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _tables() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(kinds, planes, 3, 4 + 4) weights as planes stand, and (kinds, 3) of the own map.
 
     Of the four nearest, of all others by their number, of all by their share, and of the
     other channels, as `predictors` has them.
     """
-    phases = np.array(LATER_WEIGHTS if version else WEIGHTS, np.int64).swapaxes(0, 1)
+    phases = np.array(WEIGHTS, np.int64).swapaxes(0, 1)
     planes = np.zeros((6, 4, 3, 8), np.int64)
     for stands, p in enumerate(STANDS):  # which undoes itself
         # For its own places, and for those that it is beside and above of.
@@ -192,7 +164,7 @@ def _tables(version: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def predictors(
-    groups: list[list[Component]], channels: int, *, colour: bool, version: int
+    groups: list[list[Component]], channels: int, *, colour: bool
 ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.int32]]:
     """The maps that predict each component, in the order of coding, which goes by groups.
 
@@ -200,7 +172,7 @@ def predictors(
     the maps at each place of a plane give to that place, to those beside it and to those
     above and below; and the weights of the own map, (3, components, 1). Rows count the
     coded maps: first the gradients of each channel's first component, then the components
-    in order. Of less maps than that the others have no weight. `version` is the payload's.
+    in order. Of less maps than that the others have no weight.
     """
     plan = [one for group in groups for one in group]
     count = len(plan)
@@ -233,7 +205,7 @@ def predictors(
     log = np.array(_LOG)
     lean = log[u] - log[v]
     kind = np.where(lean > _ORIENTED, 2, lean < -_ORIENTED) + 3 * (channel > 0)
-    tables, own = _tables(version)
+    tables, own = _tables()
     table = tables[kind]
     weights = np.zeros((count, 4, 3, NEIGHBOURS + 2), np.int64)
     some = weights[..., :NEIGHBOURS]

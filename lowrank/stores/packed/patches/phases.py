@@ -18,6 +18,7 @@ ESCAPE = TOKENS - 1
 SAMPLE = 4096
 LENGTH = 5
 """Bits of the length of an escaped magnitude's remainder."""
+_SIGNS = np.array([1, -1], np.int32)
 LARGEST = 1 << 20
 """Bound of coefficients: sixteenths of a step still are exact in float32."""
 
@@ -63,7 +64,7 @@ class Statistics:
         else:
             some = np.ascontiguousarray(rows[::every])
             self._rows.append(some)
-            self._hits.append(some[flags[::every]])
+            self._hits.append(some.take(flags[::every].nonzero()[0]))
         self._tokens.append(tokens)
 
     def learn(self) -> None:
@@ -126,8 +127,7 @@ class Reader:
             raise FormatError("packed stream: a coefficient is out of range")
         values = m.astype(np.int32)
         if signs:
-            negative = rans.raw(len(hit)).nonzero()[0]
-            values[negative] = -values[negative]
+            values *= _SIGNS.take(rans.raw(len(hit)))
         return hit, values
 
     def _lengths(self, count: int) -> NDArray[np.int64]:
@@ -219,7 +219,7 @@ class Writer:
         tokens = np.minimum(coded, ESCAPE)
         row = rows[hit]
         index = (row >> 1) * TOKENS + tokens
-        rans.tokens(tokens, number, models.tokens.start, frequency)
+        rans.tokens(tokens, number, frequency)
         models.see(rows, flags, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):

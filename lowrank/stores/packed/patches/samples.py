@@ -94,11 +94,14 @@ def samples_of(
             y, x, rows, _, columns = block.shape
             levels = np.empty((count, y, x, rows, columns), out.dtype)
             _colour(block.transpose(3, 0, 1, 2, 4), R, peak, levels)
-            pixels = np.empty((rows, y, columns, x, count), out.dtype)
+            part = out[top * SIDE : (top + rows) * SIDE]
+            whole = part.shape == (rows * y, columns * x, count)
+            shape = (rows, y, columns, x, count)
+            pixels = part.reshape(shape) if whole else np.empty(shape, out.dtype)
             for c, level in enumerate(levels):
                 pixels[..., c] = level.transpose(2, 0, 3, 1)
-            part = out[top * SIDE : (top + rows) * SIDE]
-            part[:] = pixels.reshape(rows * y, columns * x, count)[: len(part), :width]
+            if not whole:
+                part[:] = pixels.reshape(rows * y, columns * x, count)[: len(part), :width]
 
         render([channel_of(walk, c, bits) for c in range(count)], emit, walk.float)
     if header.levels is not None:

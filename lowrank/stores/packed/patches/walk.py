@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from lowrank.stores.packed.patches import chroma, means, prediction
 from lowrank.stores.packed.patches.chroma import FromLuma
 from lowrank.stores.packed.patches.contexts import CAP, Board, Quarters
 from lowrank.stores.packed.patches.header import Header
-from lowrank.stores.packed.patches.order import Component, predictors
+from lowrank.stores.packed.patches.order import NEIGHBOURS, Component, predictors
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ class Walk:
         plan = [one for group in groups for one in group]
         self.known = np.zeros((channels + len(plan), self.quarters.size), np.uint8)
         self.count = channels
-        self._predictors = predictors(
-            groups, channels, colour=header.turn is not None, version=header.version
-        )
+        self._predictors = predictors(groups, channels, colour=header.turn is not None)
         self._boards: dict[int, Board] = {}
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
         self._chroma: FromLuma | None = None
@@ -63,7 +61,8 @@ class Walk:
         """Coefficients of each channel's components, in sixteenths of a step."""
         self.symbols = (channels + len(plan)) * self.quarters.size
         self._bands: means.Bands | None = None
-        self._unsigned: list[NDArray[np.intp]] = []
+        self._unsigned: list[NDArray[np.signedinteger[Any]]] = []
+        self._places = np.dtype(np.int32 if self._flat.size < 1 << 31 else np.intp)
 
     def scales_of(
         self, channel: int
@@ -73,7 +72,7 @@ class Walk:
             return None, None
         from lowrank.stores.packed.patches import eye
 
-        return eye.spread(self.header.power_of(channel)), eye.factors(self.gains)
+        return eye.spread(self.header.power), eye.factors(self.gains)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
@@ -153,7 +152,7 @@ class Walk:
                 here = (lines + phase.where).reshape(-1).take(hit)
             self._flat[here] = q
             if not signs:
-                self._unsigned.append(here)
+                self._unsigned.append(here.astype(self._places, copy=False))
         self.coder.models.learn()
         self.known[self.count : self.count + count] = board.known
         self.count += count
@@ -194,13 +193,15 @@ class Walk:
             self._boards[count] = Board(shape, count)
         board = self._boards[count]
         rows, weights, own = self._predictors
-        part = slice(
-            self.count - len(self.header.scales), self.count - len(self.header.scales) + count
-        )
+        first = self.count - len(self.header.scales)
+        part = slice(first, first + count)
         sums = np.empty((count, 3, 4, shape.plane), np.float32)
-        K = known.take(rows[part].reshape(-1), axis=0).astype(np.float32)
+        used, W = rows[part], weights[part]
+        if not W[..., NEIGHBOURS:].any():  # no other channel tells of them
+            used, W = used[:, :NEIGHBOURS], W[..., :NEIGHBOURS]
+        K = known.take(used.reshape(-1), axis=0).astype(np.float32)
         K = K.reshape(count, -1, 4, shape.plane).swapaxes(1, 2)
-        np.matmul(weights[part], K, out=sums.swapaxes(1, 2))
+        np.matmul(W, K, out=sums.swapaxes(1, 2))
         board.expect(sums.reshape(count, 3, shape.size))
         return board, own[:, part]
 
