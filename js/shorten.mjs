@@ -31,7 +31,7 @@ const isCall = (node) => node instanceof ast.AST_Call && !(node instanceof ast.A
 
 // -- what a function declares ------------------------------------------------------------------
 
-// How many values a function is given by what calls it.
+// How many values a function is given by what calls it: the helpers of numbers.js, and methods.
 const GIVEN = { each: 1, make: 1 };
 const GIVEN_BY_METHODS = { map: 3, filter: 3, some: 3, every: 3, flatMap: 3, find: 3, findIndex: 3, from: 2 };
 
