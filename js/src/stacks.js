@@ -313,7 +313,7 @@ function decodePlanes(parts, rank, partial) {
       const far = centres.map((one) =>
         sum(one.map((x, j) => x * (x - 2 * (((planes[j][i] >> drop) << 8) >> 8)))),
       );
-      members[far.indexOf(min(...far))]?.push(i);
+      members[far.indexOf(min(...far))].push(i);
     });
     members.forEach((places, c) => {
       const n = places.length, numbers = [], units = [];
@@ -362,7 +362,7 @@ function decodePlanes(parts, rank, partial) {
     }
     if (ended) throw new Cut();
   }, () => done);
-  predict();
+  if (centres.length) predict();
   const kept = min(header.planes, rank ?? Infinity);
   const sizes = make(kept, (k) => max(...planes.slice(k * channels, (k + 1) * channels).map(largest)));
   const finest = B && largest(columns.map((x) => x.exponent));
