@@ -58,6 +58,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,11 +178,10 @@ def _encoded(
         mine = [x.scales(slope) for x in fitted]
         plan = batches(mine, shape[0] * shape[1])
         lows, bands = _firsts(C)
-        levels = _levels(C, plan, edges)
+        levels = _ordered(_levels(C, plan, edges), plan)
         del C
-        walk = Walk(shape, mine, lows, coder, edges, carried)
-        passes = _write_group(walk, plan, bands, levels, coder)
-        del levels
+        walk = Walk(shape, mine, lows, coder, edges, carried, levels)
+        passes = _write_group(walk, plan, bands, coder)
         profiles += fitted
         coarsest += lows
         symbols += len(walk.known) * walk.quarters.size
@@ -311,7 +311,7 @@ def _firsts(
 
 def _write_group(
     walk: Walk, plan: list[list[Component]], bands: list[list[dict[str, NDArray[np.float32]]]],
-    levels: NDArray[np.integer], coder: Writer,
+    coder: Writer,
 ) -> list[list[int]]:  # fmt: skip
     """Collect a group; the passes of each batch's signs."""
     for c, one in enumerate(bands):
@@ -320,9 +320,7 @@ def _write_group(
     for number, batch in enumerate(pace.steps("coding", plan)):
         plan[number] = []  # of small maps there are many components
         coder.signs = []
-        planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
-        part = levels[indices, :, planes].astype(np.int32)
-        walk.next(batch, part.reshape(len(batch), -1))
+        walk.next(batch)
         passes.append(coder.signs)
     return passes
 
@@ -354,6 +352,16 @@ def _levels(
                 q = trellis.quantise(x_of.reshape(shape), expected[here].reshape(shape), rates())
                 grids[here] = q.reshape(x_of.shape)
     return grids
+
+
+def _ordered(levels: NDArray[np.integer], plan: list[list[Component]]) -> NDArray[np.integer]:
+    """(components, patches) levels in the order of coding."""
+    count = sum(map(len, plan))
+    _, rows, _, columns = levels.shape
+    result = np.empty((count, rows, columns), levels.dtype)
+    for one, x in zip(result, chain.from_iterable(plan), strict=True):
+        one[:] = levels[x.index, :, x.channel]
+    return result.reshape(count, rows * columns)
 
 
 def _synthesis(
