@@ -66,7 +66,7 @@ from numpy.typing import NDArray
 from lowrank import pace
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
-from lowrank.limits import MAX_PRODUCTS, STACK, fits
+from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
 from lowrank.picture import Mode
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
@@ -102,6 +102,7 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
+_LARGE = 1 << 21  # samples of a stack that takes more memory than Python itself
 _LANES = 1 << 11  # of trellises that are followed at once
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
@@ -187,7 +188,9 @@ def _encoded(
         symbols += len(walk.known) * walk.quarters.size
         Y += planes_of(walk, (stack.height, stack.width))
         walk.leave()
-        del walk
+        del walk, levels
+        if stack.samples.size >= _LARGE:
+            give_back()
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     late: list[NDArray[np.uint8]] = []
     room, number = 16 * lanes, 0
