@@ -58,7 +58,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cache
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +67,6 @@ from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
 from lowrank.picture import Mode
-from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
     FRACTION,
     SYMBOLS_PER_LANE,
@@ -86,11 +84,11 @@ from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import worth
 from lowrank.stores.packed.frames.header import Header, Shape, read_header, write_header
 from lowrank.stores.packed.frames.klt import Stack
-from lowrank.stores.packed.frames.order import batches
+from lowrank.stores.packed.frames.order import arranged, batches
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.rates import BIT, expected_rows, rates
 from lowrank.stores.packed.frames.samples import EXACT, Plane, Synthesis, planes_of, power
-from lowrank.stores.packed.frames.walk import Carried, Walk
+from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
@@ -178,8 +176,8 @@ def _encoded(
         slope = suits if slope is None else slope
         mine = [x.scales(slope) for x in fitted]
         plan = batches(mine, shape[0] * shape[1])
-        lows, bands = _firsts(C)
-        levels = _ordered(_levels(C, plan, edges), plan)
+        lows, bands = firsts(C)
+        levels = arranged(_levels(C, plan, edges), plan)
         del C
         walk = Walk(shape, mine, lows, coder, edges, carried, levels)
         passes = _write_group(walk, plan, bands, coder)
@@ -300,18 +298,6 @@ def _coefficients(
     return out.reshape(size, rows, -1, columns)[:, :, inside]
 
 
-def _firsts(
-    C: NDArray[np.float32],
-) -> tuple[list[NDArray[np.int64]], list[list[dict[str, NDArray[np.float32]]]]]:
-    """Of each map the coarsest map of its first component, and the bands of it."""
-    lows, bands = [], []
-    for c in range(C.shape[2]):
-        low, levels = wavelet.forward(C[0, :, c].copy())
-        lows.append(np.rint(low).astype(np.int64))
-        bands.append(levels)
-    return lows, bands
-
-
 def _write_group(
     walk: Walk, plan: list[list[Component]], bands: list[list[dict[str, NDArray[np.float32]]]],
     coder: Writer,
@@ -355,16 +341,6 @@ def _levels(
                 q = trellis.quantise(x_of.reshape(shape), expected[here].reshape(shape), rates())
                 grids[here] = q.reshape(x_of.shape)
     return grids
-
-
-def _ordered(levels: NDArray[np.integer], plan: list[list[Component]]) -> NDArray[np.integer]:
-    """(components, patches) levels in the order of coding."""
-    count = sum(map(len, plan))
-    _, rows, _, columns = levels.shape
-    result = np.empty((count, rows, columns), levels.dtype)
-    for one, x in zip(result, chain.from_iterable(plan), strict=True):
-        one[:] = levels[x.index, :, x.channel]
-    return result.reshape(count, rows * columns)
 
 
 def _synthesis(

@@ -207,6 +207,18 @@ class Walk:
         self.carried.known, self.carried.rows = self.known[kept], new
 
 
+def firsts(
+    C: NDArray[np.float32],
+) -> tuple[list[NDArray[np.int64]], list[list[dict[str, NDArray[np.float32]]]]]:
+    """Of each map the coarsest map of its first component, and the bands of it."""
+    lows, bands = [], []
+    for c in range(C.shape[2]):
+        low, levels = wavelet.forward(C[0, :, c].copy())
+        lows.append(np.rint(low).astype(np.int64))
+        bands.append(levels)
+    return lows, bands
+
+
 def _written(
     coder: Writer, rows: NDArray[np.intp], levels: NDArray[np.int32]
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
