@@ -27,7 +27,6 @@ from lowrank.stores.packed.coding.tokens import TokenModel
 Words = NDArray[np.uint16]
 Bits = NDArray[np.uint8]
 State = NDArray[np.uint32]
-Numbers = NDArray[np.unsignedinteger[Any]]
 T = TypeVar("T")
 LOW = 1 << 16
 _TOGETHER = 1 << 18  # raw bits that are packed at once
@@ -38,30 +37,46 @@ class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
     """The stream ends before the symbol asked for: never leaves the packed codec."""
 
 
-class _Flags(NamedTuple):
-    """One pass of binary symbols: twice the row of each, and the symbol; zeros by row."""
+class Flags(NamedTuple):
+    """One pass of binary symbols: twice the row of each, and the symbol; zeros by row.
 
-    number: Numbers
+    Of small maps there are many passes, and bytes are the smallest of objects.
+    """
+
+    kept: bytes
     zero: Words
+
+    def numbers(self) -> NDArray[np.unsignedinteger[Any]]:
+        """Twice the row, and the symbol."""
+        return np.frombuffer(self.kept, _type_of(self.zero))
+
+    def pairs(self) -> NDArray[np.intp]:
+        """Half the row of each 1."""
+        number = self.numbers()
+        ones = number[(number & 1) != 0]
+        pairs: NDArray[np.intp] = (ones >> 2).astype(np.intp)
+        return pairs
 
     def intervals(self) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
         zero = self.zero.astype(np.uint32)
         ends = np.stack([zero, LOW - zero], axis=1).ravel()
         starts = np.stack([np.zeros_like(self.zero), self.zero], axis=1).ravel()
-        return starts.take(self.number), ends.take(self.number), 16
+        number = self.numbers()
+        return starts.take(number), ends.take(number), 16
 
 
 class _Tokens(NamedTuple):
     """One pass of tokens, each behind a 1 of a pass of flags."""
 
-    token: Bits
-    behind: Numbers
+    token: bytes
+    behind: Flags
     frequency: Words
 
     def intervals(self) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
-        index = pairs_of(self.behind) * self.frequency.shape[1] + self.token
+        token = np.frombuffer(self.token, np.uint8)
+        index = self.behind.pairs() * self.frequency.shape[1] + token
         f = self.frequency.astype(np.uint32)
         start = (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16)
         return start.take(index), f.take(index), 12
@@ -82,12 +97,12 @@ class _Symbols(NamedTuple):
 class _Raw(NamedTuple):
     """One pass of raw bits, eight to a byte."""
 
-    packed: Bits
+    packed: bytes
     size: int
 
     def bits(self) -> Bits:
         """One bit a number."""
-        return np.unpackbits(self.packed, count=self.size)
+        return np.unpackbits(np.frombuffer(self.packed, np.uint8), count=self.size)
 
 
 class RansWriter:
@@ -98,7 +113,7 @@ class RansWriter:
     """
 
     def __init__(self) -> None:
-        self._passes: list[_Flags | _Tokens | _Symbols | _Raw] = []
+        self._passes: list[Flags | _Tokens | _Symbols | _Raw] = []
         self.bits = 0.0
 
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
@@ -107,7 +122,7 @@ class RansWriter:
             self._passes.append(_Symbols(start, frequency, bits))
             self.bits -= float(np.log2(frequency.astype(np.float32) / (1 << bits)).sum())
 
-    def flags(self, rows: NDArray[np.intp], flags: NDArray[np.bool_], zero: Words) -> Numbers:
+    def flags(self, rows: NDArray[np.intp], flags: NDArray[np.bool_], zero: Words) -> Flags:
         """Add one pass of binary symbols, and return it.
 
         Parameters
@@ -119,16 +134,17 @@ class RansWriter:
         zero : ndarray
             Probability of a 0, of 65536, by row; kept, and not to be changed.
         """
-        number: Numbers = rows.astype(np.uint8 if len(zero) <= 1 << 7 else np.uint16)
+        number = rows.astype(_type_of(zero))
         number <<= 1
         number |= flags
-        self._passes.append(_Flags(number, zero))
         p = zero.astype(np.float32) / LOW
         bits = np.stack([np.log2(p), np.log2(1 - p)], axis=1)
         self.bits -= float(bits.take(number).sum())
-        return number
+        one = Flags(number.tobytes(), zero)
+        self._passes.append(one)
+        return one
 
-    def tokens(self, tokens: NDArray[np.integer], behind: Numbers, frequency: Words) -> None:
+    def tokens(self, tokens: NDArray[np.integer], behind: Flags, frequency: Words) -> None:
         """Add one pass of tokens, one behind each 1 of a pass of flags.
 
         Parameters
@@ -141,15 +157,14 @@ class RansWriter:
             changed.
         """
         if len(tokens):
-            one = _Tokens(tokens.astype(np.uint8), behind, frequency)
-            self._passes.append(one)
+            self._passes.append(_Tokens(tokens.astype(np.uint8).tobytes(), behind, frequency))
             bits = np.log2(frequency.astype(np.float32) / (1 << 12))
-            index = pairs_of(behind) * frequency.shape[1] + one.token
+            index = behind.pairs() * frequency.shape[1] + tokens
             self.bits -= float(bits.take(index).sum())
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
-        self._passes.append(_Raw(np.packbits(bits), len(bits)))
+        self._passes.append(_Raw(np.packbits(bits).tobytes(), len(bits)))
         self.bits += len(bits)
         return len(self._passes) - 1
 
@@ -160,7 +175,7 @@ class RansWriter:
     def withdraw(self, number: int) -> Bits:
         """Take a pass of raw bits out again."""
         bits = self._raw(number).bits()
-        self._passes[number] = _Raw(np.empty(0, np.uint8), 0)
+        self._passes[number] = _Raw(b"", 0)
         return bits
 
     def _raw(self, number: int) -> _Raw:
@@ -236,10 +251,9 @@ class RansWriter:
         return b"".join([state.astype("<u4").tobytes(), *words])
 
 
-def pairs_of(flags: Numbers) -> NDArray[np.intp]:
-    """Half the row of each 1 of a pass of flags."""
-    ones: Numbers = flags[(flags & 1) != 0]
-    return (ones >> 2).astype(np.intp)
+def _type_of(zero: Words) -> type[np.unsignedinteger[Any]]:
+    """The type of twice a row and a flag."""
+    return np.uint8 if len(zero) <= 1 << 7 else np.uint16
 
 
 def _unless_cut(read: Callable[..., T], *arguments: Any) -> T:

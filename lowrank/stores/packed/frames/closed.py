@@ -18,7 +18,7 @@ from lowrank.stores.packed.frames import learn, models, profile, trellis
 from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of, orders_of
-from lowrank.stores.packed.frames.order import batches
+from lowrank.stores.packed.frames.order import arranged, batches
 from lowrank.stores.packed.frames.plain import write
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
@@ -103,9 +103,10 @@ class Closed:
             self._Y[some] = flat
         self.profiles += fitted
         self.coarsest += lows
-        walk = Walk((rows, columns), scales, lows, self._coder, self._edges, self._carried)
+        coded = arranged(levels, plan)
+        walk = Walk((rows, columns), scales, lows, self._coder, self._edges, self._carried, coded)
         single = [[{k: v.astype(np.float32) for k, v in x.items()} for x in one] for one in bands]
-        passes = write(walk, plan, single, levels, self._coder)
+        passes = write(walk, plan, single, self._coder)
         walk.leave()
         return passes, len(walk.known) * walk.quarters.size
 

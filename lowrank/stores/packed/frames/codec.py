@@ -71,7 +71,7 @@ from numpy.typing import NDArray
 from lowrank import pace
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
-from lowrank.limits import MAX_PRODUCTS, STACK, fits
+from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
 from lowrank.picture import Mode
 from lowrank.stores.packed.coding.payload import (
     FRACTION,
@@ -120,6 +120,7 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
+_LARGE = 1 << 21  # samples of a stack that takes more memory than Python itself
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
 
@@ -192,6 +193,8 @@ def _encoded(
     for start in range(0, maps, each):
         passes, coded = groups.group(slice(start, min(start + each, maps)))
         symbols += coded
+        if stack.samples.size >= _LARGE:
+            give_back()
     lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
     late: list[NDArray[np.uint8]] = []
     room, number = 16 * lanes, 0

@@ -8,7 +8,7 @@ tell of an edge, another tells.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,16 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> list[list[Componen
                     break
             result.append(batch)
     return result
+
+
+def arranged(levels: NDArray[np.integer], plan: list[list[Component]]) -> NDArray[np.integer]:
+    """(components, patches) levels in the order of coding."""
+    count = sum(map(len, plan))
+    _, rows, _, columns = levels.shape
+    result = np.empty((count, rows, columns), levels.dtype)
+    for one, x in zip(result, chain.from_iterable(plan), strict=True):
+        one[:] = levels[x.index, :, x.channel]
+    return result.reshape(count, rows * columns)
 
 
 class Predictors:

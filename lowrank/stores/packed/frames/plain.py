@@ -8,15 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import pace
-from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.frames import profile
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of, orders_of
-from lowrank.stores.packed.frames.order import batches
+from lowrank.stores.packed.frames.order import arranged, batches
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, planes_of
 from lowrank.stores.packed.frames.select import Choice
-from lowrank.stores.packed.frames.walk import Carried, Walk
+from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Writer
 
@@ -62,16 +61,11 @@ class Plain:
         self.slope = self.slope if self.profiles else suits
         scales = [x.scales(self.slope) for x in fitted]
         plan = batches(scales, shape[0] * shape[1])
-        bands: list[Bands] = []
-        lows: list[NDArray[np.int64]] = []
-        for c in range(count):
-            low, high = wavelet.forward(C[0, :, c].copy())
-            lows.append(np.rint(low).astype(np.int64))
-            bands.append(high)
-        levels, halves = levels_of(C, orders_of(plan, count), self._edges)
-        del C, halves
-        walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried)
-        passes = write(walk, plan, bands, levels, self._coder)
+        lows, bands = firsts(C)
+        levels = arranged(levels_of(C, orders_of(plan, count), self._edges)[0], plan)
+        del C
+        walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried, levels)
+        passes = write(walk, plan, bands, self._coder)
         self.profiles += fitted
         self.coarsest += lows
         self._planes += planes_of(walk, self._frame)
@@ -84,9 +78,8 @@ class Plain:
 
 
 def write(
-    walk: Walk, plan: list[list[Component]], bands: list[Bands],
-    levels: NDArray[np.integer], coder: Writer,
-) -> list[list[int]]:  # fmt: skip
+    walk: Walk, plan: list[list[Component]], bands: list[Bands], coder: Writer
+) -> list[list[int]]:
     """Collect a group; the passes of each batch's signs. Empties the plan."""
     for c, one in enumerate(bands):
         walk.first(c, one)
@@ -94,8 +87,6 @@ def write(
     for number, batch in enumerate(pace.steps("coding", plan)):
         plan[number] = []  # of small maps there are many components
         coder.signs = []
-        planes, indices = zip(*((x.channel, x.index) for x in batch), strict=True)
-        part = levels[indices, :, planes].astype(np.int32)
-        walk.next(batch, part.reshape(len(batch), -1))
+        walk.next(batch)
         passes.append(coder.signs)
     return passes

@@ -50,6 +50,8 @@ class Walk:
     edges : Edges
     carried : Carried
         What the group before left; changed to what this one leaves by `leave`.
+    levels : (components, patches) ndarray of int16 or int32, optional
+        What to write, in the order of coding; becomes the maps.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Walk:
         coder: Reader | Writer,
         edges: Edges,
         carried: Carried,
+        levels: NDArray[Any] | None = None,
     ) -> None:
         self.shape, self.coder, self.edges, self.carried = shape, coder, edges, carried
         self._coarsest = coarsest
@@ -77,7 +80,9 @@ class Walk:
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in scales]
-        self.maps: NDArray[Any] = np.zeros((sum(kept), shape[0] * shape[1]), np.int16)
+        if levels is None:
+            levels = np.zeros((sum(kept), shape[0] * shape[1]), np.int16)
+        self.maps = levels
         """Coefficients of the components in the order of coding, in sixteenths of a step: in 16
         bits, until one comes that takes 32."""
         self._used = 0
@@ -104,18 +109,13 @@ class Walk:
         self.known[row] = self.quarters.scatter(np.minimum(edges, np.float32(CAP)))
         self._predictors.add(Component(plane, 0), row)
 
-    def next(
-        self, batch: list[Component], levels: NDArray[np.int32] | None = None,
-        *, signs: bool = True,
-    ) -> None:  # fmt: skip
+    def next(self, batch: list[Component], *, signs: bool = True) -> None:
         """Code a batch of components after the first ones.
 
         Parameters
         ----------
         batch : list of Component
             Of different planes.
-        levels : (components, patches) ndarray, optional
-            What to write.
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
@@ -136,10 +136,10 @@ class Walk:
             rows += second.astype(np.intp) * SECOND
             flat = rows.ravel()
             places = shape.where[phase.places]
-            if levels is None:
+            if isinstance(self.coder, Reader):
                 hit, q = self.coder.phase(flat, None, signs=signs)
             else:
-                part = levels[:, places]
+                part = self.maps[self._used : self._used + count, places].astype(np.int32)
                 part[:, phase.pads] = 0
                 hit, q = _written(self.coder, flat, part)
             half = second.ravel()[hit]
@@ -212,12 +212,22 @@ class Walk:
         self.carried.known, self.carried.rows = self.known[kept], new
 
 
+def firsts(
+    C: NDArray[np.float32],
+) -> tuple[list[NDArray[np.int64]], list[list[dict[str, NDArray[np.float32]]]]]:
+    """Of each map the coarsest map of its first component, and the bands of it."""
+    lows, bands = [], []
+    for c in range(C.shape[2]):
+        low, levels = wavelet.forward(C[0, :, c].copy())
+        lows.append(np.rint(low).astype(np.int64))
+        bands.append(levels)
+    return lows, bands
+
+
 def _written(
-    coder: Reader | Writer, rows: NDArray[np.intp], levels: NDArray[np.int32]
+    coder: Writer, rows: NDArray[np.intp], levels: NDArray[np.int32]
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Collect levels; places and values of the non-zeros."""
-    if not isinstance(coder, Writer):
-        raise TypeError("a reader has nothing to write")
     flat: NDArray[Any] = levels.ravel()
     flags = flat != 0
     hit = flags.nonzero()[0]

@@ -1,0 +1,61 @@
+"""What packed stacks take of memory: bytes that are held at once, counted, for each sample."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lowrank
+
+SIDE = 128
+
+
+def noise(frames: int) -> np.ndarray:
+    """What nothing compresses: every plane and every component is kept."""
+    return np.random.default_rng(7).integers(0, 65536, (frames, SIDE, SIDE)).astype(np.uint16)
+
+
+def low(frames: int) -> np.ndarray:
+    """Four maps, and a little noise."""
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:SIDE, :SIDE] / 20
+    maps = [np.sin(x * (1 + k)) * np.cos(y * (2 + k)) for k in range(4)]
+    A = 2000 + 100 * np.tensordot(rng.normal(size=(frames, 4)), maps, 1)
+    return np.rint(A + rng.normal(size=A.shape)).astype(np.uint16)
+
+
+def peak(work: Callable[[], Any]) -> tuple[Any, int]:
+    """What some work gives, and the most bytes that it holds at once."""
+    tracemalloc.start()
+    try:
+        return work(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+# Between two sizes, so that what every stack takes alike does not count. All planes of these are
+# one group, which is kept in more than one form: of a stack of several, most are not.
+@pytest.mark.parametrize(
+    ("make", "sizes", "target", "encoding", "decoding"),
+    [(noise, (6, 14), {"quality": 75}, 16, 10), (low, (24, 72), {"quality": 90}, 12, 6)],
+    ids=["noise", "low rank"],
+)
+def test_a_packed_stack_takes_so_many_bytes_for_each_sample(
+    make, sizes, target, encoding, decoding
+):
+    lowrank.open(lowrank.compress(make(2), stack=True, **target).to_bytes()).to_array()
+    found = []
+    for frames in sizes:
+        A = make(frames)
+        data, first = peak(lambda A=A: lowrank.compress(A, stack=True, **target).to_bytes())
+        B, second = peak(lambda data=data: lowrank.open(data).to_array())
+        assert B.shape == A.shape
+        found.append((A.nbytes + first, second))
+    added = SIDE * SIDE * (sizes[1] - sizes[0])
+    most = [(b - a) / added for a, b in zip(*found, strict=True)]
+    assert most[0] <= encoding
+    assert most[1] <= decoding
