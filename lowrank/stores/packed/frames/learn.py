@@ -27,8 +27,8 @@ from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rates import BIT
 from lowrank.stores.packed.frames.select import Choice
 
-COUNTS = (8, 32)
-"""Numbers of classes that are tried."""
+COUNTS = (32, 8)
+"""Numbers of classes that are tried, the later ones unless the first does much."""
 BASE, EACH = 4, 2
 """Planes that tell the class; planes that have the same predictors."""
 _FINE = 4
@@ -40,6 +40,7 @@ _ROUNDS, _LAST = 3, 12  # of k-means, after each split and at the end
 _LARGEST = 1 << 24  # a sample of a plane, in sixteenths of a step, that may be predicted
 _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
+_MUCH = 0.9  # share below which no other number is tried
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
 
@@ -86,6 +87,8 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
         cost, found = _tried(classes_of(Y[:base], count, EACH * stack.channels), Y, whole)
         if cost < least:
             least, best = cost, found
+        if cost < _MUCH * whole[2]:
+            break
     if len(counts) > 1 or best is None:
         stack.learnt = step, 0 if best is None else len(best.classes.centres)
     return best
