@@ -108,7 +108,7 @@ class Closed:
         single = [[{k: v.astype(np.float32) for k, v in x.items()} for x in one] for one in bands]
         passes = write(walk, plan, single, self._coder)
         walk.leave()
-        return passes, len(walk.known) * walk.quarters.size
+        return passes, walk.symbols
 
     def _predicted(self, some: slice) -> Planes | None:
         """What maps are predicted as, by weights that are written; None of the first ones."""

@@ -419,11 +419,12 @@ def _decode(
             if sent is not None:
                 weights += sent.read(part)
             walk = Walk(patches, scales[part], header.coarsest[part], coder, edges, carried)
-            symbols += len(walk.known) * walk.quarters.size
+            symbols += walk.symbols
             if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
                 raise FormatError("packed stream: too few interleaved coders for its size")
             try:
                 done += _read_group(walk, header, rans, last=last, scales=scales[part])
+                walk.leave()
             except _Ended as error:
                 done += error.done
                 raise Cut from None
@@ -432,7 +433,6 @@ def _decode(
                     for c in range(len(walk.firsts), part.stop - first):
                         walk.empty_first(c)
                     Y += planes_of(walk, (height, width))
-            walk.leave()
             del walk
     except Cut:
         if not (partial and done):

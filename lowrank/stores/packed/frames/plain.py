@@ -68,9 +68,9 @@ class Plain:
         passes = write(walk, plan, bands, self._coder)
         self.profiles += fitted
         self.coarsest += lows
-        self._planes += planes_of(walk, self._frame)
         walk.leave()
-        return passes, len(walk.known) * walk.quarters.size
+        self._planes += planes_of(walk, self._frame)
+        return passes, walk.symbols
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded."""

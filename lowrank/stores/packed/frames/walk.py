@@ -75,6 +75,7 @@ class Walk:
         self.known = np.zeros((before + planes + sum(kept), self.quarters.size), np.uint8)
         if carried.known is not None:
             self.known[:before] = carried.known
+        self.symbols = self.known.size
         self._count = before + planes
         self._predictors = Predictors(list(carried.rows), planes)
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
@@ -202,7 +203,10 @@ class Walk:
         return board, own.astype(np.int32)
 
     def leave(self) -> None:
-        """Keep for the next group what predicts it: the maps of the last planes."""
+        """Keep for the next group what predicts it: the maps of the last planes.
+
+        Nothing is coded after this.
+        """
         rows = self._predictors.rows[-len(BEFORE) :]
         kept: list[int] = []
         new = []
@@ -210,6 +214,7 @@ class Walk:
             new.append({index: len(kept) + i for i, index in enumerate(one)})
             kept += list(one.values())
         self.carried.known, self.carried.rows = self.known[kept], new
+        self.known, self.states, self._board = self.known[:0].copy(), self.states[:0].copy(), None
 
 
 def firsts(
