@@ -88,16 +88,27 @@ class FromLuma:
         """
         shape = (self._shape.height, self._shape.width)
         if x.channel == 0:
-            levels = self._shape.gather(coded, np.empty(shape, coded.dtype)) / FRACTION
-            self._luma[x.index] = np.clip(levels, -MOST, MOST).astype(np.int16)
+            levels = self._shape.gather(coded, np.empty(shape, coded.dtype))
+            levels *= coded.dtype.type(1 / FRACTION)
+            self._luma[x.index] = _cut(levels).astype(np.int16)
         elif x.index in self._luma:
             whole = coded if guess is None else coded + guess
-            R = np.clip(self._shape.gather(whole, np.empty(shape)), -MOST, MOST)
+            R = _cut(self._shape.gather(whole, np.empty(shape)))
             L = self._luma[x.index].astype(np.float64)
             sums = self._sums[x.channel - 1]
-            sums -= np.floor(sums / FORGOTTEN)
-            sums[0, 1:-1, 1:-1] += L * R
-            sums[1, 1:-1, 1:-1] += L * L
+            old = sums * (1 / FORGOTTEN)
+            sums -= np.floor(old, out=old)
+            R *= L
+            L *= L
+            sums[0, 1:-1, 1:-1] += R
+            sums[1, 1:-1, 1:-1] += L
+
+
+def _cut(values: NDArray[Any]) -> NDArray[Any]:
+    """Cut values to MOST, in place: in half the time of a clip."""
+    np.minimum(values, MOST, out=values)
+    np.maximum(values, -MOST, out=values)
+    return values
 
 
 def _around(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -111,12 +122,12 @@ def _around(sums: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _guess(around: NDArray[np.float64], luma: NDArray[np.int16]) -> NDArray[np.float64]:
     """Sixteenths of chroma that go with levels of luma, by the regression around each patch."""
-    share = luma * around[0]
-    share /= around[1] + DAMPING
+    share, power = around
+    share *= luma
+    power += DAMPING
+    share /= power
     share += 0.5
-    np.floor(share, out=share)
-    found: NDArray[np.float64] = np.clip(share, -MOST, MOST)
-    return found
+    return _cut(np.floor(share, out=share))
 
 
 def pays(C: Floats, scales: list[NDArray[np.int64]]) -> bool:
