@@ -41,7 +41,7 @@ def peak(work: Callable[[], Any]) -> tuple[Any, int]:
 # one group, which is kept in more than one form: of a stack of several, most are not.
 @pytest.mark.parametrize(
     ("make", "sizes", "target", "encoding", "decoding"),
-    [(noise, (6, 14), {"quality": 75}, 16, 10), (low, (16, 40), {"quality": 90}, 12, 6)],
+    [(noise, (6, 14), {"quality": 75}, 17, 10), (low, (16, 40), {"quality": 90}, 12, 6)],
     ids=["noise", "low rank"],
 )
 def test_a_packed_stack_takes_so_many_bytes_for_each_sample(
