@@ -73,6 +73,35 @@ const pairedOf = ({ crossed, scales }) => ({ channel, index }) =>
   crossed && [1, 2].some((c) =>
     (!channel || channel === c) && scales[c][index] && scales[c][index] <= scales[0][index]);
 
+// -- chroma from luma ------------------------------------------------------------------------
+
+// What luma and a component of chroma had in common at each patch; around the rows of a map stand zeros.
+const placeOf = (i, wide) => i + floor(i / wide) + wide + 2;
+
+function nine(sums, at, pitch) {
+  const up = at - pitch, down = at + pitch;
+  return sums[up - 1] + sums[up] + sums[up + 1] + sums[at - 1] + sums[at] + sums[at + 1] +
+    sums[down - 1] + sums[down] + sums[down + 1];
+}
+
+/** What luma tells of a component of chroma, in sixteenths. */
+function tell(luma, up, down, wide) {
+  const out = new F64(luma.length);
+  for (let i = 0; i < out.length; i++) {
+    const at = placeOf(i, wide);
+    out[i] = clipped(floor((luma[i] * nine(up, at, wide + 1)) / (nine(down, at, wide + 1) + 4) + 0.5));
+  }
+  return out;
+}
+
+function learn(luma, chroma, told, up, down, wide) {
+  for (let i = 0; i < luma.length; i++) {
+    const at = placeOf(i, wide), L = luma[i];
+    up[at] += L * clipped(chroma[i] * 16 + told[i]) - floor(up[at] / 8);
+    down[at] += L * L - floor(down[at] / 8);
+  }
+}
+
 // -- the walk -------------------------------------------------------------------------------
 
 function walkOf(shape, header, coder, F) {
@@ -83,9 +112,7 @@ function walkOf(shape, header, coder, F) {
   const known = scales.map(() => []), memory = scales.map(() => []), maps = scales.map(() => []);
   const pool = [], unsigned = [];
   const paired = pairedOf(header), lumas = [];
-  const pitch = shape[1] + 1, place = (i) => i + floor(i / shape[1]);
-  const nine = [-1, 0, 1].flatMap((x) => [x - pitch, x, x + pitch]);
-  const [ups, downs] = make(2, () => scales.map(() => new F64(shape[0] * pitch)));
+  const [ups, downs] = make(2, () => scales.map(() => new F64((shape[0] + 2) * (shape[1] + 1) + 1)));
   let luma = null;
 
   const first = (c) => {
@@ -124,9 +151,6 @@ function walkOf(shape, header, coder, F) {
     }
   };
 
-  // Sums over a place and those around it; each row of sums ends with a zero.
-  const around = (sums, i) => nine.reduce((all, j) => all + (sums[place(i) + j] || 0), 0);
-
   const follow = (batch, signs) => {
     const Kind = F === fround ? F32 : F64;
     const here = batch.map((x, i) => {
@@ -136,8 +160,7 @@ function walkOf(shape, header, coder, F) {
       const weights = weightsOf(index, known[channel], channel ? 3 : 0, there, 1, 8);
       pool[i] ??= make(3, () => new I32(quarters.extent));
       const w = predictionOf(index), pair = paired(x);
-      const told = pair && channel && lumas[index]?.map((L, i) =>
-        clipped(floor((L * around(ups[channel], i)) / (around(downs[channel], i) + 4) + 0.5)));
+      const told = pair && channel && lumas[index] && tell(lumas[index], ups[channel], downs[channel], shape[1]);
       return {
         x, w, told, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.extent),
         sheet: new Kind(patches), coded: (w || told) && new Kind(quarters.extent),
@@ -174,11 +197,7 @@ function walkOf(shape, header, coder, F) {
     for (const { x: { channel, index }, w, told, mine, sheet, coded, rest } of here) {
       if (rest) {
         if (!channel) lumas[index] = rest.map((q) => clipped(q));
-        else told?.forEach((t, i) => {
-          const at = place(i), L = lumas[index][i], up = ups[channel], down = downs[channel];
-          up[at] += L * clipped(rest[i] * 16 + t) - floor(up[at] / 8);
-          down[at] += L * L - floor(down[at] / 8);
-        });
+        else if (told) learn(lumas[index], rest, told, ups[channel], downs[channel], shape[1]);
       }
       known[channel][index] = mine;
       if (coded) {
