@@ -70,7 +70,7 @@ def each(work: Callable[[T], R], items: Iterable[T], *, small: bool = False) -> 
 
 # Not concurrent.futures: six modules more at every start of the command.
 def _together(work: Callable[[T], R], items: list[T], count: int) -> list[R]:
-    """Results in the order of the items, of this thread and others; a failure ends them all."""
+    """Results in the order of the items; what fails first ends the others, and is raised."""
     left = deque(range(len(items)))
     results: dict[int, R] = {}
     failures: list[BaseException] = []
@@ -88,11 +88,10 @@ def _together(work: Callable[[T], R], items: list[T], count: int) -> list[R]:
         except BaseException as error:
             failures.append(error)
 
-    others = [threading.Thread(target=run, daemon=True) for _ in range(count - 1)]
-    for thread in others:
+    workers = [threading.Thread(target=run, daemon=True) for _ in range(count)]
+    for thread in workers:
         thread.start()
-    run()
-    for thread in others:
+    for thread in workers:
         thread.join()
     if failures:
         raise failures[0]
