@@ -24,6 +24,7 @@ from lowrank.errors import LimitError, LowrankError
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import MODES, Picture
 from lowrank.stores.packed.channels.header import Header, write_header
+from lowrank.stores.packed.coding import smoothing
 from lowrank.stores.packed.frames import codec as frames_codec
 from lowrank.stores.packed.patches import codec as patches_codec
 from lowrank.targets import Target
@@ -250,6 +251,21 @@ def test_thin_pictures_take_so_much_for_each_row_and_column_and_no_more(height, 
     most = sample * height * width + byte * len(data) + side * (height + width)
     assert peak_of_decoding(data) <= most + (fixed << 20) / 16
     assert side * (height + width) > (fixed << 20) / 8  # it is not the rest that holds this
+
+
+def test_the_filter_takes_little_more_for_a_thin_plane_than_for_another():
+    def peak(shape):
+        plane = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        smoothing.Filter(plane[:8], 1.0).apply(4)  # its tables
+        tracemalloc.start()
+        try:
+            smoothing.Filter(plane, 1.0).apply(4)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak((20_000, 1)) < 2 * peak((141, 142))
+    assert peak((6_000, 3)) < 2 * peak((141, 142))
 
 
 @pytest.mark.parametrize("name", ["large-float16", "large-patches-packed", "large-channels-packed"])

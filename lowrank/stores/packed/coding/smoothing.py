@@ -33,6 +33,7 @@ ORIENTED = 9
 """No direction; then across, down, falling and rising, first weak, then strong."""
 _MARGIN = 3
 _SLAB = 1 << 15
+_THIN = 32  # samples in a row, below which margins count
 _FAINT = np.float32(0.0450)
 _BASE = int(_FAINT.view(np.int32))
 
@@ -300,7 +301,8 @@ class Filter:
         """Some rows at a time, with a margin, of the plane as it was."""
         P = np.pad(self.plane, _MARGIN, mode="edge")
         height, width = self.plane.shape
-        rows = min(max(_SLAB // width, 8), height)
+        # Of thin planes the margins are what there is most of.
+        rows = min(max(_SLAB // (width if width >= _THIN else P.shape[1]), 8), height)
         room = _Room(rows, P.shape[1], P.dtype)
         for top in range(0, height, rows):
             yield top, P[top : top + rows + 2 * _MARGIN].reshape(-1), room
