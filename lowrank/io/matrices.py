@@ -11,12 +11,15 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import ImageError
+
+if TYPE_CHECKING:
+    from lowrank.picture.lazy import Matrix
 
 Samples = NDArray[Any]
 
@@ -259,33 +262,17 @@ class OfBands:
         return held
 
 
-class Interleaved(Protocol):
-    """Rows of samples of several channels in turn."""
-
-    m: int
-    n: int
-    dtype: np.dtype[Any]
-    in_rows: bool
-    only_rows: bool
-    identity: str
-
-    def rows(self, rows: slice) -> Samples:
-        """Whole rows."""
-
-    def columns(self, columns: slice) -> Samples:
-        """Pieces of all rows."""
-
-
 class OfChannel:
     """One channel of a picture whose channels take turns.
 
     Parameters
     ----------
-    whole : Interleaved
+    whole : Matrix
+        Its rows hold the samples of the channels in turn.
     channel, channels : int
     """
 
-    def __init__(self, whole: Interleaved, channel: int, channels: int) -> None:
+    def __init__(self, whole: Matrix, channel: int, channels: int) -> None:
         self._whole, self._channel, self._channels = whole, channel, channels
         self.m, self.n, self.dtype = whole.m, whole.n // channels, whole.dtype
         self.in_rows, self.only_rows = whole.in_rows, whole.only_rows

@@ -6,6 +6,8 @@ the stream is written when a whole group is known.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +24,7 @@ from lowrank.stores.packed.frames.order import arranged, batches
 from lowrank.stores.packed.frames.plain import write
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
-from lowrank.stores.packed.frames.walk import Carried, Walk
+from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.phases import Writer
 
@@ -78,7 +80,7 @@ class Closed:
 
     def group(self, part: slice) -> tuple[list[list[int]], int]:
         """Write a group: the passes of each batch's signs, and how many symbols it has."""
-        classes = self._learnt.classes
+        classes = self.classes
         fitted, _ = profile.fit(self._learnt.square[:, part], self._learnt.kept[:, part])
         scales = [x.scales(self.slope) for x in fitted]
         rows, columns = grid(*self._frame)
@@ -93,8 +95,9 @@ class Closed:
             here = slice(some.start - part.start, some.stop - part.start)
             predicted = self._predicted(some)
             target = self._Y[some] if predicted is None else self._Y[some] - predicted
-            maps = self._quantised(self._unsorted(target), orders[here], lows, bands)
-            levels[:, :, here] = self._levels
+            maps, levels[:, :, here] = self._quantised(
+                self._unsorted(target), orders[here], lows, bands
+            )
             flat = np.array(planes_of(maps, self._frame), np.int32).reshape(len(target), -1)
             if self._pixels is not None:
                 self._pixels.sort(flat)
@@ -112,7 +115,7 @@ class Closed:
 
     def _predicted(self, some: slice) -> Planes | None:
         """What maps are predicted as, by weights that are written; None of the first ones."""
-        classes = self._learnt.classes
+        classes = self.classes
         if some.start < classes.base:
             return None
         if self._pixels is None:
@@ -134,24 +137,22 @@ class Closed:
     def _quantised(
         self, target: Planes, orders: list[list[int]],
         lows: list[NDArray[np.int64]], bands: list[means.Bands],
-    ) -> _Quantised:  # fmt: skip
-        """Quantise planes: what they are decoded as, and their first components."""
+    ) -> tuple[_Quantised, NDArray[np.signedinteger[Any]]]:  # fmt: skip
+        """Quantise planes: what they are decoded as, and their levels."""
         C = learn.coefficients(target)
-        _, rows, count, columns = C.shape
+        _, rows, _, columns = C.shape
         maps = _Quantised((rows, columns), self._edges, orders)
-        for c in range(count):
-            low, levels = wavelet.forward(C[0, :, c].copy())
-            lows.append(np.rint(low).astype(np.int64))
-            self._bands = means.code((rows, columns), self._trial, self._bands, levels)
+        for low, wanted in zip(*firsts(C), strict=True):
+            lows.append(low)
+            self._bands = means.code((rows, columns), self._trial, self._bands, wanted)
             bands.append(self._bands)
             exact: list[dict[str, Floats]] = [
                 {k: v.astype(np.float64) for k, v in b.items()} for b in self._bands
             ]
-            maps.firsts.append(wavelet.inverse(lows[-1].astype(np.float64), exact))
-        self._levels, second = levels_of(C, orders, self._edges)
-        values = trellis.values_of(self._levels, second, FRACTION)
-        maps.values = values.astype(np.float32)
-        return maps
+            maps.firsts.append(wavelet.inverse(low.astype(np.float64), exact))
+        levels, second = levels_of(C, orders, self._edges)
+        maps.values = trellis.values_of(levels, second, FRACTION).astype(np.float32)
+        return maps, levels
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded."""
