@@ -138,7 +138,7 @@ def _decode(parts: Parts) -> None:
     if parts.head.frames is None or not isinstance(parts.body, Floats):
         codec.decode(parts)
         return
-    from lowrank.stack import LowRankStack
+    from lowrank.library.stack import LowRankStack
 
     stack = LowRankStack(parts)
     step = max(_AT_A_TIME // math.prod(stack.shape[1:]), 1)
