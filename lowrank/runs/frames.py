@@ -159,6 +159,8 @@ def _all(
     if settings.format:
         suffix = f".{settings.format.lower().lstrip('.')}"
     output = job.place(suffix)
+    if output == "-" and suffix == formats.ZARR:
+        raise UsageError("an array of zarr is a folder, not one stream; give --format npy")
     if _is_zarr(output):
         if settings.format and suffix != formats.ZARR:
             raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
