@@ -153,7 +153,7 @@ class _Tries:
         return self._latest[1]
 
     def size(self, step: float) -> int:
-        """Bytes of the file, give or take one or two, see `Coded.length`."""
+        """Bytes of the file, give or take one or two, see `Coded.size`."""
         coded = self.at(step)
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
