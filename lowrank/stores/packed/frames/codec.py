@@ -68,7 +68,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import pace
+from lowrank import pace, threads
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
@@ -127,6 +127,7 @@ _DOUBT = 0.08  # share by which an estimate may be wrong
 # -- encoding --------------------------------------------------------------------------
 
 
+@threads.one_blas_thread()
 def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) -> Coded:
     """Encode a stack with one quantiser step.
 
@@ -198,6 +199,7 @@ def _encoded(
             give_back()
 
     @cache
+    @threads.one_blas_thread()
     def payload() -> bytes:
         while writers:
             written.append(writers.pop()())
@@ -228,6 +230,7 @@ def _encoded(
     rank = min(count, stack.frames, stack.pixels)
 
     @cache
+    @threads.one_blas_thread()
     def norms() -> tuple[Norms, ...]:
         beyond = stack.plain.spectrum[0][rank:]
         tail = math.sqrt(float(np.sum(beyond**2)))
@@ -395,6 +398,7 @@ def factors(
     return [_decode(payload, size, rank=None, partial=partial, start=outline)[0].matrix()]
 
 
+@threads.one_blas_thread()
 def _decode(
     payload: bytes, size: Shape, *, rank: int | None, partial: bool, start: Outline | None
 ) -> tuple[Synthesis, int, int]:
