@@ -104,8 +104,9 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
                 f"{range_.unit:.3g} apart.",
             )
     encoder, spectra, forecast = _prepared(counted, layout, target)
-    # A forecast counts in levels of 0 to the peak.
-    tries = _Tries(picture, layout, encoder, range_, forecast if range_ is None else None)
+    if range_ is not None and layout != "stack":
+        forecast = None  # it counts in levels of 0 to the peak
+    tries = _Tries(picture, layout, encoder, range_, forecast)
     if target.kind == "quality":
         step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
     elif target.kind == "size":
@@ -137,6 +138,8 @@ class _Tries:
         deep = levels.span if levels is not None else picture.peak
         self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
+        self._peak = picture.peak / (levels.unit if levels is not None else 1.0)
+        """Of a PSNR, in levels."""
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
         self._count = 0
@@ -153,7 +156,7 @@ class _Tries:
         return self._latest[1]
 
     def size(self, step: float) -> int:
-        """Bytes of the file, give or take one or two, see `Coded.length`."""
+        """Bytes of the file, give or take one or two, see `Coded.size`."""
         coded = self.at(step)
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
@@ -203,9 +206,8 @@ class _Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        peak = 255 * self.unit
         error = self.forecast.squared_error(step * self.unit) + 1 / 12
-        return 10 * math.log10(peak * peak / error)
+        return 10 * math.log10(self._peak**2 / error)
 
     def expected_size(self, step: float) -> float:
         """Logarithm of the bytes that the forecast expects of a step."""

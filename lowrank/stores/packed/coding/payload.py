@@ -50,9 +50,9 @@ class Coded:
 
     Attributes
     ----------
-    length : int
-        Bytes of the payload, but for the one or two that the strengths of smoothing, which
-        take long to find, may make it longer or shorter.
+    size : callable
+        Gives the bytes of the payload, but for the one or two that the strengths of smoothing,
+        which take long to find, may make it longer or shorter.
     ranks : tuple of int
         Terms of each matrix.
     payload : callable
@@ -65,12 +65,17 @@ class Coded:
         Gives ||A - B||_F^2 of all matrices together, in squared levels.
     """
 
-    length: int
+    size: Callable[[], int]
     ranks: tuple[int, ...]
     payload: Callable[[], bytes]
     samples: Callable[[], Samples]
     norms: Callable[[], tuple[Norms, ...]]
     squared_error: Callable[[], float]
+
+    @property
+    def length(self) -> int:
+        """Bytes of the payload, about; of a stack it may have to be written first."""
+        return self.size()
 
 
 @dataclass(frozen=True, eq=False)
