@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -41,6 +42,7 @@ from lowrank.targets import Target
 
 if TYPE_CHECKING:
     from lowrank.report import Report
+    from lowrank.stores.packed import Block
 
 Array = NDArray[Any]
 Factored = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.floating]]
@@ -54,7 +56,7 @@ class LowRankStack:
 
     Indexing is numpy's, and gives the very samples of `to_array`: `stack[7]` is a frame,
     `stack[:, y, x]` a pixel's trace, `stack[10:20, 0:64, 0:64]` a box. What is packed is decoded
-    whole, once, when the first sample of it is asked for.
+    whole, once, when the first sample of it is asked for; in tiles, those that are needed are.
 
     Attributes
     ----------
@@ -99,7 +101,8 @@ class LowRankStack:
 
     def __getstate__(self) -> dict[str, object]:
         """What a copy and a pickle hold: the parts, and no file."""
-        return {**self.__dict__, "_parts": self.parts, "_mapped": None, "_decoded": None}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_tiles"}
+        return {**kept, "_parts": self.parts, "_mapped": None, "_decoded": None}
 
     def _repr_png_(self) -> bytes:
         """The frame in the middle, for notebooks."""
@@ -130,7 +133,14 @@ class LowRankStack:
     @property
     def in_parts(self) -> bool:
         """Whether any part of it can be decoded without the rest."""
-        return isinstance(self._parts.body, Floats)
+        return isinstance(self._parts.body, Floats) or self._tiles is not None
+
+    @cached_property
+    def _tiles(self) -> Block | None:
+        """What decodes any part of a packed stack in tiles; None of one that is whole."""
+        from lowrank.stores import packed  # not for floats
+
+        return packed.reader(self._parts)
 
     @property
     def parts_head(self) -> Head:
@@ -277,6 +287,10 @@ class LowRankStack:
         """Samples where some lines of each axis cross."""
         body = self._parts.body
         if not isinstance(body, Floats):
+            if self._tiles is not None:
+                found = self._tiles(*(line.numbers() for line in lines[:3]))
+                found = found[..., lines[3].index] if len(lines) > 3 else found[..., 0]
+                return self._with_gaps(found, lines)
             if self._decoded is None:
                 self._decoded = self.to_array()
             return self._decoded[np.ix_(*(line.numbers() for line in lines))]
