@@ -15,8 +15,8 @@ Tiles begin at multiples of their sides; the last ones in a row or a column are 
 
 A decoder must reject: tiles higher or wider than the frames are in patches; more than 4,096 of
 them; tiles in a tile; more maps of them together than 64 for each byte up to there, and 4,096;
-other planes than it says; bytes after the last tile. In a payload that ends early the tiles
-before its end are there, and the one in which it ends as far as a stack that ends early is.
+other planes than it says; bytes after the last tile. Of a payload that ends early the tiles that
+are whole can be decoded.
 """
 
 from __future__ import annotations
@@ -80,18 +80,14 @@ class Grid:
     ----------
     boxes : list of Box
     spans : list of slice
-        Bytes of the payload, of the tiles that begin in it.
+        Bytes of the payload, of the tiles that are there whole.
     outlines : list of Outline
-        Of the tiles that are there whole.
+        What these say first.
     """
 
     boxes: list[Box]
     spans: list[slice] = field(default_factory=list)
     outlines: list[Outline] = field(default_factory=list)
-
-    def outline(self, i: int) -> Outline | None:
-        """What the payload of a tile says first, where it is there whole."""
-        return self.outlines[i] if i < len(self.outlines) else None
 
 
 def write(down: int, across: int, planes: int, tiles: list[bytes]) -> bytes:
@@ -146,17 +142,15 @@ def _find(payload: bytes, position: int, size: Shape, found: Grid) -> None:
     """Where the tiles are, and what each says first, until the payload ends."""
     maps = work = 0
     for box in found.boxes:
-        if position == len(payload):
-            return
         try:
             length, before = read_varint(payload[position : position + 4])
         except TruncatedError:
             return
-        position += before
-        found.spans.append(slice(position, position + length))
-        position += length
+        span = slice(position + before, position + before + length)
+        position = span.stop
         if position > len(payload):
             return
+        found.spans.append(span)
         part = box.size(size)
         said = codec.outline(payload[found.spans[-1]], part)
         found.outlines.append(said)
@@ -213,21 +207,20 @@ def _made(
     payload: bytes, size: Shape, found: Grid, *, rank: int | None, partial: bool
 ) -> Iterator[tuple[Box, Synthesis]]:
     """Each tile that is there."""
+    count = len(found.boxes)
     for i, box in enumerate(found.boxes):
-        if i >= len(found.outlines) and not partial:
-            raise TruncatedError(f"packed stream ends after {i} of {len(found.boxes)} tiles")
-        if i >= len(found.spans):
-            return
-        pace.inside(f"tile {i + 1} of {len(found.boxes)}")
+        pace.inside(f"tile {i + 1} of {count}")
         try:
+            if i >= len(found.spans):
+                raise TruncatedError(f"packed stream ends after {i} of {count} tiles", total=count)
             made, _, _ = codec.synthesis(
-                payload[found.spans[i]], box.size(size), rank=rank, partial=partial,
-                outline=found.outline(i),
+                payload[found.spans[i]], box.size(size), rank=rank, partial=False,
+                outline=found.outlines[i],
             )  # fmt: skip
         except TruncatedError:
-            if not partial:
+            if not partial or not i:
                 raise
-            continue
+            return
         yield box, made
         del made
         give_back()
@@ -274,7 +267,7 @@ class Reader:
 
     def _of(self, i: int) -> Synthesis:
         if i not in self._made:
-            if i >= len(self._grid.outlines):
+            if i >= len(self._grid.spans):
                 raise TruncatedError(f"packed stream ends before tile {i + 1}")
             self._made[i], _, _ = codec.synthesis(
                 self._payload[self._grid.spans[i]], self._grid.boxes[i].size(self._size),
