@@ -393,11 +393,11 @@ function decodeTiles(parts, rank, partial) {
         };
         const [payload, size] = headerOf(tile);
         at += size;
-        assign(tile, decodePlanes({ ...tile, payload }, rank));
+        assign(tile, decodePlanes({ ...tile, payload, missing: 0 }, rank));
         tiles.push(tile);
         there += tile.planes;
         work += tile.planes * tile.height * tile.width;
-        check(there * channels <= 64 * (at + 64), "planes");
+        check(there <= planes && there * channels <= 64 * (at + 64), "planes");
         bound(work * channels * frames, 2 ** 42);
       }
     }

@@ -22,6 +22,7 @@ are whole can be decoded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -152,7 +153,8 @@ def _find(payload: bytes, position: int, size: Shape, found: Grid) -> None:
             return
         found.spans.append(span)
         part = box.size(size)
-        said = codec.outline(payload[found.spans[-1]], part)
+        with _whole(len(found.outlines)):
+            said = codec.outline(payload[span], part)
         found.outlines.append(said)
         maps += said.components[0] * part[3]
         if maps > 64 * (position + 64):
@@ -207,23 +209,31 @@ def _made(
     payload: bytes, size: Shape, found: Grid, *, rank: int | None, partial: bool
 ) -> Iterator[tuple[Box, Synthesis]]:
     """Each tile that is there."""
-    count = len(found.boxes)
-    for i, box in enumerate(found.boxes):
+    there, count = len(found.spans), len(found.boxes)
+    if there < count and not (partial and there):
+        raise TruncatedError(f"packed stream ends after {there} of {count} tiles", total=count)
+    for i, box in enumerate(found.boxes[:there]):
         pace.inside(f"tile {i + 1} of {count}")
-        try:
-            if i >= len(found.spans):
-                raise TruncatedError(f"packed stream ends after {i} of {count} tiles", total=count)
-            made, _, _ = codec.synthesis(
-                payload[found.spans[i]], box.size(size), rank=rank, partial=False,
-                outline=found.outlines[i],
-            )  # fmt: skip
-        except TruncatedError:
-            if not partial or not i:
-                raise
-            return
-        yield box, made
-        del made
+        yield box, _tile(payload, size, found, i, rank)
         give_back()
+
+
+def _tile(payload: bytes, size: Shape, found: Grid, i: int, rank: int | None) -> Synthesis:
+    with _whole(i):
+        made, _, _ = codec.synthesis(
+            payload[found.spans[i]], found.boxes[i].size(size), rank=rank, partial=False,
+            outline=found.outlines[i],
+        )  # fmt: skip
+    return made
+
+
+@contextmanager
+def _whole(i: int) -> Iterator[None]:
+    """A tile that is there and ends early was made like this."""
+    try:
+        yield
+    except TruncatedError as error:
+        raise FormatError(f"{error}, in tile {i + 1}") from error
 
 
 class Reader:
@@ -250,7 +260,7 @@ class Reader:
         Raises
         ------
         TruncatedError, FormatError
-            A tile is damaged.
+            A tile is not there, or damaged.
         """
         size = len(frames), len(rows), len(columns), self._size[3]
         out: NDArray[np.generic] = np.empty(size, self._mode.dtype)
@@ -269,9 +279,6 @@ class Reader:
         if i not in self._made:
             if i >= len(self._grid.spans):
                 raise TruncatedError(f"packed stream ends before tile {i + 1}")
-            self._made[i], _, _ = codec.synthesis(
-                self._payload[self._grid.spans[i]], self._grid.boxes[i].size(self._size),
-                rank=None, partial=False, outline=self._grid.outlines[i],
-            )  # fmt: skip
+            self._made[i] = _tile(self._payload, self._size, self._grid, i, None)
             give_back()
         return self._made[i]
