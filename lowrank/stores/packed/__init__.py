@@ -7,7 +7,7 @@ layout `stack`) are the codecs of the layouts, each with a specification of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Protocol
@@ -27,7 +27,8 @@ from lowrank.targets import Target
 Size = tuple[int, ...]
 Kind = int | Mode
 """Bits of the samples of a picture; the mode of those of a stack, which may have signs."""
-_ROOMS = {"stack": "frames"}
+Block = Callable[..., NDArray[np.generic]]
+_ROOMS = {"stack": "frames.tiles"}
 
 
 class Codec(Protocol):
@@ -79,11 +80,39 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
             rank=rank, partial=_cut(parts), outline=outline,
         )  # fmt: skip
         if found.total and not found.decoded:
-            raise TruncatedError("packed stream ends in its first component", total=found.total)
-    notes = lost(parts, found.decoded, found.total, "components")
+            unit = found.unit.removesuffix("s")
+            raise TruncatedError(f"packed stream ends in its first {unit}", total=found.total)
+    notes = lost(parts, found.decoded, found.total, found.unit)
     levels = _body(parts).levels
     samples = found.samples if levels is None else levels.to_samples(found.samples, mode)
     return Decoded(Picture(samples, mode, head.metadata), notes)
+
+
+def reader(parts: Parts) -> Block | None:
+    """What decodes any part of a stack in tiles, and keeps them; None of all else.
+
+    It takes the numbers of frames, rows and columns, ascending, and gives the (frames, rows,
+    columns, channels) samples where they cross.
+    """
+    payload, head = _body(parts).payload, parts.head
+    if head.frames is None or _cut(parts):
+        return None
+    from lowrank.stores.packed.frames import tiles
+
+    if not tiles.in_tiles(payload):
+        return None
+    size = head.frames, head.height, head.width, len(head.mode.channels)
+    levels, kind = _body(parts).levels, _kind(parts)
+    if not isinstance(kind, Mode):
+        raise TypeError("a stack has a mode")
+    of = tiles.Reader(payload, size, kind, _outline(parts))
+
+    def block(*lines: NDArray[np.intp]) -> NDArray[np.generic]:
+        with _named(parts):
+            samples = of.block(*lines)
+        return samples if levels is None else levels.to_samples(samples, head.mode)
+
+    return block
 
 
 def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
@@ -141,7 +170,7 @@ def _cut(parts: Parts) -> bool:
 
 def _codec(parts: Parts) -> Codec:
     layout = parts.head.layout
-    return import_module(f"lowrank.stores.packed.{_ROOMS.get(layout, layout)}.codec")
+    return import_module(f"lowrank.stores.packed.{_ROOMS.get(layout, f'{layout}.codec')}")
 
 
 def _kind(parts: Parts) -> Kind:

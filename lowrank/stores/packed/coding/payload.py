@@ -99,11 +99,12 @@ class Outline:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded image: `decoded` of the stream's `total` components were read for it."""
+    """A decoded image: `decoded` of the stream's `total` components, or tiles, were read for it."""
 
     samples: Samples
     total: int
     decoded: int
+    unit: str = "components"
 
 
 def levels_of(samples: Samples) -> tuple[int, int] | None:

@@ -386,7 +386,7 @@ def decode(
     FormatError
         The payload is not one.
     """
-    made, total, done = _decode(payload, size, rank=rank, partial=partial, start=outline)
+    made, total, done = synthesis(payload, size, rank=rank, partial=partial, outline=outline)
     return Decoded(made.samples(mode), total, done)
 
 
@@ -395,15 +395,16 @@ def factors(
     *, partial: bool = False, outline: Outline | None = None,
 ) -> list[NDArray[np.float64]]:  # fmt: skip
     """The decoded (N, n) matrix, before rounding."""
-    return [_decode(payload, size, rank=None, partial=partial, start=outline)[0].matrix()]
+    return [synthesis(payload, size, rank=None, partial=partial, outline=outline)[0].matrix()]
 
 
 @threads.one_blas_thread()
-def _decode(
-    payload: bytes, size: Shape, *, rank: int | None, partial: bool, start: Outline | None
+def synthesis(
+    payload: bytes, size: Shape, *, rank: int | None, partial: bool, outline: Outline | None
 ) -> tuple[Synthesis, int, int]:
     """Planes and basis, how many components there are, how many were decoded."""
-    header, position = (start or outline(payload, size)).read
+    read = read_header(payload, size, grid(size[1], size[2])) if outline is None else outline.read
+    header, position = read
     frames, height, width, channels = size
     patches = grid(height, width)
     maps = header.planes * channels

@@ -100,10 +100,14 @@ class Stack:
             X /= self.weights[:, None, None, None]
         return X
 
-    @cached_property
+    @property
     def plain(self) -> Stack:
         """The stack without weights."""
-        return self if self.weights is None else Stack(self.samples, self.turn)
+        return self if self.weights is None else self._unweighted  # no cycle that keeps it
+
+    @cached_property
+    def _unweighted(self) -> Stack:
+        return Stack(self.samples, self.turn)
 
     @cached_property
     def gram(self) -> NDArray[np.float64]:
