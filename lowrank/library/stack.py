@@ -209,7 +209,7 @@ class LowRankStack(Kept):
 
     def __getitem__(self, key: Any) -> Array:
         lines, block = split(key, self._shape)
-        found = self._block(lines)[block]
+        found = self._block(lines).astype(self.dtype, copy=False)[block]
         return found if isinstance(found, np.ndarray) else np.asarray(found)[()]
 
     def _block(self, lines: list[Line]) -> Array:
@@ -233,7 +233,7 @@ class LowRankStack(Kept):
                 f.k, None if whole(lines[1:], self._shape[1:]) else self._runs(lines)
             )
         found = self._samples(f, lines).reshape(shape)
-        return self._with_gaps(found, lines).astype(self.dtype, copy=False)
+        return self._with_gaps(found, lines)
 
     def _samples(self, f: Factors, lines: list[Line]) -> Array:
         if not f.k:
