@@ -42,7 +42,7 @@ from lowrank.targets import Target
 
 if TYPE_CHECKING:
     from lowrank.report import Report
-    from lowrank.stores.packed import Block
+    from lowrank.stores.packed import Reader
 
 Array = NDArray[Any]
 Factored = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.floating]]
@@ -136,7 +136,7 @@ class LowRankStack:
         return isinstance(self._parts.body, Floats) or self._tiles is not None
 
     @cached_property
-    def _tiles(self) -> Block | None:
+    def _tiles(self) -> Reader | None:
         """What decodes any part of a packed stack in tiles; None of one that is whole."""
         from lowrank.stores import packed  # not for floats
 
@@ -288,7 +288,7 @@ class LowRankStack:
         body = self._parts.body
         if not isinstance(body, Floats):
             if self._tiles is not None:
-                found = self._tiles(*(line.numbers() for line in lines[:3]))
+                found = self._tiles.block(*(line.numbers() for line in lines[:3]))
                 found = found[..., lines[3].index] if len(lines) > 3 else found[..., 0]
                 return self._with_gaps(found, lines)
             if self._decoded is None:
