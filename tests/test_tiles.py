@@ -15,8 +15,11 @@ from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError
 from lowrank.format.parts import Parts
+from lowrank.io import lazy
+from lowrank.io.taking import Taking
 from lowrank.picture import MODES, Picture
 from lowrank.picture.distance import frames
+from lowrank.report import measure, passes
 from lowrank.stores.packed.coding.payload import Outline
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames import tiled, tiles
@@ -219,6 +222,22 @@ def test_commands_take_a_stack_in_tiles(data, tmp_path, cli):
     assert [int(x.split(",")[1]) for x in lines] == whole[:, 40, 70].tolist()
     cli("verify", "--decode", name)
     cli("report", str(tmp_path / "a.npy"), name)
+
+
+def test_a_report_in_passes_is_that_of_all_at_once(stack, data, tmp_path):
+    np.save(tmp_path / "a.npy", stack.samples[..., 0])
+    parts = parse(data)
+    loaded = lazy.of_path(str(tmp_path / "a.npy"), Taking(stack=True), least=0)
+    size = {"file": None, "file_bytes": len(data)}
+    some = passes.measured(loaded, parts, memory=1 << 26, **size)
+    whole = measure.measure(stack, parts, source=loaded.source, **size)
+    one, other = some.channels[0], whole.channels[0]
+    assert (one.k, one.certified) == (other.k, other.certified)
+    for name in ("norm", "sigma_1", "spectral_error", "frobenius_error", "frobenius_bound"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-6, abs=1e-6), name
+    assert some.pixels.rmse == pytest.approx(whole.pixels.rmse, rel=1e-9)
+    assert some.stack.frame_psnr_db.worst_frame == whole.stack.frame_psnr_db.worst_frame
+    assert passes.distances(loaded.picture, parts).psnr_db == pytest.approx(whole.pixels.psnr_db)
 
 
 # -- memory ----------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from lowrank.targets import Target
 
 if TYPE_CHECKING:
     from lowrank.report import Report
-    from lowrank.stores.packed import Block
+    from lowrank.stores.packed import Reader
 
 Array = NDArray[Any]
 
@@ -111,7 +111,7 @@ class LowRankStack(Kept):
         return isinstance(self._parts.body, Floats) or self._tiles is not None
 
     @cached_property
-    def _tiles(self) -> Block | None:
+    def _tiles(self) -> Reader | None:
         """What decodes any part of a packed stack in tiles; None of one that is whole."""
         from lowrank.stores import packed  # not for floats
 
@@ -217,7 +217,7 @@ class LowRankStack(Kept):
         body = self._parts.body
         if not isinstance(body, Floats):
             if self._tiles is not None:
-                found = self._tiles(*(line.numbers() for line in lines[:3]))
+                found = self._tiles.block(*(line.numbers() for line in lines[:3]))
                 found = found[..., lines[3].index] if len(lines) > 3 else found[..., 0]
                 return self._with_gaps(found, lines)
             if self._decoded is None:

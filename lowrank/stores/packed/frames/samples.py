@@ -202,34 +202,35 @@ class Synthesis:
         found = np.empty(self.shape, mode.dtype) if out is None else out
 
         def slab(part: slice) -> None:
-            found[:, part] = self._rounded(self.turned(part), mode)
+            found[:, part] = self._rounded(self.turned(part), mode).transpose(1, 2, 3, 0)
 
         threads.each(slab, self.slabs(), small=found.size < threads.SMALL)
         return found
 
-    def block(self, frames: Indices, y: Indices, x: Indices, mode: Mode) -> NDArray[Any]:
-        """(frames, rows, columns, channels) of them where these cross."""
-        out = np.empty((len(frames), len(y), len(x), self.shape[3]), mode.dtype)
+    def block(self, frames: Indices, y: Indices, x: Indices, mode: Mode | None) -> NDArray[Any]:
+        """(frames, rows, columns, channels) of them where these cross; levels without a mode."""
+        out = np.empty((len(frames), len(y), len(x), self.shape[3]), mode and mode.dtype)
         step = max(_SLAB // (max(len(frames), len(self.planes)) * len(x)), 1)
         parts = [slice(top, top + step) for top in range(0, len(y), step)]
         whole = len(x) == self.shape[2]
 
         def slab(part: slice) -> None:
             turned = self.turned(y[part], frames, slice(None) if whole else x)
-            out[:, part] = self._rounded(turned, mode)
+            levels = self._rounded(turned, mode) if mode else self.levels(turned)
+            out[:, part] = levels.transpose(1, 2, 3, 0)
 
         threads.each(slab, parts, small=out.size < threads.SMALL)
         return out
 
     def _rounded(self, turned: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
-        """(frames, rows, width, channels) samples of some rows."""
+        """The same levels as samples, in place."""
         if mode.limits is None:
             raise FormatError("packed stream: samples that are no integers")
         levels = self.levels(turned)
         levels += 0.5
         np.floor(levels, out=levels)
         rounded: NDArray[np.float64] = np.clip(levels, *mode.limits, out=levels)
-        return rounded.transpose(1, 2, 3, 0)
+        return rounded
 
     def matrix(self) -> NDArray[np.float64]:
         """(N, n) levels before rounding."""

@@ -21,9 +21,11 @@ are whole can be decoded.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -253,9 +255,12 @@ class Reader:
         self._payload, self._size, self._mode = payload, size, mode
         self._grid: Grid = said.read[0]
         self._made: dict[int, Synthesis] = {}
+        self._lock = threading.Lock()
 
-    def block(self, frames: Indices, rows: Indices, columns: Indices) -> NDArray[np.generic]:
-        """(frames, rows, columns, channels) samples where these cross.
+    def block(
+        self, frames: Indices, rows: Indices, columns: Indices, *, exact: bool = False
+    ) -> NDArray[Any]:
+        """(frames, rows, columns, channels) samples where these cross, before rounding if `exact`.
 
         Raises
         ------
@@ -263,22 +268,24 @@ class Reader:
             A tile is not there, or damaged.
         """
         size = len(frames), len(rows), len(columns), self._size[3]
-        out: NDArray[np.generic] = np.empty(size, self._mode.dtype)
+        out = np.empty(size, np.float64 if exact else self._mode.dtype)
         for i, box in enumerate(self._grid.boxes):
             y = np.flatnonzero((rows >= box.rows.start) & (rows < box.rows.stop))
             x = np.flatnonzero((columns >= box.columns.start) & (columns < box.columns.stop))
             if not (len(frames) and len(y) and len(x)):
                 continue
             some = self._of(i).block(
-                frames, rows[y] - box.rows.start, columns[x] - box.columns.start, self._mode
-            )
+                frames, rows[y] - box.rows.start, columns[x] - box.columns.start,
+                None if exact else self._mode,
+            )  # fmt: skip
             out[:, y[0] : y[-1] + 1, x[0] : x[-1] + 1] = some
         return out
 
     def _of(self, i: int) -> Synthesis:
-        if i not in self._made:
-            if i >= len(self._grid.spans):
-                raise TruncatedError(f"packed stream ends before tile {i + 1}")
-            self._made[i] = _tile(self._payload, self._size, self._grid, i, None)
-            give_back()
+        with self._lock:
+            if i not in self._made:
+                if i >= len(self._grid.spans):
+                    raise TruncatedError(f"packed stream ends before tile {i + 1}")
+                self._made[i] = _tile(self._payload, self._size, self._grid, i, None)
+                give_back()
         return self._made[i]
