@@ -66,7 +66,43 @@ function predictionOf(index) {
   return null;
 }
 
-const clip = (x) => clipped(x, 2047);
+const clip = (x) => (x > 2047 ? 2047 : x < -2047 ? -2047 : x);
+
+// What is expected of places, in 1/256: of the means on either side, and of other places of a map.
+function addMeans(out, mean, where, one, other, weight) {
+  for (let i = 0; i < out.length; i++, one++, other++) {
+    out[i] = where[one] < 0 || where[other] < 0 ? 0 : weight * clip(mean[one] - mean[other]);
+  }
+}
+
+function addPair(out, map, one, sign, other, weight) {
+  for (let i = 0; i < out.length; i++) out[i] += weight * (clip(map[one + i]) + sign * clip(map[other + i]));
+}
+
+function settle(guess, out, where, at) {
+  for (let i = 0; i < guess.length; i++, at++) out[at] = where[at] < 0 ? 0 : floor(guess[i] / 256 + 0.5);
+}
+
+function addTold(out, told, cells, where) {
+  for (let i = 0; i < cells.length; i++) out[cells[i]] += told[where[cells[i]]] || 0;
+}
+
+/** Put the non-zeros of a phase, from one on, where they belong; the first one of the next component. */
+function fill({ mine, sheet, coded, rest }, where, cells, from, { hit, found }, at, places) {
+  for (; at < hit.length && hit[at] < from + cells.length; at++) {
+    const q = found[at], cell = cells[hit[at] - from], place = where[cell];
+    mine[cell] = min(abs(q), CAP);
+    if (rest) rest[place] = q; // there is no place -1
+    if (coded) coded[cell] += q * 16;
+    else {
+      // A place beyond the edge, of a hostile file, is the last of the map.
+      const to = place < 0 ? sheet.length - 1 : place;
+      places.push(to);
+      sheet[to] = q * 16;
+    }
+  }
+  return at;
+}
 
 /** Whether a component is of a pair: of chroma that luma may tell of, and of luma that tells. */
 const pairedOf = ({ crossed, scales }) => ({ channel, index }) =>
@@ -110,7 +146,7 @@ function walkOf(shape, header, coder, F) {
   const patches = shape[0] * shape[1];
   const means = [], firsts = []; // of each channel
   const known = scales.map(() => []), memory = scales.map(() => []), maps = scales.map(() => []);
-  const pool = [], unsigned = [];
+  const pool = [], unsigned = [], guess = new F64(count);
   const paired = pairedOf(header), lumas = [];
   const [ups, downs] = make(2, () => scales.map(() => new F64((shape[0] + 2) * (shape[1] + 1) + 1)));
   let luma = null;
@@ -133,21 +169,14 @@ function walkOf(shape, header, coder, F) {
     for (const p of phase.planes) {
       const { lefts, rights, ups, downs } = quarters.around[p];
       const [from, to] = u(index) ? [lefts, rights] : [ups, downs];
-      for (let i = 0, at = span(p); i < count; i++, at++) {
-        let e = 0;
-        if (where[at] >= 0) {
-          if (late) {
-            e = w.beside * (clip(own[lefts + i]) + oddU * clip(own[rights + i]));
-            e += w.above * (clip(own[ups + i]) + oddV * clip(own[downs + i]));
-          }
-          if (lowerU) e += w.u * (lowerU[lefts + i] - lowerU[rights + i]);
-          if (lowerV) e += w.v * (lowerV[ups + i] - lowerV[downs + i]);
-          if (where[from + i] >= 0 && where[to + i] >= 0) {
-            e += w.means * clip(mean[from + i] - mean[to + i]);
-          }
-        }
-        own[at] = floor(e / 256 + 0.5);
+      addMeans(guess, mean, where, from, to, w.means);
+      if (late) {
+        addPair(guess, own, lefts, oddU, rights, w.beside);
+        addPair(guess, own, ups, oddV, downs, w.above);
       }
+      if (lowerU) addPair(guess, lowerU, lefts, -1, rights, w.u);
+      if (lowerV) addPair(guess, lowerV, ups, -1, downs, w.v);
+      settle(guess, own, where, span(p));
     }
   };
 
@@ -158,39 +187,27 @@ function walkOf(shape, header, coder, F) {
       const others = turn ? make(min(channel, 2), (c) => [known[c][index], (w) => w[10 + c]]) : [];
       const there = others.filter(([map]) => map);
       const weights = weightsOf(index, known[channel], channel ? 3 : 0, there, 1, 8);
-      pool[i] ??= make(3, () => new I32(quarters.extent));
       const w = predictionOf(index), pair = paired(x);
       const told = pair && channel && lumas[index] && tell(lumas[index], ups[channel], downs[channel], shape[1]);
       return {
-        x, w, told, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.extent),
+        x, w, told, sums: sumsOf(quarters, weights, (pool[i] ??= new I32(3 * quarters.extent))), own: weights.own, mine: new U8(quarters.extent),
         sheet: new Kind(patches), coded: (w || told) && new Kind(quarters.extent),
         rest: pair && new F64(patches),
       };
     });
     for (const phase of quarters.phases) {
-      const size = phase.cells.length, rows = new U8(batch.length * size);
+      const { cells } = phase, size = cells.length, rows = new U8(batch.length * size);
       here.forEach(({ x, w, told, sums, own, mine, coded }, i) => {
         expected(quarters, phase, sums, mine, own, rows, i * size);
         if (w) predict(x, w, phase, coded);
-        if (told) for (const cell of phase.cells) coded[cell] += told[where[cell]] || 0;
+        if (told) addTold(coded, told, cells, where);
       });
-      const { hit, found } = coder.phase(rows, signs);
+      const some = coder.phase(rows, signs);
       let at = 0;
-      here.forEach(({ mine, sheet, coded, rest }, i) => {
+      here.forEach((one, i) => {
         const places = [];
-        for (; hit[at] < (i + 1) * size; at++) {
-          const q = found[at], cell = phase.cells[hit[at] - i * size];
-          mine[cell] = min(abs(q), CAP);
-          if (rest) rest[where[cell]] = q; // there is no place -1
-          if (coded) coded[cell] += q * 16;
-          else {
-            // A place beyond the edge, of a hostile file, is the last of the map.
-            const place = where[cell] < 0 ? patches - 1 : where[cell];
-            places.push(place);
-            sheet[place] = q * 16;
-          }
-        }
-        if (!coded && !signs) unsigned.push([sheet, places]);
+        at = fill(one, where, cells, i * size, some, at, places);
+        if (!signs) unsigned.push([one.sheet, places]);
       });
     }
     coder.learn();
