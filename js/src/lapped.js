@@ -90,9 +90,8 @@ export function unlap(plane, height, width, F, rest = [8, 8]) {
   }
 }
 
-/** The 3 x 3 rotation of colours of three small integers, row after row, or null. */
-export function axes(turn) {
-  if (!turn) return null;
+/** The 3 x 3 rotation of colours of three small integers, row after row. */
+function axes(turn) {
   const w = 127, [a, b, c] = turn, n = w * w + a * a + b * b + c * c;
   return [
     w * w + a * a - b * b - c * c, 2 * (a * b - w * c), 2 * (a * c + w * b),
@@ -101,20 +100,25 @@ export function axes(turn) {
   ].map((x) => x / n);
 }
 
-/** Rotate back the first three planes, round half up and clip: samples, pixel by pixel. */
-export function toSamples(planes, turn, [low, high], F, out) {
+/** What of a plane of whole patches is the picture. */
+export function cropped(plane, pitch, width, height) {
+  const out = new plane.constructor(width * height);
+  each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
+  return out;
+}
+
+/** Rotate back the first three planes, round, half up or as `whole` does, and clip: samples, pixel by pixel. */
+export function toSamples(planes, turn, [low, high], F, out, whole = (x) => floor(F(x + 0.5))) {
   const count = planes.length, [p, q, r] = planes;
   const put = (at, value) => {
-    const x = F(value + 0.5);
-    out[at] = floor(x > low ? (x < high ? x : high) : low);
+    const x = whole(value);
+    out[at] = x > low ? (x < high ? x : high) : low;
   };
   if (turn) {
-    const [a, b, c, d, e, f, g, h, k] = axes(turn).map(F);
+    const R = axes(turn).map(F);
     for (let i = 0, at = 0; i < p.length; i++, at += count) {
       const x = p[i], y = q[i], z = r[i];
-      put(at, F(F(x * a) + F(y * d)) + F(z * g));
-      put(at + 1, F(F(x * b) + F(y * e)) + F(z * h));
-      put(at + 2, F(F(x * c) + F(y * f)) + F(z * k));
+      for (let c = 0; c < 3; c++) put(at + c, F(F(x * R[c]) + F(y * R[3 + c])) + F(z * R[6 + c]));
     }
   }
   for (let c = turn ? 3 : 0; c < count; c++) {

@@ -42,8 +42,6 @@ const WEIGHTS = table(15, [
   749, 184, 48, 22, 62, 0, 0, 0, 38, 0, 46, 365, 0, 297, 1724,
 ]);
 
-const ROWS = make(18, (i) => [...WEIGHTS.slice(15 * i, 15 * i + 15)]);
-
 export const v = (index) => index >> 4;
 export const u = (index) => index & 15;
 
@@ -77,16 +75,16 @@ export function weightsOf(index, coded, after, others, part, unit) {
   const lean = LOG[u(index)] - LOG[v(index)];
   const kind = after + (lean > 154 ? 2 : lean < -154 ? 1 : 0);
   const rounded = (x) => floor(x / unit + 0.5);
-  const of = (phase) => ROWS[6 * phase + kind];
+  const of = (phase, i) => WEIGHTS[90 * phase + 15 * kind + i];
   for (const [map] of others) maps.push(map);
   // Of a map, by plane, what it gives to the place, and beside it, and above and below.
   const weights = make(12 * maps.length, (i) => {
-    const j = i % 3, p = floor(i / 3) % 4, r = floor(i / 12), w = of(phaseOf(j ? p ^ (j + 1) : p));
-    if (r >= count) return j ? 0 : rounded(others[r - count][1](w));
-    const beside = floor((w[5 + j] * share[r]) / all) + (r || !j ? 0 : w[7 + j]);
-    return rounded(j ? beside : part * (beside + (r < 4 ? w[r] : floor(w[4] / (count - 4)))));
+    const j = i % 3, p = floor(i / 3) % 4, r = floor(i / 12), phase = phaseOf(j ? p ^ (j + 1) : p);
+    if (r >= count) return j ? 0 : rounded(others[r - count][1]((place) => of(phase, place)));
+    const beside = floor((of(phase, 5 + j) * share[r]) / all) + (r || !j ? 0 : of(phase, 7 + j));
+    return rounded(j ? beside : part * (beside + (r < 4 ? of(phase, r) : floor(of(phase, 4) / (count - 4)))));
   }, I32);
-  return { maps, weights, own: I32.of(of(1)[12], of(2)[13], of(2)[14]).map(rounded) };
+  return { maps, weights, own: I32.of(of(1, 12), of(2, 13), of(2, 14)).map(rounded) };
 }
 
 // Inner loops are functions of their own: those are compiled as soon as they were called often.
@@ -393,13 +391,14 @@ function addSizes(totals, map) {
   for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
 }
 
-/** Where the patches of maps stand that have something at a place, and what; after them four that have nothing. */
-function partsOf(maps, indices, place, from, size) {
+/** Where the patches of components stand that have something at a place, and what; after them four that have nothing. */
+function partsOf(components, place, from, size) {
   let found = 0;
-  for (let j = 0; j < maps.length; j++) {
-    if (maps[j][place]) {
-      from[found] = SIZE * indices[j];
-      size[found++] = maps[j][place];
+  for (let j = 0; j < components.length; j++) {
+    const { sheet, index } = components[j];
+    if (sheet[place]) {
+      from[found] = SIZE * index;
+      size[found++] = sheet[place];
     }
   }
   size.fill(0, found, found + 4);
@@ -417,8 +416,10 @@ function put(out, at, width, block, scale, first, single) {
 }
 
 /** Add four weighted parts of a list to n places: integers, whose sum is the same in any order. */
-export function add(out, at, n, list, a, wa, b, wb, c, wc, d, wd) {
-  for (let i = 0; i < n; i++) out[at + i] += wa * list[a + i] + wb * list[b + i] + wc * list[c + i] + wd * list[d + i];
+export function add(out, at, n, list, from, weights, j) {
+  const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
+  const p = weights[j], q = weights[j + 1], r = weights[j + 2], s = weights[j + 3];
+  for (let i = 0; i < n; i++) out[at + i] += p * list[a + i] + q * list[b + i] + r * list[c + i] + s * list[d + i];
 }
 
 /**
@@ -429,40 +430,28 @@ export function add(out, at, n, list, a, wa, b, wb, c, wc, d, wd) {
 export function planeOf(
   [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
 ) {
-  const maps = components.map((x) => x.sheet), indices = components.map((x) => x.index), sets = {};
-  const of = (...sides) => (sets[sides] ??= basis(indices, turns, precision, power, ...sides));
+  const sets = {};
+  const of = (...sides) => (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
   const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
-  for (const map of maps) addSizes(totals, map);
+  for (const { sheet } of components) addSizes(totals, sheet);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
   const inner = of(SIDE, SIDE);
   const single = F === fround && largest(totals) * largest(inner) < 0.999 * 2 ** 24;
-  const block = new F64(SIZE), from = new I32(maps.length + 4), size = new F64(maps.length + 4);
+  const block = new F64(SIZE), most = components.length + 4, from = new I32(most), size = new F64(most);
   for (let i = 0; i < rows * columns; i++) {
     const last = i >= (rows - 1) * columns, end = (i + 1) % columns === 0;
     const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
-    const found = partsOf(maps, indices, i, from, size);
+    const found = partsOf(components, i, from, size);
     block.fill(0);
-    for (let j = 0; j < found; j += 4) {
-      add(
-        block, 0, SIZE, patches, from[j], size[j], from[j + 1], size[j + 1], from[j + 2], size[j + 2],
-        from[j + 3], size[j + 3],
-      );
-    }
+    for (let j = 0; j < found; j += 4) add(block, 0, SIZE, patches, from, size, j);
     const first = F(mean[i] * unit), g = clipped(rint(gains[i]), 8);
     const scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
     const at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     put(out, at, width, block, single ? F(scale) : scale, first, single);
   }
   unlap(out, rows * SIDE, width, F, rest);
-  return out;
-}
-
-/** What of a plane of whole patches is the picture. */
-export function cropped(plane, pitch, width, height) {
-  const out = new plane.constructor(width * height);
-  each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
   return out;
 }

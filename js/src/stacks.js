@@ -10,9 +10,9 @@ import {
   untilCut,
 } from "./coding.js";
 import { arrayOf } from "./floats.js";
-import { SIDE, toSamples, waves } from "./lapped.js";
+import { SIDE, cropped, toSamples, waves } from "./lapped.js";
 import {
-  CAP, LOG, PAD, coefficients, cropped, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
+  CAP, LOG, PAD, coefficients, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
   readCoarsest, rowOf, sumsOf, u, v, weightsOf,
 } from "./maps.js";
 import { limitsOf, shapeOf } from "./reading.js";
