@@ -373,11 +373,15 @@ function basis(indices, turns, precision, power, height, width) {
   const row = (i) => out.subarray(SIZE * i, SIZE * i + SIZE);
   for (const i of new Set([...indices, ...turns.flatMap(([i, j]) => [i, j])])) {
     const patch = row(i), down = tall[v(i)], across = wide[u(i)];
-    for (let p = 0; p < SIZE; p++) patch[p] = down[v(p)] * across[u(p)];
+    for (let p = 0; p < SIZE; p++) patch[p] = down[p >> 4] * across[p & 15];
   }
   for (const [i, j, angle] of turns) {
     const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size, a = row(i), b = row(j);
-    for (let p = 0; p < SIZE; p++) [a[p], b[p]] = [a[p] * c + b[p] * s, b[p] * c - a[p] * s];
+    for (let p = 0; p < SIZE; p++) {
+      const x = a[p];
+      a[p] = x * c + b[p] * s;
+      b[p] = b[p] * c - x * s;
+    }
   }
   for (const i of indices) {
     const patch = row(i), size = 2 ** precision, spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
@@ -388,7 +392,7 @@ function basis(indices, turns, precision, power, height, width) {
 
 
 function addSizes(totals, map) {
-  for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
+  for (let i = 0; i < map.length; i++) if (map[i]) totals[i] += abs(map[i]);
 }
 
 /** Where the patches of components stand that have something at a place, and what; after them four that have nothing. */
