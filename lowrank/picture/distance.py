@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lowrank import threads
 from lowrank.picture import Picture
 
 if TYPE_CHECKING:
@@ -52,11 +51,10 @@ def frames(original: Picture, result: Picture, empty: Mask | None = None) -> lis
 
         empty = gaps.of(original)
     gap = None if empty is None else iter(empty if original.frames else [empty])
-    with threads.one_blas_thread():  # several stall on sums as short as these
-        return [
-            _frame(a, b, None if gap is None else next(gap))
-            for a, b in zip(original.each(), result.each(), strict=True)
-        ]
+    return [
+        _frame(a, b, None if gap is None else next(gap))
+        for a, b in zip(original.each(), result.each(), strict=True)
+    ]
 
 
 def _frame(a: Samples, b: Samples, empty: Mask | None) -> OfFrame:

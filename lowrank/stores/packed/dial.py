@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank import pace
+from lowrank import pace, threads
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
@@ -182,11 +182,12 @@ class _Tries:
             return Picture(self.levels.to_samples(samples, mode), mode)
         return Picture(samples, mode)
 
+    @threads.one_blas_thread()  # several stall on sums as short as these
     def off(self, step: float) -> list[OfFrame]:
         """How far each decoded frame is off."""
         from lowrank.picture import distance
 
-        known = getattr(self.at(step), "off", None)
+        known = self.at(step).off
         return distance.frames(self.picture, self.decoded(step)) if known is None else known()
 
     def pixels(self, step: float) -> Pixels:

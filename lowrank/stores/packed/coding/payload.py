@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.picture import Turn
+
+if TYPE_CHECKING:
+    from lowrank.picture.distance import OfFrame
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -63,6 +66,8 @@ class Coded:
         Gives the norms of each matrix and of its error.
     squared_error : callable
         Gives ||A - B||_F^2 of all matrices together, in squared levels.
+    off : callable, optional
+        Gives how far each decoded frame is off, where that was found while encoding.
     """
 
     size: Callable[[], int]
@@ -71,6 +76,7 @@ class Coded:
     samples: Callable[[], Samples]
     norms: Callable[[], tuple[Norms, ...]]
     squared_error: Callable[[], float]
+    off: Callable[[], list[OfFrame]] | None = None
 
     @property
     def length(self) -> int:
