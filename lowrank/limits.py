@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pixels of one image: where Pillow itself stops, 512 MiB of RGB samples."""
@@ -68,6 +70,17 @@ def give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def let_go(array: Any) -> None:
+    """Give back the memory of a file that is mapped; it is read again where it is wanted."""
+    base = array
+    while hasattr(base, "base") or isinstance(base, memoryview):
+        if getattr(base, "mode", "r") == "c":
+            return  # changes are kept nowhere else
+        base = base.obj if isinstance(base, memoryview) else base.base
+    if hasattr(base, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _available() -> Iterator[int]:

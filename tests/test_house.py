@@ -90,6 +90,8 @@ INSIDE = {
         ("apart", "forecast", "header", "learn", "plain"),
         ("closed",),
         ("codec",),
+        ("tiles",),
+        ("tiled",),
     ),
     "stores.packed.coding": (
         ("few", "payload", "range_coder", "smoothing", "tokens", "wavelet"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from lowrank.targets import Target
 
 if TYPE_CHECKING:
     from lowrank.report import Report
+    from lowrank.stores.packed import Reader
 
 Array = NDArray[Any]
 
@@ -51,7 +53,7 @@ class LowRankStack(Kept):
 
     Indexing is numpy's, and gives the very samples of `to_array`: `stack[7]` is a frame,
     `stack[:, y, x]` a pixel's trace, `stack[10:20, 0:64, 0:64]` a box. What is packed is decoded
-    whole, once, when the first sample of it is asked for.
+    whole, once, when the first sample of it is asked for; in tiles, those that are needed are.
 
     Attributes
     ----------
@@ -86,7 +88,8 @@ class LowRankStack(Kept):
 
     def __getstate__(self) -> dict[str, object]:
         """What a copy and a pickle hold: the parts, and no file."""
-        return {**self.__dict__, "_parts": self.parts, "_mapped": None, "_decoded": None}
+        kept = {name: value for name, value in self.__dict__.items() if name != "_tiles"}
+        return {**kept, "_parts": self.parts, "_mapped": None, "_decoded": None}
 
     def _shown(self) -> Picture:
         head = self.head
@@ -105,7 +108,14 @@ class LowRankStack(Kept):
     @property
     def in_parts(self) -> bool:
         """Whether any part of it can be decoded without the rest."""
-        return isinstance(self._parts.body, Floats)
+        return isinstance(self._parts.body, Floats) or self._tiles is not None
+
+    @cached_property
+    def _tiles(self) -> Reader | None:
+        """What decodes any part of a packed stack in tiles; None of one that is whole."""
+        from lowrank.stores import packed  # not for floats
+
+        return packed.reader(self._parts)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -199,13 +209,17 @@ class LowRankStack(Kept):
 
     def __getitem__(self, key: Any) -> Array:
         lines, block = split(key, self._shape)
-        found = self._block(lines)[block]
+        found = self._block(lines).astype(self.dtype, copy=False)[block]
         return found if isinstance(found, np.ndarray) else np.asarray(found)[()]
 
     def _block(self, lines: list[Line]) -> Array:
         """Samples where some lines of each axis cross."""
         body = self._parts.body
         if not isinstance(body, Floats):
+            if self._tiles is not None:
+                found = self._tiles.block(*(line.numbers() for line in lines[:3]))
+                found = found[..., lines[3].index] if len(lines) > 3 else found[..., 0]
+                return self._with_gaps(found, lines)
             if self._decoded is None:
                 self._decoded = self.to_array()
             return self._decoded[np.ix_(*(line.numbers() for line in lines))]
@@ -219,7 +233,7 @@ class LowRankStack(Kept):
                 f.k, None if whole(lines[1:], self._shape[1:]) else self._runs(lines)
             )
         found = self._samples(f, lines).reshape(shape)
-        return self._with_gaps(found, lines).astype(self.dtype, copy=False)
+        return self._with_gaps(found, lines)
 
     def _samples(self, f: Factors, lines: list[Line]) -> Array:
         if not f.k:

@@ -123,11 +123,10 @@ def _bytes(path: str) -> bytes:
 
 
 def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result | None:
-    """A float file beside a source that is too large to be read whole; None of all others."""
+    """A file beside a source that is too large to be read whole; None of what passes cannot do."""
     status = files.regular(path)
     if status is None or status.st_size < LARGE:
         return None
-    from lowrank.format.parts import Floats
     from lowrank.io import lazy
     from lowrank.limits import half
     from lowrank.report import passes
@@ -135,12 +134,7 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
     packed = files.read_bytes(file)
     parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
     loaded = lazy.of_path(path, taking, least=LARGE)
-    one = (
-        isinstance(parts.body, Floats)
-        and parts.body.turn is None
-        and parts.head.layout != "patches"
-    )
-    if loaded is None or not one or parts.head.metadata.nodata is not None:
+    if loaded is None or not passes.can(parts) or parts.head.metadata.nodata is not None:
         return None
     facts = measure.file_facts(file, parts, len(packed))
     found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())

@@ -180,7 +180,7 @@ def _all(
     return work.write(job, settings, outcome, written, repeated=repeated)
 
 
-_AT_A_TIME = 1 << 24  # samples that are decoded before they are written
+_AT_A_TIME = 1 << 25  # samples that are decoded before they are written
 
 
 def _decoded(settings: work.Decompressing, stack: LowRankStack) -> Iterator[NDArray[Any]]:
