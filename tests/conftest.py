@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import chromium
 import numpy as np
 import pytest
 import zygote
@@ -35,10 +36,31 @@ settings.load_profile("lowrank")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Put what a browser shows first: Chromium is started once, and the rest shares the cores."""
+    items.sort(key=lambda item: item.path.name not in chromium.MODULES)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Leave Chromium when the next test is none of those that it shows."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path.name not in chromium.MODULES:
+            chromium.leave()
+
+
 @pytest.fixture(scope="session")
 def root():
     """The top of the repository."""
     return ROOT
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, or a skip that says what is missing."""
+    return chromium.browser()
 
 
 @pytest.fixture(scope="session")

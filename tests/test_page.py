@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import zlib
 
 import numpy as np
@@ -20,31 +19,9 @@ from lowrank.io import formats, pillow
 from lowrank.report import ask, exhibit
 from lowrank.views import html as view
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 READY = "#stage[aria-busy=false]"
 LARGE = 300, 1536
 """Height and width of a picture that a page shows a copy of, of half its sides."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium, or a skip that says what is missing."""
-    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on the path: install it to test the page in a browser")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,13 @@ import numpy as np
 import pytest
 from conftest import ROOT, picture
 from PIL import Image
-from test_page import assert_within_a_level, browser, canvas, displayed, set_rank
+from test_page import assert_within_a_level, canvas, displayed, set_rank
 
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.io import pillow
 from lowrank.picture import Picture, array_mode
 from lowrank.targets import Target
-
-__all__ = ["browser"]
 
 DONE = "#page[data-picture='{}']"
 
