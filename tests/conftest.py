@@ -9,6 +9,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # that they start, these would wait for each other, and wait busily. Before numpy loads.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+# Before dask loads. Its workers are forks of a process that has loaded what they need; and who
+# asks one that has died is not kept waiting for half a minute.
+if os.name == "posix":
+    os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")
+os.environ.setdefault("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "4s")
+
 import atexit
 import subprocess
 import sys
