@@ -26,7 +26,7 @@ import time
 import traceback
 
 POSSIBLE = hasattr(os, "fork") and hasattr(socket, "AF_UNIX")
-_READ_AT_START = ("PYTHON", "LC_", "LANG", "OPENBLAS")
+_READ_AT_START = ("PYTHON", "LC_", "LANG", "OPENBLAS", "_TYPER_COMPLETE_TEST")
 
 
 def suits(environment):

@@ -379,7 +379,7 @@ function decodeTiles(parts, rank, partial) {
   const { width, height, channels, frames } = parts, [data, end] = headerOf(parts), read = bitReader(data);
   if (read.bits(10) !== 1012) return [{ ...parts, top: 0, left: 0, ...decodePlanes(parts, rank, partial) }];
   const down = read.number("down") * SIDE, across = read.number("across") * SIDE, planes = read.number("planes");
-  check(down && across && down < height + SIDE && across < width + SIDE, "tiles");
+  check(down && across && down < height + SIDE && across < width + SIDE);
   bound(ceil(height / down) * ceil(width / across), 4096);
   checkRanks(parts.matrices, [planes], min(...shapeOf(parts)));
   const tiles = [];
@@ -405,7 +405,7 @@ function decodeTiles(parts, rank, partial) {
     if (!partial || !tiles.length || error.kind !== "truncated") throw error;
     return tiles;
   }
-  check(there === planes && at === parts.payload.length, "tiles");
+  check(there === planes && at === parts.payload.length);
   return tiles;
 }
 

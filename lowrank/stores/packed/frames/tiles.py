@@ -193,7 +193,7 @@ def factors(
     if found is None:
         return codec.factors(payload, size, mode, partial=partial, outline=outline)
     if not fits(8 * int(np.prod(size, dtype=object))):
-        raise LimitError("no memory for a matrix of all samples")
+        raise LimitError("no memory for the matrix of so many samples")
     matrix = np.zeros(size)
     for box, made in _made(payload, size, found, rank=None, partial=partial):
         part = matrix[:, box.rows, box.columns]
