@@ -424,8 +424,15 @@ def test_the_colours_of_text_stand_out():
 @pytest.mark.parametrize("viewport", [(360, 740), (740, 360)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_overflows_a_phone_either_way(visit, viewport, scheme):
-    page = visit(viewport=viewport, color_scheme=scheme)
+    page = visit("picture=text.png", viewport=viewport, color_scheme=scheme)
     assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport[0]
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("svg text")].filter((text) => {
+            const {x, width} = text.getBBox();
+            return x < 0 || x + width > text.ownerSVGElement.clientWidth;
+        }).map((text) => text.textContent)"""
+    )
+    assert cut == []
 
 
 def test_every_control_has_a_name(visit):
