@@ -42,10 +42,12 @@ demo: install  ## Compress, decompress and report on a sample photograph
 	$(BIN)/lowrank report $(PHOTO) demo/photo.lrk
 	@echo "Look at demo/photo.png beside $(PHOTO)."
 
-# Processes that tests start would compile anew what changed since the installation.
+# Processes that tests start would compile anew what changed since the installation. Plugins are
+# named, as pytest compiles every module of a package that brings one it loads by itself.
 test: $(VENV)/developing  ## Run the tests, on every core
 	$(BIN)/python -m compileall -q lowrank
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p xdist -p hypothesispytest \
+	  --numprocesses auto --dist worksteal
 
 test-lowest:  ## Run the tests on the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest LOWEST="--constraint .venv-lowest/lowest.txt"

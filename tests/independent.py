@@ -905,19 +905,25 @@ class Patches:
             c = h
         return c, s
 
-    def basis(self, channel):
-        c, s = self.halved(4)
+    @classmethod
+    @cache
+    def cosines(cls):
+        """The patches that no rotation has turned."""
+        c, s = cls.halved(4)
         wave, x, y = [1.0], 1.0, 0.0
         for _ in range(63):
             x, y = x * c - y * s, x * s + y * c
             wave.append(x)
         D = [[wave[(2 * j + 1) * u % 64] * math.sqrt(2 / 16) for j in range(16)] for u in range(16)]
         D[0] = [0.25] * 16
-        patches = [
+        return [
             [D[v][y] * D[u][x] for y in range(16) for x in range(16)]
             for v in range(16)
             for u in range(16)
         ]
+
+    def basis(self, channel):
+        patches = list(self.cosines())
         c, s = self.halved(7)
         cosines = [(1.0, 0.0)]
         for _ in range(64):
@@ -958,10 +964,12 @@ class Patches:
             mean = r(self.M[channel][py][px] * r(step / 16))
             of = self.patch_of(B, py, px)
             some = [(of(i), values[py, px]) for i, values in kept.items() if values[py, px]]
-            for k in range(256):
+            sums = [0] * 256
+            for row, q in some:
+                sums = [n + x * q for n, x in zip(sums, row, strict=True)]
+            for k, n in enumerate(sums):
                 sample = mean
                 if kept:
-                    n = sum(row[k] * q for row, q in some)
                     sample = f32(f32(f32(n) * scale) + mean) if single else r(n * scale + mean)
                 P[16 * py + k // 16][16 * px + k % 16] = sample
         T = self.lap_table()
@@ -1343,9 +1351,11 @@ class Stack(Patches):
                     mean = sum(plane[i] for i in places) // n
                     d = [plane[i] - mean for i in places]
                     terms.append((d, weight, exponent(sum(map(abs, d)), n)))
+                most = max(x for _, _, x in terms)
+                terms = [(d, w * 2 ** (most - x)) for d, w, x in terms]
                 for at, i in enumerate(places):
-                    total = sum(Fraction(w * d[at], 2**x) for d, w, x in terms)
-                    planes[c][i] += round(total)
+                    total = sum(w * d[at] for d, w in terms)
+                    planes[c][i] += round(Fraction(total, 2**most))
 
     # 22. patches at the far edges
 
@@ -1406,17 +1416,17 @@ class Stack(Patches):
         for t in range(self.frames):
             weights = [u[t] for u in self.U] if self.U is not None else None
             for y in range(self.height):
-                for x in range(self.width):
-                    pixel = []
-                    for c in range(self.channels):
-                        if weights is None:
-                            total = planes[t * self.channels + c][y][x]
-                        else:
-                            total = sum(
-                                w * planes[k * self.channels + c][y][x]
-                                for k, w in enumerate(weights)
-                            )
-                        pixel.append(total * (self.step / 16))
+                rows = []
+                for c in range(self.channels):
+                    if weights is None:
+                        row = planes[t * self.channels + c][y]
+                    else:
+                        row = [0] * self.width
+                        for k, w in enumerate(weights):
+                            one = planes[k * self.channels + c][y]
+                            row = [n + w * q for n, q in zip(row, one, strict=True)]
+                    rows.append([n * (self.step / 16) for n in row])
+                for pixel in map(list, zip(*rows, strict=True)):
                     if self.turn:
                         pixel[:3] = [
                             pixel[0] * R[0][c] + pixel[1] * R[1][c] + pixel[2] * R[2][c]
@@ -1444,6 +1454,15 @@ def row_of_number(x):
     return max(r for r in range(40) if EDGES[r] <= max(x, 1))
 
 
+@cache
+def middles():
+    """The middle of the numbers of each row."""
+    rows = [[] for _ in range(40)]
+    for x in range(16384):
+        rows[row_of_number(x)].append(x)
+    return [row[len(row) // 2] if row else 1 for row in rows]
+
+
 def coarse(x):
     return min(row_of_number(min(min(x, 16383) + 1, 16383)) // 4, 9)
 
@@ -1460,9 +1479,7 @@ class Mixture:
     def __init__(self, scale):
         size = 40 + 800 + 10 * 7 * 4 * 2
         self.ones, self.all = [6] * size, [12] * size
-        for r in range(40):
-            values = [x for x in range(16384) if row_of_number(x) == r]
-            middle = values[len(values) // 2] if values else 1
+        for r, middle in enumerate(middles()):
             self.ones[r], self.all[r] = 192 * middle // (scale + middle) + 1, 194
         self.weights = [[first] * 8 for first in (2600, 1300, 1300)]
 

@@ -11,11 +11,9 @@ import tomllib
 import zlib
 from importlib import import_module
 
-import dask.array
 import numcodecs
 import numpy as np
 import pytest
-import xarray
 import zarr
 from conftest import ROOT
 from hypothesis import given, settings
@@ -279,7 +277,7 @@ def test_what_dask_writes_with_two_workers_another_process_reads(tmp_path):
     paths = [str(tmp_path / f"z{i}") for i in (2, 3)]
     for zarr_format, path in zip((2, 3), paths, strict=True):
         array = made(path, A, {"error": 0.02}, zarr_format)
-        blocks = dask.array.from_array(A, chunks=array.chunks)
+        blocks = import_module("dask.array").from_array(A, chunks=array.chunks)
         blocks.store(array, lock=False, scheduler="threads", num_workers=2)
     command = [sys.executable, "-c", READER, *paths]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -330,6 +328,7 @@ def test_a_chunk_of_another_array_is_refused_by_zarr():
 def test_xarray_writes_and_reads(tmp_path, zarr_format):
     A = frames("float32", (12, 9, 20))
     A[:, 0, 0] = np.nan
+    xarray = import_module("xarray")
     data = xarray.Dataset({"t": (("time", "y", "x"), A)}, {"time": np.arange(12.0)})
     codec = {"rank": 12, "store": "float64"}
     encoding = {"chunks": (12, 9, 10)}

@@ -46,15 +46,26 @@ def same(expected: str, printed: str) -> bool:
     )
 
 
+OURS = re.compile(r"lowrank( [^|<>&;$`*?~(]+?)(?: 2> (\S+))? ?(?:> (\S+)|\|((?:(?!lowrank).)+))?")
+
+
 def run(command: str, workplace: Path, environment: dict[str, str]) -> tuple[int, str, str]:
-    """Run a command as a shell would; a plain one of ours without its start-up."""
-    words = shlex.split(command)
-    if words[0] == "lowrank" and not set(command) & set("|<>&;$`*?~("):
-        done = run_lowrank(*words[1:], cwd=workplace)
-        return done.code, done.text, done.err
+    """Run a command as a shell would; one of ours without its start-up, also before a filter."""
+    ours = OURS.fullmatch(command)
+    if ours:
+        arguments, errors, output, then = ours.groups()
+        done = run_lowrank(*shlex.split(arguments), cwd=workplace)
+        if errors:
+            (workplace / errors).write_text(done.err)
+        if output:
+            (workplace / output).write_bytes(done.out)
+        if not then:
+            return done.code, "" if output else done.text, "" if errors else done.err
+        command, given = then, done.text
     done = subprocess.run(
-        command, shell=True, capture_output=True, text=True, env=environment, check=False
-    )
+        command, shell=True, capture_output=True, text=True, env=environment, check=False,
+        input=given if ours else None,
+    )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 
 
