@@ -105,9 +105,9 @@ try {
       return `table(${row}, ${JSON.stringify(packed(Number(row), values))})`;
     });
     // What is damaged only the sources say; contexts of the coder are numbers.
-    const coded = text.replace(/\bread\.(bit|number|signed)\(([`"])([a-z]+)/g, (_, kind, quote, name) => {
+    const coded = text.replace(/\bread\.(bit|number|signed)\(([`"])([a-z]+)"?/g, (_, kind, quote, name) => {
       if (!contexts.includes(name)) contexts.push(name);
-      return `read.${kind}(${quote}${contexts.indexOf(name)}`;
+      return `read.${kind}(${quote === "`" ? quote : ""}${contexts.indexOf(name)}`;
     });
     const curt = coded.replace(/(\bcheck\([^;]*?),\s*("[^"]*"|`[^`]*`),?\s*\);/g, "$1);");
     writeFileSync(join(folder, "src", name), curt.replace(/\.forEach\(/g, ".map("));

@@ -29,6 +29,19 @@ const walk = (tree, f) => tree.walk(new ast.TreeWalker((node) => f(node)));
 const changed = (tree, f) => tree.transform(new ast.TreeTransformer(null, f));
 const isCall = (node) => node instanceof ast.AST_Call && !(node instanceof ast.AST_New);
 
+// -- what is thrown ----------------------------------------------------------------------------
+
+/** Throw by a function, but in that function: a call is an expression, which conditions need no block for. */
+function thrown(tree) {
+  let inside = true;
+  return changed(tree, (node) => {
+    if (!(node instanceof ast.AST_Throw) || inside) return (inside &&= !(node instanceof ast.AST_Throw)), node;
+    const { start, end, value } = node;
+    const body = new ast.AST_Call({ start, end, expression: reference("thrown", node), args: [value] });
+    return new ast.AST_SimpleStatement({ start, end, body });
+  });
+}
+
 // -- what a function declares ------------------------------------------------------------------
 
 // How many values a function is given by what calls it: the helpers of numbers.js, and methods.
@@ -57,28 +70,52 @@ function declared(tree) {
       }
     }
   });
+  const before = declarations(tree);
   let unused = 0;
+  const nameless = () => new ast.AST_SymbolFunarg({ name: `$unused${unused++}` });
   for (const [f, given, ignored] of todo) {
-    if (!(f instanceof ast.AST_Arrow) || f.async || !(f.body[0] instanceof ast.AST_Let)) continue;
+    if (!(f instanceof ast.AST_Arrow) || f.async) continue;
     if (f.argnames.some((x) => x instanceof ast.AST_Expansion)) continue;
-    const [{ definitions }, last] = f.body, missing = Math.max(given - f.argnames.length, 0);
+    // Statements up to the last declaration before any that is none: what only does something has a name of its own.
+    let count = f.body.findIndex((x) => !(x instanceof ast.AST_Let || x instanceof ast.AST_SimpleStatement));
+    if (count < 0) count = f.body.length;
+    while (count && !(f.body[count - 1] instanceof ast.AST_Let)) count--;
+    if (!count) continue;
+    const last = f.body[count], missing = Math.max(given - f.argnames.length, 0);
     const gives = last instanceof ast.AST_Return, does = ignored && last instanceof ast.AST_SimpleStatement;
     const value = gives ? last.value : does && last.body;
-    const whole = value && f.body.length === 2;
+    const whole = value && f.body.length === count + 1;
     const bare = f.argnames.length === 1 && f.argnames[0] instanceof ast.AST_Symbol;
-    if (!whole && missing + bare > 1) continue; // it would be no shorter
-    for (let i = 0; i < missing; i++) f.argnames.push(new ast.AST_SymbolFunarg({ name: `$unused${unused++}` }));
-    for (const { name: left, value: right } of definitions) {
-      f.argnames.push(right ? new ast.AST_DefaultAssign({ left, operator: "=", right }) : left);
+    if (!whole && count < 2 && missing + bare > 1) continue; // it would be no shorter
+    for (let i = 0; i < missing; i++) f.argnames.push(nameless());
+    const add = (left, right) => new ast.AST_DefaultAssign({ left, operator: "=", right });
+    for (const { definitions, body } of f.body.splice(0, count)) {
+      if (body) f.argnames.push(add(nameless(), body));
+      else for (const { name, value } of definitions) f.argnames.push(value ? add(name, value) : name);
     }
     if (whole) f.body = [new ast.AST_Return({ value })];
-    else f.body.shift();
   }
+  // Among the parameters nothing of the body is seen.
+  for (const [node, place] of declarations(tree)) {
+    if (before.has(node) && before.get(node) !== place) throw new Error(`${node.name} is declared later`);
+  }
+}
+
+/** Of each name that is used, where it is declared. */
+function declarations(tree) {
+  tree.figure_out_scope({ module: true });
+  const found = new Map();
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_SymbolRef)) return;
+    const { undeclared, orig } = node.definition();
+    found.set(node, undeclared ? null : orig[0]);
+  });
+  return found;
 }
 
 // -- what is written often ---------------------------------------------------------------------
 
-const METHODS = ["map", "subarray", "slice", "push", "filter"];
+const METHODS = ["map", "subarray", "slice", "push", "filter", "fill"];
 const KINDS = ["I32", "F64", "U8", "F32", "U16"];
 const GLOBALS = ["Array", "Math", "Number", "Object"];
 
@@ -219,7 +256,8 @@ function named(tree, members) {
 
 /** The short text of a bundle; `members` are the names of its own members, which may have others. */
 export async function shortened(bundle, members) {
-  const compressed = await minify(bundle, { ...MODULE, compress: COMPRESS, format: TREE });
+  const parsed = await minify(`const thrown = (x) => { throw x; }; ${bundle}`, { ...MODULE, format: TREE });
+  const compressed = await minify(thrown(parsed.ast), { ...MODULE, compress: COMPRESS, format: TREE });
   declared(compressed.ast);
   const helpers = new Map();
   const tree = repeated(called(compressed.ast, helpers), helpers);

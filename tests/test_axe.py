@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 from conftest import ROOT, picture
-from test_page import browser, make, tab, visit
+from test_page import make, tab, visit
 from test_site import site
 
-__all__ = ["browser", "make", "site", "tab", "visit"]
+__all__ = ["make", "site", "tab", "visit"]
 
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 NOTED = {
@@ -48,6 +48,9 @@ def test_the_site(browser, site):
     page = browser.new_page()
     page.goto(f"{site}#picture=flag.png")
     page.wait_for_selector("#page[data-picture='flag.png']")
+    judged(page)
+    page.click("#gallery button[data-picture='light.npy']")
+    page.wait_for_selector("#page[data-picture='light.npy']")
     judged(page)
     page.close()
 

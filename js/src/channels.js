@@ -350,12 +350,11 @@ function sumOf(components, header, c, height, width) {
     term.u = F64.from(term.u, (x) => rint(x * 2 ** left));
     term.v = F64.from(term.v, (x) => rint(x * 2 ** (room - left)));
   });
-  const out = new F64(height * width), unit = 2 ** -room;
+  const out = new F64(height * width), unit = 2 ** -room, V = new F64(terms.length * width);
+  terms.forEach(({ v }, i) => V.set(v, i * width));
   for (let i = 0; i < terms.length; i += 4) {
-    const four = make(4, (j) => terms[i + j] ?? { u: [], v: terms[i].v });
-    each(height, (y) =>
-      add(out.subarray(y * width, (y + 1) * width), ...four.flatMap(({ u, v }) => [v, u[y] ?? 0])),
-    );
+    const four = make(4, (j) => min(i + j, terms.length - 1) * width);
+    each(height, (y) => add(out, y * width, width, V, four, make(4, (j) => terms[i + j]?.u[y] ?? 0), 0));
   }
   return out.map((x) => x * unit);
 }

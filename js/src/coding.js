@@ -199,10 +199,12 @@ export function signLate(unsigned, rans, lanes) {
 
 /** Halve the rows above the limit as often as brings them to it or below. */
 export function limited(counts, row, limit) {
-  for (let at = 0; at < counts.length; at += row) {
-    const part = counts.subarray(at, at + row);
-    const over = 32 - clz32(floor((sum(part) - 1) / limit)); // bits of the quotient
-    part.forEach((x, i) => (part[i] = x >> over));
+  for (let at = 0; at < counts.length; ) {
+    let all = -1;
+    const end = at + row;
+    for (let i = at; i < end; i++) all += counts[i];
+    const over = 32 - clz32(floor(all / limit)); // bits of the quotient
+    for (; at < end; at++) counts[at] >>= over;
   }
 }
 

@@ -66,7 +66,8 @@ export class ImgLrk extends Base {
     if (before === value) return;
     if (name === "alt") this.ariaLabel = value;
     else if (name === "src" && this.isConnected) this.load();
-    else if (this.complete) {
+    else if (!this.complete) this.drawn = 0;
+    else {
       try {
         this.paint(true);
       } catch (error) {
@@ -84,6 +85,7 @@ export class ImgLrk extends Base {
     this.loading?.abort();
     const src = this.getAttribute("src");
     this.complete = false;
+    this.drawn = 0;
     if (!src) return;
     const loading = (this.loading = new AbortController());
     try {
@@ -106,7 +108,9 @@ export class ImgLrk extends Base {
       const parts = await open(bytes, { "partial": !all });
       if (signal.aborted) return;
       this.parts = parts;
-      this.paint(all);
+      // A picture that was whole before it was known to be all there is drawn already.
+      if (this.drawn !== bytes.length) this.paint(all);
+      this.drawn = parts.missing === null ? bytes.length : 0;
     } catch (error) {
       if (all || !(error instanceof LrkError)) throw error;
     }

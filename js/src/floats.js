@@ -1,18 +1,11 @@
 // The float stores: sums of terms, rounded and clipped to samples.
 
-import { F32, F64, I32, U16, U32, U8, ceil, each, floor, min, rint, same, within } from "./numbers.js";
+import { F32, F64, I32, U16, U32, U8, ceil, each, floor, min, rint, same } from "./numbers.js";
 import { limitsOf } from "./reading.js";
-import { COSINES, SIDE, SIZE, axes, unlap } from "./lapped.js";
-
+import { COSINES, SIDE, SIZE, cropped, toSamples, unlap } from "./lapped.js";
 
 // In the order of the codes of types in the format.
 const KINDS = [U8, U16, U32, Int8Array, Int16Array, I32, F32, F64];
-
-/** How a sum becomes a sample of a type: rounded and clipped. */
-function rounder(parts) {
-  const [least, most] = limitsOf(parts);
-  return (x) => within(parts.dtype[0] === "f" ? x : rint(x), least, most);
-}
 
 export const arrayOf = ({ type }, length) => new KINDS[type](length);
 
@@ -52,36 +45,15 @@ function patched(B, rows, columns) {
 }
 
 /** Samples of a picture, or of one frame of a stack, pixel by pixel. */
-export function decodeFloats(parts, { rank, frame = 0 }) {
-  const { width, height, channels, matrices, layout } = parts;
-  const size = width * height * channels;
-  const samples = arrayOf(parts, size), round = rounder(parts);
-  if (layout === "stack") {
-    const B = sum(matrices[0], frame, frame + 1, size, rank);
-    each(size, (i) => (samples[i] = round(B[i])));
-    return samples;
-  }
-  if (layout === "channels") {
-    matrices.forEach((matrix, c) => {
-      const B = sum(matrix, 0, height, width, rank);
-      for (let i = 0, at = c; at < size; i++, at += channels) samples[at] = round(B[i]);
-    });
-    return samples;
-  }
+export function decodeFloats(parts, { rank, frame }) {
+  const { width, height, channels, matrices, layout, turn, dtype } = parts;
+  const size = width * height * channels, samples = arrayOf(parts, size);
   const [rows, columns] = [ceil(height / SIDE), ceil(width / SIDE)];
-  const planes = matrices.map((x) => patched(sum(x, 0, rows * columns, SIZE, rank), rows, columns));
-  const R = axes(parts.turn);
-  each(channels, (c) => {
-    for (let y = 0, at = c; y < height; y++) {
-      for (let x = 0, i = y * columns * SIDE; x < width; x++, i++, at += channels) {
-        const turned = R && c < 3;
-        samples[at] = round(
-          turned
-            ? planes[0][i] * R[c] + planes[1][i] * R[3 + c] + planes[2][i] * R[6 + c]
-            : planes[c][i],
-        );
-      }
-    }
+  const planes = matrices.map((x) => {
+    if (layout === "stack") return sum(x, frame, frame + 1, size, rank);
+    if (layout === "channels") return sum(x, 0, height, width, rank);
+    return cropped(patched(sum(x, 0, rows * columns, SIZE, rank), rows, columns), columns * SIDE, width, height);
   });
+  toSamples(planes, turn, limitsOf(parts), same, samples, dtype[0] === "f" ? same : rint);
   return samples;
 }

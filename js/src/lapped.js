@@ -54,13 +54,15 @@ export const COSINES = (() => {
 })();
 
 // Undo the filter of the 8 samples before and after a place, `step` apart.
-function across(plane, at, step, w, gap, F) {
-  for (let j = 0; j < 8; j++) gap[j] = F(plane[at - (j + 1) * step] - plane[at + j * step]);
+function across(plane, at, step, w, F) {
+  const gap = (j) => F(plane[at - (j + 1) * step] - plane[at + j * step]);
+  const a = gap(0), b = gap(1), c = gap(2), d = gap(3), e = gap(4), f = gap(5), g = gap(6), h = gap(7);
   for (let i = 0, k = 0; i < 8; i++, k += 8) {
-    let c = F(w[k] * gap[0]);
-    for (let j = 1; j < 8; j++) c = F(c + F(w[k + j] * gap[j]));
-    plane[at - (i + 1) * step] += c;
-    plane[at + i * step] -= c;
+    let x = F(F(F(w[k] * a) + F(w[k + 1] * b)) + F(w[k + 2] * c));
+    x = F(F(F(x + F(w[k + 3] * d)) + F(w[k + 4] * e)) + F(w[k + 5] * f));
+    x = F(F(x + F(w[k + 6] * g)) + F(w[k + 7] * h));
+    plane[at - (i + 1) * step] += x;
+    plane[at + i * step] -= x;
   }
 }
 
@@ -79,18 +81,17 @@ export const waves = (count) =>
 
 /** Undo the filter across the boundaries of a plane of patches, in place; of the last ones with 8 samples behind. */
 export function unlap(plane, height, width, F, rest = [8, 8]) {
-  const w = F64.from(ROTATION, F), gap = new F64(8);
-  each(height, (y) => {
-    for (let x = SIDE; x < width - SIDE * (rest[1] < 8); x += SIDE) across(plane, y * width + x, 1, w, gap, F);
-  });
+  const w = F64.from(ROTATION, F);
+  for (let y = 0; y < height; y++) {
+    for (let x = SIDE; x < width - SIDE * (rest[1] < 8); x += SIDE) across(plane, y * width + x, 1, w, F);
+  }
   for (let y = SIDE; y < height - SIDE * (rest[0] < 8); y += SIDE) {
-    for (let x = 0; x < width; x++) across(plane, y * width + x, width, w, gap, F);
+    for (let x = 0; x < width; x++) across(plane, y * width + x, width, w, F);
   }
 }
 
-/** The 3 x 3 rotation of colours of three small integers, row after row, or null. */
-export function axes(turn) {
-  if (!turn) return null;
+/** The 3 x 3 rotation of colours of three small integers, row after row. */
+function axes(turn) {
   const w = 127, [a, b, c] = turn, n = w * w + a * a + b * b + c * c;
   return [
     w * w + a * a - b * b - c * c, 2 * (a * b - w * c), 2 * (a * c + w * b),
@@ -99,17 +100,29 @@ export function axes(turn) {
   ].map((x) => x / n);
 }
 
-/** Rotate back the first three planes, round half up and clip: samples, pixel by pixel. */
-export function toSamples(planes, turn, [low, high], F, out) {
-  const R = axes(turn)?.map(F);
+/** What of a plane of whole patches is the picture. */
+export function cropped(plane, pitch, width, height) {
+  const out = new plane.constructor(width * height);
+  each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
+  return out;
+}
+
+/** Rotate back the first three planes, round, half up or as `whole` does, and clip: samples, pixel by pixel. */
+export function toSamples(planes, turn, [low, high], F, out, whole = (x) => floor(F(x + 0.5))) {
   const count = planes.length, [p, q, r] = planes;
-  planes.forEach((plane, c) => {
-    const turned = R && c < 3;
-    const [a, b, d] = turned ? [R[c], R[3 + c], R[6 + c]] : [0, 0, 0];
-    for (let i = 0, at = c; i < plane.length; i++, at += count) {
-      let x = turned ? F(F(F(p[i] * a) + F(q[i] * b)) + F(r[i] * d)) : plane[i];
-      x = F(x + 0.5);
-      out[at] = floor(x > low ? (x < high ? x : high) : low);
+  const put = (at, value) => {
+    const x = whole(value);
+    out[at] = x > low ? (x < high ? x : high) : low;
+  };
+  if (turn) {
+    const R = axes(turn).map(F);
+    for (let i = 0, at = 0; i < p.length; i++, at += count) {
+      const x = p[i], y = q[i], z = r[i];
+      for (let c = 0; c < 3; c++) put(at + c, F(F(x * R[c]) + F(y * R[3 + c])) + F(z * R[6 + c]));
     }
-  });
+  }
+  for (let c = turn ? 3 : 0; c < count; c++) {
+    const plane = planes[c];
+    for (let i = 0, at = c; i < plane.length; i++, at += count) put(at, plane[i]);
+  }
 }

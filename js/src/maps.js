@@ -45,20 +45,16 @@ const WEIGHTS = table(15, [
 export const v = (index) => index >> 4;
 export const u = (index) => index & 15;
 
-export function distance(a, b) {
-  const octaves = (LOG[v(a)] - LOG[v(b)]) ** 2 + (LOG[u(a)] - LOG[u(b)]) ** 2;
-  const steps = (v(a) - v(b)) ** 2 + (u(a) - u(b)) ** 2;
-  return floor(sqrt(octaves)) + floor(sqrt(4096 * steps));
-}
+const whole = (y, x) => floor(sqrt(y * y + x * x));
+export const distance = (a, b) =>
+  whole(LOG[v(a)] - LOG[v(b)], LOG[u(a)] - LOG[u(b)]) + whole(64 * (v(a) - v(b)), 64 * (u(a) - u(b)));
 
-const every = make(SIZE, (i) => i);
 const nearest = [];
 /** 256 distance + index of all frequencies, ascending. */
-const near = (index) =>
-  (nearest[index] ??= make(SIZE, (i) => SIZE * distance(index, i) + i, I32).sort());
+const near = (index) => (nearest[index] ??= make(SIZE, (i) => SIZE * distance(index, i) + i, I32).sort());
 
 /** Frequencies but the first, by the sum of the two. */
-export const diagonal = every.slice(1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
+export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
 
 /**
  * The maps that tell of a component's size, and their weights in units of 1/1024 over `unit`:
@@ -68,50 +64,45 @@ export const diagonal = every.slice(1).sort((a, b) => v(a) + u(a) - v(b) - u(b) 
 export function weightsOf(index, coded, after, others, part, unit) {
   const maps = [], share = [];
   for (const key of near(index)) {
-    if (maps.length < 8 && coded[key & 255]) {
-      maps.push(coded[key & 255]);
+    const map = coded[key & 255];
+    if (map) {
+      maps.push(map);
       share.push(floor(1048576 / (77 + (key >> 8))));
     }
+    if (maps.length > 7) break;
   }
   const all = sum(share), count = maps.length;
   const lean = LOG[u(index)] - LOG[v(index)];
   const kind = after + (lean > 154 ? 2 : lean < -154 ? 1 : 0);
   const rounded = (x) => floor(x / unit + 0.5);
-  const of = (phase) => WEIGHTS.slice(90 * phase + 15 * kind);
-  const phases = make(3, (phase) => {
-    const w = of(phase);
-    return share.map((x, i) => {
-      const parts = [5, 6, 7].map((j) => floor((w[j] * x) / all) + (i || j < 6 ? 0 : w[j + 2]));
-      parts[0] = part * (parts[0] + (i < 4 ? w[i] : floor(w[4] / (count - 4))));
-      return parts.map(rounded);
-    });
-  });
-  const extra = others.map(([map, weight]) => {
-    maps.push(map);
-    return make(3, (phase) => rounded(weight(of(phase))));
-  });
+  const of = (phase, i) => WEIGHTS[90 * phase + 15 * kind + i];
+  for (const [map] of others) maps.push(map);
   // Of a map, by plane, what it gives to the place, and beside it, and above and below.
-  const planes = make(4, (p) =>
-    [p, besideOf(p), aboveOf(p)].map(phaseOf).map((phase, j) => [
-      ...phases[phase].map((x) => x[j]), ...extra.map((x) => (j ? 0 : x[phase])),
-    ]),
-  );
-  return { maps, planes, own: [of(1)[12], of(2)[13], of(2)[14]].map(rounded) };
+  const weights = make(12 * maps.length, (i) => {
+    const j = i % 3, p = floor(i / 3) % 4, r = floor(i / 12), phase = phaseOf(j ? p ^ (j + 1) : p);
+    if (r >= count) return j ? 0 : rounded(others[r - count][1]((place) => of(phase, place)));
+    const beside = floor((of(phase, 5 + j) * share[r]) / all) + (r || !j ? 0 : of(phase, 7 + j));
+    return rounded(j ? beside : part * (beside + (r < 4 ? of(phase, r) : floor(of(phase, 4) / (count - 4)))));
+  }, I32);
+  return { maps, weights, own: I32.of(of(1, 12), of(2, 13), of(2, 14)).map(rounded) };
 }
 
 // Inner loops are functions of their own: those are compiled as soon as they were called often.
-function addPart(out, map, weight, at, end) {
-  for (; at < end; at++) out[at] += weight * map[at];
+function addPart(sums, map, weights, first, at, end) {
+  const a = weights[first], b = weights[first + 1], c = weights[first + 2];
+  for (let to = 3 * at; at < end; at++, to += 3) {
+    const x = map[at];
+    if (!x) continue;
+    sums[to] += imul(a, x);
+    sums[to + 1] += imul(b, x);
+    sums[to + 2] += imul(c, x);
+  }
 }
 
-/** Weighted sums of other maps: at the place, and for those beside, above and below. */
-export function sumsOf({ plane }, { maps, planes }, sums) {
-  sums.forEach((out, kind) => {
-    out.fill(0);
-    planes.forEach((weights, p) =>
-      weights[kind].forEach((weight, r) => weight && addPart(out, maps[r], weight, p * plane, (p + 1) * plane)),
-    );
-  });
+/** Weighted sums of other maps, three of each place: for it, for those beside, and for those above and below. */
+export function sumsOf({ plane }, { maps, weights }, sums) {
+  sums.fill(0);
+  maps.forEach((map, r) => each(4, (p) => addPart(sums, map, weights, 12 * r + 3 * p, p * plane, (p + 1) * plane)));
   return sums;
 }
 
@@ -131,9 +122,12 @@ export function quartersOf(height, width) {
   });
   // Cells that have a place, by phase.
   const phases = [[0], [1], [2, 3]]
-    .map((planes) => planes.flatMap((p) => make(count, (i) => span(p) + i)))
-    .map((cells, number) => ({ cells, number, planes: number < 2 ? [number] : [2, 3] }))
-    .filter(({ cells }) => cells.some((at) => where[at] >= 0));
+    .map((planes, number) => {
+      const cells = new I32(count * planes.length);
+      for (let i = 0; i < cells.length; i++) cells[i] = i < count ? span(planes[0], i) : span(3, i - count);
+      return { cells, number, planes };
+    })
+    .filter(({ planes: [p] }) => where[span(p)] >= 0 || (p > 1 && where[span(3)] >= 0));
   const around = CORNERS.map(([y, x], p) => ({
     lefts: span(besideOf(p), x - 1), rights: span(besideOf(p), x),
     ups: span(aboveOf(p), (y - 1) * pitch), downs: span(aboveOf(p), y * pitch),
@@ -163,8 +157,9 @@ export function rowOf(e) {
 }
 
 /** Context rows of one phase of a map, from sums of others and what is known of its own. */
-export function expected(shape, phase, [here, across, down], known, own, rows, at) {
+export function expected(shape, phase, sums, known, own, rows, at) {
   const { where, pitch, count, span } = shape, { number } = phase;
+  const one = own[0], two = own[1], three = own[2];
   for (const p of phase.planes) {
     const { lefts, rights, ups, downs } = shape.around[p];
     for (let i = 0, to = span(p), o = span(0); i < count; i++, at++, to++, o++) {
@@ -173,10 +168,10 @@ export function expected(shape, phase, [here, across, down], known, own, rows, a
         continue;
       }
       const l = lefts + i, r = rights + i, a = ups + i, b = downs + i;
-      let e = here[to] + across[l] + across[r] + down[a] + down[b];
+      let e = sums[3 * to] + sums[3 * l + 1] + sums[3 * r + 1] + sums[3 * a + 2] + sums[3 * b + 2];
       if (number === 1) {
-        e += own[0] * (known[o] + known[o + 1] + known[o + pitch] + known[o + pitch + 1]);
-      } else if (number) e += own[1] * (known[l] + known[r]) + own[2] * (known[a] + known[b]);
+        e += one * (known[o] + known[o + 1] + known[o + pitch] + known[o + pitch + 1]);
+      } else if (number) e += two * (known[l] + known[r]) + three * (known[a] + known[b]);
       rows[at] = rowOf(e);
     }
   }
@@ -219,17 +214,18 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
   const ones = (row) => floor((prior[row] * 9600) / 65536);
   const counts = seen.map((_, i) => (i & 1 ? ones(i >> 1) : 9600 - ones(i >> 1)));
   const model = tokenModel(first);
-  const derive = () =>
-    prior.forEach((share, row) => {
+  const derive = () => {
+    for (let row = 0; row < rows; row++) {
       const zeros = counts[2 * row], all = zeros + counts[2 * row + 1];
       const p = floor((65536 * zeros + (all >> 1)) / all);
-      zero[row] = share ? within(p, 24, 65512) : 65535;
-    });
+      zero[row] = prior[row] ? min(max(p, 24), 65512) : 65535;
+    }
+  };
   derive();
 
   /** The models learn at the end of some maps. */
   const learn = () => {
-    seen.forEach((x, i) => (counts[i] += 64 * x));
+    for (let i = 0; i < seen.length; i++) counts[i] += 64 * seen[i];
     seen.fill(0);
     limited(counts, 2, 32768);
     derive();
@@ -272,12 +268,15 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
 
 // -- the first component: a small image ----------------------------------------------------
 
-function enlarge([h, w], { tall, wide, grid }) {
-  return make(h * w, (i) => {
-    const row = floor((floor(i / w) * tall) / h) * wide;
-    return min(abs(grid[row + floor(((i % w) * wide) / w)]), CAP);
-  }, I32);
+/** Add what a band of another size tells of one of h x w, in planes. */
+function addBand(sums, where, h, w, { tall, wide, grid }, weight) {
+  for (let at = 0; at < where.length; at++) {
+    const i = where[at], row = floor((floor(i / w) * tall) / h) * wide;
+    if (i >= 0) sums[3 * at] += weight * min(abs(grid[row + floor(((i % w) * wide) / w)]), CAP);
+  }
 }
+
+const OWN = I32.of(123, 143, 143);
 
 /** The wavelet bands of one first component; `before` are those of the one that tells of it. */
 function bandsOf(shape, coder, before) {
@@ -286,17 +285,14 @@ function bandsOf(shape, coder, before) {
     const bands = {};
     for (const [name, [tall, wide]] of Object.entries(shapes)) {
       const quarters = quartersOf(tall, wide), { extent } = quarters;
-      const here = new I32(extent), none = new I32(extent), q = new I32(extent), known = new U8(extent);
-      const add = (weight, band) => {
-        if (!band) return;
-        quarters.scatter(enlarge([tall, wide], band)).forEach((x, at) => (here[at] += weight * x));
-      };
+      const sums = new I32(3 * extent), q = new I32(extent), known = new U8(extent);
+      const add = (weight, band) => band && addBand(sums, quarters.where, tall, wide, band, weight);
       add(256, result[level - 1]?.[name]);
       for (const other of Object.values(bands)) add(123, other);
       add(51, before?.[level][name]);
       for (const phase of quarters.phases) {
         const rows = new U8(phase.cells.length);
-        expected(quarters, phase, [here, none, none], known, [123, 143, 143], rows, 0);
+        expected(quarters, phase, sums, known, OWN, rows, 0);
         const { hit, found } = coder.phase(rows, true);
         hit.forEach((i, j) => {
           const at = phase.cells[i];
@@ -316,13 +312,12 @@ function bandsOf(shape, coder, before) {
 function gradient({ tall, wide, grid }) {
   const F = fround, g = F32.from(grid);
   return g.map((x, i) => {
-    const column = i % wide, row = floor(i / wide);
     let total = 0;
     const add = (there, j) => there && (total = F(total + abs(F(x - g[j]))));
-    add(column, i - 1);
-    add(column < wide - 1, i + 1);
-    add(row, i - wide);
-    add(row < tall - 1, i + wide);
+    add(i % wide, i - 1);
+    add((i + 1) % wide, i + 1);
+    add(i >= wide, i - wide);
+    add(i + wide < tall * wide, i + wide);
     return min(rint(F(total * 0.25)), CAP);
   });
 }
@@ -372,33 +367,42 @@ const TURNS = (() => {
   return wave;
 })();
 
-/** The patch of each component, times 2^precision, as integers. */
+/** The patch of each component, times 2^precision, as integers; by frequency. */
 function basis(indices, turns, precision, power, height, width) {
-  const rows = [], tall = waves(height), wide = waves(width);
-  const row = (i) => (rows[i] ??= make(SIZE, (p) => tall[v(i)][v(p)] * wide[u(i)][u(p)], F64));
-  for (const [i, j, angle] of turns) {
-    const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size;
-    const a = row(i), b = row(j);
-    rows[i] = a.map((x, p) => x * c + b[p] * s);
-    rows[j] = b.map((x, p) => x * c - a[p] * s);
+  const out = new F64(SIZE * SIZE), tall = waves(height), wide = waves(width);
+  const row = (i) => out.subarray(SIZE * i, SIZE * i + SIZE);
+  for (const i of new Set([...indices, ...turns.flatMap(([i, j]) => [i, j])])) {
+    const patch = row(i), down = tall[v(i)], across = wide[u(i)];
+    for (let p = 0; p < SIZE; p++) patch[p] = down[p >> 4] * across[p & 15];
   }
-  return indices.map((i) => {
-    const spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
-    return row(i).map((x) => rint(x * spread * 2 ** precision));
-  });
+  for (const [i, j, angle] of turns) {
+    const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size, a = row(i), b = row(j);
+    for (let p = 0; p < SIZE; p++) {
+      const x = a[p];
+      a[p] = x * c + b[p] * s;
+      b[p] = b[p] * c - x * s;
+    }
+  }
+  for (const i of indices) {
+    const patch = row(i), size = 2 ** precision, spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
+    for (let p = 0; p < SIZE; p++) patch[p] = rint(patch[p] * spread * size);
+  }
+  return out;
 }
+
 
 function addSizes(totals, map) {
-  for (let i = 0; i < map.length; i++) totals[i] += abs(map[i]);
+  for (let i = 0; i < map.length; i++) if (map[i]) totals[i] += abs(map[i]);
 }
 
-/** The maps that have something at a place, and what; after them four that have nothing. */
-function partsOf(maps, place, from, size) {
+/** Where the patches of components stand that have something at a place, and what; after them four that have nothing. */
+function partsOf(components, place, from, size) {
   let found = 0;
-  for (let j = 0; j < maps.length; j++) {
-    if (maps[j][place]) {
-      from[found] = j;
-      size[found++] = maps[j][place];
+  for (let j = 0; j < components.length; j++) {
+    const { sheet, index } = components[j];
+    if (sheet[place]) {
+      from[found] = SIZE * index;
+      size[found++] = sheet[place];
     }
   }
   size.fill(0, found, found + 4);
@@ -415,9 +419,11 @@ function put(out, at, width, block, scale, first, single) {
   }
 }
 
-/** Add four weighted lists: integers, whose sum is the same in any order. */
-export function add(out, a, wa, b, wb, c, wc, d, wd) {
-  for (let i = 0; i < out.length; i++) out[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i];
+/** Add four weighted parts of a list to n places: integers, whose sum is the same in any order. */
+export function add(out, at, n, list, from, weights, j) {
+  const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
+  const p = weights[j], q = weights[j + 1], r = weights[j + 2], s = weights[j + 3];
+  for (let i = 0; i < n; i++) out[at + i] += p * list[a + i] + q * list[b + i] + r * list[c + i] + s * list[d + i];
 }
 
 /**
@@ -428,38 +434,28 @@ export function add(out, a, wa, b, wb, c, wc, d, wd) {
 export function planeOf(
   [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
 ) {
-  const maps = components.map((x) => x.sheet), sets = {};
-  const of = (...sides) =>
-    (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
+  const sets = {};
+  const of = (...sides) => (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
   const unit = F(step / SIDE), root = sqrt(2);
   const totals = new F64(rows * columns);
-  for (const map of maps) addSizes(totals, map);
+  for (const { sheet } of components) addSizes(totals, sheet);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
   const inner = of(SIDE, SIDE);
-  const single = F === fround && largest(totals) * largest(inner.map(largest)) < 0.999 * 2 ** 24;
-  const block = new F64(SIZE), from = new I32(maps.length + 4), size = new F64(maps.length + 4);
+  const single = F === fround && largest(totals) * largest(inner) < 0.999 * 2 ** 24;
+  const block = new F64(SIZE), most = components.length + 4, from = new I32(most), size = new F64(most);
   for (let i = 0; i < rows * columns; i++) {
     const last = i >= (rows - 1) * columns, end = (i + 1) % columns === 0;
     const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
-    const found = partsOf(maps, i, from, size), one = (j) => patches[from[j]];
+    const found = partsOf(components, i, from, size);
     block.fill(0);
-    for (let j = 0; j < found; j += 4) {
-      add(block, one(j), size[j], one(j + 1), size[j + 1], one(j + 2), size[j + 2], one(j + 3), size[j + 3]);
-    }
+    for (let j = 0; j < found; j += 4) add(block, 0, SIZE, patches, from, size, j);
     const first = F(mean[i] * unit), g = clipped(rint(gains[i]), 8);
     const scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
     const at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     put(out, at, width, block, single ? F(scale) : scale, first, single);
   }
   unlap(out, rows * SIDE, width, F, rest);
-  return out;
-}
-
-/** What of a plane of whole patches is the picture. */
-export function cropped(plane, pitch, width, height) {
-  const out = new plane.constructor(width * height);
-  each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
   return out;
 }

@@ -17,7 +17,11 @@ export function viewOf(bytes) {
 
 export const sum = (list) => list.reduce((a, b) => a + b, 0);
 /** The largest magnitude. */
-export const largest = (list) => list.reduce((most, x) => max(most, abs(x)), 0);
+export function largest(list) {
+  let most = 0;
+  for (let i = 0; i < list.length; i++) if (abs(list[i]) > most) most = abs(list[i]);
+  return most;
+}
 export const same = (x) => x;
 /** A number brought between two others; and to a magnitude at most. */
 export const within = (x, low, high) => min(max(x, low), high);

@@ -8,9 +8,9 @@ import {
 import {
   bitReader, checkRanks, ransReader, readLanes, readStart, readStrengths, signLate, table, untilCut,
 } from "./coding.js";
-import { SIDE, SIZE } from "./lapped.js";
+import { SIDE, SIZE, cropped } from "./lapped.js";
 import {
-  CAP, coefficients, cropped, diagonal, distance, expected, firstOf, headerOf, planeOf, quartersOf,
+  CAP, coefficients, diagonal, distance, expected, firstOf, headerOf, planeOf, quartersOf,
   readCoarsest, sumsOf, u, v, weightsOf,
 } from "./maps.js";
 import { pictured, smooth } from "./smoothing.js";
@@ -66,7 +66,41 @@ function predictionOf(index) {
   return null;
 }
 
-const clip = (x) => clipped(x, 2047);
+const clip = (x) => (x > 2047 ? 2047 : x < -2047 ? -2047 : x);
+
+// What is expected of places, in 1/256: of the means on either side, and of other places of a map.
+function addMeans(out, mean, where, one, other, weight) {
+  for (let i = 0; i < out.length; i++, one++, other++) {
+    if (where[one] >= 0 && where[other] >= 0) out[i] += weight * clip(mean[one] - mean[other]);
+  }
+}
+
+function addPair(out, map, one, sign, other, weight) {
+  for (let i = 0; map && i < out.length; i++) out[i] += weight * (clip(map[one + i]) + sign * clip(map[other + i]));
+}
+
+function settle(guess, told, out, where, at) {
+  for (let i = 0; i < guess.length; i++, at++) {
+    out[at] = where[at] < 0 ? 0 : floor(guess[i] / 256 + 0.5) + told[where[at]];
+  }
+}
+
+/** Put the non-zeros of a phase, from one on, where they belong; the first one of the next component. */
+function fill({ mine, sheet, coded, rest }, where, cells, from, { hit, found }, at, places) {
+  for (; at < hit.length && hit[at] < from + cells.length; at++) {
+    const q = found[at], cell = cells[hit[at] - from], place = where[cell];
+    mine[cell] = min(abs(q), CAP);
+    if (rest) rest[place] = q; // there is no place -1
+    if (coded) coded[cell] += q * 16;
+    else {
+      // A place beyond the edge, of a hostile file, is the last of the map.
+      const to = place < 0 ? sheet.length - 1 : place;
+      places.push(to);
+      sheet[to] = q * 16;
+    }
+  }
+  return at;
+}
 
 /** Whether a component is of a pair: of chroma that luma may tell of, and of luma that tells. */
 const pairedOf = ({ crossed, scales }) => ({ channel, index }) =>
@@ -106,11 +140,11 @@ function learn(luma, chroma, told, up, down, wide) {
 
 function walkOf(shape, header, coder, F) {
   const { scales, coarsest, turn } = header;
-  const quarters = quartersOf(...shape), { where, count, span } = quarters;
+  const quarters = quartersOf(...shape), { where, count, span, extent } = quarters;
   const patches = shape[0] * shape[1];
   const means = [], firsts = []; // of each channel
   const known = scales.map(() => []), memory = scales.map(() => []), maps = scales.map(() => []);
-  const pool = [], unsigned = [];
+  const pool = [], unsigned = [], guess = new F64(count), nothing = new F64(patches);
   const paired = pairedOf(header), lumas = [];
   const [ups, downs] = make(2, () => scales.map(() => new F64((shape[0] + 2) * (shape[1] + 1) + 1)));
   let luma = null;
@@ -124,30 +158,23 @@ function walkOf(shape, header, coder, F) {
   };
 
   // What is expected of one phase of a predicted component, in whole sixteenths.
-  const predict = ({ channel, index }, w, phase, own) => {
-    // Of the first component there is no memory, and no weight where u, or v, is 0.
-    const lowerU = w.u && memory[channel][index - 1];
-    const lowerV = w.v && memory[channel][index - SIDE];
-    const mean = means[channel], late = phase.number === 2;
-    const oddU = u(index) & 1 ? -1 : 1, oddV = v(index) & 1 ? -1 : 1;
+  const predict = ({ channel, index }, w, told, phase, own) => {
+    const lower = memory[channel], odd = (i) => (i & 1 ? -1 : 1);
     for (const p of phase.planes) {
       const { lefts, rights, ups, downs } = quarters.around[p];
-      const [from, to] = u(index) ? [lefts, rights] : [ups, downs];
-      for (let i = 0, at = span(p); i < count; i++, at++) {
-        let e = 0;
-        if (where[at] >= 0) {
-          if (late) {
-            e = w.beside * (clip(own[lefts + i]) + oddU * clip(own[rights + i]));
-            e += w.above * (clip(own[ups + i]) + oddV * clip(own[downs + i]));
-          }
-          if (lowerU) e += w.u * (lowerU[lefts + i] - lowerU[rights + i]);
-          if (lowerV) e += w.v * (lowerV[ups + i] - lowerV[downs + i]);
-          if (where[from + i] >= 0 && where[to + i] >= 0) {
-            e += w.means * clip(mean[from + i] - mean[to + i]);
-          }
+      guess.fill(0);
+      if (w) {
+        const [from, to] = u(index) ? [lefts, rights] : [ups, downs];
+        addMeans(guess, means[channel], where, from, to, w.means);
+        if (phase.number > 1) {
+          addPair(guess, own, lefts, odd(u(index)), rights, w.beside);
+          addPair(guess, own, ups, odd(v(index)), downs, w.above);
         }
-        own[at] = floor(e / 256 + 0.5);
+        // Of the first component there is no memory, and no weight where u, or v, is 0.
+        addPair(guess, w.u && lower[index - 1], lefts, -1, rights, w.u);
+        addPair(guess, w.v && lower[index - SIDE], ups, -1, downs, w.v);
       }
+      settle(guess, told, own, where, span(p));
     }
   };
 
@@ -155,49 +182,36 @@ function walkOf(shape, header, coder, F) {
     const Kind = F === fround ? F32 : F64;
     const here = batch.map((x, i) => {
       const { channel, index } = x;
-      const others = turn ? make(min(channel, 2), (c) => [known[c][index], (w) => w[10 + c]]) : [];
+      const others = turn ? make(min(channel, 2), (c) => [known[c][index], (of) => of(10 + c)]) : [];
       const there = others.filter(([map]) => map);
       const weights = weightsOf(index, known[channel], channel ? 3 : 0, there, 1, 8);
-      pool[i] ??= make(3, () => new I32(quarters.extent));
       const w = predictionOf(index), pair = paired(x);
       const told = pair && channel && lumas[index] && tell(lumas[index], ups[channel], downs[channel], shape[1]);
       return {
-        x, w, told, sums: sumsOf(quarters, weights, pool[i]), own: weights.own, mine: new U8(quarters.extent),
-        sheet: new Kind(patches), coded: (w || told) && new Kind(quarters.extent),
-        rest: pair && new F64(patches),
+        x, w, told: told || nothing, own: weights.own, mine: new U8(extent), sheet: new Kind(patches),
+        sums: sumsOf(quarters, weights, (pool[i] ??= new I32(3 * extent))),
+        coded: (w || told) && new Kind(extent), rest: pair && new F64(patches),
       };
     });
     for (const phase of quarters.phases) {
-      const size = phase.cells.length, rows = new U8(batch.length * size);
+      const { cells } = phase, size = cells.length, rows = new U8(batch.length * size);
       here.forEach(({ x, w, told, sums, own, mine, coded }, i) => {
         expected(quarters, phase, sums, mine, own, rows, i * size);
-        if (w) predict(x, w, phase, coded);
-        if (told) for (const cell of phase.cells) coded[cell] += told[where[cell]] || 0;
+        if (coded) predict(x, w, told, phase, coded);
       });
-      const { hit, found } = coder.phase(rows, signs);
+      const some = coder.phase(rows, signs);
       let at = 0;
-      here.forEach(({ mine, sheet, coded, rest }, i) => {
+      here.forEach((one, i) => {
         const places = [];
-        for (; hit[at] < (i + 1) * size; at++) {
-          const q = found[at], cell = phase.cells[hit[at] - i * size];
-          mine[cell] = min(abs(q), CAP);
-          if (rest) rest[where[cell]] = q; // there is no place -1
-          if (coded) coded[cell] += q * 16;
-          else {
-            // A place beyond the edge, of a hostile file, is the last of the map.
-            const place = where[cell] < 0 ? patches - 1 : where[cell];
-            places.push(place);
-            sheet[place] = q * 16;
-          }
-        }
-        if (!coded && !signs) unsigned.push([sheet, places]);
+        at = fill(one, where, cells, i * size, some, at, places);
+        if (!signs) unsigned.push([one.sheet, places]);
       });
     }
     coder.learn();
     for (const { x: { channel, index }, w, told, mine, sheet, coded, rest } of here) {
       if (rest) {
         if (!channel) lumas[index] = rest.map((q) => clipped(q));
-        else if (told) learn(lumas[index], rest, told, ups[channel], downs[channel], shape[1]);
+        else if (lumas[index]) learn(lumas[index], rest, told, ups[channel], downs[channel], shape[1]);
       }
       known[channel][index] = mine;
       if (coded) {
@@ -208,7 +222,7 @@ function walkOf(shape, header, coder, F) {
     }
   };
 
-  return { first, follow, firsts, maps, unsigned, extent: quarters.extent };
+  return { first, follow, firsts, maps, unsigned, extent };
 }
 
 // -- header and stream ------------------------------------------------------------------------

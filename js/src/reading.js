@@ -6,7 +6,7 @@ import {
   each, F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt, sum, viewOf,
 } from "./numbers.js";
 
-const SIGNATURE = [0x89, 0x4c, 0x52, 0x4b, 0x0d, 0x0a, 0x1a, 0x0a];
+const SIGNATURE = "\x89LRK\r\n\x1a\n";
 const MODES = [
   ["1", 1, 0], ["L", 1, 0], ["LA", 2, 0], ["RGB", 3, 0], ["RGBA", 4, 0], ["CMYK", 4, 0],
   ["I;16", 1, 1], ["F", 1, 6],
@@ -18,7 +18,6 @@ const METADATA = ["EXIF", "ICCP", "XMP_", "NODT", "AXIS"];
 const LARGEST = 2 ** 160;
 const SIDE = 2 ** 31 - 1;
 const PIECE = 4096;
-const DONE = [0, 0, 0, 0, 0x44, 0x4f, 0x4e, 0x45, 0x1f, 0x0d, 0xb8, 0x26];
 
 export const MAX_PIXELS = 178956970;
 
@@ -86,8 +85,7 @@ function reader(bytes, partial, maxPixels) {
   };
 
   const head = () => {
-    const start = bytes.subarray(0, 8);
-    check(bytes.length && start.every((x, i) => x === SIGNATURE[i]), "signature");
+    check(kindAt(-4) + kindAt(0) === SIGNATURE, "signature");
     known(bytes.length < 9 || bytes[8] === 1, "version");
     const data = bytes.length > 9 ? chunk("HEAD") : null;
     check(data, "end of HEAD");
@@ -155,7 +153,8 @@ function reader(bytes, partial, maxPixels) {
       return;
     }
     if (payload === null) {
-      if (!sums && DONE.every((x, i) => bytes[bytes.length - 12 + i] === x)) {
+      const end = bytes.length - 12;
+      if (!sums && kindAt(end) === "DONE" && !u32(end) && u32(end + 8) === 0x26b80d1f) {
         ofAnotherLength(parts);
         return;
       }

@@ -4,7 +4,7 @@
 import { table } from "./coding.js";
 import { check } from "./errors.js";
 import { toSamples } from "./lapped.js";
-import { F32, I32, U16, U8, abs, each, fround, make, max, min, within } from "./numbers.js";
+import { F32, F64, I32, U16, U8, abs, each, fround, make, max, min, within } from "./numbers.js";
 
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
 const MARGIN = 3;
@@ -48,7 +48,7 @@ function weightsOf(eighths) {
     [0, same], [1, same], [1, down], [2, same], [2, rising],
     [3, same], [3, down], [4, same], [4, rising],
   ];
-  const out = new F32(648);
+  const out = new F64(648);
   each(12, (level) => {
     kinds.forEach(([kind, turned], k) =>
       turned.forEach((tap, t) => {
@@ -72,38 +72,45 @@ function padded(plane, height, width, Kind) {
 
 // What is done to a row is a function of its own: it is compiled after few of them.
 
-/** Second differences from the samples at a place to those on either side. */
-function bend(P, at, o, out) {
+/** Second differences from each sample of a row to those across, below, and on the two diagonals. */
+function bend(P, at, W, out, to, n) {
   const f = fround;
-  for (let i = 0; i < out.length; i++, at++) {
-    out[i] = abs(f(f(f(P[at] + P[at]) - P[at + o]) - P[at - o]));
+  for (let i = 0; i < n; i++, at++, to++) {
+    const x = 2 * P[at];
+    out[to] = abs(f(x - P[at + 1]) - P[at - 1]);
+    out[to + n] = abs(f(x - P[at + W]) - P[at - W]);
+    out[to + 2 * n] = abs(f(x - P[at + W - 1]) - P[at - W + 1]);
+    out[to + 3 * n] = abs(f(x - P[at + W + 1]) - P[at - W - 1]);
   }
 }
 
-/** Sums of three rows. */
-function stacked([a, b, c], out) {
-  const f = fround;
-  for (let i = 0; i < out.length; i++) out[i] = f(a[i] + b[i]) + c[i];
+/** Sums of three rows, and then of three columns. */
+function summed(R, a, b, c, out) {
+  const f = fround, n = out.length;
+  for (let i = 0, p = 0, q = 0; i < n; i++) {
+    const s = f(f(R[a + i] + R[b + i]) + R[c + i]);
+    if (i > 1) out[i - 2] = f(p + q) + s;
+    p = q;
+    q = s;
+  }
 }
 
-/** Class of each sample of a row, times the number of taps, from sums of three rows of differences. */
-function classify([A, B, C, D], unit, out) {
+/**
+ * Class of each sample of a row, times the number of taps, from sums of differences and their bits; without
+ * branches, which no processor foresees.
+ */
+function classify(S, bitsOf, unit, n, out) {
   const f = fround, weak = f(1.6);
   for (let x = 0; x < out.length; x++) {
-    const across = f(f(A[x] + A[x + 1]) + A[x + 2]), down = f(f(B[x] + B[x + 1]) + B[x + 2]);
-    const rising = f(f(C[x] + C[x + 1]) + C[x + 2]), falling = f(f(D[x] + D[x + 1]) + D[x + 2]);
-    float[0] = min(max(f(f(across + down) * unit), FAINT), 2);
-    const level = min((bits[0] - BASE) >> 22, 11);
-    const high1 = max(across, down), low1 = min(across, down);
-    const high2 = max(rising, falling), low2 = min(rising, falling);
-    const straight = f(high1 * low2) > f(high2 * low1);
-    const high = straight ? high1 : high2, low = straight ? low1 : low2;
-    let kind = 0;
-    if (!(high <= f(weak * low))) {
-      kind = straight ? (down > across ? 2 : 1) : falling > rising ? 4 : 3;
-      if (high > f(3 * low)) kind += 4;
-    }
-    out[x] = (level * 9 + kind) * 6;
+    float[0] = f(S[x] + S[x + n]) * unit;
+    const level = max(min((bits[0] - BASE) >> 22, 11), 0);
+    // Of two directions -1 where the second is the steeper; their places, the steeper first.
+    const down = (bitsOf[x] - bitsOf[x + n]) >> 31, falling = (bitsOf[x + 2 * n] - bitsOf[x + 3 * n]) >> 31;
+    const i = x + (n & down), j = 2 * x + n - i, p = x + 2 * n + (n & falling), q = 2 * x + 5 * n - p;
+    const straight = -(f(S[i] * S[q]) > f(S[p] * S[j]));
+    const high = S[p + (straight & (i - p))], low = S[q + (straight & (j - q))];
+    const kind = 3 - falling + (straight & (falling - down - 2)) + ((high > f(3 * low)) << 2);
+    out[x] = (level * 9 + (kind & -(high > f(weak * low)))) * 6;
   }
 }
 
@@ -124,18 +131,17 @@ function correct(plane, to, Q, at, taps, weights, kinds, F) {
 export function smooth(plane, height, width, step, eighths, F) {
   if (!eighths) return;
   const weights = weightsOf(eighths), unit = fround(1 / (9 * step));
-  const Q = padded(plane, height, width, plane.constructor);
+  const Q = padded(plane, height, width, F64);
   const P = plane instanceof F32 ? Q : padded(plane, height, width, F32);
-  const W = width + 2 * MARGIN;
+  const W = width + 2 * MARGIN, n = width + 2;
   const taps = I32.from(TAPS, ([y, x]) => y * W + x), kinds = new I32(width);
-  // Second differences across, down, rising and falling, of three rows each.
-  const ways = [1, W, W - 1, W + 1], row = () => new F32(width + 2);
-  const rings = ways.map(() => make(3, row)), sums = ways.map(row);
+  const ring = new F32(12 * n), sums = new F32(4 * n), sumBits = new I32(sums.buffer);
+  const row = (y) => (y % 3) * 4 * n;
   for (let y = -2, at = MARGIN + 2 * W - 1; y < height; y++, at += W) {
-    ways.forEach((o, i) => bend(P, at, o, rings[i][(y + 4) % 3]));
+    bend(P, at, W, ring, row(y + 2), n);
     if (y < 0) continue;
-    rings.forEach((ring, i) => stacked([(y + 2) % 3, (y + 3) % 3, (y + 4) % 3].map((r) => ring[r]), sums[i]));
-    classify(sums, unit, kinds);
+    summed(ring, row(y), row(y + 1), row(y + 2), sums);
+    classify(sums, sumBits, unit, n, kinds);
     correct(plane, y * width, Q, at + 1 - W, taps, weights, kinds, F);
   }
 }

@@ -10,9 +10,9 @@ import {
   untilCut,
 } from "./coding.js";
 import { arrayOf } from "./floats.js";
-import { SIDE, toSamples, waves } from "./lapped.js";
+import { SIDE, cropped, toSamples, waves } from "./lapped.js";
 import {
-  CAP, LOG, PAD, coefficients, cropped, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
+  CAP, LOG, PAD, coefficients, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
   readCoarsest, rowOf, sumsOf, u, v, weightsOf,
 } from "./maps.js";
 import { limitsOf, shapeOf } from "./reading.js";
@@ -219,7 +219,7 @@ function decodePlanes(parts, rank, partial) {
   const planes = make(maps, () => new I32(width * height));
   const quarters = quartersOf(...shape), { where, extent } = quarters;
   const known = make(maps, () => []), states = known.map(() => new U8(extent));
-  const pool = make(64, () => make(3, () => new I32(extent)));
+  const pool = make(64, () => new I32(3 * extent));
   const group = max(1, floor(8192 / patches));
   const numberOf = (from, to) => sum(scales.slice(max(from, 0), to).map((x) => sum(x.map(() => 1)) + 1));
   let B = null, bands = null, done = 0, symbols = 0, ended = false;

@@ -1,34 +1,30 @@
 // The 9/7 wavelet of a small map, in the order of operations that the format fixes.
 // F rounds to the type of the samples: fround, or nothing.
 
-import { floor, make, max, min, each } from "./numbers.js";
+import { F64, floor, make } from "./numbers.js";
 
 const STEPS = [-1.586134342059924, -0.052980118572961, 0.882911075530934, 0.443506852043971];
 const SCALE = 1.230174104914001 / 1.4142135623730951;
 
-/**
- * The vector whose split the two halves are: `low` and `high` start at an offset and have
- * places `step` apart, as the result has in `out`.
- */
-export function join(low, high, F) {
-  const [p, q] = [low.length, high.length];
-  const scale = F(SCALE);
-  const a = low.map((x) => F(x * scale)), b = high.map((x) => F(x / scale));
-  for (let s = 3; s >= 0; s--) {
-    const weight = -F(STEPS[s]);
-    if (s % 2 === 0) {
-      each(q, (i) => {
-        b[i] = F(b[i] + F(weight * F(a[i] + a[min(i + 1, p - 1)])));
-      });
-    } else {
-      each(p, (i) => {
-        a[i] = F(a[i] + F(weight * F(b[max(i - 1, 0)] + b[min(i, q - 1)])));
-      });
+/** Join halves that stand in turn, in place: `lines` of n places `step` apart, which begin `stride` apart. */
+function lift(grid, n, step, lines, stride, F) {
+  const scale = F(SCALE), end = step * n;
+  for (let line = 0, from = 0; line < lines; line++, from += stride) {
+    for (let at = 0, i = from; at < n; at++, i += step) grid[i] = F(at & 1 ? grid[i] / scale : grid[i] * scale);
+    for (let s = 3; s >= 0; s--) {
+      const weight = -F(STEPS[s]);
+      for (let at = s & 1 ? 0 : step; at < end; at += 2 * step) {
+        const i = from + at, beside = F(grid[at ? i - step : i + step] + grid[at + step < end ? i + step : i - step]);
+        grid[i] = F(grid[i] + F(weight * beside));
+      }
     }
   }
-  const out = new Array(p + q);
-  each(p, (i) => (out[2 * i] = a[i]));
-  each(q, (i) => (out[2 * i + 1] = b[i]));
+}
+
+/** The vector whose split the two halves are. */
+export function join(low, high, F) {
+  const n = low.length + high.length, out = make(n, (i) => (i & 1 ? high : low)[i >> 1]);
+  lift(out, n, 1, 1, 0, F);
   return out;
 }
 
@@ -51,33 +47,21 @@ export function bandShapes(height, width) {
   return { low: [h, w], levels };
 }
 
-// Maps are {tall, wide, grid}, row after row.
-const column = ({ tall, wide, grid }, x) =>
-  make(tall, (y) => grid[y * wide + x]);
-
-function turned({ tall, wide, grid }) {
-  const from = (i) => grid[(i % tall) * wide + floor(i / tall)];
-  return { tall: wide, wide: tall, grid: make(tall * wide, from) };
-}
-
-function joinDown(low, high, F) {
-  const { wide } = low, tall = low.tall + high.tall;
-  const grid = new Array(tall * wide);
-  each(wide, (x) => {
-    join(column(low, x), column(high, x), F).forEach((v, y) => (grid[y * wide + x] = v));
-  });
-  return { tall, wide, grid };
-}
-
-/** The map of a coarsest map and its bands. */
+/** The map of a coarsest map and its bands: each {tall, wide, grid}, row after row. */
 export function inverse(low, levels, F) {
   for (const { across, down, both } of levels) {
-    let high = across;
-    if (down) {
-      low = joinDown(low, down, F);
-      if (high) high = joinDown(high, both, F);
+    const tall = low.tall + (down ? down.tall : 0), wide = low.wide + (across ? across.wide : 0);
+    const grid = new F64(tall * wide), parts = [low, across, down, both];
+    const top = down ? 1 : 0, left = across ? 1 : 0;
+    for (let at = 0, y = 0; y < tall; y++) {
+      for (let x = 0; x < wide; x++, at++) {
+        const part = parts[2 * (y & top) + (x & left)];
+        grid[at] = part.grid[(y >> top) * part.wide + (x >> left)];
+      }
     }
-    if (high) low = turned(joinDown(turned(low), turned(high), F));
+    if (down) lift(grid, tall, wide, wide, 1, F);
+    if (across) lift(grid, wide, 1, tall, wide, F);
+    low = { tall, wide, grid };
   }
   return low;
 }

@@ -94,7 +94,7 @@ def report(
         if found is not None:
             return found
     folder = taking.stack and path != "-" and os.path.isdir(path)
-    data = b"" if folder else files.read_bytes(path)
+    data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
             raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
@@ -104,7 +104,7 @@ def report(
     if not file:
         loaded = _load(path, data, max_pixels, nodata, taking)
     else:
-        packed = files.read_bytes(file)
+        packed = _bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
         loaded = original(path, data, parts, max_pixels=max_pixels, nodata=nodata, taking=taking)
         result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
@@ -112,6 +112,14 @@ def report(
     if ranks:
         return of_ranks(loaded, ranks, store=store or AUTO)
     return _ladder(loaded, store=store or AUTO)
+
+
+def _bytes(path: str) -> bytes:
+    if "://" not in path:
+        return files.read_bytes(path)
+    from lowrank.io import cloud  # not on the way of files that are here
+
+    return cloud.read(path)
 
 
 def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result | None:

@@ -138,7 +138,7 @@ def _decode(parts: Parts) -> None:
     if parts.head.frames is None:
         codec.decode(parts)
         return
-    from lowrank.stack import LowRankStack
+    from lowrank.library.stack import LowRankStack
 
     stack = LowRankStack(parts)
     if not stack.in_parts:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank import pace
+from lowrank import pace, threads
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
@@ -113,8 +113,9 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     else:
         counted = picture if range_ is None else _counted(picture, range_)
         encoder, spectra, forecast = _prepared(counted, layout, target)
-        # A forecast counts in levels of 0 to the peak.
-        tries = _Tries(picture, layout, encoder, range_, forecast if range_ is None else None)
+        if range_ is not None and layout != "stack":
+            forecast = None  # it counts in levels of 0 to the peak
+        tries = _Tries(picture, layout, encoder, range_, forecast)
     if target.kind == "quality":
         step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
     elif target.kind == "size":
@@ -169,7 +170,7 @@ class _Tries:
         return self._latest[1]
 
     def size(self, step: float) -> int:
-        """Bytes of the file, give or take one or two, see `Coded.length`."""
+        """Bytes of the file, give or take one or two, see `Coded.size`."""
         coded = self.at(step)
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
@@ -181,11 +182,12 @@ class _Tries:
             return Picture(self.levels.to_samples(samples, mode), mode)
         return Picture(samples, mode)
 
+    @threads.one_blas_thread()  # several stall on sums as short as these
     def off(self, step: float) -> list[OfFrame]:
         """How far each decoded frame is off."""
         from lowrank.picture import distance
 
-        known = getattr(self.at(step), "off", None)
+        known = self.at(step).off
         return distance.frames(self.picture, self.decoded(step)) if known is None else known()
 
     def pixels(self, step: float) -> Pixels:
@@ -222,9 +224,9 @@ class _Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        peak = 255 * self.unit
         error = self.forecast.squared_error(step * self.unit) + 1 / 12
-        return 10 * math.log10(peak * peak / error)
+        peak = self.peak / (1.0 if self.levels is None else self.levels.unit)
+        return 10 * math.log10(peak**2 / error)
 
     def expected_size(self, step: float) -> float:
         """Logarithm of the bytes that the forecast expects of a step."""

@@ -8,7 +8,6 @@ tiles' own, and squared errors add up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,6 +28,7 @@ from lowrank.stores.packed.frames import codec, noise, tiles
 from lowrank.stores.packed.frames.forecast import Forecast
 from lowrank.stores.packed.frames.header import Shape
 from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.learn import Learnt
 from lowrank.stores.packed.frames.tiles import Box
 
 LARGEST = 1 << 27
@@ -56,19 +56,6 @@ def sides(size: Shape, largest: int) -> tuple[int, int]:
     return best[2], best[3]
 
 
-@dataclass(frozen=True, eq=False)
-class InTiles(Coded):
-    """A stack in tiles.
-
-    Attributes
-    ----------
-    off : callable
-        Gives how far each decoded frame is off.
-    """
-
-    off: Callable[[], list[OfFrame]]
-
-
 @dataclass(eq=False)
 class _Known:
     """What is kept of a tile from try to try."""
@@ -76,7 +63,7 @@ class _Known:
     gram: NDArray[np.float64] | None = None
     spectrum: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     apart: tuple[float, bool] | None = None
-    learnt: tuple[float, int] | None = None
+    learnt: tuple[float, Learnt | None] | None = None
 
 
 class Tiled:
@@ -225,8 +212,14 @@ class Tiled:
         def samples() -> NDArray[Any]:
             return tiles.decode(payload, self.size, self.mode).samples
 
-        return InTiles(
-            len(payload), (rank,), lambda: payload, samples, norms, lambda: error, lambda: off
+        return Coded(
+            lambda: len(payload),
+            (rank,),
+            lambda: payload,
+            samples,
+            norms,
+            lambda: error,
+            lambda: off,
         )
 
     @cached_property
