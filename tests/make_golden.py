@@ -221,6 +221,7 @@ CASES |= {
     # Stacks in tiles of four patches.
     f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
     for name, mode, height, width, quality in (
+        ("tiles-l", "L", 20, 34, 50),
         ("tiles", "I;16", 40, 52, 90),
         ("tiles-rgb", "RGB", 39, 33, 85),
         ("tiles-f", "F", 20, 50, 90),

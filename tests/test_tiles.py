@@ -19,9 +19,9 @@ from lowrank.format.parts import Parts
 from lowrank.io import lazy
 from lowrank.io.taking import Taking
 from lowrank.limits import let_go
-from lowrank.picture import MODES, Picture
+from lowrank.picture import MODES, Loaded, Picture
 from lowrank.picture.distance import frames
-from lowrank.report import measure, passes
+from lowrank.report import compared, measure, passes
 from lowrank.runs import large, work
 from lowrank.runs.plan import Job
 from lowrank.stores.packed.coding.payload import Outline
@@ -249,6 +249,11 @@ def test_a_report_in_passes_is_that_of_all_at_once(stack, data, tmp_path):
     assert some.pixels.rmse == pytest.approx(whole.pixels.rmse, rel=1e-9)
     assert some.stack.frame_psnr_db.worst_frame == whole.stack.frame_psnr_db.worst_frame
     assert passes.distances(loaded.picture, parts).psnr_db == pytest.approx(whole.pixels.psnr_db)
+    there = compared.against(Loaded(stack, loaded.source), parts)
+    again = compared.in_passes(loaded, parts)
+    assert (again.above, there.above) == (False, False)
+    assert again.factor_error == pytest.approx(there.factor_error, rel=1e-9)
+    assert again.stated_error == pytest.approx(there.stated_error, rel=1e-9)
 
 
 def test_what_is_coded_in_tiles_is_measured_in_passes(stack, small, tmp_path, monkeypatch):
