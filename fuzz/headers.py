@@ -22,6 +22,7 @@ from lowrank.picture import MODES
 from lowrank.stores.packed.channels import header as channels_header
 from lowrank.stores.packed.coding.wavelet import band_shapes
 from lowrank.stores.packed.frames import header as frames_header
+from lowrank.stores.packed.frames import tiles
 from lowrank.stores.packed.frames.basis import Column
 from lowrank.stores.packed.frames.classes import Classes
 from lowrank.stores.packed.frames.profile import Profile
@@ -106,13 +107,40 @@ def _file(head: bytes, payload: bytes) -> bytes:
 
 
 def _stack(rng: np.random.Generator, largest: int) -> bytes:
-    """A packed stack of any shape, whose planes and basis are made here."""
+    """A packed stack of any shape, whose planes and basis are made here; or in a few tiles."""
     while True:
         frames, (width, height) = _one(rng, _FRAMES), _sides(rng, largest)
         if frames * width * height <= 4 * largest:
             break
     mode = _one(rng, (1, 2, 3, 4, 6))
-    channels = _CHANNELS[mode]
+    size = frames, height, width, _CHANNELS[mode]
+    payload, planes = _planes(rng, *size) if rng.integers(4) else _tiles(rng, *size)
+    fields_ = struct.pack("<IIBBBBI", width, height, mode, _STACK, _PACKED, 0, frames)
+    return _file(fields_ + _stated(rng, [planes], frames, width * height * size[3]), payload)
+
+
+def _tiles(
+    rng: np.random.Generator, frames: int, height: int, width: int, channels: int
+) -> tuple[bytes, int]:
+    """A payload of tiles, and its planes; now and then of what is no grid, or of other planes."""
+    size = frames, height, width, channels
+    rows, columns = grid(height, width)
+    down, across = (-(-n // _one(rng, (1, 1, 2, 3))) for n in (rows, columns))
+    made = [_planes(rng, *box.size(size)) for box in tiles.boxes(size, down, across)]
+    planes = sum(k for _, k in made)
+    pieces = [piece for piece, _ in made]
+    if not rng.integers(4):
+        odd = int(rng.integers(4))
+        down, across = (down + (odd == 0) * int(rng.integers(-1, 2)), across + (odd == 1))
+        planes = max(planes + (odd == 2) * int(rng.integers(-1, 2)), 0)
+        pieces += [b""] * (odd == 3)
+    return tiles.write(max(down, 0), across, planes, pieces), planes
+
+
+def _planes(
+    rng: np.random.Generator, frames: int, height: int, width: int, channels: int
+) -> tuple[bytes, int]:
+    """A payload of planes, and how many they are."""
     most = max(_MAPS // channels, 1)
     planes = min(_one(rng, (1, frames, *range(1, frames + 1), frames + 1)), most)
     columns = None
@@ -152,9 +180,7 @@ def _stack(rng: np.random.Generator, largest: int) -> bytes:
         coarsest=[rng.integers(-size, size + 1, low) for _ in range(planes * channels)],
     )
     payload = frames_header.write_header(made, channels) + _states(rng, made.lanes)
-    fields_ = struct.pack("<IIBBBBI", width, height, mode, _STACK, _PACKED, 0, frames)
-    stated = _stated(rng, [planes], frames, width * height * channels)
-    return _file(fields_ + stated, payload + _words(rng, b""))
+    return payload + _words(rng, b""), planes
 
 
 def _classes(rng: np.random.Generator, maps: int) -> Classes:

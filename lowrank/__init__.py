@@ -25,9 +25,10 @@ from lowrank.errors import (
 )
 
 if TYPE_CHECKING:
-    from lowrank.api import LowRankImage, compress, ladder, open, spectrum
+    from lowrank.api import compress, ladder, open, spectrum
+    from lowrank.library.image import LowRankImage
+    from lowrank.library.stack import LowRankStack
     from lowrank.report import Report
-    from lowrank.stack import LowRankStack
 
 __version__ = "0.1.0"
 
@@ -52,8 +53,8 @@ __all__ = [
 ]
 
 _LATER = {
-    "LowRankImage": "api",
-    "LowRankStack": "stack",
+    "LowRankImage": "library.image",
+    "LowRankStack": "library.stack",
     "Report": "report",
     "compress": "api",
     "ladder": "api",

@@ -1,4 +1,4 @@
-"""The library: `compress`, `open` and the image between them; `spectrum` and `ladder` before.
+"""The library: `compress` and `open`; `spectrum` and `ladder` before them.
 
 >>> import numpy as np
 >>> import lowrank
@@ -17,36 +17,30 @@ import os
 import reprlib
 from collections.abc import Iterable
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, Unpack, cast, overload
-
-import numpy as np
-import PIL.Image
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, Unpack, cast, overload
 
 from lowrank import codec, streams, targets
 from lowrank import format as lrk
-from lowrank.errors import ArgumentError, ImageError, UsageError
-from lowrank.format.parts import Parts
-from lowrank.io import arrays, lazy, pillow, sources
-from lowrank.io.modes import to_image
-from lowrank.io.taking import USUAL, Taking
+from lowrank.errors import UsageError
+from lowrank.io import lazy
+from lowrank.io.taking import Taking
+from lowrank.library.image import LowRankImage
+from lowrank.library.loading import labels as labels_of
+from lowrank.library.loading import load, with_axis
+from lowrank.library.stack import LowRankStack, opened
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
-from lowrank.picture import ARRAY, Loaded, Mode, gaps
+from lowrank.picture import Loaded
 from lowrank.picture.axis import Axis
-from lowrank.stack import LowRankStack, opened, with_axis
-from lowrank.stack import labels as labels_of
-from lowrank.stack import load as load_stack
-from lowrank.targets import Kind, Target
+from lowrank.targets import Kind
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    import numpy as np
+    from numpy.typing import NDArray
 
+    from lowrank.library.image import ImageLike
     from lowrank.report import Report
-    from lowrank.stores import Factored
     from lowrank.streams import FileLike
-
-    Factors = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
-    ImageLike = FileLike | PIL.Image.Image | ArrayLike
 
     class Wishes(TypedDict, total=False):
         """What `compress` takes of a picture and of a stack alike."""
@@ -66,212 +60,6 @@ if TYPE_CHECKING:
         max_pixels: int
         memory: int | str | None
         dask: Any
-
-
-class LowRankImage:
-    """An image as the k leading terms of its singular value decompositions.
-
-    `compress` makes one from an image, `open` reads one from a `.lrk` file. It does not change;
-    `np.asarray` decodes it, notebooks show it, and two are equal where their files would be.
-
-    Attributes
-    ----------
-    notes : tuple of str
-        What was lost, or should be known, on the way here: a plain sentence each.
-    parts : Parts
-        The file, as parsed.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> A = np.multiply.outer(np.arange(6.0), np.arange(8.0))
-    >>> image = compress(A, rank=1, store="float64")
-    >>> image.shape, image.dtype
-    ((6, 8), dtype('float64'))
-    >>> ((U, s, Vt),) = image.factors
-    >>> np.allclose((U * s) @ Vt, A)
-    True
-    """
-
-    def __init__(self, parts: Parts, notes: tuple[str, ...] = (), path: str | None = None) -> None:
-        self.parts = parts
-        self.notes = notes
-        self._path = path
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, LowRankImage):
-            return NotImplemented
-        return self is other or lrk.same(self.parts, other.parts)
-
-    def __hash__(self) -> int:
-        return hash((self.parts.head, self.ranks))
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        """Decode, for `np.asarray`; without a copy it cannot be done."""
-        if copy is False:
-            raise UsageError("an image is decoded into a new array; leave copy out, or give True")
-        return np.asarray(self.to_array(), dtype)
-
-    def _repr_png_(self) -> bytes:
-        """The picture, for notebooks."""
-        from lowrank import notebook
-
-        return notebook.png(codec.decode(self.parts, filled=True).picture)
-
-    def _repr_html_(self) -> str:
-        """The picture and what the file states of it, for notebooks."""
-        from lowrank import notebook
-
-        return notebook.html(self.parts, codec.decode(self.parts, filled=True).picture)
-
-    def __repr__(self) -> str:
-        head = self.parts.head
-        return (
-            f"<LowRankImage {head.width}x{head.height} {head.mode.title}, ranks {self.ranks}, "
-            f"{head.layout}, {head.store}>"
-        )
-
-    @property
-    def width(self) -> int:
-        """Columns of the image."""
-        return self.parts.head.width
-
-    @property
-    def height(self) -> int:
-        """Rows of the image."""
-        return self.parts.head.height
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the decoded array: (height, width), or (height, width, channels)."""
-        shape = self.parts.head.samples_shape
-        return shape[:-1] if shape[-1] == 1 else shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the decoded samples; bool of black and white."""
-        return _dtype(self.parts.head.mode)
-
-    @property
-    def mode(self) -> str:
-        """Pillow's name of the image's mode; `array` where Pillow has none."""
-        return self.parts.head.mode.name
-
-    @property
-    def layout(self) -> str:
-        """How the image is seen as matrices: `channels` or `patches`."""
-        return self.parts.head.layout
-
-    @property
-    def store(self) -> str:
-        """How the factors are stored: `float16`, `float32`, `float64` or `packed`."""
-        return self.parts.head.store
-
-    @property
-    def ranks(self) -> tuple[int, ...]:
-        """Number of terms of each matrix."""
-        return self.parts.ranks
-
-    @property
-    def factors(self) -> tuple[Factors, ...]:
-        """One (U, s, Vt) for each matrix: (U * s) @ Vt is the matrix as the file holds it.
-
-        U is (m, k), s (k,) and Vt (k, n), float64, rows and columns orthonormal but for the
-        rounding of the store. In layout `channels` the matrices are the channels, in layout
-        `patches` the coefficients of their (turned) patches. A packed file keeps no such factors:
-        they are the singular value decomposition of what it decodes to, before its picture is
-        smoothed and rounded.
-        """
-        from lowrank import linalg
-
-        def of(k: int, B: Factored) -> Factors:
-            if not isinstance(B, tuple):
-                x = linalg.truncated_svd(B, max(k, 1)).truncate(k)
-                return x.U, x.s, x.Vt
-            U, s, Vt = B
-            return np.array(U, np.float64), np.array(s, np.float64), np.array(Vt, np.float64)
-
-        return tuple(map(of, self.ranks, codec.factors(self.parts)[1]))
-
-    def to_bytes(self) -> bytes:
-        """Return the bytes of the `.lrk` file.
-
-        Raises
-        ------
-        UsageError
-            It is a packed file that was cut or damaged: no whole file can be made of its parts.
-        """
-        return lrk.serialize(self.parts)
-
-    def save(self, path: str | os.PathLike[str] | IO[bytes], *, force: bool = True) -> None:
-        """Write the `.lrk` file, whole or not at all.
-
-        Parameters
-        ----------
-        path : path-like or binary file object
-        force : bool
-            Replace an existing file.
-
-        Raises
-        ------
-        FileError
-            The file cannot be written, or exists and `force` is false.
-        UsageError
-            What is given is no path and no open binary file.
-        """
-        streams.write(path, self.to_bytes(), force=force)
-
-    def to_image(self, rank: SupportsIndex | None = None) -> PIL.Image.Image:
-        """Decode to a Pillow image, from the first `rank` terms of each matrix or from all.
-
-        Raises
-        ------
-        ImageError
-            Pillow has no mode for such samples.
-        """
-        k, mode = _checked(rank), self.parts.head.mode
-        if mode.name == ARRAY:
-            raise ImageError(f"Pillow has no mode for {mode.title} samples; use to_array()")
-        return to_image(codec.decode(self.parts, rank=k).picture)
-
-    def to_array(self, rank: SupportsIndex | None = None) -> NDArray[Any]:
-        """Decode to an array, from the first `rank` terms of each matrix or from all.
-
-        Returns
-        -------
-        (height, width) or (height, width, channels) ndarray
-            Of the samples' own type; bool of black and white.
-        """
-        samples = codec.decode(self.parts, rank=_checked(rank)).picture.samples
-        return samples.reshape(self.shape).astype(self.dtype, copy=False)
-
-    def truncate(self, rank: SupportsIndex) -> LowRankImage:
-        """Keep the first `rank` terms of each matrix: the best image of that rank."""
-        shorter = codec.shorten(self.parts, Target("rank", targets.rank(rank)))
-        return LowRankImage(shorter, self.notes)
-
-    def report(self, original: ImageLike) -> Report:
-        """Measure the errors against the original, beside the bounds of Eckart and Young.
-
-        Raises
-        ------
-        UsageError
-            The original has another size or mode.
-        """
-        from lowrank.report import measure
-
-        head = self.parts.head
-        limit = max(DEFAULT_MAX_PIXELS, head.width * head.height)
-        loaded = load(original, max_pixels=limit, nodata=gaps.value_of(head.metadata))
-        measure.check_same_image(loaded, self.parts, "the image")
-        size = lrk.file_size(self.parts)
-        return measure.measure(
-            loaded.picture,
-            self.parts,
-            source=loaded.source,
-            file=measure.file_facts(self._path, self.parts, size),
-            file_bytes=size,
-        )
 
 
 @overload
@@ -564,35 +352,6 @@ def open(
     return LowRankImage(parts, parts.notes, found)
 
 
-def load(
-    image: Any,
-    *,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    nodata: float | None = None,
-    taking: Taking = USUAL,
-) -> Loaded:
-    """Read an image, or a stack, from wherever it is."""
-    max_pixels, nodata = targets.pixels(max_pixels), targets.missing(nodata)
-    if isinstance(image, str | os.PathLike):
-        return load_stack(streams.named(image), max_pixels=max_pixels, nodata=nodata, taking=taking)
-    if _is_file(image):
-        data, name = streams.read(cast("FileLike", image))
-        return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
-    try:
-        if isinstance(image, PIL.Image.Image) and _is_closed(image):
-            raise ArgumentError("the image is closed; compress it while it is open")
-        if isinstance(image, PIL.Image.Image) and not taking.asked:
-            return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
-        if not taking.asked and not sources.is_stack(image):
-            loaded = arrays.from_array(
-                cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata
-            )
-            return sources.told(loaded)
-        return load_stack(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
-    except ImageError as error:
-        raise ArgumentError(str(error)) from error
-
-
 def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
     try:
         if not isinstance(unit, str):
@@ -606,28 +365,3 @@ def _taking(stack: bool, axis: int) -> Taking:
     if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
         raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
     return Taking(bool(stack) or axis != 0, int(axis) if stack or axis else None)
-
-
-def _is_closed(image: PIL.Image.Image) -> bool:
-    if getattr(image, "tile", None):  # its samples are in the file still
-        return getattr(image, "fp", None) is None
-    try:
-        return image.im is None
-    except ValueError:
-        return True
-
-
-def _is_file(image: object) -> bool:
-    """Whether it is the name or the bytes of a file, or one that is open: not samples."""
-    if isinstance(image, memoryview):
-        return image.ndim == 1
-    plain = isinstance(image, str | os.PathLike | bytes | bytearray)
-    return plain or (hasattr(image, "read") and not hasattr(image, "__array__"))
-
-
-def _checked(rank: SupportsIndex | None) -> int | None:
-    return None if rank is None else targets.rank(rank)
-
-
-def _dtype(mode: Mode) -> np.dtype[Any]:
-    return np.dtype(np.bool_ if mode.name == "1" else mode.dtype)

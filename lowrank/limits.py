@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pixels of one image: where Pillow itself stops, 512 MiB of RGB samples."""
@@ -68,6 +70,19 @@ def give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def let_go(array: Any) -> None:
+    """Give back the memory of a file that numpy has mapped; it is read again where it is wanted.
+
+    Of other maps, and of one whose changes are its own, nobody says that they can be read again.
+    """
+    base, mode = array, None
+    while hasattr(base, "base"):
+        base, mode = base.base, getattr(base, "mode", None)
+    kept = mode in ("r", "r+", "w+")
+    if kept and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _available() -> Iterator[int]:

@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 
 _now = Place()
-_part = ""
+_part = _inner = ""
 
 
 def now() -> Place:
@@ -58,15 +58,21 @@ def now() -> Place:
 
 def begin(part: str) -> None:
     """Name the part of the work that the stages to come belong to: "try 2"; "" for none."""
-    global _part, _now  # noqa: PLW0603 - there is one terminal
-    _part = part
+    global _part, _inner, _now  # noqa: PLW0603 - there is one terminal
+    _part, _inner = part, ""
     _now = Place(part, since=time.monotonic())
+
+
+def inside(part: str) -> None:
+    """Name what the stages to come belong to inside that part: "tile 3 of 6"."""
+    global _inner  # noqa: PLW0603
+    _inner = part
 
 
 def at(stage: str, done: int, total: int = 0, *, bytes: bool = False) -> None:
     """Say that so many steps of a stage are done, or so many bytes; the first word begins it."""
     global _now  # noqa: PLW0603
-    name = f"{_part}, {stage}" if _part else stage
+    name = ", ".join(x for x in (_part, _inner, stage) if x)
     before = _now
     new = before.stage != name or done < before.done
     _now = Place(name, done, total, time.monotonic() if new else before.since, bytes)

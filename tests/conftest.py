@@ -9,6 +9,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # that they start, these would wait for each other, and wait busily. Before numpy loads.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+# Before dask loads. Its workers are forks of a process that has loaded what they need; and who
+# asks one that has died is not kept waiting for half a minute.
+if os.name == "posix":
+    os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")
+os.environ.setdefault("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "4s")
+
 import atexit
 import subprocess
 import sys
@@ -16,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+import chromium
 import numpy as np
 import pytest
 import zygote
@@ -24,16 +31,42 @@ from hypothesis import settings
 from lowrank.io import pillow
 from lowrank.picture import MODES, Picture
 
+# What is written is there when the power fails, says fsync. No test can see that, but half of
+# them would wait for the disk: one does that the descriptor is good for. That it is called is
+# tested, and processes that are started call the real one.
+os.fsync = os.fstat
+
 settings.register_profile("lowrank", deadline=None, derandomize=True)
 settings.load_profile("lowrank")
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Put what a browser shows first: Chromium is started once, and the rest shares the cores."""
+    items.sort(key=lambda item: item.path.name not in chromium.MODULES)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Leave Chromium when the next test is none of those that it shows."""
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path.name not in chromium.MODULES:
+            chromium.leave()
+
+
 @pytest.fixture(scope="session")
 def root():
     """The top of the repository."""
     return ROOT
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium, or a skip that says what is missing."""
+    return chromium.browser()
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,7 @@ def decode(data):
     sizes, shape = (height, width, channels, bits), ()
     if layout == 2:
         limits = {"b": (-128, 127), "h": (-(2**15), 2**15 - 1)}.get(letter, (0, 2**bits - 1))
-        samples = Stack(chunks[b"PACK"], *sizes, frames, limits).samples()
+        samples = stacked(chunks[b"PACK"], *sizes, frames, limits)
         shape = (frames,)
     else:
         samples = (Channels, Patches)[layout](chunks[b"PACK"], *sizes).samples()
@@ -1027,6 +1027,36 @@ class Patches:
 
 
 # -- layout stack -------------------------------------------------------------------------
+
+
+def stacked(payload, height, width, channels, bits, frames, limits):
+    """The samples of all frames, from one stack or from tiles (25)."""
+    length, at = length_of(payload)
+    read = Header(payload[at : at + length])
+    if read.bits(10) != 63 * 16 + 4:
+        return Stack(payload, height, width, channels, bits, frames, limits).samples()
+    down, across, planes = (read.number(name) for name in ("down", "across", "planes"))
+    at += length
+    out, there = [0] * (frames * height * width * channels), 0
+    for top in range(0, height, 16 * down):
+        for left in range(0, width, 16 * across):
+            if at >= len(payload):
+                return out
+            length, before = length_of(payload[at:])
+            at += before
+            if at + length > len(payload):
+                return out
+            h, w = min(16 * down, height - top), min(16 * across, width - left)
+            tile = Stack(payload[at : at + length], h, w, channels, bits, frames, limits)
+            at += length
+            there += tile.planes
+            samples, row = tile.samples(), w * channels
+            for t in range(frames):
+                for y in range(h):
+                    place = ((t * height + top + y) * width + left) * channels
+                    out[place : place + row] = samples[(t * h + y) * row : (t * h + y + 1) * row]
+    assert there == planes
+    return out
 
 
 class Stack(Patches):

@@ -21,6 +21,7 @@ from lowrank import format as lrk
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import MODES, Metadata, Picture, array_mode
 from lowrank.picture.axis import Axis
+from lowrank.stores.packed.frames import tiled
 from lowrank.targets import Target
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
@@ -216,6 +217,16 @@ CASES |= {
         ("cut-classes", "I;16", 45, 52, 98),
     )
 }
+CASES |= {
+    # Stacks in tiles of four patches.
+    f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
+    for name, mode, height, width, quality in (
+        ("tiles", "I;16", 40, 52, 90),
+        ("tiles-rgb", "RGB", 39, 33, 85),
+        ("tiles-f", "F", 20, 50, 90),
+        ("cut-tiles", "I;16", 45, 52, 92),
+    )
+}
 FRAMES = 7
 
 
@@ -294,7 +305,13 @@ def content(name: str) -> bytes:
     if "labels" in name:
         axis = Axis(tuple("abcdefg"), tuple(400.0 + 10 * i for i in range(FRAMES)), "nm").pack()
         picture = Picture(picture.samples, picture.mode, Metadata(axis=axis))
-    parts = codec.encode(picture, target, layout=layout, store=store).parts
+    whole = tiled.LARGEST
+    if "tiles" in name:
+        tiled.LARGEST = 4 * 256 * FRAMES * picture.samples.shape[-1]
+    try:
+        parts = codec.encode(picture, target, layout=layout, store=store).parts
+    finally:
+        tiled.LARGEST = whole
     data = lrk.serialize(parts)
     return data[: len(data) * 2 // 3] if name.startswith("cut") else data
 

@@ -99,12 +99,12 @@ def test_a_web_server_gives_what_a_folder_does(web, tmp_path, monkeypatch):
     found = verify.verify(Job(f"{address}/a.lrk"), verify.Verifying())
     assert found.facts["state"] == "damaged"
     assert f"{address}/a.lrk" in str(found.error)
-    with pytest.raises(FileError, match="404"):
+    with pytest.raises(FileError, match=r"\(the server says 404, "):
         decompress(f"{address}/none.lrk")
     with pytest.raises(UsageError, match="takes no files"):
         compress(folder / "a.npy", f"{address}/b.lrk")
     monkeypatch.setattr("lowrank.io.web._PAUSE", 0)
-    with pytest.raises(FileError, match=r"http://127\.0\.0\.1:1/"):
+    with pytest.raises(FileError, match=r"http://127\.0\.0\.1:1/a\.npy \(Connection refused\)"):
         compress("http://127.0.0.1:1/a.npy")
 
 
@@ -116,6 +116,11 @@ def test_pictures_and_packed_files_come_from_the_web_too(web, cli, tmp_path):
     assert "lowrank-" not in done.text + done.err
     assert cli("compress", folder / "p.png", "-q", "60", "-o", "here.lrk").succeeded()
     assert (tmp_path / "p.lrk").read_bytes() == (tmp_path / "here.lrk").read_bytes()
+    (folder / "p.lrk").write_bytes((tmp_path / "p.lrk").read_bytes())
+    far = cli("report", f"{address}/p.png", f"{address}/p.lrk", "--json").succeeded().text
+    here = cli("report", folder / "p.png", folder / "p.lrk", "--json").succeeded().text
+    assert far == here.replace(str(folder), address)
+    assert f"{address}/none.lrk" in cli("report", f"{address}/none.lrk").failed()
     message = cli("decompress", f"{address}/p.png").failed()
     assert f"{address}/p.png" in message
     assert "--manifest" in cli("compress", f"{address}/p.png", "--manifest", "m.csv").failed(2)
@@ -144,6 +149,8 @@ def test_a_store_is_read_and_written(tmp_path):
     assert store.cat("/afar/a.tif") == before
     with pytest.raises(FileError, match=r"none\.lrk"):
         decompress("memory://afar/none.lrk")
+    with pytest.raises(UsageError, match=r"standard|stream"):
+        decompress("memory://afar/a.lrk", "-", format="zarr")
 
 
 # -- zarr ----------------------------------------------------------------------------------

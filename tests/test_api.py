@@ -16,7 +16,7 @@ from conftest import picture
 from PIL import Image
 
 import lowrank
-from lowrank import api, codec
+from lowrank import codec
 from lowrank.errors import (
     FileError,
     FormatError,
@@ -30,6 +30,7 @@ from lowrank.format.parts import Missing
 from lowrank.io import pillow
 from lowrank.picture import MODES
 from lowrank.report import ask, measure
+from lowrank.targets import Target
 from lowrank.views import as_json
 
 
@@ -278,7 +279,7 @@ def test_what_a_report_says_is_true_in_every_mode(mode, k):
     A = picture(mode, 25, 37)
     source = pillow.Source("a", "PNG", mode, 37, 25, 4321)
     loaded = pillow.Loaded(A, source)
-    image = lowrank.LowRankImage(codec.encode(loaded.picture, api.Target("rank", k)).parts)
+    image = lowrank.LowRankImage(codec.encode(loaded.picture, Target("rank", k)).parts)
     report = measure.measure(
         A, image.parts, source=source, file=None, file_bytes=len(image.to_bytes())
     )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import pytest
 from conftest import ROOT, picture
-from test_page import browser, make, tab, visit
+from test_page import make, tab, visit
 from test_site import site
 
-__all__ = ["browser", "make", "site", "tab", "visit"]
+__all__ = ["make", "site", "tab", "visit"]
 
 AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 NOTED = {

@@ -158,6 +158,7 @@ def test_decoding_is_bit_identical_on_other_processors_and_threads(gathered, ker
             **os.environ,
             "OPENBLAS_CORETYPE": kernel,
             "OPENBLAS_NUM_THREADS": str(THREADS[kernel]),
+            "OPENBLAS_THREAD_TIMEOUT": "4",  # a thread that waits does not spin for long
         },
         capture_output=True,
         text=True,

@@ -42,12 +42,28 @@ def test_small_files_stand_for_every_layout_and_store():
     assert {CASES[name][4:] for name in SMALL} == {case[4:] for case in CASES.values()}
 
 
+def bits_to_flip(name, data):
+    """Every bit; but in terms of wide floats one of each byte, as a checksum sees no numbers.
+
+    The same files with terms of float16 have every bit flipped.
+    """
+    wide, at = CASES[name][5] in ("float32", "float64"), 9
+    yield from range(8 * at)
+    for kind, content in split(data):
+        end = at + 12 + len(content)
+        inside = range(at + 8, end - 4) if wide and kind == b"TERM" else ()
+        for place in range(at, end):
+            bits = (place % 8,) if place in inside else range(8)
+            yield from (8 * place + bit for bit in bits)
+        at = end
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_every_bit_flip_and_truncation_of_a_golden_file_is_refused(name):
     data = data_of(name)
     assert accepts(data)
     damaged = bytearray(data)
-    for bit in range(8 * len(data)):
+    for bit in bits_to_flip(name, data):
         damaged[bit // 8] ^= 1 << bit % 8
         assert not accepts(bytes(damaged)), f"bit {bit}"
         damaged[bit // 8] ^= 1 << bit % 8

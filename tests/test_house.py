@@ -25,7 +25,7 @@ FLOORS = (
     ("stores",),
     ("codec",),
     ("notebook", "report", "streams"),
-    ("stack",),
+    ("library",),
     ("api", "runs"),
     ("__init__", "chunks", "napari", "plugin", "views"),
     ("console", "options"),
@@ -90,6 +90,8 @@ INSIDE = {
         ("apart", "forecast", "header", "learn", "plain"),
         ("closed",),
         ("codec",),
+        ("tiles",),
+        ("tiled",),
     ),
     "stores.packed.coding": (
         ("few", "payload", "range_coder", "smoothing", "tokens", "wavelet"),
@@ -112,6 +114,7 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
+    "library": (("indexing", "kept", "loading"), ("image", "stack")),
     "chunks": (("__init__",), ("numcodecs", "zarr")),
     "report": (
         ("__init__",),
@@ -139,7 +142,7 @@ INSIDE = {
 # Whatever a foreign library raises is turned into one of our errors here, and only here.
 WALLS = {"io.wall", "cli"}
 FOREIGN = {
-    "PIL": {"io", "plugin", "report.klt", "report.peers", "api"},
+    "PIL": {"io", "plugin", "report.klt", "report.peers", "library.loading"},
     "pillow_heif": {"io.heif"},
     "pillow_jxl": {"io.jxl"},
     "tifffile": {"io.tifffile"},

@@ -48,7 +48,7 @@ def test_they_come_back_exactly_and_the_rest_is_near(value: float, store: str) -
     original = raster(value)
     image = lowrank.compress(original, nodata=value, rank=8, store=store)
     written = lrk.parse(image.to_bytes(), name="a", max_pixels=10**6)
-    decoded = lowrank.api.LowRankImage(written).to_array()
+    decoded = lowrank.LowRankImage(written).to_array()
     assert same(decoded[GAPS], original[GAPS])
     error = np.abs(decoded[~GAPS] - HILLS[~GAPS])
     assert error.max() < 0.05 * np.ptp(HILLS)
@@ -78,7 +78,7 @@ def test_whole_numbers_have_them_too(dtype: str, value: float) -> None:
     for goal in ({"rank": 10}, {"quality": 90}, {"psnr": 40}, {"size": 2000}):
         image = lowrank.compress(original, nodata=value, **goal)
         again = lrk.parse(image.to_bytes(), name="a", max_pixels=10**6)
-        assert same(lowrank.api.LowRankImage(again).to_array()[GAPS], original[GAPS])
+        assert same(lowrank.LowRankImage(again).to_array()[GAPS], original[GAPS])
         assert image.report(original).pixels is not None
         assert len(image.to_bytes()) <= goal.get("size", 10**6)
     filled = pillow.from_pillow(Image.fromarray(original), nodata=value).picture.samples
@@ -246,7 +246,7 @@ def test_the_chunk_is_what_the_specification_says() -> None:
     assert bits == bytes(expected)
     assert chunk(b"NODT", block) in image.to_bytes()
     by_hand = file_with(struct.pack("<d", 3) + packed_bits(GAPS))
-    decoded = lowrank.api.LowRankImage(lrk.parse(by_hand, name="a", max_pixels=10**6)).to_array()
+    decoded = lowrank.LowRankImage(lrk.parse(by_hand, name="a", max_pixels=10**6)).to_array()
     np.testing.assert_array_equal(decoded == 3, GAPS)
 
 

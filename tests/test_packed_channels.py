@@ -256,7 +256,7 @@ def test_decoding_is_the_same_on_another_processor(packed, tmp_path, core):
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_CORETYPE": core,
-             "OPENBLAS_NUM_THREADS": threads},
+             "OPENBLAS_NUM_THREADS": threads, "OPENBLAS_THREAD_TIMEOUT": "4"},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     here = hashlib.sha256(packed.to_array().tobytes()).hexdigest()

@@ -15,15 +15,13 @@ import numpy as np
 import pytest
 from conftest import ROOT, picture
 from PIL import Image
-from test_page import assert_within_a_level, browser, canvas, displayed, set_rank
+from test_page import assert_within_a_level, canvas, displayed, set_rank
 
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.io import pillow
 from lowrank.picture import Picture, array_mode
 from lowrank.targets import Target
-
-__all__ = ["browser"]
 
 DONE = "#page[data-picture='{}']"
 
@@ -422,17 +420,18 @@ def test_the_colours_of_text_stand_out():
 
 
 @pytest.mark.parametrize("viewport", [(360, 740), (740, 360)])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows_a_phone_either_way(visit, viewport, scheme):
-    page = visit("picture=text.png", viewport=viewport, color_scheme=scheme)
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport[0]
-    cut = page.evaluate(
-        """() => [...document.querySelectorAll("svg text")].filter((text) => {
-            const {x, width} = text.getBBox();
-            return x < 0 || x + width > text.ownerSVGElement.clientWidth;
-        }).map((text) => text.textContent)"""
-    )
-    assert cut == []
+def test_nothing_overflows_a_phone_either_way(visit, viewport):
+    page = visit("picture=text.png", viewport=viewport)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport[0]
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll("svg text")].filter((text) => {
+                const {x, width} = text.getBBox();
+                return x < 0 || x + width > text.ownerSVGElement.clientWidth;
+            }).map((text) => text.textContent)"""
+        )
+        assert cut == []
 
 
 def test_every_control_has_a_name(visit):

@@ -289,6 +289,20 @@ def test_a_stack_through_the_command_line(cli, tmp_path):
     assert report_of(cli("report", "s.lrk", "--json").out)["stack"]["height"] == 10
 
 
+def test_a_stack_of_black_and_white_is_bool_again(cli, tmp_path):
+    A = np.eye(12, 16, dtype=bool) ^ (np.arange(5) % 2 == 1)[:, None, None]
+    stack = lowrank.compress(A, stack=True, rank=2, store="float32")
+    assert stack.dtype == stack[1].dtype == stack[1:3, 2].dtype == stack.to_array().dtype == bool
+    np.testing.assert_array_equal(stack, A)
+    stack.save(tmp_path / "a.lrk")
+    zarr = pytest.importorskip("zarr")
+    for name, read in [("a.npy", np.load), ("a.zarr", lambda path: zarr.open_array(path)[:])]:
+        cli("decompress", tmp_path / "a.lrk", "-o", tmp_path / name)
+        again = read(tmp_path / name)
+        assert again.dtype == bool
+        np.testing.assert_array_equal(again, A)
+
+
 def test_bands_that_are_last(cli, tmp_path):
     A = frames((8, 9, 30), "uint16")
     np.save(tmp_path / "cube.npy", A)

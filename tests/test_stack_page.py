@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from goldens import EXPECTED, known
-from test_page import browser, embedded, tab, visit  # noqa: F401 - fixtures
+from test_page import embedded, tab, visit  # noqa: F401 - fixtures
 
 import lowrank
 from lowrank import format as lrk

@@ -14,6 +14,7 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import select
 import shutil
 import signal
@@ -25,13 +26,7 @@ import time
 import traceback
 
 POSSIBLE = hasattr(os, "fork") and hasattr(socket, "AF_UNIX")
-_READ_AT_START = ("PYTHON", "LC_", "LANG", "OPENBLAS")
-_LOADED = (
-    "lowrank.cli", "lowrank.runs.work", "lowrank.report.exhibit", "lowrank.views.html",
-    "lowrank.views.as_json", "lowrank.views.tables", "lowrank.views.preview",
-    "lowrank.stores.floats", "lowrank.stores.growing", "lowrank.stores.packed.dial",
-    "lowrank.stores.packed.patches.codec", "lowrank.stores.packed.channels.codec",
-)  # fmt: skip
+_READ_AT_START = ("PYTHON", "LC_", "LANG", "OPENBLAS", "_TYPER_COMPLETE_TEST")
 
 
 def suits(environment):
@@ -89,36 +84,77 @@ class Zygote:
 
 
 def serve(path):
-    """Fork for each request until standard input is closed."""
-    for name in _LOADED:
-        importlib.import_module(name)
+    """Fork for each request until standard input is closed; say how each fork ended."""
+    _load_everything()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    ended, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    running = {}
     while True:
-        ready, _, _ = select.select([listener, sys.stdin], [], [])
+        ready, _, _ = select.select([listener, sys.stdin, ended], [], [])
         if sys.stdin in ready:
             return
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            _handle(connection)
-            os._exit(0)
-        connection.close()
+        if ended in ready:
+            os.read(ended, 4096)
+            _tell(running)
+        if listener in ready:
+            connection, _ = listener.accept()
+            request, fds = _asked(connection)
+            child = os.fork()
+            if child == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                listener.close()
+                for one in (connection, *running.values()):
+                    one.close()
+                os.close(ended)
+                os.close(waker)
+                os._exit(_run(request, fds))
+            for fd in fds:
+                os.close(fd)
+            running[child] = connection
 
 
-def _handle(connection):
+def _load_everything():
+    """Import the package, and make the commands of Typer: that takes longer than most runs."""
+    import numpy.fft
+    import numpy.ma  # noqa: F401
+    import typer
+    from PIL import Image
+
+    import lowrank
+    from lowrank import cli
+
+    for module in pkgutil.walk_packages(lowrank.__path__, "lowrank."):
+        if not module.name.startswith(("lowrank.chunks", "lowrank.__main__")):  # zarr is not asked
+            importlib.import_module(module.name)
+    for name in ("rich._emoji_codes", "importlib.resources.readers"):
+        importlib.import_module(name)
+    Image.preinit()  # the formats that Pillow tries first
+    built = typer.main.get_command(cli.app)
+    typer.main.get_command = lambda _: built
+    os.fsync = os.fstat  # see conftest.py
+
+
+def _asked(connection):
     data, fds, _, _ = socket.recv_fds(connection, 1 << 20, 3)
     while not data.endswith(b"\n"):
         data += connection.recv(1 << 20)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    child = os.fork()
-    if child == 0:
-        connection.close()
-        os._exit(_run(json.loads(data), fds))
-    _, status = os.waitpid(child, 0)
-    connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+    return json.loads(data), fds
+
+
+def _tell(running):
+    """Send the exit codes of the forks that have ended."""
+    while running:
+        child, status = os.waitpid(-1, os.WNOHANG)
+        if not child:
+            return
+        with running.pop(child) as connection, contextlib.suppress(OSError):  # it gave up
+            connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def _run(request, fds):

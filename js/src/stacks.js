@@ -3,7 +3,7 @@
 
 import { LrkError, check } from "./errors.js";
 import {
-  F32, F64, I32, U16, U8, abs, ceil, each, exponent, floor, largest, make, max, min, rint, same, sum, within,
+  F32, F64, I32, U16, U8, abs, assign, ceil, each, exponent, floor, largest, make, max, min, rint, same, sum, within,
 } from "./numbers.js";
 import {
   bitReader, Cut, checkRanks, ransReader, readLanes, readStep, readTurn, signLate, table, tokenModel,
@@ -197,6 +197,10 @@ function batchesOf(scales, patches) {
   return result;
 }
 
+function bound(work, most) {
+  if (work > most) throw new LrkError("limit", "too much");
+}
+
 // -- planes -----------------------------------------------------------------------------------
 
 /** Planes of the size of a frame, in sixteenths of a step, of each channel of each; and the basis. */
@@ -211,7 +215,7 @@ function decodePlanes(parts, rank, partial) {
     !waves(place < patches - shape[1] ? SIDE : rest[0])[v(index)][0] ||
     !waves((place + 1) % shape[1] ? SIDE : rest[1])[u(index)][0];
   checkRanks(parts.matrices, [header.planes], min(...shapeOf(parts)));
-  if ((columns || later > 1) && frames * maps * height * width > 2 ** 42) throw new LrkError("limit", "too much");
+  if (columns || later > 1) bound(frames * maps * height * width, 2 ** 42);
   const planes = make(maps, () => new I32(width * height));
   const quarters = quartersOf(...shape), { where, extent } = quarters;
   const known = make(maps, () => []), states = known.map(() => new U8(extent));
@@ -370,20 +374,61 @@ function decodePlanes(parts, rank, partial) {
   return { ...header, all: planes, B, kept };
 }
 
+/** The tiles of a stack, or the only one: where it is, and what decodePlanes gives. */
+function decodeTiles(parts, rank, partial) {
+  const { width, height, channels, frames } = parts, [data, end] = headerOf(parts), read = bitReader(data);
+  if (read.bits(10) !== 1012) return [{ ...parts, top: 0, left: 0, ...decodePlanes(parts, rank, partial) }];
+  const down = read.number("down") * SIDE, across = read.number("across") * SIDE, planes = read.number("planes");
+  check(down && across && down < height + SIDE && across < width + SIDE);
+  bound(ceil(height / down) * ceil(width / across), 4096);
+  checkRanks(parts.matrices, [planes], min(...shapeOf(parts)));
+  const tiles = [];
+  let at = end, there = 0, work = 0;
+  try {
+    for (let top = 0; top < height; top += down) {
+      for (let left = 0; left < width; left += across) {
+        const tile = {
+          ...parts, top, left, matrices: [], payload: parts.payload.subarray(at),
+          height: min(down, height - top), width: min(across, width - left),
+        };
+        const [payload, size] = headerOf(tile);
+        at += size;
+        assign(tile, decodePlanes({ ...tile, payload, missing: 0 }, rank));
+        tiles.push(tile);
+        there += tile.planes;
+        work += tile.planes * tile.height * tile.width;
+        check(there <= planes && there * channels <= 64 * (at + 64), "planes");
+        bound(work * channels * frames, 2 ** 42);
+      }
+    }
+  } catch (error) {
+    if (!partial || !tiles.length || error.kind !== "truncated") throw error;
+    return tiles;
+  }
+  check(there === planes && at === parts.payload.length);
+  return tiles;
+}
+
 /** The samples of a frame; its planes are kept for the next one. */
 export function decodeStack(parts, { rank, partial, frame }) {
   const { width, height, channels, range } = parts, key = `${rank} ${partial}`;
-  if (parts.stacked?.key !== key) parts.stacked = { key, ...decodePlanes(parts, rank, partial) };
-  const { all, B, kept, turn, step } = parts.stacked, size = width * height;
-  const planes = make(channels, (c) => {
-    const out = new F64(size);
-    each(kept, (k) => {
-      const weight = B ? B[k][frame] : +(k === frame), plane = all[k * channels + c];
-      if (weight) for (let i = 0; i < size; i++) out[i] += weight * plane[i];
+  if (parts.stacked?.key !== key) parts.stacked = { key, tiles: decodeTiles(parts, rank, partial) };
+  const room = (size) => (range ? new U16(size * channels) : arrayOf(parts, size * channels));
+  const samples = room(width * height);
+  for (const { all, B, kept, turn, step, top, left, width: w, height: h } of parts.stacked.tiles) {
+    const size = w * h, own = room(size), planes = make(channels, (c) => {
+      const out = new F64(size);
+      each(kept, (k) => {
+        const weight = B ? B[k][frame] : +(k === frame), plane = all[k * channels + c];
+        if (weight) for (let i = 0; i < size; i++) out[i] += weight * plane[i];
+      });
+      return out.map((x) => (x * step) / SIDE);
     });
-    return out.map((x) => (x * step) / SIDE);
-  });
-  const samples = range ? new U16(size * channels) : arrayOf(parts, size * channels);
-  toSamples(planes, turn, range ? [0, 65535] : limitsOf(parts), same, samples);
+    toSamples(planes, turn, range ? [0, 65535] : limitsOf(parts), same, own);
+    each(h, (y) => {
+      const row = own.subarray(y * w * channels, (y + 1) * w * channels);
+      samples.set(row, ((top + y) * width + left) * channels);
+    });
+  }
   return samples;
 }

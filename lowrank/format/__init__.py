@@ -124,7 +124,8 @@ sum of sigma_i^2, i <= k, + tail^2 other than ||A||_F^2. Of a packed store, by m
 and 10^-5 ||A||_F: a tail above ||A||_F, sigma_(k+1) above the tail, an error below the
 tail (theorem 44); and a k other than the payload's: in layout `patches` 1 and the
 components after the first, at most min(m, n), in layout `channels` the components
-of the matrix. It must check every size against the bytes at hand before it takes memory, and the
+of the matrix, in layout `stack` the planes, of all tiles together, at most min(m, n).
+It must check every size against the bytes at hand before it takes memory, and the
 pixels against a limit of its own: a file of one term is m + n floats and may
 claim mn pixels.
 

@@ -12,6 +12,7 @@ import posixpath
 import shutil
 from io import BytesIO
 from typing import Any, BinaryIO
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -54,14 +55,26 @@ def _store(url: str) -> tuple[Any, str]:
         ) from None
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)
+    except ImportError as cause:  # fsspec says which package it wants for such a store
+        raise UsageError(f"{url} needs one package more: {one_line(cause)}") from cause
     except _FAILURES as cause:
         raise _failure("reach", url, cause) from cause
     return found
 
 
 def _failure(verb: str, url: str, cause: BaseException) -> FileError:
-    why = f"{type(cause).__name__}: {one_line(cause)}"
-    return FileError(f"cannot {verb} {url} ({why}); check the address and the permissions")
+    return FileError(f"cannot {verb} {url} ({_why(cause)}); check the address and the permissions")
+
+
+def _why(cause: BaseException) -> str:
+    """The system's own word, or the server's; of what is no such failure its type as well."""
+    if isinstance(cause, HTTPError):
+        return f"the server says {cause.code}, {one_line(cause.reason)}"
+    if isinstance(cause, URLError) and isinstance(cause.reason, OSError):
+        cause = cause.reason
+    if isinstance(cause, OSError) and cause.strerror:
+        return one_line(cause.strerror)
+    return f"{type(cause).__name__}: {one_line(cause)}"
 
 
 class InStore(InFile):
@@ -121,6 +134,16 @@ def gives_ranges(url: str) -> bool:
         return len(store.cat_file(name, start=1, end=2)) == 1
     except NoRangesError:
         return False
+    except _FAILURES as cause:
+        raise _failure("read", url, cause) from cause
+
+
+def read(url: str) -> bytes:
+    """Read a file whole."""
+    store, name = _store(url)
+    try:
+        with store.open(name, "rb") as stream:
+            return bytes(stream.read())
     except _FAILURES as cause:
         raise _failure("read", url, cause) from cause
 

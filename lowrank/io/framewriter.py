@@ -124,7 +124,7 @@ def pieces(
     format : {"TIFF", "NPY"}
     """
     if format == "NPY":
-        yield npy.header(shape if shape[-1] > 1 else shape[:-1], np.dtype(mode.dtype))
+        yield npy.header(shape if shape[-1] > 1 else shape[:-1], mode.own_dtype)
         for some in frames:
             yield np.ascontiguousarray(some).reshape(-1).view(np.uint8).data
         return

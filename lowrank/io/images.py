@@ -99,7 +99,7 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     if format == "NPY":
         from lowrank.io import npy
 
-        samples = picture.samples.astype(bool) if picture.mode.name == "1" else picture.samples
+        samples = picture.samples.astype(picture.mode.own_dtype, copy=False)
         return npy.write(samples[..., 0] if samples.shape[-1] == 1 else samples)
     if format == "PNG" and png_level == 1 and picture.mode.name in pngwriter.COLOURS:
         return pngwriter.write(picture, _metadata_of(picture.metadata))

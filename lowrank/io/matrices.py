@@ -6,7 +6,6 @@ long as nobody else wants it, and a file that is shortened meanwhile would kill 
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections import OrderedDict
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import ImageError
+from lowrank.limits import let_go
 
 if TYPE_CHECKING:
     from lowrank.picture.lazy import Matrix
@@ -151,19 +151,8 @@ class OfArray:
             found = np.moveaxis(np.asarray(self.array[self._key(frames, lines)]), self._at, 0)
         if isinstance(self.array, np.ndarray):
             found = found.copy()
-            _forget(self.array)
+            let_go(self.array)
         return found
-
-
-def _forget(array: Any) -> None:
-    """Give back the memory of a file that is mapped; it is read again where it is wanted."""
-    base = array
-    while isinstance(base, np.ndarray | memoryview):
-        if getattr(base, "mode", "r") == "c":
-            return  # changes are kept nowhere else
-        base = base.base if isinstance(base, np.ndarray) else base.obj
-    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
-        base.madvise(mmap.MADV_DONTNEED)
 
 
 class OfFrames:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,11 @@ class Mode(NamedTuple):
         if self.name != ARRAY:
             return self.name
         return self.dtype if len(self.channels) == 1 else f"{len(self.channels)} x {self.dtype}"
+
+    @property
+    def own_dtype(self) -> np.dtype[Any]:
+        """Type of a sample in arrays that are handed out: bool of black and white."""
+        return np.dtype(np.bool_ if self.name == "1" else self.dtype)
 
     @property
     def colours(self) -> int:

@@ -41,9 +41,11 @@ def compare(original: Picture, result: Picture) -> Pixels:
     return total(frames(original, result), original.peak)
 
 
-def frames(original: Picture, result: Picture) -> list[OfFrame]:
-    """The same for each frame of two stacks; one picture is one frame."""
-    empty = None
+def frames(original: Picture, result: Picture, empty: Mask | None = None) -> list[OfFrame]:
+    """The same for each frame of two stacks; one picture is one frame.
+
+    `empty` says which pixels are left out, where the picture does not say it itself.
+    """
     if original.metadata.nodata is not None:
         from lowrank.picture import gaps
 

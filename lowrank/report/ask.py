@@ -94,7 +94,7 @@ def report(
         if found is not None:
             return found
     folder = taking.stack and path != "-" and os.path.isdir(path)
-    data = b"" if folder else files.read_bytes(path)
+    data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
             raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
@@ -104,7 +104,7 @@ def report(
     if not file:
         loaded = _load(path, data, max_pixels, nodata, taking)
     else:
-        packed = files.read_bytes(file)
+        packed = _bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
         loaded = original(path, data, parts, max_pixels=max_pixels, nodata=nodata, taking=taking)
         result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
@@ -114,12 +114,19 @@ def report(
     return _ladder(loaded, store=store or AUTO)
 
 
+def _bytes(path: str) -> bytes:
+    if "://" not in path:
+        return files.read_bytes(path)
+    from lowrank.io import cloud  # not on the way of files that are here
+
+    return cloud.read(path)
+
+
 def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result | None:
-    """A float file beside a source that is too large to be read whole; None of all others."""
+    """A file beside a source that is too large to be read whole; None of what passes cannot do."""
     status = files.regular(path)
     if status is None or status.st_size < LARGE:
         return None
-    from lowrank.format.parts import Floats
     from lowrank.io import lazy
     from lowrank.limits import half
     from lowrank.report import passes
@@ -127,12 +134,7 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
     packed = files.read_bytes(file)
     parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
     loaded = lazy.of_path(path, taking, least=LARGE)
-    one = (
-        isinstance(parts.body, Floats)
-        and parts.body.turn is None
-        and parts.head.layout != "patches"
-    )
-    if loaded is None or not one or parts.head.metadata.nodata is not None:
+    if loaded is None or not passes.can(parts) or parts.head.metadata.nodata is not None:
         return None
     facts = measure.file_facts(file, parts, len(packed))
     found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())

@@ -1,4 +1,4 @@
-"""A float file beside a source that is larger than memory: what `measure` measures, in passes."""
+"""A file beside a source that is larger than memory: what `measure` measures, in passes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lowrank import pace
 from lowrank.errors import UsageError
-from lowrank.format.parts import Factors, Parts
+from lowrank.format.parts import Factors, Floats, Head, Packed, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import ResidualNorms, TruncatedSVD
 from lowrank.linalg.passes import Passes
@@ -22,30 +22,92 @@ from lowrank.picture.axis import unpack
 from lowrank.picture.distance import OfFrame, Pixels, total
 from lowrank.picture.lazy import ByColumns, Lazy, LazyLoaded, Matrix, by_columns, each
 from lowrank.report import File, OfMatrix, Report, measure, stacks
-from lowrank.stores import sums
+from lowrank.stores import packed, sums
+from lowrank.stores.packed import Reader
+
+
+class _OfFactors:
+    """B of a float file."""
+
+    def __init__(self, f: Factors, mode: Mode) -> None:
+        self._f, self._mode = f, mode
+        self._left: NDArray[np.float64] | None = None
+
+    def columns(self, some: slice, *, transposed: bool) -> NDArray[np.float64]:
+        """Columns of B, or of its transpose."""
+        f = self._f
+        short, long = (f.Vt.T, f.U.T) if transposed else (f.U, f.Vt)
+        if self._left is None:
+            self._left = short.astype(np.float64) * f.s
+        return self._left @ long[:, some].astype(np.float64)
+
+    def samples(self, some: slice) -> NDArray[Any]:
+        """Rows of samples."""
+        return sums.samples(self._f.U[some], self._f.s, self._f.Vt, self._mode)
+
+
+class _OfTiles:
+    """B of a packed stack in tiles."""
+
+    def __init__(self, reader: Reader, head: Head) -> None:
+        self._reader = reader
+        self._lines = np.arange(head.height), np.arange(head.width)
+
+    def columns(self, some: slice, *, transposed: bool) -> NDArray[np.float64]:
+        """Columns of B, or of its transpose."""
+        if not transposed:
+            return self._reader.columns(some)
+        frames = np.arange(some.start, some.stop)
+        B = self._reader.block(frames, *self._lines, exact=True)
+        return B.reshape(len(frames), -1).T.astype(np.float64, copy=False)
+
+    def samples(self, some: slice) -> NDArray[Any]:
+        """Rows of samples."""
+        frames = np.arange(some.start, some.stop)
+        return self._reader.block(frames, *self._lines).reshape(len(frames), -1)
+
+
+Kept = _OfFactors | _OfTiles
+
+
+def can(parts: Parts) -> bool:
+    """Whether a file is measured in passes: one of floats, or a stack in tiles of integers."""
+    body = parts.body
+    if isinstance(body, Packed):
+        return body.levels is None and packed.reader(parts) is not None
+    return body.turn is None and parts.head.layout != "patches"
+
+
+def _kept(parts: Parts) -> list[Kept]:
+    """What a file holds, of each matrix."""
+    if isinstance(parts.body, Floats):
+        return [_OfFactors(f, parts.head.mode) for f in parts.body.factors]
+    reader = packed.reader(parts)
+    if reader is None or parts.body.levels is not None:
+        raise UsageError("a packed file is not measured in passes")
+    return [_OfTiles(reader, parts.head)]
 
 
 class _Residual:
     """A - B by columns: what is read, less what a file holds."""
 
-    def __init__(self, columns: ByColumns, f: Factors) -> None:
-        self._columns = columns
+    def __init__(self, columns: ByColumns, kept: Kept) -> None:
+        self._columns, self._kept = columns, kept
         self.size, self.length = columns.size, columns.length
         self.dtype = np.dtype(np.float64)
-        self._short, self._long = (f.Vt.T, f.U.T) if columns.transposed else (f.U, f.Vt)
-        self._left = self._short.astype(np.float64) * f.s
 
     def read(self, columns: slice) -> NDArray[np.float64]:
         """(size, w) entries."""
         found: NDArray[np.float64] = self._columns.read(columns).astype(np.float64)
-        return found - self._left @ self._long[:, columns].astype(np.float64)
+        found -= self._kept.columns(columns, transposed=self._columns.transposed)
+        return found
 
 
 def measured(
     loaded: LazyLoaded, parts: Parts, *, file: File | None, file_bytes: int, memory: int,
     found: Sequence[Leading] = (),
 ) -> Report:  # fmt: skip
-    """Measure a float file against the source that it was made from, of which little is held.
+    """Measure a file against the source that it was made from, of which little is held.
 
     Parameters
     ----------
@@ -72,23 +134,22 @@ def measured(
     of_matrices: list[OfMatrix] = []
     seen = _Seen()
     names = turn.names(head.mode, head.layout, None)
-    for i, (matrix, f) in enumerate(zip(p.matrices, parts.body.matrices, strict=True)):
-        if not isinstance(f, Factors):
-            raise UsageError("a packed file is not measured in passes")
-        columns = by_columns(matrix)
+    kept = _kept(parts)
+    for i, (matrix, B) in enumerate(zip(p.matrices, kept, strict=True)):
+        columns, k = by_columns(matrix), parts.ranks[i]
         if found:
             mine = found[i]
         else:
-            mine, _ = leading(Passes(columns, memory=memory), Wish(rank=f.k), certify=True)
-        residual = Passes(_Residual(columns, f), memory=memory)
+            mine, _ = leading(Passes(columns, memory=memory), Wish(rank=k), certify=True)
+        residual = Passes(_Residual(columns, B), memory=memory)
         rest, _ = leading(residual, Wish(rank=0), start=mine.beyond)
         exact = TruncatedSVD(
-            np.empty((f.m, 0)), mine.s, np.empty((0, f.n)), mine.sigma_next, mine.tail, mine.norm,
-            mine.certified,
+            np.empty((matrix.m, 0)), mine.s, np.empty((0, matrix.n)), mine.sigma_next, mine.tail,
+            mine.norm, mine.certified,
         )  # fmt: skip
         norms = ResidualNorms(rest.sigma_next, rest.norm)
         of_matrices.append(measure.bounded(names[i], exact, norms))
-        seen.add(matrix, f, p.mode)
+        seen.add(matrix, B)
     of, peak = seen.of, seen.peak(p)
     return Report(
         loaded.source, file, tuple(of_matrices),
@@ -98,12 +159,10 @@ def measured(
 
 
 def distances(p: Lazy, parts: Parts) -> Pixels:
-    """How far samples are from those that a float file decodes to."""
+    """How far samples are from those that a file decodes to."""
     seen = _Seen()
-    for matrix, f in zip(p.matrices, parts.body.matrices, strict=True):
-        if not isinstance(f, Factors):
-            raise UsageError("a packed file is not measured in passes")
-        seen.add(matrix, f, p.mode)
+    for matrix, B in zip(p.matrices, _kept(parts), strict=True):
+        seen.add(matrix, B)
     return total(seen.of, seen.peak(p))
 
 
@@ -116,11 +175,11 @@ class _Seen:
         self._count, self._sum, self._squares = 0, 0.0, 0.0
         self._shift: float | None = None
 
-    def add(self, matrix: Matrix, f: Factors, mode: Mode) -> None:
+    def add(self, matrix: Matrix, B: Kept) -> None:
         """Take all samples of a matrix."""
         for a, rows in each(matrix):
             pace.at("samples", a, matrix.m)
-            decoded = sums.samples(f.U[a : a + len(rows)], f.s, f.Vt, mode)
+            decoded = B.samples(slice(a, a + len(rows)))
             if self._shift is None:
                 self._shift = float(rows[0, 0])  # a level that all share would drown the rest
             self._low = min(self._low, float(rows.min()))

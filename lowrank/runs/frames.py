@@ -22,7 +22,7 @@ from lowrank.runs.plan import Job
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lowrank.stack import LowRankStack
+    from lowrank.library.stack import LowRankStack
 
 _INDEX = "zarr.json"  # the file of an array of zarr that is always there
 _START = 64  # bytes that tell a stack from a picture, and more
@@ -82,7 +82,7 @@ def _is_zarr(output: str) -> bool:
 
 
 def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRankStack:
-    from lowrank import stack as stacks
+    from lowrank.library import stack as stacks
 
     if data is None and not settings.partial:
         found = stacks.opened(job.input, max_pixels=settings.max_pixels)
@@ -105,8 +105,8 @@ def _trace(
             f"--pixel {y},{x} is outside the frames of {width}x{height}; give a row and a column"
         )
     numbers = _numbers(settings, stack)
-    trace = stack[list(numbers), y, x].reshape(len(numbers), -1)
-    names = stack.parts_head.mode.channels
+    trace = np.asarray(stack[list(numbers), y, x], stack.head.mode.dtype).reshape(len(numbers), -1)
+    names = stack.head.mode.channels
     lines = [",".join(("frame", *(("value",) if len(names) == 1 else names)))]
     lines += (",".join(map(str, (i, *row))) for i, row in zip(numbers, trace.tolist(), strict=True))
     written = ("\n".join(lines) + "\n").encode()
@@ -127,8 +127,8 @@ def _one(
     repeated: bool,
 ) -> work.Outcome:  # fmt: skip
     (number,) = _numbers(settings, stack)
-    head = stack.parts_head
-    samples = stack[number].reshape(head.samples_shape[1:])
+    head = stack.head
+    samples = np.asarray(stack[number], head.mode.dtype).reshape(head.samples_shape[1:])
     metadata = head.metadata
     picture = Picture(samples, head.mode, Metadata(metadata.exif, metadata.icc, metadata.xmp))
     output, form = work.named(job, settings.format, formats.default_suffix(head.mode), head.mode)
@@ -151,7 +151,7 @@ def _all(
 ) -> work.Outcome:
     from lowrank.io import framewriter  # a stack is written
 
-    head = stack.parts_head
+    head = stack.head
     if job.folder is not None:
         return _folder(job, job.folder, settings, stack, size, repeated=repeated)
     count = len(_numbers(settings, stack))
@@ -159,6 +159,8 @@ def _all(
     if settings.format:
         suffix = f".{settings.format.lower().lstrip('.')}"
     output = job.place(suffix)
+    if output == "-" and suffix == formats.ZARR:
+        raise UsageError("an array of zarr is a folder, not one stream; give --format npy")
     if _is_zarr(output):
         if settings.format and suffix != formats.ZARR:
             raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
@@ -178,7 +180,7 @@ def _all(
     return work.write(job, settings, outcome, written, repeated=repeated)
 
 
-_AT_A_TIME = 1 << 24  # samples that are decoded before they are written
+_AT_A_TIME = 1 << 25  # samples that are decoded before they are written
 
 
 def _decoded(settings: work.Decompressing, stack: LowRankStack) -> Iterator[NDArray[Any]]:
@@ -188,13 +190,13 @@ def _decoded(settings: work.Decompressing, stack: LowRankStack) -> Iterator[NDAr
     if not stack.in_parts:
         yield _picture(stack, settings).samples
         return
-    head, numbers = stack.parts_head, _numbers(settings, stack)
+    head, numbers = stack.head, _numbers(settings, stack)
     shape = head.samples_shape[1:]
     at_once = max(_AT_A_TIME // math.prod(shape), 1)
     for a in range(0, len(numbers), at_once):
         some = numbers[a : a + at_once]
         pace.at("decoding", a, len(numbers))
-        yield np.asarray(stack[list(some)]).reshape(len(some), *shape)
+        yield np.asarray(stack[list(some)], head.mode.dtype).reshape(len(some), *shape)
 
 
 def _by_parts(
@@ -203,7 +205,7 @@ def _by_parts(
     """Write a stack as its frames are decoded."""
     from lowrank.io import framewriter
 
-    head, numbers = stack.parts_head, _numbers(settings, stack)
+    head, numbers = stack.head, _numbers(settings, stack)
     shape = (len(numbers), *head.samples_shape[1:])
     total = 0
 
@@ -232,11 +234,11 @@ def _zarr(
         return work.Outcome(job.input, output, skipped=True)
     if settings.preserve:
         raise UsageError("-p keeps times and mode of a file, and an array of zarr is a folder")
-    head, numbers = stack.parts_head, _numbers(settings, stack)
+    head, numbers = stack.head, _numbers(settings, stack)
     if job.stem:
         files.make_folder(os.path.dirname(output))
     total = zarr.write(
-        output, (len(numbers), *head.samples_shape[1:]), np.dtype(head.mode.dtype),
+        output, (len(numbers), *head.samples_shape[1:]), head.mode.own_dtype,
         _decoded(settings, stack), force=settings.force or settings.skip_existing or repeated,
     )  # fmt: skip
     outcome = work.Outcome(job.input, output, size, total, notes=_said(stack))
@@ -244,7 +246,7 @@ def _zarr(
 
 
 def _said(stack: LowRankStack) -> tuple[str, ...]:
-    if stack.parts_head.metadata.axis is None:
+    if stack.head.metadata.axis is None:
         return stack.notes
     return (
         *stack.notes,
@@ -253,7 +255,7 @@ def _said(stack: LowRankStack) -> tuple[str, ...]:
 
 
 def _summary(outcome: work.Outcome, stack: LowRankStack, count: int, total: int, form: str) -> str:
-    head = stack.parts_head
+    head = stack.head
     return (
         f"{outcome.input} -> {outcome.output}: {count} frames of {head.width}x{head.height} "
         f"{head.mode.title}, {total:,} bytes {form}"
@@ -262,10 +264,10 @@ def _summary(outcome: work.Outcome, stack: LowRankStack, count: int, total: int,
 
 def _picture(stack: LowRankStack, settings: work.Decompressing) -> Picture:
     """All frames, or those that are asked for, with their labels."""
-    head = stack.parts_head
+    head = stack.head
     numbers = _numbers(settings, stack)
     some = len(numbers) < len(stack) or numbers != range(len(stack))
-    samples = np.asarray(stack[list(numbers)] if some else stack.to_array())
+    samples = np.asarray(stack[list(numbers)] if some else stack.to_array(), head.mode.dtype)
     metadata = replace(head.metadata, nodata=None)
     if some:
         metadata = replace(metadata, axis=stack.axis.some(numbers).pack())
@@ -279,7 +281,7 @@ def _folder(
     """A file for each frame, named by its number; none is written where one may not be."""
     from lowrank.io import framewriter  # a stack is written
 
-    mode = stack.parts_head.mode
+    mode = stack.head.mode
     suffix = formats.default_suffix(mode)
     if settings.format:
         suffix = f".{settings.format.lower().lstrip('.')}"

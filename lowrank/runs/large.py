@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -99,13 +100,42 @@ def _whole(job: Job, settings: work.Compressing, *, repeated: bool) -> work.Outc
             f"{job.input}: {wish} is not done in passes, and {there.st_size / 1e9:.1f} GB do not "
             "fit into memory; leave it out"
         )
-    outcome = work.compress(job, settings, repeated=repeated)
+    outcome = _measured_later(job, settings, repeated=repeated)
     if settings.memory is None and settings.resume is None:
         return outcome
     asked = "--resume" if settings.memory is None else "--memory"
     return replace(
-        outcome, notes=(*outcome.notes, f"It was read whole, not in passes: {asked} did nothing.")
+        outcome,
+        notes=(
+            *outcome.notes,
+            f"It was read whole or in tiles, not in passes: {asked} did nothing.",
+        ),
     )
+
+
+def _measured_later(job: Job, settings: work.Compressing, *, repeated: bool) -> work.Outcome:
+    """Compress a source, and measure in passes what was coded in tiles of it."""
+    output = job.place(".lrk")
+    if not settings.measure or output == "-" or job.frames or settings.nodata is not None:
+        return work.compress(job, settings, repeated=repeated)
+    from lowrank.io import lazy
+    from lowrank.report import measure, passes
+    from lowrank.stores.packed.frames import tiled
+
+    loaded = lazy.of_path(job.input, settings.taking, least=limits.LARGE)
+    whole = loaded is None or math.prod(loaded.picture.samples_shape) <= tiled.LARGEST
+    if loaded is None or whole or not loaded.picture.frames or not loaded.picture.mode.limits:
+        return work.compress(job, settings, repeated=repeated)
+    outcome = work.compress(job, replace(settings, measure=False), repeated=repeated)
+    parts = None if outcome.skipped else parts_of(output, name=output)
+    if parts is None or not passes.can(parts):
+        return outcome
+    memory = limits.half() if settings.memory is None else settings.memory
+    found = passes.measured(
+        loaded, parts, file=measure.file_facts(output, parts, outcome.bytes_after),
+        file_bytes=outcome.bytes_after, memory=memory,
+    )  # fmt: skip
+    return replace(outcome, report=found)
 
 
 def _by_ranges(url: str, settings: work.Compressing) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
-from lowrank.format.parts import Floats, Parts
+from lowrank.format.parts import Parts
 from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
 from lowrank.runs import proof, work
@@ -134,13 +134,16 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
 
 
 def _decode(parts: Parts) -> None:
-    """Decode all samples; of a float stack some frames at a time."""
-    if parts.head.frames is None or not isinstance(parts.body, Floats):
+    """Decode all samples; of a stack that has parts some frames at a time."""
+    if parts.head.frames is None:
         codec.decode(parts)
         return
-    from lowrank.stack import LowRankStack
+    from lowrank.library.stack import LowRankStack
 
     stack = LowRankStack(parts)
+    if not stack.in_parts:
+        codec.decode(parts)
+        return
     step = max(_AT_A_TIME // math.prod(stack.shape[1:]), 1)
     for a in range(0, len(stack), step):
         stack[a : a + step]

@@ -227,9 +227,9 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
     single = not (job.frames or array or settings.taking.asked or several(data))
     if single or data.startswith(lrk.SIGNATURE):
         return data, None
-    from lowrank import stack
+    from lowrank.library import loading
 
-    loaded = stack.load(
+    loaded = loading.read(
         job.frames or job.input,
         data=data,
         max_pixels=settings.max_pixels,

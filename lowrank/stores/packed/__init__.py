@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,14 @@ from lowrank.stores.packed.coding.payload import Decoded as DecodedSamples
 from lowrank.stores.packed.coding.payload import Outline
 from lowrank.targets import Target
 
+if TYPE_CHECKING:
+    from lowrank.stores.packed.frames.tiles import Reader as Tiles
+
 Size = tuple[int, ...]
 Kind = int | Mode
 """Bits of the samples of a picture; the mode of those of a stack, which may have signs."""
-_ROOMS = {"stack": "frames"}
+Indices = NDArray[np.intp]
+_ROOMS = {"stack": "frames.tiles"}
 
 
 class Codec(Protocol):
@@ -79,11 +83,57 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
             rank=rank, partial=_cut(parts), outline=outline,
         )  # fmt: skip
         if found.total and not found.decoded:
-            raise TruncatedError("packed stream ends in its first component", total=found.total)
-    notes = lost(parts, found.decoded, found.total, "components")
+            unit = found.unit.removesuffix("s")
+            raise TruncatedError(f"packed stream ends in its first {unit}", total=found.total)
+    notes = lost(parts, found.decoded, found.total, found.unit)
     levels = _body(parts).levels
     samples = found.samples if levels is None else levels.to_samples(found.samples, mode)
     return Decoded(Picture(samples, mode, head.metadata), notes)
+
+
+class Reader:
+    """Any part of a stack in tiles, from those that it takes, which are kept."""
+
+    def __init__(self, parts: Parts, of: Tiles) -> None:
+        self._parts, self._of = parts, of
+
+    def block(
+        self, frames: Indices, rows: Indices, columns: Indices, *, exact: bool = False
+    ) -> NDArray[np.generic]:
+        """(frames, rows, columns, channels) samples where these cross, whose numbers ascend.
+
+        If `exact`, before they are rounded: B, in levels, where the file states a range.
+        """
+        levels = _body(self._parts).levels
+        with _named(self._parts):
+            found = self._of.block(frames, rows, columns, exact=exact)
+        return found if levels is None or exact else levels.to_samples(found, self._parts.head.mode)
+
+    def columns(self, some: slice) -> NDArray[np.float64]:
+        """(N, w) columns of the matrix B."""
+        head = self._parts.head
+        N, height, width, channels = head.samples_shape
+        first, last = some.start // (width * channels), -(-some.stop // (width * channels))
+        rows = np.arange(first, min(last, height))
+        B = self.block(np.arange(N), rows, np.arange(width), exact=True).reshape(N, -1)
+        start = first * width * channels
+        return B[:, some.start - start : some.stop - start].astype(np.float64, copy=False)
+
+
+def reader(parts: Parts) -> Reader | None:
+    """What decodes any part of a stack in tiles; None of all else."""
+    payload, head = _body(parts).payload, parts.head
+    if head.frames is None or _cut(parts):
+        return None
+    from lowrank.stores.packed.frames import tiles
+
+    if not tiles.in_tiles(payload):
+        return None
+    size = head.frames, head.height, head.width, len(head.mode.channels)
+    kind = _kind(parts)
+    if not isinstance(kind, Mode):
+        raise TypeError("a stack has a mode")
+    return Reader(parts, tiles.Reader(payload, size, kind, _outline(parts)))
 
 
 def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
@@ -141,7 +191,7 @@ def _cut(parts: Parts) -> bool:
 
 def _codec(parts: Parts) -> Codec:
     layout = parts.head.layout
-    return import_module(f"lowrank.stores.packed.{_ROOMS.get(layout, layout)}.codec")
+    return import_module(f"lowrank.stores.packed.{_ROOMS.get(layout, f'{layout}.codec')}")
 
 
 def _kind(parts: Parts) -> Kind:

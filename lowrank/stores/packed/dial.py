@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank import pace
+from lowrank import pace, threads
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.layouts import turn
@@ -28,8 +28,9 @@ from lowrank.targets import Target
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from lowrank.picture.distance import Pixels
+    from lowrank.picture.distance import OfFrame, Pixels
     from lowrank.picture.levels import Levels
+    from lowrank.stores.packed.frames.tiled import Tiled
 
     class Forecast(Protocol):
         """What a step will lose and cost, but for a part that changes slowly."""
@@ -51,6 +52,7 @@ _LARGE = 1 << 22
 _SURE, _SURE_SLACK = 0.01, 0.06  # dB above the target that an error told by coefficients must be
 _TOLD = 2  # searches by what coefficients tell, each checked by decoding what it found
 _COARSE_PSNR = 52.0  # dB below which rounding to levels is a small part of the error
+_FORECAST = ("psnr", "psnr_worst", "size", "energy", "error")
 _DIALS = "-q, --psnr, --size, --error, --max-error or --energy"
 _REACHED = 0.97  # of a largest error: a search that comes so near ends
 
@@ -89,7 +91,6 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     if target.kind == "rank" and layout == "patches":
         raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
     range_ = _range(picture)
-    counted = picture
     notes: tuple[str, ...] = ()
     if range_ is not None:
         if target.kind == "rank" and (range_.low or not range_.whole):
@@ -97,15 +98,24 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
                 f"a rank of packed floats or negative samples is not that of their own matrix; "
                 f"give {_DIALS}, or a float store"
             )
-        counted = _counted(picture, range_)
         if not range_.whole:
             notes = (
                 f"Floats are packed as 65,536 levels from {range_.low:.7g} to {range_.high:.7g}: "
                 f"{range_.unit:.3g} apart.",
             )
-    encoder, spectra, forecast = _prepared(counted, layout, target)
-    # A forecast counts in levels of 0 to the peak.
-    tries = _Tries(picture, layout, encoder, range_, forecast if range_ is None else None)
+    tiled = _tiled(picture, range_, target) if layout == "stack" else None
+    if tiled is not None:
+        spectra = tiled.spectra() if target.kind == "rank" else []
+        told = tiled.forecast() if target.kind in _FORECAST else None
+        tries = _Tries(picture, layout, tiled.encode, range_, told, tiled.peak)
+        if target.kind == "rank":
+            notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {target.value:g} terms.",)
+    else:
+        counted = picture if range_ is None else _counted(picture, range_)
+        encoder, spectra, forecast = _prepared(counted, layout, target)
+        if range_ is not None and layout != "stack":
+            forecast = None  # it counts in levels of 0 to the peak
+        tries = _Tries(picture, layout, encoder, range_, forecast)
     if target.kind == "quality":
         step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
     elif target.kind == "size":
@@ -119,7 +129,8 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     elif target.kind == "max_error":
         step = _for_largest(tries, target.value)
     else:
-        step, said = _for_psnr(tries, _psnr_of(picture, target, range_.low if range_ else 0.0))
+        lowest = range_.low if range_ else 0.0
+        step, said = _for_psnr(tries, _psnr_of(picture, target, lowest, tries.peak))
         notes += said
     return tries.parts(step), notes
 
@@ -129,12 +140,13 @@ class _Tries:
 
     def __init__(
         self, picture: Picture, layout: str, encode: Callable[[float], Coded],
-        levels: Levels | None, forecast: Forecast | None,
+        levels: Levels | None, forecast: Forecast | None, peak: float | None = None,
     ) -> None:  # fmt: skip
         self.picture, self.layout, self.levels = picture, layout, levels
         self.forecast = forecast
+        self._peak = peak
         # Of data whose peak is their range: that range, in levels.
-        deep = levels.span if levels is not None else picture.peak
+        deep = levels.span if levels is not None else self.peak
         self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
         self._encode = encode
@@ -142,6 +154,11 @@ class _Tries:
         self._count = 0
         self.beyond = 1 / 12
         """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
+
+    @cached_property
+    def peak(self) -> float:
+        """Peak of a PSNR."""
+        return self.picture.peak if self._peak is None else self._peak
 
     def at(self, step: float) -> Coded:
         """The picture encoded with a step in levels of 0-255."""
@@ -153,7 +170,7 @@ class _Tries:
         return self._latest[1]
 
     def size(self, step: float) -> int:
-        """Bytes of the file, give or take one or two, see `Coded.length`."""
+        """Bytes of the file, give or take one or two, see `Coded.size`."""
         coded = self.at(step)
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
@@ -165,20 +182,24 @@ class _Tries:
             return Picture(self.levels.to_samples(samples, mode), mode)
         return Picture(samples, mode)
 
+    @threads.one_blas_thread()  # several stall on sums as short as these
+    def off(self, step: float) -> list[OfFrame]:
+        """How far each decoded frame is off."""
+        from lowrank.picture import distance
+
+        known = self.at(step).off
+        return distance.frames(self.picture, self.decoded(step)) if known is None else known()
+
     def pixels(self, step: float) -> Pixels:
         """How far the decoded picture is off."""
-        from lowrank.picture.distance import compare
+        from lowrank.picture.distance import total
 
-        return compare(self.picture, self.decoded(step))
+        return total(self.off(step), self.peak)
 
     def worst(self, step: float) -> float:
         """PSNR of the worst frame of the decoded stack, in dB; 1000 where all are exact."""
-        from lowrank.picture import distance
-
-        off = distance.frames(self.picture, self.decoded(step))
-        mse = max((x.squares / x.samples for x in off if x.samples), default=0.0)
-        peak = self.picture.peak
-        return 10 * math.log10(peak**2 / mse) if mse else 1e3
+        mse = max((x.squares / x.samples for x in self.off(step) if x.samples), default=0.0)
+        return 10 * math.log10(self.peak**2 / mse) if mse else 1e3
 
     def psnr(self, step: float) -> float:
         """PSNR of the decoded picture, in dB; 1000 where it is exact."""
@@ -203,9 +224,9 @@ class _Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        peak = 255 * self.unit
         error = self.forecast.squared_error(step * self.unit) + 1 / 12
-        return 10 * math.log10(peak * peak / error)
+        peak = self.peak / (1.0 if self.levels is None else self.levels.unit)
+        return 10 * math.log10(peak**2 / error)
 
     def expected_size(self, step: float) -> float:
         """Logarithm of the bytes that the forecast expects of a step."""
@@ -241,6 +262,18 @@ def _counted(picture: Picture, levels: Levels) -> Picture:
     """A picture whose samples are the levels of another's."""
     samples = levels.of_samples(picture.samples)
     return replace(picture, samples=samples, mode=levels.mode(samples.shape[-1]))
+
+
+def _tiled(picture: Picture, levels: Levels | None, target: Target) -> Tiled | None:
+    """What encodes a stack that is too large to be coded whole; None of others."""
+    from lowrank.stores.packed.frames import tiled
+
+    if picture.samples.size <= tiled.LARGEST:
+        return None
+    return tiled.Tiled(
+        picture, levels, planes=int(target.value) if target.kind == "rank" else None,
+        weighted=target.weights == "noise", measured=target.kind not in ("quality", "size", "rank"),
+    )  # fmt: skip
 
 
 def _prepared(
@@ -319,7 +352,7 @@ def _for_rank(
     return 2**search.FINEST, (*notes, f"packed as finely as can be, which adds {share}")
 
 
-def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
+def _psnr_of(picture: Picture, target: Target, lowest: float, peak: float) -> float:
     """PSNR that an energy or error target comes to: ||A - B||_F^2 = samples x MSE.
 
     Of samples that are counted from their lowest, A and A less that have different norms; the
@@ -337,7 +370,6 @@ def _psnr_of(picture: Picture, target: Target, lowest: float) -> float:
         )
         for low in {0.0, lowest}
     )
-    peak = picture.peak
     mse = spectrum.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
     return 10 * math.log10(peak**2 / mse) if mse else math.inf
 

@@ -111,8 +111,27 @@ def meet_guided(
 
 
 def _solve(falling: Callable[[float], float], aim: float, left: float, right: float) -> float:
-    """Where a falling function comes nearest to a value, by halving."""
-    while right - left > 1 / GRID:
+    """Where a falling function comes nearest to a value.
+
+    By the secant of the last two values, drawn a little longer so that the bracket closes from
+    both sides; where that does not do, by halving.
+    """
+    least = 2 / GRID
+    last: tuple[float, float] | None = None
+    x = (left + right) / 2
+    tries = 0
+    while right - left > least:
+        gap = falling(x) - aim
+        left, right = (x, right) if gap > 0 else (left, x)
+        slope = (gap - last[1]) / (x - last[0]) if last is not None else 0.0
+        last, tries = (x, gap), tries + 1
         middle = (left + right) / 2
-        left, right = (middle, right) if falling(middle) > aim else (left, middle)
+        if tries == 1:
+            x += math.copysign(min(1.0, abs(middle - x)), gap)
+        elif slope >= 0 or tries % 4 == 0:
+            x = middle
+        else:
+            x -= gap / slope
+            x += math.copysign(0.6 * least, middle - x)
+            x = min(max(x, left + least / 4), right - least / 4)
     return (left + right) / 2

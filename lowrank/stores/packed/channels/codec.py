@@ -169,7 +169,7 @@ def encode(source: Source, step: float) -> Coded:
     def squared_error() -> float:
         return sum(x.error**2 for x in norms())
 
-    return Coded(length, ranks, payload, decoded, norms, squared_error)
+    return Coded(lambda: length, ranks, payload, decoded, norms, squared_error)
 
 
 def _strength(source: Source, channel: int, decoded: Filter) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.picture import Turn
+
+if TYPE_CHECKING:
+    from lowrank.picture.distance import OfFrame
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -50,9 +53,9 @@ class Coded:
 
     Attributes
     ----------
-    length : int
-        Bytes of the payload, but for the one or two that the strengths of smoothing, which
-        take long to find, may make it longer or shorter.
+    size : callable
+        Gives the bytes of the payload, but for the one or two that the strengths of smoothing,
+        which take long to find, may make it longer or shorter.
     ranks : tuple of int
         Terms of each matrix.
     payload : callable
@@ -63,14 +66,22 @@ class Coded:
         Gives the norms of each matrix and of its error.
     squared_error : callable
         Gives ||A - B||_F^2 of all matrices together, in squared levels.
+    off : callable, optional
+        Gives how far each decoded frame is off, where that was found while encoding.
     """
 
-    length: int
+    size: Callable[[], int]
     ranks: tuple[int, ...]
     payload: Callable[[], bytes]
     samples: Callable[[], Samples]
     norms: Callable[[], tuple[Norms, ...]]
     squared_error: Callable[[], float]
+    off: Callable[[], list[OfFrame]] | None = None
+
+    @property
+    def length(self) -> int:
+        """Bytes of the payload, about; of a stack it may have to be written first."""
+        return self.size()
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +105,12 @@ class Outline:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded image: `decoded` of the stream's `total` components were read for it."""
+    """A decoded image: `decoded` of the stream's `total` components, or tiles, were read for it."""
 
     samples: Samples
     total: int
     decoded: int
+    unit: str = "components"
 
 
 def levels_of(samples: Samples) -> tuple[int, int] | None:

@@ -6,6 +6,7 @@ the stream is written when a whole group is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,32 +15,18 @@ from numpy.typing import NDArray
 from lowrank import pace
 from lowrank.layouts.lapped import SIZE, Floats, grid
 from lowrank.stores.packed.coding import wavelet
-from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.coding.rans import RansWriter
-from lowrank.stores.packed.frames import learn, models, profile, trellis
+from lowrank.stores.packed.frames import learn, models, profile
 from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of, orders_of
 from lowrank.stores.packed.frames.order import arranged, batches
-from lowrank.stores.packed.frames.plain import write
+from lowrank.stores.packed.frames.plain import Quantised, Written, write
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
 from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.phases import Writer
-
-
-class _Quantised:
-    """Some maps as they will be decoded."""
-
-    def __init__(self, shape: tuple[int, int], edges: Edges, orders: list[list[int]]) -> None:
-        self.shape, self.edges, self.indices = shape, edges, orders
-        self.firsts: list[Floats] = []
-        self.values: NDArray[np.float32] = np.zeros(0, np.float32)
-
-    def maps_of(self, c: int, /) -> NDArray[np.float32]:
-        part = self.values[self.indices[c], :, c]
-        return part.reshape(len(part), self.shape[0] * self.shape[1])
 
 
 class Closed:
@@ -78,8 +65,8 @@ class Closed:
         part = slice(first_group)
         self.slope = profile.fit(learnt.square[:, part], learnt.kept[:, part])[1]
 
-    def group(self, part: slice) -> tuple[list[list[int]], int]:
-        """Write a group: the passes of each batch's signs, and how many symbols it has."""
+    def group(self, part: slice) -> Callable[[], Written]:
+        """Quantise a group; what writes it."""
         classes = self.classes
         fitted, _ = profile.fit(self._learnt.square[:, part], self._learnt.kept[:, part])
         scales = [x.scales(self.slope) for x in fitted]
@@ -89,11 +76,12 @@ class Closed:
         levels = np.zeros((SIZE, rows, len(fitted), columns), np.int32)
         bands: list[means.Bands] = []
         lows: list[NDArray[np.int64]] = []
+        sent: list[tuple[int, NDArray[np.int32]]] = []
         alone = slice(part.start, min(part.stop, classes.base))
         stages = ([alone] if alone.stop > alone.start else []) + list(classes.stages(part))
         for some in pace.steps("quantising", stages):
             here = slice(some.start - part.start, some.stop - part.start)
-            predicted = self._predicted(some)
+            predicted = self._predicted(some, sent)
             target = self._Y[some] if predicted is None else self._Y[some] - predicted
             maps, levels[:, :, here] = self._quantised(
                 self._unsorted(target), orders[here], lows, bands
@@ -107,14 +95,21 @@ class Closed:
         self.profiles += fitted
         self.coarsest += lows
         coded = arranged(levels, plan)
-        walk = Walk((rows, columns), scales, lows, self._coder, self._edges, self._carried, coded)
-        single = [[{k: v.astype(np.float32) for k, v in x.items()} for x in one] for one in bands]
-        passes = write(walk, plan, single, self._coder)
-        walk.leave()
-        return passes, walk.symbols
 
-    def _predicted(self, some: slice) -> Planes | None:
-        """What maps are predicted as, by weights that are written; None of the first ones."""
+        def written() -> Written:
+            for number, W in sent:
+                self._weights.code(number, W)
+            walk = Walk(
+                (rows, columns), scales, lows, self._coder, self._edges, self._carried, coded
+            )
+            for c, one in enumerate(bands):
+                walk.first(c, [{k: v.astype(np.float32) for k, v in x.items()} for x in one])
+            return write(walk, plan, self._coder)
+
+        return written
+
+    def _predicted(self, some: slice, sent: list[tuple[int, NDArray[np.int32]]]) -> Planes | None:
+        """What maps are predicted as, by weights that are sent; None of the first ones."""
         classes = self.classes
         if some.start < classes.base:
             return None
@@ -125,7 +120,7 @@ class Closed:
         count = classes.reach(some.start)
         found = self._pixels.predict(self._Y, count, W, strict=False).astype(np.int32)
         for k, number in enumerate(range(some.start, some.stop)):
-            self._weights.code(number, W[:, k])
+            sent.append((number, W[:, k]))
         return found
 
     def _unsorted(self, flat: Planes) -> Planes:
@@ -137,11 +132,11 @@ class Closed:
     def _quantised(
         self, target: Planes, orders: list[list[int]],
         lows: list[NDArray[np.int64]], bands: list[means.Bands],
-    ) -> tuple[_Quantised, NDArray[np.signedinteger[Any]]]:  # fmt: skip
+    ) -> tuple[Quantised, NDArray[np.signedinteger[Any]]]:  # fmt: skip
         """Quantise planes: what they are decoded as, and their levels."""
         C = learn.coefficients(target)
         _, rows, _, columns = C.shape
-        maps = _Quantised((rows, columns), self._edges, orders)
+        means_of: list[Floats] = []
         for low, wanted in zip(*firsts(C), strict=True):
             lows.append(low)
             self._bands = means.code((rows, columns), self._trial, self._bands, wanted)
@@ -149,10 +144,9 @@ class Closed:
             exact: list[dict[str, Floats]] = [
                 {k: v.astype(np.float64) for k, v in b.items()} for b in self._bands
             ]
-            maps.firsts.append(wavelet.inverse(low.astype(np.float64), exact))
+            means_of.append(wavelet.inverse(low.astype(np.float64), exact))
         levels, second = levels_of(C, orders, self._edges)
-        maps.values = trellis.values_of(levels, second, FRACTION).astype(np.float32)
-        return maps, levels
+        return Quantised((rows, columns), self._edges, orders, means_of, levels, second), levels
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded."""

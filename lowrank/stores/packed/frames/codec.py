@@ -62,17 +62,17 @@ every batch before the cut can be decoded, but for the late ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import pace
+from lowrank import pace, threads
 from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
-from lowrank.picture import Mode
+from lowrank.picture import Mode, Turn
 from lowrank.stores.packed.coding.payload import (
     FRACTION,
     SYMBOLS_PER_LANE,
@@ -99,7 +99,7 @@ from lowrank.stores.packed.frames.header import (
 )
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.order import batches
-from lowrank.stores.packed.frames.plain import Plain
+from lowrank.stores.packed.frames.plain import Plain, Written
 from lowrank.stores.packed.frames.rates import BIT
 from lowrank.stores.packed.frames.samples import (
     EXACT,
@@ -127,6 +127,7 @@ _DOUBT = 0.08  # share by which an estimate may be wrong
 # -- encoding --------------------------------------------------------------------------
 
 
+@threads.one_blas_thread()
 def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) -> Coded:
     """Encode a stack with one quantiser step.
 
@@ -188,32 +189,48 @@ def _encoded(
         groups = Plain(_groups(stack, M, maps, step), coder, edges, (stack.height, stack.width))
     else:
         groups = Closed(*learnt, edges, rans, coder, ZERO, RISE, each)
-    passes: list[list[int]] = []
-    symbols = 0
+    writers: list[Callable[[], Written]] = []
+    written: list[Written] = []
     for start in range(0, maps, each):
-        passes, coded = groups.group(slice(start, min(start + each, maps)))
-        symbols += coded
+        writers.append(groups.group(slice(start, min(start + each, maps))))
+        if maps > each:  # what is to be written takes memory
+            written.append(writers.pop()())
         if stack.samples.size >= _LARGE:
             give_back()
-    lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
-    late: list[NDArray[np.uint8]] = []
-    room, number = 16 * lanes, 0
-    for batch in reversed(passes):
-        room -= sum(rans.length(one) for one in batch)
-        if room < 0:
-            break
-        late = [rans.withdraw(one) for one in batch] + late
-        number += 1
-    header = Header(
-        step, CLASSED if groups.classes else PLAIN, stack.turn, count, columns, lanes, number,
-        groups.classes, groups.slope, groups.profiles, groups.coarsest,
-    )  # fmt: skip
-    body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
-    payload = write_header(header, channels) + body
-    made = _synthesis(header, B, groups.finish(), stack.samples.shape)
+
+    @cache
+    @threads.one_blas_thread()
+    def payload() -> bytes:
+        while writers:
+            written.append(writers.pop()())
+        lanes = int(
+            min(
+                max(
+                    1, rans.bits / BITS_PER_LANE, sum(x.symbols for x in written) / SYMBOLS_PER_LANE
+                ),
+                LANES,
+            )
+        )
+        late: list[NDArray[np.uint8]] = []
+        room, number = 16 * lanes, 0
+        for batch in reversed(written[-1].passes if written else []):
+            room -= sum(rans.length(one) for one in batch)
+            if room < 0:
+                break
+            late = [rans.withdraw(one) for one in batch] + late
+            number += 1
+        header = Header(
+            step, CLASSED if groups.classes else PLAIN, stack.turn, count, columns, lanes, number,
+            groups.classes, groups.slope, groups.profiles, groups.coarsest,
+        )  # fmt: skip
+        body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
+        return write_header(header, channels) + body
+
+    made = _synthesis(columns, B, groups.finish(), step, stack.turn, stack.samples.shape)
     rank = min(count, stack.frames, stack.pixels)
 
     @cache
+    @threads.one_blas_thread()
     def norms() -> tuple[Norms, ...]:
         beyond = stack.plain.spectrum[0][rank:]
         tail = math.sqrt(float(np.sum(beyond**2)))
@@ -227,7 +244,7 @@ def _encoded(
     def squared_error() -> float:
         return norms()[0].error ** 2
 
-    return Coded(len(payload), (rank,), lambda: payload, samples, norms, squared_error)
+    return Coded(lambda: len(payload()), (rank,), payload, samples, norms, squared_error)
 
 
 def group_of(shape: tuple[int, int]) -> int:
@@ -317,12 +334,13 @@ def _coefficients(
 
 
 def _synthesis(
-    header: Header, B: NDArray[np.float64] | None, planes: list[Plane], size: Shape
-) -> Synthesis:
+    columns: list[basis.Column] | None, B: NDArray[np.float64] | None, planes: list[Plane],
+    step: float, turn: Turn | None, size: Shape,
+) -> Synthesis:  # fmt: skip
     unit = 1.0
-    if header.columns:
-        unit = math.ldexp(1.0, -max(x.exponent for x in header.columns))
-    return Synthesis(planes, size, B, unit, header.step, header.turn)
+    if columns:
+        unit = math.ldexp(1.0, -max(x.exponent for x in columns))
+    return Synthesis(planes, size, B, unit, step, turn)
 
 
 def _error(stack: Stack, made: Synthesis) -> float:
@@ -368,7 +386,7 @@ def decode(
     FormatError
         The payload is not one.
     """
-    made, total, done = _decode(payload, size, rank=rank, partial=partial, start=outline)
+    made, total, done = synthesis(payload, size, rank=rank, partial=partial, outline=outline)
     return Decoded(made.samples(mode), total, done)
 
 
@@ -377,14 +395,16 @@ def factors(
     *, partial: bool = False, outline: Outline | None = None,
 ) -> list[NDArray[np.float64]]:  # fmt: skip
     """The decoded (N, n) matrix, before rounding."""
-    return [_decode(payload, size, rank=None, partial=partial, start=outline)[0].matrix()]
+    return [synthesis(payload, size, rank=None, partial=partial, outline=outline)[0].matrix()]
 
 
-def _decode(
-    payload: bytes, size: Shape, *, rank: int | None, partial: bool, start: Outline | None
+@threads.one_blas_thread()
+def synthesis(
+    payload: bytes, size: Shape, *, rank: int | None, partial: bool, outline: Outline | None
 ) -> tuple[Synthesis, int, int]:
     """Planes and basis, how many components there are, how many were decoded."""
-    header, position = (start or outline(payload, size)).read
+    read = read_header(payload, size, grid(size[1], size[2])) if outline is None else outline.read
+    header, position = read
     frames, height, width, channels = size
     patches = grid(height, width)
     maps = header.planes * channels
@@ -446,7 +466,7 @@ def _decode(
         B = B[:, :kept]
     there = header.planes if B is None else kept
     Y += [np.broadcast_to(np.int16(0), (height, width))] * (there * channels - len(Y))
-    return _synthesis(header, B, Y, size), total, done
+    return _synthesis(header.columns, B, Y, header.step, header.turn, size), total, done
 
 
 def _restored(

@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank import threads
 from lowrank.stores.packed.frames import select
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rates import BIT
@@ -75,6 +76,7 @@ class Forecast:
         """Logarithm of the bits of a sample."""
         return self._told(step)[1]
 
+    @threads.one_blas_thread()
     def _tell(self, step: float) -> tuple[float, float]:
         """Both of a step; all else that is known of it is large, and forgotten."""
         stack = self._stack

@@ -23,7 +23,7 @@ from lowrank.stores.packed.patches.header import read_varint, varint
 Shape = tuple[int, int, int, int]
 """Frames, height, width and channels."""
 _EXPONENT, _MANTISSA = 6, 10
-_LATER = (1 << _EXPONENT) - 1
+LATER = (1 << _EXPONENT) - 1
 """In place of a step's exponent, which is never so large: a version follows."""
 PLAIN, CLASSED = 1, 2
 """Versions that are written: without classes of pixels, and with them."""
@@ -72,7 +72,7 @@ def write_header(header: Header, channels: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
     if header.version:
-        out.bits(_LATER, _EXPONENT)
+        out.bits(LATER, _EXPONENT)
         out.bits(header.version, 4)
     out.bits(coarse_step(header.step)[0], _EXPONENT + _MANTISSA)
     out.bits(int(header.columns is not None), 1)
@@ -103,7 +103,7 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
         raise TruncatedError("packed stream ends in its header", terms=0, total=0)
     read = BitReader(data)
     version, exponent = 0, read.bits(_EXPONENT)
-    if exponent == _LATER:
+    if exponent == LATER:
         version, exponent = read.bits(4), read.bits(_EXPONENT)
         if version not in (1, CLASSED):
             raise FormatError(f"packed stream: version {version} of stacks, which is newer; update")

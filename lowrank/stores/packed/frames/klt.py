@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from lowrank.layouts.lapped import SIDE, SIZE, Floats, grid
 from lowrank.layouts.turn import axes
 from lowrank.picture import Turn
 from lowrank.stores.packed.frames.edges import analyse
+
+if TYPE_CHECKING:
+    from lowrank.stores.packed.frames.learn import Learnt
 
 Samples = NDArray[Any]
 MOST = 8192
@@ -69,8 +72,8 @@ class Stack:
         """A step, and whether the frames are better coded apart with one like it."""
         self.once = False
         """Whether it is encoded once: the coefficients are not kept for another time."""
-        self.learnt: tuple[float, int] | None = None
-        """A step, and how many classes of pixels suit one like it."""
+        self.learnt: tuple[float, Learnt | None] | None = None
+        """A step, and the classes of pixels that suit one like it."""
         self._C: Floats | None = None
 
     @property
@@ -100,10 +103,14 @@ class Stack:
             X /= self.weights[:, None, None, None]
         return X
 
-    @cached_property
+    @property
     def plain(self) -> Stack:
         """The stack without weights."""
-        return self if self.weights is None else Stack(self.samples, self.turn)
+        return self if self.weights is None else self._unweighted  # no cycle that keeps it
+
+    @cached_property
+    def _unweighted(self) -> Stack:
+        return Stack(self.samples, self.turn)
 
     @cached_property
     def gram(self) -> NDArray[np.float64]:

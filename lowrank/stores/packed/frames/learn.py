@@ -14,7 +14,7 @@ Combinatorica 6 (1986): rounding with what is left made up for.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ _LARGEST = 1 << 24  # a sample of a plane, in sixteenths of a step, that may be 
 _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
 _MUCH = 0.9  # share below which no other number is tried
+_ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
 
@@ -77,9 +78,16 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
     """
     base, pixels = BASE * stack.channels, stack.height * stack.width
     counts = [x for x in COUNTS if x * (len(Y) + 1) <= pixels]
-    if stack.learnt is not None and stack.learnt[0] / 2 < step < stack.learnt[0] * 2:
-        counts = [x for x in counts if x == stack.learnt[1]]
-    if base > WIDEST or len(Y) <= base or not counts or int(np.abs(Y).max()) >= _LARGEST:
+    if base > WIDEST or len(Y) <= base or int(np.abs(Y).max()) >= _LARGEST:
+        return None
+    if stack.learnt is not None:
+        before, known = stack.learnt
+        alike = before / _ALIKE < step < before * _ALIKE
+        if known is not None and alike and len(Y) <= known.square.shape[1]:
+            return _scaled(known, before / step, len(Y))
+        if before / 2 < step < before * 2:
+            counts = [x for x in counts if known is not None and x == len(known.classes.centres)]
+    if not counts:
         return None
     whole = _weigh(Y)
     least, best = _GAIN * whole[2], None
@@ -89,9 +97,17 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
             least, best = cost, found
         if cost < _MUCH * whole[2]:
             break
-    if len(counts) > 1 or best is None:
-        stack.learnt = step, 0 if best is None else len(best.classes.centres)
+    stack.learnt = step, best
     return best
+
+
+def _scaled(known: Learnt, ratio: float, maps: int) -> Learnt:
+    """What was learnt with a step that was so many times as large."""
+    classes = known.classes
+    coarse = np.array(classes.coarse)
+    centres = np.rint(classes.centres * ratio / 2.0**coarse).astype(np.int64) << coarse
+    square = known.square[:, :maps] * ratio**2
+    return Learnt(replace(classes, centres=centres), square, known.kept[:, :maps])
 
 
 Weighed = tuple[NDArray[np.float64], NDArray[np.bool_], float]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import pace
-from lowrank.stores.packed.frames import profile
+from lowrank.layouts.lapped import Floats
+from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.frames import profile, trellis
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of, orders_of
 from lowrank.stores.packed.frames.order import arranged, batches
@@ -51,8 +55,8 @@ class Plain:
         self.coarsest: list[NDArray[np.int64]] = []
         self.slope = 0
 
-    def group(self, _: slice) -> tuple[list[list[int]], int]:
-        """Write a group: the passes of each batch's signs, and how many symbols it has."""
+    def group(self, _: slice) -> Callable[[], Written]:
+        """Quantise a group; what writes it, but for its first components, which are written."""
         C = next(self._groups)
         shape, count = (C.shape[1], C.shape[3]), C.shape[2]
         choice = Choice(C)
@@ -61,32 +65,70 @@ class Plain:
         self.slope = self.slope if self.profiles else suits
         scales = [x.scales(self.slope) for x in fitted]
         plan = batches(scales, shape[0] * shape[1])
+        orders = orders_of(plan, count)
         lows, bands = firsts(C)
-        levels = arranged(levels_of(C, orders_of(plan, count), self._edges)[0], plan)
+        levels, second = levels_of(C, orders, self._edges)
         del C
-        walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried, levels)
-        passes = write(walk, plan, bands, self._coder)
+        coded = arranged(levels, plan)
+        walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried, coded)
+        for c, one in enumerate(bands):
+            walk.first(c, one)
+        maps = Quantised(shape, self._edges, orders, walk.firsts, levels, second)
+        self._planes += planes_of(maps, self._frame)
         self.profiles += fitted
         self.coarsest += lows
-        walk.leave()
-        self._planes += planes_of(walk, self._frame)
-        return passes, walk.symbols
+        return partial(write, walk, plan, self._coder)
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded."""
         return self._planes
 
 
-def write(
-    walk: Walk, plan: list[list[Component]], bands: list[Bands], coder: Writer
-) -> list[list[int]]:
-    """Collect a group; the passes of each batch's signs. Empties the plan."""
-    for c, one in enumerate(bands):
-        walk.first(c, one)
+class Quantised:
+    """Some maps as they will be decoded.
+
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Of patches.
+    edges : Edges
+    indices : list of list of int
+        Components of each map.
+    firsts : list of ndarray
+        Their first ones, in steps.
+    levels, second : (SIZE, rows, maps, columns) ndarray
+        What `levels_of` gives.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], edges: Edges, indices: list[list[int]],
+        firsts: list[Floats], levels: NDArray[Any], second: NDArray[np.uint8],
+    ) -> None:  # fmt: skip
+        self.shape, self.edges, self.indices, self.firsts = shape, edges, indices, firsts
+        self._levels, self._second = levels, second
+
+    def maps_of(self, c: int, /) -> NDArray[np.float32]:
+        """(components, patches) coefficients of a map, in sixteenths of a step."""
+        part = self.indices[c], slice(None), c
+        levels = self._levels[part].astype(np.int32)
+        values = trellis.values_of(levels, self._second[part], FRACTION).astype(np.float32)
+        return values.reshape(len(values), self.shape[0] * self.shape[1])
+
+
+class Written(NamedTuple):
+    """A group in the stream: the passes of each batch's signs, and how many symbols it has."""
+
+    passes: list[list[int]]
+    symbols: int
+
+
+def write(walk: Walk, plan: list[list[Component]], coder: Writer) -> Written:
+    """Collect a group but for its first components. Empties the plan."""
     passes = []
     for number, batch in enumerate(pace.steps("coding", plan)):
         plan[number] = []  # of small maps there are many components
         coder.signs = []
         walk.next(batch)
         passes.append(coder.signs)
-    return passes
+    walk.leave()
+    return Written(passes, walk.symbols)

@@ -24,6 +24,7 @@ from lowrank.stores.packed.frames.edges import Edges, waves
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 
 Plane = NDArray[np.signedinteger[Any]]
+Indices = NDArray[np.intp]
 
 _PRECISION = 24
 _LARGEST = 2.0**31
@@ -161,18 +162,29 @@ class Synthesis:
         step = max(_SLAB // (frames * width * channels), 1)
         return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
-    def turned(self, part: slice) -> NDArray[np.float64]:
-        """(channels, frames, rows, width) levels of some rows, colours turned: exact."""
-        frames, _, width, channels = self.shape
-        rows = part.stop - part.start
-        out = np.empty((channels, frames, rows, width))
+    def turned(
+        self, part: slice | Indices, frames: Indices | None = None,
+        columns: slice | Indices = slice(None),
+    ) -> NDArray[np.float64]:  # fmt: skip
+        """(channels, frames, rows, width) levels of some rows, colours turned: exact.
+
+        Of all frames and columns, or of some.
+        """
+        channels = self.shape[3]
+        B, count = self.B, self.shape[0] if frames is None else len(frames)
+        if B is not None and frames is not None:
+            B = B[frames]
+        rows, width = _count(part, self.shape[1]), _count(columns, self.shape[2])
+        out = np.empty((channels, count, rows, width))
         for c in range(channels):
             planes = self.planes[c::channels]
-            Y = out[c] if self.B is None else np.empty((len(planes), rows, width))
+            if B is None and frames is not None:
+                planes = [planes[i] for i in frames]
+            Y = out[c] if B is None else np.empty((len(planes), rows, width))
             for k, plane in enumerate(planes):
-                Y[k] = plane[part]
-            if self.B is not None:
-                np.matmul(self.B, Y.reshape(len(Y), rows * width), out=out[c].reshape(frames, -1))
+                Y[k] = plane[part][:, columns]
+            if B is not None:
+                np.matmul(B, Y.reshape(len(Y), rows * width), out=out[c].reshape(count, -1))
             out[c] *= self.scale
         return out
 
@@ -185,21 +197,40 @@ class Synthesis:
             turned[c] = first * self._R[0][c] + second * self._R[1][c] + third * self._R[2][c]
         return turned
 
-    def samples(self, mode: Mode) -> NDArray[Any]:
+    def samples(self, mode: Mode, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """All (frames, height, width, channels) samples, rounded half up and clipped."""
-        if mode.limits is None:
-            raise FormatError("packed stream: samples that are no integers")
-        low, high = mode.limits
-        out = np.empty(self.shape, mode.dtype)
+        found = np.empty(self.shape, mode.dtype) if out is None else out
 
         def slab(part: slice) -> None:
-            levels = self.levels(self.turned(part))
-            levels += 0.5
-            np.floor(levels, out=levels)
-            out[:, part] = np.clip(levels, low, high, out=levels).transpose(1, 2, 3, 0)
+            found[:, part] = self._rounded(self.turned(part), mode).transpose(1, 2, 3, 0)
 
-        threads.each(slab, self.slabs(), small=out.size < threads.SMALL)
+        threads.each(slab, self.slabs(), small=found.size < threads.SMALL)
+        return found
+
+    def block(self, frames: Indices, y: Indices, x: Indices, mode: Mode | None) -> NDArray[Any]:
+        """(frames, rows, columns, channels) of them where these cross; levels without a mode."""
+        out = np.empty((len(frames), len(y), len(x), self.shape[3]), mode and mode.dtype)
+        step = max(_SLAB // (max(len(frames), len(self.planes)) * len(x)), 1)
+        parts = [slice(top, top + step) for top in range(0, len(y), step)]
+        whole = len(x) == self.shape[2]
+
+        def slab(part: slice) -> None:
+            turned = self.turned(y[part], frames, slice(None) if whole else x)
+            levels = self._rounded(turned, mode) if mode else self.levels(turned)
+            out[:, part] = levels.transpose(1, 2, 3, 0)
+
+        threads.each(slab, parts, small=out.size < threads.SMALL)
         return out
+
+    def _rounded(self, turned: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
+        """The same levels as samples, in place."""
+        if mode.limits is None:
+            raise FormatError("packed stream: samples that are no integers")
+        levels = self.levels(turned)
+        levels += 0.5
+        np.floor(levels, out=levels)
+        rounded: NDArray[np.float64] = np.clip(levels, *mode.limits, out=levels)
+        return rounded
 
     def matrix(self) -> NDArray[np.float64]:
         """(N, n) levels before rounding."""
@@ -207,6 +238,10 @@ class Synthesis:
         for part in self.slabs():
             out[:, part] = self.levels(self.turned(part)).transpose(1, 2, 3, 0)
         return out.reshape(len(out), -1)
+
+
+def _count(some: slice | Indices, length: int) -> int:
+    return len(range(length)[some]) if isinstance(some, slice) else len(some)
 
 
 def power(exponents: Iterator[int]) -> NDArray[np.float64]:

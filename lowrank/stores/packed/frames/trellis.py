@@ -31,14 +31,15 @@ STATES = len(NEXT)
 LEVELS = 64
 """Levels whose rates are told apart."""
 _LANES = 1 << 11
+_AT_ONCE = 1 << 15  # coefficients whose levels are weighed at once
 _LARGEST = (1 << 20) - 1
 _SHIFTS = np.array([[0], [1]], np.int32)
 _HALVES = np.array([[0], [0.5]], np.float32)
 
 # The two states and parities that lead to each state.
 _FROM = [[(s, p) for s in range(STATES) for p in (0, 1) if NEXT[s, p] == n] for n in range(STATES)]
-_BEFORE = np.array([[s for s, _ in pair] for pair in _FROM], np.uint8)
-_PARITY = np.array([[p for _, p in pair] for pair in _FROM], np.uint8)
+_BEFORE = np.array([[s for s, _ in pair] for pair in _FROM], np.intp)
+_PARITY = np.array([[p for _, p in pair] for pair in _FROM], np.intp)
 # What a path takes: its quantiser and parity as one number.
 _TAKEN = 2 * SECOND[_BEFORE] + _PARITY
 
@@ -78,41 +79,42 @@ def _path(
     count, lanes = x.shape
     narrow = float(x.max(initial=0)) < (1 << 15) - 2
     levels = np.empty((count, 4, lanes), np.int16 if narrow else np.int32)
-    costs = np.empty((4, lanes), np.float32)
     picks = np.empty((count, STATES, lanes), np.bool_)
     total = np.full((STATES, lanes), np.float32(1e30))
     total[0] = 0
-    first, other, cost = np.empty((3, STATES, lanes), np.float32)
-    for t in range(count):
-        _candidates(x[t], rows[t], rates, levels[t], costs)
-        # Indices are all in range: to say so spares a buffer.
-        np.take(total, _BEFORE[:, 0], axis=0, out=first, mode="clip")
-        first += np.take(costs, _TAKEN[:, 0], axis=0, out=cost, mode="clip")
-        np.take(total, _BEFORE[:, 1], axis=0, out=other, mode="clip")
-        other += np.take(costs, _TAKEN[:, 1], axis=0, out=cost, mode="clip")
-        np.less(other, first, out=picks[t])
-        np.minimum(first, other, out=total)
+    both, cost = np.empty((2, 2, STATES, lanes), np.float32)
+    each = max(1, _AT_ONCE // max(lanes, 1))
+    for start in range(0, count, each):
+        part = slice(start, min(start + each, count))
+        costs = _candidates(x[part], rows[part], rates, levels[part])
+        for one, pick in zip(costs, picks[part], strict=True):
+            # Indices are all in range: to say so spares a buffer.
+            total.take(_BEFORE.T, axis=0, out=both, mode="clip")
+            both += one.take(_TAKEN.T, axis=0, out=cost, mode="clip")
+            np.less(both[1], both[0], out=pick)
+            np.minimum(both[0], both[1], out=total)
     state = total.argmin(0)
     lane = np.arange(lanes)
-    result, halves = np.empty((count, lanes), np.int32), np.empty((count, lanes), np.uint8)
+    taken = np.empty((count, lanes), np.intp)
     for t in range(count - 1, -1, -1):
-        pick = picks[t, state, lane].astype(np.intp)
-        taken = _TAKEN[state, pick]
-        result[t] = levels[t, taken, lane]
-        halves[t] = taken >> 1
-        state = _BEFORE[state, pick]
-    return result, halves
+        step = 2 * state + picks[t].reshape(-1).take(state * lanes + lane)
+        _TAKEN.reshape(-1).take(step, out=taken[t], mode="clip")
+        state = _BEFORE.reshape(-1).take(step)
+    result = levels.reshape(-1).take((4 * np.arange(count)[:, None] + taken) * lanes + lane)
+    return result.astype(np.int32), (taken >> 1).astype(np.uint8)
 
 
 def _candidates(
     a: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32],
-    levels: NDArray[np.integer], costs: NDArray[np.float32],
-) -> None:  # fmt: skip
+    levels: NDArray[np.integer],
+) -> NDArray[np.float32]:  # fmt: skip
     """Best even and best odd level of either quantiser, and what each costs."""
-    row = rows * np.int32(LEVELS) + _SHIFTS * np.int32(rates.shape[1] * LEVELS)
+    row = rows[:, None] * np.int32(LEVELS) + _SHIFTS * np.int32(rates.shape[1] * LEVELS)
+    a = a[:, None]
     low = np.minimum(a + _HALVES, np.float32(_LARGEST - 1)).astype(np.int32)
     odd = low & 1
     zero = a * a + rates.take(row)
+    costs = np.empty(levels.shape, np.float32)
     for parity in (0, 1):
         level = low + (odd ^ parity)
         gap = level.astype(np.float32)
@@ -124,7 +126,8 @@ def _candidates(
             better = zero <= gap
             np.copyto(gap, zero, where=better)
             np.copyto(level, 0, where=better)
-        levels[parity::2], costs[parity::2] = level, gap
+        levels[:, parity::2], costs[:, parity::2] = level, gap
+    return costs
 
 
 def values_of(levels: NDArray[Any], second: NDArray[np.uint8], unit: int) -> NDArray[Any]:

@@ -272,7 +272,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         return sum(error_of(C[:, :, c], walk, c) for c in range(channels))
 
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
-    return Coded(length, ranks, payload, decoded, norms, squared_error)
+    return Coded(lambda: length, ranks, payload, decoded, norms, squared_error)
 
 
 def _lanes(bits: float, symbols: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -161,6 +163,10 @@ class Writer:
         self._zero, self._rise = zero / 2, rise / 2
         self.models = models or Statistics()
         self.boards: dict[tuple[int, int], Board] = {}
+        # The models' tables, and the limits that follow from them until they learn.
+        self._limits: (
+            tuple[NDArray[Any], NDArray[Any], NDArray[np.float32], NDArray[np.float64]] | None
+        ) = None
         self._tables: dict[int, tuple[NDArray[np.integer], NDArray[np.uint16]]] = {}
         self.signs: list[int] = []
         """Passes of raw bits that are signs, one for each phase."""
@@ -175,14 +181,8 @@ class Writer:
             raise ValueError("nothing to write")
         models = self.models
         x = np.abs(target)
-        zero = models.flags.zero
-        frequency = models.tokens.frequency
-        p = zero / TOTAL
-        cost = -np.log2(frequency / models.tokens.total)
-        pairs = np.arange(len(p)) >> 1
-        threshold = 0.5 + self._zero * (np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0])
-        threshold[models.flags.pads] = np.inf
-        flags = x > threshold.astype(np.float32).take(rows)
+        threshold, rise = self._thresholds()
+        flags = x > threshold.take(rows)
         hit = flags.nonzero()[0]
         row = rows[hit]
         pair = row >> 1
@@ -190,17 +190,32 @@ class Writer:
         m = np.maximum(xs.astype(np.int64), 1)
         shift = models.shift.take(row)
         step = np.minimum((m - 1) >> shift, ESCAPE - 1)
-        rise = (
-            self._rise
-            * np.diff(cost, axis=1)
-            / (1 << models.shift[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
-        )
-        m += xs - m > 0.5 + np.clip(rise, -0.1, 0.45)[pair, step]
+        m += xs - m > rise[pair, step]
         np.minimum(m, LARGEST - 1, out=m)
         values = m.astype(np.int32)
         np.negative(values, where=target[hit] < 0, out=values)
         self.collect(rows, flags, hit, values, shift)
         return hit, values
+
+    def _thresholds(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Above what a magnitude is none of zero, by row; what is rounded up, by pair and token."""
+        models = self.models
+        zero, frequency = models.flags.zero, models.tokens.frequency
+        if self._limits is not None and self._limits[0] is zero and self._limits[1] is frequency:
+            return self._limits[2:]
+        p = zero / TOTAL
+        cost = -np.log2(frequency / models.tokens.total)
+        pairs = np.arange(len(p)) >> 1
+        threshold = 0.5 + self._zero * (np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0])
+        threshold[models.flags.pads] = np.inf
+        rise = (
+            self._rise
+            * np.diff(cost, axis=1)
+            / (1 << models.shift[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
+        )
+        both = threshold.astype(np.float32), 0.5 + np.clip(rise, -0.1, 0.45)
+        self._limits = zero, frequency, *both
+        return both
 
     def collect(
         self,

@@ -1,0 +1,76 @@
+"""Numpy's indices, seen as lines of each axis and an index into the block where they cross.
+
+>>> lines, inside = split(np.s_[7, ..., ::-1], (24, 6, 8))
+>>> [line.numbers().tolist() for line in lines][::2], inside
+([[7], [0, 1, 2, 3, 4, 5, 6, 7]], (0, slice(None, None, None), array([7, 6, 5, 4, 3, 2, 1, 0])))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Line:
+    """What is taken along one axis: an index of numpy's that keeps the axis."""
+
+    def __init__(self, index: slice | NDArray[np.intp], length: int) -> None:
+        self.index = index
+        self.length = length
+
+    def __len__(self) -> int:
+        index = self.index
+        return len(range(self.length)[index]) if isinstance(index, slice) else len(index)
+
+    def numbers(self) -> NDArray[np.intp]:
+        """Where on the axis they are, ascending."""
+        return np.arange(self.length)[self.index]
+
+
+def whole(lines: Sequence[Line], shape: tuple[int, ...]) -> bool:
+    """Whether all of an array is taken."""
+    return all(len(line) == n for line, n in zip(lines, shape, strict=True))
+
+
+def split(key: Any, shape: tuple[int, ...]) -> tuple[list[Line], tuple[Any, ...]]:
+    """Split an index in two: lines of each axis, and numpy's own index into their block."""
+    keys = list(key) if isinstance(key, tuple) else [key]
+    used = sum(k is not None and k is not Ellipsis for k in keys)
+    dots = [i for i, k in enumerate(keys) if k is Ellipsis]
+    if used > len(shape) or len(dots) > 1:
+        raise IndexError(f"an index of {used} axes, of a stack that has {len(shape)}")
+    at = dots[0] if dots else len(keys)
+    keys[at : at + 1] = [slice(None)] * (len(shape) - used)
+    lines: list[Line] = []
+    block: list[Any] = []
+    for k in keys:
+        if k is None:
+            block.append(None)
+            continue
+        line, inside = _line(k, shape[len(lines)], len(lines))
+        lines.append(line)
+        block.append(inside)
+    return lines, tuple(block)
+
+
+def _line(k: Any, length: int, at: int) -> tuple[Line, Any]:
+    if isinstance(k, slice):
+        forward = k.step is None or k.indices(length)[2] > 0
+        return Line(k if forward else np.arange(length)[k], length), slice(None)
+    index = np.asarray(k)
+    if index.dtype == bool and index.shape == (length,):
+        index = np.flatnonzero(index)
+    if not (index.dtype.kind in "iu" or index.size == 0) or index.dtype == bool:
+        raise IndexError(f"{k!r} is no index of a stack; give numbers, slices or arrays of numbers")
+    index = index.astype(np.intp)
+    if ((index < -length) | (index >= length)).any():
+        raise IndexError(f"index {k!r} is out of bounds for axis {at} with size {length}")
+    index = np.where(index < 0, index + length, index)
+    if index.ndim == 0:
+        i = int(index)
+        return Line(slice(i, i + 1), length), 0
+    taken, inside = np.unique(index, return_inverse=True)
+    return Line(taken, length), inside.reshape(index.shape)

@@ -1,0 +1,167 @@
+"""A picture or a stack from wherever it is: a path, several, an array, a lazy array.
+
+>>> import numpy as np
+>>> load(np.zeros((24, 6, 8), np.float32), taking=Taking(stack=True)).picture.frames
+24
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import PIL.Image
+
+from lowrank import files, streams, targets
+from lowrank.errors import ArgumentError, ImageError, UsageError
+from lowrank.io import arrays, npy, pillow, sources
+from lowrank.io.formats import ZARR
+from lowrank.io.taking import USUAL, Taking
+from lowrank.limits import DEFAULT_MAX_PIXELS, STACK
+from lowrank.picture import Loaded, axis
+from lowrank.picture.axis import Axis
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from lowrank.streams import FileLike
+
+
+def load(
+    image: Any,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+) -> Loaded:
+    """Read an image, or a stack, from wherever it is.
+
+    Raises
+    ------
+    ImageError, LimitError, FileError, UsageError
+        It cannot be read, or is not what was asked for.
+    """
+    max_pixels, nodata = targets.pixels(max_pixels), targets.missing(nodata)
+    if isinstance(image, str | os.PathLike):
+        return read(streams.named(image), max_pixels=max_pixels, nodata=nodata, taking=taking)
+    if _is_file(image):
+        data, name = streams.read(cast("FileLike", image))
+        return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
+    try:
+        if isinstance(image, PIL.Image.Image) and _is_closed(image):
+            raise ArgumentError("the image is closed; compress it while it is open")
+        if isinstance(image, PIL.Image.Image) and not taking.asked:
+            return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
+        if not taking.asked and not sources.is_stack(image):
+            loaded = arrays.from_array(
+                cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata
+            )
+            return sources.told(loaded)
+        return read(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
+    except ImageError as error:
+        raise ArgumentError(str(error)) from error
+
+
+def read(
+    source: Any,
+    *,
+    data: bytes = b"",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+) -> Loaded:
+    """Read a picture or a stack from a path, several paths, an array or a lazy array.
+
+    `data` is the file of the path, where that is read already.
+
+    Raises
+    ------
+    ImageError, LimitError, FileError, UsageError
+        It cannot be read, or is not what was asked for.
+    """
+    if isinstance(source, list | tuple) and source and all(map(_is_path, source)):
+        return of_paths([os.fspath(x) for x in source], max_pixels, nodata, taking)
+    if _is_path(source):
+        name = os.fspath(source)
+        folder = os.path.isdir(name) and not name.lower().endswith(ZARR)
+        if folder and taking.asked:
+            return of_paths(sources.frames_of(name), max_pixels, nodata, taking)
+        if name.lower().endswith(ZARR) and os.path.isdir(name):
+            from lowrank.io import zarr
+
+            return sources.of_array(
+                zarr.opened(name), name=name, format="ZARR", max_pixels=max_pixels,
+                nodata=nodata, taking=taking,
+            )  # fmt: skip
+        if name.lower().endswith(".npy") and files.regular(name):
+            return sources.of_array(
+                npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",
+                size=os.path.getsize(name), max_pixels=max_pixels, nodata=nodata, taking=taking,
+            )  # fmt: skip
+        data = data or files.read_bytes(name)
+        return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
+    try:
+        return sources.of_array(
+            source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
+        )
+    except ImageError as error:
+        raise ArgumentError(str(error)) from error
+
+
+def with_axis(loaded: Loaded, named: Axis) -> Loaded:
+    """A stack whose frames have labels or values.
+
+    Raises
+    ------
+    UsageError
+        It is no stack, or has another number of frames.
+    """
+    picture = loaded.picture
+    if named == Axis():
+        return loaded
+    block = labels(named, picture.frames)
+    metadata = replace(picture.metadata, axis=block)
+    return replace(loaded, picture=replace(picture, metadata=metadata))
+
+
+def labels(named: Axis, frames: int | None) -> bytes | None:
+    """The block of labels of so many frames; a UsageError where they cannot be called so."""
+    if frames is None:
+        raise UsageError("labels, values and unit are those of a stack; give stack=True")
+    try:
+        axis.unpack(block := named.pack(), frames)
+    except ValueError as error:
+        raise UsageError(
+            f"the frames cannot be called so: {error}; give one for each of {frames} frames"
+        ) from error
+    return block
+
+
+def _is_path(x: object) -> bool:
+    return isinstance(x, str | os.PathLike)
+
+
+def of_paths(paths: Sequence[str], max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:
+    """Read pictures as one stack."""
+    return sources.of_files(
+        paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+    )
+
+
+def _is_closed(image: PIL.Image.Image) -> bool:
+    if getattr(image, "tile", None):  # its samples are in the file still
+        return getattr(image, "fp", None) is None
+    try:
+        return image.im is None
+    except ValueError:
+        return True
+
+
+def _is_file(image: object) -> bool:
+    """Whether it is the name or the bytes of a file, or one that is open: not samples."""
+    if isinstance(image, memoryview):
+        return image.ndim == 1
+    plain = isinstance(image, str | os.PathLike | bytes | bytearray)
+    return plain or (hasattr(image, "read") and not hasattr(image, "__array__"))

@@ -1,0 +1,305 @@
+"""A stack of registered pictures as one matrix of low rank: any part of it without the rest.
+
+>>> import numpy as np
+>>> import lowrank
+>>> frames = np.arange(24.0)[:, None, None] * np.ones((24, 6, 8)) + np.eye(6, 8)
+>>> stack = lowrank.compress(frames.astype(np.float32), stack=True, rank=2)
+>>> stack
+<LowRankStack 24 frames of 8x6 F, rank 2, float32>
+>>> stack[7, 2, 2:4].round(3)
+array([8., 7.], dtype=float32)
+>>> stack.coefficients.shape, stack.components.shape
+((24, 2), (2, 6, 8))
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lowrank import codec, files, targets
+from lowrank.errors import LimitError, UsageError
+from lowrank.format import header, mapped
+from lowrank.format.mapped import Mapped
+from lowrank.format.parts import Factors, Floats, Parts
+from lowrank.io.taking import Taking
+from lowrank.library.indexing import Line, split, whole
+from lowrank.library.kept import Arrays, Kept
+from lowrank.library.loading import load
+from lowrank.limits import DEFAULT_MAX_PIXELS, fits
+from lowrank.picture import Picture, axis, gaps
+from lowrank.picture.axis import Axis
+from lowrank.stores import sums
+from lowrank.targets import Target
+
+if TYPE_CHECKING:
+    from lowrank.report import Report
+    from lowrank.stores.packed import Reader
+
+Array = NDArray[Any]
+
+
+class LowRankStack(Kept):
+    """N registered pictures as the k leading terms of one N x (height width colours) matrix.
+
+    `lowrank.compress(..., stack=True)` makes one, `lowrank.open` reads one. Where it was opened
+    by its name, a float file stays on the disk: indexing reads the bytes that it needs.
+
+    Indexing is numpy's, and gives the very samples of `to_array`: `stack[7]` is a frame,
+    `stack[:, y, x]` a pixel's trace, `stack[10:20, 0:64, 0:64]` a box. What is packed is decoded
+    whole, once, when the first sample of it is asked for; in tiles, those that are needed are.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        What should be known of how it was made, or read.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        notes: tuple[str, ...] = (),
+        file: Mapped | None = None,
+        path: str | None = None,
+    ) -> None:
+        super().__init__(parts, notes, path)
+        self._mapped = file
+        self._gaps: tuple[float, NDArray[np.bool_]] | None = None
+        self._decoded: Array | None = None
+        self._factors: Arrays | None = None
+        head = parts.head
+        if head.frames is None:
+            raise UsageError("one picture is no stack; lowrank.LowRankImage is what it is")
+        colours = (len(head.mode.channels),) if len(head.mode.channels) > 1 else ()
+        self._shape = (head.frames, head.height, head.width, *colours)
+
+    def __repr__(self) -> str:
+        head = self.head
+        return (
+            f"<LowRankStack {head.frames} frames of {head.width}x{head.height} "
+            f"{head.mode.title}, rank {self.ranks[0]}, {head.store}>"
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy and a pickle hold: the parts, and no file."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "_tiles"}
+        return {**kept, "_parts": self.parts, "_mapped": None, "_decoded": None}
+
+    def _shown(self) -> Picture:
+        head = self.head
+        frame = np.asarray(self[len(self) // 2], head.mode.dtype)
+        return Picture(frame.reshape(head.samples_shape[1:]), head.mode)
+
+    # -- what it is --------------------------------------------------------------------
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the file; all of its checksums have been looked at."""
+        if self._mapped is not None:
+            self._mapped.check(self.ranks[0])
+        return self._parts
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether any part of it can be decoded without the rest."""
+        return isinstance(self._parts.body, Floats) or self._tiles is not None
+
+    @cached_property
+    def _tiles(self) -> Reader | None:
+        """What decodes any part of a packed stack in tiles; None of one that is whole."""
+        from lowrank.stores import packed  # not for floats
+
+        return packed.reader(self._parts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, height, width), or (N, height, width, colours)."""
+        return self._shape
+
+    @property
+    def ndim(self) -> int:
+        """3, or 4 of a stack in colour."""
+        return len(self._shape)
+
+    def __len__(self) -> int:
+        return int(self._shape[0])
+
+    @property
+    def axis(self) -> Axis:
+        """Labels and values of the frames, where somebody gave any."""
+        return axis.unpack(self.head.metadata.axis, len(self))
+
+    # -- the factors -------------------------------------------------------------------
+
+    @property
+    def factors(self) -> tuple[Arrays, ...]:
+        """One `(U, s, Vt)`, of shapes (N, k), (k,) and (k, height x width x colours).
+
+        A packed file keeps none: they are the singular value decomposition of what it decodes to,
+        before that is rounded.
+        """
+        if self._factors is None:
+            (self._factors,) = self._factored()
+        return (self._factors,)
+
+    @property
+    def singular_values(self) -> NDArray[np.float64]:
+        """(k,) singular values, descending."""
+        return self.factors[0][1]
+
+    @property
+    def components(self) -> NDArray[np.float64]:
+        """(k, height, width[, colours]) eigenimages: right singular vectors, of norm 1."""
+        return self.factors[0][2].astype(np.float64).reshape(-1, *self._shape[1:])
+
+    @property
+    def coefficients(self) -> NDArray[np.float64]:
+        """(N, k) curves U diag(s): the frames are `coefficients @ components`, but for rounding."""
+        U, s, _ = self.factors[0]
+        return U.astype(np.float64) * s
+
+    def project(self, frames: ArrayLike) -> NDArray[np.float64]:
+        """Coefficients of frames in these components, by least squares.
+
+        Parameters
+        ----------
+        frames : (M, height, width[, colours]) or (height, width[, colours]) array_like
+
+        Returns
+        -------
+        (M, k) or (k,) ndarray of float64
+            Of the frames of the stack itself: `coefficients`, but for rounding.
+
+        Raises
+        ------
+        UsageError
+            The frames have another shape, or are no finite numbers.
+        """
+        try:
+            A = np.asarray(frames)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the frames are no array ({error}); give one of numbers") from error
+        if A.shape[-(self.ndim - 1) :] != self._shape[1:] or A.ndim > self.ndim:
+            raise UsageError(
+                f"frames of shape {A.shape} are none of {self._shape[1:]}; give (M, height, width)"
+            )
+        if A.dtype.kind not in "biuf" or not np.isfinite(A).all():
+            raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
+        V = self.factors[0][2].astype(np.float64)
+        # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
+        rows = A.reshape(-1, V.shape[1]).astype(np.float64)
+        C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
+        return C if A.ndim == self.ndim else C[0]
+
+    # -- samples -----------------------------------------------------------------------
+
+    def leading(self, rank: int) -> LowRankStack:
+        """The first `rank` terms, which stay where they are."""
+        found = codec.shorten(self._parts, Target("rank", targets.rank(rank)))
+        return LowRankStack(found, self.notes, self._mapped)
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> Array:
+        lines, block = split(key, self._shape)
+        found = self._block(lines).astype(self.dtype, copy=False)[block]
+        return found if isinstance(found, np.ndarray) else np.asarray(found)[()]
+
+    def _block(self, lines: list[Line]) -> Array:
+        """Samples where some lines of each axis cross."""
+        body = self._parts.body
+        if not isinstance(body, Floats):
+            if self._tiles is not None:
+                found = self._tiles.block(*(line.numbers() for line in lines[:3]))
+                found = found[..., lines[3].index] if len(lines) > 3 else found[..., 0]
+                return self._with_gaps(found, lines)
+            if self._decoded is None:
+                self._decoded = self.to_array()
+            return self._decoded[np.ix_(*(line.numbers() for line in lines))]
+        shape = tuple(len(line) for line in lines)
+        (f,) = body.factors
+        needed = math.prod(shape) * self.dtype.itemsize + f.k * math.prod(shape[1:]) * 8
+        if not fits(needed):
+            raise LimitError(f"not enough memory for samples of shape {shape}; ask for fewer")
+        if self._mapped is not None:
+            self._mapped.check(
+                f.k, None if whole(lines[1:], self._shape[1:]) else self._runs(lines)
+            )
+        found = self._samples(f, lines).reshape(shape)
+        return self._with_gaps(found, lines)
+
+    def _samples(self, f: Factors, lines: list[Line]) -> Array:
+        if not f.k:
+            return np.zeros(math.prod(len(line) for line in lines), self.dtype)
+        V = f.Vt.reshape(f.k, *self._shape[1:])
+        for at, line in enumerate(lines[1:], 1):
+            V = V[(slice(None),) * at + (line.index,)]
+        return sums.samples(f.U[lines[0].index], f.s, V.reshape(f.k, -1), self.head.mode)
+
+    def _runs(self, lines: list[Line]) -> Iterator[tuple[int, int]]:
+        """First column and the one behind the last, of every row of pixels in a block."""
+        _, _, width, *colours = self._shape
+        c = colours[0] if colours else 1
+        x = lines[2].numbers()
+        if len(x):
+            for y in lines[1].numbers():
+                yield int(y * width + x.min()) * c, int(y * width + x.max() + 1) * c
+
+    def _with_gaps(self, found: Array, lines: list[Line]) -> Array:
+        head = self.head
+        if head.metadata.nodata is None:
+            return found
+        if self._gaps is None:
+            value, where = gaps.unpacked(head.metadata.nodata, head.width, head.height * len(self))
+            self._gaps = value, where.reshape(self._shape[:3])
+        value, where = self._gaps
+        for at, line in enumerate(lines[:3]):
+            where = where[(slice(None),) * at + (line.index,)]
+        if len(lines) == 3:
+            found[where] = value
+        else:
+            colour = lines[3].numbers() < head.mode.colours
+            found[where[..., np.newaxis] & colour] = value
+        return found
+
+    def report(self, original: Any) -> Report:
+        """Measure the errors against the original, beside the bounds of Eckart and Young.
+
+        Parameters
+        ----------
+        original : array_like, path or sequence of paths
+            The stack that this was made from.
+
+        Raises
+        ------
+        UsageError
+            The original has another size or type.
+        """
+        loaded = load(
+            original,
+            nodata=gaps.value_of(self.head.metadata),
+            taking=Taking(stack=True),
+            max_pixels=sys.maxsize,
+        )
+        return self._measured(loaded, "the stack")
+
+
+def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack | None:
+    """Open a float file of a stack, and leave it on the disk; None of any other file.
+
+    Raises
+    ------
+    FileError, FormatError, LimitError
+    """
+    found = files.mapped(path)
+    if found is None or not header.is_stack(found[0], floats=True):
+        return None
+    file = mapped.of_stack(found[0], name=path, max_pixels=max_pixels, advise=found[1])
+    return None if file is None else LowRankStack(file.parts, (), file, path)

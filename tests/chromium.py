@@ -1,0 +1,43 @@
+"""Chromium for the tests of pages: one for all, as it takes as long to start as ten tests."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+PATH = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+MODULES = ("test_page.py", "test_stack_page.py", "test_axe.py", "test_site.py")
+"""Whose tests stand first and together: what drives Chromium has an event loop of its own."""
+
+_running = []
+
+
+def browser():
+    """Headless Chromium, or a skip that says what is missing."""
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    if PATH is None:
+        pytest.skip("no Chromium on the path: install it to test the page in a browser")
+    if not _running:
+        playwright = api.sync_playwright().start()
+        browser = playwright.chromium.launch(executable_path=PATH, args=FLAGS)
+        _running.extend((browser, playwright))
+    return _running[0]
+
+
+def leave():
+    """End it before tests that want an event loop themselves."""
+    if _running:
+        browser, playwright = _running
+        _running.clear()
+        browser.close()
+        playwright.stop()
