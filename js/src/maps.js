@@ -49,10 +49,6 @@ const whole = (y, x) => floor(sqrt(y * y + x * x));
 export const distance = (a, b) =>
   whole(LOG[v(a)] - LOG[v(b)], LOG[u(a)] - LOG[u(b)]) + whole(64 * (v(a) - v(b)), 64 * (u(a) - u(b)));
 
-const nearest = [];
-/** 256 distance + index of all frequencies, ascending. */
-const near = (index) => (nearest[index] ??= make(SIZE, (i) => SIZE * distance(index, i) + i, I32).sort());
-
 /** Frequencies but the first, by the sum of the two. */
 export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
 
@@ -62,15 +58,8 @@ export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b
  * `after` is 3 of a channel after the first; `part` of its weights the nearest keep.
  */
 export function weightsOf(index, coded, after, others, part, unit) {
-  const maps = [], share = [];
-  for (const key of near(index)) {
-    const map = coded[key & 255];
-    if (map) {
-      maps.push(map);
-      share.push(floor(1048576 / (77 + (key >> 8))));
-    }
-    if (maps.length > 7) break;
-  }
+  const keys = I32.from(coded.flatMap((_, i) => SIZE * distance(index, i) + i)).sort().slice(0, 8);
+  const maps = Array.from(keys, (key) => coded[key & 255]), share = keys.map((key) => floor(1048576 / (77 + (key >> 8))));
   const all = sum(share), count = maps.length;
   const lean = LOG[u(index)] - LOG[v(index)];
   const kind = after + (lean > 154 ? 2 : lean < -154 ? 1 : 0);
