@@ -384,7 +384,7 @@ function addSizes(totals, map) {
   for (let i = 0; i < map.length; i++) if (map[i]) totals[i] += abs(map[i]);
 }
 
-/** Where the patches of components stand that have something at a place, and what; after them four that have nothing. */
+/** Where the patches of components stand that have something at a place, and what; after them eight that have nothing. */
 function partsOf(components, place, from, size) {
   let found = 0;
   for (let j = 0; j < components.length; j++) {
@@ -394,7 +394,7 @@ function partsOf(components, place, from, size) {
       size[found++] = sheet[place];
     }
   }
-  size.fill(0, found, found + 4);
+  size.fill(0, found, found + 8);
   return found;
 }
 
@@ -408,11 +408,16 @@ function put(out, at, width, block, scale, first, single) {
   }
 }
 
-/** Add four weighted parts of a list to n places: integers, whose sum is the same in any order. */
+/** Add eight weighted parts of a list to n places: integers, whose sum is the same in any order. */
 export function add(out, at, n, list, from, weights, j) {
   const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
+  const e = from[j + 4], f = from[j + 5], g = from[j + 6], h = from[j + 7];
   const p = weights[j], q = weights[j + 1], r = weights[j + 2], s = weights[j + 3];
-  for (let i = 0; i < n; i++) out[at + i] += p * list[a + i] + q * list[b + i] + r * list[c + i] + s * list[d + i];
+  const t = weights[j + 4], u = weights[j + 5], v = weights[j + 6], w = weights[j + 7];
+  for (let i = 0; i < n; i++) {
+    out[at + i] += p * list[a + i] + q * list[b + i] + r * list[c + i] + s * list[d + i] +
+      t * list[e + i] + u * list[f + i] + v * list[g + i] + w * list[h + i];
+  }
 }
 
 /**
@@ -433,13 +438,13 @@ export function planeOf(
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
   const inner = of(SIDE, SIDE);
   const single = F === fround && largest(totals) * largest(inner) < 0.999 * 2 ** 24;
-  const block = new F64(SIZE), most = components.length + 4, from = new I32(most), size = new F64(most);
+  const block = new F64(SIZE), most = components.length + 8, from = new I32(most), size = new F64(most);
   for (let i = 0; i < rows * columns; i++) {
     const last = i >= (rows - 1) * columns, end = (i + 1) % columns === 0;
     const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
     const found = partsOf(components, i, from, size);
     block.fill(0);
-    for (let j = 0; j < found; j += 4) add(block, 0, SIZE, patches, from, size, j);
+    for (let j = 0; j < found; j += 8) add(block, 0, SIZE, patches, from, size, j);
     const first = F(mean[i] * unit), g = clipped(rint(gains[i]), 8);
     const scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
     const at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
