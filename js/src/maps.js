@@ -357,8 +357,8 @@ const TURNS = (() => {
 })();
 
 /** The patch of each component, times 2^precision, as integers; by frequency. */
-function basis(indices, turns, precision, power, height, width) {
-  const out = new F64(SIZE * SIZE), tall = waves(height), wide = waves(width);
+function basis(indices, turns, precision, power, transform, height, width) {
+  const out = new F64(SIZE * SIZE), tall = waves(height, transform), wide = waves(width, transform);
   const row = (i) => out.subarray(SIZE * i, SIZE * i + SIZE);
   for (const i of new Set([...indices, ...turns.flatMap(([i, j]) => [i, j])])) {
     const patch = row(i), down = tall[v(i)], across = wide[u(i)];
@@ -423,13 +423,14 @@ export function add(out, at, n, list, from, weights, j) {
 /**
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
  * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
- * last patches, down and across.
+ * last patches, down and across; `transform` says which waves whole ones have.
  */
 export function planeOf(
-  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
+  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE], transform = 0 } = {},
 ) {
   const sets = {};
-  const of = (...sides) => (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
+  const of = (...sides) =>
+    (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, transform, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
   const unit = F(step / SIDE), root = sqrt(2);
@@ -450,6 +451,6 @@ export function planeOf(
     const at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     put(out, at, width, block, single ? F(scale) : scale, first, single);
   }
-  unlap(out, rows * SIDE, width, F, rest);
+  if (!transform) unlap(out, rows * SIDE, width, F, rest);
   return out;
 }
