@@ -160,15 +160,17 @@ def _planes(
     low, _ = band_shapes(*grid(height, width))
     size = _one(rng, _LARGE)
     classes = _classes(rng, planes * channels) if rng.integers(2) else None
+    transform = int(rng.integers(1, 4)) if rng.integers(4) == 0 else 0
     made = frames_header.Header(
         step=_one(rng, (0.01, 1.0, 30.0, 1e9)),
-        version=2 if classes else int(rng.integers(2)),
+        version=3 if transform else 2 if classes else int(rng.integers(2)),
         turn=tuple(int(x) for x in rng.integers(-128, 128, 3)) if rng.integers(2) else None,
         planes=planes,
         columns=columns,
         lanes=_one(rng, (1, 1, 1, 2, 5, 16, 300)),
         late=_one(rng, (0, 0, 0, 1, 2, 50)),
         classes=classes,
+        transform=transform,
         slope=int(rng.integers(32)),
         profiles=[
             Profile(

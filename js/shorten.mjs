@@ -1,5 +1,7 @@
 // What makes a bundle short, on terser's syntax tree of it: its own compression, and then
 //
+//   thrown    what is thrown is thrown by a function: a call is an expression;
+//   hoisted   what blocks declare is declared by their function, once for blocks apart;
 //   declared  what a function declares first is among its parameters, where no call gives so many;
 //   called    methods that are called often are called by functions of one letter;
 //   repeated  texts that are written often are written once;
@@ -31,15 +33,93 @@ const isCall = (node) => node instanceof ast.AST_Call && !(node instanceof ast.A
 
 // -- what is thrown ----------------------------------------------------------------------------
 
-/** Throw by a function, but in that function: a call is an expression, which conditions need no block for. */
+/** Throw by a function, which is the first that does: a call is an expression, and conditions need no block for it. */
 function thrown(tree) {
-  let inside = true;
+  let own = null;
+  walk(tree, (node) => void (node instanceof ast.AST_Throw && (own ??= node)));
   return changed(tree, (node) => {
-    if (!(node instanceof ast.AST_Throw) || inside) return (inside &&= !(node instanceof ast.AST_Throw)), node;
+    if (!(node instanceof ast.AST_Throw) || node === own) return node;
     const { start, end, value } = node;
     const body = new ast.AST_Call({ start, end, expression: reference("thrown", node), args: [value] });
     return new ast.AST_SimpleStatement({ start, end, body });
   });
+}
+
+// -- what is declared in blocks ----------------------------------------------------------------
+
+const SHARE = 2; // so many new names at most for what one statement declares
+
+/**
+ * What a block declares, and no function in it sees, its function declares: blocks apart have the same names.
+ * So with a single variable that a function declares late.
+ */
+function hoisted(tree) {
+  tree.figure_out_scope({ module: true });
+  const found = declaredIn(tree), names = new Map(), replaced = new Set();
+  let count = 0;
+  for (const { node, parent, owner, top, start, end } of found) {
+    const { definitions } = node, symbols = definitions.map((x) => x.name);
+    const isLoop = parent instanceof ast.AST_ForIn && parent.init === node;
+    if (!symbols.every((x) => x instanceof ast.AST_SymbolLet)) continue;
+    if (!isLoop && !definitions.every((x) => x.value)) continue; // each time anew it is undefined
+    const inside = (x) => x.scope.get_defun_scope() === symbols[0].scope.get_defun_scope();
+    if (!top && !symbols.every((x) => x.definition().references.every(inside))) continue;
+    if (!names.has(owner)) names.set(owner, []);
+    const own = names.get(owner);
+    const free = own.filter(({ spans }) => spans.every(([from, to]) => to <= start || end <= from));
+    if (symbols.length - free.length > SHARE) continue;
+    for (const symbol of symbols) {
+      const one = free.shift() ?? { name: `$block${count++}`, spans: [] };
+      if (!one.spans.length) own.push(one);
+      one.spans.push([start, end]);
+      const { orig, references } = symbol.definition();
+      for (const x of [...orig, ...references]) x.name = one.name;
+    }
+    replaced.add(node);
+  }
+  for (const [{ body, start, end }, own] of names) {
+    const definitions = own.map(({ name }) => {
+      return new ast.AST_VarDef({ name: new ast.AST_SymbolLet({ name, start, end }), value: null, start, end });
+    });
+    if (!own.length) continue;
+    if (body[0] instanceof ast.AST_Let && !replaced.has(body[0])) body[0].definitions.push(...definitions);
+    else body.unshift(new ast.AST_Let({ definitions, start, end }));
+  }
+  const inHead = new Set(found.filter((x) => x.parent.init === x.node).map((x) => x.node));
+  return changed(tree, (node) => {
+    if (!replaced.has(node)) return node;
+    const { start, end } = node;
+    const given = node.definitions.map(({ name, value }) => {
+      const left = reference(name.name, node);
+      return value ? new ast.AST_Assign({ operator: "=", left, right: value, logical: false, start, end }) : left;
+    });
+    const body = given.length > 1 ? new ast.AST_Sequence({ expressions: given, start, end }) : given[0];
+    return inHead.has(node) ? body : new ast.AST_SimpleStatement({ body, start, end });
+  });
+}
+
+/** Of each declaration in a block, or late in a function: that function, and the times of the walk within the block. */
+function declaredIn(tree) {
+  const found = [], above = [];
+  let time = 0;
+  const late = ({ body }, node) => {
+    const first = body.findIndex((x) => !(x instanceof ast.AST_Let || x instanceof ast.AST_SimpleStatement));
+    return first >= 0 && body.indexOf(node) > first && node.definitions.length === 1;
+  };
+  tree.walk(new ast.TreeWalker((node, descend) => {
+    const start = time++;
+    above.push({ node, start });
+    descend();
+    above.pop();
+    if (node instanceof ast.AST_Let) {
+      const { node: parent, start: from } = above.at(-1);
+      const owner = above.findLast((x) => x.node instanceof ast.AST_Lambda)?.node, top = owner === parent;
+      if (owner && (!top || late(owner, node))) found.push({ node, parent, owner, top, start: from });
+    }
+    for (const one of found) if (one.parent === node) one.end = time;
+    return true;
+  }));
+  return found;
 }
 
 // -- what a function declares ------------------------------------------------------------------
@@ -258,9 +338,10 @@ function named(tree, members) {
 export async function shortened(bundle, members) {
   const parsed = await minify(`const thrown = (x) => { throw x; }; ${bundle}`, { ...MODULE, format: TREE });
   const compressed = await minify(thrown(parsed.ast), { ...MODULE, compress: COMPRESS, format: TREE });
-  declared(compressed.ast);
+  const { ast: flat } = await minify(hoisted(compressed.ast), { ...MODULE, compress: COMPRESS, format: TREE });
+  declared(flat);
   const helpers = new Map();
-  const tree = repeated(called(compressed.ast, helpers), helpers);
+  const tree = repeated(called(flat, helpers), helpers);
   const { code } = await minify(tree, { ...MODULE, format: TEXT });
   const head = [...helpers].map(([name, text]) => `${name}=${text}`);
   const whole = await minify(`let ${head};${code}`, { ...MODULE, format: TREE });

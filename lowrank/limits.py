@@ -73,13 +73,15 @@ def give_back() -> None:
 
 
 def let_go(array: Any) -> None:
-    """Give back the memory of a file that is mapped; it is read again where it is wanted."""
-    base = array
-    while hasattr(base, "base") or isinstance(base, memoryview):
-        if getattr(base, "mode", "r") == "c":
-            return  # changes are kept nowhere else
-        base = base.obj if isinstance(base, memoryview) else base.base
-    if hasattr(base, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+    """Give back the memory of a file that numpy has mapped; it is read again where it is wanted.
+
+    Of other maps, and of one whose changes are its own, nobody says that they can be read again.
+    """
+    base, mode = array, None
+    while hasattr(base, "base"):
+        base, mode = base.base, getattr(base, "mode", None)
+    kept = mode in ("r", "r+", "w+")
+    if kept and isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
 
 

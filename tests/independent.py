@@ -487,6 +487,8 @@ def length_of(payload):
 
 
 class Patches:
+    transform = 0  # of stacks alone
+
     def __init__(self, payload, height, width, channels, bits):
         self.height, self.width, self.bits = height, width, bits
         self.rows, self.columns = -(-height // 16), -(-width // 16)
@@ -972,6 +974,8 @@ class Patches:
                 if kept:
                     sample = f32(f32(f32(n) * scale) + mean) if single else r(n * scale + mean)
                 P[16 * py + k // 16][16 * px + k % 16] = sample
+        if self.transform:  # nothing laps
+            return [row[: self.width] for row in P[: self.height]]
         T = self.lap_table()
         below, right = self.apart()
         for x in range(16, 16 * (self.columns - right), 16):
@@ -1080,7 +1084,7 @@ class Stack(Patches):
         version = e == 63
         if version:
             version = read.bits(4)
-            assert version in (1, 2)
+            assert version in (1, 2, 3)
             e = read.bits(6)
             self.rest = ((height - 1) % 16 + 1, (width - 1) % 16 + 1)
         self.step = math.ldexp(1 + read.bits(10) / 1024, e - 16)
@@ -1096,7 +1100,10 @@ class Stack(Patches):
             differences, shift = read.bit("differences"), read.number("shift")
             size += read.signed("size")
             columns.append((exponent, differences, shift, size))
-        self.centres = self.classes(read) if version == 2 else None
+        self.transform, classed = read.bits(2) if version == 3 else 0, version == 2
+        assert self.transform or version != 3
+        classed = bool(read.bits(1)) if version == 3 else classed
+        self.centres = self.classes(read) if classed else None
         slope, level, last = read.bits(5), 0, 0
         scan = sorted(range(1, 256), key=lambda i: (i // 16 + i % 16, i))
         self.scales, self.coarsest = [], []
@@ -1376,7 +1383,7 @@ class Stack(Patches):
         return tuple(r < 8 for r in self.rest)
 
     def patch_of(self, B, py, px):
-        if self.sides(py, px) == (16, 16):
+        if self.sides(py, px) == (16, 16) and self.transform < 2:
             return B.get
         return lambda index: self.edged(index, py, px)
 
@@ -1384,6 +1391,9 @@ class Stack(Patches):
         """The patch of a component, of fewer samples."""
         D = []
         for number, r in zip(divmod(index, 16), self.sides(y, x), strict=True):
+            if r == 16 and self.transform >= 2:
+                D.append(self.other(number))
+                continue
             slots = {16 * k // r: k for k in range(r)}
             k, wave = slots.get(number), [0.0] * 16
             for j in range(r if k is not None else 0):
@@ -1391,6 +1401,29 @@ class Stack(Patches):
                 wave[j] = math.sqrt((2 if k else 1) / r) * cosine
             D.append(wave)
         return [rint(a * b * 2**24) for a in D[0] for b in D[1]]
+
+    # 22. other transforms
+
+    def other(self, slot):
+        """The wave of a slot, of 16 samples."""
+        if self.transform == 3:
+            if slot == 0:
+                return [0.25] * 16
+            n = 1 << (slot.bit_length() - 1)
+            length, first = 16 // n, (slot - n) * (16 // n)
+            signs = [1 if j < first + length // 2 else -1 for j in range(16)]
+            return [
+                sign / math.sqrt(length) if first <= j < first + length else 0.0
+                for j, sign in enumerate(signs)
+            ]
+
+        def four(k, j):
+            return math.sqrt((2 if k else 1) / 4) * math.cos(math.pi * (2 * j + 1) * k / 8)
+
+        if slot < 4:
+            return [four(slot, j // 4) / 2 for j in range(16)]
+        k, i = divmod(slot, 4)
+        return [four(k, j % 4) if j // 4 == i else 0.0 for j in range(16)]
 
     # 21. frames
 

@@ -218,9 +218,21 @@ CASES |= {
     )
 }
 CASES |= {
+    # Stacks with nothing around what they show: their patches do not lap, and are not cosines.
+    f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
+    for name, mode, height, width, quality in (
+        ("masked", "I;16", 45, 50, 99),
+        ("masked-16", "RGB", 37, 50, 90),
+        ("masked-4", "I;16", 48, 43, 80),
+        ("masked-classes", "I;16", 45, 52, 98),
+        ("cut-masked", "I;16", 40, 52, 99),
+    )
+}
+CASES |= {
     # Stacks in tiles of four patches.
     f"{name}-packed": (mode, height, width, Target("quality", quality), "stack", "packed")
     for name, mode, height, width, quality in (
+        ("tiles-l", "L", 20, 34, 50),
         ("tiles", "I;16", 40, 52, 90),
         ("tiles-rgb", "RGB", 39, 33, 85),
         ("tiles-f", "F", 20, 50, 90),
@@ -286,6 +298,20 @@ def materials(height: int, width: int, channels: int, peak: int) -> np.ndarray:
     return np.stack(frames).reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
 
 
+def masked(A: np.ndarray, name: str) -> np.ndarray:
+    """Frames with nothing around what they show, or of blocks of 4 or 16 smooth samples."""
+    frames, height, width, channels = A.shape
+    t, y, x, c = np.mgrid[:frames, :height, :width, :channels]
+    side = name.split("-")[1]
+    if side not in ("4", "16"):
+        return np.where((x // 7 + y // 5) % 3 > 0, A, 0).astype(A.dtype)
+    n = int(side)
+    level = (x // n * 37 + y // n * 91 + (t + c) * (x // n + 2 * (y // n)) * 11) % 50
+    bend = (2 * (x % n) - n) ** 2 * ((y // n + t) % 3) - (2 * (y % n) - n) ** 2 * (x // n % 3)
+    most = 255 if A.dtype == np.uint8 else 30000
+    return np.clip((level + 20) * most // 100 + bend * most // (8 * n * n), 0, most).astype(A.dtype)
+
+
 def content(name: str) -> bytes:
     """Return the bytes of a case."""
     mode, height, width, target, layout, store = CASES[name]
@@ -302,6 +328,8 @@ def content(name: str) -> bytes:
         picture = Picture(A.astype(picture.samples.dtype), picture.mode)
     elif layout == "stack":
         picture = stacked(picture)
+    if "masked" in name:
+        picture = Picture(masked(picture.samples, name), picture.mode)
     if "labels" in name:
         axis = Axis(tuple("abcdefg"), tuple(400.0 + 10 * i for i in range(FRAMES)), "nm").pack()
         picture = Picture(picture.samples, picture.mode, Metadata(axis=axis))

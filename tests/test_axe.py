@@ -49,6 +49,9 @@ def test_the_site(browser, site):
     page.goto(f"{site}#picture=flag.png")
     page.wait_for_selector("#page[data-picture='flag.png']")
     judged(page)
+    page.click("#gallery button[data-picture='light.npy']")
+    page.wait_for_selector("#page[data-picture='light.npy']")
+    judged(page)
     page.close()
 
 

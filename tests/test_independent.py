@@ -27,7 +27,7 @@ FEW = (
     "array-int16-1-patches-packed", "array-float32-3-channels-packed",
     "array-uint8-20-channels-packed", "stack-f-packed", "stack-int16-packed", "stack-l-packed",
     "cut-patches-packed", "cut-channels-packed", "cut-pieces-channels-packed", "cut-stack-packed",
-    "classes-packed", "cut-classes-packed",
+    "classes-packed", "cut-classes-packed", "masked-4-packed", "masked-packed",
 )  # fmt: skip
 
 

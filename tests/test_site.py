@@ -28,24 +28,23 @@ DONE = "#page[data-picture='{}']"
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves the site, and `slow.lrk`: half of it, and the rest when it is let go."""
+    """Serves the site, half of `slow.lrk`, and `late.lrk`; the rest, and their end, when let go."""
 
     slow: bytes = b""
     let_go = threading.Event()
 
     def do_GET(self):
-        if self.path != "/slow.lrk":
+        if not self.path.endswith(("slow.lrk", "late.lrk")):
             super().do_GET()
             return
-        half = len(self.slow) // 2
+        there = len(self.slow) // (2 if self.path.endswith("slow.lrk") else 1)
         self.send_response(200)
-        self.send_header("Content-Length", str(len(self.slow)))
         self.end_headers()
-        self.wfile.write(self.slow[:half])
+        self.wfile.write(self.slow[:there])
         self.wfile.flush()
         self.let_go.wait(60)
         with contextlib.suppress(ConnectionError):
-            self.wfile.write(self.slow[half:])
+            self.wfile.write(self.slow[there:])
 
     def log_message(self, *_):
         pass
@@ -353,6 +352,46 @@ def test_the_element_draws_while_bytes_arrive(tab, site, kind, tmp_path):
     assert not events
 
 
+COUNT_DRAWINGS = """() => {
+  window.drawings = 0;
+  const draw = CanvasRenderingContext2D.prototype.putImageData;
+  CanvasRenderingContext2D.prototype.putImageData = function (...all) {
+    drawings++;
+    return draw.apply(this, all);
+  };
+}"""
+
+
+def test_the_element_draws_a_picture_once_and_as_it_is_asked_for_last(tab, site):
+    page, events = tab
+    Quiet.slow = lrk.serialize(codec.encode(picture("RGB", 64, 96), Target("rank", 40)).parts)
+    body = ELEMENT.replace("slow.lrk", "late.lrk")
+    page.route("**/element.html", lambda route: route.fulfill(body=body, content_type="text/html"))
+    complete = "() => document.querySelector('img-lrk').complete"
+    Quiet.let_go.clear()
+    try:
+        page.goto(f"{site}element.html", wait_until="commit")
+        page.wait_for_function(
+            "() => document.querySelector('img-lrk')?.shadowRoot?.firstChild.width === 96"
+        )
+        # Drawn whole before it has ended, and then asked for otherwise.
+        assert not page.evaluate(complete)
+        page.evaluate("() => document.querySelector('img-lrk').setAttribute('k', '2')")
+    finally:
+        Quiet.let_go.set()
+    page.wait_for_function(complete)
+    parts = lrk.parse(Quiet.slow, name="x", max_pixels=1 << 24)
+    two = codec.decode(parts, rank=2).picture.samples
+    assert np.array_equal(element_pixels(page)[:, :, :3], two)
+    page.evaluate(COUNT_DRAWINGS)
+    page.evaluate("() => document.querySelector('img-lrk').setAttribute('src', 'again/late.lrk')")
+    page.wait_for_function(complete)
+    assert np.array_equal(element_pixels(page)[:, :, :3], two)
+    assert page.evaluate("drawings") == 1
+    page.unroute("**/element.html")
+    assert not events
+
+
 # -- for everybody -----------------------------------------------------------------------------
 
 
@@ -383,10 +422,17 @@ def test_the_colours_of_text_stand_out():
 
 @pytest.mark.parametrize("viewport", [(360, 740), (740, 360)])
 def test_nothing_overflows_a_phone_either_way(visit, viewport):
-    page = visit(viewport=viewport)
+    page = visit("picture=text.png", viewport=viewport)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= viewport[0]
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll("svg text")].filter((text) => {
+                const {x, width} = text.getBBox();
+                return x < 0 || x + width > text.ownerSVGElement.clientWidth;
+            }).map((text) => text.textContent)"""
+        )
+        assert cut == []
 
 
 def test_every_control_has_a_name(visit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import pickle
 import tracemalloc
 from dataclasses import replace
@@ -11,15 +12,18 @@ import numpy as np
 import pytest
 
 import lowrank
-from lowrank import codec
+from lowrank import codec, limits
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError
 from lowrank.format.parts import Parts
 from lowrank.io import lazy
 from lowrank.io.taking import Taking
-from lowrank.picture import MODES, Picture
+from lowrank.limits import let_go
+from lowrank.picture import MODES, Loaded, Picture
 from lowrank.picture.distance import frames
-from lowrank.report import measure, passes
+from lowrank.report import compared, measure, passes
+from lowrank.runs import large, work
+from lowrank.runs.plan import Job
 from lowrank.stores.packed.coding.payload import Outline
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames import tiled, tiles
@@ -245,6 +249,25 @@ def test_a_report_in_passes_is_that_of_all_at_once(stack, data, tmp_path):
     assert some.pixels.rmse == pytest.approx(whole.pixels.rmse, rel=1e-9)
     assert some.stack.frame_psnr_db.worst_frame == whole.stack.frame_psnr_db.worst_frame
     assert passes.distances(loaded.picture, parts).psnr_db == pytest.approx(whole.pixels.psnr_db)
+    there = compared.against(Loaded(stack, loaded.source), parts)
+    again = compared.in_passes(loaded, parts)
+    assert (again.above, there.above) == (False, False)
+    assert again.factor_error == pytest.approx(there.factor_error, rel=1e-9)
+    assert again.stated_error == pytest.approx(there.stated_error, rel=1e-9)
+
+
+def test_what_is_coded_in_tiles_is_measured_in_passes(stack, small, tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", stack.samples[..., 0])
+    monkeypatch.setattr(limits, "LARGE", 0)
+    wish = work.Compressing(
+        target=Target("quality", 97), measure=True, memory=1 << 26, taking=Taking(stack=True)
+    )
+    output = tmp_path / "a.lrk"
+    outcome = large.compress(Job(str(tmp_path / "a.npy"), str(output)), wish)
+    said = outcome.report
+    assert said.file.bytes == output.stat().st_size
+    E = stack.samples[..., 0].astype(float) - decoded(output.read_bytes())[..., 0]
+    assert said.pixels.rmse == pytest.approx(math.sqrt((E**2).mean()))
 
 
 # -- memory ----------------------------------------------------------------------------
@@ -266,6 +289,21 @@ def test_memory_is_that_of_a_tile(tmp_path, monkeypatch):
     monkeypatch.setattr(tiled, "LARGEST", one.size)
     peak(1)  # what is made once
     assert peak(5) - peak(2) < 3 * one.size / 2
+
+
+def test_what_is_mapped_is_let_go_and_nothing_is_lost(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(99999))
+    for mode in ("r", "r+", "c"):
+        A = np.load(tmp_path / "a.npy", mmap_mode=mode)
+        if mode != "r":
+            A[:9] = 7
+        let_go(A[::2, np.newaxis])
+        assert A.sum() == sum(range(99999)) + (0 if mode == "r" else 63 - 36)
+    private = {"flags": mmap.MAP_PRIVATE} if hasattr(mmap, "MAP_PRIVATE") else {}
+    B = np.frombuffer(mmap.mmap(-1, 1 << 16, **private), np.uint8)
+    B[:] = 5
+    let_go(B)
+    assert (B == 5).all()
 
 
 # -- damage ----------------------------------------------------------------------------

@@ -352,9 +352,9 @@ function sumOf(components, header, c, height, width) {
   });
   const out = new F64(height * width), unit = 2 ** -room, V = new F64(terms.length * width);
   terms.forEach(({ v }, i) => V.set(v, i * width));
-  for (let i = 0; i < terms.length; i += 4) {
-    const four = make(4, (j) => min(i + j, terms.length - 1) * width);
-    each(height, (y) => add(out, y * width, width, V, four, make(4, (j) => terms[i + j]?.u[y] ?? 0), 0));
+  for (let i = 0; i < terms.length; i += 8) {
+    const some = make(8, (j) => min(i + j, terms.length - 1) * width);
+    each(height, (y) => add(out, y * width, width, V, some, make(8, (j) => terms[i + j]?.u[y] ?? 0), 0));
   }
   return out.map((x) => x * unit);
 }

@@ -66,18 +66,37 @@ function across(plane, at, step, w, F) {
   }
 }
 
-const found = { [SIDE]: COSINES };
-/** Cosines of so many of 16 samples: a frequency has the place of one about as fine, others are 0. */
-export const waves = (count) =>
-  (found[count] ??= make(SIDE, (place) => {
-    const k = ceil((place * count) / SIDE), size = sqrt((k ? 2 : 1) / count);
-    return make(SIDE, (j) => {
-      const x = ((((2 * j + 1) * k) % (4 * count)) * PI) / (2 * count);
-      let c = 1;
-      for (let i = 48; i; i -= 2) c = 1 - (x * x * c) / (i * (i - 1));
-      return j < count && floor((k * SIDE) / count) === place ? size * c : 0;
-    });
-  }));
+// Waves of 16 samples that are no cosines: of blocks of four and their means, and steps.
+function other(transform, place, j) {
+  let block = 16, k = place;
+  if (transform < 3) {
+    const four = (k, j) => waves(4)[4 * k][j];
+    return place < 4 ? four(place, j >> 2) / 2 : j >> 2 === place % 4 ? four(place >> 2, j & 3) : 0;
+  }
+  for (; k > 1; k >>= 1) block /= 2;
+  if (!place) return 0.25;
+  const x = j - place * block + 16;
+  return x < 0 || x >= block ? 0 : (x < block / 2 ? 1 : -1) / sqrt(block);
+}
+
+const found = {};
+/**
+ * Waves of so many of 16 samples: a frequency has the place of one about as fine, others are 0. Less
+ * than 16 have cosines, whatever the transform.
+ */
+export const waves = (count, transform = 0) =>
+  count > 15 && transform < 2
+    ? COSINES
+    : (found[[count, transform]] ??= make(SIDE, (place) => {
+        const k = ceil((place * count) / SIDE), size = sqrt((k ? 2 : 1) / count);
+        return make(SIDE, (j) => {
+          if (count > 15) return other(transform, place, j);
+          const x = ((((2 * j + 1) * k) % (4 * count)) * PI) / (2 * count);
+          let c = 1;
+          for (let i = 48; i; i -= 2) c = 1 - (x * x * c) / (i * (i - 1));
+          return j < count && floor((k * SIDE) / count) === place ? size * c : 0;
+        });
+      }));
 
 /** Undo the filter across the boundaries of a plane of patches, in place; of the last ones with 8 samples behind. */
 export function unlap(plane, height, width, F, rest = [8, 8]) {

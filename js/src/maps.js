@@ -49,10 +49,6 @@ const whole = (y, x) => floor(sqrt(y * y + x * x));
 export const distance = (a, b) =>
   whole(LOG[v(a)] - LOG[v(b)], LOG[u(a)] - LOG[u(b)]) + whole(64 * (v(a) - v(b)), 64 * (u(a) - u(b)));
 
-const nearest = [];
-/** 256 distance + index of all frequencies, ascending. */
-const near = (index) => (nearest[index] ??= make(SIZE, (i) => SIZE * distance(index, i) + i, I32).sort());
-
 /** Frequencies but the first, by the sum of the two. */
 export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
 
@@ -62,15 +58,8 @@ export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b
  * `after` is 3 of a channel after the first; `part` of its weights the nearest keep.
  */
 export function weightsOf(index, coded, after, others, part, unit) {
-  const maps = [], share = [];
-  for (const key of near(index)) {
-    const map = coded[key & 255];
-    if (map) {
-      maps.push(map);
-      share.push(floor(1048576 / (77 + (key >> 8))));
-    }
-    if (maps.length > 7) break;
-  }
+  const keys = I32.from(coded.flatMap((_, i) => SIZE * distance(index, i) + i)).sort().slice(0, 8);
+  const maps = Array.from(keys, (key) => coded[key & 255]), share = keys.map((key) => floor(1048576 / (77 + (key >> 8))));
   const all = sum(share), count = maps.length;
   const lean = LOG[u(index)] - LOG[v(index)];
   const kind = after + (lean > 154 ? 2 : lean < -154 ? 1 : 0);
@@ -368,8 +357,8 @@ const TURNS = (() => {
 })();
 
 /** The patch of each component, times 2^precision, as integers; by frequency. */
-function basis(indices, turns, precision, power, height, width) {
-  const out = new F64(SIZE * SIZE), tall = waves(height), wide = waves(width);
+function basis(indices, turns, precision, power, transform, height, width) {
+  const out = new F64(SIZE * SIZE), tall = waves(height, transform), wide = waves(width, transform);
   const row = (i) => out.subarray(SIZE * i, SIZE * i + SIZE);
   for (const i of new Set([...indices, ...turns.flatMap(([i, j]) => [i, j])])) {
     const patch = row(i), down = tall[v(i)], across = wide[u(i)];
@@ -395,7 +384,7 @@ function addSizes(totals, map) {
   for (let i = 0; i < map.length; i++) if (map[i]) totals[i] += abs(map[i]);
 }
 
-/** Where the patches of components stand that have something at a place, and what; after them four that have nothing. */
+/** Where the patches of components stand that have something at a place, and what; after them eight that have nothing. */
 function partsOf(components, place, from, size) {
   let found = 0;
   for (let j = 0; j < components.length; j++) {
@@ -405,7 +394,7 @@ function partsOf(components, place, from, size) {
       size[found++] = sheet[place];
     }
   }
-  size.fill(0, found, found + 4);
+  size.fill(0, found, found + 8);
   return found;
 }
 
@@ -419,23 +408,29 @@ function put(out, at, width, block, scale, first, single) {
   }
 }
 
-/** Add four weighted parts of a list to n places: integers, whose sum is the same in any order. */
+/** Add eight weighted parts of a list to n places: integers, whose sum is the same in any order. */
 export function add(out, at, n, list, from, weights, j) {
   const a = from[j], b = from[j + 1], c = from[j + 2], d = from[j + 3];
+  const e = from[j + 4], f = from[j + 5], g = from[j + 6], h = from[j + 7];
   const p = weights[j], q = weights[j + 1], r = weights[j + 2], s = weights[j + 3];
-  for (let i = 0; i < n; i++) out[at + i] += p * list[a + i] + q * list[b + i] + r * list[c + i] + s * list[d + i];
+  const t = weights[j + 4], u = weights[j + 5], v = weights[j + 6], w = weights[j + 7];
+  for (let i = 0; i < n; i++) {
+    out[at + i] += p * list[a + i] + q * list[b + i] + r * list[c + i] + s * list[d + i] +
+      t * list[e + i] + u * list[f + i] + v * list[g + i] + w * list[h + i];
+  }
 }
 
 /**
  * Samples of whole patches, before smoothing and colour: of a first component's map and those of
  * `components`, in sixteenths of a step. F rounds to their type. `rest` are the samples of the
- * last patches, down and across.
+ * last patches, down and across; `transform` says which waves whole ones have.
  */
 export function planeOf(
-  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE] } = {},
+  [rows, columns], mean, components, turns, step, precision, F, { power = 0, gains = [], rest = [SIDE, SIDE], transform = 0 } = {},
 ) {
   const sets = {};
-  const of = (...sides) => (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, ...sides));
+  const of = (...sides) =>
+    (sets[sides] ??= basis(components.map((x) => x.index), turns, precision, power, transform, ...sides));
   const width = columns * SIDE;
   const out = new (F === fround ? F32 : F64)(rows * SIDE * width);
   const unit = F(step / SIDE), root = sqrt(2);
@@ -444,18 +439,18 @@ export function planeOf(
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
   const inner = of(SIDE, SIDE);
   const single = F === fround && largest(totals) * largest(inner) < 0.999 * 2 ** 24;
-  const block = new F64(SIZE), most = components.length + 4, from = new I32(most), size = new F64(most);
+  const block = new F64(SIZE), most = components.length + 8, from = new I32(most), size = new F64(most);
   for (let i = 0; i < rows * columns; i++) {
     const last = i >= (rows - 1) * columns, end = (i + 1) % columns === 0;
     const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
     const found = partsOf(components, i, from, size);
     block.fill(0);
-    for (let j = 0; j < found; j += 4) add(block, 0, SIZE, patches, from, size, j);
+    for (let j = 0; j < found; j += 8) add(block, 0, SIZE, patches, from, size, j);
     const first = F(mean[i] * unit), g = clipped(rint(gains[i]), 8);
     const scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
     const at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
     put(out, at, width, block, single ? F(scale) : scale, first, single);
   }
-  unlap(out, rows * SIDE, width, F, rest);
+  if (!transform) unlap(out, rows * SIDE, width, F, rest);
   return out;
 }

@@ -123,14 +123,14 @@ function tell(luma, up, down, wide) {
   const out = new F64(luma.length);
   for (let i = 0; i < out.length; i++) {
     const at = placeOf(i, wide);
-    out[i] = clipped(floor((luma[i] * nine(up, at, wide + 1)) / (nine(down, at, wide + 1) + 4) + 0.5));
+    out[i] = clipped(floor((clipped(luma[i]) * nine(up, at, wide + 1)) / (nine(down, at, wide + 1) + 4) + 0.5));
   }
   return out;
 }
 
 function learn(luma, chroma, told, up, down, wide) {
   for (let i = 0; i < luma.length; i++) {
-    const at = placeOf(i, wide), L = luma[i];
+    const at = placeOf(i, wide), L = clipped(luma[i]);
     up[at] += L * clipped(chroma[i] * 16 + told[i]) - floor(up[at] / 8);
     down[at] += L * L - floor(down[at] / 8);
   }
@@ -210,13 +210,13 @@ function walkOf(shape, header, coder, F) {
     coder.learn();
     for (const { x: { channel, index }, w, told, mine, sheet, coded, rest } of here) {
       if (rest) {
-        if (!channel) lumas[index] = rest.map((q) => clipped(q));
+        if (!channel) lumas[index] = rest;
         else if (lumas[index]) learn(lumas[index], rest, told, ups[channel], downs[channel], shape[1]);
       }
       known[channel][index] = mine;
       if (coded) {
         quarters.gather(coded, sheet);
-        if (w) memory[channel][index] = coded.map(clip);
+        if (w) memory[channel][index] = coded;
       }
       maps[channel].push({ index, sheet });
     }

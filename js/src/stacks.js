@@ -106,7 +106,7 @@ function readHeader(parts, shape) {
   let first = read.bits(6), later = 0;
   if (first > 62) {
     later = read.bits(4);
-    check(later && later < 3, "version");
+    check(later && later < 4, "version");
     first = read.bits(6);
   }
   const step = readStep(read, first), changed = read.bits(1);
@@ -117,10 +117,13 @@ function readHeader(parts, shape) {
   const columns = changed ? readColumns(read, planes) : null;
   const maps = planes * channels;
   check(maps <= 64 * (data.length + 64), "planes");
-  const classes = later > 1 ? readClasses(read, maps, parts.width * parts.height) : { base: maps, centres: [] };
+  const transform = later > 2 ? read.bits(2) : 0;
+  check(later < 3 || transform, "version");
+  const classed = later > 2 ? read.bits(1) : later > 1;
+  const classes = classed ? readClasses(read, maps, parts.width * parts.height) : { base: maps, centres: [] };
   const scales = readScales(read, maps);
   const coarsest = make(maps, () => readCoarsest(read, shape));
-  return { end, step, later, turn, lanes, late, planes, columns, scales, coarsest, ...classes };
+  return { end, step, later, transform, turn, lanes, late, planes, columns, scales, coarsest, ...classes };
 }
 
 /** What tells the class of a pixel, and how many maps predict one. */
@@ -208,14 +211,14 @@ function decodePlanes(parts, rank, partial) {
   const { payload, width, height, channels, frames } = parts;
   const shape = [ceil(height / SIDE), ceil(width / SIDE)], patches = shape[0] * shape[1];
   const header = readHeader(parts, shape);
-  const { later, lanes, late, columns, scales, coarsest, base, stride, drop, fine, centres } = header, maps = scales.length;
+  const { later, transform, lanes, late, columns, scales, coarsest, base, stride, drop, fine, centres } = header, maps = scales.length;
   const rest = [height, width].map((n) => (later ? ((n - 1) % SIDE) + 1 : SIDE));
   // Whether the patch at a place, at the far edge, lacks a component.
   const lacks = (index, place) =>
     !waves(place < patches - shape[1] ? SIDE : rest[0])[v(index)][0] ||
     !waves((place + 1) % shape[1] ? SIDE : rest[1])[u(index)][0];
   checkRanks(parts.matrices, [header.planes], min(...shapeOf(parts)));
-  if (columns || later > 1) bound(frames * maps * height * width, 2 ** 42);
+  if (columns || centres.length) bound(frames * maps * height * width, 2 ** 42);
   const planes = make(maps, () => new I32(width * height));
   const quarters = quartersOf(...shape), { where, extent } = quarters;
   const known = make(maps, () => []), states = known.map(() => new U8(extent));
@@ -304,7 +307,7 @@ function decodePlanes(parts, rank, partial) {
     for (let map = from; map < to; map++) {
       const mean = firsts[map - from] ?? firstOf(shape, coarsest[map], same).mean;
       const own = some.filter((x) => x.channel === map - from);
-      const levels = planeOf(shape, mean, own, [], SIDE, 24, same, { rest }).map(rint);
+      const levels = planeOf(shape, mean, own, [], SIDE, 24, same, { rest, transform }).map(rint);
       check(largest(levels) < 2 ** 31, "plane");
       planes[map].set(cropped(levels, shape[1] * SIDE, width, height));
     }

@@ -23,6 +23,7 @@ from lowrank.report import Report, measure
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
+    from lowrank.picture.lazy import LazyLoaded
     from lowrank.report.peers import Peer
 
 _LADDER = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -124,21 +125,36 @@ def _bytes(path: str) -> bytes:
 
 def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result | None:
     """A file beside a source that is too large to be read whole; None of what passes cannot do."""
-    status = files.regular(path)
-    if status is None or status.st_size < LARGE:
+    if _small(path):
         return None
-    from lowrank.io import lazy
     from lowrank.limits import half
     from lowrank.report import passes
 
     packed = files.read_bytes(file)
     parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
-    loaded = lazy.of_path(path, taking, least=LARGE)
-    if loaded is None or not passes.can(parts) or parts.head.metadata.nodata is not None:
+    loaded = read_later(path, parts, taking)
+    if loaded is None:
         return None
     facts = measure.file_facts(file, parts, len(packed))
     found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())
     return Result((found,), notes=loaded.notes, stored=(parts,))
+
+
+def _small(path: str) -> bool:
+    status = files.regular(path)
+    return status is None or status.st_size < LARGE
+
+
+def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
+    """What a file was made from, to be read in passes; None where it is read whole."""
+    if _small(path):
+        return None
+    from lowrank.io import lazy
+    from lowrank.report import passes
+
+    loaded = lazy.of_path(path, taking, least=LARGE)
+    can = passes.can(parts) and parts.head.metadata.nodata is None
+    return loaded if can else None
 
 
 def original(

@@ -13,12 +13,14 @@ from lowrank import codec, layouts, threads
 from lowrank.format.parts import Parts
 from lowrank.picture import Loaded
 from lowrank.picture.distance import Pixels, compare
-from lowrank.report import measure
+from lowrank.picture.lazy import LazyLoaded, by_columns
+from lowrank.report import measure, passes
 from lowrank.stores import Factored
 
 _SLACK = 0.002  # by which what a file states may be off: its numbers have 11 bits
 _FLOOR = 1e-5  # of ||A||_F, the same where it states next to nothing
 _SLAB = 1 << 20  # entries of a matrix that are compared at a time
+_TOGETHER = 1 << 22  # the same, of one that is read in passes
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,39 @@ def against(loaded: Loaded, parts: Parts) -> Compared:
         stated / norm if norm else 0.0,
         any(e > most for e, most in zip(errors, allowed(parts), strict=True)),
         compare(loaded.picture, codec.decode(parts, filled=True).picture),
+    )
+
+
+def in_passes(loaded: LazyLoaded, parts: Parts) -> Compared:
+    """The same of a source that is larger than memory.
+
+    Raises
+    ------
+    UsageError
+        The source has another size or mode.
+    """
+    passes.check_source(loaded, parts)
+    errors, norms = [], []
+    for matrix, B in zip(loaded.picture.matrices, passes.kept_in(parts), strict=True):
+        columns = by_columns(matrix)
+        step = max(_TOGETHER // columns.size, 1)
+        error = norm = 0.0
+        for a in range(0, columns.length, step):
+            some = slice(a, min(a + step, columns.length))
+            A = columns.read(some).astype(np.float64)
+            norm += float(np.vdot(A, A))
+            A -= B.columns(some, transposed=columns.transposed)
+            error += float(np.vdot(A, A))
+        errors.append(math.sqrt(error))
+        norms.append(math.sqrt(norm))
+    whole = math.hypot(*norms)
+    stated = math.hypot(*(x.tail if x.error is None else x.error for x in codec.stated(parts)))
+    return Compared(
+        loaded.source.path,
+        math.hypot(*errors) / whole if whole else 0.0,
+        stated / whole if whole else 0.0,
+        any(e > most for e, most in zip(errors, allowed(parts), strict=True)),
+        passes.distances(loaded.picture, parts),
     )
 
 

@@ -78,7 +78,7 @@ def can(parts: Parts) -> bool:
     return body.turn is None and parts.head.layout != "patches"
 
 
-def _kept(parts: Parts) -> list[Kept]:
+def kept_in(parts: Parts) -> list[Kept]:
     """What a file holds, of each matrix."""
     if isinstance(parts.body, Floats):
         return [_OfFactors(f, parts.head.mode) for f in parts.body.factors]
@@ -125,16 +125,12 @@ def measured(
     UsageError
         The source has another size or mode.
     """
+    check_source(loaded, parts)
     p, head = loaded.picture, parts.head
-    if (p.samples_shape, mode_in(p.mode, head.store)) != (head.samples_shape, head.mode):
-        raise UsageError(
-            f"{loaded.source.path} has samples of {p.samples_shape} {p.mode.title}, the file "
-            f"{head.samples_shape} {head.mode.title}; give the source that it was made from"
-        )
     of_matrices: list[OfMatrix] = []
     seen = _Seen()
     names = turn.names(head.mode, head.layout, None)
-    kept = _kept(parts)
+    kept = kept_in(parts)
     for i, (matrix, B) in enumerate(zip(p.matrices, kept, strict=True)):
         columns, k = by_columns(matrix), parts.ranks[i]
         if found:
@@ -158,10 +154,20 @@ def measured(
     )  # fmt: skip
 
 
+def check_source(loaded: LazyLoaded, parts: Parts) -> None:
+    """Refuse to compare a file with a source that it cannot have been made from."""
+    p, head = loaded.picture, parts.head
+    if (p.samples_shape, mode_in(p.mode, head.store)) != (head.samples_shape, head.mode):
+        raise UsageError(
+            f"{loaded.source.path} has samples of {p.samples_shape} {p.mode.title}, the file "
+            f"{head.samples_shape} {head.mode.title}; give the source that it was made from"
+        )
+
+
 def distances(p: Lazy, parts: Parts) -> Pixels:
     """How far samples are from those that a file decodes to."""
     seen = _Seen()
-    for matrix, B in zip(p.matrices, _kept(parts), strict=True):
+    for matrix, B in zip(p.matrices, kept_in(parts), strict=True):
         seen.add(matrix, B)
     return total(seen.of, seen.peak(p))
 

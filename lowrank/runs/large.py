@@ -105,7 +105,11 @@ def _whole(job: Job, settings: work.Compressing, *, repeated: bool) -> work.Outc
         return outcome
     asked = "--resume" if settings.memory is None else "--memory"
     return replace(
-        outcome, notes=(*outcome.notes, f"It was not read in passes: {asked} did nothing.")
+        outcome,
+        notes=(
+            *outcome.notes,
+            f"It was read whole or in tiles, not in passes: {asked} did nothing.",
+        ),
     )
 
 

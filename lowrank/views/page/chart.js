@@ -68,7 +68,9 @@ class Chart {
     if (width < 50) return;
     const { title, axis, series, format, xMax } = this.options;
     const height = Math.round(Math.min(Math.max(width * 0.5, 190), 290));
-    Object.assign(this, { left: 58, upper: 12, plotWidth: width - 58 - 14 });
+    const labels = this.ticksY().map((value) => String(format(value)).length);
+    const left = Math.max(58, 14 + 7.5 * Math.max(...labels)); // room for the longest of them
+    Object.assign(this, { left, upper: 12, plotWidth: width - left - 14 });
     this.plotHeight = height - this.upper - 38;
     const floor = this.upper + this.plotHeight;
     const make = Chart.element;

@@ -106,7 +106,7 @@ function openStack(data, frames) {
     item.dataset.k = j + 1;
     const picture = document.createElement("canvas");
     picture.setAttribute("role", "img");
-    picture.setAttribute("aria-label", `Eigenimage ${j + 1}`);
+    picture.setAttribute("aria-label", "Eigenimage");
     const most = frames.v[j].reduce((found, x) => Math.max(found, Math.abs(x)), 0) || 1;
     frames.paint(picture, frames.v[j], -most, most);
     const curve = document.createElement("canvas");
@@ -127,7 +127,6 @@ function openStack(data, frames) {
     facts.textContent = `σ = ${Words.level(frames.s[j])}`;
     const button = document.createElement("button");
     Object.assign(button, { type: "button" });
-    button.setAttribute("aria-label", `Rank ${j + 1}`);
     button.append(picture, curve, title, facts);
     button.addEventListener("click", () => setRank(j + 1));
     item.append(button);

@@ -1,4 +1,4 @@
-"""Whether a transform across the frames pays, or each is better coded as it is."""
+"""Whether a transform across the frames pays, and which one of patches suits the planes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from numpy.typing import NDArray
 
 from lowrank.layouts.lapped import SIDE
 from lowrank.stores.packed.frames import select
+from lowrank.stores.packed.frames.edges import LAPPED, STEPS, analyse
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rates import BIT
 
 _SAMPLES = 1 << 20
+_FEW = 1 << 20  # samples that tell which transform suits, of so many planes
+_PLANES = 48
+_BETTER = 0.98  # share of the cost that another transform may leave
 
 
 def share_apart(stack: Stack, step: float) -> float:
@@ -21,13 +25,33 @@ def share_apart(stack: Stack, step: float) -> float:
     coefficients, too.
     """
     s, U = stack.spectrum
-    C = stack.frame_coefficients(slice(None), box=_box(stack)) * np.float32(1 / step)
+    C = stack.frame_coefficients(slice(None), _box(stack)) * np.float32(1 / step)
     size, rows, _, columns = C.shape
     frames = C.reshape(size, rows, stack.frames, -1)
     planes = np.matmul(U.T.astype(np.float32), frames).reshape(size, rows, -1, columns)
     part = rows * columns / (stack.grid[0] * stack.grid[1])
     price = part * BIT * select.column_bits(stack.frames, s, step)
     return float(_cost(C).sum() / _klt(planes, price))
+
+
+def suit(stack: Stack, step: float) -> None:
+    """Choose the transform of patches, by what a strip of some planes would cost with each."""
+    if stack.suited is not None and stack.suited / 2 < step < stack.suited * 2:
+        return
+    part = slice(None, None, max(1, len(stack.spectrum[0]) // _PLANES))
+    most = _FEW // (stack.frames * stack.channels * 2 * SIDE)
+    box = _middle(stack.height, 2), _middle(stack.width, max(most // SIDE, 2))
+    planes = stack.box(box, part)
+    planes *= np.float32(1 / step)
+    costs = [
+        float(_cost(analyse(planes, transform=kind)).sum()) for kind in range(LAPPED, STEPS + 1)
+    ]
+    best = int(np.argmin(costs))
+    chosen = best if costs[best] < _BETTER * costs[LAPPED] else LAPPED
+    stack.suited = step
+    if chosen != stack.transform:
+        stack.transform = chosen
+        stack.forget()
 
 
 def _klt(planes: NDArray[np.float32], price: NDArray[np.float64]) -> float:
@@ -51,9 +75,9 @@ def _box(stack: Stack) -> tuple[slice, slice]:
     """Rows and columns of whole patches, about square, in the middle."""
     most = _SAMPLES / (stack.frames * stack.channels * SIDE * SIDE)
     side = max(int(np.sqrt(most)), 2)
+    return _middle(stack.height, side), _middle(stack.width, side)
 
-    def middle(length: int, patches: int) -> slice:
-        start = max(length // SIDE - patches, 0) // 2 * SIDE
-        return slice(start, min(start + patches * SIDE, length))
 
-    return middle(stack.height, side), middle(stack.width, side)
+def _middle(length: int, patches: int) -> slice:
+    start = max(length // SIDE - patches, 0) // 2 * SIDE
+    return slice(start, min(start + patches * SIDE, length))

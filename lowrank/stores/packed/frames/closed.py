@@ -134,7 +134,7 @@ class Closed:
         lows: list[NDArray[np.int64]], bands: list[means.Bands],
     ) -> tuple[Quantised, NDArray[np.signedinteger[Any]]]:  # fmt: skip
         """Quantise planes: what they are decoded as, and their levels."""
-        C = learn.coefficients(target)
+        C = learn.coefficients(target, self._edges.transform)
         _, rows, _, columns = C.shape
         means_of: list[Floats] = []
         for low, wanted in zip(*firsts(C), strict=True):

@@ -11,7 +11,7 @@ Payload (frames, height, width, channels and the type of samples are known from 
 ----------------------------------------------------------------------------------------
 length    varint, 7 bits a byte, low first, at most 4 bytes: bytes of the header
 header    range_coder.BitReader, fields in this order:
-    version   6 bits of ones and 4 bits, 1 or 2; not there in the first files, of version 0
+    version   6 bits of ones and 4 bits, 1 to 3; not there in the first files, of version 0
     step      16 bits: exponent e (6), mantissa m (10): (1 + m/1024) 2^(e - 16); e < 63
     basis     1 bit: U follows; else it is the identity and K = N
     turned    1 bit, of 3 channels or more: a colour rotation follows
@@ -20,7 +20,8 @@ header    range_coder.BitReader, fields in this order:
     lanes     number, 1..16384: interleaved coders (rans.py)
     late      number: batches whose signs stand in the coders' ends
     planes    number K, at most N, and K columns (basis.read_columns), if there is a basis
-    classes   classes.read, in version 2
+    transform 2 bits, not 0, in version 3: of whole patches (edges.py); then 1 bit for classes
+    classes   classes.read, in version 2, or if there are
     slope     5 bits, of all profiles
     profiles  profile.read: of each map, which is a channel of a plane
     coarsest  signed differences, of each map: the coarsest one of its first component
@@ -43,7 +44,9 @@ escapes a token is itself a token of one more distribution (models.LENGTHS), lea
 others; 15 announces 5 raw bits. In version 0 planes are filled up to whole patches, and each
 length is 5 raw bits.
 
-In version 2 later maps are what is left of them beyond a prediction, from the maps before, by the
+In version 3 patches have another transform, and do not lap (edges.py).
+
+With classes later maps are what is left of them beyond a prediction, from the maps before, by the
 class of each pixel (classes.py). A group begins with the weights of its maps.
 
 Planes are rounded to sixteenths of a step, the product with U is exact (samples.py), and
@@ -85,12 +88,13 @@ from lowrank.stores.packed.coding.payload import (
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, classes, learn, models, select
-from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.apart import share_apart, suit
 from lowrank.stores.packed.frames.closed import Closed
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import worth
 from lowrank.stores.packed.frames.header import (
     CLASSED,
+    OTHER,
     PLAIN,
     Header,
     Shape,
@@ -142,6 +146,7 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
         How many, where their number is not to be chosen: the frames themselves are then
         no choice either.
     """
+    suit(stack, step * stack.scale)
     if planes is not None or stack.weights is not None:
         return _encoded(stack, step * stack.scale, mode, planes=planes)
     if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
@@ -181,7 +186,7 @@ def _encoded(
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
     if entries is not None and columns is not None:
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
-    edges = Edges(stack.height, stack.width)
+    edges = Edges(stack.height, stack.width, transform=stack.transform)
     maps, each = count * channels, group_of(shape)
     learnt = _learnt(stack, M, step, maps)
     groups: Plain | Closed
@@ -219,9 +224,10 @@ def _encoded(
                 break
             late = [rans.withdraw(one) for one in batch] + late
             number += 1
+        version = OTHER if edges.transform else CLASSED if groups.classes else PLAIN
         header = Header(
-            step, CLASSED if groups.classes else PLAIN, stack.turn, count, columns, lanes, number,
-            groups.classes, groups.slope, groups.profiles, groups.coarsest,
+            step, version, stack.turn, count, columns, lanes, number, groups.classes,
+            edges.transform, groups.slope, groups.profiles, groups.coarsest,
         )  # fmt: skip
         body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
         return write_header(header, channels) + body
@@ -430,7 +436,8 @@ def synthesis(
             entries = basis.read_entries(rans, Reader(rans), frames, header.columns)
             B = entries * power(x.exponent for x in header.columns)
         carried = Carried()
-        edges = Edges(height, width, filled=header.version == 0)
+        filled = header.version == 0
+        edges = Edges(height, width, filled=filled, transform=header.transform)
         symbols = 0
         sent = classes.Weights(Reader(rans), header.classes) if header.classes else None
         for first in range(0, maps, per_group):

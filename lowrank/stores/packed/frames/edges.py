@@ -7,6 +7,10 @@ about as fine a wave; the other places of such a patch are not coded. The lapped
 across the last boundary where there are 8 samples behind it.
 
 Where samples were repeated to fill patches, a plane of noise of 145 x 145 took 14% more bits.
+
+And planes that no lapped transform suits. Where there is nothing beyond a sharp edge, as around
+what was cut out of a picture or beside the head of a patient, wide smooth waves make something
+of it: there the patches do not lap, or are of shorter waves, in the same places as the cosines.
 """
 
 from __future__ import annotations
@@ -19,6 +23,9 @@ from numpy.typing import NDArray
 
 from lowrank.layouts.lapped import HALF, SIDE, SIZE, Floats, cosines, grid, lap
 
+LAPPED, COSINES, FOURS, STEPS = range(4)
+"""Transforms of whole patches: cosines that lap, cosines, cosines of four samples and of the means
+of these, and steps (A. Haar, Math. Ann. 69, 1910)."""
 _BLOCKS = 8  # patches along a side that are transformed at once
 _PI = 3.141592653589793
 _TERMS = 24  # of the series of a cosine, up to 2 pi
@@ -32,6 +39,8 @@ class Edges:
     height, width : int
     filled : bool
         Whether patches are filled up, as in the first files: then all are whole.
+    transform : int
+        Of whole patches.
 
     Attributes
     ----------
@@ -39,7 +48,10 @@ class Edges:
         Samples of the last row and the last column of patches.
     """
 
-    def __init__(self, height: int, width: int, *, filled: bool = False) -> None:
+    def __init__(
+        self, height: int, width: int, *, filled: bool = False, transform: int = LAPPED
+    ) -> None:
+        self.transform = transform
         rest = (SIDE, SIDE) if filled else tuple((n - 1) % SIDE + 1 for n in (height, width))
         self.rows, self.columns = rest
 
@@ -87,14 +99,41 @@ def places(count: int) -> tuple[int, ...]:
 
 
 @cache
-def waves(count: int) -> NDArray[np.float64]:
-    """(16, 16) cosines of `count` samples, a frequency a row, in its place; zeros elsewhere."""
+def waves(count: int, transform: int = LAPPED) -> NDArray[np.float64]:
+    """(16, 16) waves of `count` samples, a frequency a row, in its place; zeros elsewhere.
+
+    Of 16 samples those of the transform; of less always cosines.
+    """
     if count == SIDE:
-        return cosines()
+        return (cosines, cosines, _fours, _steps)[transform]()
     D = np.zeros((SIDE, SIDE))
     for k, place in enumerate(places(count)):
         norm = math.sqrt((2 if k else 1) / count)
         D[place, :count] = [norm * _cosine((2 * j + 1) * k, count) for j in range(count)]
+    return D
+
+
+def _fours() -> NDArray[np.float64]:
+    """Four times four cosines of four samples, those of one frequency together."""
+    four = waves(4)[::4, :4]
+    D: NDArray[np.float64] = np.zeros((4, 4, 4, 4))
+    for i in range(4):
+        D[:, i, i] = four
+    D = D.reshape(SIDE, SIDE)
+    # The means of the four: their cosines.
+    D[:4] = np.kron(four, np.full(4, 0.5))
+    return D
+
+
+def _steps() -> NDArray[np.float64]:
+    """One half of 2, 4, 8 and 16 samples against the other, the longest first."""
+    D = np.zeros((SIDE, SIDE))
+    D[0] = 1 / math.sqrt(SIDE)
+    for k in range(1, SIDE):
+        length = SIDE >> (k.bit_length() - 1)
+        first = (k - (SIDE // length)) * length
+        D[k, first : first + length] = 1 / math.sqrt(length)
+        D[k, first + length // 2 : first + length] *= -1
     return D
 
 
@@ -108,7 +147,7 @@ def _cosine(number: int, count: int) -> float:
 
 
 @lru_cache(64)
-def _matrices(length: int) -> list[tuple[slice, slice, NDArray[np.float32]]]:
+def _matrices(length: int, transform: int) -> list[tuple[slice, slice, NDArray[np.float32]]]:
     """The transform along a side: of some patches, which samples they take, and their matrix."""
     patches = -(-length // SIDE)
     rest = (length - 1) % SIDE + 1
@@ -119,18 +158,18 @@ def _matrices(length: int) -> list[tuple[slice, slice, NDArray[np.float32]]]:
         T = np.eye(b - a)
         for edge in range(max(first, 1), min(last, patches - 1) + 1):
             at = SIDE * edge - a
-            if length - SIDE * edge >= HALF:
+            if transform == LAPPED and length - SIDE * edge >= HALF:
                 lap(T[at - HALF : at], T[at : at + HALF])
         out = np.zeros((last - first, SIDE, b - a))
         for i in range(first, last):
             count = rest if i == patches - 1 else SIDE
             at = SIDE * i - a
-            out[i - first] = waves(count)[:, :count] @ T[at : at + count]
+            out[i - first] = waves(count, transform)[:, :count] @ T[at : at + count]
         result.append((slice(first, last), slice(a, b), out.reshape(-1, b - a).astype(np.float32)))
     return result
 
 
-def analyse(planes: Floats, out: Floats | None = None) -> Floats:
+def analyse(planes: Floats, out: Floats | None = None, *, transform: int = LAPPED) -> Floats:
     """Coefficients [frequency, row, plane, column of patches] of (height, width, planes) samples.
 
     Those of frequency 0 are 16 times the mean of a patch, at the edges, too. They are written to
@@ -140,10 +179,10 @@ def analyse(planes: Floats, out: Floats | None = None) -> Floats:
     rows, columns = grid(height, width)
     result = np.empty((SIZE, rows, count, columns), planes.dtype) if out is None else out
     grids = result.reshape(SIDE, SIDE, rows, count, columns)
-    for some, part, down in _matrices(height):
+    for some, part, down in _matrices(height, transform):
         flat = planes[part].reshape(part.stop - part.start, -1)
         strip = (down.astype(planes.dtype) @ flat).reshape(len(down), width, count)
-        for others, beside, across in _matrices(width):
+        for others, beside, across in _matrices(width, transform):
             block = np.matmul(across.astype(planes.dtype), strip[:, beside])
             here = block.reshape(-1, SIDE, others.stop - others.start, SIDE, count)
             grids[:, :, some, :, others] = here.transpose(1, 3, 0, 4, 2)

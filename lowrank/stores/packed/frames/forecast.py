@@ -70,14 +70,14 @@ class Forecast:
 
     def squared_error(self, step: float) -> float:
         """Mean squared error of a sample, in squared levels."""
-        return self._told(step)[0]
+        return self._told(step, self._stack.transform)[0]
 
     def log_bits(self, step: float) -> float:
         """Logarithm of the bits of a sample."""
-        return self._told(step)[1]
+        return self._told(step, self._stack.transform)[1]
 
     @threads.one_blas_thread()
-    def _tell(self, step: float) -> tuple[float, float]:
+    def _tell(self, step: float, _: int) -> tuple[float, float]:
         """Both of a step; all else that is known of it is large, and forgotten."""
         stack = self._stack
         step *= stack.scale

@@ -16,6 +16,7 @@ from lowrank.stores.packed.coding.start import coarse_step, fine_step, read_lane
 from lowrank.stores.packed.frames import classes, profile
 from lowrank.stores.packed.frames.basis import Column, read_columns, write_columns
 from lowrank.stores.packed.frames.classes import Classes
+from lowrank.stores.packed.frames.edges import LAPPED
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.header import read_varint, varint
@@ -25,8 +26,8 @@ Shape = tuple[int, int, int, int]
 _EXPONENT, _MANTISSA = 6, 10
 LATER = (1 << _EXPONENT) - 1
 """In place of a step's exponent, which is never so large: a version follows."""
-PLAIN, CLASSED = 1, 2
-"""Versions that are written: without classes of pixels, and with them."""
+PLAIN, CLASSED, OTHER = 1, 2, 3
+"""Versions that are written: without classes of pixels, with them, and with another transform."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Header:
         0: planes are filled up to whole patches, and escaped magnitudes have lengths of 5 bits.
         1: patches at the far edges are as large as they are (edges.py), lengths are tokens.
         2: there are classes.
+        3: another transform of patches; there may be classes.
     turn : Turn or None
         The rotation of the colours.
     planes : int
@@ -49,6 +51,8 @@ class Header:
     lanes, late : int
     classes : Classes or None
         Of pixels (classes.py); None in versions 0 and 1.
+    transform : int
+        Of whole patches (edges.py).
     slope : int
     profiles : list of Profile
     coarsest : list of ndarray
@@ -63,6 +67,7 @@ class Header:
     lanes: int
     late: int
     classes: Classes | None
+    transform: int
     slope: int
     profiles: list[Profile]
     coarsest: list[NDArray[np.int64]]
@@ -85,6 +90,9 @@ def write_header(header: Header, channels: int) -> bytes:
     if header.columns is not None:
         out.number(header.planes, "planes")
         write_columns(out, header.columns)
+    if header.version == OTHER:
+        out.bits(header.transform, 2)
+        out.bits(int(header.classes is not None), 1)
     if header.classes is not None:
         classes.write(out, header.classes)
     out.bits(header.slope, 5)
@@ -105,7 +113,7 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
     version, exponent = 0, read.bits(_EXPONENT)
     if exponent == LATER:
         version, exponent = read.bits(4), read.bits(_EXPONENT)
-        if version not in (1, CLASSED):
+        if version not in (PLAIN, CLASSED, OTHER):
             raise FormatError(f"packed stream: version {version} of stacks, which is newer; update")
     step = fine_step(exponent << _MANTISSA | read.bits(_MANTISSA))
     transformed = read.bits(1)
@@ -126,7 +134,12 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
     if not fits(maps * 256 * 8):
         raise LimitError(f"packed stream: no memory for {maps} maps")
     low, _ = wavelet.band_shapes(*patches)
-    found = classes.read(read, maps, shape[1] * shape[2]) if version == CLASSED else None
+    transform, classed = LAPPED, version == CLASSED
+    if version == OTHER:
+        transform, classed = read.bits(2), bool(read.bits(1))
+        if transform == LAPPED:
+            raise FormatError("packed stream: a transform of planes that has another version")
+    found = classes.read(read, maps, shape[1] * shape[2]) if classed else None
     slope = read.bits(5)
     profiles = profile.read(read, maps)
     coarsest = []
@@ -135,6 +148,17 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
         if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
             raise FormatError("packed stream: a coefficient is out of range")
     header = Header(
-        step, version, turn, planes, columns, lanes, late, found, slope, profiles, coarsest
+        step,
+        version,
+        turn,
+        planes,
+        columns,
+        lanes,
+        late,
+        found,
+        transform,
+        slope,
+        profiles,
+        coarsest,
     )
     return header, position + size

@@ -24,7 +24,7 @@ from lowrank.errors import UsageError
 from lowrank.layouts.lapped import SIDE, SIZE, Floats, grid
 from lowrank.layouts.turn import axes
 from lowrank.picture import Turn
-from lowrank.stores.packed.frames.edges import analyse
+from lowrank.stores.packed.frames.edges import LAPPED, analyse
 
 if TYPE_CHECKING:
     from lowrank.stores.packed.frames.learn import Learnt
@@ -74,6 +74,10 @@ class Stack:
         """Whether it is encoded once: the coefficients are not kept for another time."""
         self.learnt: tuple[float, Learnt | None] | None = None
         """A step, and the classes of pixels that suit one like it."""
+        self.transform = LAPPED
+        """Of the patches of planes; `suit` changes it."""
+        self.suited: float | None = None
+        """A step like which it was chosen for."""
         self._C: Floats | None = None
 
     @property
@@ -147,6 +151,19 @@ class Stack:
             raise ValueError("no planes")
         return self._C
 
+    def box(self, box: tuple[slice, slice], part: slice) -> Floats:
+        """(rows, columns, planes x channels) samples of some planes in a box."""
+        X = self.samples[:, box[0], box[1]].astype(np.float32)
+        R = axes(self.turn)
+        if R is not None:
+            X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
+        U = self.spectrum[1][:, part].T
+        if self.weights is not None:
+            U = U / self.weights
+        planes = U.astype(np.float32) @ X.reshape(self.frames, -1)
+        result: Floats = planes.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
+        return result.reshape(*X.shape[1:3], -1)
+
     def forget(self) -> None:
         """Keep no coefficients; they are computed again where they are asked for."""
         self._C = None
@@ -164,7 +181,7 @@ class Stack:
                     Z = some @ X.reshape(self.frames, -1)
                     planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
             here = out[:, :, first * channels : (first + len(some)) * channels]
-            analyse(planes.reshape(self.height, self.width, -1), here)
+            analyse(planes.reshape(self.height, self.width, -1), here, transform=self.transform)
 
     def frame_coefficients(
         self, part: slice, box: tuple[slice, slice] = (slice(None), slice(None))
@@ -181,7 +198,8 @@ class Stack:
             if R is not None:
                 X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
             planes = X.transpose(1, 2, 0, 3).reshape(height, width, -1)
-            analyse(planes, out[:, :, first * channels : (first + len(X)) * channels])
+            here = out[:, :, first * channels : (first + len(X)) * channels]
+            analyse(planes, here, transform=self.transform)
         return out
 
     @cached_property

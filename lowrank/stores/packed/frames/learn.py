@@ -89,10 +89,11 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
             counts = [x for x in counts if known is not None and x == len(known.classes.centres)]
     if not counts:
         return None
-    whole = _weigh(Y)
+    whole = _weigh(Y, stack.transform)
     least, best = _GAIN * whole[2], None
     for count in counts:
-        cost, found = _tried(classes_of(Y[:base], count, EACH * stack.channels), Y, whole)
+        fresh = classes_of(Y[:base], count, EACH * stack.channels)
+        cost, found = _tried(fresh, Y, whole, stack.transform)
         if cost < least:
             least, best = cost, found
         if cost < _MUCH * whole[2]:
@@ -113,11 +114,11 @@ def _scaled(known: Learnt, ratio: float, maps: int) -> Learnt:
 Weighed = tuple[NDArray[np.float64], NDArray[np.bool_], float]
 
 
-def _weigh(Y: NDArray[np.float64] | Planes) -> Weighed:
+def _weigh(Y: NDArray[np.float64] | Planes, transform: int) -> Weighed:
     """Of planes, mean squares and kept components, and what they cost in squared steps."""
     squares, kept, cost = [], [], 0.0
     for start in range(0, len(Y), _TOGETHER):
-        C = coefficients(Y[start : start + _TOGETHER])
+        C = coefficients(Y[start : start + _TOGETHER], transform)
         choice = Choice(C)
         squares.append(choice.square)
         kept.append(choice.kept)
@@ -125,14 +126,14 @@ def _weigh(Y: NDArray[np.float64] | Planes) -> Weighed:
     return np.concatenate(squares, 1), np.concatenate(kept, 1), cost
 
 
-def coefficients(Y: NDArray[np.float64] | Planes) -> NDArray[np.float32]:
+def coefficients(Y: NDArray[np.float64] | Planes, transform: int) -> NDArray[np.float32]:
     """(SIZE, rows, maps, columns) of planes in sixteenths of a step, in steps."""
     planes = Y.transpose(1, 2, 0).astype(np.float32)
     planes *= np.float32(1 / FRACTION)
-    return analyse(planes)
+    return analyse(planes, transform=transform)
 
 
-def _tried(classes: Classes, Y: Planes, whole: Weighed) -> tuple[float, Learnt]:
+def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple[float, Learnt]:
     """What a stack costs with classes, and these; the maps are predicted as they are."""
     base, size = classes.base, Y.shape[1] * Y.shape[2]
     flat = Y.reshape(len(Y), size).copy()
@@ -148,8 +149,8 @@ def _tried(classes: Classes, Y: Planes, whole: Weighed) -> tuple[float, Learnt]:
         )
         bits += float((2 * np.log2(1 + np.abs(W))).sum() + 0.3 * W.size)
     pixels.restore(rest)
-    square, kept, cost = _weigh(rest.reshape(-1, *Y.shape[1:]))
-    first = _weigh(Y[:base])
+    square, kept, cost = _weigh(rest.reshape(-1, *Y.shape[1:]), transform)
+    first = _weigh(Y[:base], transform)
     found = Learnt(
         classes,
         np.concatenate([whole[0][:, :base], square], 1),

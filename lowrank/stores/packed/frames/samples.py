@@ -20,8 +20,8 @@ from lowrank.layouts.lapped import SIDE, SIZE, Floats
 from lowrank.layouts.turn import axes
 from lowrank.picture import Mode, Turn
 from lowrank.stores.packed.coding.payload import FRACTION
-from lowrank.stores.packed.frames.edges import Edges, waves
-from lowrank.stores.packed.patches.synthesis import Channel, basis, render
+from lowrank.stores.packed.frames.edges import LAPPED, Edges, waves
+from lowrank.stores.packed.patches.synthesis import Channel, render
 
 Plane = NDArray[np.signedinteger[Any]]
 Indices = NDArray[np.intp]
@@ -38,9 +38,10 @@ class _Edged(Channel):
     def __init__(
         self, first: Floats, indices: list[int], maps: Floats, scale: float, edges: Edges
     ) -> None:
-        super().__init__(first, basis(indices, (), _PRECISION), maps, scale)
+        kind = edges.transform
+        super().__init__(first, _basis(indices, (SIDE, SIDE), kind), maps, scale)
         self._edges = [
-            (at, _basis(indices, count)) for at, count in _at_edges(edges) if len(indices)
+            (at, _basis(indices, count, kind)) for at, count in _at_edges(edges) if len(indices)
         ]
 
     def patches(self, rows: slice, out: Floats) -> None:
@@ -70,11 +71,10 @@ def _at_edges(edges: Edges) -> list[tuple[tuple[bool, bool], tuple[int, int]]]:
     return [(at, count) for at, count, there in every if there]
 
 
-def _basis(indices: list[int], count: tuple[int, int]) -> NDArray[np.float64]:
-    """As `basis`, of patches with fewer rows or columns."""
-    patches = (waves(count[0])[:, None, :, None] * waves(count[1])[None, :, None, :]).reshape(
-        SIZE, SIZE
-    )
+def _basis(indices: list[int], count: tuple[int, int], transform: int) -> NDArray[np.float64]:
+    """(SIZE, components) patches of each, of so many rows and columns, times 2^24."""
+    down, across = (waves(n, transform) for n in count)
+    patches = (down[:, None, :, None] * across[None, :, None, :]).reshape(SIZE, SIZE)
     return np.ascontiguousarray(np.rint(patches[indices] * float(1 << _PRECISION)).T)
 
 
@@ -110,7 +110,8 @@ def planes_of(walk: Maps, size: tuple[int, int]) -> list[Plane]:
             part = whole[top * SIDE : (top + rows) * SIDE]
             part.reshape(rows, y, columns, x)[:] = levels
 
-        render([channel], emit, np.dtype(np.float64), edges.apart)
+        lapped = edges.transform == LAPPED
+        render([channel], emit, np.dtype(np.float64), edges.apart, lapped=lapped)
         planes.append(narrowed(whole[: size[0], : size[1]]))
     return planes
 

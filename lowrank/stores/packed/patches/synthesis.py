@@ -155,6 +155,8 @@ def render(
     emit: Callable[[int, Floats], None],
     dtype: np.dtype[Any],
     apart: tuple[bool, bool] = (False, False),
+    *,
+    lapped: bool = True,
 ) -> None:
     """Samples of all channels, before colour, some rows of patches at a time.
 
@@ -165,6 +167,8 @@ def render(
         of whole rows of patches, from the top.
     apart : (bool, bool)
         Whether the last row, and the last column, of patches lap over no other.
+    lapped : bool
+        Whether any patches lap.
     """
     height, width = channels[0].first.shape
     step = min(max(1, GROUP // (len(channels) * width)), height)
@@ -175,10 +179,12 @@ def render(
         fresh = block[:, :, kept : kept + rows.stop - top]
         for c, channel in enumerate(channels):
             channel.patches(rows, fresh[:, :, :, c])
-        lap_columns(fresh[..., :-1] if apart[1] else fresh, inverse=True)
+        if lapped:
+            lap_columns(fresh[..., :-1] if apart[1] else fresh, inverse=True)
         part = block[:, :, : kept + rows.stop - top]
         last = apart[0] and rows.stop == height
-        lap_rows(part[:, :, :-1] if last else part, inverse=True)
+        if lapped:
+            lap_rows(part[:, :, :-1] if last else part, inverse=True)
         done = part.shape[2] - (rows.stop < height)
         if done:
             emit(top - kept, part[:, :, :done])
