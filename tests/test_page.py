@@ -28,12 +28,14 @@ LARGE = 300, 1536
 @pytest.fixture(scope="module")
 def tab(browser):
     """One page for all tests, and what happens in it: a process for each would take most time."""
-    page, events = browser.new_context().new_page(), []
+    context = browser.new_context()
+    page, events = context.new_page(), []
     page.on("console", lambda message: events.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: events.append(f"error: {error}"))
     page.on("dialog", lambda dialog: (events.append(dialog.message), dialog.dismiss()))
     page.on("request", lambda request: events.append(request.url))
-    return page, events
+    yield page, events
+    context.close()
 
 
 @pytest.fixture

@@ -69,14 +69,16 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tab(browser, site):
     """One page for all tests, and what went wrong in it or left this machine."""
-    page, events = browser.new_context(accept_downloads=False).new_page(), []
+    context = browser.new_context(accept_downloads=False)
+    page, events = context.new_page(), []
     page.on("console", lambda message: events.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: events.append(f"error: {error}"))
     page.on(
         "request",
         lambda x: None if x.url.startswith((site, "blob:", "data:")) else events.append(x.url),
     )
-    return page, events
+    yield page, events
+    context.close()
 
 
 @pytest.fixture
