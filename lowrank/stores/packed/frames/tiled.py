@@ -25,6 +25,7 @@ from lowrank.picture.distance import OfFrame
 from lowrank.picture.levels import Levels
 from lowrank.stores.packed.coding.payload import Coded, Norms
 from lowrank.stores.packed.frames import codec, noise, tiles
+from lowrank.stores.packed.frames.edges import LAPPED
 from lowrank.stores.packed.frames.forecast import Forecast
 from lowrank.stores.packed.frames.header import Shape
 from lowrank.stores.packed.frames.klt import Stack
@@ -64,6 +65,8 @@ class _Known:
     spectrum: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     apart: tuple[float, bool] | None = None
     learnt: tuple[float, Learnt | None] | None = None
+    transform: int = LAPPED
+    suited: float | None = None
 
 
 class Tiled:
@@ -119,6 +122,7 @@ class Tiled:
         stack = Stack(self._counted(window), self.turn, self.weights)
         known = self._known[i]
         stack.apart, stack.learnt = known.apart, known.learnt
+        stack.transform, stack.suited = known.transform, known.suited
         if known.gram is not None and known.spectrum is not None:
             stack.gram, stack.spectrum = known.gram, known.spectrum
         stack.once = True
@@ -128,6 +132,7 @@ class Tiled:
         """What the next try need not find again."""
         known = self._known[i]
         known.apart, known.learnt = stack.apart, stack.learnt
+        known.transform, known.suited = stack.transform, stack.suited
         if 2 * len(self.boxes) * stack.gram.nbytes <= _KEPT:
             known.gram, known.spectrum = stack.gram, stack.spectrum
 
