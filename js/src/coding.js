@@ -91,8 +91,8 @@ export function readLanes(read, lanes = read.number("lanes")) {
 }
 
 /** Strengths of the filter of each channel, of a picture that is not too large for it. */
-export function readStrengths(read, { width, height, channels }) {
-  const found = make(channels, () => read.bits(4));
+export function readStrengths(read, { width, height, channels }, digits = 4) {
+  const found = make(channels, () => read.bits(digits));
   check(!found.some(Boolean) || width * height <= 4194304, "smoothing");
   return found;
 }
