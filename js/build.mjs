@@ -47,8 +47,8 @@ function spoken() {
   return names;
 }
 
-/** The text of a table's numbers: differences to the row above, coded as headers are (section 1 of PACKED.md). */
-function packed(row, values) {
+/** The text of the tables' numbers: differences to the row above, coded as headers are (section 1 of PACKED.md). */
+function packed(tables) {
   let low = 0n, range = BASE ** 4 - 1, count = 4;
   const known = new Map();
   const normalise = () => {
@@ -70,11 +70,13 @@ function packed(row, values) {
       normalise();
     }
   };
-  number(values.length, "n");
-  values.forEach((x, i) => {
-    const above = values[i - row] ?? 0, change = x - above;
-    number(change < 0 ? -2 * change - 1 : 2 * change, above ? "x" : values[i - 1] ? "y" : "z");
-  });
+  for (const [row, values] of tables) {
+    values.forEach((x, i) => {
+      const above = values[i - row] ?? 0, change = x - above, context = Math.clz32(Math.abs(above)) >> 1;
+      number(Math.abs(change), context);
+      if (change) bit(change < 0, context);
+    });
+  }
   // The fewest digits within the range: beyond them the decoder reads zeros.
   let unit = 1n;
   for (let top = low + BigInt(range) - 1n; top - (top % (unit * BigInt(BASE))) >= low; ) unit *= BigInt(BASE), count--;
@@ -85,6 +87,17 @@ function packed(row, values) {
     top /= BigInt(BASE);
   }
   return text;
+}
+
+/** The bundle with the numbers of its tables as one text, in the order in which it asks for them. */
+function tabled(bundle) {
+  const tables = [];
+  const text = bundle.replace(/\btable\((\d+),\s*\[([^\]]*)\]\)/g, (_, row, list) => {
+    const values = list.split(",").map(Number);
+    tables.push([Number(row), values]);
+    return `table(${row},${values.length})`;
+  });
+  return text.replaceAll('"DIGITS"', () => JSON.stringify(packed(tables)));
 }
 
 const names = readdirSync(join(here, "src")).sort();
@@ -100,10 +113,7 @@ try {
       /^(export )?function (\w+)\(([\s\S]*?)\) \{\n([\s\S]*?)^\}/gm,
       "$1const $2 = ($3) => {\n$4};",
     );
-    const text = arrows.replace(/table\((\d+), \[([^\]]*)\]\)/g, (_, row, list) => {
-      const values = list.split(",").filter((x) => x.trim()).map(Number);
-      return `table(${row}, ${JSON.stringify(packed(Number(row), values))})`;
-    });
+    const text = arrows.replace('const DIGITS = "";', 'const DIGITS = "DIGITS";');
     // What is damaged only the sources say; contexts of the coder are numbers.
     const coded = text.replace(/\bread\.(bit|number|signed)\(([`"])([a-z]+)"?/g, (_, kind, quote, name) => {
       if (!contexts.includes(name)) contexts.push(name);
@@ -121,7 +131,7 @@ try {
     `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
   const members = new Set(Object.values(JSON.parse(readFileSync(cache, "utf8"))));
-  const text = await shortened(readFileSync(bundle, "utf8"), members);
+  const text = await shortened(tabled(readFileSync(bundle, "utf8")), members);
   const built = `// img-lrk, MIT; sources ${hash}\n${text}\n`;
   const size = Buffer.byteLength(built);
   if (size > MOST) throw new Error(`img-lrk.js would have ${size} bytes, more than ${MOST}`);

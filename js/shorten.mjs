@@ -1,8 +1,12 @@
 // What makes a bundle short, on terser's syntax tree of it: its own compression, and then
 //
+//   apart     several variables that one array declares are declared one after the other;
+//   checked   checks that follow each other are one;
 //   declared  what a function declares first is among its parameters, where no call gives so many;
 //   called    methods that are called often are called by functions of one letter;
 //   repeated  texts that are written often are written once;
+//   powers    large powers of two are written as such;
+//   joined    declarations of the module that follow each other are one;
 //   named     letters go to what is used most, and what takes a member's value has the member's letter.
 //
 // None changes what is computed, or in which order. The tree is terser's own matter: the Makefile says which terser.
@@ -40,6 +44,64 @@ function thrown(tree) {
     const body = new ast.AST_Call({ start, end, expression: reference("thrown", node), args: [value] });
     return new ast.AST_SimpleStatement({ start, end, body });
   });
+}
+
+// -- what is declared, and checked -------------------------------------------------------------
+
+/** Of `let [a, b] = [x, y]` two declarations: no value can be of a variable that is declared there. */
+function apart(tree) {
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Definitions)) return;
+    node.definitions = node.definitions.flatMap((one) => {
+      const names = one.name.names, values = one.value?.elements;
+      const plain = one.name instanceof ast.AST_Destructuring && one.name.is_array && values?.length === names.length;
+      if (!plain || !names.every((x) => x instanceof ast.AST_Symbol)) return one;
+      if (values.some((x) => x instanceof ast.AST_Expansion)) return one;
+      const { start, end } = one;
+      return names.map((name, i) => new ast.AST_VarDef({ start, end, name, value: values[i] }));
+    });
+  });
+}
+
+/** One check of all that checks in a row want: the first that does not hold throws, and the rest is not looked at. */
+function checked(tree) {
+  const isCheck = (x) => isCall(x) && x.expression.name === "check" && x.args.length === 1;
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Sequence)) return;
+    const found = [];
+    for (const x of node.expressions) {
+      const last = found.at(-1);
+      if (!isCheck(x) || !last || !isCheck(last)) found.push(x);
+      else {
+        const { start } = last, { end } = x;
+        last.args = [new ast.AST_Binary({ start, end, operator: "&&", left: last.args[0], right: x.args[0] })];
+      }
+    }
+    node.expressions = found;
+  });
+  return changed(tree, (node) => (node instanceof ast.AST_Sequence && node.expressions.length < 2 ? node.expressions[0] : node));
+}
+
+/** Large powers of two, which no compiler computes anew. */
+function powers(tree) {
+  return changed(tree, (node) => {
+    const power = node instanceof ast.AST_Number && Math.log2(node.value);
+    if (!power || power < 20 || power % 1) return node;
+    const [left, right] = [2, power].map((value) => new ast.AST_Number({ value }));
+    return new ast.AST_Binary({ operator: "**", left, right });
+  });
+}
+
+/** Of the module's declarations that follow each other one: of `var`, which no use has to test. */
+function joined(tree) {
+  const found = [];
+  for (const node of tree.body) {
+    const last = found.at(-1);
+    if (!(node instanceof ast.AST_Definitions)) found.push(node);
+    else if (last instanceof ast.AST_Var) last.definitions.push(...node.definitions);
+    else found.push(new ast.AST_Var({ start: node.start, end: node.end, definitions: node.definitions }));
+  }
+  tree.body = found;
 }
 
 // -- what a function declares ------------------------------------------------------------------
@@ -115,7 +177,8 @@ function declarations(tree) {
 
 // -- what is written often ---------------------------------------------------------------------
 
-const METHODS = ["map", "subarray", "slice", "push", "filter", "fill"];
+const METHODS = ["map", "push"]; // called so often that each has a function of its own
+const OTHERS = ["subarray", "slice", "filter", "fill", "set", "every", "some", "sort"];
 const KINDS = ["I32", "F64", "U8", "F32", "U16"];
 const GLOBALS = ["Array", "Math", "Number", "Object"];
 
@@ -142,9 +205,12 @@ function called(tree, helpers) {
       if (!KINDS.includes(expression.name) || args.length !== 1) return node;
       return call(node, expression.name, `t=>new ${expression.name}(t)`, args);
     }
-    if (node instanceof ast.AST_Call && expression instanceof ast.AST_Dot && METHODS.includes(expression.property)) {
-      const { property } = expression;
-      return call(node, property, `(t,...e)=>t.${property}(...e)`, [expression.expression, ...args]);
+    if (node instanceof ast.AST_Call && expression instanceof ast.AST_Dot) {
+      const { property } = expression, other = OTHERS.includes(property);
+      if (!other && !METHODS.includes(property)) return node;
+      if (other) helpers.set("$method", "k=>(t,...e)=>t[k](...e)");
+      const text = other ? `$method("${property}")` : `(t,...e)=>t.${property}(...e)`;
+      return call(node, property, text, [expression.expression, ...args]);
     }
     const length = node instanceof ast.AST_Dot && node.property === "length";
     return length ? call(node, "length", "t=>t.length", [expression]) : node;
@@ -258,12 +324,15 @@ function named(tree, members) {
 export async function shortened(bundle, members) {
   const parsed = await minify(`const thrown = (x) => { throw x; }; ${bundle}`, { ...MODULE, format: TREE });
   const compressed = await minify(thrown(parsed.ast), { ...MODULE, compress: COMPRESS, format: TREE });
-  declared(compressed.ast);
+  const parted = checked(compressed.ast);
+  apart(parted);
+  declared(parted);
   const helpers = new Map();
-  const tree = repeated(called(compressed.ast, helpers), helpers);
+  const tree = powers(repeated(called(parted, helpers), helpers));
   const { code } = await minify(tree, { ...MODULE, format: TEXT });
   const head = [...helpers].map(([name, text]) => `${name}=${text}`);
   const whole = await minify(`let ${head};${code}`, { ...MODULE, format: TREE });
+  joined(whole.ast);
   named(whole.ast, members);
   return (await minify(whole.ast, { ...MODULE, format: TEXT })).code;
 }
