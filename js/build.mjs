@@ -26,6 +26,39 @@ const PAGES = `
   isConnected load observedAttributes ok putImageData replaceSync role signal status statusText value
 `;
 
+// What an object may have of its own, a kind of objects a line: only members of one kind need different names, and
+// those that no line has differ from all.
+const KINDS = `
+  width height channels bits layout store frames turn matrices metadata missing gaps range colours payload stacked end step later \
+    lanes late planes columns scales coarsest base stride drop fine centres kept top left
+  step turn alpha levels end offsets lanes strengths switches order late version crossed farther scales turns coarsest power gains rest
+  k norm after tail loss s u v
+  bit bits number signed
+  decide tokens number tail
+  share first count learn
+  phase learn
+  hit found
+  u32 u16 f32 f64
+  pitch count plane where span phases around scatter gather extent left right kin depth octave blocks
+  cells number planes
+  lefts rights ups downs
+  here last mean count
+  channel index level sheet
+  beside above u v means
+  x w told own mine sheet sums coded rest seen state
+  maps weights own
+  bands mean steep
+  tall wide grid
+  across down both
+  low levels
+  first follow firsts maps unsigned extent
+  exponent differences large
+  rank frame partial
+  key tiles
+  bits value
+  canvas loading drawn fail show paint
+`;
+
 /** Names of the members of everything that the language and the web of node have. */
 function spoken() {
   const names = new Set(), seen = new Set();
@@ -130,8 +163,9 @@ try {
     "--charset=utf8", "--mangle-props=^[a-z]", `--outfile=${bundle}`, `--mangle-cache=${cache}`, "--log-level=warning",
     `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
-  const members = new Set(Object.values(JSON.parse(readFileSync(cache, "utf8"))));
-  const text = await shortened(tabled(readFileSync(bundle, "utf8")), members);
+  const members = JSON.parse(readFileSync(cache, "utf8"));
+  const kinds = KINDS.replaceAll("\\\n", "").trim().split("\n").map((line) => line.trim().split(/\s+/).map((x) => members[x] ?? x));
+  const text = await shortened(tabled(readFileSync(bundle, "utf8")), new Set(Object.values(members)), kinds);
   const built = `// img-lrk, MIT; sources ${hash}\n${text}\n`;
   const size = Buffer.byteLength(built);
   if (size > MOST) throw new Error(`img-lrk.js would have ${size} bytes, more than ${MOST}`);
