@@ -10,7 +10,7 @@ import {
   tokenModel, untilCut,
 } from "./coding.js";
 import { add } from "./maps.js";
-import { pictured, smooth } from "./smoothing.js";
+import { filtered, pictured } from "./smoothing.js";
 import { join } from "./wavelet.js";
 
 const SIDE = 16;
@@ -418,7 +418,7 @@ export function decodeChannels(parts, { rank, partial }) {
   const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
   const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
   if (sum(kept.map((rows) => rows.length)) === total) {
-    planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.strengths[c], same));
+    filtered(planes, parts, header, same);
   }
   if (header.alpha) planes.push(planes.pop().map((x) => x / 2));
   return pictured(parts, header, planes, same);
