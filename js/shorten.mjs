@@ -82,13 +82,18 @@ function checked(tree) {
   return changed(tree, (node) => (node instanceof ast.AST_Sequence && node.expressions.length < 2 ? node.expressions[0] : node));
 }
 
-/** Large powers of two, which no compiler computes anew. */
+/** Large numbers as small ones times powers of two, which no compiler computes anew. */
 function powers(tree) {
+  const number = (value) => new ast.AST_Number({ value });
+  const both = (operator, left, right) => new ast.AST_Binary({ operator, left, right });
   return changed(tree, (node) => {
-    const power = node instanceof ast.AST_Number && Math.log2(node.value);
-    if (!power || power < 20 || power % 1) return node;
-    const [left, right] = [2, power].map((value) => new ast.AST_Number({ value }));
-    return new ast.AST_Binary({ operator: "**", left, right });
+    if (!(node instanceof ast.AST_Number) || node.value % 2 ** 17) return node;
+    let power = 17;
+    while (node.value && node.value % 2 ** (power + 1) === 0) power++;
+    const times = node.value / 2 ** power, found = both("**", number(2), number(power));
+    const length = times > 1 ? `${times}`.length + 6 : 5;
+    if (times < 1 || length >= `${node.value}`.length) return node;
+    return times > 1 ? both("*", number(times), found) : found;
   });
 }
 

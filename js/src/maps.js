@@ -2,7 +2,7 @@
 // column, what neighbours say of a coefficient, coefficients, and first components.
 
 import {
-  F32, F64, I32, U8, abs, clipped, each, floor, fround, imul, largest, make, max, min, rint, sqrt, sum, within,
+  F32, F64, I32, U8, abs, bits, clipped, each, float, floor, fround, imul, largest, make, max, min, rint, sqrt, sum, within,
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
@@ -144,9 +144,7 @@ export function quartersOf(height, width) {
   return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
 }
 
-const bits = new I32(1), float = new F32(bits.buffer);
-float[0] = 10;
-const BASE = bits[0];
+const BASE = 1092616192; // the bits of 10
 const MOST = fround(10 * 2 ** 12.7);
 const LARGEST = 1048576;
 
@@ -218,7 +216,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
     for (let row = 0; row < rows; row++) {
       const zeros = counts[2 * row], all = zeros + counts[2 * row + 1];
       const p = floor((65536 * zeros + (all >> 1)) / all);
-      zero[row] = prior[row] ? min(max(p, 24), 65512) : 65535;
+      zero[row] = prior[row] ? within(p, 24, 65512) : 65535;
     }
   };
   derive();
