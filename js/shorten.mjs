@@ -259,45 +259,12 @@ function repeated(tree, helpers) {
 
 const LETTERS = [..."etlranfhiousvpmcgwdbykAMxSENIOCUF$LjGHRTXQWDPBqzKVYJ_Z"];
 const NAMES = [...LETTERS, ...LETTERS.flatMap((a) => [...LETTERS, ..."0123456789"].map((b) => a + b))];
-const ROUNDS = 4;
 const WORDS = ["as", "do", "if", "in", "of", "PI"];
 
 /** The member that a node names. */
 function memberOf(node) {
   if (node instanceof ast.AST_Dot) return node.property;
   return node instanceof ast.AST_ObjectProperty ? node.key.name ?? node.key : null;
-}
-
-/**
- * Letters for what is without one: from others that it needs to be apart from, where these find another
- * letter, or are used less.
- */
-function traded(units, names, letters) {
-  const unitOf = new Map(units.flatMap((unit) => unit.keys.map((key) => [key, unit])));
-  const nameOf = (unit) => names.get(unit.keys[0]);
-  const give = (unit, name) => unit.keys.forEach((key) => names.set(key, name));
-  for (const unit of units) unit.near = [...new Set([...unit.apart].map((key) => unitOf.get(key)))];
-  const free = (unit, all) => {
-    const taken = new Set(unit.near.map(nameOf));
-    return all.find((x) => !taken.has(x));
-  };
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const unit of units) {
-      if (nameOf(unit).length < 2) continue;
-      let best = null;
-      for (const letter of letters) {
-        const rivals = unit.near.filter((x) => nameOf(x) === letter);
-        const others = letters.filter((x) => x !== letter);
-        const moves = rivals.map((x) => [x, free(x, others)]);
-        const cost = moves.reduce((sum, [x, name]) => sum + (name ? 0 : x.count), 0);
-        if (!best || cost < best.cost) best = { cost, letter, moves };
-      }
-      if (best.cost >= unit.count) continue;
-      for (const [x, name] of best.moves) if (name) give(x, name);
-      for (const [x, name] of best.moves) if (!name) give(x, free(x, NAMES.filter((y) => y.length > 1 && !letters.includes(y))));
-      give(unit, best.letter);
-    }
-  }
 }
 
 /** Names of variables, and of members: those that esbuild has shortened, whose names are `members`. */
@@ -358,20 +325,16 @@ function named(tree, members, kinds) {
   }
 
   // The most used choose first; a group without a letter falls apart.
-  const names = new Map(), queue = [...new Set(groups.values())], units = [];
+  const names = new Map(), queue = [...new Set(groups.values())];
   const ordered = () => queue.sort((a, b) => b.count - a.count);
   for (ordered(); queue.length; ) {
-    const { parts, apart, count } = queue.shift(), taken = new Set([...apart].map((x) => names.get(x)));
+    const { parts, apart } = queue.shift(), taken = new Set([...apart].map((x) => names.get(x)));
     const name = NAMES.find((x) => !taken.has(x) && !fixed.has(x));
     if (parts.length > 1 && name.length > 1) {
       queue.push(...parts.map((x) => ({ parts: [x], count: x.count, apart: x.apart })));
       ordered();
-    } else {
-      for (const { key } of parts) names.set(key, name);
-      units.push({ keys: parts.map(({ key }) => key), count, apart });
-    }
+    } else for (const { key } of parts) names.set(key, name);
   }
-  traded(units, names, LETTERS.filter((x) => !fixed.has(x)));
   for (const [key, name] of names) if (typeof key !== "string") key.mangled_name = name;
   walk(tree, (node) => {
     const name = names.get(memberOf(node));

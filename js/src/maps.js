@@ -6,7 +6,7 @@ import {
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
-import { SIDE, SIZE, halved, unlap, waves } from "./lapped.js";
+import { SIDE, SIZE, turnsOf, unlap, waves } from "./lapped.js";
 import { bandShapes, inverse } from "./wavelet.js";
 
 export const CAP = 200;
@@ -356,14 +356,7 @@ export function headerOf(parts) {
 // -- from maps to samples ---------------------------------------------------------------------
 
 /** Cosines and sines of angles from 0 on. */
-const TURNS = (() => {
-  const [c, s] = halved(7), wave = [[1, 0]];
-  each(64, (i) => {
-    const [x, y] = wave[i];
-    wave.push([x * c - y * s, x * s + y * c]);
-  });
-  return wave;
-})();
+const TURNS = turnsOf(7);
 
 /** The patch of each component, times 2^precision, as integers; by frequency. */
 function basis(indices, turns, precision, power, height, width) {
