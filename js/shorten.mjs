@@ -162,13 +162,18 @@ function checked(tree) {
   return changed(tree, (node) => (node instanceof ast.AST_Sequence && node.expressions.length < 2 ? node.expressions[0] : node));
 }
 
-/** Large powers of two, which no compiler computes anew. */
+/** Large numbers as small ones times powers of two, which no compiler computes anew. */
 function powers(tree) {
+  const number = (value) => new ast.AST_Number({ value });
+  const both = (operator, left, right) => new ast.AST_Binary({ operator, left, right });
   return changed(tree, (node) => {
-    const power = node instanceof ast.AST_Number && Math.log2(node.value);
-    if (!power || power < 20 || power % 1) return node;
-    const [left, right] = [2, power].map((value) => new ast.AST_Number({ value }));
-    return new ast.AST_Binary({ operator: "**", left, right });
+    if (!(node instanceof ast.AST_Number) || node.value % 2 ** 17) return node;
+    let power = 17;
+    while (node.value && node.value % 2 ** (power + 1) === 0) power++;
+    const times = node.value / 2 ** power, found = both("**", number(2), number(power));
+    const length = times > 1 ? `${times}`.length + 6 : 5;
+    if (times < 1 || length >= `${node.value}`.length) return node;
+    return times > 1 ? both("*", number(times), found) : found;
   });
 }
 
@@ -334,45 +339,12 @@ function repeated(tree, helpers) {
 
 const LETTERS = [..."etlranfhiousvpmcgwdbykAMxSENIOCUF$LjGHRTXQWDPBqzKVYJ_Z"];
 const NAMES = [...LETTERS, ...LETTERS.flatMap((a) => [...LETTERS, ..."0123456789"].map((b) => a + b))];
-const ROUNDS = 4;
 const WORDS = ["as", "do", "if", "in", "of", "PI"];
 
 /** The member that a node names. */
 function memberOf(node) {
   if (node instanceof ast.AST_Dot) return node.property;
   return node instanceof ast.AST_ObjectProperty ? node.key.name ?? node.key : null;
-}
-
-/**
- * Letters for what is without one: from others that it needs to be apart from, where these find another
- * letter, or are used less.
- */
-function traded(units, names, letters) {
-  const unitOf = new Map(units.flatMap((unit) => unit.keys.map((key) => [key, unit])));
-  const nameOf = (unit) => names.get(unit.keys[0]);
-  const give = (unit, name) => unit.keys.forEach((key) => names.set(key, name));
-  for (const unit of units) unit.near = [...new Set([...unit.apart].map((key) => unitOf.get(key)))];
-  const free = (unit, all) => {
-    const taken = new Set(unit.near.map(nameOf));
-    return all.find((x) => !taken.has(x));
-  };
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const unit of units) {
-      if (nameOf(unit).length < 2) continue;
-      let best = null;
-      for (const letter of letters) {
-        const rivals = unit.near.filter((x) => nameOf(x) === letter);
-        const others = letters.filter((x) => x !== letter);
-        const moves = rivals.map((x) => [x, free(x, others)]);
-        const cost = moves.reduce((sum, [x, name]) => sum + (name ? 0 : x.count), 0);
-        if (!best || cost < best.cost) best = { cost, letter, moves };
-      }
-      if (best.cost >= unit.count) continue;
-      for (const [x, name] of best.moves) if (name) give(x, name);
-      for (const [x, name] of best.moves) if (!name) give(x, free(x, NAMES.filter((y) => y.length > 1 && !letters.includes(y))));
-      give(unit, best.letter);
-    }
-  }
 }
 
 /** Names of variables, and of members: those that esbuild has shortened, whose names are `members`. */
@@ -433,20 +405,16 @@ function named(tree, members, kinds) {
   }
 
   // The most used choose first; a group without a letter falls apart.
-  const names = new Map(), queue = [...new Set(groups.values())], units = [];
+  const names = new Map(), queue = [...new Set(groups.values())];
   const ordered = () => queue.sort((a, b) => b.count - a.count);
   for (ordered(); queue.length; ) {
-    const { parts, apart, count } = queue.shift(), taken = new Set([...apart].map((x) => names.get(x)));
+    const { parts, apart } = queue.shift(), taken = new Set([...apart].map((x) => names.get(x)));
     const name = NAMES.find((x) => !taken.has(x) && !fixed.has(x));
     if (parts.length > 1 && name.length > 1) {
       queue.push(...parts.map((x) => ({ parts: [x], count: x.count, apart: x.apart })));
       ordered();
-    } else {
-      for (const { key } of parts) names.set(key, name);
-      units.push({ keys: parts.map(({ key }) => key), count, apart });
-    }
+    } else for (const { key } of parts) names.set(key, name);
   }
-  traded(units, names, LETTERS.filter((x) => !fixed.has(x)));
   for (const [key, name] of names) if (typeof key !== "string") key.mangled_name = name;
   walk(tree, (node) => {
     const name = names.get(memberOf(node));

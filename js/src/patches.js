@@ -59,9 +59,8 @@ function predictionOf(index) {
   const [low, high] = [min(v(index), u(index)), max(v(index), u(index))];
   for (let i = 0; i < PREDICTED.length; i += 7) {
     if (PREDICTED[i] !== high || PREDICTED[i + 1] !== low) continue;
-    const [a, b, c, d, means] = PREDICTED.slice(i + 2);
-    return v(index) >= u(index)
-      ? { beside: a, above: b, u: c, v: d, means } : { beside: b, above: a, u: d, v: c, means };
+    const w = PREDICTED.slice(i + 2), turned = +(v(index) < u(index));
+    return { beside: w[turned], above: w[1 - turned], u: w[2 + turned], v: w[3 - turned], means: w[4] };
   }
   return null;
 }

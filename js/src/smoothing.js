@@ -4,7 +4,7 @@
 import { table } from "./coding.js";
 import { check } from "./errors.js";
 import { toSamples } from "./lapped.js";
-import { F32, F64, I32, U16, U8, abs, clipped, each, floor, fround, make, max, min, within } from "./numbers.js";
+import { F32, F64, I32, U16, U8, abs, bits, clipped, each, float, floor, fround, make, max, min, within } from "./numbers.js";
 
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0], [1, 2], [2, 1], [1, -2], [2, -1]];
 const MARGIN = 3;
@@ -59,10 +59,7 @@ const CHROMA = table(51, [
 const FORMS = ["0120213453546666", "012324567879abab", "0120314564758899"];
 const OLD = [0, 3, 8, 12, 17, 21], NEW = [0, 7, 19, 29, 41, 51];
 
-const bits = new I32(1), float = new F32(bits.buffer);
-const FAINT = fround(0.045);
-float[0] = FAINT;
-const BASE = bits[0];
+const BASE = 1027101164; // the bits of 0.045, the least that is not flat
 
 const tapOf = (dy, dx) => {
   const find = (a, b) => TAPS.findIndex(([y, x]) => y === a && x === b);
