@@ -26,6 +26,39 @@ const PAGES = `
   isConnected load observedAttributes ok putImageData replaceSync role signal status statusText value
 `;
 
+// What an object may have of its own, a kind of objects a line: only members of one kind need different names, and
+// those that no line has differ from all.
+const KINDS = `
+  width height channels bits layout store frames turn matrices metadata missing gaps range colours payload stacked end step later \
+    lanes late planes columns scales coarsest base stride drop fine centres kept top left
+  step turn alpha levels end offsets lanes strengths switches order late version crossed farther scales turns coarsest power gains rest
+  k norm after tail loss s u v
+  bit bits number signed
+  decide tokens number tail
+  share first count learn
+  phase learn
+  hit found
+  u32 u16 f32 f64
+  pitch count plane where span phases around scatter gather extent left right kin depth octave blocks
+  cells number planes
+  lefts rights ups downs
+  here last mean count
+  channel index level sheet
+  beside above u v means
+  x w told own mine sheet sums coded rest seen state
+  maps weights own
+  bands mean steep
+  tall wide grid
+  across down both
+  low levels
+  first follow firsts maps unsigned extent
+  exponent differences large
+  rank frame partial
+  key tiles
+  bits value
+  canvas loading drawn fail show paint
+`;
+
 /** Names of the members of everything that the language and the web of node have. */
 function spoken() {
   const names = new Set(), seen = new Set();
@@ -47,8 +80,8 @@ function spoken() {
   return names;
 }
 
-/** The text of a table's numbers: differences to the row above, coded as headers are (section 1 of PACKED.md). */
-function packed(row, values) {
+/** The text of the tables' numbers: differences to the row above, coded as headers are (section 1 of PACKED.md). */
+function packed(tables) {
   let low = 0n, range = BASE ** 4 - 1, count = 4;
   const known = new Map();
   const normalise = () => {
@@ -70,11 +103,13 @@ function packed(row, values) {
       normalise();
     }
   };
-  number(values.length, "n");
-  values.forEach((x, i) => {
-    const above = values[i - row] ?? 0, change = x - above;
-    number(change < 0 ? -2 * change - 1 : 2 * change, above ? "x" : values[i - 1] ? "y" : "z");
-  });
+  for (const [row, values] of tables) {
+    values.forEach((x, i) => {
+      const above = values[i - row] ?? 0, change = x - above, context = Math.clz32(Math.abs(above)) >> 1;
+      number(Math.abs(change), context);
+      if (change) bit(change < 0, context);
+    });
+  }
   // The fewest digits within the range: beyond them the decoder reads zeros.
   let unit = 1n;
   for (let top = low + BigInt(range) - 1n; top - (top % (unit * BigInt(BASE))) >= low; ) unit *= BigInt(BASE), count--;
@@ -85,6 +120,17 @@ function packed(row, values) {
     top /= BigInt(BASE);
   }
   return text;
+}
+
+/** The bundle with the numbers of its tables as one text, in the order in which it asks for them. */
+function tabled(bundle) {
+  const tables = [];
+  const text = bundle.replace(/\btable\((\d+),\s*\[([^\]]*)\]\)/g, (_, row, list) => {
+    const values = list.split(",").map(Number);
+    tables.push([Number(row), values]);
+    return `table(${row},${values.length})`;
+  });
+  return text.replaceAll('"DIGITS"', () => JSON.stringify(packed(tables)));
 }
 
 const names = readdirSync(join(here, "src")).sort();
@@ -100,10 +146,7 @@ try {
       /^(export )?function (\w+)\(([\s\S]*?)\) \{\n([\s\S]*?)^\}/gm,
       "$1const $2 = ($3) => {\n$4};",
     );
-    const text = arrows.replace(/table\((\d+), \[([^\]]*)\]\)/g, (_, row, list) => {
-      const values = list.split(",").filter((x) => x.trim()).map(Number);
-      return `table(${row}, ${JSON.stringify(packed(Number(row), values))})`;
-    });
+    const text = arrows.replace('const DIGITS = "";', 'const DIGITS = "DIGITS";');
     // What is damaged only the sources say; contexts of the coder are numbers.
     const coded = text.replace(/\bread\.(bit|number|signed)\(([`"])([a-z]+)"?/g, (_, kind, quote, name) => {
       if (!contexts.includes(name)) contexts.push(name);
@@ -120,8 +163,9 @@ try {
     "--charset=utf8", "--mangle-props=^[a-z]", `--outfile=${bundle}`, `--mangle-cache=${cache}`, "--log-level=warning",
     `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
-  const members = new Set(Object.values(JSON.parse(readFileSync(cache, "utf8"))));
-  const text = await shortened(readFileSync(bundle, "utf8"), members);
+  const members = JSON.parse(readFileSync(cache, "utf8"));
+  const kinds = KINDS.replaceAll("\\\n", "").trim().split("\n").map((line) => line.trim().split(/\s+/).map((x) => members[x] ?? x));
+  const text = await shortened(tabled(readFileSync(bundle, "utf8")), new Set(Object.values(members)), kinds);
   const built = `// img-lrk, MIT; sources ${hash}\n${text}\n`;
   const size = Buffer.byteLength(built);
   if (size > MOST) throw new Error(`img-lrk.js would have ${size} bytes, more than ${MOST}`);

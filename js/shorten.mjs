@@ -1,10 +1,14 @@
 // What makes a bundle short, on terser's syntax tree of it: its own compression, and then
 //
 //   thrown    what is thrown is thrown by a function: a call is an expression;
+//   apart     several variables that one array declares are declared one after the other;
+//   checked   checks that follow each other are one;
 //   hoisted   what blocks declare is declared by their function, once for blocks apart;
 //   declared  what a function declares first is among its parameters, where no call gives so many;
 //   called    methods that are called often are called by functions of one letter;
 //   repeated  texts that are written often are written once;
+//   powers    large powers of two are written as such;
+//   joined    declarations of the module that follow each other are one;
 //   named     letters go to what is used most, and what takes a member's value has the member's letter.
 //
 // None changes what is computed, or in which order. The tree is terser's own matter: the Makefile says which terser.
@@ -122,6 +126,78 @@ function declaredIn(tree) {
   return found;
 }
 
+// -- what is declared, and checked -------------------------------------------------------------
+
+/** Of `let [a, b] = [x, y]` two declarations: no value can be of a variable that is declared there. */
+function apart(tree) {
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Definitions)) return;
+    node.definitions = node.definitions.flatMap((one) => {
+      const names = one.name.names, values = one.value?.elements;
+      const plain = one.name instanceof ast.AST_Destructuring && one.name.is_array && values?.length === names.length;
+      if (!plain || !names.every((x) => x instanceof ast.AST_Symbol)) return one;
+      if (values.some((x) => x instanceof ast.AST_Expansion)) return one;
+      const { start, end } = one;
+      return names.map((name, i) => new ast.AST_VarDef({ start, end, name, value: values[i] }));
+    });
+  });
+}
+
+/** One check of all that checks in a row want: the first that does not hold throws, and the rest is not looked at. */
+function checked(tree) {
+  const isCheck = (x) => isCall(x) && x.expression.name === "check" && x.args.length === 1;
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Sequence)) return;
+    const found = [];
+    for (const x of node.expressions) {
+      const last = found.at(-1);
+      if (!isCheck(x) || !last || !isCheck(last)) found.push(x);
+      else {
+        const { start } = last, { end } = x;
+        last.args = [new ast.AST_Binary({ start, end, operator: "&&", left: last.args[0], right: x.args[0] })];
+      }
+    }
+    node.expressions = found;
+  });
+  return changed(tree, (node) => (node instanceof ast.AST_Sequence && node.expressions.length < 2 ? node.expressions[0] : node));
+}
+
+/** Large numbers as small ones times powers of two, which no compiler computes anew. */
+function powers(tree) {
+  const number = (value) => new ast.AST_Number({ value });
+  const both = (operator, left, right) => new ast.AST_Binary({ operator, left, right });
+  return changed(tree, (node) => {
+    if (!(node instanceof ast.AST_Number) || node.value % 2 ** 17) return node;
+    let power = 17;
+    while (node.value && node.value % 2 ** (power + 1) === 0) power++;
+    const times = node.value / 2 ** power, found = both("**", number(2), number(power));
+    const length = times > 1 ? `${times}`.length + 6 : 5;
+    if (times < 1 || length >= `${node.value}`.length) return node;
+    return times > 1 ? both("*", number(times), found) : found;
+  });
+}
+
+/** Of the module's declarations that follow each other one: of `var`, which no use has to test. */
+function joined(tree) {
+  const found = [];
+  for (const node of tree.body) {
+    const last = found.at(-1);
+    if (!(node instanceof ast.AST_Definitions)) found.push(node);
+    else if (last instanceof ast.AST_Var) last.definitions.push(...node.definitions);
+    else found.push(new ast.AST_Var({ start: node.start, end: node.end, definitions: node.definitions }));
+  }
+  tree.body = found;
+}
+
+/** What makes an array of a kind stands behind what names the kind. */
+function ordered(tree) {
+  const [{ definitions }] = tree.body, kinds = KINDS.map((x) => `$${x}`);
+  const makers = definitions.filter((x) => kinds.includes(x.name.name)), others = definitions.filter((x) => !makers.includes(x));
+  const last = Math.max(...KINDS.map((kind) => others.findIndex((x) => x.name.name === kind)));
+  others.splice(last + 1, 0, ...makers);
+  tree.body[0].definitions = others;
+}
+
 // -- what a function declares ------------------------------------------------------------------
 
 // How many values a function is given by what calls it: the helpers of numbers.js, and methods.
@@ -195,8 +271,9 @@ function declarations(tree) {
 
 // -- what is written often ---------------------------------------------------------------------
 
-const METHODS = ["map", "subarray", "slice", "push", "filter", "fill"];
-const KINDS = ["I32", "F64", "U8", "F32", "U16"];
+const METHODS = ["map", "push"]; // called so often that each has a function of its own
+const OTHERS = ["subarray", "slice", "filter", "fill", "set", "every", "some", "sort"];
+const KINDS = ["I32", "F64", "U8", "F32"];
 const GLOBALS = ["Array", "Math", "Number", "Object"];
 
 function reference(name, { start, end }) {
@@ -220,11 +297,15 @@ function called(tree, helpers) {
     const { expression, args } = node;
     if (node instanceof ast.AST_New) {
       if (!KINDS.includes(expression.name) || args.length !== 1) return node;
-      return call(node, expression.name, `t=>new ${expression.name}(t)`, args);
+      helpers.set("$new", "k=>t=>new k(t)");
+      return call(node, expression.name, `$new(${expression.name})`, args);
     }
-    if (node instanceof ast.AST_Call && expression instanceof ast.AST_Dot && METHODS.includes(expression.property)) {
-      const { property } = expression;
-      return call(node, property, `(t,...e)=>t.${property}(...e)`, [expression.expression, ...args]);
+    if (node instanceof ast.AST_Call && expression instanceof ast.AST_Dot) {
+      const { property } = expression, other = OTHERS.includes(property);
+      if (!other && !METHODS.includes(property)) return node;
+      if (other) helpers.set("$method", "k=>(t,...e)=>t[k](...e)");
+      const text = other ? `$method("${property}")` : `(t,...e)=>t.${property}(...e)`;
+      return call(node, property, text, [expression.expression, ...args]);
     }
     const length = node instanceof ast.AST_Dot && node.property === "length";
     return length ? call(node, "length", "t=>t.length", [expression]) : node;
@@ -267,7 +348,7 @@ function memberOf(node) {
 }
 
 /** Names of variables, and of members: those that esbuild has shortened, whose names are `members`. */
-function named(tree, members) {
+function named(tree, members, kinds) {
   tree.figure_out_scope({ module: true });
   // Of each variable or member: what else needs another name, and how often it stands beside a variable that it
   // may share its name with.
@@ -296,7 +377,17 @@ function named(tree, members) {
     const { beside } = one(member);
     beside.set(variable, (beside.get(variable) ?? 0) + 1);
   });
-  keepApart([...all.keys()].filter((key) => typeof key === "string"));
+  const told = new Set(kinds.flat());
+  const strangers = [...all.keys()].filter((key) => typeof key === "string" && !told.has(key));
+  for (const kind of kinds) keepApart([...kind.filter((key) => members.has(key)), ...strangers]);
+
+  walk(tree, (node) => {
+    const parts = node instanceof ast.AST_Object ? node.properties : node instanceof ast.AST_Destructuring ? node.names : [];
+    const own = parts.map(memberOf).filter((x) => members.has(x));
+    if (own.length > 1 && !kinds.some((kind) => own.every((x) => kind.includes(x) || strangers.includes(x)))) {
+      throw new Error(`no kind of objects has ${own}`);
+    }
+  });
 
   // Groups that would share a name: first those that stand together most often.
   const groups = new Map(), pairs = [];
@@ -334,17 +425,21 @@ function named(tree, members) {
   });
 }
 
-/** The short text of a bundle; `members` are the names of its own members, which may have others. */
-export async function shortened(bundle, members) {
+/** The short text of a bundle; `members` are the names of its own members, which may have others; by `kinds` of objects. */
+export async function shortened(bundle, members, kinds) {
   const parsed = await minify(`const thrown = (x) => { throw x; }; ${bundle}`, { ...MODULE, format: TREE });
   const compressed = await minify(thrown(parsed.ast), { ...MODULE, compress: COMPRESS, format: TREE });
-  const { ast: flat } = await minify(hoisted(compressed.ast), { ...MODULE, compress: COMPRESS, format: TREE });
+  const parted = checked(compressed.ast);
+  apart(parted);
+  const { ast: flat } = await minify(hoisted(parted), { ...MODULE, compress: COMPRESS, format: TREE });
   declared(flat);
   const helpers = new Map();
-  const tree = repeated(called(flat, helpers), helpers);
+  const tree = powers(repeated(called(flat, helpers), helpers));
   const { code } = await minify(tree, { ...MODULE, format: TEXT });
   const head = [...helpers].map(([name, text]) => `${name}=${text}`);
   const whole = await minify(`let ${head};${code}`, { ...MODULE, format: TREE });
-  named(whole.ast, members);
+  joined(whole.ast);
+  ordered(whole.ast);
+  named(whole.ast, members, kinds);
   return (await minify(whole.ast, { ...MODULE, format: TEXT })).code;
 }

@@ -288,15 +288,20 @@ def join(low, high, r):
 # -- 4. the filter ------------------------------------------------------------------------
 
 TAPS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))
+WIDER = (*TAPS, (1, 2), (2, 1), (1, -2), (2, -1))
 FAINT = f32(0.045)
 
 
-def smooth(plane, step, eighths, r):
-    if not eighths:
-        return plane
+def with_margin(plane):
     h, w = len(plane), len(plane[0])
     P = [[plane[min(max(y, 0), h - 1)][min(max(x, 0), w - 1)] for x in range(-3, w + 3)]
          for y in range(-3, h + 3)]  # fmt: skip
+    return P, h, w
+
+
+def classes(plane, step):
+    """Level and kind of each sample."""
+    P, h, w = with_margin(plane)
     F = [[f32(x) for x in row] for row in P]
     bends = []
     for dy, dx in ((0, 1), (1, 0), (1, -1), (1, 1)):
@@ -310,8 +315,7 @@ def smooth(plane, step, eighths, r):
         bends.append(
             [[f32(f32(row[x + 2] + row[x + 3]) + row[x + 4]) for x in range(w)] for row in sums]
         )
-    levels = [table("SMOOTHING")[5 * i : 5 * i + 5] for i in range(12)]
-    unit, scale = f32(1 / (9 * step)), f32(eighths / 8)
+    unit = f32(1 / (9 * step))
     result = []
     for y in range(h):
         line = []
@@ -329,17 +333,58 @@ def smooth(plane, step, eighths, r):
             kind += 4 * (high > f32(3 * low))
             if high <= f32(f32(1.6) * low):
                 kind = 0
-            five = levels[level]
-            weights = five[(0, 1, 1, 2, 2, 3, 3, 4, 4)[kind]]
-            if kind in (2, 6):
-                weights = [weights[i] for i in (3, 5, 2, 0, 4, 1)]
-            if kind in (4, 8):
-                weights = [weights[i] for i in (0, 1, 4, 3, 2, 5)]
+            line.append((level, kind))
+        result.append(line)
+    return result
+
+
+def weights_of(name, level, kind):
+    weights = table(name)[5 * level + (0, 1, 1, 2, 2, 3, 3, 4, 4)[kind]]
+    order = range(10)
+    if kind in (2, 6):
+        order = (3, 5, 2, 0, 4, 1, 7, 6, 9, 8)
+    if kind in (4, 8):
+        order = (0, 1, 4, 3, 2, 5, 8, 9, 6, 7)
+    return [weights[i] for i in order[:6]] + [weights[6 + i] for i in order if len(weights) > 6]
+
+
+def smooth(plane, step, eighths, r):
+    if not eighths:
+        return plane
+    P, h, w = with_margin(plane)
+    scale, found = f32(eighths / 8), classes(plane, step)
+    result = []
+    for y in range(h):
+        line = []
+        for x in range(w):
+            weights = weights_of("SMOOTHING", *found[y][x])
             change, here = 0.0, P[y + 3][x + 3]
             for (dy, dx), weight in zip(TAPS, weights, strict=True):
                 d = r(P[y + 3 + dy][x + 3 + dx] - here)
                 d = r(r(d + P[y + 3 - dy][x + 3 - dx]) - here)
                 change = r(change + r(d * f32(weight / 1024 * scale)))
+            line.append(r(here + change))
+        result.append(line)
+    return result
+
+
+def cutting(plane, step, strength, r, found, name):
+    """The filter of version 2, by classes that are found."""
+    P, h, w = with_margin(plane)
+    plain, cut, most = f32((strength >> 4) / 8), f32((strength & 15) / 8), step / 4
+    result = []
+    for y in range(h):
+        line = []
+        for x in range(w):
+            weights = weights_of(name, *found[y][x])
+            change, here = 0.0, P[y + 3][x + 3]
+            for i, (dy, dx) in enumerate(WIDER):
+                a = r(P[y + 3 + dy][x + 3 + dx] - here)
+                b = r(here - P[y + 3 - dy][x + 3 - dx])
+                if i < 6:
+                    change = r(change + r(r(a - b) * f32(weights[i] / 1024 * plain)))
+                a, b = (min(max(z, -most), most) for z in (a, b))
+                change = r(change + r(r(a - b) * f32(weights[6 + i] / 1024 * cut)))
             line.append(r(here + change))
         result.append(line)
     return result
@@ -497,13 +542,16 @@ class Patches:
         read = Header(payload[at : at + length])
         self.start = Start(read)
         lanes = read.number("lanes")
-        self.crossed = lanes == 0
-        if self.crossed:
-            assert read.bits(4) == 1
+        self.version = self.crossed = self.farther = 0
+        if lanes == 0:
+            self.version = read.bits(4)
+            assert self.version in (1, 2)
+            self.crossed = 1 if self.version == 1 else read.bits(1)
+            self.farther = 0 if self.version == 1 else read.bits(2) - 1
             lanes = read.number("lanes")
         weighed, lanes = divmod(lanes, 2**15)
         self.late = read.number("late")
-        self.strengths = [read.bits(4) for _ in range(channels)]
+        self.strengths = [read.bits(8 if self.version == 2 else 4) for _ in range(channels)]
         self.levels, low = wavelet_levels(self.rows, self.columns)
         self.power = read.bits(5) if weighed else 0
         gains = self.coarsest_map(read, low) if weighed else None
@@ -843,7 +891,9 @@ class Patches:
                     continue
                 q[number_of_map][place] = value
                 guess = guesses[number_of_map][place] if predicted else 0
-                values[number_of_map][place] = guess + 16 * value
+                away = self.farther if rows[at] < 16 else 0
+                value = 16 * value + (away if value > 0 else -away)
+                values[number_of_map][place] = guess + value
                 if not signs:
                     self.unsigned.append((values[number_of_map], place))
         self.models.learn()
@@ -1031,11 +1081,21 @@ class Patches:
 
     def samples(self):
         planes = [self.plane(c) for c in range(len(self.scales))]
-        planes = [
-            smooth(plane, step, strength * self.all, self.r)
-            for plane, step, strength in zip(planes, self.steps, self.strengths, strict=True)
-        ]
-        return finish(planes, self.start, self.bits, self.r)
+        return finish(self.filtered(planes) if self.all else planes, self.start, self.bits, self.r)
+
+    def filtered(self, planes):
+        three = list(zip(planes, self.steps, self.strengths, strict=True))
+        if self.version < 2 or not any(self.strengths):
+            return [smooth(*one, self.r) for one in three]
+        luma = classes(planes[0], self.steps[0])
+        result = []
+        for c, (plane, step, strength) in enumerate(three):
+            told = self.start.turn and c in (1, 2)
+            found = luma if told else classes(plane, step)
+            result.append(
+                cutting(plane, step, strength, self.r, found, "CHROMA" if told else "LUMA")
+            )
+        return result
 
 
 # -- layout stack -------------------------------------------------------------------------

@@ -165,6 +165,18 @@ CASES |= {
     )
 }
 CASES |= {
+    # Differences are cut, rare values farther out: colours, opacity, 16 bits, weighed, cut short.
+    f"{name}-patches-packed": (mode, height, width, target, "patches", "packed")
+    for name, mode, height, width, target in (
+        ("cutting", "RGB", 67, 75, Target("quality", 55)),
+        ("cutting-fine", "LA", 50, 49, Target("quality", 88)),
+        ("cutting-five", "uint8-5", 35, 50, Target("quality", 60)),
+        ("cutting-i16", "uint16-3", 50, 49, Target("quality", 50)),
+        ("cutting-eye", "RGB", 49, 66, Target("quality", 40, "eye")),
+        ("cut-cutting", "RGB", 65, 70, Target("quality", 70)),
+    )
+}
+CASES |= {
     # Stacks: of every mode, with labels, with checksums of pieces, cut short.
     f"{name}-{store}": (mode, height, width, Target("rank", k), "stack", store)
     for name, mode, height, width, k, stores in (

@@ -12,7 +12,7 @@ from lowrank.layouts.lapped import grid
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.patches import chroma, codec
 from lowrank.stores.packed.patches.contexts import Quarters
-from lowrank.stores.packed.patches.header import read_header, read_lanes
+from lowrank.stores.packed.patches.header import Beginning, read_beginning, read_header
 from lowrank.stores.packed.patches.order import Component
 
 
@@ -92,15 +92,15 @@ def test_a_regression_that_holds_everywhere_is_found():
 
 
 def test_newer_versions_and_colours_that_are_not_turned_are_refused_by_name():
-    for version in (0, 2, 15):
+    for version in (0, 3, 15):
         out = BitWriter()
         out.number(0, "lanes")
         out.bits(version, 4)
         out.number(7, "lanes")
         with pytest.raises(FormatError, match=f"version {version} of patches"):
-            read_lanes(BitReader(out.finish()))
+            read_beginning(BitReader(out.finish()))
     out = BitWriter()
     out.number(0, "lanes")
     out.bits(1, 4)
     out.number(7, "lanes")
-    assert read_lanes(BitReader(out.finish())) == (True, False, 7)
+    assert read_beginning(BitReader(out.finish())) == Beginning(1, True, 0, False, 7)

@@ -98,8 +98,8 @@ INSIDE = {
         ("rans", "start"),
     ),
     "stores.packed.patches": (
-        ("contexts", "rotations", "select"),
-        ("forecast", "models", "order", "prediction", "synthesis"),
+        ("contexts", "rotations", "select", "weights"),
+        ("cutting", "forecast", "models", "order", "prediction", "synthesis"),
         ("chroma", "phases"),
         ("means",),
         ("eye", "header"),

@@ -95,7 +95,7 @@ def test_the_page_has_the_tables_of_the_code():
     from lowrank.layouts import lapped
     from lowrank.stores.packed.channels import vectors, walk
     from lowrank.stores.packed.coding import smoothing
-    from lowrank.stores.packed.patches import models, order, prediction
+    from lowrank.stores.packed.patches import models, order, prediction, weights
 
     def numbers(value):
         return np.concatenate([np.ravel(x) for x in value]).tolist()
@@ -103,6 +103,8 @@ def test_the_page_has_the_tables_of_the_code():
     flat = independent.flat
     assert flat("SKEW") == list(lapped.SKEW)
     assert flat("SMOOTHING") == numbers(smoothing.TABLE)
+    assert flat("LUMA") == numbers(weights.LUMA)
+    assert flat("CHROMA") == numbers(weights.CHROMA)
     assert flat("LOG") == list(order._LOG)
     assert flat("WEIGHTS") == numbers(order.WEIGHTS)
     assert flat("FLAGS") == list(models._PRIOR)

@@ -1,16 +1,16 @@
 // The packed layout `channels`, written from stores/packed/channels/codec.py's specification:
 // header, walk over the components, sums of outer products.
 
-import { LrkError, check } from "./errors.js";
+import { bound, check } from "./errors.js";
 import {
-  F64, I32, U16, U8, abs, ceil, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum,
+  F64, I32, U16, U8, abs, ceil, clipped, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum, within,
 } from "./numbers.js";
 import {
   bitReader, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
   tokenModel, untilCut,
 } from "./coding.js";
 import { add } from "./maps.js";
-import { pictured, smooth } from "./smoothing.js";
+import { filtered, pictured } from "./smoothing.js";
 import { join } from "./wavelet.js";
 
 const SIDE = 16;
@@ -138,7 +138,7 @@ function mixture(rans, scale) {
       const s = sets[i];
       let total = odds[rows[3 * i]] * weights[s] + odds[rows[3 * i + 1]] * weights[8 + s];
       total = (total + odds[rows[3 * i + 2]] * weights[16 + s]) >> 12;
-      odd[i] = min(max(total, -MOST), MOST) + MOST;
+      odd[i] = clipped(total, MOST) + MOST;
     }
     rans.decide(odd, ZERO, flags);
     for (let i = 0; i < 3 * count; i++) {
@@ -148,7 +148,7 @@ function mixture(rans, scale) {
       ones[row] += 16 * flags[k];
     }
     pull.forEach((x, i) => {
-      weights[i] = min(max(weights[i] + floor(x / 4194304), -32768), 32768);
+      weights[i] = clipped(weights[i] + floor(x / 4194304), 32768);
     });
     for (const row of rows) {
       while (all[row] > 4080) {
@@ -182,7 +182,7 @@ function priorTokens() {
 function walkOf(m, n, switches, rans) {
   ZERO ??= make(2 * MOST + 1, (i) => {
     const one = rint(65536 / (1 + Math.exp(-(i - MOST) / 256)));
-    return 65536 - min(max(one, 32), 65504);
+    return 65536 - within(one, 32, 65504);
   }, I32);
   STRETCH ??= make(4096, (i) =>
     rint(256 * Math.log((i + 0.5) / (4095.5 - i))), I32);
@@ -401,9 +401,8 @@ export function decodeChannels(parts, { rank, partial }) {
   checkRanks(parts.matrices, counts, min(height, width));
   const total = header.order.length, places = total * (height + width);
   check(places <= header.lanes * 131072, "lanes");
-  if (places > 2 ** 26 || total * height * width > 2 ** 38) {
-    throw new LrkError("limit", "too much");
-  }
+  bound(places, 2 ** 26);
+  bound(total * height * width, 2 ** 38);
   const found = counts.map(() => []);
   const wanted = counts.map((count) => min(count, rank ?? count));
   untilCut(parts, partial, () => {
@@ -418,7 +417,7 @@ export function decodeChannels(parts, { rank, partial }) {
   const kept = found.map((rows) => rows.slice(0, rank ?? rows.length));
   const planes = kept.map((rows, c) => sumOf(rows, header, c, height, width));
   if (sum(kept.map((rows) => rows.length)) === total) {
-    planes.forEach((plane, c) => smooth(plane, height, width, header.step, header.strengths[c], same));
+    filtered(planes, parts, header, same);
   }
   if (header.alpha) planes.push(planes.pop().map((x) => x / 2));
   return pictured(parts, header, planes, same);

@@ -1,7 +1,7 @@
 // What both packed layouts share: the coders, the first fields of a header, the tokens' model.
 
 import { LrkError, bad, check } from "./errors.js";
-import { F64, I32, U16, U32, U8, clz32, floor, imul, make, min, sum, viewOf } from "./numbers.js";
+import { F64, I32, U16, U32, U8, abs, clz32, floor, imul, make, min, sum, viewOf } from "./numbers.js";
 
 /** The stream ends before the symbol asked for. */
 export class Cut extends Error {}
@@ -54,17 +54,20 @@ export function bitReader(data, base = 256, rate = 4) {
   return { bit, bits, number, signed };
 }
 
+// The numbers of all tables as text, in digits of base 91: the build writes it.
+const DIGITS = "";
+const digits = bitReader(U8.from(DIGITS, (x) => (x.charCodeAt() % 92) - 1), 91, 3);
+
 /**
- * The integers of a table in rows of so many. The build writes them as text: their number and
- * their differences to the row above, coded as headers are, in digits of base 91.
+ * The integers of a table in rows of so many. The build writes of the list only how long it is: the
+ * numbers' differences to the row above are among the digits, coded as headers are.
  */
 export function table(row, list) {
-  if (typeof list !== "string") return list;
-  const read = bitReader(U8.from(list, (x) => (x.charCodeAt() % 92) - 1), 91, 3);
-  const out = new I32(read.number("n"));
+  if (!DIGITS) return list;
+  const out = new I32(list);
   return out.map((_, i) => {
-    const above = out[i - row] ?? 0;
-    return (out[i] = above + read.signed(above ? "x" : out[i - 1] ? "y" : "z"));
+    const above = out[i - row] ?? 0, context = clz32(abs(above)) >> 1, size = digits.number(context);
+    return (out[i] = above + (size && digits.bit(context) ? -size : size));
   });
 }
 
@@ -91,8 +94,8 @@ export function readLanes(read, lanes = read.number("lanes")) {
 }
 
 /** Strengths of the filter of each channel, of a picture that is not too large for it. */
-export function readStrengths(read, { width, height, channels }) {
-  const found = make(channels, () => read.bits(4));
+export function readStrengths(read, { width, height, channels }, digits = 4) {
+  const found = make(channels, () => read.bits(digits));
   check(!found.some(Boolean) || width * height <= 4194304, "smoothing");
   return found;
 }

@@ -14,6 +14,10 @@ export function known(holds, what) {
   if (!holds) throw new LrkError("format", `unknown ${what}: a newer reader may know it`);
 }
 
+export function bound(work, most) {
+  if (work > most) throw new LrkError("limit", "too much");
+}
+
 export function check(holds, what) {
   if (!holds) throw bad(what);
 }

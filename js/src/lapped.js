@@ -32,25 +32,25 @@ const ROTATION = (() => {
   return make(64, (k) => (rows[k & 7][8 + (k >> 3)] - one(k & 7, k >> 3)) / 2);
 })();
 
-/** Cosine and sine of a quarter turn, halved so many times. */
-export function halved(times) {
+/** Cosines and sines of 0 to 64 times a quarter turn halved so many times. */
+export function turnsOf(times) {
   let c = 0, s = 1;
   each(times, () => {
     const half = sqrt((1 + c) / 2);
     [c, s] = [half, s / (2 * half)];
   });
-  return [c, s];
+  const wave = [[1, 0]];
+  each(64, (i) => {
+    const [x, y] = wave[i];
+    wave.push([x * c - y * s, x * s + y * c]);
+  });
+  return wave;
 }
 
 /** The orthonormal DCT-II of 16 samples: one frequency a row. */
 export const COSINES = (() => {
-  const [c, s] = halved(4), wave = [1];
-  for (let i = 0, x = 1, y = 0; i < 63; i++) {
-    [x, y] = [x * c - y * s, x * s + y * c];
-    wave.push(x);
-  }
-  const scale = sqrt(2 / SIDE);
-  return make(SIDE, (u) => make(SIDE, (j) => (u ? wave[((2 * j + 1) * u) % 64] * scale : 0.25)));
+  const wave = turnsOf(4), scale = sqrt(2 / SIDE);
+  return make(SIDE, (u) => make(SIDE, (j) => (u ? wave[((2 * j + 1) * u) % 64][0] * scale : 0.25)));
 })();
 
 // Undo the filter of the 8 samples before and after a place, `step` apart.

@@ -2,11 +2,11 @@
 // column, what neighbours say of a coefficient, coefficients, and first components.
 
 import {
-  F32, F64, I32, U8, abs, clipped, each, floor, fround, imul, largest, make, max, min, rint, sqrt, sum, within,
+  F32, F64, I32, U8, abs, bits, clipped, each, float, floor, fround, imul, largest, make, max, min, rint, sqrt, sum, within,
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
-import { SIDE, SIZE, halved, unlap, waves } from "./lapped.js";
+import { SIDE, SIZE, turnsOf, unlap, waves } from "./lapped.js";
 import { bandShapes, inverse } from "./wavelet.js";
 
 export const CAP = 200;
@@ -133,9 +133,7 @@ export function quartersOf(height, width) {
   return { pitch, count, plane, where, span, phases, around, scatter, gather, extent: 4 * plane };
 }
 
-const bits = new I32(1), float = new F32(bits.buffer);
-float[0] = 10;
-const BASE = bits[0];
+const BASE = 1092616192; // the bits of 10
 const MOST = fround(10 * 2 ** 12.7);
 const LARGEST = 1048576;
 
@@ -207,7 +205,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
     for (let row = 0; row < rows; row++) {
       const zeros = counts[2 * row], all = zeros + counts[2 * row + 1];
       const p = floor((65536 * zeros + (all >> 1)) / all);
-      zero[row] = prior[row] ? min(max(p, 24), 65512) : 65535;
+      zero[row] = prior[row] ? within(p, 24, 65512) : 65535;
     }
   };
   derive();
@@ -347,14 +345,7 @@ export function headerOf(parts) {
 // -- from maps to samples ---------------------------------------------------------------------
 
 /** Cosines and sines of angles from 0 on. */
-const TURNS = (() => {
-  const [c, s] = halved(7), wave = [[1, 0]];
-  each(64, (i) => {
-    const [x, y] = wave[i];
-    wave.push([x * c - y * s, x * s + y * c]);
-  });
-  return wave;
-})();
+const TURNS = turnsOf(7);
 
 /** The patch of each component, times 2^precision, as integers; by frequency. */
 function basis(indices, turns, precision, power, transform, height, width) {

@@ -11,7 +11,7 @@ export function viewOf(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return {
     u32: (at) => view.getUint32(at, true), u16: (at) => view.getUint16(at, true),
-    f32: (at) => view.getFloat32(at, true), f64: (at) => view.getFloat64(at, true),
+    f64: (at) => view.getFloat64(at, true),
   };
 }
 
@@ -43,13 +43,14 @@ const MAGIC = 6755399441055744; // 1.5 * 2^52: adding it leaves an integer, ties
 /** The nearest integer, of two the even one. */
 export const rint = (x) => (abs(x) < 2251799813685248 ? x + MAGIC - MAGIC : x);
 
-const float = new F64(1);
-const words = new U32(float.buffer); // little-endian, as every browser is
+// A number and its bits; little-endian, as every browser is.
+export const bits = new I32(2), float = new F32(bits.buffer);
+const double = new F64(bits.buffer);
 
 /** The exponent e of x = f 2^e with 1/2 <= |f| < 1; 0 of zero. */
 export function exponent(x) {
-  float[0] = x;
-  const e = (words[1] >>> 20) & 2047;
+  double[0] = x;
+  const e = (bits[1] >>> 20) & 2047;
   if (e) return e - 1022;
   return x ? exponent(x * 2 ** 54) - 54 : 0;
 }

@@ -13,7 +13,7 @@ import {
   CAP, coefficients, diagonal, distance, expected, firstOf, headerOf, planeOf, quartersOf,
   readCoarsest, sumsOf, u, v, weightsOf,
 } from "./maps.js";
-import { pictured, smooth } from "./smoothing.js";
+import { filtered, pictured } from "./smoothing.js";
 
 // -- the order of components ---------------------------------------------------------------
 
@@ -59,9 +59,8 @@ function predictionOf(index) {
   const [low, high] = [min(v(index), u(index)), max(v(index), u(index))];
   for (let i = 0; i < PREDICTED.length; i += 7) {
     if (PREDICTED[i] !== high || PREDICTED[i + 1] !== low) continue;
-    const [a, b, c, d, means] = PREDICTED.slice(i + 2);
-    return v(index) >= u(index)
-      ? { beside: a, above: b, u: c, v: d, means } : { beside: b, above: a, u: d, v: c, means };
+    const w = PREDICTED.slice(i + 2), turned = +(v(index) < u(index));
+    return { beside: w[turned], above: w[1 - turned], u: w[2 + turned], v: w[3 - turned], means: w[4] };
   }
   return null;
 }
@@ -86,17 +85,18 @@ function settle(guess, told, out, where, at) {
 }
 
 /** Put the non-zeros of a phase, from one on, where they belong; the first one of the next component. */
-function fill({ mine, sheet, coded, rest }, where, cells, from, { hit, found }, at, places) {
+function fill({ mine, sheet, coded, rest }, where, cells, from, { hit, found }, at, places, rows, farther) {
   for (; at < hit.length && hit[at] < from + cells.length; at++) {
     const q = found[at], cell = cells[hit[at] - from], place = where[cell];
+    const value = q * 16 + (rows[hit[at]] < 16) * (q > 0 ? farther : -farther);
     mine[cell] = min(abs(q), CAP);
     if (rest) rest[place] = q; // there is no place -1
-    if (coded) coded[cell] += q * 16;
+    if (coded) coded[cell] += value;
     else {
       // A place beyond the edge, of a hostile file, is the last of the map.
       const to = place < 0 ? sheet.length - 1 : place;
       places.push(to);
-      sheet[to] = q * 16;
+      sheet[to] = value;
     }
   }
   return at;
@@ -139,7 +139,7 @@ function learn(luma, chroma, told, up, down, wide) {
 // -- the walk -------------------------------------------------------------------------------
 
 function walkOf(shape, header, coder, F) {
-  const { scales, coarsest, turn } = header;
+  const { scales, coarsest, turn, farther } = header;
   const quarters = quartersOf(...shape), { where, count, span, extent } = quarters;
   const patches = shape[0] * shape[1];
   const means = [], firsts = []; // of each channel
@@ -203,7 +203,7 @@ function walkOf(shape, header, coder, F) {
       let at = 0;
       here.forEach((one, i) => {
         const places = [];
-        at = fill(one, where, cells, i * size, some, at, places);
+        at = fill(one, where, cells, i * size, some, at, places, rows, farther);
         if (!signs) unsigned.push([one.sheet, places]);
       });
     }
@@ -257,15 +257,19 @@ function readHeader(parts, shape) {
   const read = bitReader(data);
   const header = readStart(read, channels);
   let lanes = read.number("lanes");
-  const crossed = !lanes;
-  if (crossed) {
-    check(read.bits(4) === 1 && header.turn, "version");
+  let version = 0, crossed = 0, farther = 0;
+  if (!lanes) {
+    version = read.bits(4);
+    check(version === 1 || version === 2, "version");
+    crossed = version < 2 || read.bits(1);
+    if (version > 1) farther = read.bits(2) - 1;
+    check(!crossed || header.turn, "turn");
     lanes = read.number("lanes");
   }
   const weighed = lanes > 32768;
   assign(header, {
-    lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts),
-    crossed, end, scales: [], turns: [], coarsest: [],
+    lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts, version > 1 ? 8 : 4),
+    version, crossed, farther, end, scales: [], turns: [], coarsest: [],
   });
   if (weighed) assign(header, { power: read.bits(5), gains: readCoarsest(read, shape) });
   each(channels, (c) => {
@@ -332,9 +336,8 @@ export function decodePatches(parts, { rank, partial }) {
     const some = maps[c].filter((x) => shown.has(c * SIZE + x.index));
     const precision = bits > 8 ? 24 : 13;
     const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F, alpha ? {} : header);
-    const plane = cropped(whole, shape[1] * SIDE, width, height);
-    if (shown.size === plan.length) smooth(plane, height, width, own, header.strengths[c], F);
-    return plane;
+    return cropped(whole, shape[1] * SIDE, width, height);
   });
+  if (shown.size === plan.length) filtered(planes, parts, header, F);
   return pictured(parts, header, planes, F);
 }

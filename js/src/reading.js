@@ -3,7 +3,7 @@
 
 import { LrkError, bad, check, known } from "./errors.js";
 import {
-  each, F64, U8, abs, assign, ceil, crc32, float16, floor, make, max, min, sqrt, sum, viewOf,
+  F32, F64, U16, U8, abs, assign, ceil, crc32, each, float16, floor, make, max, min, sqrt, sum, viewOf,
 } from "./numbers.js";
 
 const SIGNATURE = "\x89LRK\r\n\x1a\n";
@@ -262,17 +262,13 @@ function axis(block, frames) {
   return { labels, values, unit };
 }
 
-let halves; // all numbers of float16
+let halves; // all numbers of float16, once they are asked for
 
 function floats(data, width) {
-  const { u16, f32, f64 } = viewOf(data);
-  if (width === 2) halves ??= make(65536, float16);
-  const get = width === 2 ? (at) => halves[u16(at)] : width === 4 ? f32 : f64;
-  return make(data.length / width, (i) => {
-    const x = get(width * i);
-    check(abs(x) <= 2, "unit vectors");
-    return x;
-  }, F64);
+  const { buffer } = new U8(data); // where numbers of any width may begin
+  const found = new F64(new (width < 4 ? U16 : width < 8 ? F32 : F64)(buffer));
+  check(found.every((x, i) => abs(width < 4 ? (found[i] = (halves ??= make(65536, float16))[x]) : x) <= 2), "unit vectors");
+  return found;
 }
 
 function header(data, maxPixels) {

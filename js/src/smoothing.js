@@ -4,9 +4,9 @@
 import { table } from "./coding.js";
 import { check } from "./errors.js";
 import { toSamples } from "./lapped.js";
-import { F32, F64, I32, U16, U8, abs, each, fround, make, max, min, within } from "./numbers.js";
+import { F32, F64, I32, U16, U8, abs, bits, clipped, each, float, floor, fround, make, max, min, within } from "./numbers.js";
 
-const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0]];
+const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0], [1, 2], [2, 1], [1, -2], [2, -1]];
 const MARGIN = 3;
 
 // Weights in 1/1024: a row of 5 kinds of direction (none, across, falling, strongly across,
@@ -25,13 +25,41 @@ const TABLE = table(21, [
   73, -20, -1, 24, -10, 0, 131, -27, 48, -13, -18, 51, -33, -1, 12, 173, -11, -34, 16, -37, 166,
   3, -2, 0, -3, -1, 1, 18, -7, 1, -1, -3, 9, -12, -1, 5, 66, -14, -9, 5, -12, 42,
 ]);
-// Of each kind the first of its weights, and which of them each tap has.
-const FORMS = [[0, "012021"], [3, "012324"], [8, "012031"], [12, "012324"], [17, "012031"]];
+// Newer files have two tables, of luma and of chroma told by its classes: their weights are those of the
+// six taps in 1/256, then those of what is cut, of ten, in 1/64.
+const LUMA = table(51, [
+  148, 0, 0, -28, 0, -26, 15, 200, 0, -45, 199, 22, -14, 0, -26, -40, -1, 9, 22, 200, 0, 0, 0, 0, 0, -26, -40, 15, 7, 206, 0, -45, 0, 47, -5, -26, -27, 0, 16, 20, 18, 200, 0, 0, 71, -47, 3, -41, -26, 11, 15,
+  148, 0, -23, -28, 0, -6, 9, 200, -23, -45, 199, 22, -14, 0, -12, -40, -1, 9, 11, 200, -18, -65, 36, -26, 0, 5, -40, 15, 7, 84, -37, -14, 200, 47, -5, 0, -9, -88, 16, 8, 11, 200, 0, -56, 71, -47, 3, 6, -26, 11, 4,
+  148, -15, -23, -28, 3, -6, 9, 87, -23, -16, 199, -15, -5, 0, -12, -40, 8, 9, 11, 200, -18, -65, 36, -26, 0, 5, -16, 8, 7, 84, -37, -14, 200, 47, -5, 0, -9, -88, 16, 8, 11, 70, -28, -56, 71, 3, 3, 6, -27, 12, 4,
+  106, -15, -23, -13, 3, -2, 7, 87, -23, -16, 199, -15, -5, 0, -6, -40, 8, 9, 7, 78, -18, -39, 54, -9, 5, 6, -16, 8, 4, 84, -25, -31, 200, -5, 2, 2, -9, -88, 28, 5, 12, 70, -28, -56, 71, 3, 3, 6, -27, 12, 4,
+  36, -13, -3, -1, 5, -2, 5, 39, -23, -7, 47, -15, 1, 3, -3, -5, 8, 6, 7, 78, -18, -39, 54, -9, 5, 6, -16, 8, 4, 84, -25, -31, 88, -5, 2, 2, -6, -18, 14, 5, 9, -5, -10, -26, 44, 6, 3, 5, -3, 8, 2,
+  36, -13, -3, -1, 5, 1, 4, 39, -16, -7, 47, -7, 1, 5, 0, -5, 8, 3, 4, 42, -15, -21, 11, 0, 6, 4, -1, 6, 2, 47, -17, -20, 88, -5, 3, 2, -3, -18, 14, 3, 8, -5, -10, -26, 44, 7, 3, 5, -3, 8, 2,
+  36, -13, -3, 1, 6, 1, 3, 39, -16, -8, 42, -7, 1, 5, 1, 1, 7, 2, 4, 42, -15, -21, 11, 0, 6, 4, -1, 6, 2, 47, -14, -20, 71, -8, 4, 2, -2, -4, 13, 2, 6, -16, -5, -26, 40, 7, 3, 5, 3, 8, 2,
+  36, -13, -5, 1, 6, 2, 3, 33, -16, -8, 42, -7, 2, 5, 2, 1, 7, 2, 4, 27, -12, -13, 11, 3, 6, 4, 2, 4, 1, 40, -8, -20, 71, -9, 4, 1, 0, -4, 13, 1, 5, -16, -5, -8, 40, 7, 3, 5, 3, 7, 0,
+  35, -13, -5, 1, 6, 4, 2, 26, -13, -8, 42, -12, 3, 4, 4, 2, 8, 2, 3, 27, -12, -13, 11, 4, 6, 4, 2, 4, 1, 27, -3, -20, 65, -9, 4, 1, 1, -1, 13, 1, 5, -16, -2, -8, 40, 7, 3, 4, 6, 6, 0,
+  28, -13, -5, 4, 6, 4, 2, 23, -10, -9, 42, -12, 4, 4, 4, 2, 8, 1, 3, 20, -9, -8, 6, 5, 4, 3, 5, 3, 1, 13, -2, -11, 65, -14, 4, 0, 1, 0, 13, 1, 4, -10, -1, -7, 30, 8, 3, 4, 6, 5, -1,
+  21, -8, -5, 4, 5, 3, 1, 11, -3, -6, 32, -12, 4, 1, 4, 5, 8, 0, 2, 14, -6, -8, 6, 6, 3, 3, 5, 2, 1, 4, 0, -6, 65, -14, 4, 0, 1, 0, 13, 0, 3, -7, 0, -7, 30, 8, 2, 4, 6, 5, -1,
+  1, -1, -1, 5, 2, 3, 0, 1, 0, -1, 2, -2, 2, 0, 2, 10, 3, 0, 1, 0, 0, -1, -1, 6, 0, 0, 6, 1, 0, 1, 0, -1, 10, -5, 1, 0, 0, 13, 8, 0, 2, -1, 0, -1, 2, 5, -1, 1, 13, 5, -1,
+]);
+const CHROMA = table(51, [
+  200, -76, 0, -15, -11, -31, 25, 200, 0, -137, 147, 0, 0, -31, -29, 0, 0, 33, 20, 200, -51, -168, 0, 0, -29, -30, -83, 47, 31, 200, 0, -140, 0, 0, 59, -61, -76, 0, 0, 42, 47, 0, -92, 0, 0, 80, -5, -13, -132, 51, 0,
+  200, -76, 0, -15, -11, -31, 25, 200, 0, -137, 147, -55, 0, -31, -29, 0, 4, 32, 20, 200, -51, -168, 0, 5, -9, -30, -26, 22, 21, 200, 0, -140, 0, -52, 14, -34, -41, 0, 12, 27, 33, 200, -92, 0, 0, -18, -5, -13, -37, 32, 8,
+  200, -54, -83, -4, 0, -17, 16, 200, 0, -137, 147, -55, 0, -18, -29, 13, 4, 25, 20, 200, -51, -168, 0, 5, -9, -30, -26, 22, 21, 200, 0, -140, 200, -52, 14, -34, -41, -30, 12, 27, 33, 200, -92, 0, 0, -18, -5, -13, -37, 32, 8,
+  200, -54, -83, -4, 0, -17, 16, 200, -42, -91, 147, -55, 3, -3, -26, 13, 4, 14, 20, 200, -51, -96, 0, -7, -9, 0, -26, 22, 11, 200, 0, -140, 200, -52, 7, -34, -17, -30, 12, 21, 25, 200, -35, 0, -126, -18, -5, -13, -37, 32, 1,
+  200, -54, -55, -4, 3, -14, 12, 200, -42, -91, 147, -29, 3, -3, -11, -2, 7, 11, 13, 200, -45, -96, -65, -7, 2, 0, -8, 15, 6, 200, 0, -140, 200, -47, 7, -13, -17, -30, 13, 10, 25, 200, -35, -45, -126, -18, -5, 2, -37, 32, 1,
+  200, -54, -55, -4, 5, -8, 9, 200, -42, -91, 147, -29, 3, -3, -11, -2, 7, 11, 13, 200, -45, -96, -65, -7, 2, 0, -8, 15, 6, 200, -31, -115, 200, -47, 7, -4, -14, -10, 13, 7, 19, 82, -35, -45, 30, -7, 1, 2, -1, 13, 1,
+  118, -33, -43, 2, 5, -5, 7, 152, -42, -51, 147, -29, 3, 3, -5, -2, 9, 5, 8, 104, -30, -43, -5, -6, 3, 2, -8, 12, 3, 200, -31, -115, 200, -32, 7, -1, -11, -10, 13, 4, 18, 82, -35, -26, 30, -7, 1, 2, -1, 13, 0,
+  87, -33, -12, 2, 5, -5, 6, 97, -36, -27, 116, -29, 3, 3, -5, -2, 9, 5, 7, 104, -30, -43, -5, -6, 3, 2, -2, 11, 2, 145, -31, -60, 200, -32, 7, 2, -11, -9, 14, 2, 12, -4, -4, -26, 51, -7, 1, 6, -1, 13, -3,
+  74, -28, -12, 2, 7, -2, 4, 70, -23, -27, 116, -21, 3, 3, -1, -2, 8, 3, 5, 58, -23, -18, 10, 1, 3, 2, -2, 8, 1, 114, -17, -60, 200, -27, 6, 2, -6, -9, 14, 0, 10, -4, -4, -26, 51, 0, 0, 6, -1, 12, -3,
+  60, -22, -13, 4, 6, 0, 3, 41, -16, -15, 74, -21, 5, 3, -1, 4, 8, 1, 5, 43, -17, -18, 10, 4, 3, 1, 1, 7, 0, 67, -10, -40, 114, -27, 6, 2, -5, 1, 14, -1, 9, 6, -4, -26, 44, 0, 0, 6, -1, 12, -3,
+  47, -16, -13, 4, 5, 1, 2, 28, -9, -15, 74, -21, 5, 2, 1, 4, 7, 0, 4, 28, -17, -8, 10, 5, 3, 0, 4, 5, 0, 25, -3, -19, 114, -27, 6, 4, -5, 1, 14, -3, 7, 6, -4, -14, 44, 0, 0, 6, 4, 9, -3,
+  -1, -4, -1, 4, 2, 2, 1, -3, 0, -2, 17, -11, 1, 0, 1, 8, 4, 0, 2, -3, -3, -2, 4, 5, 0, -3, 7, 3, 0, -1, 1, -4, 42, -20, 0, 1, -2, 8, 12, -1, 4, -14, 0, 0, 18, 3, -2, -1, 11, 7, -2,
+]);
+// Of no direction, across and falling: which weight each tap has; and where those of each kind start in a row.
+const FORMS = ["0120213453546666", "012324567879abab", "0120314564758899"];
+const OLD = [0, 3, 8, 12, 17, 21], NEW = [0, 7, 19, 29, 41, 51];
 
-const bits = new I32(1), float = new F32(bits.buffer);
-const FAINT = fround(0.045);
-float[0] = FAINT;
-const BASE = bits[0];
+const BASE = 1027101164; // the bits of 0.045, the least that is not flat
 
 const tapOf = (dy, dx) => {
   const find = (a, b) => TAPS.findIndex(([y, x]) => y === a && x === b);
@@ -39,25 +67,17 @@ const tapOf = (dy, dx) => {
   return at >= 0 ? at : find(-dy, -dx);
 };
 
-/** Weights of 12 x 9 classes by 6 taps, at a strength in eighths. */
-function weightsOf(eighths) {
-  const F = fround, strength = eighths / 8;
-  const down = TAPS.map(([y, x]) => tapOf(x, y)), rising = TAPS.map(([y, x]) => tapOf(y, -x));
-  const same = TAPS.map((_, i) => i);
-  const kinds = [
-    [0, same], [1, same], [1, down], [2, same], [2, rising],
-    [3, same], [3, down], [4, same], [4, rising],
-  ];
-  const out = new F64(648);
-  each(12, (level) => {
-    kinds.forEach(([kind, turned], k) =>
-      turned.forEach((tap, t) => {
-        const [first, form] = FORMS[kind];
-        out[(level * 9 + k) * 6 + t] = F((TABLE[level * 21 + first + +form[tap]] / 1024) * strength);
-      }),
-    );
-  });
-  return out;
+/** Weights of 12 x 9 classes: of six taps, or of these and ten that are cut, at strengths in eighths. */
+function weightsOf(list, starts, plain, cut) {
+  const count = list === TABLE ? 6 : 16;
+  return make(108 * count, (i) => {
+    const level = floor(i / count / 9), k = floor(i / count) % 9, kind = (k + 1) >> 1;
+    const t = i % count, first = t < 6 ? 0 : 6, [y, x] = TAPS[t - first];
+    // Every other kind has the weights of the one before, turned.
+    const at = first + (k % 2 || !k ? t - first : k % 4 ? tapOf(x, y) : tapOf(y, -x));
+    const form = parseInt(FORMS[kind && 2 - (kind % 2)][at], 16);
+    return (list[level * starts[5] + starts[kind] + form] / 8192) * (first ? cut : plain);
+  }, F64);
 }
 
 function padded(plane, height, width, Kind) {
@@ -96,12 +116,12 @@ function summed(R, a, b, c, out) {
 }
 
 /**
- * Class of each sample of a row, times the number of taps, from sums of differences and their bits; without
- * branches, which no processor foresees.
+ * Class of each sample of a row, from sums of differences and their bits; without branches, which no
+ * processor foresees.
  */
-function classify(S, bitsOf, unit, n, out) {
+function classify(S, bitsOf, unit, n, out, to) {
   const f = fround, weak = f(1.6);
-  for (let x = 0; x < out.length; x++) {
+  for (let x = 0; x < n - 2; x++) {
     float[0] = f(S[x] + S[x + n]) * unit;
     const level = max(min((bits[0] - BASE) >> 22, 11), 0);
     // Of two directions -1 where the second is the steeper; their places, the steeper first.
@@ -110,40 +130,62 @@ function classify(S, bitsOf, unit, n, out) {
     const straight = -(f(S[i] * S[q]) > f(S[p] * S[j]));
     const high = S[p + (straight & (i - p))], low = S[q + (straight & (j - q))];
     const kind = 3 - falling + (straight & (falling - down - 2)) + ((high > f(3 * low)) << 2);
-    out[x] = (level * 9 + (kind & -(high > f(weak * low)))) * 6;
+    out[to + x] = level * 9 + (kind & -(high > f(weak * low)));
   }
 }
 
-/** Add to a row of `plane` what the samples around it, in Q, tell of their errors. */
-function correct(plane, to, Q, at, taps, weights, kinds, F) {
-  for (let x = 0; x < kinds.length; x++, at++, to++) {
-    const k = kinds[x], centre = Q[at];
-    let sum = 0;
-    for (let t = 0; t < 6; t++) {
+/** Add to a row of `plane` what the samples around it, in Q, tell of their errors; newer files cut it to `most`. */
+function correct(plane, to, end, Q, at, taps, weights, kinds, F, most) {
+  for (; to < end; to++, at++) {
+    const centre = Q[at];
+    let sum = 0, k = kinds[to] * (most ? 16 : 6);
+    for (let t = 0; t < taps.length; t++, k++) {
       const o = taps[t];
-      sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k + t]));
+      if (most) {
+        const a = F(Q[at + o] - centre), b = F(centre - Q[at - o]);
+        if (t < 6) sum = F(sum + F(F(a - b) * weights[k]));
+        sum = F(sum + F(F(clipped(a, most) - clipped(b, most)) * weights[k + 6]));
+      } else sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k]));
     }
     plane[to] = centre + sum;
   }
 }
 
-/** Filter a plane in place; F rounds to the type of its samples. */
-export function smooth(plane, height, width, step, eighths, F) {
-  if (!eighths) return;
-  const weights = weightsOf(eighths), unit = fround(1 / (9 * step));
-  const Q = padded(plane, height, width, F64);
-  const P = plane instanceof F32 ? Q : padded(plane, height, width, F32);
-  const W = width + 2 * MARGIN, n = width + 2;
-  const taps = I32.from(TAPS, ([y, x]) => y * W + x), kinds = new I32(width);
+/** Class of each sample of a plane. */
+function classesOf(P, height, width, step) {
+  const unit = fround(1 / (9 * step)), W = width + 2 * MARGIN, n = width + 2, out = new U8(height * width);
   const ring = new F32(12 * n), sums = new F32(4 * n), sumBits = new I32(sums.buffer);
   const row = (y) => (y % 3) * 4 * n;
   for (let y = -2, at = MARGIN + 2 * W - 1; y < height; y++, at += W) {
     bend(P, at, W, ring, row(y + 2), n);
     if (y < 0) continue;
     summed(ring, row(y), row(y + 1), row(y + 2), sums);
-    classify(sums, sumBits, unit, n, kinds);
-    correct(plane, y * width, Q, at + 1 - W, taps, weights, kinds, F);
+    classify(sums, sumBits, unit, n, out, y * width);
   }
+  return out;
+}
+
+/** Filter the planes of a picture: chroma of newer files has the classes of luma. */
+export function filtered(planes, { width, height }, { strengths, version, turn, alpha, step, gains }, F) {
+  if (!strengths.some(Boolean)) return;
+  const newer = version > 1, W = width + 2 * MARGIN;
+  const taps = I32.from(newer ? TAPS : TAPS.slice(0, 6), ([y, x]) => y * W + x);
+  let luma;
+  planes.forEach((plane, c) => {
+    const told = newer && turn && c && c < 3, strength = strengths[c];
+    const own = step / (version >= 0 && alpha && c === planes.length - 1 ? 2 : 1);
+    const Q = padded(plane, height, width, F64);
+    const kinds = told ? luma
+      : classesOf(plane instanceof F32 ? Q : padded(plane, height, width, F32), height, width, own);
+    luma ??= kinds;
+    if (!strength) return;
+    const weights = newer
+      ? weightsOf(told ? CHROMA : LUMA, NEW, (strength >> 4) * 4, (strength & 15) * 16) : weightsOf(TABLE, OLD, strength);
+    each(height, (y) => {
+      const to = y * width;
+      correct(plane, to, to + width, Q, (y + MARGIN) * W + MARGIN, taps, weights, kinds, F, newer * own / 4);
+    });
+  });
 }
 
 /** Samples of the planes of a picture: colours turned back, alpha given the nearer of its two values. */

@@ -1,7 +1,7 @@
 // The packed layout `stack`, written from docs/PACKED.md: planes that look like frames, and a
 // basis across the frames.
 
-import { LrkError, check } from "./errors.js";
+import { bound, check } from "./errors.js";
 import {
   F32, F64, I32, U16, U8, abs, assign, ceil, each, exponent, floor, largest, make, max, min, rint, same, sum, within,
 } from "./numbers.js";
@@ -198,10 +198,6 @@ function batchesOf(scales, patches) {
     }
   }
   return result;
-}
-
-function bound(work, most) {
-  if (work > most) throw new LrkError("limit", "too much");
 }
 
 // -- planes -----------------------------------------------------------------------------------

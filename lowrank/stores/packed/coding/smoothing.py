@@ -26,12 +26,13 @@ from lowrank.layouts.lapped import Floats
 
 EIGHTHS = 15
 """Largest strength, in eighths of the table's."""
-TAPS = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))
+Taps = tuple[tuple[int, int], ...]
+TAPS: Taps = ((0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0))
 """(down, across): each stands for itself and its opposite."""
 LEVELS = 12
 ORIENTED = 9
 """No direction; then across, down, falling and rising, first weak, then strong."""
-_MARGIN = 3
+MARGIN = 3
 _SLAB = 1 << 15
 _THIN = 32  # samples in a row, below which margins count
 _FAINT = np.float32(0.0450)
@@ -129,24 +130,27 @@ TABLE = (
 
 @cache
 def _weights() -> NDArray[np.float32]:
-    """(TAPS, LEVELS x ORIENTED) weights of the table: the other directions by symmetry."""
-    T = np.array(TABLE, np.float32) / 1024
-    down = [_index(dx, dy) for dy, dx in TAPS]
-    rising = [_index(dy, -dx) for dy, dx in TAPS]
+    return oriented(np.array(TABLE, np.float32) / 1024, TAPS)
+
+
+def oriented(T: NDArray[Any], taps: Taps) -> NDArray[np.float32]:
+    """(taps, LEVELS x ORIENTED) weights of a table: the other directions by symmetry."""
+
+    def index(dy: int, dx: int) -> int:
+        return taps.index((dy, dx)) if (dy, dx) in taps else taps.index((-dy, -dx))
+
+    down = [index(dx, dy) for dy, dx in taps]
+    rising = [index(dy, -dx) for dy, dx in taps]
     across, falling, across2, falling2 = (T[:, kind] for kind in range(1, 5))
     every = np.stack([
         T[:, 0],
         across, across[:, down], falling, falling[:, rising],
         across2, across2[:, down], falling2, falling2[:, rising],
     ], axis=1)  # fmt: skip
-    return np.ascontiguousarray(every.reshape(-1, len(TAPS)).T)
+    return np.ascontiguousarray(every.reshape(-1, len(taps)).T)
 
 
-def _index(dy: int, dx: int) -> int:
-    return TAPS.index((dy, dx)) if (dy, dx) in TAPS else TAPS.index((-dy, -dx))
-
-
-class _Room:
+class Room:
     """Arrays that all slabs of a plane share: fresh ones would take fresh pages of memory.
 
     Rows stand one after the other with their margins, `pitch` apart: so each operation is one
@@ -164,17 +168,18 @@ class _Room:
         self.straight = np.empty(size, np.bool_)
         self.kinds = np.empty(size, np.intp)
         self.change, self.part = np.empty((2, size), kind)
+        self.longer = np.empty(size + 2 * pitch + 2, kind)
 
 
-def classes(padded: Floats, step: float, room: _Room) -> NDArray[np.intp]:
-    """Class of each sample of some rows that have a margin of _MARGIN samples.
+def classes(padded: Floats, step: float, room: Room) -> NDArray[np.intp]:
+    """Class of each sample of some rows that have a margin of MARGIN samples.
 
     Differences of second order across, down and along both diagonals, summed over
     3 x 3 samples: their size in steps is the activity, the smallest of them has the
     direction of the edge.
     """
     W = room.pitch
-    size = len(padded) - 2 * _MARGIN * W
+    size = len(padded) - 2 * MARGIN * W
     many = size + 2 * W + 2
     x = padded.astype(np.float32, copy=False)[W - 2 :]
     centre = x[W + 1 : W + 1 + many]
@@ -229,17 +234,17 @@ def classes(padded: Floats, step: float, room: _Room) -> NDArray[np.intp]:
 
 
 def correction(
-    padded: Floats, kinds: NDArray[np.intp], weights: NDArray[Any], room: _Room
+    padded: Floats, kinds: NDArray[np.intp], weights: NDArray[Any], room: Room
 ) -> Floats:
     """What the filter adds to the samples inside the margin, (rows, width)."""
     W, size = room.pitch, len(kinds)
     total, d, factor = room.change[:size], room.part[:size], room.scaled[0, :size]
-    centre = padded[_MARGIN * W :][:size]
+    centre = padded[MARGIN * W :][:size]
     for (dy, dx), weight in zip(TAPS, weights, strict=True):
         # The sum of a sample's differences to both neighbours of a tap.
         o = dy * W + dx
-        np.subtract(padded[_MARGIN * W + o :][:size], centre, out=d)
-        d += padded[_MARGIN * W - o :][:size]
+        np.subtract(padded[MARGIN * W + o :][:size], centre, out=d)
+        d += padded[MARGIN * W - o :][:size]
         d -= centre
         weight.take(kinds, out=factor, mode="wrap")
         if (dy, dx) == TAPS[0]:
@@ -247,7 +252,7 @@ def correction(
         else:
             d *= factor
             total += d
-    inner: Floats = total.reshape(-1, W)[:, _MARGIN:-_MARGIN]
+    inner: Floats = total.reshape(-1, W)[:, MARGIN:-MARGIN]
     return inner
 
 
@@ -266,6 +271,24 @@ class Filter:
         self.plane, self._step = plane, step
         self._kinds: list[NDArray[np.uint8]] = []
 
+    def weights(self, strength: int) -> NDArray[np.float32]:
+        """Weights by class at a strength: a row for each thing that `change` weighs."""
+        return _weights() * np.float32(strength / 8)
+
+    def change(
+        self, part: Floats, kinds: NDArray[np.intp], weights: NDArray[Any], room: Room
+    ) -> Floats:
+        """What the filter adds to the samples inside the margin of some rows."""
+        return correction(part, kinds, weights, room)
+
+    def kinds(self) -> list[NDArray[np.uint8]]:
+        """Classes of the plane's samples, as it was before it was filtered, slab by slab."""
+        if not self._kinds:
+            self._kinds = [
+                classes(part, self._step, room).astype(np.uint8) for _, part, room in self._slabs()
+            ]
+        return self._kinds
+
     def best_strength(self, original: Floats) -> int:
         """Strength, in eighths, that brings the plane nearest to the original.
 
@@ -273,36 +296,30 @@ class Filter:
         k = <e, c>/<c, c>.
         """
         along = power = 0.0
-        plane, kinds = self.plane, []
-        for top, part, room in self._slabs():
-            found = classes(part, self._step, room)
-            kinds.append(found.astype(np.uint8))
-            change = correction(part, found, _weights(), room)
+        plane = self.plane
+        for kinds, (top, part, room) in zip(self.kinds(), self._slabs(), strict=True):
+            change = self.change(part, kinds.astype(np.intp), _weights(), room)
             rows = slice(top, top + len(change))
             flat = change.astype(np.float64).ravel()
             along += float(flat @ (original[rows] - plane[rows]).ravel())
             power += float(flat @ flat)
-        self._kinds = kinds
         return min(max(round(8 * along / power), 0), EIGHTHS) if power else 0
 
-    def apply(self, eighths: int) -> None:
-        """Filter the plane in place, at a strength of 0 to EIGHTHS."""
-        if not eighths:
+    def apply(self, strength: int) -> None:
+        """Filter the plane in place, at a strength that `best_strength` may give."""
+        if not strength:
             return
-        weights = _weights() * np.float32(eighths / 8)
-        known = iter(self._kinds)
-        for top, part, room in self._slabs():
-            kinds = next(known, None)
-            found = classes(part, self._step, room) if kinds is None else kinds.astype(np.intp)
-            change = correction(part, found, weights, room)
+        weights = self.weights(strength)
+        for kinds, (top, part, room) in zip(self.kinds(), self._slabs(), strict=True):
+            change = self.change(part, kinds.astype(np.intp), weights, room)
             self.plane[top : top + len(change)] += change
 
-    def _slabs(self) -> Iterator[tuple[int, Floats, _Room]]:
+    def _slabs(self) -> Iterator[tuple[int, Floats, Room]]:
         """Some rows at a time, with a margin, of the plane as it was."""
-        P = np.pad(self.plane, _MARGIN, mode="edge")
+        P = np.pad(self.plane, MARGIN, mode="edge")
         height, width = self.plane.shape
         # Of thin planes the margins are what there is most of.
         rows = min(max(_SLAB // (width if width >= _THIN else P.shape[1]), 8), height)
-        room = _Room(rows, P.shape[1], P.dtype)
+        room = Room(rows, P.shape[1], P.dtype)
         for top in range(0, height, rows):
-            yield top, P[top : top + rows + 2 * _MARGIN].reshape(-1), room
+            yield top, P[top : top + rows + 2 * MARGIN].reshape(-1), room

@@ -15,10 +15,13 @@ header    range_coder.BitReader, fields in this order:
     alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
-    lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye.
-              If luma tells of chroma (chroma.py), 0, 4 bits that are 1, and then this number
+    version   number 0, then 4 bits: 2; then 1 bit: luma tells of chroma (chroma.py); 2 bits, less
+              1: sixteenths that rare values are farther from zero than they say (walk.py).
+              In version 1 luma does, and neither is there; in version 0 not, nor is any of this
+    lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye
     late      number: batches whose signs stand in the coders' ends (below)
-    smooth    4 bits for each channel: strength of the filter, in eighths (smoothing.py)
+    smooth    twice 4 bits for each channel: strengths of the filter, in eighths, of differences as
+              they are and cut (cutting.py). Before version 2 once: of another filter (smoothing.py)
     power     5 bits, if weighed: of frequencies (eye.py)
     gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
@@ -47,8 +50,8 @@ rounded half up and clipped; if levels are given, alpha takes the nearer one.
 
 Every step and table of a decoder is in docs/PACKED.md.
 
-A decoder must reject: a flag that does not fit the channels; a version other than 1, or
-without a colour rotation; lanes out of range, or so
+A decoder must reject: a flag that does not fit the channels; a version above 2; luma that tells
+of chroma without a colour rotation; lanes out of range, or so
 few that the maps have more than 2^17 symbols a lane; an initial state below 2^16, or a
 last one of 2^17 or more; more late batches or signs than there are; a header number
 above 2^32 - 2; a coarsest coefficient of 2^30 or a coefficient of 2^20 or more; a
@@ -97,8 +100,10 @@ from lowrank.stores.packed.patches.samples import filters_of, planes_of, samples
 from lowrank.stores.packed.patches.select import scales_of
 from lowrank.stores.packed.patches.walk import Walk
 
-ZERO, RISE = 0.08, 0.07
+ZERO, RISE = 0.07, 0.06
 """What a bit is worth, in squared steps: the quantiser's rates of exchange."""
+FARTHER_FROM = 20.0
+"""Levels of 8 bits: of coarser steps rare values are taken a sixteenth farther from zero."""
 BITS_PER_LANE = 2560
 MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
@@ -215,7 +220,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     smooth = (0,) * channels
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        power, lowest,
+        power, lowest, farther=_farther(step, bits, height * width),
     )  # fmt: skip
     groups = batches(order(scales), shape[0] * shape[1])
     if source.turn is not None and chroma.pays(C, scales):
@@ -275,6 +280,16 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     return Coded(lambda: length, ranks, payload, decoded, norms, squared_error)
 
 
+def _farther(step: float, bits: int, pixels: int) -> int:
+    """How much farther from zero than they say rare values are: the filter takes from them.
+
+    Without it they are best where the means are of what becomes them.
+    """
+    if pixels > SMOOTHED:
+        return -1
+    return int(step >= FARTHER_FROM * 2.0 ** (bits - 8))
+
+
 def _lanes(bits: float, symbols: int) -> int:
     """Interleaved coders of a stream."""
     lanes = bits / BITS_PER_LANE
@@ -300,6 +315,7 @@ def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
     def strength(c: int) -> int:
         return 0 if source.alpha and c == last else filters[c].best_strength(planes[c])
 
+    filters[0].kinds()  # which chroma has, too
     return tuple(threads.each(strength, range(len(filters)), small=planes.size < threads.SMALL))
 
 

@@ -20,24 +20,41 @@ from lowrank.stores.packed.patches.rotations import MOST, Turns
 WEIGHED = 1 << 15
 """What the number of coders is more than it is, where a picture is weighed for the eye."""
 CROSSED = 1
-"""The version of a payload in which luma tells of chroma; others have none."""
+"""The version of a payload in which luma tells of chroma; those of before have none."""
+NEWEST = 2
+"""That of payloads whose filter cuts differences (cutting.py), and which say how far from zero rare
+values are, and whether luma tells of chroma."""
 
 
-def read_lanes(read: BitReader) -> tuple[bool, bool, int]:
-    """Whether the picture is crossed, whether weighed, and the number of interleaved coders."""
+@dataclass(frozen=True)
+class Beginning:
+    """What a header says of its payload before all else of this layout."""
+
+    version: int
+    crossed: bool
+    farther: int
+    weighed: bool
+    lanes: int
+
+
+def read_beginning(read: BitReader) -> Beginning:
+    """The version, what belongs to it, and how many interleaved coders there are."""
     number = read.number("lanes")
-    crossed = number == 0
-    if crossed:
+    version, crossed, farther = 0, False, 0
+    if number == 0:
         # No coders at all: readers of before refuse that.
-        version, number = read.bits(4), read.number("lanes")
-        if version != CROSSED:
+        version = read.bits(4)
+        if not CROSSED <= version <= NEWEST:
             raise FormatError(
                 f"packed stream: version {version} of patches, which is newer; update"
             )
+        crossed = version == CROSSED or bool(read.bits(1))
+        farther = read.bits(2) - 1 if version == NEWEST else 0
+        number = read.number("lanes")
     weighed, lanes = divmod(number, WEIGHED)
     if weighed > 1 or not 1 <= lanes <= LANES:
         raise FormatError(f"packed stream: {number} interleaved coders, of 1 to {LANES}")
-    return crossed, bool(weighed), lanes
+    return Beginning(version, crossed, farther, bool(weighed), lanes)
 
 
 @dataclass(frozen=True)
@@ -45,7 +62,8 @@ class Header:
     """What precedes the coefficients.
 
     `power` and `gains` are those of a picture that is weighed for the eye; where a picture is
-    `crossed`, luma tells of chroma (chroma.py).
+    `crossed`, luma tells of chroma (chroma.py). Rare values are `farther` from zero than they say,
+    in sixteenths. Of version NEWEST `smooth` is 16 times one strength and another (cutting.py).
     """
 
     step: float
@@ -61,6 +79,8 @@ class Header:
     power: int = 0
     gains: NDArray[np.int64] | None = None
     crossed: bool = False
+    version: int = NEWEST
+    farther: int = 0
 
     def is_alpha(self, channel: int) -> bool:
         """Whether a channel is opacity: the last one, if any."""
@@ -75,13 +95,14 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
     """Length and bytes of a header."""
     out = BitWriter()
     write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
-    if header.crossed:
-        out.number(0, "lanes")
-        out.bits(CROSSED, 4)
+    out.number(0, "lanes")
+    out.bits(NEWEST, 4)
+    out.bits(header.crossed, 1)
+    out.bits(header.farther + 1, 2)
     out.number(lanes if header.gains is None else lanes + WEIGHED, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
-        out.bits(value, 4)
+        out.bits(value, 8)
     if header.gains is not None:
         out.bits(header.power, 5)
         means.write_coarsest(out, header.gains)
@@ -96,14 +117,15 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     read = BitReader(data)
     start = read_start(read, channels)
-    crossed, weighed, lanes = read_lanes(read)
-    if crossed and start.turn is None:
+    begun = read_beginning(read)
+    if begun.crossed and start.turn is None:
         raise FormatError("packed stream: luma tells of colours that are not turned")
     late = read.number("late")
-    smooth = tuple(read.bits(4) for _ in range(channels))
+    digits = 8 if begun.version == NEWEST else 4
+    smooth = tuple(read.bits(digits) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
     power, gains = 0, None
-    if weighed:
+    if begun.weighed:
         power, gains = read.bits(5), _coarsest(read, low)
     scales, turns, coarsest = [], [], []
     for c in range(channels):
@@ -111,7 +133,8 @@ def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
         turns.append(_read_turns(read))
         coarsest.append(_coarsest(read, low))
     return Header(
-        *start, lanes, late, smooth, scales, turns, coarsest, power, gains, crossed
+        *start, begun.lanes, late, smooth, scales, turns, coarsest, power, gains,
+        begun.crossed, begun.version, begun.farther,
     )  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from lowrank.layouts.lapped import SIDE, Floats
 from lowrank.layouts.turn import axes
 from lowrank.stores.packed.coding.payload import FRACTION, Samples, to_levels
 from lowrank.stores.packed.coding.smoothing import Filter
-from lowrank.stores.packed.patches.header import Header
+from lowrank.stores.packed.patches.cutting import Cutting
+from lowrank.stores.packed.patches.header import NEWEST, Header
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 from lowrank.stores.packed.patches.walk import Walk
 
@@ -52,7 +53,14 @@ def planes_of(walk: Walk, bits: int) -> Floats:
 
 def filters_of(planes: Floats, header: Header) -> list[Filter]:
     """The filter of each plane."""
-    return [Filter(plane, header.step_of(c)) for c, plane in enumerate(planes)]
+    steps = [header.step_of(c) for c in range(len(planes))]
+    if header.version < NEWEST:
+        return [Filter(plane, step) for plane, step in zip(planes, steps, strict=True)]
+    filters: list[Filter] = []
+    for c, (plane, step) in enumerate(zip(planes, steps, strict=True)):
+        luma = filters[0] if header.turn is not None and c in (1, 2) else None
+        filters.append(Cutting(plane, step, luma))
+    return filters
 
 
 def samples_of(

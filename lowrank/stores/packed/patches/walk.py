@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from lowrank.stores.packed.patches.eye import Gains
 
 
+RARE = 16
+"""Context rows below which values are taken farther from zero than they say, or nearer to it."""
+
+
 class Walk:
     """The order of coding, the contexts and the reconstruction: both sides take it."""
 
@@ -105,7 +109,7 @@ class Walk:
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
-        shape, count = self.quarters, len(batch)
+        shape, count, header = self.quarters, len(batch), self.header
         board, own = self._expect(count)
         known = board.known.reshape(-1)
         lines = self._lines(batch)
@@ -140,6 +144,8 @@ class Walk:
             q *= FRACTION
             if len(coded):
                 coded.reshape(-1)[cells] = q
+            if header.farther:
+                q += np.sign(q) * (rows.reshape(-1).take(hit) < RARE) * header.farther
             if predicted:
                 kept.reshape(-1)[cells] += q
                 some = plain.take(hit // phase.count)
