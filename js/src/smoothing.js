@@ -72,17 +72,14 @@ const tapOf = (dy, dx) => {
 
 /** Weights of 12 x 9 classes: of six taps, or of these and ten that are cut, at strengths in eighths. */
 function weightsOf(list, starts, plain, cut) {
-  const down = TAPS.map(([y, x]) => tapOf(x, y)), rising = TAPS.map(([y, x]) => tapOf(y, -x));
-  const same = TAPS.map((_, i) => i), count = list === TABLE ? 6 : 16;
-  const kinds = [
-    [0, same], [1, same], [1, down], [2, same], [2, rising],
-    [3, same], [3, down], [4, same], [4, rising],
-  ];
+  const count = list === TABLE ? 6 : 16;
   return make(108 * count, (i) => {
-    const t = i % count, k = floor(i / count), [kind, turned] = kinds[k % 9];
-    const at = t < 6 ? turned[t] : 6 + turned[t - 6];
-    const form = parseInt(FORMS[kind > 2 ? kind - 2 : kind][at], 16);
-    return (list[floor(k / 9) * starts[5] + starts[kind] + form] / 8192) * (t < 6 ? plain : cut);
+    const level = floor(i / count / 9), k = floor(i / count) % 9, kind = (k + 1) >> 1;
+    const t = i % count, first = t < 6 ? 0 : 6, [y, x] = TAPS[t - first];
+    // Every other kind has the weights of the one before, turned.
+    const at = first + (k % 2 || !k ? t - first : k % 4 ? tapOf(x, y) : tapOf(y, -x));
+    const form = parseInt(FORMS[kind && 2 - (kind % 2)][at], 16);
+    return (list[level * starts[5] + starts[kind] + form] / 8192) * (first ? cut : plain);
   }, F32);
 }
 
@@ -164,13 +161,13 @@ export function classesOf(plane, height, width, step) {
 }
 
 /** Filter the planes of a picture: chroma of newer files has the classes of luma. */
-export function filtered(planes, { width, height }, { strengths, version, turn, alpha, step }, F) {
+export function filtered(planes, { width, height }, { strengths, version, turn, alpha, step, gains }, F) {
   if (!strengths.some(Boolean)) return;
   const newer = version > 1, W = width + 2 * MARGIN;
   let luma;
   planes.forEach((plane, c) => {
     const told = newer && turn && c && c < 3;
-    const own = version >= 0 && alpha && c === planes.length - 1 ? step / 2 : step; // `channels` has none
+    const own = step / (version >= 0 && alpha && c === planes.length - 1 ? 2 : 1) / (newer && gains ? 2 : 1);
     const kinds = told ? luma : classesOf(plane, height, width, own), strength = strengths[c];
     luma ??= kinds;
     if (!strength) return;
@@ -180,7 +177,7 @@ export function filtered(planes, { width, height }, { strengths, version, turn, 
     const taps = TAPS.slice(0, newer ? 10 : 6).map(([y, x]) => y * W + x);
     each(height, (y) => {
       const to = y * width;
-      correct(plane, to, to + width, Q, (y + MARGIN) * W + MARGIN, taps, weights, kinds, F, newer && own / 4);
+      correct(plane, to, to + width, Q, (y + MARGIN) * W + MARGIN, taps, weights, kinds, F, newer * own / 4);
     });
   });
 }
