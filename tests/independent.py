@@ -1087,7 +1087,9 @@ class Patches:
         three = list(zip(planes, self.steps, self.strengths, strict=True))
         if self.version < 2 or not any(self.strengths):
             return [smooth(*one, self.r) for one in three]
-        luma = classes(planes[0], self.steps[0])
+        if self.gains:
+            three = [(plane, step / 2, strength) for plane, step, strength in three]
+        luma = classes(*three[0][:2])
         result = []
         for c, (plane, step, strength) in enumerate(three):
             told = self.start.turn and c in (1, 2)

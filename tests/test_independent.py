@@ -23,7 +23,8 @@ from lowrank.targets import Target
 
 FEW = (
     "mode-1-patches-packed", "mode-i16-patches-packed", "mode-cmyk-patches-packed",
-    "1x19-patches-packed", "mode-rgba-channels-packed", "fine-channels-packed",
+    "cutting-patches-packed", "cutting-eye-patches-packed", "1x19-patches-packed",
+    "mode-rgba-channels-packed", "fine-channels-packed",
     "array-int16-1-patches-packed", "array-float32-3-channels-packed",
     "array-uint8-20-channels-packed", "stack-f-packed", "stack-int16-packed", "stack-l-packed",
     "cut-patches-packed", "cut-channels-packed", "cut-pieces-channels-packed", "cut-stack-packed",

@@ -173,7 +173,7 @@ export function filtered(planes, { width, height }, { strengths, version, turn, 
   let luma;
   planes.forEach((plane, c) => {
     const told = newer && turn && c && c < 3, strength = strengths[c];
-    const own = step / (version >= 0 && alpha && c === planes.length - 1 ? 2 : 1);
+    const own = step / (version >= 0 && alpha && c === planes.length - 1 ? 2 : 1) / (newer && gains ? 2 : 1);
     const Q = padded(plane, height, width, F64);
     const kinds = told ? luma
       : classesOf(plane instanceof F32 ? Q : padded(plane, height, width, F32), height, width, own);

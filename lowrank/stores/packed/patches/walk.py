@@ -145,7 +145,10 @@ class Walk:
             if len(coded):
                 coded.reshape(-1)[cells] = q
             if header.farther:
-                q += np.sign(q) * (rows.reshape(-1).take(hit) < RARE) * header.farther
+                away = (q >> 31) | 1  # with the sign of each
+                away *= rows.reshape(-1).take(hit) < RARE
+                away *= header.farther
+                q += away
             if predicted:
                 kept.reshape(-1)[cells] += q
                 some = plain.take(hit // phase.count)
