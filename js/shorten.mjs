@@ -5,6 +5,7 @@
 //   declared  what a function declares first is among its parameters, where no call gives so many;
 //   called    methods that are called often are called by functions of one letter;
 //   repeated  texts that are written often are written once;
+//   alike     comparisons with texts do not ask for their types;
 //   powers    large powers of two are written as such;
 //   joined    declarations of the module that follow each other are one;
 //   named     letters go to what is used most, and what takes a member's value has the member's letter.
@@ -80,6 +81,15 @@ function checked(tree) {
     node.expressions = found;
   });
   return changed(tree, (node) => (node instanceof ast.AST_Sequence && node.expressions.length < 2 ? node.expressions[0] : node));
+}
+
+/** What is compared with a text, and is no object, is equal to it or not without regard to its type. */
+function alike(tree) {
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Binary) || !/^[!=]==$/.test(node.operator)) return;
+    const text = [node.left, node.right].find((x) => x instanceof ast.AST_String);
+    if (text && Number.isNaN(Number(text.value))) node.operator = node.operator.slice(0, -1);
+  });
 }
 
 /** Large numbers as small ones times powers of two, which no compiler computes anew. */
@@ -351,6 +361,7 @@ export async function shortened(bundle, members, kinds) {
   const compressed = await minify(thrown(parsed.ast), { ...MODULE, compress: COMPRESS, format: TREE });
   const parted = checked(compressed.ast);
   apart(parted);
+  alike(parted);
   declared(parted);
   const helpers = new Map();
   const tree = powers(repeated(called(parted, helpers), helpers));
