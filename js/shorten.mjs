@@ -1,12 +1,12 @@
 // What makes a bundle short, on terser's syntax tree of it: its own compression, and then
 //
-//   apart     several variables that one array declares are declared one after the other;
 //   checked   checks that follow each other are one;
+//   apart     several variables that one array declares are declared one after the other;
+//   alike     comparisons with texts do not ask for their types;
 //   declared  what a function declares first is among its parameters, where no call gives so many;
 //   called    methods that are called often are called by functions of one letter;
 //   repeated  texts that are written often are written once;
-//   alike     comparisons with texts do not ask for their types;
-//   powers    large powers of two are written as such;
+//   powers    large numbers are written by powers of two;
 //   joined    declarations of the module that follow each other are one;
 //   named     letters go to what is used most, and what takes a member's value has the member's letter.
 //
@@ -311,13 +311,22 @@ function named(tree, members, kinds) {
   const strangers = [...all.keys()].filter((key) => typeof key === "string" && !told.has(key));
   for (const kind of kinds) keepApart([...kind.filter((key) => members.has(key)), ...strangers]);
 
+  // What is made, taken apart, or asked for several members is of one kind.
+  const asked = new Map();
+  const ask = (what, names) => asked.set(what, [...(asked.get(what) ?? []), ...names]);
   walk(tree, (node) => {
-    const parts = node instanceof ast.AST_Object ? node.properties : node instanceof ast.AST_Destructuring ? node.names : [];
-    const own = parts.map(memberOf).filter((x) => members.has(x));
-    if (own.length > 1 && !kinds.some((kind) => own.every((x) => kind.includes(x) || strangers.includes(x)))) {
-      throw new Error(`no kind of objects has ${own}`);
+    if (node instanceof ast.AST_Object) ask(node, node.properties.map(memberOf));
+    else if (node instanceof ast.AST_Destructuring) ask(node, node.names.map(memberOf));
+    else if (node instanceof ast.AST_Dot && node.expression instanceof ast.AST_SymbolRef) {
+      ask(node.expression.definition(), [node.property]);
     }
   });
+  for (const names of asked.values()) {
+    const own = names.filter((x) => members.has(x) && !strangers.includes(x));
+    if (own.length && !kinds.some((kind) => own.every((x) => kind.includes(x)))) {
+      throw new Error(`no kind of objects has all of ${own}`);
+    }
+  }
 
   // Groups that would share a name: first those that stand together most often.
   const groups = new Map(), pairs = [];
