@@ -26,8 +26,8 @@ const PAGES = `
   isConnected load observedAttributes ok putImageData replaceSync role signal status statusText value
 `;
 
-// What an object may have of its own, a kind of objects a line: only members of one kind need different names, and
-// those that no line has differ from all.
+// What an object may have of its own, or be asked for, a kind of objects a line: only members of one kind need
+// different names, and those that no line has differ from all.
 const KINDS = `
   width height channels bits layout store frames turn matrices metadata missing gaps range colours payload stacked end step later \
     lanes late planes columns scales coarsest base stride drop fine centres kept top left
@@ -38,7 +38,7 @@ const KINDS = `
   share first count learn
   phase learn
   hit found
-  u32 u16 f32 f64
+  u32 u16 f64
   pitch count plane where span phases around scatter gather extent left right kin depth octave blocks
   cells number planes
   lefts rights ups downs
@@ -164,7 +164,7 @@ try {
     `--reserve-props=^(${[TOLD, PAGES].join(" ").trim().split(/\s+/).join("|")}|${kept})$`,
   ], quiet);
   const members = JSON.parse(readFileSync(cache, "utf8"));
-  const kinds = KINDS.replaceAll("\\\n", "").trim().split("\n").map((line) => line.trim().split(/\s+/).map((x) => members[x] ?? x));
+  const kinds = KINDS.trim().split("\n").map((line) => line.trim().split(/\s+/).map((x) => members[x] ?? x));
   const text = await shortened(tabled(readFileSync(bundle, "utf8")), new Set(Object.values(members)), kinds);
   const built = `// img-lrk, MIT; sources ${hash}\n${text}\n`;
   const size = Buffer.byteLength(built);

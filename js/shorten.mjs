@@ -1,13 +1,14 @@
 // What makes a bundle short, on terser's syntax tree of it: its own compression, and then
 //
 //   thrown    what is thrown is thrown by a function: a call is an expression;
-//   apart     several variables that one array declares are declared one after the other;
 //   checked   checks that follow each other are one;
+//   apart     several variables that one array declares are declared one after the other;
 //   hoisted   what blocks declare is declared by their function, once for blocks apart;
+//   alike     comparisons with texts do not ask for their types;
 //   declared  what a function declares first is among its parameters, where no call gives so many;
 //   called    methods that are called often are called by functions of one letter;
 //   repeated  texts that are written often are written once;
-//   powers    large powers of two are written as such;
+//   powers    large numbers are written by powers of two;
 //   joined    declarations of the module that follow each other are one;
 //   named     letters go to what is used most, and what takes a member's value has the member's letter.
 //
@@ -160,6 +161,15 @@ function checked(tree) {
     node.expressions = found;
   });
   return changed(tree, (node) => (node instanceof ast.AST_Sequence && node.expressions.length < 2 ? node.expressions[0] : node));
+}
+
+/** What is compared with a text, and is no object, is equal to it or not without regard to its type. */
+function alike(tree) {
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Binary) || !/^[!=]==$/.test(node.operator)) return;
+    const text = [node.left, node.right].find((x) => x instanceof ast.AST_String);
+    if (text && Number.isNaN(Number(text.value))) node.operator = node.operator.slice(0, -1);
+  });
 }
 
 /** Large numbers as small ones times powers of two, which no compiler computes anew. */
@@ -381,13 +391,22 @@ function named(tree, members, kinds) {
   const strangers = [...all.keys()].filter((key) => typeof key === "string" && !told.has(key));
   for (const kind of kinds) keepApart([...kind.filter((key) => members.has(key)), ...strangers]);
 
+  // What is made, taken apart, or asked for several members is of one kind.
+  const asked = new Map();
+  const ask = (what, names) => asked.set(what, [...(asked.get(what) ?? []), ...names]);
   walk(tree, (node) => {
-    const parts = node instanceof ast.AST_Object ? node.properties : node instanceof ast.AST_Destructuring ? node.names : [];
-    const own = parts.map(memberOf).filter((x) => members.has(x));
-    if (own.length > 1 && !kinds.some((kind) => own.every((x) => kind.includes(x) || strangers.includes(x)))) {
-      throw new Error(`no kind of objects has ${own}`);
+    if (node instanceof ast.AST_Object) ask(node, node.properties.map(memberOf));
+    else if (node instanceof ast.AST_Destructuring) ask(node, node.names.map(memberOf));
+    else if (node instanceof ast.AST_Dot && node.expression instanceof ast.AST_SymbolRef) {
+      ask(node.expression.definition(), [node.property]);
     }
   });
+  for (const names of asked.values()) {
+    const own = names.filter((x) => members.has(x) && !strangers.includes(x));
+    if (own.length && !kinds.some((kind) => own.every((x) => kind.includes(x)))) {
+      throw new Error(`no kind of objects has all of ${own}`);
+    }
+  }
 
   // Groups that would share a name: first those that stand together most often.
   const groups = new Map(), pairs = [];
@@ -432,6 +451,7 @@ export async function shortened(bundle, members, kinds) {
   const parted = checked(compressed.ast);
   apart(parted);
   const { ast: flat } = await minify(hoisted(parted), { ...MODULE, compress: COMPRESS, format: TREE });
+  alike(flat);
   declared(flat);
   const helpers = new Map();
   const tree = powers(repeated(called(flat, helpers), helpers));

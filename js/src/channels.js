@@ -6,7 +6,7 @@ import {
   F64, I32, U16, U8, abs, ceil, clipped, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum, within,
 } from "./numbers.js";
 import {
-  bitReader, checkRanks, outOfRange, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
+  bitReader, checkRanks, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
   tokenModel, untilCut,
 } from "./coding.js";
 import { add } from "./maps.js";
@@ -222,11 +222,11 @@ function walkOf(m, n, switches, rans) {
     const rest = Array.from(token), escaped = [];
     token.forEach((x, j) => x === 15 && escaped.push(j));
     const lengths = numbers(escaped.map(() => 5));
-    if (largest(lengths) > 27) throw outOfRange();
+    check(largest(lengths) <= 27, "coefficient");
     numbers(lengths).forEach((x, i) => (rest[escaped[i]] += x + 2 ** lengths[i] - 1));
     const shift = row.map(shiftOf);
     numbers(shift).forEach((x, j) => (q[hit[j]] = 2 + rest[j] * 2 ** shift[j] + x));
-    if (q.some((x) => x >= LARGEST)) throw outOfRange();
+    check(largest(q) < LARGEST, "coefficient");
     return q;
   };
 

@@ -1,6 +1,6 @@
 // What both packed layouts share: the coders, the first fields of a header, the tokens' model.
 
-import { LrkError, bad, check } from "./errors.js";
+import { LrkError, check } from "./errors.js";
 import { F64, I32, U16, U32, U8, abs, clz32, floor, imul, make, min, sum, viewOf } from "./numbers.js";
 
 /** The stream ends before the symbol asked for. */
@@ -251,4 +251,3 @@ export function checkRanks(matrices, components, most) {
 /** The stream of a chunk that is whole was made like this; one that was cut is cut. */
 export const streamEnds = ({ missing }) =>
   new LrkError(missing > 0 ? "truncated" : "format", "the packed stream ends early");
-export const outOfRange = () => bad("coefficient");

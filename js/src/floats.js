@@ -1,11 +1,8 @@
 // The float stores: sums of terms, rounded and clipped to samples.
 
-import { F32, F64, I32, U16, U32, U8, ceil, each, floor, min, rint, same } from "./numbers.js";
+import { F64, KINDS, ceil, each, floor, min, rint, same } from "./numbers.js";
 import { limitsOf } from "./reading.js";
 import { COSINES, SIDE, SIZE, cropped, toSamples, unlap } from "./lapped.js";
-
-// In the order of the codes of types in the format.
-const KINDS = [U8, U16, U32, Int8Array, Int16Array, I32, F32, F64];
 
 export const arrayOf = ({ type }, length) => new KINDS[type](length);
 

@@ -5,16 +5,14 @@ import {
   F32, F64, I32, U8, abs, bits, clipped, each, float, floor, fround, imul, largest, make, max, min, rint, sqrt, sum, within,
 } from "./numbers.js";
 import { check } from "./errors.js";
-import { limited, outOfRange, streamEnds, table, tokenModel } from "./coding.js";
+import { limited, streamEnds, table, tokenModel } from "./coding.js";
 import { SIDE, SIZE, turnsOf, unlap, waves } from "./lapped.js";
 import { bandShapes, inverse } from "./wavelet.js";
 
 export const CAP = 200;
 export const PAD = 32;
-// Of a plane: its phase, and the planes of its horizontal and of its vertical neighbours.
-const phaseOf = (plane) => min(plane, 2);
-const besideOf = (plane) => plane ^ 2;
-const aboveOf = (plane) => plane ^ 3;
+// Where each plane of every second row and column begins. The horizontal neighbours of plane p are in plane
+// p ^ 2, the vertical ones in p ^ 3; its phase is p, 2 of the last one too.
 const CORNERS = [[0, 0], [1, 1], [0, 1], [1, 0]];
 
 // -- frequencies, and what of them predicts the size of another --------------------------
@@ -68,7 +66,7 @@ export function weightsOf(index, coded, after, others, part, unit) {
   for (const [map] of others) maps.push(map);
   // Of a map, by plane, what it gives to the place, and beside it, and above and below.
   const weights = make(12 * maps.length, (i) => {
-    const j = i % 3, p = floor(i / 3) % 4, r = floor(i / 12), phase = phaseOf(j ? p ^ (j + 1) : p);
+    const j = i % 3, p = floor(i / 3) % 4, r = floor(i / 12), phase = min(j ? p ^ (j + 1) : p, 2);
     if (r >= count) return j ? 0 : rounded(others[r - count][1]((place) => of(phase, place)));
     const beside = floor((of(phase, 5 + j) * share[r]) / all) + (r || !j ? 0 : of(phase, 7 + j));
     return rounded(j ? beside : part * (beside + (r < 4 ? of(phase, r) : floor(of(phase, 4) / (count - 4)))));
@@ -118,8 +116,7 @@ export function quartersOf(height, width) {
     })
     .filter(({ planes: [p] }) => where[span(p)] >= 0 || (p > 1 && where[span(3)] >= 0));
   const around = CORNERS.map(([y, x], p) => ({
-    lefts: span(besideOf(p), x - 1), rights: span(besideOf(p), x),
-    ups: span(aboveOf(p), (y - 1) * pitch), downs: span(aboveOf(p), y * pitch),
+    lefts: span(p ^ 2, x - 1), rights: span(p ^ 2, x), ups: span(p ^ 3, (y - 1) * pitch), downs: span(p ^ 3, y * pitch),
   }));
   const scatter = (map, Kind = I32) => {
     const flat = new Kind(4 * plane);
@@ -245,7 +242,7 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
       found[j] = x;
       most = max(most, x);
     }
-    if (most >= LARGEST) throw outOfRange();
+    check(most < LARGEST, "coefficient");
     for (let j = 0; signs && j < length; j++) if (rans.sign()) found[j] = -found[j];
     return { hit, found };
   };
@@ -324,7 +321,7 @@ export function readCoarsest(read, shape) {
   const [tall, wide] = bandShapes(...shape).low;
   let last = 0;
   const found = make(tall * wide, () => (last += read.signed("coarsest")));
-  if (found.some((x) => abs(x) >= 2 ** 30)) throw outOfRange();
+  check(largest(found) < 2 ** 30, "coefficient");
   return found;
 }
 

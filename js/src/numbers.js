@@ -6,6 +6,9 @@ export const [I32, F64, F32, U8, U16, U32] = [
   Int32Array, Float64Array, Float32Array, Uint8Array, Uint16Array, Uint32Array,
 ];
 
+// In the order of the codes of types in the format.
+export const KINDS = [U8, U16, U32, Int8Array, Int16Array, I32, F32, F64];
+
 /** Little-endian numbers in bytes. */
 export function viewOf(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

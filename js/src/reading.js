@@ -3,7 +3,7 @@
 
 import { LrkError, bad, check, known } from "./errors.js";
 import {
-  F32, F64, U16, U8, abs, assign, ceil, crc32, each, float16, floor, make, max, min, sqrt, sum, viewOf,
+  F32, F64, KINDS, U16, U8, abs, assign, ceil, crc32, each, float16, floor, make, max, min, sqrt, sum, viewOf,
 } from "./numbers.js";
 
 const SIGNATURE = "\x89LRK\r\n\x1a\n";
@@ -11,7 +11,7 @@ const MODES = [
   ["1", 1, 0], ["L", 1, 0], ["LA", 2, 0], ["RGB", 3, 0], ["RGBA", 4, 0], ["CMYK", 4, 0],
   ["I;16", 1, 1], ["F", 1, 6],
 ];
-const TYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64".split(" ");
+const TYPES = KINDS.map((Kind) => Kind.name.slice(0, -5).toLowerCase()); // those of numpy
 export const LAYOUTS = ["channels", "patches", "stack"];
 const STORES = ["float16", "float32", "float64", "packed"];
 const METADATA = ["EXIF", "ICCP", "XMP_", "NODT", "AXIS"];
@@ -71,7 +71,7 @@ function reader(bytes, partial, maxPixels) {
 
   // A chunk that a picture can do without: undefined where it was damaged and passed over.
   const optional = (kind) => {
-    if (left() < 4) throw bad("chunk");
+    check(left() >= 4, "chunk");
     const after = at + 12 + u32(at);
     try {
       return chunk(kind);

@@ -4,7 +4,7 @@
 import { table } from "./coding.js";
 import { check } from "./errors.js";
 import { toSamples } from "./lapped.js";
-import { F32, F64, I32, U16, U8, abs, bits, clipped, each, float, floor, fround, make, max, min, within } from "./numbers.js";
+import { F32, F64, I32, U16, U8, abs, bits, each, float, floor, fround, make, max, min, within } from "./numbers.js";
 
 const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0], [1, 2], [2, 1], [1, -2], [2, -1]];
 const MARGIN = 3;
@@ -134,18 +134,34 @@ function classify(S, bitsOf, unit, n, out, to) {
   }
 }
 
-/** Add to a row of `plane` what the samples around it, in Q, tell of their errors; newer files cut it to `most`. */
-function correct(plane, to, end, Q, at, taps, weights, kinds, F, most) {
+/** Add to a row of `plane` what the samples around it, in Q, tell of their errors. */
+function correct(plane, to, end, Q, at, taps, weights, kinds, F) {
   for (; to < end; to++, at++) {
-    const centre = Q[at];
-    let sum = 0, k = kinds[to] * (most ? 16 : 6);
-    for (let t = 0; t < taps.length; t++, k++) {
+    const centre = Q[at], k = 6 * kinds[to];
+    let sum = 0;
+    for (let t = 0; t < 6; t++) {
       const o = taps[t];
-      if (most) {
-        const a = F(Q[at + o] - centre), b = F(centre - Q[at - o]);
-        if (t < 6) sum = F(sum + F(F(a - b) * weights[k]));
-        sum = F(sum + F(F(clipped(a, most) - clipped(b, most)) * weights[k + 6]));
-      } else sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k]));
+      sum = F(sum + F(F(F(F(Q[at + o] - centre) + Q[at - o]) - centre) * weights[k + t]));
+    }
+    plane[to] = centre + sum;
+  }
+}
+
+/** The same of newer files, of differences and of what is left of them within `most`. */
+function correctCut(plane, to, end, Q, at, taps, weights, kinds, F, most) {
+  // Without branches, as above.
+  const of = F64.of(0, most, -most);
+  const cut = (x) => {
+    of[0] = x;
+    return of[(x > most) | ((x < -most) << 1)];
+  };
+  for (; to < end; to++, at++) {
+    const centre = Q[at], k = 16 * kinds[to];
+    let sum = 0;
+    for (let t = 0; t < 10; t++) {
+      const o = taps[t], a = F(Q[at + o] - centre), b = F(centre - Q[at - o]);
+      if (t < 6) sum = F(sum + F(F(a - b) * weights[k + t]));
+      sum = F(sum + F(F(cut(a) - cut(b)) * weights[k + t + 6]));
     }
     plane[to] = centre + sum;
   }
@@ -183,7 +199,9 @@ export function filtered(planes, { width, height }, { strengths, version, turn, 
       ? weightsOf(told ? CHROMA : LUMA, NEW, (strength >> 4) * 4, (strength & 15) * 16) : weightsOf(TABLE, OLD, strength);
     each(height, (y) => {
       const to = y * width;
-      correct(plane, to, to + width, Q, (y + MARGIN) * W + MARGIN, taps, weights, kinds, F, newer * own / 4);
+      (newer ? correctCut : correct)(
+        plane, to, to + width, Q, (y + MARGIN) * W + MARGIN, taps, weights, kinds, F, own / 4,
+      );
     });
   });
 }
