@@ -9,8 +9,10 @@ import pytest
 
 import lowrank
 from lowrank.errors import UsageError
-from lowrank.stores.packed.frames import edges, noise
+from lowrank.picture import MODES
+from lowrank.stores.packed.frames import codec, edges, klt, noise
 from lowrank.stores.packed.frames.edges import Edges
+from lowrank.stores.packed.frames.rates import BIT
 
 
 def rng():
@@ -41,6 +43,41 @@ def test_the_transform_keeps_every_norm_and_gives_means(size):
     level = edges.analyse(np.ones((*size, 1)))
     assert np.abs(level[0] - 16).max() < 1e-3
     assert np.abs(level[1:]).max() < 1e-3
+
+
+@pytest.mark.parametrize("transform", range(4))
+def test_every_transform_keeps_norms_and_gives_means(transform):
+    D = edges.waves(16, transform)
+    assert np.abs(D @ D.T - np.eye(16)).max() < 1e-12
+    planes = rng().normal(size=(32, 48, 2))
+    C = edges.analyse(planes, transform=transform)
+    assert float((C**2).sum()) == pytest.approx(float((planes**2).sum()), rel=1e-5)
+    level = edges.analyse(np.ones((32, 48, 1)), transform=transform)
+    assert np.abs(level[0] - 16).max() < 1e-3
+    assert np.abs(level[1:]).max() < 1e-3
+
+
+def test_the_transform_is_one_that_costs_little(monkeypatch):
+    """Of noise in holes of nothing, and of what is smooth: beside each that might be chosen."""
+    y, x = np.mgrid[:32, :48]
+    waves = [1000 + 400 * np.sin(x / (9 + i)) + 300 * np.cos(y / 8 - i) for i in range(3)]
+    smooth = np.array(waves)
+    holed = (smooth + rng().normal(0, 40, smooth.shape)) * ((x // 7 + y // 5) % 3 > 0)
+
+    def cost(A, transform=None):
+        stack = klt.Stack(A.astype(np.uint16)[..., None], None)
+        if transform is not None:
+            stack.transform = transform
+        one = codec.encode(stack, 8.0, MODES["I;16"])
+        return one.squared_error() / 64 + 8 * BIT * len(one.payload()), stack.transform
+
+    found, chosen = zip(*map(cost, (smooth, holed)), strict=True)
+    assert chosen[1] != edges.LAPPED
+    monkeypatch.setattr(codec, "suit", lambda *_: None)
+    every = [[cost(A, transform)[0] for transform in range(4)] for A in (smooth, holed)]
+    assert found[0] < 1.05 * min(every[0])
+    assert found[1] < 1.05 * min(every[1])
+    assert found[1] < 0.95 * every[1][edges.LAPPED]
 
 
 def test_what_is_not_there_takes_no_bits():

@@ -71,6 +71,7 @@ class Plain:
         del C
         coded = arranged(levels, plan)
         walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried, coded)
+        del coded
         for c, one in enumerate(bands):
             walk.first(c, one)
         maps = Quantised(shape, self._edges, orders, walk.firsts, levels, second)

@@ -95,13 +95,16 @@ def _path(
             np.minimum(both[0], both[1], out=total)
     state = total.argmin(0)
     lane = np.arange(lanes)
-    taken = np.empty((count, lanes), np.intp)
+    result, halves = np.empty((count, lanes), np.int32), np.empty((count, lanes), np.uint8)
     for t in range(count - 1, -1, -1):
         step = 2 * state + picks[t].reshape(-1).take(state * lanes + lane)
-        _TAKEN.reshape(-1).take(step, out=taken[t], mode="clip")
+        taken = _TAKEN.reshape(-1).take(step)
+        halves[t] = taken >> 1
+        taken *= lanes
+        taken += lane
+        result[t] = levels[t].reshape(-1).take(taken)
         state = _BEFORE.reshape(-1).take(step)
-    result = levels.reshape(-1).take((4 * np.arange(count)[:, None] + taken) * lanes + lane)
-    return result.astype(np.int32), (taken >> 1).astype(np.uint8)
+    return result, halves
 
 
 def _candidates(
