@@ -42,6 +42,7 @@ _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
 _MUCH = 0.9  # share below which no other number is tried
 _ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
+_NUMBERS = 1 << 19  # of equations that are solved at once
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
 
@@ -175,13 +176,27 @@ def weights(pixels: Sorted, Y: Planes, some: slice, target: Planes) -> NDArray[n
     count = pixels.classes.reach(some.start)
     units = np.exp2(-pixels.units(Y, count).astype(np.float64))
     classes, maps = len(units), len(target)
-    H, b = np.zeros((classes, count + 1, count + 1)), np.zeros((classes, count + 1, maps))
-    for c, part in pixels.spans():
-        X = pixels.numbers(Y, count, c, part)
-        H[c] += X @ X.T
-        b[c] += X @ target[:, part].T
-    H *= units[:, :, None] * units[:, None, :]
-    b *= units[:, :, None]
+    result = np.empty((classes, maps, count + 1), np.int32)
+    each = max(1, _NUMBERS // (maps * (count + 1) ** 2))
+    for first in range(0, classes, each):
+        part = slice(first, min(first + each, classes))
+        H = np.zeros((part.stop - first, count + 1, count + 1))
+        b = np.zeros((part.stop - first, count + 1, maps))
+        for c, here in pixels.spans():
+            if part.start <= c < part.stop:
+                X = pixels.numbers(Y, count, c, here)
+                H[c - first] += X @ X.T
+                b[c - first] += X @ target[:, here].T
+        unit = units[part]
+        H *= unit[:, :, None] * unit[:, None, :]
+        b *= unit[:, :, None]
+        result[part] = _rounded(H, b)
+    return result
+
+
+def _rounded(H: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int32]:
+    """(classes, maps, numbers) weights in whole units, of sums of products of the numbers."""
+    classes, count, maps = len(H), H.shape[1] - 1, b.shape[2]
     # The last one is rounded first: 1, then the first maps, which weigh most.
     turned = np.arange(count + 1)
     turned[:count] = turned[:count][::-1].copy()
