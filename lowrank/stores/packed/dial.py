@@ -152,6 +152,7 @@ class _Tries:
         self._encode = encode
         self._latest: tuple[float, Coded] | None = None
         self._count = 0
+        self._means: dict[float, float] = {}
         self.beyond = 1 / 12
         """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
 
@@ -208,17 +209,21 @@ class _Tries:
 
     def told_psnr(self, step: float) -> float:
         """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
-        mean = self.at(step).squared_error() / self.picture.samples.size
         peak = 255 * self.unit
-        return 10 * math.log10(peak * peak / max(mean + self.beyond, 1e-9))
+        return 10 * math.log10(peak * peak / max(self._mean(step) + self.beyond, 1e-9))
 
     def exact_psnr(self, step: float) -> float:
         """PSNR in dB, by decoding; what it is off from the one told is known from then on."""
         exact = self.psnr(step)
         peak = 255 * self.unit
-        mean = self.at(step).squared_error() / self.picture.samples.size
-        self.beyond = peak * peak / 10 ** (exact / 10) - mean
+        self.beyond = peak * peak / 10 ** (exact / 10) - self._mean(step)
         return exact
+
+    def _mean(self, step: float) -> float:
+        """Mean squared error of the coefficients, which is looked at more than once."""
+        if step not in self._means:
+            self._means[step] = self.at(step).squared_error() / self.picture.samples.size
+        return self._means[step]
 
     def expected_psnr(self, step: float) -> float:
         """PSNR in dB that the forecast expects of a step."""

@@ -298,9 +298,15 @@ def _learnt(
     """What planes are to be and the classes of their pixels, where these pay."""
     if M is None or learn.BASE * stack.channels >= maps:
         return None
+    if stack.once and stack.samples.size >= _LARGE:
+        stack.forget()  # what is tried takes as much memory again
     Y = learn.targets(stack, M, step)
     found = learn.learn(stack, Y, step)
-    return None if found is None else (Y, found)
+    if found is not None:
+        return Y, found
+    del Y
+    stack.coefficients(M.shape[1])
+    return None
 
 
 def _groups(

@@ -42,7 +42,7 @@ _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
 _MUCH = 0.9  # share below which no other number is tried
 _ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
-_NUMBERS = 1 << 19  # of equations that are solved at once
+_NUMBERS = 1 << 18  # of equations that are solved at once
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
 
@@ -135,29 +135,34 @@ def coefficients(Y: NDArray[np.float64] | Planes, transform: int) -> NDArray[np.
 
 
 def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple[float, Learnt]:
-    """What a stack costs with classes, and these; the maps are predicted as they are."""
+    """What a stack costs with classes, and these; the maps are predicted as they are.
+
+    The pixels of Y are sorted meanwhile, and afterwards as they were: a copy takes memory.
+    """
     base, size = classes.base, Y.shape[1] * Y.shape[2]
-    flat = Y.reshape(len(Y), size).copy()
+    cost = _weigh(Y[:base], transform)[2]
+    squares, kept = [whole[0][:, :base]], [whole[1][:, :base]]
+    flat = Y.reshape(len(Y), size)
     pixels = Sorted(classes, flat[:base])
     pixels.sort(flat)
-    rest = flat[base:].copy()
     bits = _FIXED + 10.0 * classes.centres.size
+    rest: list[NDArray[np.int32]] = []
     for some in classes.stages(slice(0, len(Y))):
         W = weights(pixels, flat, some, flat[some])
-        at = slice(some.start - base, some.stop - base)
-        rest[at] -= pixels.predict(flat, classes.reach(some.start), W, strict=False).astype(
-            np.int32
-        )
+        told = pixels.predict(flat, classes.reach(some.start), W, strict=False)
+        rest.append(flat[some] - told.astype(np.int32))
         bits += float((2 * np.log2(1 + np.abs(W))).sum() + 0.3 * W.size)
-    pixels.restore(rest)
-    square, kept, cost = _weigh(rest.reshape(-1, *Y.shape[1:]), transform)
-    first = _weigh(Y[:base], transform)
-    found = Learnt(
-        classes,
-        np.concatenate([whole[0][:, :base], square], 1),
-        np.concatenate([whole[1][:, :base], kept], 1),
-    )
-    return first[2] + cost + BIT * bits, found
+        if sum(map(len, rest)) >= _TOGETHER or some.stop == len(Y):
+            left = np.concatenate(rest)
+            rest.clear()
+            pixels.restore(left)
+            found = _weigh(left.reshape(-1, *Y.shape[1:]), transform)
+            squares.append(found[0])
+            kept.append(found[1])
+            cost += found[2]
+    pixels.restore(flat)
+    learnt = Learnt(classes, np.concatenate(squares, 1), np.concatenate(kept, 1))
+    return cost + BIT * bits, learnt
 
 
 def weights(pixels: Sorted, Y: Planes, some: slice, target: Planes) -> NDArray[np.int32]:
