@@ -208,14 +208,9 @@ def _encoded(
     def payload() -> bytes:
         while writers:
             written.append(writers.pop()())
-        lanes = int(
-            min(
-                max(
-                    1, rans.bits / BITS_PER_LANE, sum(x.symbols for x in written) / SYMBOLS_PER_LANE
-                ),
-                LANES,
-            )
-        )
+        symbols = sum(x.symbols for x in written)
+        wanted = max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE)
+        lanes = int(min(wanted, LANES))
         late: list[NDArray[np.uint8]] = []
         room, number = 16 * lanes, 0
         for batch in reversed(written[-1].passes if written else []):
