@@ -74,6 +74,7 @@ PROMISES = {
         "claims: a_rank_that_is_not_the_payloads_is_refused_by_all_that_says_or_shows_anything",
         "claims: no_error_below_its_bound_is_called_a_proof",
     ],
+    "A million damaged files": BY_HAND,
     "Whatever the bytes, reading raises": [
         "hostile: only_our_errors_escape_from_mutants",
         "images: damaged_files_raise_nothing_foreign",
@@ -225,6 +226,7 @@ PROMISES = {
     ],
     "`make fuzz-guided` looks for code": ["fuzz: a_corpus_is_counted_file_by_file"],
     "So far:": BY_HAND,
+    "Since then": BY_HAND,
     "These found one fault": [
         "limits: the_filter_takes_little_more_for_a_thin_plane_than_for_another"
     ],
