@@ -77,15 +77,9 @@ def against(loaded: Loaded, parts: Parts) -> Compared:
     turned, B = codec.factors(parts)
     A = layouts.of_samples(loaded.picture.samples, parts.head.layout, turned)
     errors = threads.each(lambda pair: _distance(*pair), list(zip(A, B, strict=True)))
-    norm = math.hypot(*(float(np.linalg.norm(a.astype(np.float64))) for a in A))
-    stated = math.hypot(*(x.tail if x.error is None else x.error for x in codec.stated(parts)))
-    return Compared(
-        loaded.source.path,
-        math.hypot(*errors) / norm if norm else 0.0,
-        stated / norm if norm else 0.0,
-        any(e > most for e, most in zip(errors, allowed(parts), strict=True)),
-        compare(loaded.picture, codec.decode(parts, filled=True).picture),
-    )
+    norms = [float(np.linalg.norm(a.astype(np.float64))) for a in A]
+    pixels = compare(loaded.picture, codec.decode(parts, filled=True).picture)
+    return _found(loaded.source.path, parts, errors, norms, pixels)
 
 
 def in_passes(loaded: LazyLoaded, parts: Parts) -> Compared:
@@ -110,14 +104,21 @@ def in_passes(loaded: LazyLoaded, parts: Parts) -> Compared:
             error += float(np.vdot(A, A))
         errors.append(math.sqrt(error))
         norms.append(math.sqrt(norm))
-    whole = math.hypot(*norms)
+    return _found(loaded.source.path, parts, errors, norms, passes.distances(loaded.picture, parts))
+
+
+def _found(
+    path: str, parts: Parts, errors: list[float], norms: list[float], pixels: Pixels
+) -> Compared:
+    """What ||A - B||_F and ||A||_F of each matrix say, beside what the file states."""
+    norm = math.hypot(*norms)
     stated = math.hypot(*(x.tail if x.error is None else x.error for x in codec.stated(parts)))
     return Compared(
-        loaded.source.path,
-        math.hypot(*errors) / whole if whole else 0.0,
-        stated / whole if whole else 0.0,
+        path,
+        math.hypot(*errors) / norm if norm else 0.0,
+        stated / norm if norm else 0.0,
         any(e > most for e, most in zip(errors, allowed(parts), strict=True)),
-        passes.distances(loaded.picture, parts),
+        pixels,
     )
 
 
