@@ -26,8 +26,8 @@ from lowrank.errors import (
 
 if TYPE_CHECKING:
     from lowrank.api import compress, ladder, open, spectrum
-    from lowrank.library.image import LowRankImage
-    from lowrank.library.stack import LowRankStack
+    from lowrank.objects.image import LowRankImage
+    from lowrank.objects.stack import LowRankStack
     from lowrank.report import Report
 
 __version__ = "0.1.0"
@@ -53,8 +53,8 @@ __all__ = [
 ]
 
 _LATER = {
-    "LowRankImage": "library.image",
-    "LowRankStack": "library.stack",
+    "LowRankImage": "objects.image",
+    "LowRankStack": "objects.stack",
     "Report": "report",
     "compress": "api",
     "ladder": "api",

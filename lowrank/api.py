@@ -24,12 +24,12 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.io import lazy
 from lowrank.io.taking import Taking
-from lowrank.library.image import LowRankImage
-from lowrank.library.loading import labels as labels_of
-from lowrank.library.loading import load, with_axis
-from lowrank.library.stack import LowRankStack, opened
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
+from lowrank.objects.image import LowRankImage
+from lowrank.objects.loading import labels as labels_of
+from lowrank.objects.loading import load, with_axis
+from lowrank.objects.stack import LowRankStack, opened
 from lowrank.picture import Loaded
 from lowrank.picture.axis import Axis
 from lowrank.targets import Kind
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lowrank.library.image import ImageLike
+    from lowrank.objects.image import ImageLike
     from lowrank.report import Report
     from lowrank.streams import FileLike
 

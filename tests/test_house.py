@@ -25,7 +25,7 @@ FLOORS = (
     ("stores",),
     ("codec",),
     ("notebook", "report", "streams"),
-    ("library",),
+    ("objects",),
     ("api", "runs"),
     ("__init__", "chunks", "napari", "plugin", "views"),
     ("console", "options"),
@@ -114,7 +114,7 @@ INSIDE = {
         ("walk",),
         ("codec",),
     ),
-    "library": (("indexing", "kept", "loading"), ("image", "stack")),
+    "objects": (("indexing", "kept", "loading"), ("image", "stack")),
     "chunks": (("__init__",), ("numcodecs", "zarr")),
     "report": (
         ("__init__",),
@@ -142,7 +142,7 @@ INSIDE = {
 # Whatever a foreign library raises is turned into one of our errors here, and only here.
 WALLS = {"io.wall", "cli"}
 FOREIGN = {
-    "PIL": {"io", "plugin", "report.klt", "report.peers", "library.loading"},
+    "PIL": {"io", "plugin", "report.klt", "report.peers", "objects.loading"},
     "pillow_heif": {"io.heif"},
     "pillow_jxl": {"io.jxl"},
     "tifffile": {"io.tifffile"},

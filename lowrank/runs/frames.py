@@ -22,7 +22,7 @@ from lowrank.runs.plan import Job
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from lowrank.library.stack import LowRankStack
+    from lowrank.objects.stack import LowRankStack
 
 _INDEX = "zarr.json"  # the file of an array of zarr that is always there
 _START = 64  # bytes that tell a stack from a picture, and more
@@ -82,7 +82,7 @@ def _is_zarr(output: str) -> bool:
 
 
 def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRankStack:
-    from lowrank.library import stack as stacks
+    from lowrank.objects import stack as stacks
 
     if data is None and not settings.partial:
         found = stacks.opened(job.input, max_pixels=settings.max_pixels)

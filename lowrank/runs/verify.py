@@ -139,7 +139,7 @@ def _decode(parts: Parts) -> None:
     if parts.head.frames is None:
         codec.decode(parts)
         return
-    from lowrank.library.stack import LowRankStack
+    from lowrank.objects.stack import LowRankStack
 
     stack = LowRankStack(parts)
     if not stack.in_parts:

@@ -227,7 +227,7 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
     single = not (job.frames or array or settings.taking.asked or several(data))
     if single or data.startswith(lrk.SIGNATURE):
         return data, None
-    from lowrank.library import loading
+    from lowrank.objects import loading
 
     loaded = loading.read(
         job.frames or job.input,

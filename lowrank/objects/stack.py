@@ -29,10 +29,10 @@ from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Parts
 from lowrank.io.taking import Taking
-from lowrank.library.indexing import Line, split, whole
-from lowrank.library.kept import Arrays, Kept
-from lowrank.library.loading import load
 from lowrank.limits import DEFAULT_MAX_PIXELS, fits
+from lowrank.objects.indexing import Line, split, whole
+from lowrank.objects.kept import Arrays, Kept
+from lowrank.objects.loading import load
 from lowrank.picture import Picture, axis, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stores import sums

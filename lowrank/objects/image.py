@@ -18,9 +18,9 @@ import numpy as np
 from lowrank import codec, targets
 from lowrank.errors import ImageError
 from lowrank.io.modes import to_image
-from lowrank.library.kept import Kept
-from lowrank.library.loading import load
 from lowrank.limits import DEFAULT_MAX_PIXELS
+from lowrank.objects.kept import Kept
+from lowrank.objects.loading import load
 from lowrank.picture import ARRAY, Picture, gaps
 
 if TYPE_CHECKING:
