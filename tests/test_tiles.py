@@ -14,7 +14,7 @@ import pytest
 import lowrank
 from lowrank import codec, limits
 from lowrank import format as lrk
-from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError
+from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.io import lazy
 from lowrank.io.taking import Taking
@@ -357,6 +357,13 @@ def test_more_tiles_and_maps_than_their_bytes_can_mean_are_refused(monkeypatch):
     monkeypatch.setattr(tiles, "MAX_PRODUCTS", 1 << 16)
     with pytest.raises(LimitError, match="more work"):
         tiles.outline(payload, (4000, 160, 160, 1))
+
+
+def test_a_tile_that_no_decoder_reads_is_not_written(monkeypatch):
+    monkeypatch.setattr(tiles, "LONGEST", 100)
+    assert tiles.write(1, 1, 1, [bytes(99)])
+    with pytest.raises(UsageError, match="coarser step"):
+        tiles.write(1, 1, 1, [bytes(100)])
 
 
 def test_a_file_that_ends_early_shows_the_tiles_before_its_end(data):

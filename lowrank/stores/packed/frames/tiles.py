@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import pace
-from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.layouts.lapped import SIDE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
 from lowrank.picture import Mode
@@ -94,7 +94,7 @@ class Grid:
 
 
 def write(down: int, across: int, planes: int, tiles: list[bytes]) -> bytes:
-    """The payload of a stack in tiles."""
+    """The payload of a stack in tiles; a UsageError where one is longer than decoders read."""
     out = BitWriter()
     out.bits(LATER, 6)
     out.bits(VERSION, 4)
@@ -103,6 +103,8 @@ def write(down: int, across: int, planes: int, tiles: list[bytes]) -> bytes:
     header = out.finish()
     pieces = [varint(len(header)), header]
     for tile in tiles:
+        if len(tile) >= LONGEST:
+            raise UsageError("a tile has too many bytes for a packed file; give a coarser step")
         pieces += [varint(len(tile)), tile]
     return b"".join(pieces)
 
