@@ -53,16 +53,18 @@ export const COSINES = (() => {
   return make(SIDE, (u) => make(SIDE, (j) => (u ? wave[((2 * j + 1) * u) % 64][0] * scale : 0.25)));
 })();
 
-// Undo the filter of the 8 samples before and after a place, `step` apart.
-function across(plane, at, step, w, F) {
+// Undo the filter of the 8 samples before and after each of some places, `next` apart; samples are `step` apart.
+function across(plane, at, end, next, step, w, F) {
   const gap = (j) => F(plane[at - (j + 1) * step] - plane[at + j * step]);
-  const a = gap(0), b = gap(1), c = gap(2), d = gap(3), e = gap(4), f = gap(5), g = gap(6), h = gap(7);
-  for (let i = 0, k = 0; i < 8; i++, k += 8) {
-    let x = F(F(F(w[k] * a) + F(w[k + 1] * b)) + F(w[k + 2] * c));
-    x = F(F(F(x + F(w[k + 3] * d)) + F(w[k + 4] * e)) + F(w[k + 5] * f));
-    x = F(F(x + F(w[k + 6] * g)) + F(w[k + 7] * h));
-    plane[at - (i + 1) * step] += x;
-    plane[at + i * step] -= x;
+  for (; at < end; at += next) {
+    const a = gap(0), b = gap(1), c = gap(2), d = gap(3), e = gap(4), f = gap(5), g = gap(6), h = gap(7);
+    for (let i = 0, k = 0; i < 8; i++, k += 8) {
+      let x = F(F(F(w[k] * a) + F(w[k + 1] * b)) + F(w[k + 2] * c));
+      x = F(F(F(x + F(w[k + 3] * d)) + F(w[k + 4] * e)) + F(w[k + 5] * f));
+      x = F(F(x + F(w[k + 6] * g)) + F(w[k + 7] * h));
+      plane[at - (i + 1) * step] += x;
+      plane[at + i * step] -= x;
+    }
   }
 }
 
@@ -102,11 +104,9 @@ export const waves = (count, transform = 0) =>
 export function unlap(plane, height, width, F, rest = [8, 8]) {
   const w = F64.from(ROTATION, F);
   for (let y = 0; y < height; y++) {
-    for (let x = SIDE; x < width - SIDE * (rest[1] < 8); x += SIDE) across(plane, y * width + x, 1, w, F);
+    across(plane, y * width + SIDE, (y + 1) * width - SIDE * (rest[1] < 8), SIDE, 1, w, F);
   }
-  for (let y = SIDE; y < height - SIDE * (rest[0] < 8); y += SIDE) {
-    for (let x = 0; x < width; x++) across(plane, y * width + x, width, w, F);
-  }
+  for (let y = SIDE; y < height - SIDE * (rest[0] < 8); y += SIDE) across(plane, y * width, (y + 1) * width, 1, width, w, F);
 }
 
 /** The 3 x 3 rotation of colours of three small integers, row after row. */
@@ -121,6 +121,7 @@ function axes(turn) {
 
 /** What of a plane of whole patches is the picture. */
 export function cropped(plane, pitch, width, height) {
+  if (plane.length === width * height) return plane;
   const out = new plane.constructor(width * height);
   each(height, (y) => out.set(plane.subarray(y * pitch, y * pitch + width), y * width));
   return out;
@@ -137,7 +138,7 @@ export function toSamples(planes, turn, [low, high], F, out, whole = (x) => floo
     const R = axes(turn).map(F);
     for (let i = 0, at = 0; i < p.length; i++, at += count) {
       const x = p[i], y = q[i], z = r[i];
-      for (let c = 0; c < 3; c++) put(at + c, F(F(x * R[c]) + F(y * R[3 + c])) + F(z * R[6 + c]));
+      for (let c = 0; c < 3; c++) put(at + c, F(F(F(x * R[c]) + F(y * R[3 + c])) + F(z * R[6 + c])));
     }
   }
   for (let c = turn ? 3 : 0; c < count; c++) {

@@ -51,14 +51,16 @@ export const distance = (a, b) =>
 export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
 
 /**
- * The maps that tell of a component's size, and their weights in units of 1/1024 over `unit`:
+ * The maps, by their nonzeros, that tell of a component's size, and their weights in units of 1/1024 over `unit`:
  * the nearest of those `coded`, by frequency, and `others`, a map and its own weight each.
  * `after` is 3 of a channel after the first; `part` of its weights the nearest keep.
  */
 export function weightsOf(index, coded, after, others, part, unit) {
-  const keys = I32.from(coded.flatMap((_, i) => SIZE * distance(index, i) + i)).sort().slice(0, 8);
-  const maps = Array.from(keys, (key) => coded[key & 255]), share = keys.map((key) => floor(1048576 / (77 + (key >> 8))));
-  const all = sum(share), count = maps.length;
+  const near = [];
+  for (let i = 0; i < SIZE; i++) if (coded[i]) near.push(SIZE * distance(index, i) + i);
+  const keys = new I32(near).sort().subarray(0, 8), count = keys.length;
+  const maps = make(count, (i) => coded[keys[i] & 255]), share = make(count, (i) => floor(1048576 / (77 + (keys[i] >> 8))));
+  const all = sum(share);
   const lean = LOG[u(index)] - LOG[v(index)];
   const kind = after + (lean > 154 ? 2 : lean < -154 ? 1 : 0);
   const rounded = (x) => floor(x / unit + 0.5);
@@ -74,22 +76,30 @@ export function weightsOf(index, coded, after, others, part, unit) {
   return { maps, weights, own: I32.of(of(1, 12), of(2, 13), of(2, 14)).map(rounded) };
 }
 
+/** Places and values of what a map has that is not 0, in turn: most of it is. */
+export function nonzeros(map) {
+  const out = [];
+  for (let at = 0; at < map.length; at++) if (map[at]) out.push(at, map[at]);
+  return new I32(out);
+}
+
 // Inner loops are functions of their own: those are compiled as soon as they were called often.
-function addPart(sums, map, weights, first, at, end) {
-  const a = weights[first], b = weights[first + 1], c = weights[first + 2];
-  for (let to = 3 * at; at < end; at++, to += 3) {
-    const x = map[at];
-    if (!x) continue;
-    sums[to] += imul(a, x);
-    sums[to + 1] += imul(b, x);
-    sums[to + 2] += imul(c, x);
+function addMap(sums, map, weights, first, plane) {
+  for (let i = 0, end = plane; i < map.length; end += plane, first += 3) {
+    const a = weights[first], b = weights[first + 1], c = weights[first + 2];
+    for (; i < map.length && map[i] < end; i += 2) {
+      const to = 3 * map[i], x = map[i + 1];
+      sums[to] += imul(a, x);
+      sums[to + 1] += imul(b, x);
+      sums[to + 2] += imul(c, x);
+    }
   }
 }
 
 /** Weighted sums of other maps, three of each place: for it, for those beside, and for those above and below. */
 export function sumsOf({ plane }, { maps, weights }, sums) {
   sums.fill(0);
-  maps.forEach((map, r) => each(4, (p) => addPart(sums, map, weights, 12 * r + 3 * p, p * plane, (p + 1) * plane)));
+  maps.forEach((map, r) => addMap(sums, map, weights, 12 * r, plane));
   return sums;
 }
 
@@ -344,46 +354,62 @@ export function headerOf(parts) {
 /** Cosines and sines of angles from 0 on. */
 const TURNS = turnsOf(7);
 
+function multiply(patch, down, across) {
+  for (let p = 0; p < SIZE; p++) patch[p] = down[p >> 4] * across[p & 15];
+}
+
+function rotate(a, b, c, s) {
+  for (let p = 0; p < SIZE; p++) {
+    const x = a[p];
+    a[p] = x * c + b[p] * s;
+    b[p] = b[p] * c - x * s;
+  }
+}
+
+function round(patch, spread, size) {
+  for (let p = 0; p < SIZE; p++) patch[p] = rint(patch[p] * spread * size);
+}
+
 /** The patch of each component, times 2^precision, as integers; by frequency. */
 function basis(indices, turns, precision, power, transform, height, width) {
   const out = new F64(SIZE * SIZE), tall = waves(height, transform), wide = waves(width, transform);
   const row = (i) => out.subarray(SIZE * i, SIZE * i + SIZE);
-  for (const i of new Set([...indices, ...turns.flatMap(([i, j]) => [i, j])])) {
-    const patch = row(i), down = tall[v(i)], across = wide[u(i)];
-    for (let p = 0; p < SIZE; p++) patch[p] = down[p >> 4] * across[p & 15];
-  }
+  for (const i of new Set([...indices, ...turns.flatMap(([i, j]) => [i, j])])) multiply(row(i), tall[v(i)], wide[u(i)]);
   for (const [i, j, angle] of turns) {
-    const [c, size] = TURNS[abs(angle)], s = angle < 0 ? -size : size, a = row(i), b = row(j);
-    for (let p = 0; p < SIZE; p++) {
-      const x = a[p];
-      a[p] = x * c + b[p] * s;
-      b[p] = b[p] * c - x * s;
-    }
+    const [c, s] = TURNS[abs(angle)];
+    rotate(row(i), row(j), c, angle < 0 ? -s : s);
   }
-  for (const i of indices) {
-    const patch = row(i), size = 2 ** precision, spread = sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16);
-    for (let p = 0; p < SIZE; p++) patch[p] = rint(patch[p] * spread * size);
-  }
+  for (const i of indices) round(row(i), sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16), 2 ** precision);
   return out;
 }
 
+const PAIR = 2 ** 26;
+
+/** Integers below 2^24 by twos, as one number each; their weighted sums, while those are below it, stay apart. */
+function pair(patch) {
+  for (let p = 0; p < SIZE / 2; p++) patch[p] = patch[2 * p] + patch[2 * p + 1] * PAIR;
+}
+
+function part(block) {
+  for (let p = SIZE / 2; p--; ) {
+    const x = block[p], second = rint(x / PAIR);
+    block[2 * p] = x - second * PAIR;
+    block[2 * p + 1] = second;
+  }
+}
 
 function addSizes(totals, map) {
   for (let i = 0; i < map.length; i++) if (map[i]) totals[i] += abs(map[i]);
 }
 
-/** Where the patches of components stand that have something at a place, and what; after them eight that have nothing. */
-function partsOf(components, place, from, size) {
-  let found = 0;
-  for (let j = 0; j < components.length; j++) {
-    const { sheet, index } = components[j];
-    if (sheet[place]) {
-      from[found] = SIZE * index;
-      size[found++] = sheet[place];
-    }
+/** Put what a map has in a row of patches, and where the component's patch stands, behind what others had. */
+function collect(map, first, place, next, from, size) {
+  for (let i = 0; i < next.length; i++) {
+    const x = map[first + i];
+    if (!x) continue;
+    from[next[i]] = place;
+    size[next[i]++] = x;
   }
-  size.fill(0, found, found + 8);
-  return found;
 }
 
 /** Write a patch; products are `single` where they are rounded to that. */
@@ -425,19 +451,25 @@ export function planeOf(
   const totals = new F64(rows * columns);
   for (const { sheet } of components) addSizes(totals, sheet);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
-  const inner = of(SIDE, SIDE);
-  const single = F === fround && largest(totals) * largest(inner) < 0.999 * 2 ** 24;
-  const block = new F64(SIZE), most = components.length + 8, from = new I32(most), size = new F64(most);
-  for (let i = 0; i < rows * columns; i++) {
-    const last = i >= (rows - 1) * columns, end = (i + 1) % columns === 0;
-    const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
-    const found = partsOf(components, i, from, size);
-    block.fill(0);
-    for (let j = 0; j < found; j += 8) add(block, 0, SIZE, patches, from, size, j);
-    const first = F(mean[i] * unit), g = clipped(rint(gains[i]), 8);
-    const scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
-    const at = floor(i / columns) * SIDE * width + (i % columns) * SIDE;
-    put(out, at, width, block, single ? F(scale) : scale, first, single);
+  const inner = of(SIDE, SIDE), own = components.map(({ index }) => inner.subarray(SIZE * index, SIZE * index + SIZE));
+  const single = F === fround && largest(totals) * max(0, ...own.map(largest)) < 0.999 * 2 ** 24;
+  if (single) own.forEach(pair);
+  // Of each patch of a row what components have, by eights, of which the last may have nothing.
+  const most = (components.length + 7) & -8, block = new F64(SIZE);
+  const next = new I32(columns), from = new I32(columns * most), size = new F64(columns * most);
+  for (let y = 0, i = 0; y < rows; y++) {
+    size.fill(0);
+    for (let x = 0; x < columns; x++) next[x] = x * most;
+    for (const { sheet, index } of components) collect(sheet, i, SIZE * index, next, from, size);
+    for (let x = 0; x < columns; x++, i++) {
+      const last = y > rows - 2, end = x > columns - 2;
+      const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
+      block.fill(0);
+      for (let j = x * most; j < next[x]; j += 8) add(block, 0, single ? SIZE / 2 : SIZE, patches, from, size, j);
+      if (single) part(block);
+      const g = clipped(rint(gains[i]), 8), scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
+      put(out, (y * width + x) * SIDE, width, block, single ? F(scale) : scale, F(mean[i] * unit), single);
+    }
   }
   if (!transform) unlap(out, rows * SIDE, width, F, rest);
   return out;

@@ -22,7 +22,7 @@ export const sum = (list) => list.reduce((a, b) => a + b, 0);
 /** The largest magnitude. */
 export function largest(list) {
   let most = 0;
-  for (let i = 0; i < list.length; i++) if (abs(list[i]) > most) most = abs(list[i]);
+  for (let i = 0; i < list.length; i++) most = max(most, abs(list[i]));
   return most;
 }
 export const same = (x) => x;

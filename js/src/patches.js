@@ -10,7 +10,7 @@ import {
 } from "./coding.js";
 import { SIDE, SIZE, cropped } from "./lapped.js";
 import {
-  CAP, coefficients, diagonal, distance, expected, firstOf, headerOf, planeOf, quartersOf,
+  CAP, coefficients, diagonal, distance, expected, firstOf, headerOf, nonzeros, planeOf, quartersOf,
   readCoarsest, sumsOf, u, v, weightsOf,
 } from "./maps.js";
 import { filtered, pictured } from "./smoothing.js";
@@ -65,17 +65,15 @@ function predictionOf(index) {
   return null;
 }
 
-const clip = (x) => (x > 2047 ? 2047 : x < -2047 ? -2047 : x);
-
 // What is expected of places, in 1/256: of the means on either side, and of other places of a map.
 function addMeans(out, mean, where, one, other, weight) {
   for (let i = 0; i < out.length; i++, one++, other++) {
-    if (where[one] >= 0 && where[other] >= 0) out[i] += weight * clip(mean[one] - mean[other]);
+    if (where[one] >= 0 && where[other] >= 0) out[i] += weight * clipped(mean[one] - mean[other], 2047);
   }
 }
 
 function addPair(out, map, one, sign, other, weight) {
-  for (let i = 0; map && i < out.length; i++) out[i] += weight * (clip(map[one + i]) + sign * clip(map[other + i]));
+  for (let i = 0; map && i < out.length; i++) out[i] += weight * (clipped(map[one + i], 2047) + sign * clipped(map[other + i], 2047));
 }
 
 function settle(guess, told, out, where, at) {
@@ -154,7 +152,7 @@ function walkOf(shape, header, coder, F) {
     luma ??= bands;
     firsts.push(mean);
     means.push(quarters.scatter(mean.map((x) => clipped(rint(x * 16), 2 ** 29))));
-    known[c][0] = quarters.scatter(steep, U8);
+    known[c][0] = nonzeros(quarters.scatter(steep, U8));
   };
 
   // What is expected of one phase of a predicted component, in whole sixteenths.
@@ -213,7 +211,7 @@ function walkOf(shape, header, coder, F) {
         if (!channel) lumas[index] = rest;
         else if (lumas[index]) learn(lumas[index], rest, told, ups[channel], downs[channel], shape[1]);
       }
-      known[channel][index] = mine;
+      known[channel][index] = nonzeros(mine);
       if (coded) {
         quarters.gather(coded, sheet);
         if (w) memory[channel][index] = coded;

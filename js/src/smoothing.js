@@ -6,7 +6,8 @@ import { check } from "./errors.js";
 import { toSamples } from "./lapped.js";
 import { F32, F64, I32, U16, U8, abs, bits, each, float, floor, fround, make, max, min, within } from "./numbers.js";
 
-const TAPS = [[0, 1], [0, 2], [1, -1], [1, 0], [1, 1], [2, 0], [1, 2], [2, 1], [1, -2], [2, -1]];
+// Down and across.
+const TAPS = table(2, [0, 1, 0, 2, 1, -1, 1, 0, 1, 1, 2, 0, 1, 2, 2, 1, 1, -2, 2, -1]);
 const MARGIN = 3;
 
 // Weights in 1/1024: a row of 5 kinds of direction (none, across, falling, strongly across,
@@ -55,33 +56,30 @@ const CHROMA = table(51, [
   47, -16, -13, 4, 5, 1, 2, 28, -9, -15, 74, -21, 5, 2, 1, 4, 7, 0, 4, 28, -17, -8, 10, 5, 3, 0, 4, 5, 0, 25, -3, -19, 114, -27, 6, 4, -5, 1, 14, -3, 7, 6, -4, -14, 44, 0, 0, 6, 4, 9, -3,
   -1, -4, -1, 4, 2, 2, 1, -3, 0, -2, 17, -11, 1, 0, 1, 8, 4, 0, 2, -3, -3, -2, 4, 5, 0, -3, 7, 3, 0, -1, 1, -4, 42, -20, 0, 1, -2, 8, 12, -1, 4, -14, 0, 0, 18, 3, -2, -1, 11, 7, -2,
 ]);
-// Of no direction, across and falling: which weight each tap has; and where those of each kind start in a row.
-const FORMS = ["0120213453546666", "012324567879abab", "0120314564758899"];
-const OLD = [0, 3, 8, 12, 17, 21], NEW = [0, 7, 19, 29, 41, 51];
+// Which weight each tap has: of no direction, across, down, falling and rising. Where those of the kinds start in a row.
+const FORMS = table(16, [
+  0, 1, 2, 0, 2, 1, 3, 4, 5, 3, 5, 4, 6, 6, 6, 6,
+  0, 1, 2, 3, 2, 4, 5, 6, 7, 8, 7, 9, 10, 11, 10, 11,
+  3, 4, 2, 0, 2, 1, 8, 9, 7, 5, 7, 6, 11, 10, 11, 10,
+  0, 1, 2, 0, 3, 1, 4, 5, 6, 4, 7, 5, 8, 8, 9, 9,
+  0, 1, 3, 0, 2, 1, 4, 5, 7, 4, 6, 5, 9, 9, 8, 8,
+]);
+const STARTS = table(6, [0, 3, 8, 12, 17, 21, 0, 7, 19, 29, 41, 51]);
 
 const BASE = 1027101164; // the bits of 0.045, the least that is not flat
 
-const tapOf = (dy, dx) => {
-  const find = (a, b) => TAPS.findIndex(([y, x]) => y === a && x === b);
-  const at = find(dy, dx);
-  return at >= 0 ? at : find(-dy, -dx);
-};
-
-/** Weights of 12 x 9 classes: of six taps, or of these and ten that are cut, at strengths in eighths. */
-function weightsOf(list, starts, plain, cut) {
-  const count = list === TABLE ? 6 : 16;
+/** Weights of 12 x 9 classes, by where the table's starts stand: of six taps, or of these and ten that are cut, at strengths. */
+function weightsOf(list, first, plain, cut) {
+  const count = first ? 16 : 6;
   return make(108 * count, (i) => {
-    const level = floor(i / count / 9), k = floor(i / count) % 9, kind = (k + 1) >> 1;
-    const t = i % count, first = t < 6 ? 0 : 6, [y, x] = TAPS[t - first];
-    // Every other kind has the weights of the one before, turned.
-    const at = first + (k % 2 || !k ? t - first : k % 4 ? tapOf(x, y) : tapOf(y, -x));
-    const form = parseInt(FORMS[kind && 2 - (kind % 2)][at], 16);
-    return (list[level * starts[5] + starts[kind] + form] / 8192) * (first ? cut : plain);
+    const level = floor(i / count / 9), k = floor(i / count) % 9, t = i % count;
+    const at = level * STARTS[first + 5] + STARTS[first + ((k + 1) >> 1)] + FORMS[16 * (k && ((k - 1) & 3) + 1) + t];
+    return (list[at] / 8192) * (t < 6 ? plain : cut);
   }, F64);
 }
 
-function padded(plane, height, width, Kind) {
-  const W = width + 2 * MARGIN, out = new Kind((height + 2 * MARGIN) * W);
+function padded(plane, height, width, Kind, out = new Kind((height + 2 * MARGIN) * (width + 2 * MARGIN))) {
+  const W = width + 2 * MARGIN;
   for (let y = 0, at = 0; y < height + 2 * MARGIN; y++, at += W) {
     const row = within(y - MARGIN, 0, height - 1) * width;
     out.set(plane.subarray(row, row + width), at + MARGIN);
@@ -147,23 +145,34 @@ function correct(plane, to, end, Q, at, taps, weights, kinds, F) {
   }
 }
 
-/** The same of newer files, of differences and of what is left of them within `most`. */
+// Without branches, as above: the sample itself, and the two ends.
+const ends = new F64(3);
+function cut(x, most) {
+  ends[0] = x;
+  return ends[(x > most) | ((x < -most) << 1)];
+}
+
+/**
+ * The same of newer files, of differences and of what is left of them within `most`: of two samples at
+ * once, as each of their sums waits for itself. Of an odd row the last one takes one of the next row along,
+ * that is written again, or is none.
+ */
 function correctCut(plane, to, end, Q, at, taps, weights, kinds, F, most) {
-  // Without branches, as above.
-  const of = F64.of(0, most, -most);
-  const cut = (x) => {
-    of[0] = x;
-    return of[(x > most) | ((x < -most) << 1)];
-  };
-  for (; to < end; to++, at++) {
-    const centre = Q[at], k = 16 * kinds[to];
-    let sum = 0;
+  ends.set([0, most, -most]);
+  for (; to < end; to += 2, at += 2) {
+    const x = Q[at], y = Q[at + 1], k = 16 * kinds[to], l = 16 * kinds[to + 1];
+    let p = 0, q = 0;
     for (let t = 0; t < 10; t++) {
-      const o = taps[t], a = F(Q[at + o] - centre), b = F(centre - Q[at - o]);
-      if (t < 6) sum = F(sum + F(F(a - b) * weights[k + t]));
-      sum = F(sum + F(F(cut(a) - cut(b)) * weights[k + t + 6]));
+      const o = taps[t], a = F(Q[at + o] - x), b = F(x - Q[at - o]), c = F(Q[at + o + 1] - y), d = F(y - Q[at - o + 1]);
+      if (t < 6) {
+        p = F(p + F(F(a - b) * weights[k + t]));
+        q = F(q + F(F(c - d) * weights[l + t]));
+      }
+      p = F(p + F(F(cut(a, most) - cut(b, most)) * weights[k + t + 6]));
+      q = F(q + F(F(cut(c, most) - cut(d, most)) * weights[l + t + 6]));
     }
-    plane[to] = centre + sum;
+    plane[to] = x + p;
+    plane[to + 1] = y + q;
   }
 }
 
@@ -185,18 +194,18 @@ function classesOf(P, height, width, step) {
 export function filtered(planes, { width, height }, { strengths, version, turn, alpha, step, gains }, F) {
   if (!strengths.some(Boolean)) return;
   const newer = version > 1, W = width + 2 * MARGIN;
-  const taps = I32.from(newer ? TAPS : TAPS.slice(0, 6), ([y, x]) => y * W + x);
-  let luma;
+  const taps = make(newer ? 10 : 6, (t) => TAPS[2 * t] * W + TAPS[2 * t + 1], I32);
+  let luma, Q;
   planes.forEach((plane, c) => {
     const told = newer && turn && c && c < 3, strength = strengths[c];
     const own = step / (version >= 0 && alpha && c === planes.length - 1 ? 2 : 1) / (newer && gains ? 2 : 1);
-    const Q = padded(plane, height, width, F64);
+    Q = padded(plane, height, width, F64, Q);
     const kinds = told ? luma
       : classesOf(plane instanceof F32 ? Q : padded(plane, height, width, F32), height, width, own);
     luma ??= kinds;
     if (!strength) return;
     const weights = newer
-      ? weightsOf(told ? CHROMA : LUMA, NEW, (strength >> 4) * 4, (strength & 15) * 16) : weightsOf(TABLE, OLD, strength);
+      ? weightsOf(told ? CHROMA : LUMA, 6, (strength >> 4) * 4, (strength & 15) * 16) : weightsOf(TABLE, 0, strength);
     each(height, (y) => {
       const to = y * width;
       (newer ? correctCut : correct)(

@@ -13,7 +13,7 @@ import { arrayOf } from "./floats.js";
 import { SIDE, cropped, toSamples, waves } from "./lapped.js";
 import {
   CAP, LOG, PAD, coefficients, diagonal, expected, firstOf, headerOf, planeOf, quartersOf,
-  readCoarsest, rowOf, sumsOf, u, v, weightsOf,
+  nonzeros, readCoarsest, rowOf, sumsOf, u, v, weightsOf,
 } from "./maps.js";
 import { limitsOf, shapeOf } from "./reading.js";
 
@@ -67,7 +67,7 @@ const TOKENS = table(16, [
 const LENGTHS = table(16, [180, 150, 130, 110, 80, 50, 30, 16, 8, 4, 3, 2, 2, 1, 1, 1]);
 const SECOND = 34; // rows from those of the first quantiser to those of the second
 // The state after one, and a level of even or odd parity; odd states have the second quantiser.
-const NEXT = [0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5];
+const NEXT = table(8, [0, 2, 5, 7, 1, 3, 6, 4, 2, 0, 4, 6, 3, 1, 7, 5]);
 const BEFORE = [700, 500]; // weights of the two maps before
 
 // -- header -----------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ function decodePlanes(parts, rank, partial) {
       }
       coder.learn();
       batch.forEach(({ channel: map, index }, i) => {
-        known[from + map][index] = here[i].seen;
+        known[from + map][index] = nonzeros(here[i].seen);
         const at = (used + i) * patches;
         coded.push({ channel: map, index, sheet: values.subarray(at, at + patches) });
       });
@@ -286,7 +286,7 @@ function decodePlanes(parts, rank, partial) {
         const first = firstOf(shape, coarsest[map], same, coder, bands);
         bands = first.bands;
         firsts.push(first.mean);
-        known[map][0] = quarters.scatter(first.steep.map((x) => min(2 * x, CAP)), U8);
+        known[map][0] = nonzeros(quarters.scatter(first.steep.map((x) => min(2 * x, CAP)), U8));
         whole++;
       }
       plan.forEach((batch, i) => {
