@@ -20,7 +20,7 @@ const WAVELET = 0;
 const BLOCKS = 1;
 const MOST_LEVELS = 6;
 const LARGEST = 2 ** 26;
-const START = [16, 32, 64, 160, 400, 800, 1600];
+const START = table(7, [16, 32, 64, 160, 400, 800, 1600]);
 const WEIGHTS = table(18, [
   36, 6, 0, 0, 16, 422, 190, 0, 0,
   107, 76, 67, 57, 48, 70, 0, 235, 46,

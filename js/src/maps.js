@@ -57,7 +57,7 @@ export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b
  */
 export function weightsOf(index, coded, after, others, part, unit) {
   const near = [];
-  for (let i = 0; i < SIZE; i++) if (coded[i]) near.push(SIZE * distance(index, i) + i);
+  for (let i = 0; i < SIZE; i++) if (coded[i]) near[near.length] = SIZE * distance(index, i) + i;
   const keys = new I32(near).sort().subarray(0, 8), count = keys.length;
   const maps = make(count, (i) => coded[keys[i] & 255]), share = make(count, (i) => floor(1048576 / (77 + (keys[i] >> 8))));
   const all = sum(share);
@@ -79,7 +79,12 @@ export function weightsOf(index, coded, after, others, part, unit) {
 /** Places and values of what a map has that is not 0, in turn: most of it is. */
 export function nonzeros(map) {
   const out = [];
-  for (let at = 0; at < map.length; at++) if (map[at]) out.push(at, map[at]);
+  let count = 0;
+  for (let at = 0; at < map.length; at++) {
+    if (!map[at]) continue;
+    out[count++] = at;
+    out[count++] = map[at];
+  }
   return new I32(out);
 }
 
@@ -402,13 +407,17 @@ function addSizes(totals, map) {
   for (let i = 0; i < map.length; i++) if (map[i]) totals[i] += abs(map[i]);
 }
 
-/** Put what a map has in a row of patches, and where the component's patch stands, behind what others had. */
-function collect(map, first, place, next, from, size) {
-  for (let i = 0; i < next.length; i++) {
-    const x = map[first + i];
-    if (!x) continue;
-    from[next[i]] = place;
-    size[next[i]++] = x;
+/** Of each patch of a row what components have, and where their patches stand, by eights: the last may have nothing. */
+function collect(components, first, most, next, from, size) {
+  size.fill(0);
+  for (let i = 0; i < next.length; i++) next[i] = i * most;
+  for (const { sheet, index } of components) {
+    for (let i = 0; i < next.length; i++) {
+      const x = sheet[first + i];
+      if (!x) continue;
+      from[next[i]] = SIZE * index;
+      size[next[i]++] = x;
+    }
   }
 }
 
@@ -454,13 +463,10 @@ export function planeOf(
   const inner = of(SIDE, SIDE), own = components.map(({ index }) => inner.subarray(SIZE * index, SIZE * index + SIZE));
   const single = F === fround && largest(totals) * max(0, ...own.map(largest)) < 0.999 * 2 ** 24;
   if (single) own.forEach(pair);
-  // Of each patch of a row what components have, by eights, of which the last may have nothing.
   const most = (components.length + 7) & -8, block = new F64(SIZE);
   const next = new I32(columns), from = new I32(columns * most), size = new F64(columns * most);
   for (let y = 0, i = 0; y < rows; y++) {
-    size.fill(0);
-    for (let x = 0; x < columns; x++) next[x] = x * most;
-    for (const { sheet, index } of components) collect(sheet, i, SIZE * index, next, from, size);
+    collect(components, i, most, next, from, size);
     for (let x = 0; x < columns; x++, i++) {
       const last = y > rows - 2, end = x > columns - 2;
       const patches = last || end ? of(last ? rest[0] : SIDE, end ? rest[1] : SIDE) : inner;
