@@ -187,16 +187,30 @@ function powers(tree) {
   });
 }
 
-/** Of the module's declarations that follow each other one: of `var`, which no use has to test. */
+/** Of the module's declarations that follow each other one: of `const`, as compilers know its values, but of what changes. */
 function joined(tree) {
-  const found = [];
+  const found = [], later = [], changed = new Set();
+  tree.figure_out_scope({ module: true });
+  walk(tree, (node) => {
+    const { operator, left, expression = left } = node, sets = node instanceof ast.AST_Assign || /^(\+\+|--)$/.test(operator);
+    if (!sets || expression instanceof ast.AST_PropAccess) return;
+    walk(expression, (x) => void (x instanceof ast.AST_SymbolRef && changed.add(x.definition().orig[0])));
+  });
+  const fixed = ({ name, value }) => value && !changed.has(name);
   for (const node of tree.body) {
     const last = found.at(-1);
-    if (!(node instanceof ast.AST_Definitions)) found.push(node);
-    else if (last instanceof ast.AST_Var) last.definitions.push(...node.definitions);
-    else found.push(new ast.AST_Var({ start: node.start, end: node.end, definitions: node.definitions }));
+    if (!(node instanceof ast.AST_Definitions)) {
+      found.push(node);
+      continue;
+    }
+    later.push(...node.definitions.filter((x) => !fixed(x)));
+    if (later.some((x) => x.value)) throw new Error("a name of the module that changes has no value at first");
+    const definitions = node.definitions.filter(fixed);
+    if (last instanceof ast.AST_Const) last.definitions.push(...definitions);
+    else found.push(new ast.AST_Const({ start: node.start, end: node.end, definitions }));
   }
-  tree.body = found;
+  const [{ start, end }] = tree.body;
+  tree.body = [...found, new ast.AST_Var({ start, end, definitions: later })];
 }
 
 /** What makes an array of a kind stands behind what names the kind. */
@@ -312,9 +326,10 @@ function called(tree, helpers) {
     }
     if (node instanceof ast.AST_Call && expression instanceof ast.AST_Dot) {
       const { property } = expression, other = OTHERS.includes(property);
-      if (!other && !METHODS.includes(property)) return node;
+      const one = METHODS.includes(property) && args.length === 1 && !(args[0] instanceof ast.AST_Expansion);
+      if (!other && !one) return node;
       if (other) helpers.set("$method", "k=>(t,...e)=>t[k](...e)");
-      const text = other ? `$method("${property}")` : `(t,...e)=>t.${property}(...e)`;
+      const text = other ? `$method("${property}")` : `(t,e)=>t.${property}(e)`;
       return call(node, property, text, [expression.expression, ...args]);
     }
     const length = node instanceof ast.AST_Dot && node.property === "length";
