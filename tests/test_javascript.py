@@ -188,13 +188,13 @@ def test_the_package_holds_what_it_names():
 
 
 def main():
-    """By hand: many mutants, and any kind of refusal apart counts."""
+    """By hand: many mutants of a seed, by the sources or the file named third; kinds of refusal count."""
     import tempfile
     from pathlib import Path
 
     files = list(mutants(int(sys.argv[1]), int(sys.argv[2])))
     with tempfile.TemporaryDirectory() as folder:
-        wanted = agree(Path(folder), files)
+        wanted = agree(Path(folder), files, *sys.argv[3:])
     refused = sum("refused" in x for x in wanted)
     sys.stdout.write(f"{len(wanted)} readings, {refused} refused alike, the others the same\n")
 
