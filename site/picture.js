@@ -5,7 +5,7 @@ const Pictures = (() => {
   const MOST = 1 << 20; // pixels: a larger picture is averaged down, as the tool's page does
   const NAMES = {
     1: ["grey"], 2: ["grey", "alpha"], 3: ["red", "green", "blue"],
-    4: ["red", "green", "blue", "alpha"],
+    4: ["red", "green", "blue", "alpha"], CMYK: ["cyan", "magenta", "yellow", "black"],
   };
   const MODES = { 1: "L", 2: "LA", 3: "RGB", 4: "RGBA" };
   const PNG = [0x89, 0x50, 0x4e, 0x47];
@@ -20,8 +20,11 @@ const Pictures = (() => {
     let found;
     if (starts(bytes, LRK)) found = await fromLrk(bytes);
     else if (starts(bytes, PNG)) found = await fromPng(bytes, file);
-    else found = await fromBrowser(file);
+    else found = await fromBrowser(file, bytes);
     found.notes ??= [];
+    if (found.mode === "1") {
+      found.notes.push("It has but black and white: a sum half-way between them is either, by the last digit, here and in the tool.");
+    }
     found.name = name;
     return reduced(found);
   }
@@ -29,12 +32,12 @@ const Pictures = (() => {
   // The samples as they are stored, 16 bits too, where this page's own reader knows the kind.
   async function fromPng(bytes, file) {
     const turned = String.fromCharCode(...bytes.subarray(0, 4096)).includes("eXIf");
-    if (turned) return fromBrowser(file);
+    if (turned) return fromBrowser(file, bytes);
     let found;
     try {
       found = await Png.decode(bytes);
     } catch {
-      return fromBrowser(file); // a palette, interlaced
+      return fromBrowser(file, bytes); // a palette, interlaced
     }
     const { width, height, planes } = found;
     const bits = planes[0] instanceof Uint16Array ? 16 : bytes[24];
@@ -42,7 +45,19 @@ const Pictures = (() => {
     return withoutPlainAlpha({ width, height, planes, mode, peak: 2 ** bits - 1 });
   }
 
-  async function fromBrowser(file) {
+  // What a browser leaves out of a picture: it gives three colours, of 8 bits.
+  function leftOut(bytes) {
+    if (starts(bytes, PNG)) return bytes[24] > 8 ? ["It has 16 bits a sample, of which the browser gives 8."] : [];
+    // Of a JPEG the header of its frame tells how many channels it has; before it are others, each with its length.
+    for (let at = 2; starts(bytes, [0xff, 0xd8]) && bytes[at] === 0xff; at += 2 + 256 * bytes[at + 2] + bytes[at + 3]) {
+      const frame = (bytes[at + 1] & 0xf0) === 0xc0 && ![0xc4, 0xc8, 0xcc].includes(bytes[at + 1]);
+      if (frame && bytes[at + 9] < 4) break;
+      if (frame) return ["It has four inks: shown, and measured, is the red, green and blue that the browser makes of them."];
+    }
+    return [];
+  }
+
+  async function fromBrowser(file, bytes) {
     const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
     const bitmap = await createImageBitmap(file, options);
     const { width, height } = bitmap;
@@ -58,7 +73,7 @@ const Pictures = (() => {
     });
     const grey = planes[0].every((x, i) => x === planes[1][i] && x === planes[2][i]);
     const some = grey ? [planes[0], planes[3]] : planes;
-    return withoutPlainAlpha({ width, height, planes: some, mode: MODES[some.length], peak: 255 });
+    return withoutPlainAlpha({ width, height, planes: some, mode: MODES[some.length], peak: 255, notes: leftOut(bytes) });
   }
 
   function withoutPlainAlpha(picture) {

@@ -138,6 +138,25 @@ def test_a_picture_of_ones_own_is_what_the_tool_decodes(visit):
             assert_within_a_level(canvas(page), wanted)
 
 
+def test_what_a_browser_leaves_out_is_said(visit):
+    page, inks, deep = visit(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(smooth(30, 40).astype(np.uint8)).convert("CMYK").save(inks, "JPEG")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    samples = smooth(30, 40, channels=1, peak=65535)[:, :, 0].astype(np.uint16)
+    Image.fromarray(samples).save(deep, "PNG", exif=turned)
+    kinds = {
+        "inks.jpg": (inks.getvalue(), "four inks"), "deep.png": (deep.getvalue(), "16 bits"),
+        "two.png": (pillow.write(picture("1", 30, 40), format="PNG"), "half-way"),
+        "plain.jpg": (jpeg(smooth(30, 40).astype(np.uint8)), ""),
+    }  # fmt: skip
+    for name, (data, words) in kinds.items():
+        give(page, name, data)
+        said = page.inner_text("#progress").partition("as itself.")[2]
+        assert words in said, name
+        assert bool(words) == bool(said), (name, said)
+
+
 def test_its_numbers_are_those_of_numpy(visit):
     original = picture("RGB", 60, 90)
     page = visit()
