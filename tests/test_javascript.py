@@ -188,7 +188,7 @@ def test_the_package_holds_what_it_names():
 
 
 def main():
-    """By hand: many mutants of a seed, read by the sources or a file named third; refusals count."""
+    """By hand: many mutants of a seed, by the sources or a file named third; refusals count."""
     import tempfile
     from pathlib import Path
 
