@@ -31,13 +31,13 @@ const PAGES = `
 const KINDS = `
   width height channels bits layout store frames turn matrices metadata missing gaps range colours payload stacked end step later \
     lanes late planes columns scales coarsest base stride drop fine centres kept top left
-  step turn alpha levels end offsets lanes strengths switches order late version crossed farther scales turns coarsest power gains rest
+  step turn alpha levels end offsets lanes strengths switches order late version crossed farther per scales turns coarsest power gains rest
   k norm after tail loss s u v
   bit bits number signed
   decide tokens number tail
   share first count learn
   phase learn
-  hit found
+  hit found apart
   u32 u16 f64
   pitch count plane where span phases around scatter gather extent left right kin depth octave blocks
   cells number planes

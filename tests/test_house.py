@@ -100,7 +100,8 @@ INSIDE = {
     "stores.packed.patches": (
         ("contexts", "rotations", "select", "weights"),
         ("cutting", "forecast", "models", "order", "prediction", "synthesis"),
-        ("chroma", "phases"),
+        ("chroma", "hiding"),
+        ("phases",),
         ("means",),
         ("eye", "header"),
         ("walk",),

@@ -14,6 +14,7 @@ F. Giesen, "Interleaved entropy coders", arXiv 1402.3392 (2014).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -59,11 +60,14 @@ class Flags(NamedTuple):
 
     def intervals(self) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
-        zero = self.zero.astype(np.uint32)
-        ends = np.stack([zero, LOW - zero], axis=1).ravel()
-        starts = np.stack([np.zeros_like(self.zero), self.zero], axis=1).ravel()
+        starts, lengths = (
+            np.zeros(2 * len(self.zero), np.uint16),
+            np.empty((len(self.zero), 2), np.uint32),
+        )
+        starts[1::2] = lengths[:, 0] = self.zero
+        np.subtract(LOW, lengths[:, 0], out=lengths[:, 1])
         number = self.numbers()
-        return starts.take(number), ends.take(number), 16
+        return starts.take(number), lengths.take(number), 16
 
 
 class _Tokens(NamedTuple):
@@ -115,6 +119,8 @@ class RansWriter:
     def __init__(self) -> None:
         self._passes: list[Flags | _Tokens | _Symbols | _Raw] = []
         self.bits = 0.0
+        # Tables that were last asked for, and the bits of each of their symbols.
+        self._priced: dict[int, tuple[NDArray[Any], NDArray[np.float32]]] = {}
 
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
         """Add one pass: each symbol is the interval [start, start + frequency)/2^bits."""
@@ -137,9 +143,7 @@ class RansWriter:
         number = rows.astype(_type_of(zero))
         number <<= 1
         number |= flags
-        p = zero.astype(np.float32) / LOW
-        bits = np.stack([np.log2(p), np.log2(1 - p)], axis=1)
-        self.bits -= float(bits.take(number).sum())
+        self.bits -= float(self._logs(zero).take(number).sum())
         one = Flags(number.tobytes(), zero)
         self._passes.append(one)
         return one
@@ -158,9 +162,20 @@ class RansWriter:
         """
         if len(tokens):
             self._passes.append(_Tokens(tokens.astype(np.uint8).tobytes(), behind, frequency))
-            bits = np.log2(frequency.astype(np.float32) / (1 << 12))
             index = behind.pairs() * frequency.shape[1] + tokens
-            self.bits -= float(bits.take(index).sum())
+            self.bits -= float(self._logs(frequency).take(index).sum())
+
+    def _logs(self, table: Words) -> NDArray[np.float32]:
+        """Logarithms of the probabilities of a table: of a zero and a one, by row, or of tokens."""
+        kept = self._priced.get(table.ndim)
+        if kept is None or kept[0] is not table:
+            if table.ndim > 1:
+                logs = np.log2(table.astype(np.float32) / (1 << 12))
+            else:
+                p = table.astype(np.float32) / LOW
+                logs = np.stack([np.log2(p), np.log2(1 - p)], axis=1)
+            kept = self._priced[table.ndim] = table, logs
+        return kept[1]
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
@@ -232,17 +247,24 @@ class RansWriter:
                 blocks.append(few.backward(states, start.tolist(), f.tolist(), bits))
                 state = np.array(states, np.uint32)
                 continue
-            gap, limit = np.uint32(1 << bits) - f, f << np.uint32(32 - bits)
-            for begin in range((len(f) - 1) // lanes * lanes, -1, -lanes):
-                here = slice(begin, begin + lanes)
-                part = f[here]
+            rest = len(f) % lanes
+            whole = len(f) - rest
+            kinds = (f, f << np.uint32(32 - bits), np.uint32(1 << bits) - f, start)
+            rows = [k[:whole].reshape(-1, lanes)[::-1] for k in kinds]
+            last = [tuple(k[whole:] for k in kinds)] if rest else []
+            # Rows of an array are had at half the price of slices.
+            for part, limit, gap, first in itertools.chain(last, zip(*rows, strict=True)):
                 x = state[: len(part)]
-                full = (x >= limit[here]).nonzero()[0]
+                full = (x >= limit).nonzero()[0]
                 if len(full):
-                    low = x[full]
+                    low = x.take(full)
                     blocks.append(low.astype(np.uint16))
-                    x[full] = low >> 16
-                x += x // part * gap[here] + start[here]
+                    low >>= 16
+                    x[full] = low
+                moved = x // part
+                moved *= gap
+                moved += first
+                x += moved
             if len(blocks) > _BLOCKS:
                 done.append(np.concatenate(blocks[::-1]))
                 blocks = []
