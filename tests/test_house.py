@@ -88,7 +88,7 @@ INSIDE = {
         ("rates", "walk"),
         ("levels", "samples", "select"),
         ("apart", "forecast", "header", "learn", "plain"),
-        ("closed",),
+        ("closed", "wanted"),
         ("codec",),
         ("tiles",),
         ("tiled",),

@@ -111,6 +111,16 @@ def test_a_rank_is_that_rank_and_adds_a_hundredth_of_the_error(stack):
     assert tail <= said.error <= 1.006 * tail
 
 
+def test_a_rank_of_many_planes_is_one_of_them_all():
+    noise = np.random.default_rng(6).integers(0, 256, (24, 32, 32), np.uint8)
+    parts = codec.encode(
+        Picture(noise[..., None], MODES["L"]), Target("rank", 20), store="packed"
+    ).parts
+    s = np.linalg.svd(noise.reshape(24, -1).astype(float), compute_uv=False)
+    tail = math.sqrt(float(np.sum(s[20:] ** 2)))
+    assert tail <= codec.stated(parts)[0].error <= 1.006 * tail
+
+
 def test_floats_are_packed_as_levels_of_their_range():
     rng = np.random.default_rng(3)
     A = (rng.normal(size=(9, 2)) @ rng.normal(size=(2, 20 * 17)) - 3).reshape(9, 20, 17, 1)
