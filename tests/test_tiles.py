@@ -29,7 +29,7 @@ from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames import tiled, tiles
 from lowrank.targets import Target
 
-FRAMES, HEIGHT, WIDTH = 9, 50, 75
+FRAMES, HEIGHT, WIDTH = 6, 50, 75
 TILE = FRAMES * 32 * 48
 
 
@@ -209,8 +209,8 @@ def test_any_part_is_that_of_the_whole_from_the_tiles_that_it_needs(data, monkey
     assert len(taken) == 1
     assert np.array_equal(opened[2:7:2, 1:20, 50:], whole[2:7:2, 1:20, 50:])
     assert len(taken) == 1
-    assert np.array_equal(opened[7], whole[7])
-    assert np.array_equal(opened[[5, 1], ::-3, 40], whole[[5, 1], ::-3, 40])
+    assert np.array_equal(opened[5], whole[5])
+    assert np.array_equal(opened[[4, 1], ::-3, 40], whole[[4, 1], ::-3, 40])
     assert opened[3:3].shape == (0, HEIGHT, WIDTH)
     assert len(taken) == 4
     assert np.array_equal(pickle.loads(pickle.dumps(opened))[1], whole[1])
