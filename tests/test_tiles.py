@@ -33,12 +33,14 @@ FRAMES, HEIGHT, WIDTH = 6, 50, 75
 TILE = FRAMES * 32 * 48
 
 
-def samples(height: int = HEIGHT, width: int = WIDTH, channels: int = 1) -> np.ndarray:
+def samples(
+    height: int = HEIGHT, width: int = WIDTH, channels: int = 1, frames: int = FRAMES
+) -> np.ndarray:
     """Smooth maps with curves of their own on the left and on the right, and noise."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:height, :width] / 9
     maps = np.stack([np.sin(x * (1 + k) + k) * np.cos(y * (2 + k)) for k in range(3)])
-    curves = np.cumsum(rng.normal(0, 1, (2, channels, FRAMES, 3)), 2)
+    curves = np.cumsum(rng.normal(0, 1, (2, channels, frames, 3)), 2)
     A = np.where(x < x.max() / 2, *np.tensordot(curves, maps, 1))
     A = 1500 + 120 * A + rng.normal(0, 8, A.shape)
     return np.rint(A).clip(0, 65535).transpose(1, 2, 3, 0)
@@ -275,7 +277,7 @@ def test_what_is_coded_in_tiles_is_measured_in_passes(stack, small, tmp_path, mo
 
 def test_memory_is_that_of_a_tile(tmp_path, monkeypatch):
     side = 96
-    one = samples(side, side)[..., 0].astype(np.uint16)
+    one = samples(side, side, frames=9)[..., 0].astype(np.uint16)
 
     def peak(count: int) -> int:
         np.save(tmp_path / "a.npy", np.tile(one, (1, count, 1)))

@@ -169,8 +169,7 @@ class Walk:
         self._used += count
 
     def _cells(self, count: int) -> list[tuple[Phase, NDArray[np.intp], NDArray[np.intp]]]:
-        """Of each phase of so many maps, one after the other: where each place stands in their
-        planes, and where in the maps."""
+        """Of each phase where each place of so many maps stands in their planes, and in them."""
         if count != self._laid[0]:
             rows = np.arange(count)[:, None]
             found = []
