@@ -38,6 +38,49 @@ class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
     """The stream ends before the symbol asked for: never leaves the packed codec."""
 
 
+class _Made:
+    """What follows from a table, made once for all passes that have it one after the other."""
+
+    def __init__(self) -> None:
+        self._last: dict[Callable[..., Any], tuple[Words, Any]] = {}
+
+    def __call__(self, make: Callable[[Words], T], table: Words) -> T:
+        last = self._last.get(make)
+        if last is None or last[0] is not table:
+            last = self._last[make] = table, make(table)
+        made: T = last[1]
+        return made
+
+
+def _flag_intervals(zero: Words) -> tuple[Words, State]:
+    """Start and length of the interval of a 0 and of a 1, by row."""
+    starts, lengths = np.zeros((len(zero), 2), np.uint16), np.empty((len(zero), 2), np.uint32)
+    starts[:, 1] = lengths[:, 0] = zero
+    np.subtract(LOW, lengths[:, 0], out=lengths[:, 1])
+    return starts, lengths
+
+
+def _flag_bits(zero: Words) -> NDArray[np.float32]:
+    """Logarithm of the probability of a 0 and of a 1, by row."""
+    bits = np.empty((len(zero), 2), np.float32)
+    p = zero.astype(np.float32) / LOW
+    np.log2(p, out=bits[:, 0])
+    np.log2(1 - p, out=bits[:, 1])
+    return bits
+
+
+def _token_intervals(frequency: Words) -> tuple[Words, State]:
+    """Start and length of the interval of each token, by pair."""
+    f = frequency.astype(np.uint32)
+    return (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16), f
+
+
+def _token_bits(frequency: Words) -> NDArray[np.float32]:
+    """Logarithm of the probability of each token, by pair."""
+    bits: NDArray[np.float32] = np.log2(frequency.astype(np.float32) / (1 << 12))
+    return bits
+
+
 class Flags(NamedTuple):
     """One pass of binary symbols: twice the row of each, and the symbol; zeros by row.
 
@@ -58,14 +101,9 @@ class Flags(NamedTuple):
         pairs: NDArray[np.intp] = (ones >> 2).astype(np.intp)
         return pairs
 
-    def intervals(self) -> tuple[Words, State, int]:
+    def intervals(self, made: _Made) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
-        starts, lengths = (
-            np.zeros(2 * len(self.zero), np.uint16),
-            np.empty((len(self.zero), 2), np.uint32),
-        )
-        starts[1::2] = lengths[:, 0] = self.zero
-        np.subtract(LOW, lengths[:, 0], out=lengths[:, 1])
+        starts, lengths = made(_flag_intervals, self.zero)
         number = self.numbers()
         return starts.take(number), lengths.take(number), 16
 
@@ -77,13 +115,12 @@ class _Tokens(NamedTuple):
     behind: Flags
     frequency: Words
 
-    def intervals(self) -> tuple[Words, State, int]:
+    def intervals(self, made: _Made) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
         token = np.frombuffer(self.token, np.uint8)
         index = self.behind.pairs() * self.frequency.shape[1] + token
-        f = self.frequency.astype(np.uint32)
-        start = (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16)
-        return start.take(index), f.take(index), 12
+        starts, lengths = made(_token_intervals, self.frequency)
+        return starts.take(index), lengths.take(index), 12
 
 
 class _Symbols(NamedTuple):
@@ -93,7 +130,7 @@ class _Symbols(NamedTuple):
     frequency: Words
     bits: int
 
-    def intervals(self) -> tuple[Words, State, int]:
+    def intervals(self, _: _Made) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
         return self.start, self.frequency.astype(np.uint32), self.bits
 
@@ -118,9 +155,8 @@ class RansWriter:
 
     def __init__(self) -> None:
         self._passes: list[Flags | _Tokens | _Symbols | _Raw] = []
+        self._made = _Made()
         self.bits = 0.0
-        # Tables that were last asked for, and the bits of each of their symbols.
-        self._priced: dict[int, tuple[NDArray[Any], NDArray[np.float32]]] = {}
 
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
         """Add one pass: each symbol is the interval [start, start + frequency)/2^bits."""
@@ -143,7 +179,7 @@ class RansWriter:
         number = rows.astype(_type_of(zero))
         number <<= 1
         number |= flags
-        self.bits -= float(self._logs(zero).take(number).sum())
+        self.bits -= float(self._made(_flag_bits, zero).take(number).sum())
         one = Flags(number.tobytes(), zero)
         self._passes.append(one)
         return one
@@ -163,19 +199,7 @@ class RansWriter:
         if len(tokens):
             self._passes.append(_Tokens(tokens.astype(np.uint8).tobytes(), behind, frequency))
             index = behind.pairs() * frequency.shape[1] + tokens
-            self.bits -= float(self._logs(frequency).take(index).sum())
-
-    def _logs(self, table: Words) -> NDArray[np.float32]:
-        """Logarithms of the probabilities of a table: of a zero and a one, by row, or of tokens."""
-        kept = self._priced.get(table.ndim)
-        if kept is None or kept[0] is not table:
-            if table.ndim > 1:
-                logs = np.log2(table.astype(np.float32) / (1 << 12))
-            else:
-                p = table.astype(np.float32) / LOW
-                logs = np.stack([np.log2(p), np.log2(1 - p)], axis=1)
-            kept = self._priced[table.ndim] = table, logs
-        return kept[1]
+            self.bits -= float(self._made(_token_bits, frequency).take(index).sum())
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
@@ -241,7 +265,7 @@ class RansWriter:
             if isinstance(item, _Raw):
                 blocks.append(raw.pop())
                 continue
-            start, f, bits = item.intervals()
+            start, f, bits = item.intervals(self._made)
             if lanes <= few.LANES:
                 states = state.tolist()
                 blocks.append(few.backward(states, start.tolist(), f.tolist(), bits))
