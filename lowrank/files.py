@@ -96,7 +96,9 @@ def start(path: str, size: int) -> bytes:
         raise _failure("read", path, error) from error
 
 
-def mapped(path: str) -> tuple[memoryview, Callable[[bool, Sequence[slice]], None]] | None:
+def mapped(
+    path: str,
+) -> tuple[memoryview, Callable[[bool, Sequence[tuple[range, int]]], None]] | None:
     """Map a regular file into memory: bytes are read where they are used, and not before.
 
     Returns
@@ -104,8 +106,8 @@ def mapped(path: str) -> tuple[memoryview, Callable[[bool, Sequence[slice]], Non
     data : memoryview
         The whole file, as long as nobody shortens it in place.
     advise : callable
-        Told whether the bytes that are used next are few and far apart, and where: then none
-        beside them are read ahead, and the disk is asked for all of them at once.
+        Told whether the bytes that are used next are few and far apart, and where parts of one
+        size start: then none beside them are read ahead, and the disk is asked for all at once.
 
     None of what is no regular file, and of an empty one.
 
@@ -125,29 +127,22 @@ def mapped(path: str) -> tuple[memoryview, Callable[[bool, Sequence[slice]], Non
     except (OSError, ValueError) as error:
         raise _failure("read", path, error) from error
 
-    def advise(few: bool, ahead: Sequence[slice] = ()) -> None:
+    def advise(few: bool, ahead: Sequence[tuple[range, int]] = ()) -> None:
         if hasattr(memory, "madvise"):
             with contextlib.suppress(OSError):
                 memory.madvise(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
-                for start, stop in _pages(ahead, mmap.PAGESIZE):
-                    memory.madvise(mmap.MADV_WILLNEED, start, stop - start)
+                for starts, length in ahead:
+                    for start, stop in _pages(starts, length, mmap.PAGESIZE):
+                        memory.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
     return memoryview(memory), advise
 
 
-def _pages(parts: Sequence[slice], size: int) -> Iterator[tuple[int, int]]:
-    """The pages that parts of a file lie on, those side by side as one run."""
-    first, last = 0, 0
-    for part in parts:
-        start, stop = part.start // size * size, part.stop
-        if first < last and first <= start <= -(-last // size) * size:
-            last = max(last, stop)
-            continue
-        if first < last:
-            yield first, last
-        first, last = start, stop
-    if first < last:
-        yield first, last
+def _pages(starts: range, length: int, size: int) -> list[tuple[int, int]]:
+    """From which page to which byte parts of a file go; those on pages side by side as one."""
+    if starts.step - length <= size:
+        return [(starts[0] // size * size, starts[-1] + length)] if starts else []
+    return [(start // size * size, start + length) for start in starts]
 
 
 def write_atomic(

@@ -6,7 +6,13 @@ import shutil
 
 import pytest
 
-PATH = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+PATH = next(
+    filter(
+        None,
+        map(shutil.which, ("chromium-headless-shell", "chromium", "chromium-browser", "chrome")),
+    ),
+    None,
+)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

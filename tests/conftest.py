@@ -16,6 +16,7 @@ if os.name == "posix":
 os.environ.setdefault("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "4s")
 
 import atexit
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,11 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_collection_modifyitems(items):
     """Put what a browser shows first: Chromium is started once, and the rest shares the cores."""
     items.sort(key=lambda item: item.path.name not in chromium.MODULES)
+
+
+def pytest_collection_finish():
+    """The tests themselves stay: the collector of garbage need not look at them each time."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

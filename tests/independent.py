@@ -533,6 +533,7 @@ def length_of(payload):
 
 class Patches:
     transform = 0  # of stacks alone
+    expected = 0  # of pictures alone
 
     def __init__(self, payload, height, width, channels, bits):
         self.height, self.width, self.bits = height, width, bits
@@ -542,16 +543,17 @@ class Patches:
         read = Header(payload[at : at + length])
         self.start = Start(read)
         lanes = read.number("lanes")
-        self.version = self.crossed = self.farther = 0
+        self.version = self.crossed = self.farther = self.expected = 0
         if lanes == 0:
             self.version = read.bits(4)
-            assert self.version in (1, 2)
+            assert self.version in (1, 2, 3)
             self.crossed = 1 if self.version == 1 else read.bits(1)
             self.farther = 0 if self.version == 1 else read.bits(2) - 1
+            self.expected = read.bits(4) if self.version == 3 else 0
             lanes = read.number("lanes")
         weighed, lanes = divmod(lanes, 2**15)
         self.late = read.number("late")
-        self.strengths = [read.bits(8 if self.version == 2 else 4) for _ in range(channels)]
+        self.strengths = [read.bits(8 if self.version >= 2 else 4) for _ in range(channels)]
         self.levels, low = wavelet_levels(self.rows, self.columns)
         self.power = read.bits(5) if weighed else 0
         gains = self.coarsest_map(read, low) if weighed else None
@@ -648,9 +650,27 @@ class Patches:
             if shift:
                 found[i] = (found[i] << shift) + coders.integer(shift)
         values = [m + 1 for m in found]
+        negative = self.hidden(rows, hit, values)
         if signs:
-            values = [-v if bit else v for v, bit in zip(values, coders.raw(len(hit)), strict=True)]
+            others = [i for i in range(len(hit)) if i not in negative]
+            bits = coders.raw(len(others))
+            negative |= dict(zip(others, bits, strict=True))
+        self.open = {at for i, at in enumerate(hit) if i not in negative}
+        values = [-v if negative.get(i) else v for i, v in enumerate(values)]
         return list(zip(hit, values, strict=True))
+
+    def hidden(self, rows, hit, values):
+        """Of the non-zeros whose signs are hidden, by number: whether they are negative."""
+        if not self.expected:
+            return {}
+        group, total = [], 0
+        for row in rows:
+            total += 65536 - self.models.zero[row]
+            group.append(total // (65536 * self.expected))
+        together = {}
+        for i, at in enumerate(hit):
+            together.setdefault(group[at], []).append(i)
+        return {x[0]: sum(values[i] for i in x) % 2 for x in together.values() if len(x) > 2}
 
     def phases(self, h, w):
         """Number and cells of each phase that has a place."""
@@ -894,7 +914,7 @@ class Patches:
                 away = self.farther if rows[at] < 16 else 0
                 value = 16 * value + (away if value > 0 else -away)
                 values[number_of_map][place] = guess + value
-                if not signs:
+                if at in self.open:
                     self.unsigned.append((values[number_of_map], place))
         self.models.learn()
         places = [(y, x) for y in range(h) for x in range(w)]

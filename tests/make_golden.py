@@ -177,6 +177,18 @@ CASES |= {
     )
 }
 CASES |= {
+    # Magnitudes tell signs: colours, opacity, 16 bits, large values, weighed, cut short.
+    f"{name}-patches-packed": (mode, height, width, target, "patches", "packed")
+    for name, mode, height, width, target in (
+        ("hiding", "RGB", 83, 99, Target("quality", 60)),
+        ("hiding-la", "LA", 50, 49, Target("quality", 80)),
+        ("hiding-fine", "L", 35, 50, Target("quality", 100)),
+        ("hiding-i16", "uint16-3", 50, 65, Target("quality", 75)),
+        ("hiding-eye", "RGB", 65, 66, Target("quality", 50, "eye")),
+        ("cut-hiding", "RGB", 70, 83, Target("quality", 75)),
+    )
+}
+CASES |= {
     # Stacks: of every mode, with labels, with checksums of pieces, cut short.
     f"{name}-{store}": (mode, height, width, Target("rank", k), "stack", store)
     for name, mode, height, width, k, stores in (

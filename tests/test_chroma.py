@@ -92,7 +92,7 @@ def test_a_regression_that_holds_everywhere_is_found():
 
 
 def test_newer_versions_and_colours_that_are_not_turned_are_refused_by_name():
-    for version in (0, 3, 15):
+    for version in (0, 4, 15):
         out = BitWriter()
         out.number(0, "lanes")
         out.bits(version, 4)
@@ -103,4 +103,4 @@ def test_newer_versions_and_colours_that_are_not_turned_are_refused_by_name():
     out.number(0, "lanes")
     out.bits(1, 4)
     out.number(7, "lanes")
-    assert read_beginning(BitReader(out.finish())) == Beginning(1, True, 0, False, 7)
+    assert read_beginning(BitReader(out.finish())) == Beginning(1, True, 0, 0, False, 7)

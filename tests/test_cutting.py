@@ -92,7 +92,7 @@ def test_values_stand_where_the_header_says(step, largest, farther, monkeypatch)
     coded = codec.encode(codec.prepare(A, 8, alpha=False, turn=turn.principal(A)), step)
     payload = coded.payload()
     header, _ = read_header(payload, grid(*A.shape[:2]), 3)
-    assert (header.version, header.farther) == (2, farther)
+    assert (header.version, header.farther) == (3, farther)
     assert any(header.smooth) == (largest > 0)
     samples = codec.decode(payload, A.shape, 8).samples
     assert np.array_equal(samples, coded.samples())

@@ -401,7 +401,7 @@ def test_a_ladder_says_the_store_that_it_counts_in(cli, place, store):
 @pytest.mark.parametrize("layout", ["channels", "patches"])
 def test_matrices_are_called_channels_just_where_they_are(layout, mode):
     """Whatever turned the colours: the names follow the matrices."""
-    drawn = picture(mode, 24, 30)
+    drawn = picture(mode, 18, 21)
     for wish in ({"quality": 50}, {"rank": 2}, {"rank": 2, "store": "packed"}):
         if wish.get("store") == "packed" and layout == "patches":
             continue

@@ -88,7 +88,7 @@ INSIDE = {
         ("rates", "walk"),
         ("levels", "samples", "select"),
         ("apart", "forecast", "header", "learn", "plain"),
-        ("closed",),
+        ("closed", "wanted"),
         ("codec",),
         ("tiles",),
         ("tiled",),
@@ -100,7 +100,8 @@ INSIDE = {
     "stores.packed.patches": (
         ("contexts", "rotations", "select", "weights"),
         ("cutting", "forecast", "models", "order", "prediction", "synthesis"),
-        ("chroma", "phases"),
+        ("chroma", "hiding"),
+        ("phases",),
         ("means",),
         ("eye", "header"),
         ("walk",),

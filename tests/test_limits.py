@@ -229,7 +229,7 @@ def test_decoding_takes_no_more_memory_than_is_documented(
 ):
     data_of(f"1x1-{layout}-{store}" if store == "packed" else f"1x1-{store}")  # or a skip
     if store == "packed" and height == 200:  # to count takes long, and this is as near the bound
-        height, width = 120, 144
+        height, width = 88, 112
     A = picture(mode, height, width)
     data = lrk_format.serialize(codec.encode(A, target, layout=layout, store=store).parts)
     peak = peak_of_decoding(data)
@@ -309,7 +309,7 @@ def test_whole_patches_of_packed_stacks_count_too(frames, width, height):
     lrk_format.parse(data, name="x", max_pixels=16 * pixels)
 
 
-@pytest.mark.parametrize("shape", [(10, 40, 48), (24, 16, 32), (3, 48, 64, 3), (5, 1, 1500)])
+@pytest.mark.parametrize("shape", [(8, 32, 48), (24, 16, 24), (3, 32, 64, 3), (5, 1, 1500)])
 def test_decoding_a_packed_stack_takes_no_more_memory_than_is_documented(shape):
     A = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     data = lowrank.compress(A, stack=True, quality=60).to_bytes()

@@ -24,7 +24,7 @@ from lowrank.stores import packed as store
 from lowrank.stores.packed.channels import blocks, codec, mixture, sums, vectors
 from lowrank.targets import Target
 
-SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (33, 50)]
+SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (33, 34)]
 
 
 def compress(p, **wishes):

@@ -18,7 +18,7 @@ from lowrank.picture import MODES, Picture
 from lowrank.stores import packed as store
 from lowrank.stores.packed import dial
 
-SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (34, 50)]
+SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (34, 35)]
 MODES_8 = ["L", "LA", "RGB", "RGBA", "CMYK"]
 
 

@@ -29,16 +29,18 @@ from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames import tiled, tiles
 from lowrank.targets import Target
 
-FRAMES, HEIGHT, WIDTH = 9, 50, 75
+FRAMES, HEIGHT, WIDTH = 6, 50, 75
 TILE = FRAMES * 32 * 48
 
 
-def samples(height: int = HEIGHT, width: int = WIDTH, channels: int = 1) -> np.ndarray:
+def samples(
+    height: int = HEIGHT, width: int = WIDTH, channels: int = 1, frames: int = FRAMES
+) -> np.ndarray:
     """Smooth maps with curves of their own on the left and on the right, and noise."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:height, :width] / 9
     maps = np.stack([np.sin(x * (1 + k) + k) * np.cos(y * (2 + k)) for k in range(3)])
-    curves = np.cumsum(rng.normal(0, 1, (2, channels, FRAMES, 3)), 2)
+    curves = np.cumsum(rng.normal(0, 1, (2, channels, frames, 3)), 2)
     A = np.where(x < x.max() / 2, *np.tensordot(curves, maps, 1))
     A = 1500 + 120 * A + rng.normal(0, 8, A.shape)
     return np.rint(A).clip(0, 65535).transpose(1, 2, 3, 0)
@@ -209,8 +211,8 @@ def test_any_part_is_that_of_the_whole_from_the_tiles_that_it_needs(data, monkey
     assert len(taken) == 1
     assert np.array_equal(opened[2:7:2, 1:20, 50:], whole[2:7:2, 1:20, 50:])
     assert len(taken) == 1
-    assert np.array_equal(opened[7], whole[7])
-    assert np.array_equal(opened[[5, 1], ::-3, 40], whole[[5, 1], ::-3, 40])
+    assert np.array_equal(opened[5], whole[5])
+    assert np.array_equal(opened[[4, 1], ::-3, 40], whole[[4, 1], ::-3, 40])
     assert opened[3:3].shape == (0, HEIGHT, WIDTH)
     assert len(taken) == 4
     assert np.array_equal(pickle.loads(pickle.dumps(opened))[1], whole[1])
@@ -275,7 +277,7 @@ def test_what_is_coded_in_tiles_is_measured_in_passes(stack, small, tmp_path, mo
 
 def test_memory_is_that_of_a_tile(tmp_path, monkeypatch):
     side = 96
-    one = samples(side, side)[..., 0].astype(np.uint16)
+    one = samples(side, side, frames=9)[..., 0].astype(np.uint16)
 
     def peak(count: int) -> int:
         np.save(tmp_path / "a.npy", np.tile(one, (1, count, 1)))

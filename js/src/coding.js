@@ -1,7 +1,7 @@
 // What both packed layouts share: the coders, the first fields of a header, the tokens' model.
 
 import { LrkError, check } from "./errors.js";
-import { F64, I32, U16, U32, U8, abs, clz32, floor, imul, make, min, sum, viewOf } from "./numbers.js";
+import { F64, I32, U16, U32, U8, clz32, floor, imul, make, min, sum, viewOf } from "./numbers.js";
 
 /** The stream ends before the symbol asked for. */
 export class Cut extends Error {}
@@ -66,7 +66,7 @@ export function table(row, list) {
   if (!DIGITS) return list;
   const out = new I32(list);
   return out.map((_, i) => {
-    const above = out[i - row] ?? 0, context = clz32(abs(above)) >> 1, size = digits.number(context);
+    const above = out[i - row] ?? 0, context = clz32(above) >> 1, size = digits.number(context);
     return (out[i] = above + (size && digits.bit(context) ? -size : size));
   });
 }

@@ -206,9 +206,9 @@ const TOKENS = table(16, [
 /**
  * Coefficients by models of flags and tokens, which are at first those of photographs. `prior`
  * has the share of non-zeros of each row, 0 of pads; `long` is a model of the lengths of what
- * escapes, which are raw bits without.
+ * escapes, which are raw bits without. Of about `per` non-zeros one sign is hidden.
  */
-export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
+export function coefficients(rans, per = 0, prior = PRIOR, first = TOKENS, long = null) {
   const rows = prior.length, zero = new I32(rows), seen = new I32(2 * rows);
   const ones = (row) => floor((prior[row] * 9600) / 65536);
   const counts = seen.map((_, i) => (i & 1 ? ones(i >> 1) : 9600 - ones(i >> 1)));
@@ -232,15 +232,17 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
     long?.learn();
   };
 
-  /** Places and values of the non-zeros of one phase, or their magnitudes. */
+  /** Places and values of the non-zeros of one phase, or their magnitudes; the group of each, -1 where its sign is hidden. */
   const phase = (rows, signs) => {
     const count = rows.length, flags = new U8(count), hit = new I32(rans.decide(rows, zero, flags));
     const { length } = hit, pair = new U8(length), token = new U8(length), found = new I32(length);
-    const step = max(1, count >> 12), escaped = [];
+    const step = max(1, count >> 12), escaped = [], group = new I32(length);
     for (let i = 0; i < count; i += step) seen[2 * rows[i] + flags[i]]++;
-    for (let i = 0, j = 0; j < length; i++) {
+    for (let i = 0, j = 0, ones = 0; j < length; i++) {
+      ones += 65536 - zero[rows[i]];
       if (!flags[i]) continue;
       pair[j] = rows[i] >> 1;
+      group[j] = ones / 65536 / per;
       hit[j++] = i;
     }
     rans.tokens(pair, model, token);
@@ -258,8 +260,16 @@ export function coefficients(rans, prior = PRIOR, first = TOKENS, long = null) {
       most = max(most, x);
     }
     check(most < LARGEST, "coefficient");
-    for (let j = 0; signs && j < length; j++) if (rans.sign()) found[j] = -found[j];
-    return { hit, found };
+    // The first of a group of three or more is negative if the sum of all is odd.
+    for (let j = 0, k; per && j < length; j = k) {
+      let odd = 0;
+      for (k = j; group[k] === group[j]; k++) odd ^= found[k];
+      if (k < j + 3) continue;
+      group[j] = -1;
+      if (odd & 1) found[j] = -found[j];
+    }
+    for (let j = 0; signs && j < length; j++) if (group[j] >= 0 && rans.sign()) found[j] = -found[j];
+    return { hit, found, group };
   };
 
   return { learn, phase };

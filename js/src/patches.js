@@ -83,7 +83,7 @@ function settle(guess, told, out, where, at) {
 }
 
 /** Put the non-zeros of a phase, from one on, where they belong; the first one of the next component. */
-function fill({ mine, sheet, coded, rest }, where, cells, from, { hit, found }, at, places, rows, farther) {
+function fill({ mine, sheet, coded, rest }, where, cells, from, { hit, found, group }, at, places, rows, farther) {
   for (; at < hit.length && hit[at] < from + cells.length; at++) {
     const q = found[at], cell = cells[hit[at] - from], place = where[cell];
     const value = q * 16 + (rows[hit[at]] < 16) * (q > 0 ? farther : -farther);
@@ -93,7 +93,7 @@ function fill({ mine, sheet, coded, rest }, where, cells, from, { hit, found }, 
     else {
       // A place beyond the edge, of a hostile file, is the last of the map.
       const to = place < 0 ? sheet.length - 1 : place;
-      places.push(to);
+      if (group[at] >= 0) places.push(to);
       sheet[to] = value;
     }
   }
@@ -255,19 +255,20 @@ function readHeader(parts, shape) {
   const read = bitReader(data);
   const header = readStart(read, channels);
   let lanes = read.number("lanes");
-  let version = 0, crossed = 0, farther = 0;
+  let version = 0, crossed = 0, farther = 0, per = 0;
   if (!lanes) {
     version = read.bits(4);
-    check(version === 1 || version === 2, "version");
+    check(version && version < 4, "version");
     crossed = version < 2 || read.bits(1);
     if (version > 1) farther = read.bits(2) - 1;
+    if (version > 2) per = read.bits(4);
     check(!crossed || header.turn, "turn");
     lanes = read.number("lanes");
   }
   const weighed = lanes > 32768;
   assign(header, {
     lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts, version > 1 ? 8 : 4),
-    version, crossed, farther, end, scales: [], turns: [], coarsest: [],
+    version, crossed, farther, per, end, scales: [], turns: [], coarsest: [],
   });
   if (weighed) assign(header, { power: read.bits(5), gains: readCoarsest(read, shape) });
   each(channels, (c) => {
@@ -311,7 +312,7 @@ export function decodePatches(parts, { rank, partial }) {
   let done = 0, walk = null, whole = 0;
   const cut = untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
-    const coder = coefficients(rans);
+    const coder = coefficients(rans, header.per);
     if (header.gains) header.gains = firstOf(shape, header.gains, F, coder).mean;
     walk = walkOf(shape, header, coder, F);
     check(total * walk.extent <= lanes * 131072, "lanes");

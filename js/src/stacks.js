@@ -344,7 +344,7 @@ function decodePlanes(parts, rank, partial) {
   untilCut(parts, partial, () => {
     const rans = ransReader(payload.subarray(header.end), lanes);
     if (columns) B = readEntries(rans, frames, columns);
-    const coder = coefficients(rans, FLAGS, TOKENS, later ? tokenModel(LENGTHS) : null);
+    const coder = coefficients(rans, 0, FLAGS, TOKENS, later ? tokenModel(LENGTHS) : null);
     const weigher = coefficients(rans);
     let sent = centres.map(() => [2]);
     for (let from = 0; from < maps && !ended; from += group) {

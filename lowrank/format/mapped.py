@@ -21,8 +21,11 @@ from lowrank.format.header import bad
 from lowrank.format.parts import Floats, Parts
 from lowrank.format.reading import Reader
 
+Spans = tuple[range, int]
+"""Parts of a file, of one size: where they start, and the size."""
+_CRC_BYTES = 4
+_SOON = 1 << 20  # bytes that are asked for before they are used
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
-_CRC = struct.Struct("<I")
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 
 
@@ -37,7 +40,7 @@ class Mapped:
 
     def __init__(
         self, data: memoryview, parts: Parts, start: int, sums: int | None,
-        advise: Callable[[bool, Sequence[slice]], None],
+        advise: Callable[[bool, Sequence[Spans]], None],
     ) -> None:  # fmt: skip
         self.parts = parts
         self._data = data
@@ -47,9 +50,18 @@ class Mapped:
         self._size = np.dtype(parts.head.store).itemsize
         self._u, self._v = m * self._size, n * self._size
         self._start, self._stride = start, CHUNK_BYTES + self._u + self._v
-        self._sums = sums
         self._sound = [False] * factors.k  # the whole term
-        self._pieces: list[set[int]] = [set() for _ in self._sound]  # 0 is u
+        self._pieces: dict[int, int] = {}  # of how many terms each is sound; 0 is u
+        self._sums_at, self._sums = sums or 0, None
+        if sums is not None:
+            each = 1 + -(-self._v // TERM_PIECE)
+            self._sums = np.ndarray((factors.k, each), "<u4", data, sums)
+
+    def begin(self) -> None:
+        """Ask the disk for what any sample needs, u and its checksums, where that is little."""
+        terms = range(len(self._sound))
+        if self._sums is not None and len(terms) * self._u < _SOON:
+            self._advise(True, [self._sum(0, terms), self._piece(0, terms)])
 
     def check(self, rank: int, runs: Iterable[tuple[int, int]] | None = None) -> None:
         """Check what is used of the first `rank` terms: u, and v in runs of columns, or all.
@@ -59,21 +71,21 @@ class Mapped:
         FormatError
             A checksum does not hold.
         """
-        pieces = None if runs is None else self._touched(runs)
-        whole = pieces is None or self._sums is None
-        whole = whole or 2 * len(pieces or ()) * TERM_PIECE > self._v
-        todo = [j for j in range(rank) if not self._sound[j]]
-        if whole:
-            if todo:
-                self._advise(False, ())
-            threads.each(self._check_chunk, todo, small=len(todo) * self._stride < _SMALL)
+        if all(self._sound[:rank]):
             return
-        few = [(j, i) for j in todo for i in sorted((pieces or set()) - self._pieces[j])]
-        if few:
-            # The checksums first, which lie side by side: the disk has the rest to do meanwhile.
-            wanted = [self._sum(j, i) for j, i in few] + [self._piece(j, i) for j, i in few]
-            self._advise(True, wanted)
-            self._check_pieces(few)
+        pieces = None if runs is None else self._touched(runs)
+        if pieces is not None and self._sums is not None and self._few(len(pieces)):
+            some = [i for i in sorted(pieces) if self._pieces.get(i, 0) < rank]
+            if some:
+                self._check_pieces(some, rank)
+            return
+        todo = [j for j in range(rank) if not self._sound[j]]
+        self._advise(False, ())
+        threads.each(self._check_chunk, todo, small=len(todo) * self._stride < _SMALL)
+
+    def _few(self, pieces: int) -> bool:
+        """Whether so many pieces of a term are less than half of it."""
+        return 2 * pieces * TERM_PIECE <= self._v
 
     def _touched(self, runs: Iterable[tuple[int, int]]) -> set[int]:
         """Numbers of the checksums behind columns a to b - 1 of each run, and behind u."""
@@ -93,30 +105,41 @@ class Mapped:
             raise bad("damaged chunk TERM (its checksum does not hold)", self.parts.name)
         self._sound[j] = True
 
-    def _piece(self, j: int, i: int) -> slice:
-        """Where a piece of a term is: u, or one of v."""
-        u = self._start + j * self._stride + CHUNK_START
-        v = u + self._u
-        if not i:
-            return slice(u, v)
-        a = v + (i - 1) * TERM_PIECE
-        return slice(a, min(a + TERM_PIECE, v + self._v))
+    def _piece(self, i: int, terms: range) -> Spans:
+        """Where a piece of terms is: u, or one of v."""
+        at, size = self._start + CHUNK_START, self._u
+        if i:
+            at += self._u + (i - 1) * TERM_PIECE
+            size = min(TERM_PIECE, self._v - (i - 1) * TERM_PIECE)
+        return _every(self._stride, at, terms), size
 
-    def _sum(self, j: int, i: int) -> slice:
-        """Where its checksum is."""
-        at = (self._sums or 0) + 4 * (j * (1 + -(-self._v // TERM_PIECE)) + i)
-        return slice(at, at + 4)
+    def _sum(self, i: int, terms: range) -> Spans:
+        """Where the checksums of a piece are."""
+        row = _CRC_BYTES * (1 + -(-self._v // TERM_PIECE))
+        return _every(row, self._sums_at + _CRC_BYTES * i, terms), _CRC_BYTES
 
-    def _check_pieces(self, few: Iterable[tuple[int, int]]) -> None:
-        data, sum_at = self._data, _CRC.unpack_from
-        for j, i in few:
-            if zlib.crc32(data[self._piece(j, i)]) != sum_at(data, self._sum(j, i).start)[0]:
+    def _check_pieces(self, some: list[int], rank: int) -> None:
+        sums, data, crc32 = self._sums, self._data, zlib.crc32
+        if sums is None:
+            raise TypeError("a file without SUMS")
+        terms = {i: range(self._pieces.get(i, 0), rank) for i in some}
+        parts = {i: self._piece(i, x) for i, x in terms.items()}
+        # The checksums first, which lie side by side: the disk has the rest to do meanwhile.
+        self._advise(True, [*(self._sum(i, x) for i, x in terms.items()), *parts.values()])
+        for i, (starts, size) in parts.items():
+            stated = sums[terms[i].start : rank, i].tolist()
+            if [crc32(data[a : a + size]) for a in starts] != stated:
                 raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
-            self._pieces[j].add(i)
+            self._pieces[i] = rank
+
+
+def _every(stride: int, at: int, terms: range) -> range:
+    """Where something of each term is."""
+    return range(at + terms.start * stride, at + terms.stop * stride, stride)
 
 
 def of_stack(
-    data: memoryview, *, name: str, max_pixels: int, advise: Callable[[bool, Sequence[slice]], None]
+    data: memoryview, *, name: str, max_pixels: int, advise: Callable[[bool, Sequence[Spans]], None]
 ) -> Mapped | None:
     """Read the header of a float file of a stack, and find its terms.
 
@@ -170,4 +193,7 @@ def of_stack(
 
     Ut, Vt = views(u, m), views(u + m * dtype.itemsize, n)
     factors = replace(body.factors[0], s=s, U=Ut.T, Vt=Vt)
-    return Mapped(data, replace(parts, body=replace(body, factors=(factors,))), start, sums, advise)
+    parts = replace(parts, body=replace(body, factors=(factors,)))
+    made = Mapped(data, parts, start, sums, advise)
+    made.begin()
+    return made

@@ -24,7 +24,7 @@ from lowrank.picture import Mode
 _BLOCK = 1 << 18  # samples at a time: two megabytes of float64 stay in cache
 _ENTRIES = 1 << 19  # of V at a time, four megabytes of float64
 _SMALL = 1 << 21  # products that take less time than a thread
-_FEW = 1 << 13  # numbers at a time where there are few
+_FEW = 1 << 14  # numbers at a time where there are few
 _ROUND = 2.0**-53
 
 
@@ -97,7 +97,8 @@ def _few(
         height = max(_FEW // max(len(s), Vt.shape[1]), 1)
         for top in range(0, len(U), height):
             rows = slice(top, top + height)
-            US = np.multiply(U[rows], s, dtype=np.float64)
+            # Terms lie one after the other in a file: they are read so, and not across.
+            US = np.multiply(U[rows].T, s[:, np.newaxis], dtype=np.float64).T
             out[rows] = _block(US, V, largest, mode)
 
 

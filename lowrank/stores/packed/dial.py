@@ -48,7 +48,9 @@ _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
 _LARGE = 1 << 22
-"""Pixels above which a search is guided by a forecast: pictures that are not smoothed, either."""
+"""Pixels above which a search for an error is guided by a forecast: these are not smoothed."""
+_NOT_SMALL = 1 << 16
+"""Pixels above which a search for a size is."""
 _SURE, _SURE_SLACK = 0.01, 0.06  # dB above the target that an error told by coefficients must be
 _TOLD = 2  # searches by what coefficients tell, each checked by decoding what it found
 _COARSE_PSNR = 52.0  # dB below which rounding to levels is a small part of the error
@@ -317,7 +319,8 @@ def _prepared(
     forecast = None
     # What is not coded as coefficients no coefficient tells.
     plain = picture.metadata.nodata is None
-    if target.kind != "quality" and plain and picture.width * picture.height > _LARGE:
+    many = _LARGE if target.kind != "size" else _NOT_SMALL
+    if target.kind != "quality" and plain and picture.width * picture.height > many:
         from lowrank.stores.packed.patches import forecast as patched
 
         forecast = patched.Forecast(source.C, ALPHA_FINER if alpha else 1.0)
@@ -350,7 +353,9 @@ def _for_rank(
     low = -math.log(_EXCESS)
     noise = math.sqrt(_EXCESS * least / (channels * k * (m + n))) / tries.unit
     start = math.log2(max(4 * noise, 2**search.FINEST))
-    finer, _ = search.meet(measured, low, low - math.log(_EXCESS_SLACK), slope=-1.4, start=start)
+    high = low - math.log(_EXCESS_SLACK)
+    line = search.line(low, high, slope=-1.4, start=start)
+    finer, _ = search.meet(measured, line, low, high)
     if finer is not None:
         return 2**finer, notes
     share = f"{excess(2**search.FINEST):.1%}" if least else "some error where there was none"
@@ -390,22 +395,28 @@ def _for_psnr(tries: _Tries, psnr: float, *, worst: bool = False) -> tuple[float
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
     if tries.forecast is not None and stacked:
-        finer, _ = search.meet_guided(
+        finer, _ = search.meet(
             measured, lambda octave: tries.expected_psnr(2**octave), psnr, psnr + _PSNR_SLACK
         )
     else:
         guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
         if guided is not None:
             return 2**guided, ()
-        # 6 dB an octave is the law of fine quantisation.
-        start = (58 - psnr) / 6
-        finer, _ = search.meet(measured, psnr, psnr + _PSNR_SLACK, slope=-6.0, start=start)
+        finer, _ = search.meet(measured, _usual_psnr, psnr, psnr + _PSNR_SLACK)
     if finer is None:
         return 2**search.FINEST, (
             f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
             f"{measured(search.FINEST):.2f} dB",
         )
     return 2**finer, ()
+
+
+def _usual_psnr(octave: float) -> float:
+    """PSNR in dB that photographs come to with a step.
+
+    6 less an octave, by the law of fine quantisation, and not so much where most becomes zero.
+    """
+    return 52.5 - (6.0 if octave < 1 else 4.2) * (octave - 1)
 
 
 def _for_psnr_told(tries: _Tries, psnr: float) -> float | None:
@@ -423,7 +434,7 @@ def _for_psnr_told(tries: _Tries, psnr: float) -> float | None:
         def expected(octave: float) -> float:
             return tries.expected_psnr(2**octave)
 
-        found, _ = search.meet_guided(told, expected, psnr + _SURE, psnr + _SURE_SLACK)
+        found, _ = search.meet(told, expected, psnr + _SURE, psnr + _SURE_SLACK)
         if found is None:
             return None
         if psnr <= tries.exact_psnr(2**found) <= psnr + 1.5 * _PSNR_SLACK:
@@ -450,8 +461,10 @@ def _for_largest(tries: _Tries, allowed: float) -> float:
         return bits(tries.pixels(2**octave).max_abs_error)
 
     low = bits(allowed)
+    high = low - math.log2(_REACHED)
     start = math.log2(max(allowed, nothing) / nothing * 1e-3) + 1
-    finer, _ = search.meet(measured, low, low - math.log2(_REACHED), slope=-1.0, start=start)
+    line = search.line(low, high, slope=-1.0, start=start)
+    finer, _ = search.meet(measured, line, low, high)
     if finer is None:
         least = tries.pixels(2**search.FINEST).max_abs_error
         raise UsageError(
@@ -473,9 +486,10 @@ def _for_size(tries: _Tries, size: int) -> float:
     high = math.log(size) + 1e-12
     low = high + math.log(_SIZE_SLACK)
     if tries.forecast is not None:
-        _, coarser = search.meet_guided(measured, lambda x: tries.expected_size(2**x), low, high)
+        _, coarser = search.meet(measured, lambda x: tries.expected_size(2**x), low, high)
     else:
-        _, coarser = search.meet(measured, low, high, slope=-0.7, start=4.0)
+        line = search.line(low, high, slope=-0.7, start=4.0)
+        _, coarser = search.meet(measured, line, low, high)
     if coarser is None:
         raise UsageError(
             f"{size} bytes do not hold this image; "

@@ -11,18 +11,24 @@ GRID = 512
 """Steps to an octave that it tells apart."""
 
 
+def line(low: float, high: float, *, slope: float, start: float) -> Callable[[float], float]:
+    """What to expect where nothing else tells: a straight line, half way up at `start`."""
+    return lambda x: (low + high) / 2 + slope * (x - start)
+
+
 def meet(
-    value: Callable[[float], float], low: float, high: float, *, slope: float, start: float
+    value: Callable[[float], float], expected: Callable[[float], float], low: float, high: float
 ) -> tuple[float | None, float | None]:
     """Find where a falling function lies between `low` and `high`.
 
+    What it has beyond what is expected of it changes slowly: it is taken to go through the
+    nearest values on a parabola where they have the aim between them, else on a line. Where that
+    does not halve the bracket in two steps, halving does.
+
     Parameters
     ----------
-    value : callable
-        Of the step's binary logarithm.
-    slope : float
-        A guess of its slope, until two values tell.
-    start : float
+    value, expected : callable
+        Of the step's binary logarithm, both falling; `expected` costs next to nothing.
 
     Returns
     -------
@@ -30,84 +36,59 @@ def meet(
         The same place twice where one is found; else the coarsest known with a value of
         at least `low`, and the finest known with a value of at most `high`.
     """
-    fine: tuple[float, float] | None = None
-    coarse: tuple[float, float] | None = None
-    aim, x = (low + high) / 2, min(max(start, FINEST), COARSEST)
-    while True:
-        x = round(x * GRID) / GRID
-        v = value(x)
-        if low <= v <= high:
-            return x, x
-        if v > high:
-            fine = x, v
-        else:
-            coarse = x, v
-        if fine and coarse:
-            if coarse[0] - fine[0] < 1.5 / GRID:
-                return fine[0], coarse[0]
-            x = fine[0] + (coarse[0] - fine[0]) * (fine[1] - aim) / (fine[1] - coarse[1])
-            margin = max((coarse[0] - fine[0]) / 8, 1 / GRID)
-            x = min(max(x, fine[0] + margin), coarse[0] - margin)
-        else:
-            if x in (FINEST, COARSEST):
-                return (fine and fine[0]), (coarse and coarse[0])
-            ahead = (aim - v) / slope
-            x += math.copysign(max(abs(ahead), 0.05), ahead) * 1.1
-            x = min(max(x, FINEST), COARSEST)
-
-
-def meet_guided(
-    value: Callable[[float], float], expected: Callable[[float], float], low: float, high: float
-) -> tuple[float | None, float | None]:
-    """The same as `meet`, where something tells a value but for a part that changes slowly.
-
-    That part is taken to be what it was at the last step, or to change evenly between two that
-    have the aim between them; where that does not halve the bracket in two steps, halving does.
-
-    Parameters
-    ----------
-    value, expected : callable
-        Of the step's binary logarithm, both falling; `expected` costs next to nothing.
-    """
-    fine: tuple[float, float] | None = None
-    coarse: tuple[float, float] | None = None
-    aim, missing = (low + high) / 2, 0.0
+    fine: float | None = None
+    coarse: float | None = None
+    known: list[tuple[float, float, float]] = []  # how far from the aim, where, what beyond
+    aim = (low + high) / 2
     widths = [math.inf]
     least = 1 / 32  # octaves of a move without a bracket: twice as many each time
     while True:
-        left, right = fine[0] if fine else FINEST, coarse[0] if coarse else COARSEST
-        if fine and coarse:
+        left, right = FINEST if fine is None else fine, COARSEST if coarse is None else coarse
+        inside = fine is not None and coarse is not None
+        if inside:
             widths.append(right - left)
             if widths[-1] < 1.5 / GRID:
                 break
-            ends = [one[1] - expected(one[0]) for one in (fine, coarse)]
+        rest = _through([one[1:] for one in sorted(known)[: 3 if inside else 2]])
 
-            def even(x: float, left: float = left, ends: list[float] = ends) -> float:
-                share = (x - left) / widths[-1]
-                return expected(x) + ends[0] + share * (ends[1] - ends[0])
+        def told(x: float, rest: Callable[[float], float] = rest) -> float:
+            return expected(x) + rest(x)
 
-            x = _solve(even, aim, left, right)
+        x = _solve(told, aim, left, right)
+        if inside:
             if len(widths) > 3 and widths[-1] > widths[-3] / 2:
                 x = (left + right) / 2
-            x = min(max(x, left + 1 / GRID), right - 1 / GRID)
-        else:
-            x = _solve(expected, aim - missing, left, right)
-            if fine or coarse:
-                x = max(x, left + least) if fine else min(x, right - least)
-                x = min(max(x, FINEST), COARSEST)
-                least *= 2
+            margin = max(widths[-1] / 16, 1 / GRID)
+            x = min(max(x, left + margin), right - margin)
+        elif fine is not None or coarse is not None:
+            x = min(x, right - least) if fine is None else max(x, left + least)
+            x = min(max(x, FINEST), COARSEST)
+            least *= 2
         x = round(x * GRID) / GRID
         v = value(x)
         if low <= v <= high:
             return x, x
         if v > high:
-            fine = x, v
+            fine = x
         else:
-            coarse = x, v
-        missing = v - expected(x)
-        if (x == FINEST and not fine) or (x == COARSEST and not coarse):
+            coarse = x
+        if math.isfinite(v):
+            known.append((abs(v - aim), x, v - expected(x)))
+        if (x == FINEST and fine is None) or (x == COARSEST and coarse is None):
             break
-    return (fine and fine[0]), (coarse and coarse[0])
+    return fine, coarse
+
+
+def _through(points: list[tuple[float, float]]) -> Callable[[float], float]:
+    """The polynomial of least degree through some points, as Lagrange writes it."""
+
+    def of(x: float) -> float:
+        return sum(
+            y * math.prod((x - other) / (at - other) for other, _ in points if other != at)
+            for at, y in points
+        )
+
+    return of
 
 
 def _solve(falling: Callable[[float], float], aim: float, left: float, right: float) -> float:
@@ -118,7 +99,7 @@ def _solve(falling: Callable[[float], float], aim: float, left: float, right: fl
     """
     least = 2 / GRID
     last: tuple[float, float] | None = None
-    x = (left + right) / 2
+    x = found = (left + right) / 2
     tries = 0
     while right - left > least:
         gap = falling(x) - aim
@@ -129,9 +110,9 @@ def _solve(falling: Callable[[float], float], aim: float, left: float, right: fl
         if tries == 1:
             x += math.copysign(min(1.0, abs(middle - x)), gap)
         elif slope >= 0 or tries % 4 == 0:
-            x = middle
+            x = found = middle
         else:
-            x -= gap / slope
-            x += math.copysign(0.6 * least, middle - x)
+            found = x - gap / slope
+            x = found + math.copysign(0.6 * least, middle - found)
             x = min(max(x, left + least / 4), right - least / 4)
-    return (left + right) / 2
+    return min(max(found, left), right)

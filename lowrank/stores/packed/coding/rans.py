@@ -14,6 +14,7 @@ F. Giesen, "Interleaved entropy coders", arXiv 1402.3392 (2014).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -37,6 +38,49 @@ class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
     """The stream ends before the symbol asked for: never leaves the packed codec."""
 
 
+class _Made:
+    """What follows from a table, made once for all passes that have it one after the other."""
+
+    def __init__(self) -> None:
+        self._last: dict[Callable[..., Any], tuple[Words, Any]] = {}
+
+    def __call__(self, make: Callable[[Words], T], table: Words) -> T:
+        last = self._last.get(make)
+        if last is None or last[0] is not table:
+            last = self._last[make] = table, make(table)
+        made: T = last[1]
+        return made
+
+
+def _flag_intervals(zero: Words) -> tuple[Words, State]:
+    """Start and length of the interval of a 0 and of a 1, by row."""
+    starts, lengths = np.zeros((len(zero), 2), np.uint16), np.empty((len(zero), 2), np.uint32)
+    starts[:, 1] = lengths[:, 0] = zero
+    np.subtract(LOW, lengths[:, 0], out=lengths[:, 1])
+    return starts, lengths
+
+
+def _flag_bits(zero: Words) -> NDArray[np.float32]:
+    """Logarithm of the probability of a 0 and of a 1, by row."""
+    bits = np.empty((len(zero), 2), np.float32)
+    p = zero.astype(np.float32) / LOW
+    np.log2(p, out=bits[:, 0])
+    np.log2(1 - p, out=bits[:, 1])
+    return bits
+
+
+def _token_intervals(frequency: Words) -> tuple[Words, State]:
+    """Start and length of the interval of each token, by pair."""
+    f = frequency.astype(np.uint32)
+    return (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16), f
+
+
+def _token_bits(frequency: Words) -> NDArray[np.float32]:
+    """Logarithm of the probability of each token, by pair."""
+    bits: NDArray[np.float32] = np.log2(frequency.astype(np.float32) / (1 << 12))
+    return bits
+
+
 class Flags(NamedTuple):
     """One pass of binary symbols: twice the row of each, and the symbol; zeros by row.
 
@@ -57,13 +101,11 @@ class Flags(NamedTuple):
         pairs: NDArray[np.intp] = (ones >> 2).astype(np.intp)
         return pairs
 
-    def intervals(self) -> tuple[Words, State, int]:
+    def intervals(self, made: _Made) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
-        zero = self.zero.astype(np.uint32)
-        ends = np.stack([zero, LOW - zero], axis=1).ravel()
-        starts = np.stack([np.zeros_like(self.zero), self.zero], axis=1).ravel()
+        starts, lengths = made(_flag_intervals, self.zero)
         number = self.numbers()
-        return starts.take(number), ends.take(number), 16
+        return starts.take(number), lengths.take(number), 16
 
 
 class _Tokens(NamedTuple):
@@ -73,13 +115,12 @@ class _Tokens(NamedTuple):
     behind: Flags
     frequency: Words
 
-    def intervals(self) -> tuple[Words, State, int]:
+    def intervals(self, made: _Made) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
         token = np.frombuffer(self.token, np.uint8)
         index = self.behind.pairs() * self.frequency.shape[1] + token
-        f = self.frequency.astype(np.uint32)
-        start = (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16)
-        return start.take(index), f.take(index), 12
+        starts, lengths = made(_token_intervals, self.frequency)
+        return starts.take(index), lengths.take(index), 12
 
 
 class _Symbols(NamedTuple):
@@ -89,7 +130,7 @@ class _Symbols(NamedTuple):
     frequency: Words
     bits: int
 
-    def intervals(self) -> tuple[Words, State, int]:
+    def intervals(self, _: _Made) -> tuple[Words, State, int]:
         """Start and length of each symbol's interval, and bits of the whole."""
         return self.start, self.frequency.astype(np.uint32), self.bits
 
@@ -114,6 +155,7 @@ class RansWriter:
 
     def __init__(self) -> None:
         self._passes: list[Flags | _Tokens | _Symbols | _Raw] = []
+        self._made = _Made()
         self.bits = 0.0
 
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
@@ -137,9 +179,7 @@ class RansWriter:
         number = rows.astype(_type_of(zero))
         number <<= 1
         number |= flags
-        p = zero.astype(np.float32) / LOW
-        bits = np.stack([np.log2(p), np.log2(1 - p)], axis=1)
-        self.bits -= float(bits.take(number).sum())
+        self.bits -= float(self._made(_flag_bits, zero).take(number).sum())
         one = Flags(number.tobytes(), zero)
         self._passes.append(one)
         return one
@@ -158,9 +198,8 @@ class RansWriter:
         """
         if len(tokens):
             self._passes.append(_Tokens(tokens.astype(np.uint8).tobytes(), behind, frequency))
-            bits = np.log2(frequency.astype(np.float32) / (1 << 12))
             index = behind.pairs() * frequency.shape[1] + tokens
-            self.bits -= float(bits.take(index).sum())
+            self.bits -= float(self._made(_token_bits, frequency).take(index).sum())
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
@@ -226,23 +265,30 @@ class RansWriter:
             if isinstance(item, _Raw):
                 blocks.append(raw.pop())
                 continue
-            start, f, bits = item.intervals()
+            start, f, bits = item.intervals(self._made)
             if lanes <= few.LANES:
                 states = state.tolist()
                 blocks.append(few.backward(states, start.tolist(), f.tolist(), bits))
                 state = np.array(states, np.uint32)
                 continue
-            gap, limit = np.uint32(1 << bits) - f, f << np.uint32(32 - bits)
-            for begin in range((len(f) - 1) // lanes * lanes, -1, -lanes):
-                here = slice(begin, begin + lanes)
-                part = f[here]
+            rest = len(f) % lanes
+            whole = len(f) - rest
+            kinds = (f, f << np.uint32(32 - bits), np.uint32(1 << bits) - f, start)
+            rows = [k[:whole].reshape(-1, lanes)[::-1] for k in kinds]
+            last = [tuple(k[whole:] for k in kinds)] if rest else []
+            # Rows of an array are had at half the price of slices.
+            for part, limit, gap, first in itertools.chain(last, zip(*rows, strict=True)):
                 x = state[: len(part)]
-                full = (x >= limit[here]).nonzero()[0]
+                full = (x >= limit).nonzero()[0]
                 if len(full):
-                    low = x[full]
+                    low = x.take(full)
                     blocks.append(low.astype(np.uint16))
-                    x[full] = low >> 16
-                x += x // part * gap[here] + start[here]
+                    low >>= 16
+                    x[full] = low
+                moved = x // part
+                moved *= gap
+                moved += first
+                x += moved
             if len(blocks) > _BLOCKS:
                 done.append(np.concatenate(blocks[::-1]))
                 blocks = []

@@ -73,7 +73,8 @@ class Closed:
         rows, columns = grid(*self._frame)
         plan = batches(scales, rows * columns)
         orders = orders_of(plan, len(fitted))
-        levels = np.zeros((SIZE, rows, len(fitted), columns), np.int32)
+        levels: NDArray[np.signedinteger[Any]]
+        levels = np.zeros((SIZE, rows, len(fitted), columns), np.int16)
         bands: list[means.Bands] = []
         lows: list[NDArray[np.int64]] = []
         sent: list[tuple[int, NDArray[np.int32]]] = []
@@ -83,9 +84,10 @@ class Closed:
             here = slice(some.start - part.start, some.stop - part.start)
             predicted = self._predicted(some, sent)
             target = self._Y[some] if predicted is None else self._Y[some] - predicted
-            maps, levels[:, :, here] = self._quantised(
-                self._unsorted(target), orders[here], lows, bands
-            )
+            maps, q = self._quantised(self._unsorted(target), orders[here], lows, bands)
+            if q.itemsize > levels.itemsize:
+                levels = levels.astype(q.dtype)
+            levels[:, :, here] = q
             flat = np.array(planes_of(maps, self._frame), np.int32).reshape(len(target), -1)
             if self._pixels is not None:
                 self._pixels.sort(flat)
@@ -152,4 +154,6 @@ class Closed:
         """The planes as they will be decoded."""
         if self._pixels is not None:
             self._pixels.restore(self._Y)
-        return [narrowed(plane.reshape(self._frame)) for plane in self._Y]
+        planes = [narrowed(plane.reshape(self._frame)) for plane in self._Y]
+        self._Y = self._Y[:0].copy()  # what is written after this needs none of them
+        return planes

@@ -65,7 +65,8 @@ every batch before the cut can be decoded, but for the late ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -77,7 +78,6 @@ from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
 from lowrank.picture import Mode, Turn
 from lowrank.stores.packed.coding.payload import (
-    FRACTION,
     SYMBOLS_PER_LANE,
     Coded,
     Decoded,
@@ -87,11 +87,10 @@ from lowrank.stores.packed.coding.payload import (
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.frames import basis, classes, learn, models, select
+from lowrank.stores.packed.frames import basis, classes, models, wanted
 from lowrank.stores.packed.frames.apart import share_apart, suit
 from lowrank.stores.packed.frames.closed import Closed
 from lowrank.stores.packed.frames.edges import Edges
-from lowrank.stores.packed.frames.forecast import worth
 from lowrank.stores.packed.frames.header import (
     CLASSED,
     OTHER,
@@ -106,7 +105,6 @@ from lowrank.stores.packed.frames.order import batches
 from lowrank.stores.packed.frames.plain import Plain, Written
 from lowrank.stores.packed.frames.rates import BIT
 from lowrank.stores.packed.frames.samples import (
-    EXACT,
     Plane,
     Synthesis,
     narrowed,
@@ -124,7 +122,6 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
-_LARGE = 1 << 21  # samples of a stack that takes more memory than Python itself
 _DOUBT = 0.08  # share by which an estimate may be wrong
 
 
@@ -157,6 +154,7 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
         return _encoded(stack, step, mode, apart=share < 1)
     across = _encoded(stack, step, mode)
     cost = _cost(across, step)
+    across = _as_bytes(across, stack, mode)
     stack.forget()  # the frames themselves need none of the coefficients
     themselves = _encoded(stack, step, mode, apart=True)
     better = _cost(themselves, step) < cost
@@ -169,6 +167,19 @@ def _cost(coded: Coded, step: float) -> float:
     return (coded.norms()[0].error / step) ** 2 + BIT * 8 * coded.length
 
 
+def _as_bytes(coded: Coded, stack: Stack, mode: Mode) -> Coded:
+    """An encoding without its planes, which take memory: decoding gives them again."""
+    payload, norms = coded.payload(), coded.norms()
+    return replace(
+        coded,
+        size=lambda: len(payload),
+        payload=lambda: payload,
+        samples=lambda: decode(payload, stack.samples.shape, mode).samples,
+        norms=lambda: norms,
+        squared_error=lambda: norms[0].error ** 2,
+    )
+
+
 def _encoded(
     stack: Stack, step: float, mode: Mode, *, planes: int | None = None, apart: bool = False
 ) -> Coded:
@@ -177,10 +188,10 @@ def _encoded(
     B, entries, columns, M = None, None, None, None
     count = stack.frames
     if not apart:
-        kept = _kept(stack, step, planes)
-        entries, columns = _quantised(stack, step, kept)
+        kept = wanted.kept(stack, step, planes)
+        entries, columns = wanted.quantised(stack, step, kept)
         B = entries * power(x.exponent for x in columns)
-        M = _matched(stack, B)
+        M = wanted.matched(stack, B)
         count = len(kept)
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
@@ -188,10 +199,12 @@ def _encoded(
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
     edges = Edges(stack.height, stack.width, transform=stack.transform)
     maps, each = count * channels, group_of(shape)
-    learnt = _learnt(stack, M, step, maps)
+    learnt = wanted.learnt(stack, M, step, maps)
     groups: Plain | Closed
     if learnt is None:
-        groups = Plain(_groups(stack, M, maps, step), coder, edges, (stack.height, stack.width))
+        groups = Plain(
+            wanted.groups(stack, M, maps, each, step), coder, edges, (stack.height, stack.width)
+        )
     else:
         groups = Closed(*learnt, edges, rans, coder, ZERO, RISE, each)
     writers: list[Callable[[], Written]] = []
@@ -200,17 +213,18 @@ def _encoded(
         writers.append(groups.group(slice(start, min(start + each, maps))))
         if maps > each:  # what is to be written takes memory
             written.append(writers.pop()())
-        if stack.samples.size >= _LARGE:
+        if stack.samples.size >= wanted.LARGE:
             give_back()
 
     @cache
     @threads.one_blas_thread()
     def payload() -> bytes:
+        wanted.release(stack)
         while writers:
             written.append(writers.pop()())
         symbols = sum(x.symbols for x in written)
-        wanted = max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE)
-        lanes = int(min(wanted, LANES))
+        most = max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE)
+        lanes = int(min(most, LANES))
         late: list[NDArray[np.uint8]] = []
         room, number = 16 * lanes, 0
         for batch in reversed(written[-1].passes if written else []):
@@ -251,93 +265,6 @@ def _encoded(
 def group_of(shape: tuple[int, int]) -> int:
     """Maps of a group."""
     return max(1, GROUP // (SIZE * shape[0] * shape[1]))
-
-
-def _kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
-    """Which planes are kept: so many, or those that are worth their bits."""
-    s = stack.spectrum[0]
-    if planes is not None:
-        return np.arange(min(planes, len(s)))
-    return np.flatnonzero(worth(stack, step).net > 0)
-
-
-def _quantised(
-    stack: Stack, step: float, kept: NDArray[np.intp]
-) -> tuple[NDArray[np.int64], list[basis.Column]]:
-    """Entries of the basis, and how its columns are coded."""
-    s, U = stack.spectrum
-    # No product may leave exact arithmetic: planes are at most as long as columns of A.
-    longest = math.sqrt(stack.frames * len(kept)) * max(
-        float(np.abs(stack.samples.max())), float(np.abs(stack.samples.min())), 1.0
-    )
-    most = int(math.log2(EXACT) - 4 - math.log2(longest * FRACTION / step))
-    plain = step * select.FINER
-    exponents = [min(basis.exponent_of(plain, float(s[k])), max(most, 0)) for k in kept]
-    B = U[:, kept] if stack.weights is None else U[:, kept] * stack.weights[:, None]
-    entries = np.rint(B / power(iter(exponents))).astype(np.int64)
-    return entries, basis.plan(entries, exponents)
-
-
-def _matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What makes the planes of U those that suit the quantised basis, by least squares."""
-    if stack.weights is not None:
-        B = B / stack.weights[:, None]
-    C = stack.coefficients(1)
-    known = stack.spectrum[1][:, : C.shape[2] // stack.channels]
-    return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
-
-
-def _learnt(
-    stack: Stack, M: NDArray[np.float64] | None, step: float, maps: int
-) -> tuple[classes.Planes, learn.Learnt] | None:
-    """What planes are to be and the classes of their pixels, where these pay."""
-    if M is None or learn.BASE * stack.channels >= maps:
-        return None
-    if stack.once and stack.samples.size >= _LARGE:
-        stack.forget()  # what is tried takes as much memory again
-    Y = learn.targets(stack, M, step)
-    found = learn.learn(stack, Y, step)
-    if found is not None:
-        return Y, found
-    del Y
-    stack.coefficients(M.shape[1])
-    return None
-
-
-def _groups(
-    stack: Stack, M: NDArray[np.float64] | None, maps: int, step: float
-) -> Iterator[NDArray[np.float32]]:
-    """The coefficients of each group; of a stack that is encoded once, instead of its own."""
-    each = group_of(stack.grid)
-    parts = [slice(i, min(i + each, maps)) for i in range(0, maps, each)]
-    if M is None or not stack.once:
-        yield from (_coefficients(stack, M, part, step) for part in parts)
-        return
-    all_ = [_coefficients(stack, M, part, step) for part in parts]
-    stack.forget()
-    while all_:
-        yield all_.pop(0)
-
-
-def _coefficients(
-    stack: Stack, M: NDArray[np.float64] | None, part: slice, step: float
-) -> NDArray[np.float32]:
-    """(SIZE, rows, maps, columns) coefficients of a group, in steps."""
-    channels = stack.channels
-    first, last = part.start // channels, -(-part.stop // channels)
-    inside = slice(part.start - first * channels, part.stop - first * channels)
-    if M is None:
-        C = stack.frame_coefficients(slice(first, last))[:, :, inside]
-        C *= np.float32(1 / step)
-        return C
-    C = stack.coefficients(1)
-    size, rows, _, columns = C.shape
-    weights = (M[first:last] / step).astype(C.dtype)
-    out = np.empty((size, rows, last - first, channels, columns), np.float32)
-    for row in range(rows):
-        one = C[:, row].reshape(size, -1, channels * columns)
-        out[:, row] = (weights @ one).reshape(size, last - first, channels, columns)
-    return out.reshape(size, rows, -1, columns)[:, :, inside]
 
 
 def _synthesis(

@@ -164,6 +164,11 @@ class Stack:
         result: Floats = planes.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
         return result.reshape(*X.shape[1:3], -1)
 
+    @property
+    def held(self) -> int:
+        """Bytes of the coefficients that are kept."""
+        return 0 if self._C is None else self._C.nbytes
+
     def forget(self) -> None:
         """Keep no coefficients; they are computed again where they are asked for."""
         self._C = None

@@ -42,7 +42,7 @@ _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
 _MUCH = 0.9  # share below which no other number is tried
 _ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
-_NUMBERS = 1 << 18  # of equations that are solved at once
+_NUMBERS = 1 << 17  # of equations that are solved at once
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
 
@@ -79,7 +79,7 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
     """
     base, pixels = BASE * stack.channels, stack.height * stack.width
     counts = [x for x in COUNTS if x * (len(Y) + 1) <= pixels]
-    if base > WIDEST or len(Y) <= base or int(np.abs(Y).max()) >= _LARGEST:
+    if base > WIDEST or len(Y) <= base or max(int(Y.max()), -int(Y.min())) >= _LARGEST:
         return None
     if stack.learnt is not None:
         before, known = stack.learnt

@@ -12,8 +12,6 @@ from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.rates import expected_rows, rates
 from lowrank.stores.packed.patches.order import Component
 
-_LANES = 1 << 11  # of trellises that are followed at once
-
 
 def orders_of(plan: list[list[Component]], count: int) -> list[list[int]]:
     """The components of each of so many maps, in the order of the stream."""
@@ -34,12 +32,12 @@ def levels_of(
         alike.setdefault(tuple(order), []).append(c)
     expected = expected_rows(C)
     most = max(float(C.max()), -float(C.min()))
-    grids = np.zeros(C.shape, np.int16 if most < (1 << 15) - 2 else np.int32)
+    grids = np.zeros(C.shape, np.int16 if most < trellis.NARROW else np.int32)
     halves = np.zeros(C.shape, np.uint8)
     alike.pop((), None)
     for kept, maps in alike.items():
         for down, across, order in edges.parts(kept, rows, columns):
-            each = max(1, _LANES // (len(down) * len(across)))
+            each = max(1, trellis.LANES // (len(down) * len(across)))
             for some in range(0, len(maps), each):
                 part = maps[some : some + each]
                 here = np.ix_(order, down, part, across)

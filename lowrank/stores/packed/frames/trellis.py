@@ -30,7 +30,10 @@ SECOND = np.array([0, 1, 0, 1, 0, 1, 0, 1], np.uint8)
 STATES = len(NEXT)
 LEVELS = 64
 """Levels whose rates are told apart."""
-_LANES = 1 << 11
+LANES = 1 << 10
+"""Trellises that are followed at once: what their paths take is most of an encoder's memory."""
+NARROW = (1 << 15) - 2
+"""Coefficients below have levels of 16 bits."""
 _AT_ONCE = 1 << 15  # coefficients whose levels are weighed at once
 _LARGEST = (1 << 20) - 1
 _SHIFTS = np.array([[0], [1]], np.int32)
@@ -46,7 +49,7 @@ _TAKEN = 2 * SECOND[_BEFORE] + _PARITY
 
 def quantise(
     x: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.uint8]]:
     """Levels of the best path of each lane.
 
     Parameters
@@ -60,25 +63,28 @@ def quantise(
 
     Returns
     -------
-    levels : (components, lanes) ndarray
+    levels : (components, lanes) ndarray of int16 or int32
         Signed.
     second : (components, lanes) ndarray of uint8
         Whether they are of the second quantiser.
     """
-    result, second = np.empty(x.shape, np.int32), np.empty(x.shape, np.uint8)
-    for start in range(0, x.shape[1], _LANES):
-        part = slice(start, start + _LANES)
-        result[:, part], second[:, part] = _path(np.abs(x[:, part]), rows[:, part], rates)
+    most = max(float(x.max(initial=0)), -float(x.min(initial=0)))
+    result = np.empty(x.shape, np.int16 if most < NARROW else np.int32)
+    second = np.empty(x.shape, np.uint8)
+    for start in range(0, x.shape[1], LANES):
+        part = slice(start, start + LANES)
+        _path(x[:, part], rows[:, part], rates, result[:, part], second[:, part])
     np.negative(result, where=x < 0, out=result)
     return result, second
 
 
 def _path(
-    x: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+    x: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32],
+    result: NDArray[np.signedinteger[Any]], second: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Magnitudes of the levels of some lanes."""
     count, lanes = x.shape
-    narrow = float(x.max(initial=0)) < (1 << 15) - 2
-    levels = np.empty((count, 4, lanes), np.int16 if narrow else np.int32)
+    levels = np.empty((count, 4, lanes), result.dtype)
     picks = np.empty((count, STATES, lanes), np.bool_)
     total = np.full((STATES, lanes), np.float32(1e30))
     total[0] = 0
@@ -86,7 +92,7 @@ def _path(
     each = max(1, _AT_ONCE // max(lanes, 1))
     for start in range(0, count, each):
         part = slice(start, min(start + each, count))
-        costs = _candidates(x[part], rows[part], rates, levels[part])
+        costs = _candidates(np.abs(x[part]), rows[part], rates, levels[part])
         for one, pick in zip(costs, picks[part], strict=True):
             # Indices are all in range: to say so spares a buffer.
             total.take(_BEFORE.T, axis=0, out=both, mode="clip")
@@ -95,16 +101,14 @@ def _path(
             np.minimum(both[0], both[1], out=total)
     state = total.argmin(0)
     lane = np.arange(lanes)
-    result, halves = np.empty((count, lanes), np.int32), np.empty((count, lanes), np.uint8)
     for t in range(count - 1, -1, -1):
         step = 2 * state + picks[t].reshape(-1).take(state * lanes + lane)
         taken = _TAKEN.reshape(-1).take(step)
-        halves[t] = taken >> 1
+        second[t] = taken >> 1
         taken *= lanes
         taken += lane
         result[t] = levels[t].reshape(-1).take(taken)
         state = _BEFORE.reshape(-1).take(step)
-    return result, halves
 
 
 def _candidates(

@@ -17,12 +17,13 @@ from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.models import SECOND
 from lowrank.stores.packed.frames.order import BEFORE, Predictors
 from lowrank.stores.packed.patches import means
-from lowrank.stores.packed.patches.contexts import CAP, PAD, Board, Quarters
+from lowrank.stores.packed.patches.contexts import CAP, PAD, Board, Phase, Quarters
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 _LARGEST = (1 << 15) // FRACTION
 """Levels whose values take more than 16 bits."""
+_NEXT = trellis.NEXT.reshape(-1)
 _FIRST = np.float32(2)  # gradients of means are in steps, all other magnitudes in half steps
 
 
@@ -89,6 +90,7 @@ class Walk:
         self._used = 0
         self._places = [array("q") for _ in scales]
         self._board: Board | None = None
+        self._laid: tuple[int, list[tuple[Phase, NDArray[np.intp], NDArray[np.intp]]]] = (0, [])
         self._unsigned: list[NDArray[np.intp]] = []
 
     def first(self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None) -> None:
@@ -122,50 +124,61 @@ class Walk:
         """
         shape, count = self.quarters, len(batch)
         board, own = self._expect(batch)
-        known = board.known
-        planes = np.array([x.channel for x in batch])[:, None]
+        known, states = board.known.reshape(-1), self.states.reshape(-1)
+        starts = np.array([[x.channel * shape.size] for x in batch])
         kinds = np.array([self.edges.kind(x.index) for x in batch])
         unused = self._unused[kinds] if kinds.any() else None
         used = self._used * self.maps.shape[1]
-        for phase in shape.phases:
+        for phase, cells, places in self._cells(count):
             rows = board.rows(phase, own)
-            states = self.states[planes, phase.places]
-            second = trellis.SECOND[states]
+            where = starts + phase.places
+            before = states.take(where)
+            second = trellis.SECOND.take(before)
             if unused is not None:
                 beyond = unused[:, phase.places]
                 rows[beyond] = PAD
-            rows += second.astype(np.intp) * SECOND
+            rows += np.multiply(second, SECOND, dtype=np.intp)
             flat = rows.ravel()
-            places = shape.where[phase.places]
             if isinstance(self.coder, Reader):
                 hit, q = self.coder.phase(flat, None, signs=signs)
             else:
-                part = self.maps[self._used : self._used + count, places].astype(np.int32)
-                part[:, phase.pads] = 0
+                part = self.maps.reshape(-1).take(used + places).astype(np.int32)
+                part.reshape(count, -1)[:, phase.pads] = 0
                 hit, q = _written(self.coder, flat, part)
-            half = second.ravel()[hit]
-            parity = np.zeros(len(flat), np.uint8)
-            parity[hit] = q & 1
-            following = trellis.NEXT[states, parity.reshape(states.shape)]
+            half, magnitude = second.take(hit), np.abs(q)
+            parity = np.zeros(before.shape, np.uint8)
+            parity.reshape(-1)[hit] = q & 1
+            following = _NEXT.take(2 * before + parity)
             if unused is not None:
-                following[beyond] = states[beyond]
-            self.states[planes, phase.places] = following
-            which, place = np.divmod(hit, phase.count)
-            known[which, phase.places[place]] = np.minimum(2 * np.abs(q) - half, CAP)
-            here = used + which * self.maps.shape[1] + places[place]
-            if len(q) and self.maps.itemsize == 2 and int(np.abs(q).max()) >= _LARGEST:
+                following[beyond] = before[beyond]
+            states[where] = following
+            known[cells.take(hit)] = np.minimum(2 * magnitude - half, CAP)
+            here = used + places.take(hit)
+            if len(q) and self.maps.itemsize == 2 and int(magnitude.max()) >= _LARGEST:
                 self.maps = self.maps.astype(np.int32)
             self.maps.reshape(-1)[here] = trellis.values_of(q, half, FRACTION)
             if not signs:
                 self._unsigned.append(here)
         self.coder.models.learn()
-        self.known[self._count : self._count + count] = known
+        self.known[self._count : self._count + count] = board.known
         for i, x in enumerate(batch):
             self._predictors.add(x, self._count + i)
             self.indices[x.channel].append(x.index)
             self._places[x.channel].append(self._used + i)
         self._count += count
         self._used += count
+
+    def _cells(self, count: int) -> list[tuple[Phase, NDArray[np.intp], NDArray[np.intp]]]:
+        """Of each phase where each place of so many maps stands in their planes, and in them."""
+        if count != self._laid[0]:
+            rows = np.arange(count)[:, None]
+            found = []
+            for phase in self.quarters.phases:
+                cells = rows * self.quarters.size + phase.places
+                places = rows * self.maps.shape[1] + self.quarters.where[phase.places]
+                found.append((phase, cells.ravel(), places.ravel()))
+            self._laid = count, found
+        return self._laid[1]
 
     def maps_of(self, plane: int) -> NDArray[np.float32]:
         """(components, patches) coefficients of a plane, in sixteenths of a step."""
@@ -233,8 +246,9 @@ def _written(
     coder: Writer, rows: NDArray[np.intp], levels: NDArray[np.int32]
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
     """Collect levels; places and values of the non-zeros."""
-    flat: NDArray[Any] = levels.ravel()
+    flat = levels.ravel()
     flags = flat != 0
     hit = flags.nonzero()[0]
-    coder.collect(rows, flags, hit, flat[hit], coder.models.shift.take(rows[hit]))
-    return hit, flat[hit]
+    values: NDArray[Any] = flat.take(hit)
+    coder.collect(rows, flags, hit, values, coder.models.shift.take(rows.take(hit)))
+    return hit, values

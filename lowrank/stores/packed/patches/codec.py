@@ -15,9 +15,10 @@ header    range_coder.BitReader, fields in this order:
     alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
-    version   number 0, then 4 bits: 2; then 1 bit: luma tells of chroma (chroma.py); 2 bits, less
-              1: sixteenths that rare values are farther from zero than they say (walk.py).
-              In version 1 luma does, and neither is there; in version 0 not, nor is any of this
+    version   number 0, then 4 bits: 3; then 1 bit: luma tells of chroma (chroma.py); 2 bits, less
+              1: sixteenths that rare values are farther from zero than they say (walk.py); 4 bits:
+              non-zeros to a sign that is hidden, or 0 (hiding.py), which version 2 has not.
+              In version 1 luma does, and none is there; in version 0 not, nor is any of this
     lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    twice 4 bits for each channel: strengths of the filter, in eighths, of differences as
@@ -36,7 +37,7 @@ If weighed, the gains come first. Components come in this order: the first (mean
 channel, then all others by
 descending scale, channel, frequency, in batches (order.batches). A batch has three
 phases (contexts.py), and each phase, for all its maps: flags, tokens, raw bits of the
-magnitudes, signs. Some low frequencies are predicted, and q is what is left
+magnitudes, signs that are not hidden. Some low frequencies are predicted, and q is what is left
 (prediction.py). The models (models.py) learn at the end of a batch, or of a band of a
 first component. Alpha has half the step.
 
@@ -50,7 +51,7 @@ rounded half up and clipped; if levels are given, alpha takes the nearer one.
 
 Every step and table of a decoder is in docs/PACKED.md.
 
-A decoder must reject: a flag that does not fit the channels; a version above 2; luma that tells
+A decoder must reject: a flag that does not fit the channels; a version above 3; luma that tells
 of chroma without a colour rotation; lanes out of range, or so
 few that the maps have more than 2^17 symbols a lane; an initial state below 2^16, or a
 last one of 2^17 or more; more late batches or signs than there are; a header number
@@ -104,6 +105,8 @@ ZERO, RISE = 0.07, 0.06
 """What a bit is worth, in squared steps: the quantiser's rates of exchange."""
 FARTHER_FROM = 20.0
 """Levels of 8 bits: of coarser steps rare values are taken a sixteenth farther from zero."""
+HIDDEN = 6
+"""Non-zeros to a sign that is hidden: 5 to 8 are alike."""
 BITS_PER_LANE = 2560
 MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
@@ -187,7 +190,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     shape = grid(height, width)
 
     rans = RansWriter()
-    coder = Writer(rans, zero=ZERO, rise=RISE)
+    coder = Writer(rans, zero=ZERO, rise=RISE, hidden=HIDDEN)
     gains = lowest = scale = divided = None
     power = 0
     if tune == "eye":
@@ -221,6 +224,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
         power, lowest, farther=_farther(step, bits, height * width),
+        hidden=HIDDEN,
     )  # fmt: skip
     groups = batches(order(scales), shape[0] * shape[1])
     if source.turn is not None and chroma.pays(C, scales):
@@ -244,8 +248,11 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         late = [rans.withdraw(one) for one in passes[number]] + late
         count += 1
     body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
-    walk.header = replace(header, late=count)
-    length = len(write_header(walk.header, code, lanes)) + len(body)
+    plain = walk.header = replace(header, late=count)
+
+    @cache
+    def length() -> int:
+        return len(write_header(plain, code, lanes)) + len(body)
 
     @cache
     def smoothed() -> tuple[Floats, list[Filter]] | tuple[None, None]:
@@ -277,7 +284,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         return sum(error_of(C[:, :, c], walk, c) for c in range(channels))
 
     ranks = tuple(1 + int((s > 0).sum()) for s in scales)
-    return Coded(lambda: length, ranks, payload, decoded, norms, squared_error)
+    return Coded(length, ranks, payload, decoded, norms, squared_error)
 
 
 def _farther(step: float, bits: int, pixels: int) -> int:
@@ -398,7 +405,7 @@ def _decode_maps(
         if not fits(total * shape[0] * shape[1] * ((5 if bits <= 8 else 9) + 2 * header.crossed)):
             raise MemoryError
         rans = RansReader(payload[position:], header.lanes)
-        reader = Reader(rans)
+        reader = Reader(rans, hidden=header.hidden)
         kind = np.dtype(np.float32 if bits <= 8 else np.float64)
         gains = None
         if header.gains is not None:

@@ -21,9 +21,11 @@ WEIGHED = 1 << 15
 """What the number of coders is more than it is, where a picture is weighed for the eye."""
 CROSSED = 1
 """The version of a payload in which luma tells of chroma; those of before have none."""
-NEWEST = 2
+CUTTING = 2
 """That of payloads whose filter cuts differences (cutting.py), and which say how far from zero rare
 values are, and whether luma tells of chroma."""
+NEWEST = 3
+"""That of payloads in which magnitudes tell some signs (hiding.py)."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Beginning:
     version: int
     crossed: bool
     farther: int
+    hidden: int
     weighed: bool
     lanes: int
 
@@ -40,7 +43,7 @@ class Beginning:
 def read_beginning(read: BitReader) -> Beginning:
     """The version, what belongs to it, and how many interleaved coders there are."""
     number = read.number("lanes")
-    version, crossed, farther = 0, False, 0
+    version, crossed, farther, hidden = 0, False, 0, 0
     if number == 0:
         # No coders at all: readers of before refuse that.
         version = read.bits(4)
@@ -49,12 +52,13 @@ def read_beginning(read: BitReader) -> Beginning:
                 f"packed stream: version {version} of patches, which is newer; update"
             )
         crossed = version == CROSSED or bool(read.bits(1))
-        farther = read.bits(2) - 1 if version == NEWEST else 0
+        farther = read.bits(2) - 1 if version >= CUTTING else 0
+        hidden = read.bits(4) if version == NEWEST else 0
         number = read.number("lanes")
     weighed, lanes = divmod(number, WEIGHED)
     if weighed > 1 or not 1 <= lanes <= LANES:
         raise FormatError(f"packed stream: {number} interleaved coders, of 1 to {LANES}")
-    return Beginning(version, crossed, farther, bool(weighed), lanes)
+    return Beginning(version, crossed, farther, hidden, bool(weighed), lanes)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Header:
 
     `power` and `gains` are those of a picture that is weighed for the eye; where a picture is
     `crossed`, luma tells of chroma (chroma.py). Rare values are `farther` from zero than they say,
-    in sixteenths. Of version NEWEST `smooth` is 16 times one strength and another (cutting.py).
+    in sixteenths. From version CUTTING on `smooth` is 16 times one strength and another
+    (cutting.py). Of so many non-zeros as `hidden` says one sign is hidden (hiding.py); 0: none.
     """
 
     step: float
@@ -81,6 +86,7 @@ class Header:
     crossed: bool = False
     version: int = NEWEST
     farther: int = 0
+    hidden: int = 0
 
     def is_alpha(self, channel: int) -> bool:
         """Whether a channel is opacity: the last one, if any."""
@@ -99,6 +105,7 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
     out.bits(NEWEST, 4)
     out.bits(header.crossed, 1)
     out.bits(header.farther + 1, 2)
+    out.bits(header.hidden, 4)
     out.number(lanes if header.gains is None else lanes + WEIGHED, "lanes")
     out.number(header.late, "late")
     for value in header.smooth:
@@ -121,7 +128,7 @@ def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     if begun.crossed and start.turn is None:
         raise FormatError("packed stream: luma tells of colours that are not turned")
     late = read.number("late")
-    digits = 8 if begun.version == NEWEST else 4
+    digits = 8 if begun.version >= CUTTING else 4
     smooth = tuple(read.bits(digits) for _ in range(channels))
     low, _ = wavelet.band_shapes(*shape)
     power, gains = 0, None
@@ -134,7 +141,7 @@ def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
         coarsest.append(_coarsest(read, low))
     return Header(
         *start, begun.lanes, late, smooth, scales, turns, coarsest, power, gains,
-        begun.crossed, begun.version, begun.farther,
+        begun.crossed, begun.version, begun.farther, begun.hidden,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError
 from lowrank.stores.packed.coding.rans import RansReader, RansWriter
 from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
+from lowrank.stores.packed.patches import hiding
 from lowrank.stores.packed.patches.contexts import Board
 from lowrank.stores.packed.patches.models import SHIFT, TOTAL, FlagModel, token_model
 
@@ -23,6 +24,20 @@ LENGTH = 5
 _SIGNS = np.array([1, -1], np.int32)
 LARGEST = 1 << 20
 """Bound of coefficients: sixteenths of a step still are exact in float32."""
+
+
+class _Limits(NamedTuple):
+    """What the quantiser goes by until the models, whose tables stand here, learn.
+
+    Above what a magnitude is none of zero, by row; what is rounded up, by pair and token; what
+    one more than a magnitude costs in bits, by row and magnitude, in squared steps.
+    """
+
+    zero: NDArray[Any]
+    frequency: NDArray[Any]
+    threshold: NDArray[np.float32]
+    rise: NDArray[np.float64]
+    rising: NDArray[np.float32]
 
 
 class Statistics:
@@ -97,10 +112,23 @@ def collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.
 
 
 class Reader:
-    """Decodes coefficients."""
+    """Decodes coefficients.
 
-    def __init__(self, rans: RansReader, models: Statistics | None = None) -> None:
+    Parameters
+    ----------
+    rans : RansReader
+    models : Statistics, optional
+    hidden : int
+        Non-zeros that a group is expected to have, of which one sign is hidden; 0 for none.
+    """
+
+    def __init__(
+        self, rans: RansReader, models: Statistics | None = None, *, hidden: int = 0
+    ) -> None:
         self._rans = rans
+        self._hidden = hidden
+        self.apart: slice | NDArray[np.bool_] = slice(None)
+        """Of the last phase's non-zeros, those whose signs are not hidden."""
         self.models = models or Statistics()
         self.boards: dict[tuple[int, int], Board] = {}
         """What the maps of first components are written on, by their size."""
@@ -108,7 +136,8 @@ class Reader:
     def phase(self, rows: Indices, target: Target | None, *, signs: bool) -> tuple[Indices, Values]:
         """Places and values of the non-zeros of one phase, or their magnitudes."""
         models, rans = self.models, self._rans
-        flags = rans.flags(models.flags.zero.take(rows))
+        zero = models.flags.zero.take(rows)
+        flags = rans.flags(zero)
         hit = flags.nonzero()[0]
         row = rows.take(hit)
         coded = rans.tokens(row >> 1, models.tokens)
@@ -128,9 +157,23 @@ class Reader:
         if len(escaped) and int(m.max()) >= LARGEST:
             raise FormatError("packed stream: a coefficient is out of range")
         values = m.astype(np.int32)
-        if signs:
+        self.apart = slice(None)
+        if self._hidden and len(hit) >= hiding.LEAST:
+            self._tell(hiding.groups(zero, self._hidden).take(hit), values, signs=signs)
+        elif signs:
             values *= _SIGNS.take(rans.raw(len(hit)))
         return hit, values
+
+    def _tell(self, group: NDArray[np.int64], values: Values, *, signs: bool) -> None:
+        """Give those non-zeros their signs that magnitudes tell, and with `signs` the others."""
+        first, odd, _ = hiding.hidden(group, values)
+        self.apart = np.ones(len(values), np.bool_)
+        self.apart[first] = False
+        negative = np.zeros(len(values), np.uint8)
+        if signs:
+            negative[self.apart] = self._rans.raw(len(values) - len(first))
+        negative[first] = odd
+        values *= _SIGNS.take(negative)
 
     def _lengths(self, count: int) -> NDArray[np.int64]:
         """Bits of what escaped each of so many tokens, beyond the first."""
@@ -154,19 +197,21 @@ class Writer:
     zero, rise : float
         What one bit is worth, in squared quantiser steps, when it is asked whether a
         coefficient becomes zero, and whether its magnitude is rounded up.
+    hidden : int
+        As of Reader.
     """
 
     def __init__(
-        self, rans: RansWriter, *, zero: float, rise: float, models: Statistics | None = None
-    ) -> None:
+        self, rans: RansWriter, *, zero: float, rise: float, models: Statistics | None = None,
+        hidden: int = 0,
+    ) -> None:  # fmt: skip
         self._rans = rans
+        self._hidden = hidden
         self._zero, self._rise = zero / 2, rise / 2
         self.models = models or Statistics()
         self.boards: dict[tuple[int, int], Board] = {}
         # The models' tables, and the limits that follow from them until they learn.
-        self._limits: (
-            tuple[NDArray[Any], NDArray[Any], NDArray[np.float32], NDArray[np.float64]] | None
-        ) = None
+        self._limits: _Limits | None = None
         self._tables: dict[int, tuple[NDArray[np.integer], NDArray[np.uint16]]] = {}
         self.signs: list[int] = []
         """Passes of raw bits that are signs, one for each phase."""
@@ -181,8 +226,8 @@ class Writer:
             raise ValueError("nothing to write")
         models = self.models
         x = np.abs(target)
-        threshold, rise = self._thresholds()
-        flags = x > threshold.take(rows)
+        limits = self._thresholds()
+        flags = x > limits.threshold.take(rows)
         hit = flags.nonzero()[0]
         row = rows[hit]
         pair = row >> 1
@@ -190,32 +235,62 @@ class Writer:
         m = np.maximum(xs.astype(np.int64), 1)
         shift = models.shift.take(row)
         step = np.minimum((m - 1) >> shift, ESCAPE - 1)
-        m += xs - m > rise[pair, step]
+        m += xs - m > limits.rise[pair, step]
         np.minimum(m, LARGEST - 1, out=m)
+        negative = target < 0
+        told = None
+        if self._hidden and len(hit) >= hiding.LEAST:
+            group = hiding.groups(models.flags.zero.take(rows), self._hidden)
+            hit, m, told = hiding.suit(
+                x, negative, hit, m, group, lambda *of: self._rising(rows, *of)
+            )
+            flags.fill(False)
+            flags[hit] = True
+            shift = models.shift.take(rows.take(hit))
         values = m.astype(np.int32)
-        np.negative(values, where=target[hit] < 0, out=values)
-        self.collect(rows, flags, hit, values, shift)
+        np.negative(values, where=negative.take(hit), out=values)
+        self.collect(rows, flags, hit, values, shift, told)
         return hit, values
 
-    def _thresholds(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Above what a magnitude is none of zero, by row; what is rounded up, by pair and token."""
+    def _rising(
+        self, rows: Indices, places: Indices, m: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What one more than a magnitude costs, and it more than one less: see `hiding.suit`."""
+        index = np.minimum(m, TOKENS)
+        index += rows.take(places) * (TOKENS + 1)
+        rising = self._thresholds().rising
+        more = rising.take(index)
+        index -= 1
+        return more, rising.take(index)
+
+    def _thresholds(self) -> _Limits:
+        """What the quantiser goes by until the models learn."""
         models = self.models
         zero, frequency = models.flags.zero, models.tokens.frequency
-        if self._limits is not None and self._limits[0] is zero and self._limits[1] is frequency:
-            return self._limits[2:]
+        if self._limits and self._limits.zero is zero and self._limits.frequency is frequency:
+            return self._limits
         p = zero / TOTAL
         cost = -np.log2(frequency / models.tokens.total)
         pairs = np.arange(len(p)) >> 1
-        threshold = 0.5 + self._zero * (np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0])
+        first = np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0]
+        threshold = 0.5 + self._zero * first
         threshold[models.flags.pads] = np.inf
+        dearer = cost[:, 1:] - cost[:, :-1]
         rise = (
             self._rise
-            * np.diff(cost, axis=1)
+            * dearer
             / (1 << models.shift[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
         )
-        both = threshold.astype(np.float32), 0.5 + np.clip(rise, -0.1, 0.45)
-        self._limits = zero, frequency, *both
-        return both
+        # A zero stands before the tokens. Where low bits are raw one more costs hardly any.
+        rising = np.zeros((len(p), TOKENS + 1), np.float32)
+        rising[:, 0] = first
+        rising[:, 1:TOKENS] = dearer[pairs]
+        rising[models.shifted :, 1:] = 0
+        rising *= 2 * self._zero
+        self._limits = _Limits(
+            zero, frequency, threshold.astype(np.float32), 0.5 + np.clip(rise, -0.1, 0.45), rising
+        )
+        return self._limits
 
     def collect(
         self,
@@ -224,8 +299,12 @@ class Writer:
         hit: Indices,
         values: Values,
         shift: NDArray[np.int64],
+        told: Indices | None = None,
     ) -> None:
-        """Collect one phase: which are non-zero, where, their values and their raw low bits."""
+        """Collect one phase: which are non-zero, where, their values and their raw low bits.
+
+        Of `told` some are told their signs by magnitudes.
+        """
         models, rans = self.models, self._rans
         zero, frequency = self._narrow(models.flags.zero), self._narrow(models.tokens.frequency)
         number = rans.flags(rows, flags, zero)
@@ -244,7 +323,12 @@ class Writer:
             rans.raw(expand(rest, lengths))
         if shift.any():
             rans.raw(expand(m - 1, shift))
-        self.signs.append(rans.raw((values < 0).astype(np.uint8)))
+        signs = values < 0
+        if told is not None:
+            apart = np.ones(len(signs), np.bool_)
+            apart[told] = False
+            signs = signs[apart]
+        self.signs.append(rans.raw(signs.view(np.uint8)))
 
     def _narrow(self, table: NDArray[np.integer]) -> NDArray[np.uint16]:
         """A table of the models in 16 bits, the same one until they learn."""

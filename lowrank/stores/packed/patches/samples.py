@@ -17,7 +17,7 @@ from lowrank.layouts.turn import axes
 from lowrank.stores.packed.coding.payload import FRACTION, Samples, to_levels
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.patches.cutting import Cutting
-from lowrank.stores.packed.patches.header import NEWEST, Header
+from lowrank.stores.packed.patches.header import CUTTING, Header
 from lowrank.stores.packed.patches.synthesis import Channel, basis, render
 from lowrank.stores.packed.patches.walk import Walk
 
@@ -57,7 +57,7 @@ def planes_of(walk: Walk, bits: int) -> Floats:
 def filters_of(planes: Floats, header: Header) -> list[Filter]:
     """The filter of each plane."""
     steps = [header.step_of(c) for c in range(len(planes))]
-    if header.version < NEWEST:
+    if header.version < CUTTING:
         return [Filter(plane, step) for plane, step in zip(planes, steps, strict=True)]
     # The eye sees smaller errors than the squares of all of them tell.
     finer = 1 if header.gains is None else FINER

@@ -160,8 +160,8 @@ class Walk:
             else:
                 here = (lines + phase.where).reshape(-1).take(hit)
             self._flat[here] = q
-            if not signs:
-                self._unsigned.append(here.astype(self._places, copy=False))
+            if not signs and isinstance(self.coder, Reader):
+                self._unsigned.append(here[self.coder.apart].astype(self._places, copy=False))
         self.coder.models.learn()
         self.known[self.count : self.count + count] = board.known
         self.count += count

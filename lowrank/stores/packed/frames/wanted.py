@@ -1,0 +1,115 @@
+"""What planes are to be: which are kept, their basis, and their coefficients in steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.frames import basis, classes, learn, select
+from lowrank.stores.packed.frames.forecast import worth
+from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.samples import EXACT, power
+
+LARGE = 1 << 21
+"""Samples of a stack that takes more memory than Python itself."""
+_DEAR = 2  # bytes a sample: coefficients that take more are computed again rather than kept
+
+
+def kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
+    """Which planes are kept: so many, or those that are worth their bits."""
+    s = stack.spectrum[0]
+    if planes is not None:
+        return np.arange(min(planes, len(s)))
+    return np.flatnonzero(worth(stack, step).net > 0)
+
+
+def quantised(
+    stack: Stack, step: float, kept: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], list[basis.Column]]:
+    """Entries of the basis, and how its columns are coded."""
+    s, U = stack.spectrum
+    # No product may leave exact arithmetic: planes are at most as long as columns of A.
+    longest = math.sqrt(stack.frames * len(kept)) * max(
+        float(np.abs(stack.samples.max())), float(np.abs(stack.samples.min())), 1.0
+    )
+    most = int(math.log2(EXACT) - 4 - math.log2(longest * FRACTION / step))
+    plain = step * select.FINER
+    exponents = [min(basis.exponent_of(plain, float(s[k])), max(most, 0)) for k in kept]
+    B = U[:, kept] if stack.weights is None else U[:, kept] * stack.weights[:, None]
+    entries = np.rint(B / power(iter(exponents))).astype(np.int64)
+    return entries, basis.plan(entries, exponents)
+
+
+def matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What makes the planes of U those that suit the quantised basis, by least squares."""
+    if stack.weights is not None:
+        B = B / stack.weights[:, None]
+    C = stack.coefficients(B.shape[1])
+    known = stack.spectrum[1][:, : C.shape[2] // stack.channels]
+    return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
+
+
+def spared(stack: Stack) -> bool:
+    """Whether coefficients are not kept for another time: there is none, or they are dear."""
+    return stack.once or (stack.samples.size >= LARGE and stack.held > _DEAR * stack.samples.size)
+
+
+def release(stack: Stack) -> None:
+    """Forget the coefficients of a large stack, where what comes needs none of them."""
+    if stack.samples.size >= LARGE and spared(stack):
+        stack.forget()
+
+
+def learnt(
+    stack: Stack, M: NDArray[np.float64] | None, step: float, maps: int
+) -> tuple[classes.Planes, learn.Learnt] | None:
+    """What planes are to be and the classes of their pixels, where these pay."""
+    if M is None or learn.BASE * stack.channels >= maps:
+        return None
+    release(stack)  # what is tried takes as much memory again
+    Y = learn.targets(stack, M, step)
+    found = learn.learn(stack, Y, step)
+    if found is not None:
+        return Y, found
+    del Y
+    stack.coefficients(M.shape[1])
+    return None
+
+
+def groups(
+    stack: Stack, M: NDArray[np.float64] | None, maps: int, each: int, step: float
+) -> Iterator[NDArray[np.float32]]:
+    """The coefficients of each group; where those of the stack are not kept, instead of them."""
+    parts = [slice(i, min(i + each, maps)) for i in range(0, maps, each)]
+    if M is None or not spared(stack):
+        yield from (_coefficients(stack, M, part, step) for part in parts)
+        return
+    all_ = [_coefficients(stack, M, part, step) for part in parts]
+    stack.forget()
+    while all_:
+        yield all_.pop(0)
+
+
+def _coefficients(
+    stack: Stack, M: NDArray[np.float64] | None, part: slice, step: float
+) -> NDArray[np.float32]:
+    """(SIZE, rows, maps, columns) coefficients of a group, in steps."""
+    channels = stack.channels
+    first, last = part.start // channels, -(-part.stop // channels)
+    inside = slice(part.start - first * channels, part.stop - first * channels)
+    if M is None:
+        C = stack.frame_coefficients(slice(first, last))[:, :, inside]
+        C *= np.float32(1 / step)
+        return C
+    C = stack.coefficients(1)
+    size, rows, _, columns = C.shape
+    weights = (M[first:last] / step).astype(C.dtype)
+    out = np.empty((size, rows, last - first, channels, columns), np.float32)
+    for row in range(rows):
+        one = C[:, row].reshape(size, -1, channels * columns)
+        out[:, row] = (weights @ one).reshape(size, last - first, channels, columns)
+    return out.reshape(size, rows, -1, columns)[:, :, inside]

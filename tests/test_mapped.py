@@ -1,0 +1,85 @@
+"""A stack that stays on the disk: what is asked of it, before any sample is used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lowrank
+from lowrank import files
+from lowrank.format import mapped
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    rng = np.random.default_rng(3)
+    A = np.tensordot(rng.normal(size=(600, 3)), rng.normal(size=(3, 40, 60)), 1)
+    made = tmp_path_factory.mktemp("mapped") / "stack.lrk"
+    lowrank.compress(A.astype(np.float32), stack=True, rank=3).save(made)
+    return made
+
+
+def test_a_trace_asks_for_all_that_it_reads_at_once_and_for_little_else(path):
+    data, _ = files.mapped(str(path))
+    asked: list[tuple[int, int]] = []
+
+    def advise(few, ahead):
+        assert few
+        asked.extend((a, a + size) for starts, size in ahead for a in starts)
+
+    file = mapped.of_stack(data, name="x", max_pixels=10**6, advise=advise)
+    at_first = len(asked)
+    assert at_first  # u is what every sample needs
+    stack = lowrank.LowRankStack(file.parts, (), file)
+    trace = stack[:, 33, 7]
+    there = np.zeros(len(data), bool)
+    for a, b in asked[at_first:]:
+        there[a:b] = True
+    floats = 3 * (600 + 1) * 4
+    assert floats <= there.sum() <= 2 * floats
+    # Whatever else is damaged, the trace is what it was; and what it needs is checked.
+    rng = np.random.default_rng(4)
+    (f,) = file.parts.body.factors
+    first = np.frombuffer(data, np.uint8).ctypes.data
+    terms = f.Vt.__array_interface__["data"][0] - first
+    for at in (*rng.integers(terms, len(data) - 12, 20), *rng.choice(np.flatnonzero(there), 20)):
+        bad = bytearray(data)
+        bad[at] ^= 1
+        again = mapped.of_stack(
+            memoryview(bad), name="x", max_pixels=10**6, advise=lambda few, ahead: None
+        )
+        read = lowrank.LowRankStack(again.parts, (), again)
+        if there[at]:
+            with pytest.raises(lowrank.FormatError, match="damaged"):
+                read[:, 33, 7]
+        else:
+            assert np.array_equal(read[:, 33, 7], trace)
+
+
+def test_what_is_sound_is_not_asked_for_again_and_more_terms_are(path):
+    data, _ = files.mapped(str(path))
+    asked: list[tuple[range, int]] = []
+    file = mapped.of_stack(
+        data, name="x", max_pixels=10**6, advise=lambda few, ahead: asked.extend(ahead)
+    )
+    stack = lowrank.LowRankStack(file.parts, (), file)
+    asked.clear()
+    stack.leading(2)[:, 0, 0]
+    assert {len(starts) for starts, _ in asked} == {2}
+    asked.clear()
+    stack.leading(1)[:, 0, 1]
+    assert not asked
+    stack[:, 0, 0]
+    assert {len(starts) for starts, _ in asked} == {1}
+
+
+@pytest.mark.parametrize(("stride", "length"), [(4100, 4), (70000, 4000), (5000, 4999), (9000, 1)])
+def test_pages_cover_what_is_asked_for_and_begin_where_pages_do(stride, length):
+    starts = range(12345, 12345 + 7 * stride, stride)
+    pages = files._pages(starts, length, 4096)
+    assert all(a % 4096 == 0 for a, _ in pages)
+    for start in starts:
+        assert any(a <= start and start + length <= b for a, b in pages)
+    spare = sum(b - a for a, b in pages) - 7 * length
+    assert spare <= 7 * 2 * 4096
+    assert files._pages(range(0), length, 4096) == []
