@@ -4,7 +4,8 @@
 //   checked   checks that follow each other are one;
 //   apart     several variables that one array declares are declared one after the other;
 //   hoisted   what blocks declare is declared by their function, once for blocks apart;
-//   alike     comparisons with texts do not ask for their types;
+//   selves    a method that names itself often has a variable for it;
+//   alike     comparisons do not ask for types;
 //   declared  what a function declares first is among its parameters, where no call gives so many;
 //   called    methods that are called often are called by functions of one letter;
 //   repeated  texts that are written often are written once;
@@ -163,12 +164,35 @@ function checked(tree) {
   return changed(tree, (node) => (node instanceof ast.AST_Sequence && node.expressions.length < 2 ? node.expressions[0] : node));
 }
 
-/** What is compared with a text, and is no object, is equal to it or not without regard to its type. */
+/**
+ * The sources compare numbers with numbers and texts with texts, or with nothing, which is equal to neither: the
+ * type matters only where null is told from undefined.
+ */
 function alike(tree) {
+  const isNothing = (x) => x instanceof ast.AST_Null || x instanceof ast.AST_Undefined || x.operator === "void";
   walk(tree, (node) => {
     if (!(node instanceof ast.AST_Binary) || !/^[!=]==$/.test(node.operator)) return;
-    const text = [node.left, node.right].find((x) => x instanceof ast.AST_String);
-    if (text && Number.isNaN(Number(text.value))) node.operator = node.operator.slice(0, -1);
+    if (!isNothing(node.left) && !isNothing(node.right)) node.operator = node.operator.slice(0, -1);
+  });
+}
+
+const FEW = 3; // so often a method names itself for no more than the variable takes
+
+/** Methods of classes that say `this` often say it once. */
+function selves(tree) {
+  let count = 0;
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Class)) return;
+    for (const { key, value } of node.properties.filter((x) => x instanceof ast.AST_ConciseMethod)) {
+      const found = [], name = `$self${count++}`, { start, end, body } = value;
+      walk(value, (x) => void (x instanceof ast.AST_This && !(x instanceof ast.AST_Super) && found.push(x)));
+      if (found.length <= FEW) continue;
+      const own = new ast.AST_VarDef({ start, end, name: new ast.AST_SymbolLet({ name, start, end }), value: found[0].clone() });
+      value.body = body.map((x) => changed(x, (y) => (found.includes(y) ? reference(name, y) : y)));
+      const place = key.name === "constructor" ? 1 : 0, first = value.body[place]; // a constructor calls `super` first
+      if (first instanceof ast.AST_Let) first.definitions.unshift(own);
+      else value.body.splice(place, 0, new ast.AST_Let({ start, end, definitions: [own] }));
+    }
   });
 }
 
@@ -466,6 +490,7 @@ export async function shortened(bundle, members, kinds) {
   const parted = checked(compressed.ast);
   apart(parted);
   const { ast: flat } = await minify(hoisted(parted), { ...MODULE, compress: COMPRESS, format: TREE });
+  selves(flat);
   alike(flat);
   declared(flat);
   const helpers = new Map();
