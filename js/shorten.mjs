@@ -260,9 +260,17 @@ function declared(tree) {
   });
   const fits = ({ argnames }, call) =>
     call && call.args.length <= argnames.length && !call.args.some((x) => x instanceof ast.AST_Expansion);
+  const asked = membersAsked(tree), methods = new Map();
   walk(tree, (node) => {
     const { name, value, expression, args } = node;
-    if (node instanceof ast.AST_VarDef && value instanceof ast.AST_Arrow && name instanceof ast.AST_Symbol) {
+    if (node instanceof ast.AST_Object) {
+      for (const one of node.properties) {
+        if (!(one instanceof ast.AST_ConciseMethod && asked.get(memberOf(one)) <= one.value.argnames.length)) continue;
+        if (countsOn(one.value)) continue;
+        todo.push([one.value, 0]);
+        methods.set(one.value, null);
+      }
+    } else if (node instanceof ast.AST_VarDef && value instanceof ast.AST_Arrow && name instanceof ast.AST_Symbol) {
       if (name.definition().references.every((x) => fits(value, calls.get(x)))) todo.push([value, 0]);
     } else if (isCall(node)) {
       const { property } = expression;
@@ -278,7 +286,7 @@ function declared(tree) {
   let unused = 0;
   const nameless = () => new ast.AST_SymbolFunarg({ name: `$unused${unused++}` });
   for (const [f, given, ignored] of todo) {
-    if (!(f instanceof ast.AST_Arrow) || f.async) continue;
+    if (!(f instanceof ast.AST_Arrow || methods.has(f)) || f.async) continue;
     if (f.argnames.some((x) => x instanceof ast.AST_Expansion)) continue;
     // Statements up to the last declaration before any that is none: what only does something has a name of its own.
     let count = f.body.findIndex((x) => !(x instanceof ast.AST_Let || x instanceof ast.AST_SimpleStatement));
@@ -297,12 +305,39 @@ function declared(tree) {
       if (body) f.argnames.push(add(nameless(), body));
       else for (const { name, value } of definitions) f.argnames.push(value ? add(name, value) : name);
     }
-    if (whole) f.body = [new ast.AST_Return({ value })];
+    if (!whole) continue;
+    f.body = [new ast.AST_Return({ value })];
+    if (methods.has(f)) methods.set(f, new ast.AST_Arrow({ ...f, is_generator: false, async: false }));
   }
+  walk(tree, (node) => {
+    if (!(node instanceof ast.AST_Object)) return;
+    node.properties = node.properties.map((one) => {
+      const { start, end } = one, value = methods.get(one.value);
+      return value ? new ast.AST_ObjectKeyVal({ start, end, key: memberOf(one), value }) : one;
+    });
+  });
   // Among the parameters nothing of the body is seen.
   for (const [node, place] of declarations(tree)) {
     if (before.has(node) && before.get(node) !== place) throw new Error(`${node.name} is declared later`);
   }
+}
+
+/** Whether a method counts from a number on: as a variable compilers know it to be one, as a parameter it may be anything. */
+function countsOn({ body }) {
+  return body.some((x) => x instanceof ast.AST_IterationStatement) &&
+    body.some((x) => x instanceof ast.AST_Let && x.definitions.some(({ value }) => value instanceof ast.AST_Number));
+}
+
+/** Of each member how many values its calls give at most; without end where anything else asks for it. */
+function membersAsked(tree) {
+  const found = new Map(), calls = new Map();
+  const ask = (name, count) => found.set(name, Math.max(count, found.get(name) ?? 0));
+  walk(tree, (node) => {
+    if (isCall(node)) calls.set(node.expression, node.args.some((x) => x instanceof ast.AST_Expansion) ? Infinity : node.args.length);
+    if (node instanceof ast.AST_Dot) ask(node.property, calls.get(node) ?? Infinity);
+    if (node instanceof ast.AST_Destructuring) node.names.forEach((x) => ask(memberOf(x), Infinity));
+  });
+  return found;
 }
 
 /** Of each name that is used, where it is declared. */
