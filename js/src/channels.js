@@ -3,7 +3,7 @@
 
 import { bound, check } from "./errors.js";
 import {
-  F64, I32, U16, U8, abs, ceil, clipped, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum, within,
+  F64, I32, PI, U16, U8, abs, ceil, clipped, clz32, each, exponent, largest, floor, make, max, min, rint, same, sqrt, sum, within,
 } from "./numbers.js";
 import {
   bitReader, checkRanks, ransReader, readLanes, readStart, readStrengths, streamEnds, table,
@@ -217,7 +217,7 @@ function walkOf(m, n, switches, rans) {
     if (!hit.length) return q;
     const row = hit.map((i) => rows[3 * i]), token = new U8(hit.length);
     rans.tokens(row, model, token);
-    model.count(row, token);
+    model.tally(row, token);
     model.learn();
     const rest = Array.from(token), escaped = [];
     token.forEach((x, j) => x === 15 && escaped.push(j));
@@ -287,10 +287,10 @@ function walkOf(m, n, switches, rans) {
 function unblocked(Y) {
   const fine = (x, unit) => rint(x * unit);
   const rotation = (f) =>
-    make(8, (x) => fine(f((Math.PI / 4) * (1 + (2 * x + 1) / SIDE)), 2 ** 30) / 2 ** 30);
+    make(8, (x) => fine(f((PI / 4) * (1 + (2 * x + 1) / SIDE)), 2 ** 30) / 2 ** 30);
   const cosine = rotation(Math.sin), sine = rotation(Math.cos);
   const C = make(SIDE, (x) =>
-    make(SIDE, (y) => fine(sqrt(2 / SIDE) * Math.cos((Math.PI / SIDE) * ((x + 0.5) * (y + 0.5))), 262144)),
+    make(SIDE, (y) => fine(sqrt(2 / SIDE) * Math.cos((PI / SIDE) * ((x + 0.5) * (y + 0.5))), 262144)),
   );
   const count = Y.length / SIDE, X = new F64(Y.length);
   each(count, (b) => {

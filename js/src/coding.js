@@ -181,18 +181,18 @@ export function ransReader(data, lanes) {
   };
 
   /** What is left when everything has been read: 16 bits a lane, one function call a bit. */
-  const tail = () => {
+  const remainder = () => {
     check(state.every((x) => x >>> 17 === 0), "end of the coders");
     let at = 0;
     return () => (state[at >> 4] >> (15 - (at++ & 15))) & 1;
   };
 
-  return { decide, tokens, sign, number, tail };
+  return { decide, tokens, sign, number, remainder };
 }
 
 /** Give what was coded without signs its signs. */
 export function signLate(unsigned, rans, lanes) {
-  const bit = rans.tail();
+  const bit = rans.remainder();
   check(sum(unsigned.map(([, places]) => places.length)) <= 16 * lanes, "late signs");
   for (const [map, places] of unsigned) {
     const negative = places.filter(bit);
@@ -226,13 +226,13 @@ export function tokenModel(prior) {
   };
   derive();
 
-  /** Count tokens, each of a row. */
-  const count = (rows, tokens) => {
+  /** Tally tokens, each of a row. */
+  const tally = (rows, tokens) => {
     for (let i = 0; i < rows.length; i++) counts[16 * rows[i] + tokens[i]] += 64;
     fresh ||= rows.length;
   };
 
-  /** Learn from what was counted. */
+  /** Learn from what was tallied. */
   const learn = () => {
     if (!fresh) return;
     fresh = 0;
@@ -240,7 +240,7 @@ export function tokenModel(prior) {
     derive();
   };
 
-  return { share, first, count, learn };
+  return { share, first, tally, learn };
 }
 
 /** The header's rank of each matrix is that of its components, or the file says too little. */

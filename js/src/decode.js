@@ -110,19 +110,19 @@ function ends(parts, samples) {
  * smallest to their largest; of more than three channels of mode `array` the first three show.
  */
 export function pixelsOf(parts, samples) {
-  const { width, height, mode, channels } = parts;
+  const { width, height, mode, channels, colours } = parts;
   const out = new Uint8ClampedArray(4 * width * height);
   const [low, high] = ends(parts, samples);
   const scale = 255 / (high - low);
   const level = (x) => (x - low) * scale;
-  const colour = channels >= 3, alpha = mode === "LA" || mode === "RGBA" ? channels - 1 : -1;
+  const colour = channels >= 3, alpha = colours < channels;
   for (let i = 0, at = 0; at < out.length; i += channels, at += 4) {
     for (let c = 0; c < 3; c++) {
       let x = level(samples[i + (colour ? c : 0)]);
       if (mode === "CMYK") x = ((255 - x) * (255 - level(samples[i + 3]))) / 255;
       out[at + c] = x;
     }
-    out[at + 3] = alpha < 0 ? 255 : level(samples[i + alpha]);
+    out[at + 3] = alpha ? level(samples[i + colours]) : 255;
   }
   return out;
 }

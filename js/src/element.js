@@ -119,7 +119,7 @@ export class ImgLrk extends Base {
   paint(whole) {
     const { parts, canvas } = this;
     const number = (name) => (this.hasAttribute(name) ? Number(this.getAttribute(name)) : undefined);
-    const options = { "rank": number("k") ?? null, "frame": number("frame") ?? 0, "partial": !whole };
+    const options = { "rank": number("k"), "frame": number("frame"), "partial": !whole };
     const samples = samplesOf(parts, options);
     const image = new ImageData(pixelsOf(parts, samples), parts.width, parts.height);
     assign(canvas, { "width": parts.width, "height": parts.height });

@@ -113,9 +113,9 @@ export function unlap(plane, height, width, F, rest = [8, 8]) {
 function axes(turn) {
   const w = 127, [a, b, c] = turn, n = w * w + a * a + b * b + c * c;
   return [
-    w * w + a * a - b * b - c * c, 2 * (a * b - w * c), 2 * (a * c + w * b),
-    2 * (a * b + w * c), w * w - a * a + b * b - c * c, 2 * (b * c - w * a),
-    2 * (a * c - w * b), 2 * (b * c + w * a), w * w - a * a - b * b + c * c,
+    n - 2 * (b * b + c * c), 2 * (a * b - w * c), 2 * (a * c + w * b),
+    2 * (a * b + w * c), n - 2 * (a * a + c * c), 2 * (b * c - w * a),
+    2 * (a * c - w * b), 2 * (b * c + w * a), n - 2 * (a * a + b * b),
   ].map((x) => x / n);
 }
 

@@ -246,10 +246,10 @@ export function coefficients(rans, per = 0, prior = PRIOR, first = TOKENS, long 
       hit[j++] = i;
     }
     rans.tokens(pair, model, token);
-    model.count(pair, token);
+    model.tally(pair, token);
     for (let j = 0; j < length; j++) if (token[j] > 14) escaped.push(j);
     const none = new U8(escaped.length), lengths = none.map(() => 15);
-    long && rans.tokens(none, long, lengths), long?.count(none, lengths);
+    long && rans.tokens(none, long, lengths), long?.tally(none, lengths);
     const exact = lengths.map((x) => (x < 15 ? x : rans.number(5)));
     escaped.forEach((j, i) => (found[j] = min(rans.number(exact[i]) + 2 ** exact[i] - 1, LARGEST)));
     let most = 0;

@@ -315,8 +315,7 @@ function header(data, maxPixels) {
   ) {
     throw new LrkError("limit", "too many pixels");
   }
-  const alpha = mode === "LA" || mode === "RGBA" ? 1 : 0;
-  parts.colours = channels - alpha;
+  parts.colours = channels - mode.endsWith("A"); // LA and RGBA have alpha
   const packed = store === "packed";
   const turned = !packed && layout === "patches" && parts.colours === 3;
   const count = frames === null ? channels : 1;
