@@ -266,7 +266,6 @@ function declared(tree) {
     if (node instanceof ast.AST_Object) {
       for (const one of node.properties) {
         if (!(one instanceof ast.AST_ConciseMethod && asked.get(memberOf(one)) <= one.value.argnames.length)) continue;
-        if (countsOn(one.value)) continue;
         todo.push([one.value, 0]);
         methods.set(one.value, null);
       }
@@ -299,6 +298,8 @@ function declared(tree) {
     const whole = value && f.body.length === count + 1;
     const bare = f.argnames.length === 1 && f.argnames[0] instanceof ast.AST_Symbol;
     if (!whole && count < 2 && missing + bare > 1) continue; // it would be no shorter
+    // A method that has more to do counts in loops: compilers know best of variables what kind they are.
+    if (!whole && methods.has(f)) continue;
     for (let i = 0; i < missing; i++) f.argnames.push(nameless());
     const add = (left, right) => new ast.AST_DefaultAssign({ left, operator: "=", right });
     for (const { definitions, body } of f.body.splice(0, count)) {
@@ -320,12 +321,6 @@ function declared(tree) {
   for (const [node, place] of declarations(tree)) {
     if (before.has(node) && before.get(node) !== place) throw new Error(`${node.name} is declared later`);
   }
-}
-
-/** Whether a method counts from a number on: as a variable compilers know it to be one, as a parameter it may be anything. */
-function countsOn({ body }) {
-  return body.some((x) => x instanceof ast.AST_IterationStatement) &&
-    body.some((x) => x instanceof ast.AST_Let && x.definitions.some(({ value }) => value instanceof ast.AST_Number));
 }
 
 /** Of each member how many values its calls give at most; without end where anything else asks for it. */
