@@ -284,7 +284,8 @@ function bandsOf(shape, coder, before) {
     const bands = {};
     for (const [name, [tall, wide]] of Object.entries(shapes)) {
       const quarters = quartersOf(tall, wide), { extent } = quarters;
-      const sums = new I32(3 * extent), q = new I32(extent), known = new U8(extent);
+      // Below 2^24 what is whole is so in float32, too, of which the other maps are.
+      const sums = new I32(3 * extent), q = new F32(extent), known = new U8(extent);
       const add = (weight, band) => band && addBand(sums, quarters.where, tall, wide, band, weight);
       add(256, result[level - 1]?.[name]);
       for (const other of Object.values(bands)) add(123, other);
@@ -300,7 +301,7 @@ function bandsOf(shape, coder, before) {
         });
       }
       coder.learn();
-      bands[name] = { tall, wide, grid: quarters.gather(q, new I32(tall * wide)) };
+      bands[name] = { tall, wide, grid: quarters.gather(q, new F32(tall * wide)) };
     }
     result.push(bands);
   });
@@ -461,7 +462,7 @@ export function planeOf(
   for (const { sheet } of components) addSizes(totals, sheet);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
   const inner = of(SIDE, SIDE), own = components.map(({ index }) => inner.subarray(SIZE * index, SIZE * index + SIZE));
-  const single = F === fround && largest(totals) * max(0, ...own.map(largest)) < 0.999 * 2 ** 24;
+  const single = F === fround && largest(totals) * largest(own.map(largest)) < 0.999 * 2 ** 24;
   if (single) own.forEach(pair);
   const most = (components.length + 7) & -8, block = new F64(SIZE);
   const next = new I32(columns), from = new I32(columns * most), size = new F64(columns * most);
