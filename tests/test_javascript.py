@@ -167,6 +167,33 @@ def test_a_tree_of_checksums_behind_a_large_stack(tmp_path):
     assert [x.get("refused") for x in agree(tmp_path, files)] == [None, "format", "format"]
 
 
+TURNED = """
+import { readFileSync } from "node:fs";
+import { toSamples } from "%s";
+const all = new Float32Array(new Uint8Array(readFileSync(0)).buffer), n = all.length / 3;
+const planes = [0, 1, 2].map((c) => all.subarray(c * n, c * n + n)), out = new Uint8Array(3 * n);
+toSamples(planes, [-49, 29, -77], [0, 255], Math.fround, out);
+process.stdout.write(out.filter((_, i) => i %% 3 === 0));
+"""
+
+
+@needs_node
+def test_turned_colours_are_rounded_before_the_half_is_added():
+    w, a, b, c = 127, -49, 29, -77
+    n = w * w + a * a + b * b + c * c
+    column = (w * w + a * a - b * b - c * c, 2 * (a * b + w * c), 2 * (a * c - w * b))
+    R = (np.array(column) / n).astype(np.float32)
+    x = np.random.default_rng(5).uniform(-2, 2, (3, 20000)).astype(np.float32)
+    x[2] = (0.5 - R[0] * x[0] - R[1] * x[1]) / R[2]  # sums that are nearly a half: 0 or 1
+    sums = (x[0] * R[0] + x[1] * R[1]) + x[2] * R[2]
+    script = TURNED % (JS / "src/lapped.js").as_uri()
+    command = [NODE, "--input-type=module", "-e", script]
+    done = subprocess.run(command, input=x.tobytes(), capture_output=True, check=True)
+    wanted = np.floor(sums + np.float32(0.5))
+    assert np.count_nonzero(wanted) not in (0, len(wanted))
+    assert np.array_equal(np.frombuffer(done.stdout, np.uint8), wanted)
+
+
 # -- the file that pages use -----------------------------------------------------------------
 
 

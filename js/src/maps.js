@@ -2,7 +2,7 @@
 // column, what neighbours say of a coefficient, coefficients, and first components.
 
 import {
-  F32, F64, I32, U8, abs, bits, clipped, each, float, floor, fround, imul, largest, make, max, min, rint, sqrt, sum, within,
+  F32, F64, I32, U8, abs, bits, clipped, each, float, floor, fround, imul, largest, make, max, min, rint, same, sqrt, sum, within,
 } from "./numbers.js";
 import { check } from "./errors.js";
 import { limited, streamEnds, table, tokenModel } from "./coding.js";
@@ -294,7 +294,8 @@ function bandsOf(shape, coder, before) {
     const bands = {};
     for (const [name, [tall, wide]] of Object.entries(shapes)) {
       const quarters = quartersOf(tall, wide), { extent } = quarters;
-      const sums = new I32(3 * extent), q = new I32(extent), known = new U8(extent);
+      // Below 2^24 what is whole is so in float32, too, of which the other maps are.
+      const sums = new I32(3 * extent), q = new F32(extent), known = new U8(extent);
       const add = (weight, band) => band && addBand(sums, quarters.where, tall, wide, band, weight);
       add(256, result[level - 1]?.[name]);
       for (const other of Object.values(bands)) add(123, other);
@@ -310,7 +311,7 @@ function bandsOf(shape, coder, before) {
         });
       }
       coder.learn();
-      bands[name] = { tall, wide, grid: quarters.gather(q, new I32(tall * wide)) };
+      bands[name] = { tall, wide, grid: quarters.gather(q, new F32(tall * wide)) };
     }
     result.push(bands);
   });
@@ -431,13 +432,10 @@ function collect(components, first, most, next, from, size) {
   }
 }
 
-/** Write a patch; products are `single` where they are rounded to that. */
-function put(out, at, width, block, scale, first, single) {
+/** Write a patch; F rounds products. */
+function put(out, at, width, block, scale, first, F) {
   for (let p = 0; p < SIZE; p += SIDE, at += width) {
-    for (let x = 0; x < SIDE; x++) {
-      const y = block[p + x] * scale;
-      out[at + x] = (single ? fround(y) : y) + first;
-    }
+    for (let x = 0; x < SIDE; x++) out[at + x] = F(block[p + x] * scale) + first;
   }
 }
 
@@ -471,7 +469,8 @@ export function planeOf(
   for (const { sheet } of components) addSizes(totals, sheet);
   // Where no partial sum reaches 2^24 the format rounds the product of float32 to that.
   const inner = of(SIDE, SIDE), own = components.map(({ index }) => inner.subarray(SIZE * index, SIZE * index + SIZE));
-  const single = F === fround && largest(totals) * max(0, ...own.map(largest)) < 0.999 * 2 ** 24;
+  const single = F === fround && largest(totals) * largest(own.map(largest)) < 0.999 * 2 ** 24;
+  const G = single ? F : same;
   if (single) own.forEach(pair);
   const most = (components.length + 7) & -8, block = new F64(SIZE);
   const next = new I32(columns), from = new I32(columns * most), size = new F64(columns * most);
@@ -484,7 +483,7 @@ export function planeOf(
       for (let j = x * most; j < next[x]; j += 8) add(block, 0, single ? SIZE / 2 : SIZE, patches, from, size, j);
       if (single) part(block);
       const g = clipped(rint(gains[i]), 8), scale = (step / 16 / 2 ** precision) * (g & 1 ? root : 1) * 2 ** (g >> 1);
-      put(out, (y * width + x) * SIDE, width, block, single ? F(scale) : scale, F(mean[i] * unit), single);
+      put(out, (y * width + x) * SIDE, width, block, G(scale), F(mean[i] * unit), G);
     }
   }
   if (!transform) unlap(out, rows * SIDE, width, F, rest);
