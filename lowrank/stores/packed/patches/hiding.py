@@ -29,8 +29,10 @@ _NEAR = 0.3
 """Magnitudes in steps up to which a zero stays one."""
 
 
-def groups(zero: NDArray[np.uint32], expected: int) -> NDArray[np.int64]:
-    """Group of each cell of a phase.
+def groups(
+    zero: NDArray[np.uint32], expected: int, places: Places | None = None
+) -> NDArray[np.int64]:
+    """Group of each cell of a phase, or of those at some places.
 
     Parameters
     ----------
@@ -38,8 +40,11 @@ def groups(zero: NDArray[np.uint32], expected: int) -> NDArray[np.int64]:
         Probability of a zero, of TOTAL, of each cell.
     expected : int
         Non-zeros that a group is expected to have.
+    places : ndarray, optional
     """
     ones = np.cumsum(TOTAL - zero, dtype=np.int64)
+    if places is not None:
+        ones = ones.take(places)
     ones //= expected * TOTAL
     return ones
 

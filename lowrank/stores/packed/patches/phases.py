@@ -159,7 +159,7 @@ class Reader:
         values = m.astype(np.int32)
         self.apart = slice(None)
         if self._hidden and len(hit) >= hiding.LEAST:
-            self._tell(hiding.groups(zero, self._hidden).take(hit), values, signs=signs)
+            self._tell(hiding.groups(zero, self._hidden, hit), values, signs=signs)
         elif signs:
             values *= _SIGNS.take(rans.raw(len(hit)))
         return hit, values
