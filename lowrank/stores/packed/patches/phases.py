@@ -236,7 +236,7 @@ class Writer:
         shift = models.shift.take(row)
         step = np.minimum((m - 1) >> shift, ESCAPE - 1)
         m += xs - m > limits.rise[pair, step]
-        np.minimum(m, LARGEST - 1, out=m)
+        np.minimum(m, LARGEST - 2, out=m)  # a hidden sign may ask for one more
         negative = target < 0
         told = None
         if self._hidden and len(hit) >= hiding.LEAST:
