@@ -96,6 +96,7 @@ def rows(name: str, A: Stack, curves: dict[str, Curve]) -> list[list[str]]:
     for share in SHARES:
         point = ours[round(share * (len(ours) - 1))]
         row = [name, f"{point.psnr:.1f}", f"{point.bytes / 1000:.1f}"]
+        row.append(f"{point.planes} of {len(A)}")
         for other in list(peers.CODECS)[1:]:
             ratio = bytes_at(curves.get(other, []), point.psnr) / point.bytes
             row.append("-" if math.isnan(ratio) else f"{ratio:.2f}")
@@ -176,8 +177,8 @@ def main() -> None:
             Path(options.json).write_text(json.dumps(points), encoding="utf-8")
     others = list(peers.CODECS)[1:]
     # Where ours loses comes first.
-    body.sort(key=lambda row: min([float(x) for x in row[3:] if x != "-"] or [9]))
-    print(table(["stack", "dB", "ours, kB", *others], body))
+    body.sort(key=lambda row: min([float(x) for x in row[4:] if x != "-"] or [9]))
+    print(table(["stack", "dB", "ours, kB", "planes", *others], body))
     print(table(["stack, s", *peers.CODECS], seconds))
     print(table(["stack", "raw, kB", "without loss, kB"], floor))
     if options.picture:

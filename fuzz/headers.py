@@ -251,6 +251,7 @@ def _patches(
         "coarsest": [rng.integers(-most, most + 1, low) for _ in range(channels)],
         "crossed": bool(rng.integers(2)),
         "farther": int(rng.integers(-1, 3)),
+        "hidden": int(rng.integers(16)),
         "smooth": tuple(int(x) for x in rng.integers(256, size=channels) * rng.integers(2)),
         "power": int(rng.integers(32)),
         "gains": None if rng.integers(3) else rng.integers(-most, most + 1, low),

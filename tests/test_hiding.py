@@ -38,12 +38,13 @@ def told(group, hit, m, target):
 def test_every_group_tells_the_sign_of_its_first(scale):
     rng = np.random.default_rng(4)
     target = rng.laplace(0, scale, 4000).astype(np.float32)
-    group = hiding.groups(np.full(4000, TOTAL // 2, np.uint32), 5)
+    zero = np.full(4000, TOTAL // 2, np.uint32)
+    group = hiding.groups(zero, 5, np.arange(4000))
     x = np.abs(target)
     before = np.rint(x).astype(np.int64)
     hit = before.nonzero()[0]
     assert not all(told(group, hit, before[hit], target))
-    places, m, which = hiding.suit(x, target < 0, hit, before[hit], group, free)
+    places, m, which = hiding.suit(x, target < 0, hit, before[hit], zero, 5, free)
     assert np.all(m > 0)
     right = told(group, places, m, target)
     assert right
@@ -68,7 +69,7 @@ def test_every_group_tells_the_sign_of_its_first(scale):
 
 def test_a_group_is_as_large_as_the_models_expect():
     zero = np.array([TOTAL // 2] * 8 + [TOTAL - 1] * 100 + [24] * 3, np.uint32)
-    group = hiding.groups(zero, 2)
+    group = hiding.groups(zero, 2, np.arange(len(zero)))
     assert group[:8].tolist() == [0, 0, 0, 1, 1, 1, 1, 2]
     assert np.all(group[8:108] == 2)
     assert group[-1] == 3

@@ -16,6 +16,9 @@ from lowrank.stores.packed.frames.samples import EXACT, power
 
 LARGE = 1 << 21
 """Samples of a stack that takes more memory than Python itself."""
+_LEAK = 0.04
+"""What an error of the basis costs in planes, to what it costs beyond them: there it is lost, but
+planes are those of the quantised basis, so that of N columns of N none is."""
 _DEAR = 2  # bytes a sample: coefficients that take more are computed again rather than kept
 
 
@@ -37,8 +40,16 @@ def quantised(
         float(np.abs(stack.samples.max())), float(np.abs(stack.samples.min())), 1.0
     )
     most = int(math.log2(EXACT) - 4 - math.log2(longest * FRACTION / step))
-    plain = step * select.FINER
-    exponents = [min(basis.exponent_of(plain, float(s[k])), max(most, 0)) for k in kept]
+    fine = step * select.FINER
+    coarse = fine / math.sqrt(1 - (1 - _LEAK) * len(kept) / stack.frames)
+    enough = math.ceil(math.log2(2 * math.sqrt(stack.frames)))
+    exponents = [
+        min(
+            max(basis.exponent_of(coarse, sigma), min(basis.exponent_of(fine, sigma), enough)),
+            max(most, 0),
+        )
+        for sigma in s[kept].tolist()
+    ]
     B = U[:, kept] if stack.weights is None else U[:, kept] * stack.weights[:, None]
     entries = np.rint(B / power(iter(exponents))).astype(np.int64)
     return entries, basis.plan(entries, exponents)

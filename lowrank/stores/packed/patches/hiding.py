@@ -29,17 +29,18 @@ _NEAR = 0.3
 """Magnitudes in steps up to which a zero stays one."""
 
 
-def groups(zero: NDArray[np.uint32], expected: int) -> NDArray[np.int64]:
-    """Group of each cell of a phase.
+def groups(zero: NDArray[np.uint32], expected: int, places: Places) -> NDArray[np.int64]:
+    """Group of the cells at some places.
 
     Parameters
     ----------
     zero : ndarray
-        Probability of a zero, of TOTAL, of each cell.
+        Probability of a zero, of TOTAL, of each cell of a phase.
     expected : int
         Non-zeros that a group is expected to have.
+    places : ndarray
     """
-    ones = np.cumsum(TOTAL - zero, dtype=np.int64)
+    ones = np.cumsum(TOTAL - zero, dtype=np.int64).take(places)
     ones //= expected * TOTAL
     return ones
 
@@ -71,7 +72,8 @@ def suit(
     negative: NDArray[np.bool_],
     hit: Places,
     m: NDArray[np.int64],
-    group: NDArray[np.int64],
+    zero: NDArray[np.uint32],
+    expected: int,
     rising: Callable[[Places, NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]],
 ) -> tuple[Places, NDArray[np.int64], Places]:
     """Places and magnitudes of the non-zeros, so that groups tell the signs that they hide.
@@ -82,8 +84,8 @@ def suit(
         What was quantised, of each cell: sizes in steps, and signs.
     hit, m : ndarray
         Places and magnitudes of the non-zeros as they were quantised.
-    group : ndarray
-        Of each cell.
+    zero, expected
+        As of `groups`.
     rising : callable
         Of some places and a magnitude for each, what one more costs in bits, in squared steps, and
         what this magnitude costs more than one less.
@@ -94,23 +96,26 @@ def suit(
     told : ndarray
         Which of them have hidden signs.
     """
-    first, odd, count = hidden(group.take(hit), m)
+    near = x > _NEAR
+    near[hit] = True
+    some = near.nonzero()[0]
+    group = groups(zero, expected, some)
+    whole = np.zeros(len(x), np.int64)
+    whole[hit] = m
+    now = whole.take(some)
+    those = group[now > 0]
+    first, odd, count = hidden(those, m)
     told = hit.take(first)
     wrong = (odd != negative.take(told)).nonzero()[0]
     if not len(wrong):
         return hit, m, first
-    place = told.take(wrong)
-    near = x > _NEAR
-    near[hit] = True
+    # Of their groups whatever is near to another integer.
     mine = np.zeros(int(group[-1]) + 1, np.bool_)
-    mine[group.take(place)] = True
-    near &= mine.take(group)
-    some = near.nonzero()[0]
-    starts = _starts(group.take(some))
+    mine[those.take(first.take(wrong))] = True
+    keep = mine.take(group).nonzero()[0]
+    some, group, now = some.take(keep), group.take(keep), now.take(keep)
+    starts = _starts(group)
     size = np.append(starts[1:], len(some)) - starts
-    whole = np.zeros(len(x), np.int64)
-    whole[hit] = m
-    now = whole.take(some)
     # What one more, and one less, adds to the squared error and to the bits.
     beyond = x.take(some)
     beyond -= now
@@ -119,7 +124,7 @@ def suit(
     more += 1 - beyond
     less = 1 + beyond - less
     # The first one stays the first, and its group large enough.
-    start, few = np.repeat(place, size), np.repeat(count.take(wrong) == LEAST, size)
+    start, few = np.repeat(told.take(wrong), size), np.repeat(count.take(wrong) == LEAST, size)
     none = now == 0
     more[none & (some < start)] = np.inf
     few |= some == start
@@ -128,7 +133,7 @@ def suit(
     less[few] = np.inf
     cost = np.minimum(more, less)
     best = (cost == np.repeat(np.minimum.reduceat(cost, starts), size)).nonzero()[0]
-    best = best.take(_starts(group.take(some.take(best))))
+    best = best.take(_starts(group.take(best)))
     whole[some.take(best)] += np.where(more.take(best) <= less.take(best), 1, -1)
     hit = whole.nonzero()[0]
     return hit, whole.take(hit), hit.searchsorted(told)

@@ -159,7 +159,7 @@ class Reader:
         values = m.astype(np.int32)
         self.apart = slice(None)
         if self._hidden and len(hit) >= hiding.LEAST:
-            self._tell(hiding.groups(zero, self._hidden).take(hit), values, signs=signs)
+            self._tell(hiding.groups(zero, self._hidden, hit), values, signs=signs)
         elif signs:
             values *= _SIGNS.take(rans.raw(len(hit)))
         return hit, values
@@ -236,13 +236,13 @@ class Writer:
         shift = models.shift.take(row)
         step = np.minimum((m - 1) >> shift, ESCAPE - 1)
         m += xs - m > limits.rise[pair, step]
-        np.minimum(m, LARGEST - 1, out=m)
+        np.minimum(m, LARGEST - 2, out=m)  # a hidden sign may ask for one more
         negative = target < 0
         told = None
         if self._hidden and len(hit) >= hiding.LEAST:
-            group = hiding.groups(models.flags.zero.take(rows), self._hidden)
+            zero = models.flags.zero.take(rows)
             hit, m, told = hiding.suit(
-                x, negative, hit, m, group, lambda *of: self._rising(rows, *of)
+                x, negative, hit, m, zero, self._hidden, lambda *of: self._rising(rows, *of)
             )
             flags.fill(False)
             flags[hit] = True
