@@ -153,33 +153,23 @@ CASES |= {
     )
 }
 CASES |= {
-    # Luma tells of chroma: inks, opacity, 16 bits, weighed, cut.
     f"{name}-patches-packed": (mode, height, width, target, "patches", "packed")
     for name, mode, height, width, target in (
+        # Luma tells of chroma: inks, opacity, 16 bits, weighed, cut.
         ("tinted", "RGB", 97, 112, Target("quality", 60)),
         ("tinted-rgba", "RGBA", 67, 75, Target("quality", 40)),
         ("tinted-cmyk", "CMYK", 65, 83, Target("quality", 50)),
         ("tinted-i16", "uint16-3", 66, 82, Target("quality", 70)),
         ("tinted-eye", "RGB", 97, 112, Target("quality", 50, "eye")),
         ("cut-tinted", "RGB", 83, 90, Target("quality", 70)),
-    )
-}
-CASES |= {
-    # Differences are cut, rare values farther out: colours, opacity, 16 bits, weighed, cut short.
-    f"{name}-patches-packed": (mode, height, width, target, "patches", "packed")
-    for name, mode, height, width, target in (
+        # Differences are cut, rare values farther: colours, opacity, 16 bits, weighed, cut short.
         ("cutting", "RGB", 67, 75, Target("quality", 55)),
         ("cutting-fine", "LA", 50, 49, Target("quality", 88)),
         ("cutting-five", "uint8-5", 35, 50, Target("quality", 60)),
         ("cutting-i16", "uint16-3", 50, 49, Target("quality", 50)),
         ("cutting-eye", "RGB", 49, 66, Target("quality", 40, "eye")),
         ("cut-cutting", "RGB", 65, 70, Target("quality", 70)),
-    )
-}
-CASES |= {
-    # Magnitudes tell signs: colours, opacity, 16 bits, large values, weighed, cut short.
-    f"{name}-patches-packed": (mode, height, width, target, "patches", "packed")
-    for name, mode, height, width, target in (
+        # Magnitudes tell signs: colours, opacity, 16 bits, large values, weighed, cut short.
         ("hiding", "RGB", 83, 99, Target("quality", 60)),
         ("hiding-la", "LA", 50, 49, Target("quality", 80)),
         ("hiding-fine", "L", 35, 50, Target("quality", 100)),
