@@ -43,11 +43,14 @@ demo: install  ## Compress, decompress and report on a sample photograph
 	@echo "Look at demo/photo.png beside $(PHOTO)."
 
 # Processes that tests start would compile anew what changed since the installation. Plugins are
-# named, as pytest compiles every module of a package that brings one it loads by itself.
+# named, as pytest compiles every module of a package that brings one it loads by itself. Assertions
+# run as they are written, which saves pytest writing each anew; those that failed run once more as
+# it writes them, and say the values.
+PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p hypothesispytest
 test: $(VENV)/developing  ## Run the tests, on every core
 	$(BIN)/python -m compileall -q lowrank
-	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p xdist -p hypothesispytest \
-	  --numprocesses auto --dist worksteal
+	$(PYTEST) -p xdist --numprocesses auto --dist worksteal --assert=plain || \
+	  { $(PYTEST) --last-failed --last-failed-no-failures none; false; }
 
 test-lowest:  ## Run the tests on the lowest versions that pyproject.toml allows
 	$(MAKE) test VENV=.venv-lowest LOWEST="--constraint .venv-lowest/lowest.txt"
