@@ -12,7 +12,6 @@ from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.rates import expected_rows, rates
 from lowrank.stores.packed.patches.order import Component
 
-
 _WAITING = np.uint8(128)
 """Added to the context row of a coefficient that has no level yet."""
 
