@@ -148,7 +148,9 @@ class Closed:
             ]
             means_of.append(wavelet.inverse(low.astype(np.float64), exact))
         levels, second = levels_of(C, orders, self._edges)
-        return Quantised((rows, columns), self._edges, orders, means_of, levels, second), levels
+        where = [(order, slice(None), c) for c, order in enumerate(orders)]
+        maps = Quantised((rows, columns), self._edges, orders, means_of, levels, second, where)
+        return maps, levels
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded."""

@@ -193,6 +193,8 @@ def _encoded(
         B = entries * power(x.exponent for x in columns)
         M = wanted.matched(stack, B)
         count = len(kept)
+    else:
+        stack.forget()  # a search may have looked at the planes, which are not coded
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
     if entries is not None and columns is not None:

@@ -252,7 +252,11 @@ def _means(Z: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         centres = np.concatenate([centres, centres[worst][None] + move])
         centres[worst] -= move
         for _ in range(_ROUNDS if len(centres) < count else _LAST):
-            labels = (np.square(centres).sum(1) - 2 * (Z @ centres.T)).argmin(1)
+            gaps = Z @ centres.T
+            gaps *= -2
+            gaps += np.square(centres).sum(1)
+            labels = gaps.argmin(1)
+            del gaps  # of all that is held here the largest by far
             sizes = np.bincount(labels, minlength=len(centres))
             sums = np.stack([np.bincount(labels, z, len(centres)) for z in Z.T], 1)
             some = sizes > 0

@@ -12,6 +12,9 @@ from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.rates import expected_rows, rates
 from lowrank.stores.packed.patches.order import Component
 
+_WAITING = np.uint8(128)
+"""Added to the context row of a coefficient that has no level yet."""
+
 
 def orders_of(plan: list[list[Component]], count: int) -> list[list[int]]:
     """The components of each of so many maps, in the order of the stream."""
@@ -25,15 +28,20 @@ def orders_of(plan: list[list[Component]], count: int) -> list[list[int]]:
 def levels_of(
     C: NDArray[np.float32], orders: list[list[int]], edges: Edges
 ) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.uint8]]:
-    """Levels of (SIZE, rows, maps, columns) coefficients, and which are of the second quantiser."""
+    """Levels of (SIZE, rows, maps, columns) coefficients, and which are of the second quantiser.
+
+    Levels of 16 bits stand where the coefficients did: a group is most of an encoder's memory.
+    Where a level is 0, what is said of its quantiser has no meaning.
+    """
     _, rows, _, columns = C.shape
     alike: dict[tuple[int, ...], list[int]] = {}
     for c, order in enumerate(orders):
         alike.setdefault(tuple(order), []).append(c)
     expected = expected_rows(C)
+    expected |= _WAITING
     most = max(float(C.max()), -float(C.min()))
-    grids = np.zeros(C.shape, np.int16 if most < trellis.NARROW else np.int32)
-    halves = np.zeros(C.shape, np.uint8)
+    narrow = most < trellis.NARROW
+    grids = C.view(np.int16)[..., ::2] if narrow else np.zeros(C.shape, np.int32)
     alike.pop((), None)
     for kept, maps in alike.items():
         for down, across, order in edges.parts(kept, rows, columns):
@@ -43,9 +51,11 @@ def levels_of(
                 here = np.ix_(order, down, part, across)
                 x_of = C[here]
                 shape = len(order), -1
-                q, second = trellis.quantise(
-                    x_of.reshape(shape), expected[here].reshape(shape), rates()
-                )
+                rows_of = expected[here].reshape(shape)
+                rows_of ^= _WAITING
+                q, second = trellis.quantise(x_of.reshape(shape), rows_of, rates())
                 grids[here] = q.reshape(x_of.shape)
-                halves[here] = second.reshape(x_of.shape)
-    return grids, halves
+                expected[here] = second.reshape(x_of.shape)
+    for levels, known in zip(grids, expected, strict=True):
+        np.copyto(levels, 0, where=known >= _WAITING)
+    return grids, expected

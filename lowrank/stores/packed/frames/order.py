@@ -79,6 +79,14 @@ def arranged(levels: NDArray[np.integer], plan: list[list[Component]]) -> NDArra
     return result.reshape(count, rows * columns)
 
 
+def places_of(plan: list[list[Component]], count: int) -> list[list[int]]:
+    """Where the components of each of so many maps stand in the order of coding."""
+    places: list[list[int]] = [[] for _ in range(count)]
+    for place, x in enumerate(chain.from_iterable(plan)):
+        places[x.channel].append(place)
+    return places
+
+
 class Predictors:
     """Chooses, for each component in turn, the maps that predict it.
 

@@ -15,7 +15,7 @@ from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import profile, trellis
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of, orders_of
-from lowrank.stores.packed.frames.order import arranged, batches
+from lowrank.stores.packed.frames.order import arranged, batches, places_of
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, planes_of
 from lowrank.stores.packed.frames.select import Choice
@@ -69,12 +69,17 @@ class Plain:
         lows, bands = firsts(C)
         levels, second = levels_of(C, orders, self._edges)
         del C
+        # One after the other: each takes as much memory again, until the next.
         coded = arranged(levels, plan)
+        del levels
+        halves = arranged(second, plan)
+        del second
         walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried, coded)
-        del coded
         for c, one in enumerate(bands):
             walk.first(c, one)
-        maps = Quantised(shape, self._edges, orders, walk.firsts, levels, second)
+        where = places_of(plan, count)
+        maps = Quantised(shape, self._edges, orders, walk.firsts, coded, halves, where)
+        del coded, halves
         self._planes += planes_of(maps, self._frame)
         self.profiles += fitted
         self.coarsest += lows
@@ -97,20 +102,22 @@ class Quantised:
         Components of each map.
     firsts : list of ndarray
         Their first ones, in steps.
-    levels, second : (SIZE, rows, maps, columns) ndarray
-        What `levels_of` gives.
+    levels, second : ndarray
+        What `levels_of` gives, in any order.
+    where : list
+        Index of the components of each map among them.
     """
 
     def __init__(
         self, shape: tuple[int, int], edges: Edges, indices: list[list[int]],
-        firsts: list[Floats], levels: NDArray[Any], second: NDArray[np.uint8],
+        firsts: list[Floats], levels: NDArray[Any], second: NDArray[Any], where: list[Any],
     ) -> None:  # fmt: skip
         self.shape, self.edges, self.indices, self.firsts = shape, edges, indices, firsts
-        self._levels, self._second = levels, second
+        self._levels, self._second, self._where = levels, second, where
 
     def maps_of(self, c: int, /) -> NDArray[np.float32]:
         """(components, patches) coefficients of a map, in sixteenths of a step."""
-        part = self.indices[c], slice(None), c
+        part = self._where[c]
         levels = self._levels[part].astype(np.int32)
         values = trellis.values_of(levels, self._second[part], FRACTION).astype(np.float32)
         return values.reshape(len(values), self.shape[0] * self.shape[1])

@@ -40,8 +40,11 @@ class _Edged(Channel):
     ) -> None:
         kind = edges.transform
         super().__init__(first, _basis(indices, (SIDE, SIDE), kind), maps, scale)
+        # Whole numbers of at most 2^24: half as wide they are the same.
         self._edges = [
-            (at, _basis(indices, count, kind)) for at, count in _at_edges(edges) if len(indices)
+            (at, _basis(indices, count, kind).astype(np.float32))
+            for at, count in _at_edges(edges)
+            if len(indices)
         ]
 
     def patches(self, rows: slice, out: Floats) -> None:
@@ -54,7 +57,7 @@ class _Edged(Channel):
             here = slice(some.start - rows.start, some.stop - rows.start)
             columns = slice(-1, None) if beside else slice(None)
             Q = self.maps[:, some, columns]
-            product = matrix @ Q.reshape(len(Q), -1).astype(np.float64)
+            product = matrix.astype(np.float64) @ Q.reshape(len(Q), -1).astype(np.float64)
             product *= self.scale
             mean = self.first[some, columns]
             np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out[:, :, here, columns])
@@ -75,7 +78,9 @@ def _basis(indices: list[int], count: tuple[int, int], transform: int) -> NDArra
     """(SIZE, components) patches of each, of so many rows and columns, times 2^24."""
     down, across = (waves(n, transform) for n in count)
     patches = (down[:, None, :, None] * across[None, :, None, :]).reshape(SIZE, SIZE)
-    return np.ascontiguousarray(np.rint(patches[indices] * float(1 << _PRECISION)).T)
+    patches = patches[indices]
+    patches *= float(1 << _PRECISION)
+    return np.ascontiguousarray(np.rint(patches, out=patches).T)
 
 
 class Maps(Protocol):

@@ -228,6 +228,7 @@ class Walk:
             kept += list(one.values())
         self.carried.known, self.carried.rows = self.known[kept], new
         self.known, self.states, self._board = self.known[:0].copy(), self.states[:0].copy(), None
+        self._predictors, self._laid = Predictors([], 0), (0, [])
 
 
 def firsts(
