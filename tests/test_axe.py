@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
 def judged(page):
     page.evaluate(AXE.read_text("utf-8"))
     violations, incomplete, passes = page.evaluate(RUN)
-    assert violations == []
+    assert violations == [], violations
     assert passes > 20  # it has looked
     assert [x for x in incomplete if x[0] not in NOTED] == []
 
