@@ -19,8 +19,8 @@ from lowrank.stores.packed.coding.rans import RansWriter
 from lowrank.stores.packed.frames import learn, models, profile
 from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
 from lowrank.stores.packed.frames.edges import Edges
-from lowrank.stores.packed.frames.levels import levels_of, orders_of
-from lowrank.stores.packed.frames.order import arranged, batches
+from lowrank.stores.packed.frames.levels import levels_of
+from lowrank.stores.packed.frames.order import arranged, batches, by_map
 from lowrank.stores.packed.frames.plain import Quantised, Written, write
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
@@ -72,7 +72,7 @@ class Closed:
         scales = [x.scales(self.slope) for x in fitted]
         rows, columns = grid(*self._frame)
         plan = batches(scales, rows * columns)
-        orders = orders_of(plan, len(fitted))
+        orders, _ = by_map(plan, len(fitted))
         levels: NDArray[np.signedinteger[Any]]
         levels = np.zeros((SIZE, rows, len(fitted), columns), np.int16)
         bands: list[means.Bands] = []

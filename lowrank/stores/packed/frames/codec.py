@@ -155,7 +155,6 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
     across = _encoded(stack, step, mode)
     cost = _cost(across, step)
     across = _as_bytes(across, stack, mode)
-    stack.forget()  # the frames themselves need none of the coefficients
     themselves = _encoded(stack, step, mode, apart=True)
     better = _cost(themselves, step) < cost
     stack.apart = step, better
@@ -194,7 +193,7 @@ def _encoded(
         M = wanted.matched(stack, B)
         count = len(kept)
     else:
-        stack.forget()  # a search may have looked at the planes, which are not coded
+        stack.forget()  # the frames themselves need none of the coefficients
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE, models=models.fresh())
     if entries is not None and columns is not None:

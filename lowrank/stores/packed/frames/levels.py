@@ -10,19 +10,9 @@ from numpy.typing import NDArray
 from lowrank.stores.packed.frames import trellis
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.rates import expected_rows, rates
-from lowrank.stores.packed.patches.order import Component
 
 _WAITING = np.uint8(128)
 """Added to the context row of a coefficient that has no level yet."""
-
-
-def orders_of(plan: list[list[Component]], count: int) -> list[list[int]]:
-    """The components of each of so many maps, in the order of the stream."""
-    orders: list[list[int]] = [[] for _ in range(count)]
-    for batch in plan:
-        for x in batch:
-            orders[x.channel].append(x.index)
-    return orders
 
 
 def levels_of(

@@ -79,12 +79,14 @@ def arranged(levels: NDArray[np.integer], plan: list[list[Component]]) -> NDArra
     return result.reshape(count, rows * columns)
 
 
-def places_of(plan: list[list[Component]], count: int) -> list[list[int]]:
-    """Where the components of each of so many maps stand in the order of coding."""
+def by_map(plan: list[list[Component]], count: int) -> tuple[list[list[int]], list[list[int]]]:
+    """The components of each of so many maps in the order of coding, and their places in it."""
+    orders: list[list[int]] = [[] for _ in range(count)]
     places: list[list[int]] = [[] for _ in range(count)]
     for place, x in enumerate(chain.from_iterable(plan)):
+        orders[x.channel].append(x.index)
         places[x.channel].append(place)
-    return places
+    return orders, places
 
 
 class Predictors:

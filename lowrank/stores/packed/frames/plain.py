@@ -14,8 +14,8 @@ from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import profile, trellis
 from lowrank.stores.packed.frames.edges import Edges
-from lowrank.stores.packed.frames.levels import levels_of, orders_of
-from lowrank.stores.packed.frames.order import arranged, batches, places_of
+from lowrank.stores.packed.frames.levels import levels_of
+from lowrank.stores.packed.frames.order import arranged, batches, by_map
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, planes_of
 from lowrank.stores.packed.frames.select import Choice
@@ -65,7 +65,7 @@ class Plain:
         self.slope = self.slope if self.profiles else suits
         scales = [x.scales(self.slope) for x in fitted]
         plan = batches(scales, shape[0] * shape[1])
-        orders = orders_of(plan, count)
+        orders, where = by_map(plan, count)
         lows, bands = firsts(C)
         levels, second = levels_of(C, orders, self._edges)
         del C
@@ -77,7 +77,6 @@ class Plain:
         walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried, coded)
         for c, one in enumerate(bands):
             walk.first(c, one)
-        where = places_of(plan, count)
         maps = Quantised(shape, self._edges, orders, walk.firsts, coded, halves, where)
         del coded, halves
         self._planes += planes_of(maps, self._frame)
