@@ -81,7 +81,7 @@ function other(transform, place, j) {
   return x < 0 || x >= block ? 0 : (x < block / 2 ? 1 : -1) / sqrt(block);
 }
 
-const found = {};
+const found = [];
 /**
  * Waves of so many of 16 samples: a frequency has the place of one about as fine, others are 0. Less
  * than 16 have cosines, whatever the transform.
@@ -89,7 +89,7 @@ const found = {};
 export const waves = (count, transform = 0) =>
   count > 15 && transform < 2
     ? COSINES
-    : (found[[count, transform]] ??= make(SIDE, (place) => {
+    : (found[4 * count + transform] ??= make(SIDE, (place) => {
         const k = ceil((place * count) / SIDE), size = sqrt((k ? 2 : 1) / count);
         return make(SIDE, (j) => {
           if (count > 15) return other(transform, place, j);

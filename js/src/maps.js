@@ -50,15 +50,17 @@ export const distance = (a, b) =>
 /** Frequencies but the first, by the sum of the two. */
 export const diagonal = make(255, (i) => i + 1).sort((a, b) => v(a) + u(a) - v(b) - u(b) || a - b);
 
+/** By frequency all others, the nearest first. */
+const nearest = [];
+
 /**
  * The maps, by their nonzeros, that tell of a component's size, and their weights in units of 1/1024 over `unit`:
  * the nearest of those `coded`, by frequency, and `others`, a map and its own weight each.
  * `after` is 3 of a channel after the first; `part` of its weights the nearest keep.
  */
 export function weightsOf(index, coded, after, others, part, unit) {
-  const near = [];
-  for (let i = 0; i < SIZE; i++) if (coded[i]) near[near.length] = SIZE * distance(index, i) + i;
-  const keys = new I32(near).sort().subarray(0, 8), count = keys.length;
+  nearest[index] ??= make(SIZE, (i) => SIZE * distance(index, i) + i, I32).sort();
+  const keys = nearest[index].filter((x) => coded[x & 255]).subarray(0, 8), count = keys.length;
   const maps = make(count, (i) => coded[keys[i] & 255]), share = make(count, (i) => floor(1048576 / (77 + (keys[i] >> 8))));
   const all = sum(share);
   const lean = LOG[u(index)] - LOG[v(index)];
@@ -389,13 +391,14 @@ function round(patch, spread, size) {
 /** The patch of each component, times 2^precision, as integers; by frequency. */
 function basis(indices, turns, precision, power, transform, height, width) {
   const out = new F64(SIZE * SIZE), tall = waves(height, transform), wide = waves(width, transform);
+  const size = 2 ** precision;
   const row = (i) => out.subarray(SIZE * i, SIZE * i + SIZE);
   for (const i of new Set([...indices, ...turns.flatMap(([i, j]) => [i, j])])) multiply(row(i), tall[v(i)], wide[u(i)]);
   for (const [i, j, angle] of turns) {
     const [c, s] = TURNS[abs(angle)];
     rotate(row(i), row(j), c, angle < 0 ? -s : s);
   }
-  for (const i of indices) round(row(i), sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16), 2 ** precision);
+  for (const i of indices) round(row(i), sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16), size);
   return out;
 }
 
