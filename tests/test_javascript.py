@@ -31,6 +31,8 @@ import reading
 NODE = shutil.which("node")
 JS = ROOT / "js"
 BUILT = JS / "img-lrk.js"
+ROOM = ["--min-semi-space-size=64", "--max-semi-space-size=64"]
+"""Megabytes: garbage is collected a few times, not a few hundred."""
 MUTANTS = 120
 """Ten thousand by hand: python tests/test_javascript.py 10000 SEED."""
 
@@ -45,7 +47,7 @@ def decoded(folder, files, script="src/index.js"):
         path.write_bytes(data)
         lines.append(json.dumps({"path": str(path), **options}))
     done = subprocess.run(
-        [NODE, str(ROOT / "tests" / "decode.mjs"), str(JS / script)],
+        [NODE, *ROOM, str(ROOT / "tests" / "decode.mjs"), str(JS / script)],
         input="\n".join(lines), capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
