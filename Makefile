@@ -48,7 +48,7 @@ demo: install  ## Compress, decompress and report on a sample photograph
 # it writes them, and say the values.
 PYTEST := PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest -p hypothesispytest
 test: $(VENV)/developing  ## Run the tests, on every core
-	$(BIN)/python -m compileall -q lowrank
+	$(BIN)/python -m compileall -q lowrank tests
 	$(PYTEST) -p xdist --numprocesses auto --dist worksteal --assert=plain || \
 	  { $(PYTEST) --last-failed --last-failed-no-failures none; false; }
 

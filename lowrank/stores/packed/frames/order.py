@@ -31,6 +31,7 @@ TOGETHER = 3
 BEFORE = (700, 500)
 """Weights of the two planes before, in 1/8192."""
 WIDTH = NEIGHBOURS + len(BEFORE)
+_PHASES = np.array([(PHASES[p], PHASES[BESIDE[p]], PHASES[ABOVE[p]]) for p in range(4)])
 SHARE = 0.85
 """Of the weights of a plane's own maps, where another plane helps."""
 
@@ -170,25 +171,22 @@ def _weights(index: int, best: tuple[int, ...], helped: tuple[int, ...]) -> NDAr
     share = [(1 << 20) // (77 + int(near[i])) for i in best]
     total = sum(share)
     part = SHARE if helped else 1.0
-    phases = np.zeros((3, 3, WIDTH))
-    for number, table in enumerate(WEIGHTS):
+    rest = [0.0] * (WIDTH - count)
+    others = rest.copy()
+    for i, back in enumerate(helped):
+        others[i] = BEFORE[back]
+    phases = []
+    for table in WEIGHTS:
         w = table[kind]
-        here, beside, above = phases[number]
-        for i, x in enumerate(share):
-            here[i] = part * (w[5] * x // total + (w[i] if i < 4 else w[4] // (count - 4)))
-            beside[i] = w[6] * x // total
-            above[i] = w[7] * x // total
+        here = [
+            part * (w[5] * x // total + (w[i] if i < 4 else w[4] // (count - 4)))
+            for i, x in enumerate(share)
+        ]
+        beside = [w[6] * x // total for x in share]
+        above = [w[7] * x // total for x in share]
         beside[0] += w[8]
         above[0] += w[9]
-        for i, back in enumerate(helped):
-            here[count + i] = BEFORE[back]
-    planes = np.stack(
-        [
-            np.stack(
-                (phases[PHASES[p], 0], phases[PHASES[BESIDE[p]], 1], phases[PHASES[ABOVE[p]], 2])
-            )
-            for p in range(4)
-        ]
-    )
+        phases.append((here + others, beside + rest, above + rest))
+    planes = np.array(phases)[_PHASES, range(3)]
     result: NDArray[np.float32] = np.floor(planes * (UNIT / 16384) + 0.5).astype(np.float32)
     return result
