@@ -125,6 +125,7 @@ def _load_everything():
     import numpy.ma  # noqa: F401
     import typer
     from PIL import Image
+    from rich import cells
 
     import lowrank
     from lowrank import cli
@@ -135,6 +136,7 @@ def _load_everything():
     for name in ("rich._emoji_codes", "importlib.resources.readers"):
         importlib.import_module(name)
     Image.preinit()  # the formats that Pillow tries first
+    cells.cell_len("\u2026")  # a table of widths
     built = typer.main.get_command(cli.app)
     typer.main.get_command = lambda _: built
     os.fsync = os.fstat  # see conftest.py
