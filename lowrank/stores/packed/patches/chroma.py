@@ -105,10 +105,8 @@ class FromLuma:
 
 
 def _cut(values: NDArray[Any]) -> NDArray[Any]:
-    """Cut values to MOST, in place: in half the time of a clip."""
-    np.minimum(values, MOST, out=values)
-    np.maximum(values, -MOST, out=values)
-    return values
+    """Cut values to MOST, in place."""
+    return np.clip(values, -MOST, MOST, out=values)
 
 
 def _around(sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -96,17 +96,20 @@ class Statistics:
 
 def expand(values: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The low `lengths` bits of each value, most significant first, as one row of bits."""
-    owner = np.repeat(np.arange(len(values)), lengths)
-    ends = np.cumsum(lengths)
-    place = ends[owner] - 1 - np.arange(len(owner))
-    return (values[owner] >> place & 1).astype(np.uint8)
+    place = (lengths.cumsum() - 1).repeat(lengths)
+    place -= np.arange(len(place))
+    bits = values.repeat(lengths)
+    bits >>= place
+    bits &= 1
+    return bits.astype(np.uint8)
 
 
 def collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """What `expand` made rows of bits of."""
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.cumsum(lengths)[owner] - 1 - np.arange(len(owner))
-    parts = bits.astype(np.int64) << place
+    owner = np.arange(len(lengths)).repeat(lengths)
+    place = (lengths.cumsum() - 1).take(owner)
+    place -= np.arange(len(owner))
+    parts = np.left_shift(bits, place, dtype=np.int64)
     # Sums of distinct powers of two below 2^32: exact in float64.
     return np.bincount(owner, weights=parts, minlength=len(lengths)).astype(np.int64)
 
