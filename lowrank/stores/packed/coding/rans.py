@@ -31,6 +31,7 @@ State = NDArray[np.uint32]
 T = TypeVar("T")
 LOW = 1 << 16
 _TOGETHER = 1 << 18  # raw bits that are packed at once
+_SPARSE = 1 << 9  # lanes from which on the states of a 1 are set apart
 _BLOCKS = 1 << 9  # pieces of the stream that are joined to one
 _ALIKE = 1 << 15  # bytes of flags with the same table, whose intervals are looked up at once
 
@@ -373,15 +374,18 @@ class RansReader:
         self._room = (*np.empty((2, lanes), np.uint32), np.empty(lanes, np.bool_))
         self._spare = np.empty(0, np.uint8)
 
-    def flags(self, zero: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """Binary symbols; symbol 0 has probability zero/65536."""
+    def flags(self, zero: NDArray[np.uint32]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Binary symbols, and the places of 1; symbol 0 has probability zero/65536."""
         lanes, count = self._lanes, len(zero)
         if self._few:
             found, self._position = _unless_cut(self._few.flags, zero.tolist(), self._position)
-            return np.frombuffer(found, np.bool_)
+            result = np.frombuffer(found, np.bool_)
+            return result, result.nonzero()[0]
         result = np.empty(count, np.bool_)
         x, fixed, room = self._state, self._fixed, self._room
         words, at, end = self._words, self._position, len(self._words)
+        many = lanes >= _SPARSE
+        hits = []
         for begin in range(0, count, lanes):
             f, one = zero[begin : begin + lanes], result[begin : begin + lanes]
             if len(f) < lanes:
@@ -394,12 +398,22 @@ class RansReader:
             np.right_shift(x, wide, product)
             np.multiply(product, f, product)
             np.bitwise_and(x, mask, low)
-            np.greater_equal(low, f, one)
-            np.add(low, product, low)
-            np.add(product, f, product)
-            np.subtract(x, product, x)
-            np.logical_not(one, short)
-            np.copyto(x, low, where=short)
+            if many:
+                # Those of a 1, which are few, are set apart.
+                hit = np.greater_equal(low, f, one).nonzero()[0]
+                apart = x.take(hit)
+                apart -= product.take(hit)
+                apart -= f.take(hit)
+                np.add(low, product, x)
+                x[hit] = apart
+                hit += begin
+                hits.append(hit)
+            else:
+                np.less(low, f, one)
+                np.add(low, product, low)
+                np.add(product, f, product)
+                np.subtract(x, product, x)
+                np.copyto(x, low, where=one)
             places = np.less(x, least, short).nonzero()[0]
             fresh = len(places)
             if fresh:
@@ -411,7 +425,10 @@ class RansReader:
                 np.bitwise_or(filled, words[start:at], filled)
                 x[places] = filled
         self._position = at
-        return result
+        if many:
+            return result, hits[0] if len(hits) == 1 else np.concatenate(hits)
+        np.logical_not(result, result)
+        return result, result.nonzero()[0]
 
     def tokens(self, row: NDArray[np.intp], model: TokenModel) -> NDArray[np.intp]:
         """Tokens, each of a distribution of a model, as their numbers: row x TOKENS + token."""
@@ -433,8 +450,8 @@ class RansReader:
             part = base[begin : begin + lanes]
             x = states[: len(part)]
             slot = x & 0xFFF
-            symbol = find(part + slot)
-            result[begin : begin + lanes] = symbol
+            symbol = result[begin : begin + lanes]
+            symbol[:] = find(part + slot)
             x >>= 12
             x *= share.take(symbol)
             slot -= first.take(symbol)

@@ -56,7 +56,16 @@ class Phase:
         self.where = np.where(where < 0, shape.height * shape.width - 1, where)
         """Index in the map; a place beyond the edge, of a hostile file, is the last."""
         self._size = shape.size
+        starts = [shape.spans[p].start for p in planes]
+        self._views = (len(planes), shape.count), starts[0], starts[-1] - starts[0]
         self._cells: dict[int, NDArray[np.intp]] = {}
+
+    def cut(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """The positions in planes that stand one after the other, (planes, positions): a view."""
+        size = flat.itemsize
+        return np.ndarray(
+            self._views[0], flat.dtype, flat, self._views[1] * size, (self._views[2] * size, size)
+        )
 
     def cells(self, count: int) -> NDArray[np.intp]:
         """Index of each position of `count` maps, one after the other, in all their planes."""

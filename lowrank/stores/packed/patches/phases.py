@@ -130,7 +130,7 @@ class Reader:
     ) -> None:
         self._rans = rans
         self._hidden = hidden
-        self.apart: slice | NDArray[np.bool_] = slice(None)
+        self.apart: slice | Indices = slice(None)
         """Of the last phase's non-zeros, those whose signs are not hidden."""
         self.models = models or Statistics()
         self.boards: dict[tuple[int, int], Board] = {}
@@ -140,8 +140,7 @@ class Reader:
         """Places and values of the non-zeros of one phase, or their magnitudes."""
         models, rans = self.models, self._rans
         zero = models.flags.zero.take(rows)
-        flags = rans.flags(zero)
-        hit = flags.nonzero()[0]
+        flags, hit = rans.flags(zero)
         row = rows.take(hit)
         coded = rans.tokens(row >> 1, models.tokens)
         models.see(rows, flags, row, coded)
@@ -170,11 +169,13 @@ class Reader:
     def _tell(self, group: NDArray[np.int64], values: Values, *, signs: bool) -> None:
         """Give those non-zeros their signs that magnitudes tell, and with `signs` the others."""
         first, odd, _ = hiding.hidden(group, values)
-        self.apart = np.ones(len(values), np.bool_)
-        self.apart[first] = False
+        others = np.empty(len(values), np.bool_)
+        others.fill(True)
+        others[first] = False
+        self.apart = others.nonzero()[0]
         negative = np.zeros(len(values), np.uint8)
         if signs:
-            negative[self.apart] = self._rans.raw(len(values) - len(first))
+            negative[self.apart] = self._rans.raw(len(self.apart))
         negative[first] = odd
         values *= _SIGNS.take(negative)
 
@@ -333,9 +334,10 @@ class Writer:
         if shift is not None:
             rans.raw(expand(m - 1, shift))
         if told is not None:
-            apart = np.ones(len(negative), np.bool_)
-            apart[told] = False
-            negative = negative[apart]
+            others = np.empty(len(negative), np.bool_)
+            others.fill(True)
+            others[told] = False
+            negative = negative.take(others.nonzero()[0])
         self.signs.append(rans.raw(negative.view(np.uint8)))
 
     def _narrow(self, table: NDArray[np.integer]) -> NDArray[np.uint16]:
