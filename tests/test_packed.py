@@ -37,7 +37,7 @@ def waves(height: int, width: int, seed: int = 1) -> np.ndarray:
 # -- entropy ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lanes", [1, 7, 200])
+@pytest.mark.parametrize("lanes", [1, 7, 200, 600])
 def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
     rng = np.random.default_rng(lanes)
     zero = rng.integers(24, 65512, 999).astype(np.uint32)
@@ -57,7 +57,9 @@ def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
     assert writer.length(number) == len(writer.withdraw(number)) == 9
     data = writer.finish(lanes, tail)
     reader = RansReader(data, lanes)
-    assert np.array_equal(reader.flags(zero), flags)
+    found, places = reader.flags(zero)
+    assert np.array_equal(found, flags)
+    assert np.array_equal(places, flags.nonzero()[0])
     assert np.array_equal(reader.raw(30), raw[:30])
     assert np.array_equal(reader.tokens(pair, model), coded)
     assert np.array_equal(reader.raw(47), raw[30:])

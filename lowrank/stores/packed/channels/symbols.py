@@ -42,7 +42,7 @@ class Reader:
 
     def _flags(self, model: Mixture, rows: Index, sets: Index) -> NDArray[np.bool_]:
         mixed = model.mix(rows, sets)
-        flags = self._rans.flags(np.uint32(TOTAL) - mixed.ones)
+        flags, _ = self._rans.flags(np.uint32(TOTAL) - mixed.ones)
         model.learn(mixed, flags)
         return flags
 

@@ -31,7 +31,9 @@ State = NDArray[np.uint32]
 T = TypeVar("T")
 LOW = 1 << 16
 _TOGETHER = 1 << 18  # raw bits that are packed at once
-_BLOCKS = 1 << 10  # pieces of the stream that are joined to one
+_SPARSE = 1 << 9  # lanes from which on the states of a 1 are set apart
+_BLOCKS = 1 << 9  # pieces of the stream that are joined to one
+_ALIKE = 1 << 15  # bytes of flags with the same table, whose intervals are looked up at once
 
 
 class Cut(Exception):  # noqa: N818 - a state of the stream, not a fault
@@ -52,9 +54,9 @@ class _Made:
         return made
 
 
-def _flag_intervals(zero: Words) -> tuple[Words, State]:
+def _flag_intervals(zero: Words) -> tuple[State, State]:
     """Start and length of the interval of a 0 and of a 1, by row."""
-    starts, lengths = np.zeros((len(zero), 2), np.uint16), np.empty((len(zero), 2), np.uint32)
+    starts, lengths = np.zeros((2, len(zero), 2), np.uint32)
     starts[:, 1] = lengths[:, 0] = zero
     np.subtract(LOW, lengths[:, 0], out=lengths[:, 1])
     return starts, lengths
@@ -69,10 +71,10 @@ def _flag_bits(zero: Words) -> NDArray[np.float32]:
     return bits
 
 
-def _token_intervals(frequency: Words) -> tuple[Words, State]:
+def _token_intervals(frequency: Words) -> tuple[State, State]:
     """Start and length of the interval of each token, by pair."""
     f = frequency.astype(np.uint32)
-    return (f.cumsum(1, dtype=np.uint32) - f).astype(np.uint16), f
+    return f.cumsum(1, dtype=np.uint32) - f, f
 
 
 def _token_bits(frequency: Words) -> NDArray[np.float32]:
@@ -90,23 +92,6 @@ class Flags(NamedTuple):
     kept: bytes
     zero: Words
 
-    def numbers(self) -> NDArray[np.unsignedinteger[Any]]:
-        """Twice the row, and the symbol."""
-        return np.frombuffer(self.kept, _type_of(self.zero))
-
-    def pairs(self) -> NDArray[np.intp]:
-        """Half the row of each 1."""
-        number = self.numbers()
-        ones = number[(number & 1) != 0]
-        pairs: NDArray[np.intp] = (ones >> 2).astype(np.intp)
-        return pairs
-
-    def intervals(self, made: _Made) -> tuple[Words, State, int]:
-        """Start and length of each symbol's interval, and bits of the whole."""
-        starts, lengths = made(_flag_intervals, self.zero)
-        number = self.numbers()
-        return starts.take(number), lengths.take(number), 16
-
 
 class _Tokens(NamedTuple):
     """One pass of tokens, each behind a 1 of a pass of flags."""
@@ -115,13 +100,6 @@ class _Tokens(NamedTuple):
     behind: Flags
     frequency: Words
 
-    def intervals(self, made: _Made) -> tuple[Words, State, int]:
-        """Start and length of each symbol's interval, and bits of the whole."""
-        token = np.frombuffer(self.token, np.uint8)
-        index = self.behind.pairs() * self.frequency.shape[1] + token
-        starts, lengths = made(_token_intervals, self.frequency)
-        return starts.take(index), lengths.take(index), 12
-
 
 class _Symbols(NamedTuple):
     """One pass of intervals as they are."""
@@ -129,10 +107,6 @@ class _Symbols(NamedTuple):
     start: Words
     frequency: Words
     bits: int
-
-    def intervals(self, _: _Made) -> tuple[Words, State, int]:
-        """Start and length of each symbol's interval, and bits of the whole."""
-        return self.start, self.frequency.astype(np.uint32), self.bits
 
 
 class _Raw(NamedTuple):
@@ -146,6 +120,18 @@ class _Raw(NamedTuple):
         return np.unpackbits(np.frombuffer(self.packed, np.uint8), count=self.size)
 
 
+_Pass = Flags | _Tokens | _Symbols | _Raw
+
+
+def _intervals(start: Any, length: Any, bits: int) -> State:
+    """(4, symbols): length of each interval, limit of the states, what is beside it, start."""
+    K = np.empty((4, len(start)), np.uint32)
+    K[0], K[3] = length, start
+    np.left_shift(K[0], np.uint32(32 - bits), out=K[1])
+    np.subtract(np.uint32(1 << bits), K[0], out=K[2])
+    return K
+
+
 class RansWriter:
     """Collects passes of symbols and raw bits, then codes them all backward.
 
@@ -154,7 +140,7 @@ class RansWriter:
     """
 
     def __init__(self) -> None:
-        self._passes: list[Flags | _Tokens | _Symbols | _Raw] = []
+        self._passes: list[_Pass] = []
         self._made = _Made()
         self.bits = 0.0
 
@@ -176,30 +162,30 @@ class RansWriter:
         zero : ndarray
             Probability of a 0, of 65536, by row; kept, and not to be changed.
         """
-        number = rows.astype(_type_of(zero))
-        number <<= 1
+        number = rows << 1
         number |= flags
-        self.bits -= float(self._made(_flag_bits, zero).take(number).sum())
-        one = Flags(number.tobytes(), zero)
+        self.bits -= float(np.add.reduce(self._made(_flag_bits, zero).take(number)))
+        one = Flags(number.astype(_type_of(zero)).tobytes(), zero)
         self._passes.append(one)
         return one
 
-    def tokens(self, tokens: NDArray[np.integer], behind: Flags, frequency: Words) -> None:
+    def tokens(self, index: NDArray[np.intp], behind: Flags, frequency: Words) -> None:
         """Add one pass of tokens, one behind each 1 of a pass of flags.
 
         Parameters
         ----------
-        tokens : ndarray
-        behind : ndarray
+        index : ndarray
+            Half the row of each 1 times the number of tokens, and the token.
+        behind : Flags
             What `flags` returned: two rows of flags have one distribution of tokens.
         frequency : (pairs, tokens) ndarray
             Length of each token's interval, of 4096, one after the other; kept, and not to be
             changed.
         """
-        if len(tokens):
-            self._passes.append(_Tokens(tokens.astype(np.uint8).tobytes(), behind, frequency))
-            index = behind.pairs() * frequency.shape[1] + tokens
-            self.bits -= float(self._made(_token_bits, frequency).take(index).sum())
+        if len(index):
+            token = (index % frequency.shape[1]).astype(np.uint8)
+            self._passes.append(_Tokens(token.tobytes(), behind, frequency))
+            self.bits -= float(np.add.reduce(self._made(_token_bits, frequency).take(index)))
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
@@ -242,8 +228,61 @@ class RansWriter:
                 some = [bits[len(bits) - count :]]
         packed = np.packbits(np.concatenate([*some, np.zeros(-count % 16, np.uint8)]))
         words = np.concatenate([*pieces, packed]).view(">u2").astype(np.uint16)
-        ends = -(-np.cumsum([one.size for one in passes], dtype=np.int64) // 16)
-        return np.split(words, ends[:-1]) if len(ends) else [words]
+        sizes = np.array([one.size for one in passes], np.int64)
+        ends = (-(-sizes.cumsum() // 16)).tolist()
+        return [words[start:end] for start, end in itertools.pairwise([0, *ends])]
+
+    def _last(self) -> list[_Pass]:
+        """Take the last passes out: some that have the same tables."""
+        some: list[_Pass] = []
+        zero = frequency = None
+        symbols = 0
+        while self._passes and symbols < _ALIKE:
+            one = self._passes[-1]
+            if isinstance(one, Flags):
+                if zero is not None and one.zero is not zero:
+                    break
+                zero = one.zero
+                symbols += len(one.kept)
+            elif isinstance(one, _Tokens):
+                if frequency is not None and one.frequency is not frequency:
+                    break
+                if zero is not None and one.behind.zero is not zero:
+                    break
+                zero, frequency = one.behind.zero, one.frequency
+            some.append(self._passes.pop())
+        return some[::-1]
+
+    def _symbols(self, some: list[_Pass]) -> list[tuple[State, int] | None]:
+        """What `_intervals` has of each of some passes, and bits of the whole; of raw bits none."""
+        flags = [one for one in some if isinstance(one, Flags)]
+        tokens = [one for one in some if isinstance(one, _Tokens)]
+        F = T = np.empty((4, 0), np.uint32)
+        if flags:
+            number = _numbers(flags)
+            starts, lengths = self._made(_flag_intervals, flags[0].zero)
+            F = _intervals(starts.take(number), lengths.take(number), 16)
+        if tokens:
+            number = _numbers([one.behind for one in tokens])
+            index = (number[(number & 1) != 0] >> 2).astype(np.intp)
+            index *= tokens[0].frequency.shape[1]
+            index += np.frombuffer(b"".join([one.token for one in tokens]), np.uint8)
+            starts, lengths = self._made(_token_intervals, tokens[0].frequency)
+            T = _intervals(starts.take(index), lengths.take(index), 12)
+        found: list[tuple[State, int] | None] = []
+        for one in some:
+            if isinstance(one, Flags):
+                count = len(one.kept) // _type_of(one.zero)().itemsize
+                found.append((F[:, :count], 16))
+                F = F[:, count:]
+            elif isinstance(one, _Tokens):
+                found.append((T[:, : len(one.token)], 12))
+                T = T[:, len(one.token) :]
+            elif isinstance(one, _Symbols):
+                found.append((_intervals(one.start, one.frequency, one.bits), one.bits))
+            else:
+                found.append(None)
+        return found
 
     def finish(self, lanes: int, tail: Bits) -> bytes:
         """Code everything, and forget it; states (lanes x 4 bytes, little-endian), then the words.
@@ -259,42 +298,49 @@ class RansWriter:
         state = np.packbits(filled).view(">u2").astype(np.uint32) + LOW
         raw = self._raw_words()
         done: list[Words] = []
-        blocks: list[Words] = []
+        blocks: list[NDArray[np.unsignedinteger[Any]]] = []
         while self._passes:
-            item = self._passes.pop()
-            if isinstance(item, _Raw):
-                blocks.append(raw.pop())
-                continue
-            start, f, bits = item.intervals(self._made)
-            if lanes <= few.LANES:
-                states = state.tolist()
-                blocks.append(few.backward(states, start.tolist(), f.tolist(), bits))
-                state = np.array(states, np.uint32)
-                continue
-            rest = len(f) % lanes
-            whole = len(f) - rest
-            kinds = (f, f << np.uint32(32 - bits), np.uint32(1 << bits) - f, start)
-            rows = [k[:whole].reshape(-1, lanes)[::-1] for k in kinds]
-            last = [tuple(k[whole:] for k in kinds)] if rest else []
-            # Rows of an array are had at half the price of slices.
-            for part, limit, gap, first in itertools.chain(last, zip(*rows, strict=True)):
-                x = state[: len(part)]
-                full = (x >= limit).nonzero()[0]
-                if len(full):
-                    low = x.take(full)
-                    blocks.append(low.astype(np.uint16))
-                    low >>= 16
-                    x[full] = low
-                moved = x // part
-                moved *= gap
-                moved += first
-                x += moved
+            for item in reversed(self._symbols(self._last())):
+                if item is None:
+                    blocks.append(raw.pop())
+                    continue
+                K, bits = item
+                if lanes <= few.LANES:
+                    states = state.tolist()
+                    blocks.append(few.backward(states, K[3].tolist(), K[0].tolist(), bits))
+                    state = np.array(states, np.uint32)
+                    continue
+                rest = K.shape[1] % lanes
+                whole = K.shape[1] - rest
+                rows = K[:, :whole].reshape(4, -1, lanes).swapaxes(0, 1)[::-1]
+                for part, limit, gap, first in itertools.chain([K[:, whole:]][: rest > 0], rows):
+                    x = state[: len(part)]
+                    full = (x >= limit).nonzero()[0]
+                    if len(full):
+                        low = x.take(full)
+                        blocks.append(low)
+                        x[full] = low >> 16
+                    moved = x // part
+                    moved *= gap
+                    moved += first
+                    x += moved
             if len(blocks) > _BLOCKS:
-                done.append(np.concatenate(blocks[::-1]))
+                done.append(_joined(blocks))
                 blocks = []
-        done += blocks
+        done.append(_joined(blocks))
         words = (x.astype("<u2", copy=False).data for x in reversed(done))
         return b"".join([state.astype("<u4").tobytes(), *words])
+
+
+def _joined(blocks: list[NDArray[np.unsignedinteger[Any]]]) -> Words:
+    """Words that were written backward, the low halves of larger ones, in the order of reading."""
+    blocks.append(np.empty(0, np.uint16))
+    return np.concatenate(blocks[::-1], dtype=np.uint16, casting="unsafe")
+
+
+def _numbers(passes: list[Flags]) -> NDArray[np.unsignedinteger[Any]]:
+    """Twice the row, and the symbol, of all flags of some passes."""
+    return np.frombuffer(b"".join([one.kept for one in passes]), _type_of(passes[0].zero))
 
 
 def _type_of(zero: Words) -> type[np.unsignedinteger[Any]]:
@@ -328,15 +374,18 @@ class RansReader:
         self._room = (*np.empty((2, lanes), np.uint32), np.empty(lanes, np.bool_))
         self._spare = np.empty(0, np.uint8)
 
-    def flags(self, zero: NDArray[np.uint32]) -> NDArray[np.bool_]:
-        """Binary symbols; symbol 0 has probability zero/65536."""
+    def flags(self, zero: NDArray[np.uint32]) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        """Binary symbols, and the places of 1; symbol 0 has probability zero/65536."""
         lanes, count = self._lanes, len(zero)
         if self._few:
             found, self._position = _unless_cut(self._few.flags, zero.tolist(), self._position)
-            return np.frombuffer(found, np.bool_)
+            result = np.frombuffer(found, np.bool_)
+            return result, result.nonzero()[0]
         result = np.empty(count, np.bool_)
         x, fixed, room = self._state, self._fixed, self._room
         words, at, end = self._words, self._position, len(self._words)
+        many = lanes >= _SPARSE
+        hits = []
         for begin in range(0, count, lanes):
             f, one = zero[begin : begin + lanes], result[begin : begin + lanes]
             if len(f) < lanes:
@@ -349,12 +398,22 @@ class RansReader:
             np.right_shift(x, wide, product)
             np.multiply(product, f, product)
             np.bitwise_and(x, mask, low)
-            np.greater_equal(low, f, one)
-            np.add(low, product, low)
-            np.add(product, f, product)
-            np.subtract(x, product, x)
-            np.logical_not(one, short)
-            np.copyto(x, low, where=short)
+            if many:
+                # Those of a 1, which are few, are set apart.
+                hit = np.greater_equal(low, f, one).nonzero()[0]
+                apart = x.take(hit)
+                apart -= product.take(hit)
+                apart -= f.take(hit)
+                np.add(low, product, x)
+                x[hit] = apart
+                hit += begin
+                hits.append(hit)
+            else:
+                np.less(low, f, one)
+                np.add(low, product, low)
+                np.add(product, f, product)
+                np.subtract(x, product, x)
+                np.copyto(x, low, where=one)
             places = np.less(x, least, short).nonzero()[0]
             fresh = len(places)
             if fresh:
@@ -366,7 +425,10 @@ class RansReader:
                 np.bitwise_or(filled, words[start:at], filled)
                 x[places] = filled
         self._position = at
-        return result
+        if many:
+            return result, hits[0] if len(hits) == 1 else np.concatenate(hits)
+        np.logical_not(result, result)
+        return result, result.nonzero()[0]
 
     def tokens(self, row: NDArray[np.intp], model: TokenModel) -> NDArray[np.intp]:
         """Tokens, each of a distribution of a model, as their numbers: row x TOKENS + token."""
@@ -388,8 +450,8 @@ class RansReader:
             part = base[begin : begin + lanes]
             x = states[: len(part)]
             slot = x & 0xFFF
-            symbol = find(part + slot)
-            result[begin : begin + lanes] = symbol
+            symbol = result[begin : begin + lanes]
+            symbol[:] = find(part + slot)
             x >>= 12
             x *= share.take(symbol)
             slot -= first.take(symbol)

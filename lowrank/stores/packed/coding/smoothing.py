@@ -226,7 +226,7 @@ def classes(padded: Floats, step: float, room: Room) -> NDArray[np.intp]:
     level = activity.view(np.int32)
     level -= _BASE
     level >>= 22
-    np.minimum(level, LEVELS - 1, out=level)
+    np.clip(level, 0, LEVELS - 1, out=level)
     level *= ORIENTED
     found = room.kinds[:size]
     np.add(level, kind, out=found)

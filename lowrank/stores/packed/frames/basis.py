@@ -117,13 +117,7 @@ def write_entries(
             rows = _rows(column, len(part), known)
             values = np.where(v[start::2] < 0, -part, part)
             hit = part.nonzero()[0]
-            coder.collect(
-                rows,
-                part > 0,
-                hit,
-                values[hit].astype(np.int32),
-                coder.models.shift.take(rows[hit]),
-            )
+            coder.collect(rows, part > 0, hit, values[hit].astype(np.int32))
             known = np.minimum(part, CAP).astype(np.float32)
         coder.models.learn()
         if column.shift:

@@ -266,7 +266,7 @@ class Weights:
         elif isinstance(coder, Writer):
             flat[:] = np.roll(W, 1, axis=1).ravel()
             hit = flat.nonzero()[0]
-            coder.collect(rows, flat != 0, hit, flat[hit], coder.models.shift.take(rows[hit]))
+            coder.collect(rows, flat != 0, hit, flat[hit])
         coder.models.learn()
         self._known = flat.reshape(len(self._known), -1)
         return np.roll(self._known, -1, axis=1)

@@ -251,5 +251,5 @@ def _written(
     flags = flat != 0
     hit = flags.nonzero()[0]
     values: NDArray[Any] = flat.take(hit)
-    coder.collect(rows, flags, hit, values, coder.models.shift.take(rows.take(hit)))
+    coder.collect(rows, flags, hit, values)
     return hit, values

@@ -111,6 +111,10 @@ BITS_PER_LANE = 2560
 MANY_LANES = 512
 """Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
 
+TOGETHER = 1 << 21
+"""Coefficients from which on channels are analysed in threads: of fewer what those save of the
+time costs as much again of the processor."""
+
 Levels = tuple[Floats, list[dict[str, Floats]]]
 Size = tuple[int, int, int]
 """Height, width and channels."""
@@ -214,7 +218,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
             maps[1:] *= divided[1:, None, None]
         return turns, scales_of(maps, seen=seen), wavelet.forward(C[0, :, c].copy())
 
-    found = threads.each(analysed, range(channels), small=C.size < threads.SMALL)
+    found = threads.each(analysed, range(channels), small=C.size < TOGETHER)
     turns, scales, firsts = [x[0] for x in found], [x[1] for x in found], [x[2] for x in found]
     if levels is not None and levels[0] == levels[1]:
         scales[-1][:] = 0
@@ -323,7 +327,8 @@ def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
         return 0 if source.alpha and c == last else filters[c].best_strength(planes[c])
 
     filters[0].kinds()  # which chroma has, too
-    return tuple(threads.each(strength, range(len(filters)), small=planes.size < threads.SMALL))
+    # Threads would only wait for each other: a filter is many short calls.
+    return tuple(threads.each(strength, range(len(filters)), small=True))
 
 
 def decode(

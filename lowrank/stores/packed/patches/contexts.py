@@ -56,7 +56,16 @@ class Phase:
         self.where = np.where(where < 0, shape.height * shape.width - 1, where)
         """Index in the map; a place beyond the edge, of a hostile file, is the last."""
         self._size = shape.size
+        starts = [shape.spans[p].start for p in planes]
+        self._views = (len(planes), shape.count), starts[0], starts[-1] - starts[0]
         self._cells: dict[int, NDArray[np.intp]] = {}
+
+    def cut(self, flat: NDArray[Any]) -> NDArray[Any]:
+        """The positions in planes that stand one after the other, (planes, positions): a view."""
+        size = flat.itemsize
+        return np.ndarray(
+            self._views[0], flat.dtype, flat, self._views[1] * size, (self._views[2] * size, size)
+        )
 
     def cells(self, count: int) -> NDArray[np.intp]:
         """Index of each position of `count` maps, one after the other, in all their planes."""
@@ -91,6 +100,11 @@ class Quarters:
             view[:] = grid[y::2, x::2]
         self.where = where
         """Index in the map of each element of the planes, -1 outside."""
+        self._outside = (where < 0).nonzero()[0]
+        self._from = np.maximum(where, 0)
+        self._to = np.empty((height, width), np.intp)
+        for view, (y, x) in zip(self._views(np.arange(self.size)), CORNERS, strict=True):
+            self._to[y::2, x::2] = view
         self.bias = np.where(where < 0, _BEYOND, np.float32(1))
         """What is added to what is expected: the table of rows starts with that of PAD."""
         self.phases = tuple(
@@ -121,15 +135,13 @@ class Quarters:
 
     def scatter(self, grid: NDArray[Any]) -> NDArray[Any]:
         """The four planes of a (height, width) map, in one flat array of zeros."""
-        flat = np.zeros(self.size, grid.dtype)
-        for view, (y, x) in zip(self._views(flat), CORNERS, strict=True):
-            view[:] = grid[y::2, x::2]
+        flat: NDArray[Any] = grid.take(self._from)
+        flat[self._outside] = 0
         return flat
 
     def gather(self, flat: NDArray[Any], grid: NDArray[Any]) -> NDArray[Any]:
         """Write four planes into a (height, width) map, and return it."""
-        for view, (y, x) in zip(self._views(flat), CORNERS, strict=True):
-            grid[y::2, x::2] = view
+        grid[:] = flat.take(self._to)
         return grid
 
 

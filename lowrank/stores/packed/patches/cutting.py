@@ -122,8 +122,7 @@ class Cutting(Filter):
             if i < len(plain):
                 add(steps, o, plain[i])
             if i < len(cut):
-                np.minimum(steps, most, out=steps)
-                np.maximum(steps, -most, out=steps)
+                np.clip(steps, -most, most, out=steps)
                 add(steps, o, cut[i])
         inner: Floats = total.reshape(-1, W)[:, MARGIN:-MARGIN]
         return inner

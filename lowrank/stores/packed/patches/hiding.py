@@ -40,7 +40,7 @@ def groups(zero: NDArray[np.uint32], expected: int, places: Places) -> NDArray[n
         Non-zeros that a group is expected to have.
     places : ndarray
     """
-    ones = np.cumsum(TOTAL - zero, dtype=np.int64).take(places)
+    ones = np.add.accumulate(TOTAL - zero, dtype=np.int64).take(places)
     ones //= expected * TOTAL
     return ones
 
@@ -53,11 +53,7 @@ def hidden(group: NDArray[np.int64], m: Magnitudes) -> tuple[Places, Magnitudes,
     group, m : ndarray
         Group and magnitude of each non-zero, in the order of the cells.
     """
-    fresh = np.ones(len(group) + 1, np.bool_)
-    np.not_equal(group[1:], group[:-1], out=fresh[1:-1])
-    edges = fresh.nonzero()[0]
-    starts = edges[:-1]
-    count = edges[1:] - starts
+    starts, count = _runs(group)
     enough = (count >= LEAST).nonzero()[0]
     first = starts.take(enough)
     if not len(first):
@@ -103,7 +99,7 @@ def suit(
     whole = np.zeros(len(x), np.int64)
     whole[hit] = m
     now = whole.take(some)
-    those = group[now > 0]
+    those = group.take(now.nonzero()[0])
     first, odd, count = hidden(those, m)
     told = hit.take(first)
     wrong = (odd != negative.take(told)).nonzero()[0]
@@ -114,17 +110,17 @@ def suit(
     mine[those.take(first.take(wrong))] = True
     keep = mine.take(group).nonzero()[0]
     some, group, now = some.take(keep), group.take(keep), now.take(keep)
-    starts = _starts(group)
-    size = np.append(starts[1:], len(some)) - starts
+    starts, size = _runs(group)
     # What one more, and one less, adds to the squared error and to the bits.
     beyond = x.take(some)
-    beyond -= now
+    beyond -= now.astype(x.dtype)
     beyond *= 2
     more, less = rising(some, now)
     more += 1 - beyond
-    less = 1 + beyond - less
+    beyond += 1
+    less = np.subtract(beyond, less, out=beyond)
     # The first one stays the first, and its group large enough.
-    start, few = np.repeat(told.take(wrong), size), np.repeat(count.take(wrong) == LEAST, size)
+    start, few = told.take(wrong).repeat(size), (count.take(wrong) == LEAST).repeat(size)
     none = now == 0
     more[none & (some < start)] = np.inf
     few |= some == start
@@ -132,15 +128,20 @@ def suit(
     few |= none
     less[few] = np.inf
     cost = np.minimum(more, less)
-    best = (cost == np.repeat(np.minimum.reduceat(cost, starts), size)).nonzero()[0]
-    best = best.take(_starts(group.take(best)))
-    whole[some.take(best)] += np.where(more.take(best) <= less.take(best), 1, -1)
+    best = (cost == np.minimum.reduceat(cost, starts).repeat(size)).nonzero()[0]
+    if len(best) > len(starts):  # of equals the first
+        best = best.take(_runs(group.take(best))[0])
+    moved = some.take(best)
+    whole[moved] += np.where(more.take(best) <= less.take(best), 1, -1)
     hit = whole.nonzero()[0]
     return hit, whole.take(hit), hit.searchsorted(told)
 
 
-def _starts(sorted_: Places) -> Places:
-    """Where each value begins."""
-    fresh = np.ones(len(sorted_), np.bool_)
-    np.not_equal(sorted_[1:], sorted_[:-1], out=fresh[1:])
-    return fresh.nonzero()[0]
+def _runs(sorted_: Places) -> tuple[Places, Places]:
+    """Where each value begins, and how many there are of it."""
+    fresh = np.empty(len(sorted_) + 1, np.bool_)
+    fresh[0] = fresh[-1] = True
+    np.not_equal(sorted_[1:], sorted_[:-1], out=fresh[1:-1])
+    edges = fresh.nonzero()[0]
+    starts = edges[:-1]
+    return starts, edges[1:] - starts

@@ -96,17 +96,20 @@ class Statistics:
 
 def expand(values: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
     """The low `lengths` bits of each value, most significant first, as one row of bits."""
-    owner = np.repeat(np.arange(len(values)), lengths)
-    ends = np.cumsum(lengths)
-    place = ends[owner] - 1 - np.arange(len(owner))
-    return (values[owner] >> place & 1).astype(np.uint8)
+    place = (lengths.cumsum() - 1).repeat(lengths)
+    place -= np.arange(len(place))
+    bits = values.repeat(lengths)
+    bits >>= place
+    bits &= 1
+    return bits.astype(np.uint8)
 
 
 def collapse(bits: NDArray[np.uint8], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """What `expand` made rows of bits of."""
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    place = np.cumsum(lengths)[owner] - 1 - np.arange(len(owner))
-    parts = bits.astype(np.int64) << place
+    owner = np.arange(len(lengths)).repeat(lengths)
+    place = (lengths.cumsum() - 1).take(owner)
+    place -= np.arange(len(owner))
+    parts = np.left_shift(bits, place, dtype=np.int64)
     # Sums of distinct powers of two below 2^32: exact in float64.
     return np.bincount(owner, weights=parts, minlength=len(lengths)).astype(np.int64)
 
@@ -127,7 +130,7 @@ class Reader:
     ) -> None:
         self._rans = rans
         self._hidden = hidden
-        self.apart: slice | NDArray[np.bool_] = slice(None)
+        self.apart: slice | Indices = slice(None)
         """Of the last phase's non-zeros, those whose signs are not hidden."""
         self.models = models or Statistics()
         self.boards: dict[tuple[int, int], Board] = {}
@@ -137,8 +140,7 @@ class Reader:
         """Places and values of the non-zeros of one phase, or their magnitudes."""
         models, rans = self.models, self._rans
         zero = models.flags.zero.take(rows)
-        flags = rans.flags(zero)
-        hit = flags.nonzero()[0]
+        flags, hit = rans.flags(zero)
         row = rows.take(hit)
         coded = rans.tokens(row >> 1, models.tokens)
         models.see(rows, flags, row, coded)
@@ -167,11 +169,13 @@ class Reader:
     def _tell(self, group: NDArray[np.int64], values: Values, *, signs: bool) -> None:
         """Give those non-zeros their signs that magnitudes tell, and with `signs` the others."""
         first, odd, _ = hiding.hidden(group, values)
-        self.apart = np.ones(len(values), np.bool_)
-        self.apart[first] = False
+        others = np.empty(len(values), np.bool_)
+        others.fill(True)
+        others[first] = False
+        self.apart = others.nonzero()[0]
         negative = np.zeros(len(values), np.uint8)
         if signs:
-            negative[self.apart] = self._rans.raw(len(values) - len(first))
+            negative[self.apart] = self._rans.raw(len(self.apart))
         negative[first] = odd
         values *= _SIGNS.take(negative)
 
@@ -224,44 +228,45 @@ class Writer:
         """
         if target is None:
             raise ValueError("nothing to write")
-        models = self.models
+        models, limits = self.models, self._thresholds()
         x = np.abs(target)
-        limits = self._thresholds()
         flags = x > limits.threshold.take(rows)
         hit = flags.nonzero()[0]
-        row = rows[hit]
-        pair = row >> 1
-        xs = x[hit]
-        m = np.maximum(xs.astype(np.int64), 1)
-        shift = models.shift.take(row)
-        step = np.minimum((m - 1) >> shift, ESCAPE - 1)
-        m += xs - m > limits.rise[pair, step]
+        row, xs = rows.take(hit), x.take(hit)
+        m = xs.astype(np.int64)
+        np.maximum(m, 1, out=m)
+        step = m - 1
+        if len(row) and int(row.max()) >= models.shifted:
+            step >>= models.shift.take(row)
+        np.minimum(step, ESCAPE - 1, out=step)
+        row >>= 1
+        row *= ESCAPE
+        step += row
+        m += xs - m > limits.rise.take(step)
         np.minimum(m, LARGEST - 2, out=m)  # a hidden sign may ask for one more
         negative = target < 0
         told = None
         if self._hidden and len(hit) >= hiding.LEAST:
             zero = models.flags.zero.take(rows)
-            hit, m, told = hiding.suit(
-                x, negative, hit, m, zero, self._hidden, lambda *of: self._rising(rows, *of)
-            )
+            rising = limits.rising
+
+            def costs(places: Indices, m: NDArray[np.int64]) -> tuple[Any, Any]:
+                """What one more than a magnitude costs, and it more than one less."""
+                index = rows.take(places)
+                index *= TOKENS + 1
+                index += np.minimum(m, TOKENS)
+                more = rising.take(index)
+                index -= 1
+                return more, rising.take(index)
+
+            hit, m, told = hiding.suit(x, negative, hit, m, zero, self._hidden, costs)
             flags.fill(False)
             flags[hit] = True
-            shift = models.shift.take(rows.take(hit))
         values = m.astype(np.int32)
-        np.negative(values, where=negative.take(hit), out=values)
-        self.collect(rows, flags, hit, values, shift, told)
+        negative = negative.take(hit)
+        values *= _SIGNS.take(negative.view(np.uint8))
+        self._collect(rows, flags, hit, m, negative, told)
         return hit, values
-
-    def _rising(
-        self, rows: Indices, places: Indices, m: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What one more than a magnitude costs, and it more than one less: see `hiding.suit`."""
-        index = np.minimum(m, TOKENS)
-        index += rows.take(places) * (TOKENS + 1)
-        rising = self._thresholds().rising
-        more = rising.take(index)
-        index -= 1
-        return more, rising.take(index)
 
     def _thresholds(self) -> _Limits:
         """What the quantiser goes by until the models learn."""
@@ -270,50 +275,55 @@ class Writer:
         if self._limits and self._limits.zero is zero and self._limits.frequency is frequency:
             return self._limits
         p = zero / TOTAL
-        cost = -np.log2(frequency / models.tokens.total)
-        pairs = np.arange(len(p)) >> 1
-        first = np.log2(p) - np.log2(1 - p) + 1 + cost[pairs, 0]
-        threshold = 0.5 + self._zero * first
+        bits = np.log2(frequency / models.tokens.total)  # of tokens, and negative
+        rows = np.arange(len(p))
+        first = np.log2(p)
+        first -= np.log2(1 - p)
+        first += 1
+        first -= bits[:, 0].take(rows >> 1)
+        threshold = self._zero * first
+        threshold += 0.5
         threshold[models.flags.pads] = np.inf
-        dearer = cost[:, 1:] - cost[:, :-1]
-        rise = (
-            self._rise
-            * dearer
-            / (1 << models.shift[np.minimum(2 * np.arange(len(cost)), 31)])[:, None]
-        )
+        dearer = bits[:, :-1] - bits[:, 1:]
+        rise = self._rise * dearer
+        rise /= (1 << models.shift[np.minimum(rows[: 2 * len(bits) : 2], 31)])[:, None]
+        np.minimum(rise, 0.45, out=rise)
+        np.maximum(rise, -0.1, out=rise)
+        rise += 0.5
         # A zero stands before the tokens. Where low bits are raw one more costs hardly any.
         rising = np.zeros((len(p), TOKENS + 1), np.float32)
         rising[:, 0] = first
-        rising[:, 1:TOKENS] = dearer[pairs]
+        rising[:, 1:TOKENS] = dearer.take(rows >> 1, axis=0)
         rising[models.shifted :, 1:] = 0
         rising *= 2 * self._zero
-        self._limits = _Limits(
-            zero, frequency, threshold.astype(np.float32), 0.5 + np.clip(rise, -0.1, 0.45), rising
-        )
+        self._limits = _Limits(zero, frequency, threshold.astype(np.float32), rise, rising)
         return self._limits
 
     def collect(
-        self,
-        rows: Indices,
-        flags: NDArray[np.bool_],
-        hit: Indices,
-        values: Values,
-        shift: NDArray[np.int64],
-        told: Indices | None = None,
+        self, rows: Indices, flags: NDArray[np.bool_], hit: Indices, values: Values
     ) -> None:
-        """Collect one phase: which are non-zero, where, their values and their raw low bits.
+        """Collect one phase: which are non-zero, where, and their values."""
+        self._collect(rows, flags, hit, np.abs(values).astype(np.int64), values < 0)
 
-        Of `told` some are told their signs by magnitudes.
-        """
+    def _collect(
+        self, rows: Indices, flags: NDArray[np.bool_], hit: Indices,
+        m: NDArray[np.int64], negative: NDArray[np.bool_], told: Indices | None = None,
+    ) -> None:  # fmt: skip
+        """Collect one phase, by magnitudes and signs; of `told` some are told by magnitudes."""
         models, rans = self.models, self._rans
         zero, frequency = self._narrow(models.flags.zero), self._narrow(models.tokens.frequency)
         number = rans.flags(rows, flags, zero)
-        m = np.abs(values).astype(np.int64)
-        coded = (m - 1) >> shift
+        coded = m - 1
+        row = rows.take(hit)
+        shift = None
+        if len(row) and int(row.max()) >= models.shifted:
+            shift = models.shift.take(row)
+            coded >>= shift
         tokens = np.minimum(coded, ESCAPE)
-        row = rows[hit]
-        index = (row >> 1) * TOKENS + tokens
-        rans.tokens(tokens, number, frequency)
+        index = row >> 1
+        index *= TOKENS
+        index += tokens
+        rans.tokens(index, number, frequency)
         models.see(rows, flags, row, index)
         escaped = (tokens == ESCAPE).nonzero()[0]
         if len(escaped):
@@ -321,14 +331,14 @@ class Writer:
             lengths = np.frexp(rest.astype(np.float64))[1].astype(np.int64) - 1
             self._lengths(lengths)
             rans.raw(expand(rest, lengths))
-        if shift.any():
+        if shift is not None:
             rans.raw(expand(m - 1, shift))
-        signs = values < 0
         if told is not None:
-            apart = np.ones(len(signs), np.bool_)
-            apart[told] = False
-            signs = signs[apart]
-        self.signs.append(rans.raw(signs.view(np.uint8)))
+            others = np.empty(len(negative), np.bool_)
+            others.fill(True)
+            others[told] = False
+            negative = negative.take(others.nonzero()[0])
+        self.signs.append(rans.raw(negative.view(np.uint8)))
 
     def _narrow(self, table: NDArray[np.integer]) -> NDArray[np.uint16]:
         """A table of the models in 16 bits, the same one until they learn."""

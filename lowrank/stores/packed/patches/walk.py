@@ -126,15 +126,16 @@ class Walk:
             rows = board.rows(phase, own)
             target = None
             if targets is not None:
-                target = np.concatenate([t[phase.places] for t in targets])
+                target = np.concatenate([phase.cut(t) for t in targets], axis=None)
             for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
                 hint = told[i]
-                guess: Floats | None = None if hint is None else hint.take(phase.places)
+                guess: Floats | None = None if hint is None else phase.cut(hint).reshape(-1)
                 if w is not None:
                     along = self.memory.predict(x.channel, x.index, w, phase, kept[i])
                     guess = along if guess is None else along + guess
                 if guess is not None:
-                    kept[i, phase.places] = guess
+                    places = phase.cut(kept[i])
+                    places[:] = guess.reshape(places.shape)
                     if target is not None:
                         whole = target[i * phase.count : (i + 1) * phase.count]
                         whole -= guess * np.float32(1 / FRACTION)
