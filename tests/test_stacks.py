@@ -109,6 +109,8 @@ def test_every_target_is_met(target):
 
 # -- any part as of the whole -----------------------------------------------------------
 
+DISC = np.hypot(*np.ogrid[-9:9, -8:12]) < 5
+
 KEYS = [
     7,
     -1,
@@ -124,6 +126,11 @@ KEYS = [
     np.s_[3, :, [1, 2]],
     np.s_[None, 4],
     (np.arange(24) % 7 == 0,),
+    np.s_[:, DISC],
+    np.s_[2, DISC],
+    np.s_[np.arange(24 * 18).reshape(24, 18) % 100 == 7, 3:9],
+    np.s_[True, ..., 1],
+    np.s_[[]],
     np.s_[4, 5, 6],
     (),
 ]
@@ -147,7 +154,11 @@ def test_indexing_is_numpys_on_the_decoded_stack(dtype, store, colours, tmp_path
             assert found.tobytes() == np.ascontiguousarray(whole[key]).tobytes(), key
 
 
-@pytest.mark.parametrize("key", [24, -25, np.s_[:, 18], np.s_[0, 0, 0, 0], 1.5, "a", [[9.0]]])
+@pytest.mark.parametrize(
+    "key",
+    [24, -25, np.s_[:, 18], np.s_[0, 0, 0, 0], 1.5, "a", [[9.0]], DISC, np.array([])],
+    ids=repr,
+)
 def test_what_is_no_index_is_an_index_error(key):
     stack = lowrank.compress(frames(), stack=True, rank=1)
     with pytest.raises(IndexError):
