@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 import sys
 
@@ -464,6 +465,22 @@ def test_coefficients_and_components_are_the_stack():
         stack.project(A[:, :5])
     ((U, s, Vt),) = stack.factors
     np.testing.assert_allclose((U * s) @ Vt, A.reshape(30, -1), atol=1e-4)
+    with pytest.raises(UsageError, match="masked"):
+        stack.project(np.ma.masked_greater(A[3], np.median(A[3])))
+
+
+@pytest.mark.parametrize("target", [{"rank": 2}, {"quality": 75}])
+def test_nobody_changes_a_stack_by_its_factors(target):
+    stack = lowrank.compress(frames("uint8", (6, 4, 5)), stack=True, **target)
+    for one in (stack, pickle.loads(pickle.dumps(stack))):
+        for x in (one.singular_values, *one.factors[0]):
+            with pytest.raises(ValueError, match="read-only"):
+                x[...] = 0
+        for x in (one[...], one[0], one.components, one.coefficients, np.asarray(one)):
+            x[...] = 0
+        assert one.to_bytes() == stack.to_bytes()
+        assert np.asarray(one).any()
+        assert one[...].any()
 
 
 def test_a_stack_of_nothing_is_zeros(tmp_path):
