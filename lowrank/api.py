@@ -113,7 +113,8 @@ def compress(
     image : path, bytes of an image file, binary file object, PIL.Image.Image or array
         Arrays are (height, width) or (height, width, channels), with 1 to 4096 channels of
         integers or floats, or one of bool. With `stack` it may be several paths, a folder, or a
-        lazy array, too (zarr, h5py, dask: whatever has a shape, a dtype and slices).
+        lazy array, too (zarr, h5py, dask: whatever has a shape, a dtype and slices), an image of
+        several frames that Pillow has open, or several of its images.
     rank : int or "auto"
         Terms of each channel; "auto" is the threshold of Gavish and Donoho.
     energy : float
@@ -364,4 +365,4 @@ def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
 def _taking(stack: bool, axis: int) -> Taking:
     if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
         raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
-    return Taking(bool(stack) or axis != 0, int(axis) if stack or axis else None)
+    return Taking(bool(stack) or axis != 0, int(axis) if axis else None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,8 @@ def read(
             array, name=name, format=kind, size=len(data), max_pixels=max_pixels,
             nodata=nodata, taking=taking,
         )  # fmt: skip
+    if taking.axis:
+        raise UsageError(f"--axis is one of an array, and {name} is none; leave it out")
     why = ""
     if several(data):
         try:
@@ -223,6 +225,8 @@ def of_files(
     ImageError
         One has another size or mode than the first, or is a stack itself.
     """
+    if taking.axis:
+        raise UsageError("--axis is one of an array, and several files are none; leave it out")
     ordered = sorted(paths, key=natural)
     chosen = [ordered[i] for i in taking.chosen(len(ordered))]
     if isinstance(taking.frames, int):
@@ -232,6 +236,7 @@ def of_files(
     samples: Samples | None = None
     first: Loaded | None = None
     notes: list[str] = []
+    carried: dict[Metadata, None] = {}
     size = 0
     for i, path in enumerate(chosen):
         data = read_bytes(path)
@@ -252,20 +257,22 @@ def of_files(
                 "out"
             )
         samples[i] = picture.samples
+        carried[picture.metadata] = None
     if samples is None or first is None:
         raise ImageError("no frames: give at least one picture")
-    return _stacked(samples, first, chosen, notes, size, nodata)
+    return _stacked(samples, first, chosen, notes, size, nodata, carried)
 
 
 def _joined(loaded: list[Loaded], names: list[str]) -> Loaded:
     first = loaded[0]
     samples = np.stack([x.picture.samples for x in loaded])
-    return _stacked(samples, first, names, list(first.notes), first.source.bytes, None)
+    return _stacked(samples, first, names, list(first.notes), first.source.bytes, None,
+                    [first.picture.metadata])  # fmt: skip
 
 
 def _stacked(
     samples: Samples, first: Loaded, names: Sequence[str], notes: list[str], size: int,
-    nodata: float | None,
+    nodata: float | None, carried: Iterable[Metadata],
 ) -> Loaded:  # fmt: skip
     labels = tuple(os.path.basename(name) for name in names)
     metadata = first.picture.metadata
@@ -278,8 +285,7 @@ def _stacked(
         samples, first.picture.mode, Metadata(icc=metadata.icc, nodata=None, axis=block)
     )
     said = list(dict.fromkeys(notes))
-    if metadata.exif or metadata.xmp:
-        said.append("EXIF and XMP of the single pictures were left out.")
+    said += pages.left_out(carried)
     said.append(pages.taken_for(picture, f"{len(samples)} pictures in the order of their names"))
     picture = missing.taken(picture, nodata, said)
     mode = first.picture.mode
