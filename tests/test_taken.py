@@ -1,4 +1,4 @@
-"""The same frames are the same stack, however they are given; and what a stack leaves out is said."""
+"""The same frames are the same stack, however they are given; what one leaves out is said."""
 
 from __future__ import annotations
 
