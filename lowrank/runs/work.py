@@ -81,7 +81,7 @@ class Outcome:
 
     `summary` is a line for people, `report` the numbers behind it (compress only, where
     asked for), `data` the output's bytes where it goes to standard output, `entry` what a
-    manifest lists, `facts` what `verify` found.
+    manifest lists, `facts` what `verify` found, or a trace.
     """
 
     input: str
