@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,3 +64,25 @@ def test_what_only_later_pictures_have_is_left_out_with_a_note(frames, tmp_path)
         notes = " ".join(lowrank.compress(source, stack=True, rank=1).notes)
         for said in ("EXIF and XMP", "as they are stored", "several colour profiles"):
             assert said in notes
+
+
+def test_every_error_of_a_batch_names_its_file(tmp_path, cli):
+    tree = tmp_path / "in"
+    tree.mkdir()
+    bad = {
+        "nan.npy": np.full((4, 5), np.nan),
+        "line.npy": np.arange(5),
+        "complex.npy": np.zeros((4, 5), complex),
+        "empty.npy": np.zeros((0, 4, 5)),
+        "large.npy": np.random.default_rng(1).random((40, 50)),
+    }
+    for name, samples in bad.items():
+        np.save(tree / name, samples)
+    done = cli("compress", "in", "-o", "out", "--size", "80")
+    lines = [x for x in done.err.splitlines() if x.startswith("lowrank: error: ")]
+    assert len(lines) == len(bad)
+    for name in bad:
+        assert sum(f"in{os.sep}{name}" in line for line in lines) == 1, name
+        with pytest.raises(lowrank.LowrankError, match=name if name != "large.npy" else "80 bytes"):
+            lowrank.compress(tree / name, size=80)
+    assert "standard input" in cli("compress", "-", stdin=(tree / "nan.npy").read_bytes()).failed()

@@ -9,7 +9,7 @@ from lowrank.errors import ImageError, LimitError
 from lowrank.io import nodata as missing
 from lowrank.io.dtypes import typed
 from lowrank.io.modes import check_finite
-from lowrank.io.wall import one_line
+from lowrank.io.wall import naming, one_line
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, MAX_CHANNELS, Loaded, Metadata, Picture, Source
 from lowrank.picture.gaps import Mask
@@ -51,6 +51,7 @@ def from_array(
     return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden)
 
 
+@naming
 def loaded(
     samples: Samples,
     *,

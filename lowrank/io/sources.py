@@ -22,7 +22,7 @@ from lowrank.io import nodata as missing
 from lowrank.io.formats import SUFFIXES
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking, several
-from lowrank.io.wall import one_line, wall
+from lowrank.io.wall import naming, one_line, wall
 from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
 from lowrank.picture.axis import Axis
 
@@ -94,6 +94,7 @@ def told(loaded: Loaded) -> Loaded:
     return Loaded(picture, loaded.source, (*loaded.notes, note))
 
 
+@naming
 def of_array(
     array: Any,
     *,
