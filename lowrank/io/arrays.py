@@ -28,6 +28,7 @@ def from_array(
         1 to 4096 channels of uint8, uint16, uint32, int8, int16, int32, float32 or float64, or
         one of bool; float16 and integers of 64 bits are kept in a type that holds them exactly.
         What a masked array hides has no data; its fill value, or `nodata`, stands there.
+        numpy's own fill value of integers, 999999, is wrapped into their type, as it does.
     max_pixels : int
         An array of more is refused.
     nodata : float, optional
@@ -40,15 +41,14 @@ def from_array(
     LimitError
         More than `max_pixels` pixels.
     """
-    hidden = None
+    hidden = fill = None
     if isinstance(array, np.ma.MaskedArray):
-        hidden = np.ma.getmaskarray(array)
-        nodata = float(array.fill_value) if nodata is None and hidden.any() else nodata
+        hidden, fill = np.ma.getmaskarray(array), array.fill_value
     try:
         samples = np.asarray(array)
     except (TypeError, ValueError) as error:
         raise ImageError(f"not an array of samples ({one_line(error)})") from error
-    return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden)
+    return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden, fill=fill)
 
 
 @naming
@@ -62,6 +62,7 @@ def loaded(
     nodata: float | None = None,
     stated: float | None = None,
     hidden: Mask | None = None,
+    fill: object = None,
     metadata: Metadata | None = None,
     notes: tuple[str, ...] = (),
 ) -> Loaded:
@@ -79,6 +80,8 @@ def loaded(
         What pixels without data hold: what the user says, and what the file does.
     hidden : ndarray of bool, optional
         Of the samples' shape: which have no data.
+    fill : number, optional
+        What stands there where `nodata` does not say it.
     metadata : Metadata, optional
     notes : tuple of str
         What is known already.
@@ -104,7 +107,9 @@ def loaded(
         )
     said = list(notes)
     kept, mode = typed(samples, said)
-    empty = None if hidden is None else _hidden_pixels(hidden[:, :, : mode.colours])
+    empty = None if hidden is None else hidden_pixels(hidden[:, :, : mode.colours])
+    if nodata is None and empty is not None and empty.any():
+        nodata = filling(fill, kept.dtype)
     picture = Picture(kept, mode, metadata or Metadata())
     picture = missing.taken(picture, nodata, said, stated=stated, hidden=empty)
     check_finite(picture.samples, mode)
@@ -113,8 +118,21 @@ def loaded(
     return Loaded(picture, source, tuple(said))
 
 
-def _hidden_pixels(hidden: Mask) -> Mask:
-    whole = np.asarray(np.all(hidden, axis=2), np.bool_)
-    if not np.array_equal(whole, np.any(hidden, axis=2)):
+def filling(fill: object, dtype: np.dtype[np.generic]) -> float:
+    """The fill value of a masked array, as one of its samples."""
+    value = np.asarray(fill)
+    return float(value.astype(dtype) if dtype.kind in "iu" else value)
+
+
+def hidden_pixels(hidden: Mask) -> Mask:
+    """Which pixels a mask of samples hides, colours last.
+
+    Raises
+    ------
+    ImageError
+        It hides some channels of a pixel only.
+    """
+    whole = np.asarray(np.all(hidden, axis=-1), np.bool_)
+    if not np.array_equal(whole, np.any(hidden, axis=-1)):
         raise ImageError("a mask that hides some channels of a pixel only; hide whole pixels")
     return whole

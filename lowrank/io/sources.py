@@ -116,8 +116,9 @@ def of_array(
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
     if not is_array(array):
+        masked = isinstance(array, list | tuple) and any(map(np.ma.isMaskedArray, array))
         try:
-            array = np.asarray(array)
+            array = np.ma.stack(array) if masked else np.asarray(array)  # asarray drops masks
         except (TypeError, ValueError) as error:
             raise ImageError(f"not an array of samples ({one_line(error)})") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
@@ -158,9 +159,9 @@ def of_array(
         pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
     )
     if hidden is not None and len(shape) == 4:
-        hidden = np.asarray(hidden.all(axis=-1), np.bool_)
+        hidden = arrays.hidden_pixels(hidden[..., : mode.colours])
     if nodata is None and hidden is not None and hidden.any():
-        nodata = float(array.fill_value)
+        nodata = arrays.filling(array.fill_value, kept.dtype)
     picture = missing.taken(picture, nodata, notes, hidden=hidden)
     for frame in picture.each():
         check_finite(frame, mode)
