@@ -53,6 +53,12 @@ def test_an_axis_is_that_of_an_array(frames, tmp_path, cli):
     assert "--axis" in cli("compress", tmp_path, "--stack", "--axis", "-1", "-k", "1").failed(2)
 
 
+def test_a_picture_that_is_given_twice_is_two_frames_in_a_new_folder(frames, tmp_path, cli):
+    frames[0].save(tmp_path / "a.png")
+    cli("compress", "a.png", "a.png", "--stack", "-k", "1", "-o", "new/").succeeded()
+    assert len(lowrank.open(tmp_path / "new" / "a.png.lrk")) == 2
+
+
 def test_what_only_later_pictures_have_is_left_out_with_a_note(frames, tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
