@@ -72,6 +72,12 @@ def test_what_only_later_pictures_have_is_left_out_with_a_note(frames, tmp_path)
             assert said in notes
 
 
+def test_an_input_that_is_not_there_is_no_failure_to_write(cli):
+    for command in ("compress", "decompress"):
+        for name in ("gone/a.lrk", "gone/"):
+            assert f"cannot read {name}" in cli(command, name).failed(1)
+
+
 def test_every_error_of_a_batch_names_its_file(tmp_path, cli):
     tree = tmp_path / "in"
     tree.mkdir()

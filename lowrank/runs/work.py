@@ -425,6 +425,9 @@ def is_done(job: Job, output: str, settings: Settings) -> bool:
 
 def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -> None:
     """Refuse early what would be refused late, before any work is done."""
+    beside = job.output is None and job.stem is None and not job.frames
+    if beside and not os.path.lexists(job.input):
+        return  # that there is no input is what whoever reads it says
     if output != "-":
         files.check_output(
             output,
