@@ -97,4 +97,9 @@ def test_every_error_of_a_batch_names_its_file(tmp_path, cli):
         assert sum(f"in{os.sep}{name}" in line for line in lines) == 1, name
         with pytest.raises(lowrank.LowrankError, match=name if name != "large.npy" else "80 bytes"):
             lowrank.compress(tree / name, size=80)
+    (tree / "cut.npy").write_bytes((tree / "large.npy").read_bytes()[:-1])
+    said = cli("compress", "in/cut.npy", "-k", "1", "--memory", "1M").failed()
+    assert said.count("cut.npy") == 1
+    few = cli("compress", "in/large.npy", "-k", "1", "--memory", "100").failed()
+    assert f"{24 * 50**2:,} bytes" in few
     assert "standard input" in cli("compress", "-", stdin=(tree / "nan.npy").read_bytes()).failed()

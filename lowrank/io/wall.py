@@ -53,6 +53,8 @@ def wall(
         try:
             yield warned
         except (ImageError, LimitError) as error:
+            if str(error).startswith(f"cannot {task}"):
+                raise
             raise type(error)(f"cannot {task}: {error}") from error
         except LowrankError:
             raise
