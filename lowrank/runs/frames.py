@@ -96,7 +96,7 @@ def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRa
     parts = lrk.parse(
         data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
     )
-    return stacks.LowRankStack(parts)
+    return stacks.LowRankStack(parts, parts.notes)
 
 
 def _trace(
