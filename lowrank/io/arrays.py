@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -12,7 +15,7 @@ from lowrank.io.modes import check_finite
 from lowrank.io.wall import naming, one_line
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, MAX_CHANNELS, Loaded, Metadata, Picture, Source
-from lowrank.picture.gaps import Mask
+from lowrank.picture.gaps import Mask, held
 
 Samples = NDArray[np.generic]
 
@@ -28,7 +31,6 @@ def from_array(
         1 to 4096 channels of uint8, uint16, uint32, int8, int16, int32, float32 or float64, or
         one of bool; float16 and integers of 64 bits are kept in a type that holds them exactly.
         What a masked array hides has no data; its fill value, or `nodata`, stands there.
-        numpy's own fill value of integers, 999999, is wrapped into their type, as it does.
     max_pixels : int
         An array of more is refused.
     nodata : float, optional
@@ -62,7 +64,7 @@ def loaded(
     nodata: float | None = None,
     stated: float | None = None,
     hidden: Mask | None = None,
-    fill: object = None,
+    fill: Any = None,
     metadata: Metadata | None = None,
     notes: tuple[str, ...] = (),
 ) -> Loaded:
@@ -118,10 +120,21 @@ def loaded(
     return Loaded(picture, source, tuple(said))
 
 
-def filling(fill: object, dtype: np.dtype[np.generic]) -> float:
-    """The fill value of a masked array, as one of its samples."""
-    value = np.asarray(fill)
-    return float(value.astype(dtype) if dtype.kind in "iu" else value)
+def filling(fill: Any, dtype: np.dtype[np.generic]) -> float:
+    """The fill value of a masked array, which is to be one of its samples.
+
+    Raises
+    ------
+    ImageError
+        It is none: numpy's own for integers, 999999, is beyond most of their types.
+    """
+    value = float(fill)
+    if math.isnan(held(value, dtype)) and not (math.isnan(value) and dtype.kind == "f"):
+        raise ImageError(
+            f"masked samples need a value that stands for them, and the mask's fill value, "
+            f"{value:.9g}, is no {dtype}; give one as nodata"
+        )
+    return value
 
 
 def hidden_pixels(hidden: Mask) -> Mask:

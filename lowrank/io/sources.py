@@ -116,9 +116,14 @@ def of_array(
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
     if not is_array(array):
-        masked = isinstance(array, list | tuple) and any(map(np.ma.isMaskedArray, array))
+        several = array if isinstance(array, list | tuple) else ()
+        masked = [x for x in several if isinstance(x, np.ma.MaskedArray)]
         try:
-            array = np.ma.stack(array) if masked else np.asarray(array)  # asarray drops masks
+            if masked:  # numpy's asarray drops the masks, and its stack the fill value
+                array = np.ma.stack(several)
+                array.fill_value = masked[0].fill_value
+            else:
+                array = np.asarray(array)
         except (TypeError, ValueError) as error:
             raise ImageError(f"not an array of samples ({one_line(error)})") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
