@@ -192,7 +192,7 @@ def compress(
         )  # fmt: skip
         if found is not None:
             return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
-    return compress_loaded(
+    made = compress_loaded(
         with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
         tune=tune,
         layout=layout,
@@ -200,6 +200,11 @@ def compress(
         weights=weights,
         **wishes,
     )
+    idle = [name for name, x in (("memory", memory), ("dask", dask)) if x is not None]
+    if idle:
+        said = f"It was read whole or in tiles, not in passes: {' and '.join(idle)} did nothing."
+        made.notes = (*made.notes, said)
+    return made
 
 
 def compress_loaded(

@@ -103,3 +103,22 @@ def test_every_error_of_a_batch_names_its_file(tmp_path, cli):
     few = cli("compress", "in/large.npy", "-k", "1", "--memory", "100").failed()
     assert f"{24 * 50**2:,} bytes" in few
     assert "standard input" in cli("compress", "-", stdin=(tree / "nan.npy").read_bytes()).failed()
+
+
+def test_what_is_advised_in_python_is_taken(frames):
+    for name in ("energy", "error", "size", "max_pixels", "rank"):
+        with pytest.raises(UsageError, match="does not do; give") as caught:
+            lowrank.compress(frames[0], **{name: "99%"})
+        assert "%" not in str(caught.value).partition("does not do")[2]
+        assert "such as" not in str(caught.value)
+
+
+def test_memory_that_did_nothing_is_said(frames):
+    A = np.stack([np.asarray(x) for x in frames])
+    whole = lowrank.compress(A, stack=True, quality=60)
+    told = lowrank.compress(A, stack=True, quality=60, memory="1G")
+    assert told == whole
+    assert told.notes[:-1] == whole.notes
+    assert "memory did nothing" in told.notes[-1]
+    in_passes = lowrank.compress(A, stack=True, rank=2, memory="1G")
+    assert not any("nothing" in note for note in in_passes.notes)
