@@ -121,7 +121,8 @@ def of_array(
         try:
             if masked:  # numpy's asarray drops the masks, and its stack the fill value
                 array = np.ma.stack(several)
-                array.fill_value = masked[0].fill_value
+                if masked[0].fill_value != array.fill_value:
+                    array.fill_value = masked[0].fill_value
             else:
                 array = np.asarray(array)
         except (TypeError, ValueError) as error:
