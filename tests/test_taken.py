@@ -122,3 +122,13 @@ def test_memory_that_did_nothing_is_said(frames):
     assert "memory did nothing" in told.notes[-1]
     in_passes = lowrank.compress(A, stack=True, rank=2, memory="1G")
     assert not any("nothing" in note for note in in_passes.notes)
+
+
+def test_samples_that_quality_hardly_sees_are_said(frames):
+    """Of 16 bits, in which quality counts, data of a camera of 10 bits use little."""
+    A = np.stack([np.asarray(x) for x in frames]).astype(np.uint16)
+    for samples, stack in ((A[0], False), (A, True)):
+        for bright, said in ((samples, True), (samples * 200, False)):
+            notes = lowrank.compress(bright, stack=stack, quality=75).notes
+            assert any("16 bits" in note for note in notes) == said
+        assert not any("16 bits" in x for x in lowrank.compress(samples, stack=stack, rank=1).notes)
