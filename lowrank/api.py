@@ -113,7 +113,8 @@ def compress(
     image : path, bytes of an image file, binary file object, PIL.Image.Image or array
         Arrays are (height, width) or (height, width, channels), with 1 to 4096 channels of
         integers or floats, or one of bool. With `stack` it may be several paths, a folder, or a
-        lazy array, too (zarr, h5py, dask: whatever has a shape, a dtype and slices).
+        lazy array, too (zarr, h5py, dask: whatever has a shape, a dtype and slices), an image of
+        several frames that Pillow has open, or several of its images.
     rank : int or "auto"
         Terms of each channel; "auto" is the threshold of Gavish and Donoho.
     energy : float
@@ -191,7 +192,7 @@ def compress(
         )  # fmt: skip
         if found is not None:
             return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
-    return compress_loaded(
+    made = compress_loaded(
         with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
         tune=tune,
         layout=layout,
@@ -199,6 +200,11 @@ def compress(
         weights=weights,
         **wishes,
     )
+    idle = [name for name, x in (("memory", memory), ("dask", dask)) if x is not None]
+    if idle:
+        said = f"It was read whole or in tiles, not in passes: {' and '.join(idle)} did nothing."
+        made.notes = (*made.notes, said)
+    return made
 
 
 def compress_loaded(
@@ -364,4 +370,4 @@ def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
 def _taking(stack: bool, axis: int) -> Taking:
     if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
         raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
-    return Taking(bool(stack) or axis != 0, int(axis) if stack or axis else None)
+    return Taking(bool(stack) or axis != 0, int(axis) if axis else None)

@@ -123,7 +123,8 @@ def run(
     for outcome in chain(failed, outcomes):
         total.add(outcome)
         if outcome.error:
-            error(outcome.error)
+            said = str(outcome.error)
+            error(said if not many or outcome.input in said else f"{outcome.input}: {said}")
         else:
             notes(outcome.input, outcome.notes, quiet=quiet)
         if outcome.entry is not None:

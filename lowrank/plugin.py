@@ -11,31 +11,33 @@
 damaged, from what is whole of it: `info["notes"]` then says how much that is. `save` takes the
 targets of `lowrank.compress` as keywords, `im.save("photo.lrk", rank=20)`, and `exif`,
 `icc_profile` and `xmp`: what is not given comes from the image's own `info`, and None
-leaves it out.
+leaves it out. `save_all=True`, with `append_images` or without, writes a stack.
 """
 
 from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageSequence
 
-from lowrank import api, codec
+from lowrank import api, codec, targets
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import modes, pillow
+from lowrank.io import modes, pages, pillow
 from lowrank.io.metadata import EXIF_PREFIX
 from lowrank.limits import MAX_METADATA_BYTES
-from lowrank.picture import ARRAY
+from lowrank.picture import ARRAY, Loaded
 
 _OPTIONS = (
-    "rank", "energy", "error", "max_error", "psnr", "size", "quality", "layout", "store"
+    "rank", "energy", "error", "max_error", "psnr", "psnr_worst", "size", "quality",
+    "tune", "layout", "store", "weights",
 )  # fmt: skip
 _METADATA = (("exif", "exif"), ("icc", "icc_profile"), ("xmp", "xmp"))  # ours, Pillow's
 _HEAD_CHUNKS = (b"HEAD", b"EXIF", b"ICCP", b"XMP_", b"NODT", b"AXIS")
@@ -125,6 +127,11 @@ class LrkImageFile(ImageFile.ImageFile):
             codec.stated(_parse(self.fp, self._name(), partial=False))
         super().verify()
 
+    def load_seek(self, pos: int) -> None:
+        """Go to where the file begins. That it is here tells Pillow's parser to wait for all."""
+        assert self.fp is not None  # noqa: S101 - as above
+        self.fp.seek(pos)
+
     def _name(self) -> str:
         name = self.filename
         return (name.decode(errors="replace") if isinstance(name, bytes) else name) or "image"
@@ -186,6 +193,18 @@ def _read_head(stream: IO[bytes]) -> bytes:
 
 
 def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
+    _write(image, stream, partial(pillow.from_pillow, image))
+
+
+def _save_all(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
+    """All frames of an image, and of those that are to follow it, as a stack."""
+    every = [image]
+    if more := list(image.encoderinfo.get("append_images") or ()):
+        every = [x for one in (image, *more) for x in ImageSequence.all_frames(one)]
+    _write(image, stream, partial(pages.of_images, every))
+
+
+def _write(image: Image.Image, stream: IO[bytes], read: Callable[..., Loaded]) -> None:
     options = {key: image.encoderinfo[key] for key in _OPTIONS if key in image.encoderinfo}
     given = {}
     for ours, theirs in _METADATA:
@@ -194,7 +213,8 @@ def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
             block = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
             given[ours] = block.removeprefix(EXIF_PREFIX) or None
     try:
-        loaded = pillow.from_pillow(image, max_pixels=_pixel_limit())
+        nodata = targets.missing(image.encoderinfo.get("nodata"))
+        loaded = read(max_pixels=_pixel_limit(), nodata=nodata)
         metadata = replace(loaded.picture.metadata, **given)
         loaded = replace(loaded, picture=replace(loaded.picture, metadata=metadata))
         stream.write(api.compress_loaded(loaded, **options).to_bytes())
@@ -207,5 +227,6 @@ def _save(image: Image.Image, stream: IO[bytes], filename: str | bytes) -> None:
 Image.register_open(LrkImageFile.format, LrkImageFile, _accept)
 Image.register_decoder("lrk", LrkDecoder)
 Image.register_save(LrkImageFile.format, _save)
+Image.register_save_all(LrkImageFile.format, _save_all)
 Image.register_extension(LrkImageFile.format, ".lrk")
 Image.register_mime(LrkImageFile.format, "image/x-lrk")

@@ -159,7 +159,9 @@ def test_compress_shortens_a_lrk_without_its_image(cli, small_lrk, small_png, tm
     cli("compress", "in.lrk", "-k", 3, "-o", "short.lrk").succeeded()
     short = lowrank.open(tmp_path / "short.lrk")
     assert short.to_bytes() == lowrank.open(small_lrk).truncate(3).to_bytes()
-    cli("compress", "in.lrk", "-k", 3, "--store", "float32", "-o", "x.lrk").failed(2)
+    for needed in (("--store", "float32"), ("--tune", "eye"), ("--weights", "noise")):
+        assert needed[0] in cli("compress", "in.lrk", "-k", 3, *needed, "-o", "x.lrk").failed(2)
+    assert "kept all" in cli("compress", "in.lrk", "-k", 999, "-o", "all.lrk").succeeded().err
 
 
 def test_a_cut_file_is_refused_but_decodes_with_partial(cli, small_lrk, tmp_path):

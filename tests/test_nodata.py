@@ -184,7 +184,27 @@ def test_what_a_masked_array_hides_is_not_data() -> None:
     bytes_of_colour[0, 0, 0] = np.ma.masked
     with pytest.raises(ImageError, match="whole pixels"):
         lowrank.compress(bytes_of_colour, nodata=0)
+    with pytest.raises(ImageError, match="whole pixels"):
+        lowrank.compress(bytes_of_colour[None], nodata=0)
     assert lowrank.compress(np.ma.masked_less(HILLS, -1e9), rank=3).notes == ()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "float32"])
+def test_masked_samples_of_any_type_are_left_out(dtype: str) -> None:
+    """numpy's own fill value of integers, 999999, is no sample of most of their types."""
+    masked = np.ma.masked_array((HILLS / 20).astype(dtype), GAPS)
+    for given, stack in ((masked, False), (masked[None], True), ([masked, masked], True)):
+        if dtype not in ("int32", "float32"):
+            with pytest.raises(lowrank.ArgumentError, match=r"999999.*give one as nodata"):
+                lowrank.compress(given, stack=stack, rank=1)
+        value = 7.0 if dtype not in ("int32", "float32") else None
+        image = lowrank.compress(given, stack=stack, rank=1, nodata=value)
+        assert any("have no data" in note for note in image.notes)
+        decoded = image.to_array().reshape(-1, *SHAPE)[0]
+        expected = masked.filled() if value is None else masked.filled(value)
+        np.testing.assert_array_equal(decoded[GAPS], expected[GAPS])
+    masked.fill_value = 5
+    assert (lowrank.compress([masked, masked], stack=True, rank=1)[1][GAPS] == 5).all()
 
 
 # --- the command -----------------------------------------------------------------

@@ -438,6 +438,20 @@ def test_the_command_line_notes_what_was_salvaged(cli, tmp_path):
         assert np.array_equal(np.asarray(image), samples(parse(bad, partial=True)))
 
 
+def test_the_command_line_notes_what_was_salvaged_of_a_stack(cli, tmp_path):
+    A = np.random.default_rng(3).integers(0, 256, (6, 10, 12), dtype=np.uint8)
+    taken = ((), ("--frames", "2"), ("--pixel", "1,2"), ("-o", "frames/"), ("-o", "a.npy"))
+    for target, every in (({"rank": 3}, taken), ({"quality": 95}, taken[1:2])):
+        data = lowrank.compress(A, stack=True, **target).to_bytes()
+        (tmp_path / "a.lrk").write_bytes(data[: len(data) * 3 // 4])
+        (said,) = lowrank.open(tmp_path / "a.lrk", partial=True).notes
+        assert said.startswith("the file ends early: ")
+        assert ("no checksum" in said) == ("quality" in target)
+        for options in every:
+            done = cli("decompress", "a.lrk", "--partial", "-f", *options).succeeded()
+            assert f"lowrank: note: a.lrk: {said}\n" in done.err
+
+
 def load(path):
     with Image.open(path) as image:
         image.load()

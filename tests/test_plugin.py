@@ -305,3 +305,37 @@ def test_imageio_reads_and_writes_through_pillow(small, tmp_path):
     found = imageio.improps(tmp_path / "x.lrk")
     assert (found.shape, found.dtype) == ((24, 31), np.uint8)
     assert imageio.immeta(tmp_path / "x.lrk")["rank"] == (3,)
+
+
+def test_save_passes_over_nothing_that_compress_knows(small):
+    A = np.asarray(small)
+    for options in (
+        {"quality": 60, "tune": "eye"},
+        {"rank": 3, "nodata": int(A[0, 0])},
+        {"max_error": 30, "store": "packed"},
+    ):
+        assert saved(small, **options) == lowrank.compress(small, **options).to_bytes()
+    for refused in ({"tune": "ear"}, {"weights": "noise"}, {"psnr_worst": 40}, {"nodata": "none"}):
+        with pytest.raises(ValueError, match=next(iter(refused)).partition("_")[0]):
+            saved(small, **refused)
+
+
+def test_save_all_writes_a_stack(small):
+    more = [small.point(lambda x: x // 2), small.transpose(Image.Transpose.ROTATE_180)]
+    options = {"rank": 2, "store": "float64"}
+    data = saved(small, save_all=True, append_images=more, **options)
+    assert data == lowrank.compress([small, *more], stack=True, **options).to_bytes()
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.seek(1)
+        assert saved(opened, save_all=True, **options) == data
+        assert opened.tell() == 1
+
+
+@pytest.mark.parametrize("options", [{"rank": 5}, {"quality": 60}])
+def test_a_file_that_comes_in_pieces_is_parsed(small, options):
+    """As web frameworks read what is uploaded."""
+    data = saved(small, **options)
+    parser = ImageFile.Parser()
+    for i in range(0, len(data), 100):
+        parser.feed(data[i : i + 100])
+    np.testing.assert_array_equal(parser.close(), lowrank.open(data))

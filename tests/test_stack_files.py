@@ -279,6 +279,8 @@ def test_a_stack_through_the_command_line(cli, tmp_path):
     assert (tmp_path / "t.csv").read_text() == "frame,value\n" + "".join(
         f"{i},{whole[i, 3, 4]}\n" for i in (5, 6)
     )
+    said = json.loads(cli("decompress", "s.lrk", "--pixel=-1,4", "--frames", "2:9", "--json").out)
+    assert said["trace"] == [{"frame": i, "value": whole[i, -1, 4]} for i in range(2, 9)]
     said = report_of(cli("report", "s.npy", "s.lrk", "--json").out)
     assert said["channels"][0]["certified"]
     assert said["stack"]["frame_psnr_db"]["worst_frame"] in range(12)
@@ -361,6 +363,8 @@ def test_one_frame_is_a_picture(cli, tmp_path):
         (("decompress", "s.lrk", "--pixel", "10,0"), 2, "outside the frames"),
         (("decompress", "s.lrk", "--pixel", "1"), 2, "not understood"),
         (("decompress", "p.lrk", "--pixel", "1,1"), 2, "one picture"),
+        (("decompress", "s.lrk", "--pixel", "1,1", "-o", "x.tif"), 2, "-o x.csv"),
+        (("decompress", "s.lrk", "--pixel", "1,1", "--format", "png"), 2, "--format png"),
         (("decompress", "p.lrk", "--frames", "1"), 2, "one picture"),
         (("compress", "q.png", "--axis", "1"), 2, "--axis"),
         (("compress", "t.npy", "--axis", "x"), 2, "no axis"),

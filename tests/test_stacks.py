@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 import sys
 
@@ -109,6 +110,8 @@ def test_every_target_is_met(target):
 
 # -- any part as of the whole -----------------------------------------------------------
 
+DISC = np.hypot(*np.ogrid[-9:9, -8:12]) < 5
+
 KEYS = [
     7,
     -1,
@@ -124,6 +127,11 @@ KEYS = [
     np.s_[3, :, [1, 2]],
     np.s_[None, 4],
     (np.arange(24) % 7 == 0,),
+    np.s_[:, DISC],
+    np.s_[2, DISC],
+    np.s_[np.arange(24 * 18).reshape(24, 18) % 100 == 7, 3:9],
+    np.s_[True, ..., 1],
+    np.s_[[]],
     np.s_[4, 5, 6],
     (),
 ]
@@ -147,7 +155,11 @@ def test_indexing_is_numpys_on_the_decoded_stack(dtype, store, colours, tmp_path
             assert found.tobytes() == np.ascontiguousarray(whole[key]).tobytes(), key
 
 
-@pytest.mark.parametrize("key", [24, -25, np.s_[:, 18], np.s_[0, 0, 0, 0], 1.5, "a", [[9.0]]])
+@pytest.mark.parametrize(
+    "key",
+    [24, -25, np.s_[:, 18], np.s_[0, 0, 0, 0], 1.5, "a", [[9.0]], DISC, np.array([])],
+    ids=repr,
+)
 def test_what_is_no_index_is_an_index_error(key):
     stack = lowrank.compress(frames(), stack=True, rank=1)
     with pytest.raises(IndexError):
@@ -453,6 +465,22 @@ def test_coefficients_and_components_are_the_stack():
         stack.project(A[:, :5])
     ((U, s, Vt),) = stack.factors
     np.testing.assert_allclose((U * s) @ Vt, A.reshape(30, -1), atol=1e-4)
+    with pytest.raises(UsageError, match="masked"):
+        stack.project(np.ma.masked_greater(A[3], np.median(A[3])))
+
+
+@pytest.mark.parametrize("target", [{"rank": 2}, {"quality": 75}])
+def test_nobody_changes_a_stack_by_its_factors(target):
+    stack = lowrank.compress(frames("uint8", (6, 4, 5)), stack=True, **target)
+    for one in (stack, pickle.loads(pickle.dumps(stack))):
+        for x in (one.singular_values, *one.factors[0]):
+            with pytest.raises(ValueError, match="read-only"):
+                x[...] = 0
+        for x in (one[...], one[0], one.components, one.coefficients, np.asarray(one)):
+            x[...] = 0
+        assert one.to_bytes() == stack.to_bytes()
+        assert np.asarray(one).any()
+        assert one[...].any()
 
 
 def test_a_stack_of_nothing_is_zeros(tmp_path):

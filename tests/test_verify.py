@@ -11,6 +11,7 @@ import pytest
 from conftest import picture
 from goldens import EXPECTED, data_of
 from handmade import join, split
+from PIL import Image
 
 from lowrank import codec
 from lowrank import format as lrk
@@ -216,6 +217,18 @@ def test_a_file_of_another_picture_is_listed(cli, archive, tmp_path):
     assert "dB" in alone.text
     assert cli("verify", "small/sub/c.lrk", "--against", "photos/sub/c.png").succeeded()
     assert cli("verify", "small/a.lrk", "--against", "gone").failed(1)
+
+
+def test_dots_in_a_name_are_part_of_it(cli, tmp_path):
+    """frame.0001.png and frame.0002.png: no suffix of theirs is .0001."""
+    (tmp_path / "in").mkdir()
+    names = ("frame.0001.png", "frame.0002.png", "twice.x.png", "twice.x.bmp")
+    for i, name in enumerate(names):
+        Image.new("L", (9, 8), 30 * i).save(tmp_path / "in" / name)
+    cli("compress", "in", "-o", "out", "-k", "1").succeeded()
+    done = cli("verify", "out", "--against", "in", "--json").succeeded()
+    rows = [json.loads(line) for line in done.text.splitlines()[:-1]]
+    assert sorted(row["against"] for row in rows) == sorted(f"in{os.sep}{name}" for name in names)
 
 
 def test_a_stack_is_measured_beside_its_array(cli, tmp_path):

@@ -249,6 +249,8 @@ class Parts:
         lost = f"{self.missing.count} {self.missing.what} are lost"
         if not self.missing.count:
             lost = "all of the picture is there"
+        elif not self.missing.checked:
+            lost += ", with no checksum behind the others"
         return (*self.damage, f"the file {self.missing.why}: {lost}")
 
 

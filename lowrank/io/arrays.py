@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -9,10 +12,10 @@ from lowrank.errors import ImageError, LimitError
 from lowrank.io import nodata as missing
 from lowrank.io.dtypes import typed
 from lowrank.io.modes import check_finite
-from lowrank.io.wall import one_line
+from lowrank.io.wall import naming, one_line
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, MAX_CHANNELS, Loaded, Metadata, Picture, Source
-from lowrank.picture.gaps import Mask
+from lowrank.picture.gaps import Mask, held
 
 Samples = NDArray[np.generic]
 
@@ -40,17 +43,17 @@ def from_array(
     LimitError
         More than `max_pixels` pixels.
     """
-    hidden = None
+    hidden = fill = None
     if isinstance(array, np.ma.MaskedArray):
-        hidden = np.ma.getmaskarray(array)
-        nodata = float(array.fill_value) if nodata is None and hidden.any() else nodata
+        hidden, fill = np.ma.getmaskarray(array), array.fill_value
     try:
         samples = np.asarray(array)
     except (TypeError, ValueError) as error:
         raise ImageError(f"not an array of samples ({one_line(error)})") from error
-    return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden)
+    return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden, fill=fill)
 
 
+@naming
 def loaded(
     samples: Samples,
     *,
@@ -61,6 +64,7 @@ def loaded(
     nodata: float | None = None,
     stated: float | None = None,
     hidden: Mask | None = None,
+    fill: Any = None,
     metadata: Metadata | None = None,
     notes: tuple[str, ...] = (),
 ) -> Loaded:
@@ -78,6 +82,8 @@ def loaded(
         What pixels without data hold: what the user says, and what the file does.
     hidden : ndarray of bool, optional
         Of the samples' shape: which have no data.
+    fill : number, optional
+        What stands there where `nodata` does not say it.
     metadata : Metadata, optional
     notes : tuple of str
         What is known already.
@@ -103,7 +109,9 @@ def loaded(
         )
     said = list(notes)
     kept, mode = typed(samples, said)
-    empty = None if hidden is None else _hidden_pixels(hidden[:, :, : mode.colours])
+    empty = None if hidden is None else hidden_pixels(hidden[:, :, : mode.colours])
+    if nodata is None and empty is not None and empty.any():
+        nodata = filling(fill, kept.dtype)
     picture = Picture(kept, mode, metadata or Metadata())
     picture = missing.taken(picture, nodata, said, stated=stated, hidden=empty)
     check_finite(picture.samples, mode)
@@ -112,8 +120,32 @@ def loaded(
     return Loaded(picture, source, tuple(said))
 
 
-def _hidden_pixels(hidden: Mask) -> Mask:
-    whole = np.asarray(np.all(hidden, axis=2), np.bool_)
-    if not np.array_equal(whole, np.any(hidden, axis=2)):
+def filling(fill: Any, dtype: np.dtype[np.generic]) -> float:
+    """The fill value of a masked array, which is to be one of its samples.
+
+    Raises
+    ------
+    ImageError
+        It is none: numpy's own for integers, 999999, is beyond most of their types.
+    """
+    value = float(fill)
+    if math.isnan(held(value, dtype)) and not (math.isnan(value) and dtype.kind == "f"):
+        raise ImageError(
+            f"masked samples need a value that stands for them, and the mask's fill value, "
+            f"{value:.9g}, is no {dtype}; give one as nodata"
+        )
+    return value
+
+
+def hidden_pixels(hidden: Mask) -> Mask:
+    """Which pixels a mask of samples hides, colours last.
+
+    Raises
+    ------
+    ImageError
+        It hides some channels of a pixel only.
+    """
+    whole = np.asarray(np.all(hidden, axis=-1), np.bool_)
+    if not np.array_equal(whole, np.any(hidden, axis=-1)):
         raise ImageError("a mask that hides some channels of a pixel only; hide whole pixels")
     return whole

@@ -102,7 +102,7 @@ def of_files(
 ) -> LazyLoaded | None:  # fmt: skip
     """The same of pictures that are the frames of one stack."""
     ordered = sorted(paths, key=sources.natural)
-    if isinstance(taking.frames, int):
+    if taking.axis or isinstance(taking.frames, int):
         return None
     chosen = [ordered[i] for i in taking.chosen(len(ordered))]
     first = images.read(read_bytes(chosen[0]), name=chosen[0], max_pixels=max_pixels)
@@ -132,8 +132,7 @@ def of_files(
         Metadata(icc=p.metadata.icc, nodata=None, axis=block),
     )  # fmt: skip
     notes = [*first.notes]
-    if p.metadata.exif or p.metadata.xmp:
-        notes.append("EXIF and XMP of the single pictures were left out.")
+    notes += pages.left_out([p.metadata])
     notes.append(pages.taken_for(lazy, f"{len(chosen)} pictures in the order of their names"))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
     return LazyLoaded(lazy, source, tuple(filter(None, notes)))

@@ -7,6 +7,8 @@ frame needs it: they get the mode that holds all. The times of an animation's fr
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import FRAME, STACK, fits, stack_fits
 from lowrank.picture import MODES, Loaded, Metadata, Mode, Picture, Source, array_mode
 from lowrank.picture.axis import Axis
+from lowrank.picture.thumbnail import orientation
 
 if TYPE_CHECKING:
     from lowrank.picture.lazy import Lazy
@@ -56,20 +59,75 @@ def read(
         except UnidentifiedImageError:  # whoever reads it as one image knows what to say
             return None
         with opened as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames < 2:
-                return None
-            notes: list[str] = []
-            with printed_errors() as said:
-                stack = _frames(image, data, taking.chosen(frames), max_pixels, notes)
-            image.seek(0)
-            carried = metadata.of_image(image, notes, data)
-            said += (one_line(str(warning.message)) for warning in warned)
-            notes += (f"The decoder warns: {text}." for text in said)
-            stated = missing.stated_by(image)
-            return _loaded(
-                stack, name, image.format or "", taking, carried, notes, len(data), nodata, stated
-            )
+            return _read(image, data, name, taking, max_pixels, nodata, warned)
+
+
+def of_images(
+    images: Sequence[Image.Image], *, max_pixels: int, nodata: float | None = None
+) -> Loaded:
+    """Take images that Pillow holds as one stack; of a single one, all of its frames.
+
+    Raises
+    ------
+    UnequalError
+        They are of several sizes or modes.
+    ImageError, LimitError
+        As for single images.
+    """
+    everything = Taking(stack=True)
+    first = images[0]
+    if len(images) == 1 and getattr(first, "n_frames", 1) > 1:
+        at = first.tell()
+        with wall("read image", pillow.DAMAGED, max_pixels) as warned:
+            loaded = _read(first, b"", "image", everything, max_pixels, nodata, warned)
+            first.seek(at)
+        if loaded is not None:
+            return loaded
+    notes: list[str] = []
+    stack = _Stack(len(images), max_pixels)
+    carried: dict[Metadata, None] = {}
+    for number, image in enumerate(images):
+        one = pillow.from_pillow(image, max_pixels=max_pixels)
+        notes += one.notes
+        stack.add(one.picture.samples, one.picture.mode, number, animated=False)
+        carried[one.picture.metadata] = None
+    notes += left_out(carried)
+    icc = Metadata(icc=next(iter(carried)).icc)
+    kind = first.format or "memory"
+    return _loaded(stack, "image", kind, everything, icc, notes, 0, nodata, None)
+
+
+def left_out(carried: Iterable[Metadata]) -> list[str]:
+    """What a stack does not keep of the metadata of single pictures, in sentences."""
+    said = []
+    several = list(carried)
+    if any(x.exif or x.xmp for x in several):
+        said.append("EXIF and XMP of the single pictures were left out.")
+    if any(orientation(x.exif) != 1 for x in several):
+        said.append("Pictures that EXIF says to turn were taken as they are stored.")
+    if len({x.icc for x in several}) > 1:
+        said.append("The pictures have several colour profiles: that of the first was kept.")
+    return said
+
+
+def _read(
+    image: Image.Image, data: bytes, name: str, taking: Taking, max_pixels: int,
+    nodata: float | None, warned: list[warnings.WarningMessage],
+) -> Loaded | None:  # fmt: skip
+    frames = getattr(image, "n_frames", 1)
+    if frames < 2:
+        return None
+    notes: list[str] = []
+    with printed_errors() as said:
+        stack = _frames(image, data, taking.chosen(frames), max_pixels, notes)
+    image.seek(0)
+    carried = metadata.of_image(image, notes, data)
+    said += (one_line(str(warning.message)) for warning in warned)
+    notes += (f"The decoder warns: {text}." for text in said)
+    stated = missing.stated_by(image)
+    return _loaded(
+        stack, name, image.format or "", taking, carried, notes, len(data), nodata, stated
+    )
 
 
 class _Stack:
@@ -227,6 +285,7 @@ def _loaded(
     )
     picture = missing.taken(picture, nodata, said, stated=stated)
     check_finite(picture.samples, mode)
+    size = size or picture.samples.nbytes
     source = Source(name, format, mode.title, picture.width, picture.height, size)
     return Loaded(picture, source, tuple(filter(None, said)))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from lowrank.io import nodata as missing
 from lowrank.io.formats import SUFFIXES
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking, several
-from lowrank.io.wall import one_line, wall
+from lowrank.io.wall import naming, one_line, wall
 from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
 from lowrank.picture.axis import Axis
 
@@ -56,6 +56,8 @@ def read(
             array, name=name, format=kind, size=len(data), max_pixels=max_pixels,
             nodata=nodata, taking=taking,
         )  # fmt: skip
+    if taking.axis:
+        raise UsageError(f"--axis is one of an array, and {name} is none; leave it out")
     why = ""
     if several(data):
         try:
@@ -92,6 +94,7 @@ def told(loaded: Loaded) -> Loaded:
     return Loaded(picture, loaded.source, (*loaded.notes, note))
 
 
+@naming
 def of_array(
     array: Any,
     *,
@@ -113,8 +116,15 @@ def of_array(
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
     if not is_array(array):
+        several = array if isinstance(array, list | tuple) else ()
+        masked = [x for x in several if isinstance(x, np.ma.MaskedArray)]
         try:
-            array = np.asarray(array)
+            if masked:  # numpy's asarray drops the masks, and its stack the fill value
+                array = np.ma.stack(several)
+                if masked[0].fill_value != array.fill_value:
+                    array.fill_value = masked[0].fill_value
+            else:
+                array = np.asarray(array)
         except (TypeError, ValueError) as error:
             raise ImageError(f"not an array of samples ({one_line(error)})") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
@@ -155,9 +165,9 @@ def of_array(
         pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
     )
     if hidden is not None and len(shape) == 4:
-        hidden = np.asarray(hidden.all(axis=-1), np.bool_)
+        hidden = arrays.hidden_pixels(hidden[..., : mode.colours])
     if nodata is None and hidden is not None and hidden.any():
-        nodata = float(array.fill_value)
+        nodata = arrays.filling(array.fill_value, kept.dtype)
     picture = missing.taken(picture, nodata, notes, hidden=hidden)
     for frame in picture.each():
         check_finite(frame, mode)
@@ -223,6 +233,8 @@ def of_files(
     ImageError
         One has another size or mode than the first, or is a stack itself.
     """
+    if taking.axis:
+        raise UsageError("--axis is one of an array, and several files are none; leave it out")
     ordered = sorted(paths, key=natural)
     chosen = [ordered[i] for i in taking.chosen(len(ordered))]
     if isinstance(taking.frames, int):
@@ -232,6 +244,7 @@ def of_files(
     samples: Samples | None = None
     first: Loaded | None = None
     notes: list[str] = []
+    carried: dict[Metadata, None] = {}
     size = 0
     for i, path in enumerate(chosen):
         data = read_bytes(path)
@@ -252,20 +265,22 @@ def of_files(
                 "out"
             )
         samples[i] = picture.samples
+        carried[picture.metadata] = None
     if samples is None or first is None:
         raise ImageError("no frames: give at least one picture")
-    return _stacked(samples, first, chosen, notes, size, nodata)
+    return _stacked(samples, first, chosen, notes, size, nodata, carried)
 
 
 def _joined(loaded: list[Loaded], names: list[str]) -> Loaded:
     first = loaded[0]
     samples = np.stack([x.picture.samples for x in loaded])
-    return _stacked(samples, first, names, list(first.notes), first.source.bytes, None)
+    return _stacked(samples, first, names, list(first.notes), first.source.bytes, None,
+                    [first.picture.metadata])  # fmt: skip
 
 
 def _stacked(
     samples: Samples, first: Loaded, names: Sequence[str], notes: list[str], size: int,
-    nodata: float | None,
+    nodata: float | None, carried: Iterable[Metadata],
 ) -> Loaded:  # fmt: skip
     labels = tuple(os.path.basename(name) for name in names)
     metadata = first.picture.metadata
@@ -278,8 +293,7 @@ def _stacked(
         samples, first.picture.mode, Metadata(icc=metadata.icc, nodata=None, axis=block)
     )
     said = list(dict.fromkeys(notes))
-    if metadata.exif or metadata.xmp:
-        said.append("EXIF and XMP of the single pictures were left out.")
+    said += pages.left_out(carried)
     said.append(pages.taken_for(picture, f"{len(samples)} pictures in the order of their names"))
     picture = missing.taken(picture, nodata, said)
     mode = first.picture.mode

@@ -6,16 +6,21 @@ This is one of two places that catch every exception; the other is the command l
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
 from lowrank.errors import ImageError, LimitError, LowrankError, printable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _LOCK = threading.RLock()  # a thread may come in again, to load a .lrk that Pillow opened
 
@@ -48,6 +53,8 @@ def wall(
         try:
             yield warned
         except (ImageError, LimitError) as error:
+            if str(error).startswith(f"cannot {task}"):
+                raise
             raise type(error)(f"cannot {task}: {error}") from error
         except LowrankError:
             raise
@@ -64,6 +71,23 @@ def wall(
         finally:
             Image.MAX_IMAGE_PIXELS = limit
             logger.removeHandler(silence)
+
+
+def naming(take: Callable[P, T]) -> Callable[P, T]:
+    """Let what takes the array of a file say in its errors which file, its keyword `name`."""
+
+    @functools.wraps(take)
+    def named(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return take(*args, **kwargs)
+        except (ImageError, LimitError) as error:
+            name = kwargs.get("name")
+            shown = "standard input" if name == "-" else str(name)
+            if name is None or shown in str(error):
+                raise
+            raise type(error)(f"cannot read {shown}: {error}") from error
+
+    return named
 
 
 @contextlib.contextmanager

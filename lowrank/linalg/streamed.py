@@ -252,10 +252,11 @@ class _Solver:
     def _by_gram(self, least: int = 0) -> Floats:
         """Rows that span the leading left singular vectors, one more than are wanted."""
         if self.gram is None:
-            if 3 * 8 * self.size**2 > self.passes.memory:
+            needed = 3 * 8 * self.size**2
+            if needed > self.passes.memory:
                 raise LimitError(
-                    f"the Gram matrix of {self.size:,} rows needs "
-                    f"{3 * 8 * self.size**2 / 1e9:.1f} GB; give more with --memory, or fewer terms"
+                    f"the Gram matrix of {self.size:,} rows needs {needed:,} bytes; "
+                    "give more with --memory, or fewer terms"
                 )
             lower, square = self.passes.total(slabs.Gram(self.cast), of=self.passes.number + 3)
             self.gram, self.square = mirrored(lower), float(square[0])

@@ -37,8 +37,8 @@ def whole(lines: Sequence[Line], shape: tuple[int, ...]) -> bool:
 
 def split(key: Any, shape: tuple[int, ...]) -> tuple[list[Line], tuple[Any, ...]]:
     """Split an index in two: lines of each axis, and numpy's own index into their block."""
-    keys = list(key) if isinstance(key, tuple) else [key]
-    used = sum(k is not None and k is not Ellipsis for k in keys)
+    keys = [_read(k) for k in (key if isinstance(key, tuple) else (key,))]
+    used = sum(map(_axes, keys))
     dots = [i for i, k in enumerate(keys) if k is Ellipsis]
     if used > len(shape) or len(dots) > 1:
         raise IndexError(f"an index of {used} axes, of a stack that has {len(shape)}")
@@ -47,13 +47,37 @@ def split(key: Any, shape: tuple[int, ...]) -> tuple[list[Line], tuple[Any, ...]
     lines: list[Line] = []
     block: list[Any] = []
     for k in keys:
-        if k is None:
-            block.append(None)
-            continue
-        line, inside = _line(k, shape[len(lines)], len(lines))
-        lines.append(line)
-        block.append(inside)
+        if not _axes(k):  # a new axis; numpy makes one of a single truth, too
+            block.append(k)
+        for one in _apart(k, shape[len(lines) :]):
+            line, inside = _line(one, shape[len(lines)], len(lines))
+            lines.append(line)
+            block.append(inside)
     return lines, tuple(block)
+
+
+def _read(k: Any) -> Any:
+    """One part of an index; what stands for an array is one, and an empty list has integers."""
+    if k is None or k is Ellipsis or isinstance(k, slice) or type(k) is int:
+        return k
+    index = np.asarray(k)
+    return index if index.size or isinstance(k, np.ndarray) else index.astype(np.intp)
+
+
+def _axes(k: Any) -> int:
+    """How many axes a part of an index is about: a mask has its own."""
+    if k is None or k is Ellipsis:
+        return 0
+    return k.ndim if isinstance(k, np.ndarray) and k.dtype == bool else 1
+
+
+def _apart(k: Any, shape: tuple[int, ...]) -> Sequence[Any]:
+    """An index for each axis: a mask of several is where it is true, along each of them."""
+    if _axes(k) < 2:
+        return [k][: _axes(k)]
+    if k.shape != shape[: k.ndim]:
+        raise IndexError(f"a mask of shape {k.shape}, of axes of {shape[: k.ndim]}")
+    return np.nonzero(k)
 
 
 def _line(k: Any, length: int, at: int) -> tuple[Line, Any]:
@@ -65,11 +89,11 @@ def _line(k: Any, length: int, at: int) -> tuple[Line, Any]:
     index = np.asarray(k)
     if index.dtype == bool and index.shape == (length,):
         index = np.flatnonzero(index)
-    if not (index.dtype.kind in "iu" or index.size == 0) or index.dtype == bool:
-        raise IndexError(f"{k!r} is no index of a stack; give numbers, slices or arrays of numbers")
+    if index.dtype.kind not in "iu":
+        raise IndexError(f"{k} is no index of a stack; give numbers, slices, arrays or masks")
     index = index.astype(np.intp)
     if ((index < -length) | (index >= length)).any():
-        raise IndexError(f"index {k!r} is out of bounds for axis {at} with size {length}")
+        raise IndexError(f"index {k} is out of bounds for axis {at} with size {length}")
     index = np.where(index < 0, index + length, index)
     if index.ndim == 0:
         i = int(index)

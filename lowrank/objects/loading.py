@@ -16,7 +16,7 @@ import PIL.Image
 
 from lowrank import files, streams, targets
 from lowrank.errors import ArgumentError, ImageError, UsageError
-from lowrank.io import arrays, npy, pillow, sources
+from lowrank.io import arrays, npy, pages, pillow, sources
 from lowrank.io.formats import ZARR
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK
@@ -54,6 +54,8 @@ def load(
             raise ArgumentError("the image is closed; compress it while it is open")
         if isinstance(image, PIL.Image.Image) and not taking.asked:
             return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
+        if taking.stack and taking.axis is None and (held := _images(image)):
+            return pages.of_images(held, max_pixels=max_pixels, nodata=nodata)
         if not taking.asked and not sources.is_stack(image):
             loaded = arrays.from_array(
                 cast("ArrayLike", image), max_pixels=max_pixels, nodata=nodata
@@ -137,6 +139,16 @@ def labels(named: Axis, frames: int | None) -> bytes | None:
             f"the frames cannot be called so: {error}; give one for each of {frames} frames"
         ) from error
     return block
+
+
+def _images(source: object) -> list[PIL.Image.Image]:
+    """Images that Pillow holds, one or several; none of anything else."""
+    if isinstance(source, PIL.Image.Image):
+        return [source]
+    if not isinstance(source, list | tuple):
+        return []
+    held = [x for x in source if isinstance(x, PIL.Image.Image)]
+    return held if len(held) == len(source) else []
 
 
 def _is_path(x: object) -> bool:

@@ -89,7 +89,7 @@ class LowRankStack(Kept):
     def __getstate__(self) -> dict[str, object]:
         """What a copy and a pickle hold: the parts, and no file."""
         kept = {name: value for name, value in self.__dict__.items() if name != "_tiles"}
-        return {**kept, "_parts": self.parts, "_mapped": None, "_decoded": None}
+        return {**kept, "_parts": self.parts, "_mapped": None, "_decoded": None, "_factors": None}
 
     def _shown(self) -> Picture:
         head = self.head
@@ -142,10 +142,11 @@ class LowRankStack(Kept):
         """One `(U, s, Vt)`, of shapes (N, k), (k,) and (k, height x width x colours).
 
         A packed file keeps none: they are the singular value decomposition of what it decodes to,
-        before that is rounded.
+        before that is rounded. They are read only: those of a float file are the file's own.
         """
         if self._factors is None:
-            (self._factors,) = self._factored()
+            ((U, s, Vt),) = self._factored()
+            self._factors = _read_only(U), _read_only(s), _read_only(Vt)
         return (self._factors,)
 
     @property
@@ -179,7 +180,7 @@ class LowRankStack(Kept):
         Raises
         ------
         UsageError
-            The frames have another shape, or are no finite numbers.
+            The frames have another shape, or are no finite numbers, or some are masked.
         """
         try:
             A = np.asarray(frames)
@@ -189,6 +190,8 @@ class LowRankStack(Kept):
             raise UsageError(
                 f"frames of shape {A.shape} are none of {self._shape[1:]}; give (M, height, width)"
             )
+        if np.ma.is_masked(frames):
+            raise UsageError("frames with masked samples have no coefficients; fill them first")
         if A.dtype.kind not in "biuf" or not np.isfinite(A).all():
             raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         V = self.factors[0][2].astype(np.float64)
@@ -289,6 +292,12 @@ class LowRankStack(Kept):
             max_pixels=sys.maxsize,
         )
         return self._measured(loaded, "the stack")
+
+
+def _read_only(x: Array) -> Array:
+    view = x.view()
+    view.flags.writeable = False
+    return view
 
 
 def opened(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> LowRankStack | None:

@@ -40,13 +40,17 @@ def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False
     if start is not None and not header.is_stack(start):
         if asked:
             raise UsageError(
-                f"{job.input} holds one picture: --frames and --pixel are those of a stack"
+                f"{job.input} holds one picture, and --frames and --pixel are of a stack; "
+                "leave them out"
             )
         return work.decompress(job, settings, repeated=repeated)
     data = None if start is not None else files.read_bytes(job.input)
     if data is not None and not header.is_stack(data[:_START]):
         if asked:
-            raise UsageError("standard input holds one picture, and no stack of frames")
+            raise UsageError(
+                "standard input holds one picture, and --frames and --pixel are of a stack; "
+                "leave them out"
+            )
         return work.decompress(job, settings, repeated=repeated, data=data)
     if job.output and _is_done(job, job.output, settings):
         return work.Outcome(job.input, job.output, skipped=True)
@@ -92,13 +96,18 @@ def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRa
     parts = lrk.parse(
         data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
     )
-    return stacks.LowRankStack(parts)
+    return stacks.LowRankStack(parts, parts.notes)
 
 
 def _trace(
     job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
 ) -> work.Outcome:
     y, x = settings.pixel or (0, 0)
+    stem, suffix = os.path.splitext(job.output or "")
+    if suffix.lower() in (*formats.WRITTEN, formats.ZARR):
+        raise UsageError(f"--pixel writes a trace as CSV, not {job.output}; give -o {stem}.csv")
+    if settings.format and settings.format.lower().lstrip(".") != "csv":
+        raise UsageError(f"--pixel writes a trace as CSV; leave out --format {settings.format}")
     _, height, width = stack.shape[:3]
     if not (-height <= y < height and -width <= x < width):
         raise UsageError(
@@ -106,13 +115,17 @@ def _trace(
         )
     numbers = _numbers(settings, stack)
     trace = np.asarray(stack[list(numbers), y, x], stack.head.mode.dtype).reshape(len(numbers), -1)
-    names = stack.head.mode.channels
-    lines = [",".join(("frame", *(("value",) if len(names) == 1 else names)))]
-    lines += (",".join(map(str, (i, *row))) for i, row in zip(numbers, trace.tolist(), strict=True))
+    channels = stack.head.mode.channels
+    names = ("frame", *(("value",) if len(channels) == 1 else channels))
+    rows = [(i, *values) for i, values in zip(numbers, trace.tolist(), strict=True)]
+    lines = [",".join(map(str, row)) for row in (names, *rows)]
     written = ("\n".join(lines) + "\n").encode()
     output = job.output or (f"{job.stem}.csv" if job.stem else "")
     summary = f"{job.input} -> {output}: the trace of pixel {y},{x} over {len(numbers)} frames"
-    outcome = work.Outcome(job.input, output or "-", size, summary=summary, notes=stack.notes)
+    facts = {} if output else {"trace": [dict(zip(names, row, strict=True)) for row in rows]}
+    outcome = work.Outcome(
+        job.input, output or "-", size, summary=summary, notes=stack.notes, facts=facts
+    )
     return work.write(job, settings, outcome, written, repeated=repeated)
 
 

@@ -151,13 +151,13 @@ def stacked(
     FileError
         A folder holds no pictures.
     """
-    inputs = list(dict.fromkeys(inputs))
-    if not several(inputs):
+    if not several(inputs):  # a picture that is given twice is two frames
         return None
     if "-" in inputs:
         raise UsageError("standard input goes alone; leave out the other inputs")
+    stem = None
     if output and output != "-" and (os.path.isdir(output) or output.endswith(os.sep)):
-        output = os.path.join(output, f"{os.path.basename(os.path.normpath(inputs[0]))}.lrk")
+        stem = os.path.join(output, os.path.basename(os.path.normpath(inputs[0])))
     if output is None and len(inputs) > 1:
         raise UsageError("several images become one stack; give it a name with -o")
     plan = Plan()
@@ -168,8 +168,8 @@ def stacked(
     if plan.failed:
         raise plan.failed[0][1]
     name = inputs[0] if len(inputs) == 1 else os.path.commonpath(inputs) or inputs[0]
-    output = output or f"{os.path.normpath(inputs[0])}.lrk"
-    plan.jobs.append(Job(name, output, frames=tuple(paths)))
+    output = None if stem else output or f"{os.path.normpath(inputs[0])}.lrk"
+    plan.jobs.append(Job(name, output, stem, frames=tuple(paths)))
     return plan
 
 

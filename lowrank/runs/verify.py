@@ -230,7 +230,7 @@ def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
                     names.setdefault(key, []).append(path)
 
     def subject(job: Job) -> Subject:
-        stem = os.path.splitext(job.stem or os.path.basename(job.input))[0]
+        stem = job.stem or os.path.splitext(os.path.basename(job.input))[0]
         originals = places.get(os.path.normpath(stem)) or names.get(os.path.basename(stem), [])
         frames = os.path.join(tree, stem)
         if not originals and os.path.isdir(frames):  # a folder that became one stack

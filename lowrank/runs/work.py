@@ -81,7 +81,7 @@ class Outcome:
 
     `summary` is a line for people, `report` the numbers behind it (compress only, where
     asked for), `data` the output's bytes where it goes to standard output, `entry` what a
-    manifest lists, `facts` what `verify` found.
+    manifest lists, `facts` what `verify` found, or a trace.
     """
 
     input: str
@@ -340,16 +340,20 @@ def named(job: Job, format: str | None, suffix: str, mode: Mode) -> tuple[str, s
 
 def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple[Outcome, bytes]:
     asked = settings.measure or settings.layout or settings.store or settings.taking.asked
-    if asked or settings.nodata is not None:
+    target = settings.target
+    if asked or settings.nodata is not None or target.weights or target.tune == "eye":
         raise UsageError(
-            f"{job.input} is a .lrk file, which compress only shortens; "
-            "--certify, --json, --layout, --nodata, --store, --frames and --axis need the image"
+            f"{job.input} is a .lrk file, which compress only shortens; --certify, --json, "
+            "--layout, --nodata, --store, --tune, --weights, --frames and --axis need the image"
         )
     longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
-    parts = codec.shorten(longer, settings.target)
+    parts = codec.shorten(longer, target)
     written = lrk.serialize(parts)
     summary = f"{job.input} -> {output}: {ranks(parts)}, {len(written):,} bytes"
-    return Outcome(job.input, output, len(data), summary=summary), written
+    notes: tuple[str, ...] = ()
+    if target.kind == "rank" and target.value > max(longer.ranks):
+        notes = (f"it has {max(longer.ranks)} terms of a matrix at most: kept all",)
+    return Outcome(job.input, output, len(data), summary=summary, notes=notes), written
 
 
 def write(
@@ -425,6 +429,9 @@ def is_done(job: Job, output: str, settings: Settings) -> bool:
 
 def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -> None:
     """Refuse early what would be refused late, before any work is done."""
+    beside = job.output is None and job.stem is None and not job.frames
+    if beside and not os.path.lexists(job.input):
+        return  # that there is no input is what whoever reads it says
     if output != "-":
         files.check_output(
             output,

@@ -230,7 +230,7 @@ def memory(value: object) -> int | None:
 def pixels(value: object) -> int:
     """Return the limit on pixels given as a number."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 1:
-        raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; give {_PIXELS.advice}")
+        raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; {_plain(_PIXELS)}")
     return int(value)
 
 
@@ -353,6 +353,11 @@ def _read(wish: _Wish, text: str, shown: str) -> float:
     return value
 
 
+def _plain(wish: _Wish) -> str:
+    """What to give in Python: a number, without the units of the examples."""
+    return f"give {wish.advice.partition(', such as ')[0]}"
+
+
 def _real(kind: Kind, value: object) -> float:
     """Return a number as a float; one that no float reaches as infinity, which is out of range."""
     try:
@@ -361,5 +366,5 @@ def _real(kind: Kind, value: object) -> float:
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(f"{kind} {reprlib.repr(value)} does not do; give {_WISHES[kind].advice}")
+        raise UsageError(f"{kind} {reprlib.repr(value)} does not do; {_plain(_WISHES[kind])}")
     return number

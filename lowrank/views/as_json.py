@@ -36,6 +36,7 @@ def outcome_object(outcome: Outcome) -> dict[str, Any]:
         "skipped": outcome.skipped,
         "bytes_before": outcome.bytes_before,
         "bytes_after": outcome.bytes_after,
+        **finite(outcome.facts),
     }
 
 

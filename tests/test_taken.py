@@ -1,0 +1,134 @@
+"""The same frames are the same stack, however they are given; what one leaves out is said."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lowrank
+from lowrank.errors import UsageError
+
+
+@pytest.fixture
+def frames():
+    y, x = np.ogrid[0:12, 0:16]
+    return [Image.fromarray((90 + 9 * i + 5 * y + x).astype(np.uint8)) for i in range(4)]
+
+
+def test_pillows_images_are_frames_as_their_files_are(frames, tmp_path):
+    for mode in ("1", "L", "P", "RGB", "CMYK"):
+        held = [x.convert(mode) for x in frames]
+        for i, image in enumerate(held):
+            image.save(tmp_path / f"{i}.tif")
+        paths = [tmp_path / f"{i}.tif" for i in range(4)]
+        stack = lowrank.compress(held, stack=True, rank=2)
+        named = lowrank.compress(paths, stack=True, rank=2)
+        assert (stack.mode, len(stack)) == (named.mode, 4)
+        np.testing.assert_array_equal(stack, named)
+    alone = lowrank.compress(frames[0].convert("RGB"), stack=True, rank=1)
+    assert alone.shape == (1, 12, 16, 3)
+    with pytest.raises(lowrank.ArgumentError, match="no frames of one stack"):
+        lowrank.compress([frames[0], frames[1].convert("RGB")], stack=True)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif"])
+def test_an_image_that_pillow_has_open_is_the_stack_of_its_file(suffix, frames, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40)
+    with Image.open(path) as image:
+        image.seek(2)
+        assert lowrank.compress(image, stack=True, rank=2) == lowrank.compress(path, rank=2)
+        assert image.tell() == 2
+
+
+def test_an_axis_is_that_of_an_array(frames, tmp_path, cli):
+    path = tmp_path / "x.tif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    for source in (path, tmp_path, [path, path]):
+        with pytest.raises(UsageError, match="axis"):
+            lowrank.compress(source, axis=1, rank=1)
+    assert "--axis" in cli("compress", tmp_path, "--stack", "--axis", "-1", "-k", "1").failed(2)
+
+
+def test_a_picture_that_is_given_twice_is_two_frames_in_a_new_folder(frames, tmp_path, cli):
+    frames[0].save(tmp_path / "a.png")
+    cli("compress", "a.png", "a.png", "--stack", "-k", "1", "-o", "new/").succeeded()
+    assert len(lowrank.open(tmp_path / "new" / "a.png.lrk")) == 2
+
+
+def test_what_only_later_pictures_have_is_left_out_with_a_note(frames, tmp_path):
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for i, image in enumerate(frames):
+        more = {"exif": turned, "icc_profile": b"another"} if i == 2 else {}
+        image.save(tmp_path / f"{i}.jpg", **more)
+        image.info.update(more and {"exif": turned.tobytes(), "icc_profile": b"another"})
+    for source in (tmp_path, frames):
+        notes = " ".join(lowrank.compress(source, stack=True, rank=1).notes)
+        for said in ("EXIF and XMP", "as they are stored", "several colour profiles"):
+            assert said in notes
+
+
+def test_an_input_that_is_not_there_is_no_failure_to_write(cli):
+    for command in ("compress", "decompress"):
+        for name in ("gone/a.lrk", "gone/"):
+            assert f"cannot read {name}" in cli(command, name).failed(1)
+
+
+def test_every_error_of_a_batch_names_its_file(tmp_path, cli):
+    tree = tmp_path / "in"
+    tree.mkdir()
+    bad = {
+        "nan.npy": np.full((4, 5), np.nan),
+        "line.npy": np.arange(5),
+        "complex.npy": np.zeros((4, 5), complex),
+        "empty.npy": np.zeros((0, 4, 5)),
+        "large.npy": np.random.default_rng(1).random((40, 50)),
+    }
+    for name, samples in bad.items():
+        np.save(tree / name, samples)
+    done = cli("compress", "in", "-o", "out", "--size", "80")
+    lines = [x for x in done.err.splitlines() if x.startswith("lowrank: error: ")]
+    assert len(lines) == len(bad)
+    for name in bad:
+        assert sum(f"in{os.sep}{name}" in line for line in lines) == 1, name
+        with pytest.raises(lowrank.LowrankError, match=name if name != "large.npy" else "80 bytes"):
+            lowrank.compress(tree / name, size=80)
+    (tree / "cut.npy").write_bytes((tree / "large.npy").read_bytes()[:-1])
+    said = cli("compress", "in/cut.npy", "-k", "1", "--memory", "1M").failed()
+    assert said.count("cut.npy") == 1
+    few = cli("compress", "in/large.npy", "-k", "1", "--memory", "100").failed()
+    assert f"{24 * 50**2:,} bytes" in few
+    assert "standard input" in cli("compress", "-", stdin=(tree / "nan.npy").read_bytes()).failed()
+
+
+def test_what_is_advised_in_python_is_taken(frames):
+    for name in ("energy", "error", "size", "max_pixels", "rank"):
+        with pytest.raises(UsageError, match="does not do; give") as caught:
+            lowrank.compress(frames[0], **{name: "99%"})
+        assert "%" not in str(caught.value).partition("does not do")[2]
+        assert "such as" not in str(caught.value)
+
+
+def test_memory_that_did_nothing_is_said(frames):
+    A = np.stack([np.asarray(x) for x in frames])
+    whole = lowrank.compress(A, stack=True, quality=60)
+    told = lowrank.compress(A, stack=True, quality=60, memory="1G")
+    assert told == whole
+    assert told.notes[:-1] == whole.notes
+    assert "memory did nothing" in told.notes[-1]
+    in_passes = lowrank.compress(A, stack=True, rank=2, memory="1G")
+    assert not any("nothing" in note for note in in_passes.notes)
+
+
+def test_samples_that_quality_hardly_sees_are_said(frames):
+    """Of 16 bits, in which quality counts, data of a camera of 10 bits use little."""
+    A = np.stack([np.asarray(x) for x in frames]).astype(np.uint16)
+    for samples, stack in ((A[0], False), (A, True)):
+        for bright, said in ((samples, True), (samples * 200, False)):
+            notes = lowrank.compress(bright, stack=stack, quality=75).notes
+            assert any("16 bits" in note for note in notes) == said
+        assert not any("16 bits" in x for x in lowrank.compress(samples, stack=stack, rank=1).notes)
