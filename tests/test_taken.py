@@ -59,6 +59,20 @@ def test_a_picture_that_is_given_twice_is_two_frames_in_a_new_folder(frames, tmp
     assert len(lowrank.open(tmp_path / "new" / "a.png.lrk")) == 2
 
 
+def test_a_stack_is_as_old_as_its_newest_frame(frames, tmp_path, cli):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, image in enumerate(frames):
+        image.save(folder / f"{i}.png")
+        os.utime(folder / f"{i}.png", (10**9, 10**9 + i))
+    made = ("compress", "in", "--stack", "-k", "1", "-o", "x.lrk", "--skip-existing", "-p")
+    assert "skipped" not in cli(*made).succeeded().text
+    assert (tmp_path / "x.lrk").stat().st_mtime == 10**9 + 3
+    assert "skipped" in cli(*made).succeeded().text
+    os.utime(folder / "2.png", (10**9, 10**9 + 4))
+    assert "skipped" not in cli(*made).succeeded().text
+
+
 def test_what_only_later_pictures_have_is_left_out_with_a_note(frames, tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6

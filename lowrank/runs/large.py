@@ -216,7 +216,7 @@ def written(
             output, encoded.write,
             force=settings.force or (settings.skip_existing and files.regular(output) is not None),
             allowed=files.permissions(*names),
-            preserved=files.regular(job.input) if settings.preserve else None,
+            preserved=work.newest(job) if settings.preserve else None,
             inspect=proof.examine if proof else None,
         )  # fmt: skip
         there = files.regular(output)

@@ -377,7 +377,7 @@ def write(
         if examine:
             examine(written)
     else:
-        source = files.regular(job.input)
+        source = newest(job)
         files.write_atomic(
             outcome.output,
             written,
@@ -401,7 +401,7 @@ def write_pieces(
         pieces,
         force=settings.force or (settings.skip_existing and _exists(outcome.output)),
         allowed=files.permissions(*(job.frames or (job.input,))),
-        preserved=files.regular(job.input) if settings.preserve else None,
+        preserved=newest(job) if settings.preserve else None,
     )
 
 
@@ -419,9 +419,15 @@ def _exists(path: str) -> bool:
     return files.regular(path) is not None
 
 
+def newest(job: Job) -> os.stat_result | None:
+    """Status of the input, of several of the one that was changed last; None of no file."""
+    found = map(files.regular, job.frames or (job.input,))
+    return max(filter(None, found), key=lambda status: status.st_mtime_ns, default=None)
+
+
 def is_done(job: Job, output: str, settings: Settings) -> bool:
     """Whether the output is there, and not older than its source."""
-    there, source = files.regular(output), files.regular(job.input)
+    there, source = files.regular(output), newest(job)
     if not settings.skip_existing or there is None:
         return False
     return source is None or there.st_mtime_ns >= source.st_mtime_ns

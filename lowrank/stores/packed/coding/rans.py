@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
 from lowrank.stores.packed.coding import few
-from lowrank.stores.packed.coding.tokens import TokenModel
+from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
 
 Words = NDArray[np.uint16]
 Bits = NDArray[np.uint8]
@@ -123,10 +123,19 @@ class _Raw(NamedTuple):
 _Pass = Flags | _Tokens | _Symbols | _Raw
 
 
-def _intervals(start: Any, length: Any, bits: int) -> State:
-    """(4, symbols): length of each interval, limit of the states, what is beside it, start."""
-    K = np.empty((4, len(start)), np.uint32)
-    K[0], K[3] = length, start
+def _intervals(
+    start: NDArray[Any], length: NDArray[Any], index: NDArray[np.intp] | None, bits: int
+) -> State:
+    """(4, symbols): length of each interval, limit of the states, what is beside it, start.
+
+    Of the intervals of a table, if an index says which.
+    """
+    K = np.empty((4, len(start) if index is None else len(index)), np.uint32)
+    if index is None:
+        K[0], K[3] = length, start
+    else:
+        length.take(index, out=K[0], mode="clip")
+        start.take(index, out=K[3], mode="clip")
     np.left_shift(K[0], np.uint32(32 - bits), out=K[1])
     np.subtract(np.uint32(1 << bits), K[0], out=K[2])
     return K
@@ -175,15 +184,15 @@ class RansWriter:
         Parameters
         ----------
         index : ndarray
-            Half the row of each 1 times the number of tokens, and the token.
+            Half the row of each 1 times TOKENS, and the token.
         behind : Flags
             What `flags` returned: two rows of flags have one distribution of tokens.
-        frequency : (pairs, tokens) ndarray
+        frequency : (pairs, TOKENS) ndarray
             Length of each token's interval, of 4096, one after the other; kept, and not to be
             changed.
         """
         if len(index):
-            token = (index % frequency.shape[1]).astype(np.uint8)
+            token = index.astype(np.uint8) & (TOKENS - 1)
             self._passes.append(_Tokens(token.tobytes(), behind, frequency))
             self.bits -= float(np.add.reduce(self._made(_token_bits, frequency).take(index)))
 
@@ -260,15 +269,14 @@ class RansWriter:
         F = T = np.empty((4, 0), np.uint32)
         if flags:
             number = _numbers(flags)
-            starts, lengths = self._made(_flag_intervals, flags[0].zero)
-            F = _intervals(starts.take(number), lengths.take(number), 16)
+            F = _intervals(*self._made(_flag_intervals, flags[0].zero), number.astype(np.intp), 16)
         if tokens:
             number = _numbers([one.behind for one in tokens])
-            index = (number[(number & 1) != 0] >> 2).astype(np.intp)
-            index *= tokens[0].frequency.shape[1]
+            ones = ((number & 1) != 0).nonzero()[0]
+            index = (number.take(ones) >> 2).astype(np.intp)
+            index *= TOKENS
             index += np.frombuffer(b"".join([one.token for one in tokens]), np.uint8)
-            starts, lengths = self._made(_token_intervals, tokens[0].frequency)
-            T = _intervals(starts.take(index), lengths.take(index), 12)
+            T = _intervals(*self._made(_token_intervals, tokens[0].frequency), index, 12)
         found: list[tuple[State, int] | None] = []
         for one in some:
             if isinstance(one, Flags):
@@ -279,7 +287,7 @@ class RansWriter:
                 found.append((T[:, : len(one.token)], 12))
                 T = T[:, len(one.token) :]
             elif isinstance(one, _Symbols):
-                found.append((_intervals(one.start, one.frequency, one.bits), one.bits))
+                found.append((_intervals(one.start, one.frequency, None, one.bits), one.bits))
             else:
                 found.append(None)
         return found

@@ -47,6 +47,8 @@ class Walk:
         self.known = np.zeros((channels + len(plan), self.quarters.size), np.uint8)
         self.count = channels
         self._predictors = predictors(groups, channels, colour=header.turn is not None)
+        others = self._predictors[1][..., NEIGHBOURS:]
+        self._crossed: list[bool] = np.logical_or.reduce(others, axis=(1, 2, 3)).tolist()
         self._boards: dict[int, Board] = {}
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
         self._chroma: FromLuma | None = None
@@ -207,7 +209,7 @@ class Walk:
         part = slice(first, first + count)
         sums = np.empty((count, 3, 4, shape.plane), np.float32)
         used, W = rows[part], weights[part]
-        if not W[..., NEIGHBOURS:].any():  # no other channel tells of them
+        if not any(self._crossed[part]):  # no other channel tells of them
             used, W = used[:, :NEIGHBOURS], W[..., :NEIGHBOURS]
         K = known.take(used.reshape(-1), axis=0).astype(np.float32)
         K = K.reshape(count, -1, 4, shape.plane).swapaxes(1, 2)
