@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.layouts.lapped import SIZE, Floats
+from lowrank.layouts.lapped import SIDE, SIZE, Floats
 
 BIT = 0.065
 """What a bit must gain here, in squared steps. Less than the quantiser's exchange rate:
@@ -16,10 +16,15 @@ a kept component also predicts others."""
 DEARER, MANY = 0.1, 1 << 14
 """The same for more than so many patches, where time counts, too: 0.2% more bytes at equal
 PSNR, a tenth of the time less. And for the eye, to which faint components matter less."""
+SLOPE = 1.25
+"""Powers of frequency by which a size counts as smaller: low frequencies tell more of those that
+follow them. From 1 to 1.5 is alike."""
 
 
 def scales_of(maps: Floats, *, seen: bool = False) -> NDArray[np.int64]:
-    """Half octaves of the maps' sizes in steps, plus 12; 0 for those not worth keeping.
+    """Half octaves of the maps' sizes in steps, by which they are ordered; 0: not worth keeping.
+
+    They are plus 16, and less the more the higher the frequency.
 
     Parameters
     ----------
@@ -42,7 +47,8 @@ def scales_of(maps: Floats, *, seen: bool = False) -> NDArray[np.int64]:
         bits = count * (2.5 + 0.75 * math.log2(x.size / count)) + 20
         if gain > worth * bits:
             rms = math.sqrt(float(np.dot(x, x)) / x.size)
-            scale[index] = max(1, round(2 * math.log2(rms)) + 12)
+            size = rms / math.hypot(*divmod(index, SIDE)) ** SLOPE
+            scale[index] = max(1, round(2 * math.log2(size)) + 16)
     return scale
 
 
