@@ -30,7 +30,7 @@ def scales_of(maps: Floats) -> NDArray[np.int64]:
     worth = BIT if maps[0].size <= MANY else BIT_OF_MANY
     for index in range(1, SIZE):
         x = np.abs(maps[index]).ravel()
-        large = x[x > 0.6]
+        large = x.take((x > 0.6).nonzero()[0])
         count = large.size
         if not count:
             continue
