@@ -71,7 +71,7 @@ def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
 # -- contexts --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (91, 98)])
 def test_planes_hold_each_place_once_and_know_its_neighbours(shape):
     quarters = contexts.Quarters(*shape)
     grid = np.arange(1, shape[0] * shape[1] + 1).reshape(shape)

@@ -10,6 +10,7 @@ from PIL import Image
 
 import lowrank
 from lowrank.errors import UsageError
+from lowrank.runs import journal
 
 
 @pytest.fixture
@@ -146,3 +147,17 @@ def test_samples_that_quality_hardly_sees_are_said(frames):
             notes = lowrank.compress(bright, stack=stack, quality=75).notes
             assert any("16 bits" in note for note in notes) == said
         assert not any("16 bits" in x for x in lowrank.compress(samples, stack=stack, rank=1).notes)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_what_is_made_in_pieces_of_a_private_file_is_private(frames, tmp_path, cli):
+    np.save(tmp_path / "s.npy", np.stack([np.asarray(x) for x in frames]))
+    os.chmod(tmp_path / "s.npy", 0o600)
+    cli("compress", "s.npy", "-k", "1", "-o", "s.lrk").succeeded()
+    cli("decompress", "s.lrk", "-o", "s.zarr").succeeded()
+    assert (tmp_path / "s.zarr").stat().st_mode & 0o777 == 0o700
+    files = [x for x in (tmp_path / "s.zarr").rglob("*") if x.is_file()]
+    assert len(files) == 5
+    assert not any(x.stat().st_mode & 0o077 for x in files)
+    journal.Journal(str(tmp_path / "x.passes"), "key", 0o600)
+    assert (tmp_path / "x.passes").stat().st_mode & 0o777 == 0o600

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def check_output(path: str, *, force: bool) -> None:
 
 def write(
     path: str, shape: tuple[int, ...], dtype: np.dtype[Any], frames: Iterable[NDArray[Any]], *,
-    force: bool,
+    force: bool, allowed: int = 0o777,
 ) -> int:  # fmt: skip
     """Write a stack as its frames come, whole or not at all.
 
@@ -80,6 +81,8 @@ def write(
         All of them, in their order.
     force : bool
         An array that is there is replaced.
+    allowed : int
+        Permission bits that its files may have.
 
     Returns
     -------
@@ -96,7 +99,8 @@ def write(
     made = os.path.join(os.path.dirname(place), f".lowrank-{os.urandom(8).hex()}.tmp")
     try:
         try:
-            total = _fill(made, shape if shape[-1] > 1 else shape[:-1], dtype, frames)
+            shape = shape if shape[-1] > 1 else shape[:-1]
+            total = _fill(made, shape, dtype, frames, allowed)
             if os.path.lexists(place):
                 check_output(path, force=force)
                 shutil.rmtree(place)
@@ -110,23 +114,24 @@ def write(
 
 
 def _fill(
-    folder: str, shape: tuple[int, ...], dtype: np.dtype[Any], frames: Iterable[NDArray[Any]]
-) -> int:
-    os.mkdir(folder)
-    total = _put(os.path.join(folder, _INDEX), _metadata(shape, dtype))
+    folder: str, shape: tuple[int, ...], dtype: np.dtype[Any], frames: Iterable[NDArray[Any]],
+    allowed: int,
+) -> int:  # fmt: skip
+    os.mkdir(folder, 0o700 | allowed | (allowed & 0o444) >> 2)  # who may read may enter
+    total = _put(os.path.join(folder, _INDEX), _metadata(shape, dtype), allowed)
     zeros = ["0"] * (len(shape) - 1)
     number = 0
     for some in frames:
         for one in np.ascontiguousarray(some, dtype.newbyteorder("<")):
             place = os.path.join(folder, "c", str(number), *zeros)
             os.makedirs(os.path.dirname(place))
-            total += _put(place, one.tobytes())
+            total += _put(place, one.tobytes(), allowed)
             number += 1
     return total
 
 
-def _put(path: str, data: bytes) -> int:
-    with open(path, "xb") as stream:
+def _put(path: str, data: bytes, allowed: int) -> int:
+    with open(path, "xb", opener=partial(os.open, mode=0o666 & allowed)) as stream:
         return stream.write(data)
 
 

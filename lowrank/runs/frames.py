@@ -253,6 +253,7 @@ def _zarr(
     total = zarr.write(
         output, (len(numbers), *head.samples_shape[1:]), head.mode.own_dtype,
         _decoded(settings, stack), force=settings.force or settings.skip_existing or repeated,
+        allowed=files.permissions(job.input),
     )  # fmt: skip
     outcome = work.Outcome(job.input, output, size, total, notes=_said(stack))
     return replace(outcome, summary=_summary(outcome, stack, len(numbers), total, "zarr"))

@@ -12,6 +12,7 @@ import os
 import struct
 import time
 import zlib
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -33,6 +34,8 @@ class Journal:
         It is made where there is none, and goes on where there is one.
     key : str
         What tells the job from all others: source, shape, target.
+    allowed : int
+        Permission bits that it may have.
 
     Raises
     ------
@@ -42,7 +45,7 @@ class Journal:
         It cannot be read or written.
     """
 
-    def __init__(self, path: str, key: str) -> None:
+    def __init__(self, path: str, key: str, allowed: int = 0o777) -> None:
         self._path = path
         self._known: dict[int, tuple[int, list[Any]]] = {}
         self._last = time.monotonic()
@@ -50,7 +53,7 @@ class Journal:
         try:
             size = os.path.getsize(path) if os.path.exists(path) else 0
             if not size:
-                with open(path, "wb") as stream:
+                with open(path, "wb", opener=partial(os.open, mode=0o666 & allowed)) as stream:
                     stream.write(head)
                 return
             with open(path, "rb") as stream:

@@ -64,7 +64,8 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     if settings.resume is not None:
         if files.same_file(settings.resume, output):
             raise UsageError("--resume names the output; give it another name")
-        kept = Journal(settings.resume, _key(loaded, settings))
+        allowed = files.permissions(*(job.frames or (job.input,)))
+        kept = Journal(settings.resume, _key(loaded, settings), allowed)
     memory = limits.half() if settings.memory is None else settings.memory
     with spread.made(settings.spread, memory, kept) as made:
         encoded = store_passes.encode(

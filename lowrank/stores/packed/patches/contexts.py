@@ -33,6 +33,9 @@ ABOVE = (3, 2, 1, 0)
 STANDS = (0, 3, 2, 1)
 """Where each plane stands: two of them at a time then have their neighbours alike."""
 
+_FEW = 1 << 13
+"""Positions of a map up to which it is had from its planes by indices sooner than by strides."""
+
 # Row of e = UNIT E: 2.5 to an octave of e + 10, along the straight lines that the
 # mantissa draws between powers of two.
 _ZERO = np.float32(10)
@@ -100,11 +103,13 @@ class Quarters:
             view[:] = grid[y::2, x::2]
         self.where = where
         """Index in the map of each element of the planes, -1 outside."""
-        self._outside = (where < 0).nonzero()[0]
-        self._from = np.maximum(where, 0)
-        self._to = np.empty((height, width), np.intp)
-        for view, (y, x) in zip(self._views(np.arange(self.size)), CORNERS, strict=True):
-            self._to[y::2, x::2] = view
+        self._few = height * width <= _FEW
+        if self._few:
+            self._outside = (where < 0).nonzero()[0]
+            self._from = np.maximum(where, 0)
+            self._to = np.empty((height, width), np.intp)
+            for view, (y, x) in zip(self._views(np.arange(self.size)), CORNERS, strict=True):
+                self._to[y::2, x::2] = view
         self.bias = np.where(where < 0, _BEYOND, np.float32(1))
         """What is added to what is expected: the table of rows starts with that of PAD."""
         self.phases = tuple(
@@ -135,13 +140,22 @@ class Quarters:
 
     def scatter(self, grid: NDArray[Any]) -> NDArray[Any]:
         """The four planes of a (height, width) map, in one flat array of zeros."""
-        flat: NDArray[Any] = grid.take(self._from)
-        flat[self._outside] = 0
+        if self._few:
+            flat: NDArray[Any] = grid.take(self._from)
+            flat[self._outside] = 0
+            return flat
+        flat = np.zeros(self.size, grid.dtype)
+        for view, (y, x) in zip(self._views(flat), CORNERS, strict=True):
+            view[:] = grid[y::2, x::2]
         return flat
 
     def gather(self, flat: NDArray[Any], grid: NDArray[Any]) -> NDArray[Any]:
         """Write four planes into a (height, width) map, and return it."""
-        grid[:] = flat.take(self._to)
+        if self._few:
+            grid[:] = flat.take(self._to)
+            return grid
+        for view, (y, x) in zip(self._views(flat), CORNERS, strict=True):
+            grid[y::2, x::2] = view
         return grid
 
 

@@ -33,6 +33,7 @@ WORTH = 60.0
 MOST = 255
 _NOISE = 0.15
 _RUN = 8
+"""A power of two."""
 _SAMPLE = 1 << 14
 """Patches of a large picture that are looked at, about: every n-th row of them."""
 
@@ -124,5 +125,9 @@ def _gains(G: NDArray[np.float64], i: int | slice) -> NDArray[np.float64]:
 def _local(rows: NDArray[np.float64]) -> float:
     """Bits of some rows, by the power of each short run of patches."""
     whole = rows.shape[1] // _RUN * _RUN
-    runs = rows[:, :whole].reshape(len(rows), -1, _RUN)
-    return float(_RUN * _rate((runs**2).mean(2)).sum())
+    power = np.square(rows[:, :whole])
+    # Sums of runs by halves: in half the time of a reduction over a short axis.
+    for _ in range(_RUN.bit_length() - 1):
+        power = power[:, ::2] + power[:, 1::2]
+    power /= _RUN
+    return float(_RUN * _rate(power).sum())

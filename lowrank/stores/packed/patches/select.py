@@ -37,7 +37,7 @@ def scales_of(maps: Floats, *, seen: bool = False) -> NDArray[np.int64]:
     worth = DEARER if seen or maps[0].size > MANY else BIT
     for index in range(1, SIZE):
         x = np.abs(maps[index]).ravel()
-        large = x[x > 0.6]
+        large = x.take((x > 0.6).nonzero()[0])
         count = large.size
         if not count:
             continue
