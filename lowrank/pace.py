@@ -6,10 +6,19 @@ Whoever works says it in passing, in any thread; nothing is drawn here, and noth
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Some(Protocol[T_co]):
+    """What can be gone through, and how much it is."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[T_co]: ...
 
 
 class Place(NamedTuple):
@@ -78,7 +87,7 @@ def at(stage: str, done: int, total: int = 0, *, bytes: bool = False) -> None:
     _now = Place(name, done, total, time.monotonic() if new else before.since, bytes)
 
 
-def steps(stage: str, items: Sequence[T]) -> Iterator[T]:
+def steps(stage: str, items: Some[T]) -> Iterator[T]:
     """Pass items by, each of which is a step of a stage."""
     for done, item in enumerate(items):
         at(stage, done, len(items))

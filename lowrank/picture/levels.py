@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lowrank.picture import Mode, Picture, array_mode
 
 _MOST = 65535
-_TOGETHER = 1 << 18
+_TOGETHER = 1 << 16
 
 
 class Levels(NamedTuple):

@@ -37,6 +37,7 @@ _WRAP = 8
 _EXACT = 2.0**53
 _PLANE = 2.0**31
 _SLAB = 1 << 16
+_TOLD = 1 << 12  # pixels whose classes are told at a time
 _FIRST = 2  # magnitude that the first map's weights are expected to have
 
 
@@ -133,8 +134,8 @@ class Sorted:
         labels = np.empty(Y.shape[1], np.uint8)
         weights = -2.0 * classes.centres
         squares = np.square(classes.centres).sum(1)[:, None].astype(np.float64)
-        for start in range(0, len(labels), _SLAB):
-            part = slice(start, start + _SLAB)
+        for start in range(0, len(labels), _TOLD):
+            part = slice(start, start + _TOLD)
             z = Y[:, part] >> classes.unit << _WRAP >> _WRAP
             labels[part] = (weights @ z.astype(np.float64) + squares).argmin(0)
         self.order = labels.argsort(kind="stable")

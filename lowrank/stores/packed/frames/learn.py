@@ -45,6 +45,7 @@ _ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
 _NUMBERS = 1 << 17  # of equations that are solved at once
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
+_PIXELS = 1 << 12  # whose distances from all centres are known at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,11 +253,12 @@ def _means(Z: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         centres = np.concatenate([centres, centres[worst][None] + move])
         centres[worst] -= move
         for _ in range(_ROUNDS if len(centres) < count else _LAST):
-            gaps = Z @ centres.T
-            gaps *= -2
-            gaps += np.square(centres).sum(1)
-            labels = gaps.argmin(1)
-            del gaps  # of all that is held here the largest by far
+            squares = np.square(centres).sum(1)
+            for start in range(0, len(Z), _PIXELS):
+                gaps = Z[start : start + _PIXELS] @ centres.T
+                gaps *= -2
+                gaps += squares
+                labels[start : start + _PIXELS] = gaps.argmin(1)
             sizes = np.bincount(labels, minlength=len(centres))
             sums = np.stack([np.bincount(labels, z, len(centres)) for z in Z.T], 1)
             some = sizes > 0

@@ -7,12 +7,15 @@ tell of an edge, another tells.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank.layouts.lapped import SIZE
 from lowrank.stores.packed.patches.contexts import ABOVE, BESIDE, PHASES, UNIT
 from lowrank.stores.packed.patches.order import (
     NEIGHBOURS,
@@ -30,13 +33,44 @@ TOGETHER = 3
 """Half octaves of sizes whose components are coded together."""
 BEFORE = (700, 500)
 """Weights of the two planes before, in 1/8192."""
+NONE = -1
+"""Row of a map that is not there."""
 WIDTH = NEIGHBOURS + len(BEFORE)
 _PHASES = np.array([(PHASES[p], PHASES[BESIDE[p]], PHASES[ABOVE[p]]) for p in range(4)])
 SHARE = 0.85
 """Of the weights of a plane's own maps, where another plane helps."""
 
 
-def batches(scales: list[NDArray[np.int64]], patches: int) -> list[list[Component]]:
+class Plan:
+    """Batches of components in the order of coding.
+
+    Small frames have so many components that each is kept as two numbers.
+    """
+
+    def __init__(self) -> None:
+        self._channels, self._indices, self._ends = array("i"), array("B"), array("q", [0])
+
+    def add(self, batch: list[Component]) -> None:
+        """Put a batch behind the others."""
+        self._channels.extend(x.channel for x in batch)
+        self._indices.extend(x.index for x in batch)
+        self._ends.append(len(self._indices))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __iter__(self) -> Iterator[list[Component]]:
+        for start, end in zip(self._ends, self._ends[1:], strict=False):
+            both = zip(self._channels[start:end], self._indices[start:end], strict=True)
+            yield [Component(c, i) for c, i in both]
+
+    @property
+    def components(self) -> int:
+        """Of all batches."""
+        return len(self._indices)
+
+
+def batches(scales: list[NDArray[np.int64]], patches: int) -> Plan:
     """Kept components but the first of each plane, in descending scale, coded some at a time.
 
     A batch has at most one component of each plane, whose trellis goes from one to the
@@ -48,9 +82,9 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> list[list[Componen
         kept = scale[1:].nonzero()[0] + 1
         for index in kept.tolist():
             levels.setdefault(int(scale[index]) // TOGETHER, {}).setdefault(plane, []).append(index)
-    result = []
+    result = Plan()
     for level in sorted(levels, reverse=True):
-        queues = levels[level]
+        queues = levels.pop(level)
         while queues:
             batch: list[Component] = []
             taken: set[int] = set()
@@ -66,24 +100,23 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> list[list[Componen
                 batch.append(Component(plane, index))
                 if len(batch) == most:
                     break
-            result.append(batch)
+            result.add(batch)
     return result
 
 
-def arranged(levels: NDArray[np.integer], plan: list[list[Component]]) -> NDArray[np.integer]:
+def arranged(levels: NDArray[np.integer], plan: Plan) -> NDArray[np.integer]:
     """(components, patches) levels in the order of coding."""
-    count = sum(map(len, plan))
     _, rows, _, columns = levels.shape
-    result = np.empty((count, rows, columns), levels.dtype)
+    result = np.empty((plan.components, rows, columns), levels.dtype)
     for one, x in zip(result, chain.from_iterable(plan), strict=True):
         one[:] = levels[x.index, :, x.channel]
-    return result.reshape(count, rows * columns)
+    return result.reshape(len(result), rows * columns)
 
 
-def by_map(plan: list[list[Component]], count: int) -> tuple[list[list[int]], list[list[int]]]:
+def by_map(plan: Plan, count: int) -> tuple[list[list[int]], list[array[int]]]:
     """The components of each of so many maps in the order of coding, and their places in it."""
     orders: list[list[int]] = [[] for _ in range(count)]
-    places: list[list[int]] = [[] for _ in range(count)]
+    places = [array("q") for _ in range(count)]
     for place, x in enumerate(chain.from_iterable(plan)):
         orders[x.channel].append(x.index)
         places[x.channel].append(place)
@@ -97,13 +130,13 @@ class Predictors:
     ----------
     first : int
         Row of the first plane's gradient, and after it those of the others.
-    before : list of dict
-        Of the planes before this group, by frequency, the row of a map.
+    before : list of array
+        Of the planes before this group, by frequency, the row of a map, or NONE.
     planes : int
     """
 
-    def __init__(self, before: list[dict[int, int]], planes: int) -> None:
-        self.rows: list[dict[int, int]] = before + [{} for _ in range(planes)]
+    def __init__(self, before: list[array[int]], planes: int) -> None:
+        self.rows = before + [array("i", [NONE]) * SIZE for _ in range(planes)]
         self._skip = len(before)
         self._coded = [0] * planes
         self._coded_after: dict[tuple[int, int], int] = {}
@@ -126,17 +159,17 @@ class Predictors:
             key = (x.index, self._coded[x.channel])
             best = self._best.get(key)
             if best is None:
-                best = tuple(islice((j for j in nearest(x.index) if j in coded), NEIGHBOURS))
+                best = tuple(islice((j for j in nearest(x.index) if coded[j] >= 0), NEIGHBOURS))
                 self._best[key] = best
             used = [coded[j] for j in best]
-            first = self.rows[place - 1].get(x.index) if place else None
-            second = self.rows[place - 2].get(x.index) if place > 1 else None
-            used += [row for row in (first, second) if row is not None]
+            first = self.rows[place - 1][x.index] if place else NONE
+            second = self.rows[place - 2][x.index] if place > 1 else NONE
+            used += [row for row in (first, second) if row >= 0]
             rows.append(used + [0] * (WIDTH - len(used)))
-            shape = (*key, first is None, second is None)
+            shape = (*key, first < 0, second < 0)
             found = self._weights.get(shape)
             if found is None:
-                helped = tuple(i for i, row in enumerate((first, second)) if row is not None)
+                helped = tuple(i for i, row in enumerate((first, second)) if row >= 0)
                 found = self._weights[shape] = _weights(x.index, best, helped)
             weights.append(found)
         own = np.array([_own(orientation(x.index)) for x in batch], np.float32)

@@ -15,12 +15,11 @@ from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import profile, trellis
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of
-from lowrank.stores.packed.frames.order import arranged, batches, by_map
+from lowrank.stores.packed.frames.order import Plan, arranged, batches, by_map
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, planes_of
 from lowrank.stores.packed.frames.select import Choice
 from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
-from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Writer
 
 Bands = list[dict[str, NDArray[np.float32]]]
@@ -61,6 +60,7 @@ class Plain:
         shape, count = (C.shape[1], C.shape[3]), C.shape[2]
         choice = Choice(C)
         fitted, suits = profile.fit(choice.square, choice.kept)
+        del choice
         # The slope that suits the first group is that of all.
         self.slope = self.slope if self.profiles else suits
         scales = [x.scales(self.slope) for x in fitted]
@@ -129,11 +129,10 @@ class Written(NamedTuple):
     symbols: int
 
 
-def write(walk: Walk, plan: list[list[Component]], coder: Writer) -> Written:
-    """Collect a group but for its first components. Empties the plan."""
+def write(walk: Walk, plan: Plan, coder: Writer) -> Written:
+    """Collect a group but for its first components."""
     passes = []
-    for number, batch in enumerate(pace.steps("coding", plan)):
-        plan[number] = []  # of small maps there are many components
+    for batch in pace.steps("coding", plan):
         coder.signs = []
         walk.next(batch)
         passes.append(coder.signs)

@@ -77,8 +77,8 @@ def _at_edges(edges: Edges) -> list[tuple[tuple[bool, bool], tuple[int, int]]]:
 def _basis(indices: list[int], count: tuple[int, int], transform: int) -> NDArray[np.float64]:
     """(SIZE, components) patches of each, of so many rows and columns, times 2^24."""
     down, across = (waves(n, transform) for n in count)
-    patches = (down[:, None, :, None] * across[None, :, None, :]).reshape(SIZE, SIZE)
-    patches = patches[indices]
+    i = np.array(indices, np.intp)
+    patches = (down[i // SIDE, :, None] * across[i % SIDE, None, :]).reshape(len(i), SIZE)
     patches *= float(1 << _PRECISION)
     return np.ascontiguousarray(np.rint(patches, out=patches).T)
 

@@ -32,7 +32,7 @@ class Carried:
 
     def __init__(self) -> None:
         self.known: NDArray[np.uint8] | None = None
-        self.rows: list[dict[int, int]] = []
+        self.rows: list[array[int]] = []
         self.bands: means.Bands | None = None
 
 
@@ -224,8 +224,12 @@ class Walk:
         kept: list[int] = []
         new = []
         for one in rows:
-            new.append({index: len(kept) + i for i, index in enumerate(one)})
-            kept += list(one.values())
+            renumbered = array("i", one)
+            for index, row in enumerate(one):
+                if row >= 0:
+                    renumbered[index] = len(kept)
+                    kept.append(row)
+            new.append(renumbered)
         self.carried.known, self.carried.rows = self.known[kept], new
         self.known, self.states, self._board = self.known[:0].copy(), self.states[:0].copy(), None
         self._predictors, self._laid = Predictors([], 0), (0, [])

@@ -14,7 +14,7 @@ from lowrank.stores.packed.frames.forecast import worth
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.samples import EXACT, power
 
-LARGE = 1 << 21
+LARGE = 1 << 19
 """Samples of a stack that takes more memory than Python itself."""
 _LEAK = 0.04
 """What an error of the basis costs in planes, to what it costs beyond them: there it is lost, but
