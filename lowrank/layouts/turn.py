@@ -2,9 +2,11 @@
 
 The one rule: with layout `patches` the first three of three colours are turned to their
 principal axes, where most of the energy is in the first; the packed store turns the first
-three of four inks, too. With layout `channels` the matrices are the picture's own channels,
-except that the packed store turns three colours where no rank was asked for: a rank is that
-of the channels themselves. Alpha is never turned, and neither is a stack.
+three of four inks, too. Where no rank was asked for, it takes the axes of differences between
+near samples: they are those of details, where nearly all its bytes go, not of the colours of large
+areas. With layout `channels` the matrices are the picture's own channels, except that the packed
+store turns three colours where no rank was asked for: a rank is that of the channels themselves.
+Alpha is never turned, and neither is a stack.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from numpy.typing import NDArray
 from lowrank.picture import Mode, Picture, Turn
 
 _SPARSE = 256  # rows and columns that are looked at, about
+_APART = 4
+"""Samples that are compared are so far from each other: 2 to 8 are alike."""
 
 _AXES = ("luma", "chroma 1", "chroma 2")
 _INKS = ("inks 1", "inks 2", "inks 3")
@@ -41,7 +45,11 @@ def of(picture: Picture, layout: str, *, packed: bool = False, ranked: bool = Fa
         turned = colours == 3 or (packed and colours == 4)
     else:
         turned = packed and colours == 3 and not ranked
-    return principal(picture.samples) if turned else None
+    if not turned:
+        return None
+    if packed and layout == "patches" and not ranked:
+        return detailed(picture.samples)
+    return principal(picture.samples)
 
 
 def of_stack(picture: Picture) -> Turn | None:
@@ -59,6 +67,20 @@ def principal(samples: NDArray[Any]) -> Turn:
     height, width = samples.shape[:2]
     sparse = samples[:: max(1, height // _SPARSE), :: max(1, width // _SPARSE), :3]
     return colour.principal(sparse.reshape(-1, 3))
+
+
+def detailed(samples: NDArray[Any]) -> Turn:
+    """Principal axes of the differences, across and down, of such samples' first three channels."""
+    from lowrank.layouts import colour
+
+    height, width = samples.shape[:2]
+    if min(height, width) <= _APART:
+        return principal(samples)
+    rows, columns = (slice(None, None, max(1, n // _SPARSE)) for n in (height, width))
+    here = samples[:-_APART, :-_APART, :3][rows, columns].astype(np.float64)
+    across = samples[:-_APART, _APART:, :3][rows, columns] - here
+    down = samples[_APART:, :-_APART, :3][rows, columns] - here
+    return colour.principal(np.concatenate([across, down]).reshape(-1, 3))
 
 
 def names(mode: Mode, layout: str, turn: Turn | None) -> tuple[str, ...]:
