@@ -212,11 +212,11 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         np.multiply(source.C[:, :, c], C.dtype.type(1 / d), out=maps)
         turns = rotations.search(maps)
         rotations.turn(maps, turns)
-        weighed = not (source.alpha and c == channels - 1)
-        if weighed and scale is not None and divided is not None:
+        seen = tune == "eye" and not (source.alpha and c == channels - 1)
+        if seen and scale is not None and divided is not None:
             maps[1:] *= scale
             maps[1:] *= divided[1:, None, None]
-        return turns, scales_of(maps), wavelet.forward(C[0, :, c].copy())
+        return turns, scales_of(maps, seen=seen), wavelet.forward(C[0, :, c].copy())
 
     found = threads.each(analysed, range(channels), small=C.size < TOGETHER)
     turns, scales, firsts = [x[0] for x in found], [x[1] for x in found], [x[2] for x in found]

@@ -27,10 +27,10 @@ UNIT = 2
 """Gains to an octave."""
 MOST = 8
 """Largest gain, of either sign."""
-POWER = 5
+POWER = 6
 """The number p of what is encoded, and octaves of gain to an octave of detail: fitted by
 SSIMULACRA2 on photographs."""
-STRENGTH = 0.3
+STRENGTH = 0.33
 _FLOOR = 1.0
 """Levels that detail of none at all counts as."""
 
