@@ -34,7 +34,7 @@ LANES = 1 << 10
 """Trellises that are followed at once: what their paths take is most of an encoder's memory."""
 NARROW = (1 << 15) - 2
 """Coefficients below have levels of 16 bits."""
-_AT_ONCE = 1 << 15  # coefficients whose levels are weighed at once
+_AT_ONCE = 1 << 13  # coefficients whose levels are weighed at once
 _LARGEST = (1 << 20) - 1
 _SHIFTS = np.array([[0], [1]], np.int32)
 _HALVES = np.array([[0], [0.5]], np.float32)
@@ -85,7 +85,8 @@ def _path(
     """Magnitudes of the levels of some lanes."""
     count, lanes = x.shape
     levels = np.empty((count, 4, lanes), result.dtype)
-    picks = np.empty((count, STATES, lanes), np.bool_)
+    wide = -(-lanes // 8)
+    picks = np.empty((count, STATES, wide), np.uint8)
     total = np.full((STATES, lanes), np.float32(1e30))
     total[0] = 0
     both, cost = np.empty((2, 2, STATES, lanes), np.float32)
@@ -93,16 +94,19 @@ def _path(
     for start in range(0, count, each):
         part = slice(start, min(start + each, count))
         costs = _candidates(np.abs(x[part]), rows[part], rates, levels[part])
-        for one, pick in zip(costs, picks[part], strict=True):
+        chosen = np.empty((len(costs), STATES, lanes), np.bool_)
+        for one, pick in zip(costs, chosen, strict=True):
             # Indices are all in range: to say so spares a buffer.
             total.take(_BEFORE.T, axis=0, out=both, mode="clip")
             both += one.take(_TAKEN.T, axis=0, out=cost, mode="clip")
             np.less(both[1], both[0], out=pick)
             np.minimum(both[0], both[1], out=total)
+        picks[part] = np.packbits(chosen, axis=2, bitorder="little")
     state = total.argmin(0)
     lane = np.arange(lanes)
+    byte, bit = lane >> 3, (lane & 7).astype(np.uint8)
     for t in range(count - 1, -1, -1):
-        step = 2 * state + picks[t].reshape(-1).take(state * lanes + lane)
+        step = 2 * state + (picks[t].reshape(-1).take(state * wide + byte) >> bit & 1)
         taken = _TAKEN.reshape(-1).take(step)
         second[t] = taken >> 1
         taken *= lanes
