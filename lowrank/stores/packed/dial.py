@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
-_EYE_STEP = 0.48  # of a step for PSNR: then a file has about as many bytes
+_EYE_STEP = 0.485  # of a step for PSNR: then a file has about as many bytes
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use

@@ -1,10 +1,11 @@
 """What the eye sees less: weights of frequencies, and gains of patches that are busy.
 
-Of fine detail, and in a patch that is full of detail, the eye misses more: there a file that is
-made for it has a coarser step. The component of frequency F = |(u, v)| is coded times
-1/sqrt(1 + p F/16), with a number p of the file, and those of a patch, but for its mean, times
-2^(-g/2), with its gain g. Both are taken back in synthesis. V stays orthonormal, and the rank
-what it was: scaling the rows and the components of a product does not change it.
+Of fine detail, and in a patch that is full of detail, the eye misses more: a file that is made for
+it has a coarser step for the one, and a finer one where a patch has less of it than most. The
+component of frequency F = |(u, v)| is coded times 1/sqrt(1 + p F/16), with a number p of the file,
+and those of a patch, but for its mean, times 2^(-g/2), with its gain g. Both are taken back in
+synthesis. V stays orthonormal, and the rank what it was: scaling the rows and the components of a
+product does not change it.
 
 The gains g are a small map, coded as a first component is (means.py), before all others.
 """
@@ -27,10 +28,10 @@ UNIT = 2
 """Gains to an octave."""
 MOST = 8
 """Largest gain, of either sign."""
-POWER = 6
+POWER = 8
 """The number p of what is encoded, and octaves of gain to an octave of detail: fitted by
-SSIMULACRA2 on photographs."""
-STRENGTH = 0.33
+SSIMULACRA2 and Butteraugli on photographs."""
+STRENGTH = 0.3
 _FLOOR = 1.0
 """Levels that detail of none at all counts as."""
 
@@ -51,10 +52,13 @@ def factors(gains: Gains) -> NDArray[np.float64]:
 
 
 def busy(C: Floats) -> NDArray[np.float64]:
-    """Gain that each patch is to have, from the (SIZE, rows, columns) coefficients of luma."""
+    """Gain that each patch is to have, from the (SIZE, rows, columns) coefficients of luma.
+
+    None is coarser than those of the middle: Butteraugli sees that.
+    """
     some = C[1:].astype(np.float64)
     size = np.log2(np.sqrt((some * some).mean(0)) + _FLOOR)
-    wanted: NDArray[np.float64] = UNIT * STRENGTH * (size - np.median(size))
+    wanted: NDArray[np.float64] = UNIT * STRENGTH * np.minimum(size - np.median(size), 0)
     return wanted
 
 
