@@ -327,8 +327,8 @@ def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
         return 0 if source.alpha and c == last else filters[c].best_strength(planes[c])
 
     filters[0].kinds()  # which chroma has, too
-    # Threads would only wait for each other: a filter is many short calls.
-    return tuple(threads.each(strength, range(len(filters)), small=True))
+    # In one thread: several would only wait for each other, as a filter is many short calls.
+    return tuple(map(strength, range(len(filters))))
 
 
 def decode(

@@ -137,6 +137,14 @@ def suit(
     return hit, whole.take(hit), hit.searchsorted(told)
 
 
+def others(count: int, those: Places) -> Places:
+    """So many places but those."""
+    kept = np.empty(count, np.bool_)
+    kept.fill(True)
+    kept[those] = False
+    return kept.nonzero()[0]
+
+
 def _runs(sorted_: Places) -> tuple[Places, Places]:
     """Where each value begins, and how many there are of it."""
     fresh = np.empty(len(sorted_) + 1, np.bool_)

@@ -169,10 +169,7 @@ class Reader:
     def _tell(self, group: NDArray[np.int64], values: Values, *, signs: bool) -> None:
         """Give those non-zeros their signs that magnitudes tell, and with `signs` the others."""
         first, odd, _ = hiding.hidden(group, values)
-        others = np.empty(len(values), np.bool_)
-        others.fill(True)
-        others[first] = False
-        self.apart = others.nonzero()[0]
+        self.apart = hiding.others(len(values), first)
         negative = np.zeros(len(values), np.uint8)
         if signs:
             negative[self.apart] = self._rans.raw(len(self.apart))
@@ -287,8 +284,7 @@ class Writer:
         dearer = bits[:, :-1] - bits[:, 1:]
         rise = self._rise * dearer
         rise /= (1 << models.shift[np.minimum(rows[: 2 * len(bits) : 2], 31)])[:, None]
-        np.minimum(rise, 0.45, out=rise)
-        np.maximum(rise, -0.1, out=rise)
+        np.clip(rise, -0.1, 0.45, out=rise)
         rise += 0.5
         # A zero stands before the tokens. Where low bits are raw one more costs hardly any.
         rising = np.zeros((len(p), TOKENS + 1), np.float32)
@@ -334,10 +330,7 @@ class Writer:
         if shift is not None:
             rans.raw(expand(m - 1, shift))
         if told is not None:
-            others = np.empty(len(negative), np.bool_)
-            others.fill(True)
-            others[told] = False
-            negative = negative.take(others.nonzero()[0])
+            negative = negative.take(hiding.others(len(negative), told))
         self.signs.append(rans.raw(negative.view(np.uint8)))
 
     def _narrow(self, table: NDArray[np.integer]) -> NDArray[np.uint16]:
