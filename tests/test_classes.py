@@ -14,7 +14,8 @@ from lowrank.errors import FormatError, LimitError
 from lowrank.picture import MODES, Picture
 from lowrank.picture.distance import compare
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.coding.rans import RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.frames import classes, header, learn
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames.classes import Classes, Sorted, Weights

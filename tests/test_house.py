@@ -96,6 +96,7 @@ INSIDE = {
     "stores.packed.coding": (
         ("few", "payload", "range_coder", "smoothing", "tokens", "wavelet"),
         ("rans", "start"),
+        ("ranswriter",),
     ),
     "stores.packed.patches": (
         ("contexts", "rotations", "select", "weights"),

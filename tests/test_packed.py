@@ -12,7 +12,8 @@ from lowrank.layouts import turn
 from lowrank.layouts.lapped import SIDE, SIZE, analyse, cosines, image
 from lowrank.layouts.turn import axes
 from lowrank.stores.packed.coding import smoothing
-from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import Cut, RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.patches import (
     codec,
     contexts,

@@ -18,7 +18,8 @@ from lowrank.format.parts import Packed, Parts
 from lowrank.picture import MODES, Picture, array_mode
 from lowrank.picture.distance import compare, frames
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.coding.rans import RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.frames import basis, trellis
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames.apart import share_apart

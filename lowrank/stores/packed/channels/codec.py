@@ -78,7 +78,8 @@ from lowrank.stores.packed.coding.payload import (
     Samples,
     to_levels,
 )
-from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import Cut, RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError
 from lowrank.stores.packed.channels.mixture import TOTAL, Index, Mixed, Mixture, costs
 from lowrank.stores.packed.channels.rows import ESCAPE, shifts
-from lowrank.stores.packed.coding.rans import RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
 
 Integers = NDArray[np.int64]

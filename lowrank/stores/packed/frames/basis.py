@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.coding.rans import RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.patches.contexts import CAP, UNIT, rows_of
 from lowrank.stores.packed.patches.phases import Reader, Writer, collapse, expand
 

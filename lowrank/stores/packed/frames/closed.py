@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lowrank import pace
 from lowrank.layouts.lapped import SIZE, Floats, grid
 from lowrank.stores.packed.coding import wavelet
-from lowrank.stores.packed.coding.rans import RansWriter
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.frames import learn, models, profile
 from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
 from lowrank.stores.packed.frames.edges import Edges

@@ -85,7 +85,8 @@ from lowrank.stores.packed.coding.payload import (
     Outline,
     Samples,
 )
-from lowrank.stores.packed.coding.rans import Cut, RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import Cut, RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, classes, models, wanted
 from lowrank.stores.packed.frames.apart import share_apart, suit

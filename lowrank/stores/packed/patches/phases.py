@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
-from lowrank.stores.packed.coding.rans import RansReader, RansWriter
+from lowrank.stores.packed.coding.rans import RansReader
+from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
 from lowrank.stores.packed.patches import hiding
 from lowrank.stores.packed.patches.contexts import Board
