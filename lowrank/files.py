@@ -14,12 +14,11 @@ import errno
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from io import BytesIO
 from typing import BinaryIO
 
+from lowrank import moves
 from lowrank.errors import FileError, UsageError
 
 Buffer = bytes | bytearray | memoryview
@@ -31,14 +30,6 @@ MAX_DEVICE_BYTES = 1 << 28
 """Most that is read of a device, 256 MiB: many have no end."""
 
 _CHUNK = 1 << 20
-
-# A way of moving a file is not to be had here: the system or the file system lacks it.
-_LACKING = {errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP}
-
-_WAITS = (0.05, 0.1, 0.2, 0.4)  # seconds between tries to move a file that is held open
-
-_HERE = -100  # AT_FDCWD of Linux: names are looked up as usual
-_KEEPS = 1  # RENAME_NOREPLACE
 
 # What the user can do, where the system's words do not say it.
 _ADVICE = {
@@ -357,116 +348,17 @@ def _write_then_move(
             stream.flush()
             if preserved is not None and sys.platform != "win32":
                 os.fchmod(stream.fileno(), preserved.st_mode & 0o777)
-            _sync(stream.fileno())
+            moves.sync(stream.fileno())
         if examine is not None:
             examine(read_bytes(temporary))
         if inspect is not None:
             inspect(temporary)
         if preserved is not None:
             os.utime(temporary, ns=(preserved.st_atime_ns, preserved.st_mtime_ns))
-        _patiently(os.replace if force else _move_to_new, temporary, target)
-        _sync_folder(folder)
+        moves.move(temporary, target, replace=force)
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-
-
-def _patiently(move: Callable[[str, str], None], temporary: str, target: str) -> None:
-    """Move a file; on Windows again for a while, where a reader or a scanner holds it open."""
-    for wait in _WAITS if sys.platform == "win32" else ():
-        try:
-            move(temporary, target)
-        except PermissionError:
-            time.sleep(wait)
-        else:
-            return
-    move(temporary, target)
-
-
-def _sync(descriptor: int) -> None:
-    """Write a file to the disk itself: macOS leaves it in the drive's cache unless asked twice."""
-    if sys.platform == "darwin":
-        import fcntl
-
-        with contextlib.suppress(OSError):  # a network drive knows no such thing
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-    os.fsync(descriptor)
-
-
-def _move_to_new(temporary: str, target: str) -> None:
-    """Move a whole file to a name that must not exist, FileExistsError if it does.
-
-    Linux renames without replacing; elsewhere a hard link fails where the name exists.
-    Either is one step. Any error but that a way is lacking is an error.
-    """
-    for move in (_rename_to_new, os.link):
-        try:
-            move(temporary, target)
-        except OSError as error:
-            if error.errno not in _LACKING:
-                raise
-        else:
-            return
-    _look_then_rename(temporary, target)
-
-
-def _rename_to_new(temporary: str, target: str) -> None:
-    rename = _renameat2()
-    if rename is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    code = rename(_HERE, os.fsencode(temporary), _HERE, os.fsencode(target), _KEEPS)
-    if code:
-        raise OSError(code, os.strerror(code))
-
-
-@cache
-def _renameat2() -> Callable[..., int] | None:
-    """Linux's rename with flags, which Python has not; it returns 0 or the error's number."""
-    if sys.platform != "linux":
-        return None
-    try:
-        import ctypes
-
-        function = ctypes.CDLL(None, use_errno=True).renameat2
-    except (ImportError, OSError, AttributeError):  # another libc, or an old one
-        return None
-    name, number = ctypes.c_char_p, ctypes.c_int
-    function.argtypes = (number, name, number, name, ctypes.c_uint)
-    return lambda *arguments: ctypes.get_errno() if function(*arguments) else 0
-
-
-def _look_then_rename(temporary: str, target: str) -> None:
-    """Move where the file system has neither (FAT, some network drives).
-
-    A lock on the folder, which ends with its process, keeps runs of ours apart. A foreign
-    program that makes the file between the look and the move loses it; to claim the name by
-    an empty file would leave that behind when this process is killed.
-    """
-    if sys.platform == "win32":
-        os.rename(temporary, target)  # replaces nothing there
-        return
-    import fcntl
-
-    folder = os.open(os.path.dirname(target), os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # no locks either
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        os.replace(temporary, target)
-    finally:
-        os.close(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the move itself survive a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _write_all(stream: BinaryIO, pieces: Iterable[Buffer] | Callable[[BinaryIO], object]) -> None:

@@ -20,7 +20,7 @@ AT_THE_TOP = 20
 
 # From the bottom up; a room imports from the floors below its own, and a folder is a room.
 FLOORS = (
-    ("errors", "limits", "names", "pace", "picture", "signals", "threads"),
+    ("errors", "limits", "moves", "names", "pace", "picture", "signals", "threads"),
     ("files", "format", "io", "layouts", "linalg", "targets"),
     ("stores",),
     ("codec",),

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, picture
 
-from lowrank import api, cli, console, files, signals, threads
+from lowrank import api, cli, console, files, moves, signals, threads
 from lowrank.errors import FileError
 from lowrank.io import pillow
 from lowrank.runs import manifest, plan, work
@@ -26,16 +26,16 @@ UNIX = ("fchmod", "fchown", "sched_getaffinity", "getuid", "fork", "mkfifo")
 @pytest.fixture
 def windows(monkeypatch):
     """A process that is told it runs on Windows, and has no more than that has."""
-    files._renameat2.cache_clear()
+    moves._renameat2.cache_clear()
     for name in UNIX:
         monkeypatch.delattr(os, name, raising=False)
     monkeypatch.delattr(signal, "pthread_sigmask", raising=False)
     for name in ("fcntl", "pwd", "grp", "termios", "resource"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr(files, "_WAITS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(moves, "_WAITS", (0.0, 0.0, 0.0))
     monkeypatch.setattr(sys, "platform", "win32")
     yield
-    files._renameat2.cache_clear()
+    moves._renameat2.cache_clear()
 
 
 def test_a_batch_on_windows(windows, tmp_path):

@@ -20,7 +20,7 @@ import pytest
 from conftest import picture
 
 import lowrank
-from lowrank import codec, files
+from lowrank import codec, files, moves
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError
 from lowrank.io import pillow
@@ -44,7 +44,7 @@ class Steps:
             "utime": (os, "utime"),
             "replace": (os, "replace"),
             "link": (os, "link"),
-            "rename": (files, "_rename_to_new"),
+            "rename": (moves, "_rename_to_new"),
         }
         for name, (module, attribute) in places.items():
             real = getattr(module, attribute)
@@ -253,17 +253,17 @@ def test_without_rename_and_link_one_run_waits_for_another(
 
 
 def test_linux_renames_without_replacing(tmp_path: Path) -> None:
-    if files._renameat2() is None:
+    if moves._renameat2() is None:
         pytest.skip("this system has no renameat2")
     (tmp_path / "a").write_bytes(NEW)
     (tmp_path / "b").write_bytes(OLD)
     with pytest.raises(FileExistsError):
-        files._rename_to_new(str(tmp_path / "a"), str(tmp_path / "b"))
+        moves._rename_to_new(str(tmp_path / "a"), str(tmp_path / "b"))
     assert (tmp_path / "b").read_bytes() == OLD
-    files._rename_to_new(str(tmp_path / "a"), str(tmp_path / "ü\udcff"))
+    moves._rename_to_new(str(tmp_path / "a"), str(tmp_path / "ü\udcff"))
     assert sorted(os.listdir(os.fsencode(tmp_path))) == [b"b", "ü".encode() + b"\xff"]
     with pytest.raises(FileNotFoundError):
-        files._rename_to_new(str(tmp_path / "a"), str(tmp_path / "c"))
+        moves._rename_to_new(str(tmp_path / "a"), str(tmp_path / "c"))
 
 
 # -- what is written can be read ----------------------------------------------------------------
