@@ -10,6 +10,7 @@ from lowrank.picture import Picture
 from lowrank.picture.distance import compare
 from lowrank.stores.packed import dial, search
 from lowrank.stores.packed.patches import codec
+from lowrank.stores.packed.tries import Tries
 
 
 @pytest.fixture
@@ -18,14 +19,14 @@ def tries(monkeypatch):
     monkeypatch.setattr(dial, "_LARGE", 0)
     monkeypatch.setattr(codec, "SMOOTHED", 0)
     found = []
-    at = dial._Tries.at
+    at = Tries.at
 
     def counted(self, step):
         if self._latest is None or self._latest[0] != step:
             found.append(step)
         return at(self, step)
 
-    monkeypatch.setattr(dial._Tries, "at", counted)
+    monkeypatch.setattr(Tries, "at", counted)
     return found
 
 

@@ -1,0 +1,151 @@
+"""Encodings of one picture with one quantiser step after another, and what they come to.
+
+What decoding would give, and the norms that a file states, come from the encoder's own walk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lowrank import format as lrk
+from lowrank import pace, threads
+from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
+from lowrank.picture import Picture
+from lowrank.stores.packed.coding.payload import Coded, Norms
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from lowrank.picture.distance import OfFrame, Pixels
+    from lowrank.picture.levels import Levels
+
+    class Forecast(Protocol):
+        """What a step will lose and cost, but for a part that changes slowly."""
+
+        def squared_error(self, step: float) -> float:
+            """Of a sample, in squared levels."""
+
+        def log_bits(self, step: float) -> float:
+            """Logarithm of the bits of a sample."""
+
+
+class Tries:
+    """Encodings of one picture with one step after another, the latest of them at hand."""
+
+    def __init__(
+        self, picture: Picture, layout: str, encode: Callable[[float], Coded],
+        levels: Levels | None, forecast: Forecast | None, peak: float | None = None,
+    ) -> None:  # fmt: skip
+        self.picture, self.layout, self.levels = picture, layout, levels
+        self.forecast = forecast
+        self._peak = peak
+        # Of data whose peak is their range: that range, in levels.
+        deep = levels.span if levels is not None else self.peak
+        self.unit = (picture.mode.peak or deep) / 255
+        """Levels of the data for one of 0-255, the range that steps are said of."""
+        self._encode = encode
+        self._latest: tuple[float, Coded] | None = None
+        self._count = 0
+        self._means: dict[float, float] = {}
+        self.beyond = 1 / 12
+        """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
+
+    @cached_property
+    def peak(self) -> float:
+        """Peak of a PSNR."""
+        return self.picture.peak if self._peak is None else self._peak
+
+    def at(self, step: float) -> Coded:
+        """The picture encoded with a step in levels of 0-255."""
+        if self._latest is None or self._latest[0] != step:
+            self._latest = None  # before the next one, which takes as much memory
+            self._count += 1
+            pace.begin(f"try {self._count}" if self._count > 1 else "")
+            self._latest = step, self._encode(step * self.unit)
+        return self._latest[1]
+
+    def size(self, step: float) -> int:
+        """Bytes of the file, give or take one or two, see `Coded.size`."""
+        coded = self.at(step)
+        norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
+        return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
+
+    def decoded(self, step: float) -> Picture:
+        """The decoded picture."""
+        samples, mode = self.at(step).samples(), self.picture.mode
+        if self.levels is not None:
+            return Picture(self.levels.to_samples(samples, mode), mode)
+        return Picture(samples, mode)
+
+    @threads.one_blas_thread()  # several stall on sums as short as these
+    def off(self, step: float) -> list[OfFrame]:
+        """How far each decoded frame is off."""
+        from lowrank.picture import distance
+
+        known = self.at(step).off
+        return distance.frames(self.picture, self.decoded(step)) if known is None else known()
+
+    def pixels(self, step: float) -> Pixels:
+        """How far the decoded picture is off."""
+        from lowrank.picture.distance import total
+
+        return total(self.off(step), self.peak)
+
+    def worst(self, step: float) -> float:
+        """PSNR of the worst frame of the decoded stack, in dB; 1000 where all are exact."""
+        mse = max((x.squares / x.samples for x in self.off(step) if x.samples), default=0.0)
+        return 10 * math.log10(self.peak**2 / mse) if mse else 1e3
+
+    def psnr(self, step: float) -> float:
+        """PSNR of the decoded picture, in dB; 1000 where it is exact."""
+        value = self.pixels(step).psnr_db
+        return 1e3 if value is None else value
+
+    def told_psnr(self, step: float) -> float:
+        """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
+        peak = 255 * self.unit
+        return 10 * math.log10(peak * peak / max(self._mean(step) + self.beyond, 1e-9))
+
+    def exact_psnr(self, step: float) -> float:
+        """PSNR in dB, by decoding; what it is off from the one told is known from then on."""
+        exact = self.psnr(step)
+        peak = 255 * self.unit
+        self.beyond = peak * peak / 10 ** (exact / 10) - self._mean(step)
+        return exact
+
+    def _mean(self, step: float) -> float:
+        """Mean squared error of the coefficients, which is looked at more than once."""
+        if step not in self._means:
+            self._means[step] = self.at(step).squared_error() / self.picture.samples.size
+        return self._means[step]
+
+    def expected_psnr(self, step: float) -> float:
+        """PSNR in dB that the forecast expects of a step."""
+        if self.forecast is None:
+            raise TypeError("there is no forecast")
+        error = self.forecast.squared_error(step * self.unit) + 1 / 12
+        peak = self.peak / (1.0 if self.levels is None else self.levels.unit)
+        return 10 * math.log10(peak**2 / error)
+
+    def expected_size(self, step: float) -> float:
+        """Logarithm of the bytes that the forecast expects of a step."""
+        if self.forecast is None:
+            raise TypeError("there is no forecast")
+        bits = self.forecast.log_bits(step * self.unit)
+        return bits + math.log(self.picture.samples.size / 8)
+
+    def parts(self, step: float) -> Parts:
+        """The file, its norms stated."""
+        coded = self.at(step)
+        return self._parts(coded.ranks, coded.norms(), coded.payload())
+
+    def _parts(self, ranks: tuple[int, ...], norms: tuple[Norms, ...], payload: bytes) -> Parts:
+        head = Head.of(self.picture, self.layout, "packed")
+        stated = tuple(
+            PackedMatrix(min(k, *head.shape), x.norm, x.sigma_next, x.tail, x.error)
+            for k, x in zip(ranks, norms, strict=True)
+        )
+        return Parts(head, Packed(stated, payload, self.levels))
