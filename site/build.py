@@ -16,7 +16,7 @@ from string import Template
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lowrank.views import html
+from lowrank.views import html, markup
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -52,9 +52,9 @@ def main() -> None:
     welcome = (HERE / "welcome.html").read_text("utf-8").replace("$gallery", buttons)
     page = html.bare(
         welcome=welcome + stack(),
-        css=html.asset("stack.css") + (HERE / "site.css").read_text("utf-8"),
+        css=markup.asset("stack.css") + (HERE / "site.css").read_text("utf-8"),
         scripts=[
-            *(html.asset(name) for name in ("frames.js", "stack.js")),
+            *(markup.asset(name) for name in ("frames.js", "stack.js")),
             *((HERE / name).read_text("utf-8") for name in SCRIPTS),
         ],
     )
@@ -64,7 +64,7 @@ def main() -> None:
 
 def stack() -> str:
     """The page of a stack as a template, for one that is dropped."""
-    _, _, rest = html.asset("stack.html").partition('role="alert" hidden></p>')
+    _, _, rest = markup.asset("stack.html").partition('role="alert" hidden></p>')
     sections, _, _ = rest.partition('<section aria-labelledby="report">')
     filled = Template(sections).substitute(start=1, most=1, last=0)
     return f'<template id="stack-template"><div id="page">{filled}</div></template>'

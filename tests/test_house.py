@@ -136,9 +136,9 @@ INSIDE = {
         ("cluster", "frames", "large", "pool", "verify"),
     ),
     "views": (
-        ("sixel", "words"),
-        ("as_json", "completion", "html", "preview", "progress", "stacks", "waiting"),
-        ("stack_page", "tables"),
+        ("markup", "sixel", "words"),
+        ("as_json", "completion", "html_tables", "preview", "progress", "stacks", "waiting"),
+        ("html", "stack_page", "tables"),
     ),
 }
 

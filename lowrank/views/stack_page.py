@@ -18,7 +18,8 @@ from lowrank import __version__
 from lowrank import format as lrk
 from lowrank.report.ask import Result
 from lowrank.report.gallery import Gallery
-from lowrank.views import html, stacks, words
+from lowrank.views import stacks, words
+from lowrank.views.markup import as_script, asset, escaped, name_of, policy
 
 _SCRIPTS = ("lrk.js", "words.js", "frames.js", "stack.js", "stack_start.js")
 
@@ -33,20 +34,20 @@ def page(result: Result, gallery: Gallery) -> str:
     gallery : Gallery
         What `gallery.of` made of it.
     """
-    css = html.asset("page.css") + html.asset("stack.css")
-    scripts = [html.asset(name) for name in _SCRIPTS]
-    return Template(html.asset("stack.html")).substitute(
-        policy=html.policy(css, scripts),
+    css = asset("page.css") + asset("stack.css")
+    scripts = [asset(name) for name in _SCRIPTS]
+    return Template(asset("stack.html")).substitute(
+        policy=policy(css, scripts),
         version=__version__,
         css=css,
-        name=html.escaped(html.name_of(result)),
-        facts=html.escaped(_facts(result)),
+        name=escaped(name_of(result)),
+        facts=escaped(_facts(result)),
         start=gallery.start,
         most=gallery.parts.ranks[0],
         last=len(gallery.numbers) - 1,
         report=_report(result),
-        notes="".join(f"<li>{html.escaped(note)}</li>" for note in (*result.notes, *gallery.notes)),
-        data=html.as_script(_data(result, gallery)),
+        notes="".join(f"<li>{escaped(note)}</li>" for note in (*result.notes, *gallery.notes)),
+        data=as_script(_data(result, gallery)),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
@@ -68,7 +69,7 @@ def _report(result: Result) -> str:
     rows = "".join(
         "<tr>"
         + "".join(
-            f"<td>{html.escaped(cell)}</td>"
+            f"<td>{escaped(cell)}</td>"
             for cell in (*words.errors(r.matrices[0])[1:], f"{r.storage.bytes:,}")
         )
         + "</tr>"
@@ -80,7 +81,7 @@ def _report(result: Result) -> str:
         said += stacks.sentences(r.stack, r.storage.bytes) if r.stack else []
     if result.auto:
         said.append(f"{result.auto[0]} terms stand above the noise (Gavish-Donoho).")
-    return table + "".join(f"<p>{html.escaped(line)}</p>" for line in said)
+    return table + "".join(f"<p>{escaped(line)}</p>" for line in said)
 
 
 def _data(result: Result, gallery: Gallery) -> dict[str, Any]:
@@ -111,5 +112,5 @@ def _data(result: Result, gallery: Gallery) -> dict[str, Any]:
         "names": gallery.names,
         "spectrum": [x if math.isfinite(x) else 0.0 for x in map(float, gallery.spectrum)],
         "start": gallery.start,
-        "title": html.name_of(result),
+        "title": name_of(result),
     }
