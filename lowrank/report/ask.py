@@ -296,7 +296,9 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
     picture = loaded.picture
     layout = "channels" if picture.frames is None else "stack"
     A = layouts.of_samples(picture.samples, layout, None)
-    spectra, (m, n) = threads.each(linalg.spectrum, A), A[0].shape
+    m, n = A[0].shape
+    least = linalg.rounding(min(m, n))
+    spectra = [np.where(s > least * s[0], s, 0.0) for s in threads.each(linalg.spectrum, A)]
     steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
     width = AUTO_WIDTH if store == AUTO else store
     rungs = [measure.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]

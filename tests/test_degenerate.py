@@ -1,0 +1,42 @@
+"""Matrices of less rank than their sides would allow: flat pictures, drawings, single rows."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lowrank
+from lowrank.linalg import svd
+
+FLAT = np.full((90, 120), 200, np.uint8)
+
+
+def of_rank(r, m, n, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.integers(1, 9, (m, r)) @ rng.integers(1, 9, (r, n))).astype(np.uint16)
+
+
+@pytest.mark.parametrize("exact", [1500, 10])
+@pytest.mark.parametrize("rank", [1, 3, 20])
+@pytest.mark.parametrize("shape", [(60, 80), (80, 60)])
+def test_auto_keeps_no_term_of_rounding(monkeypatch, exact, rank, shape):
+    """Where most singular values are zero, their median is that of rounding and not of noise."""
+    monkeypatch.setattr(svd, "_EXACT_SPECTRUM", exact)
+    image = lowrank.compress(of_rank(rank, *shape), rank="auto")
+    assert image.ranks == (rank,)
+    assert image.factors[0][1].all()
+
+
+@pytest.mark.parametrize("memory", [None, 10**9])
+def test_auto_keeps_none_of_a_stack_either(memory):
+    frames = of_rank(3, 30, 24 * 20).reshape(30, 24, 20)
+    stack = lowrank.compress(frames, stack=True, rank="auto", memory=memory)
+    assert stack.ranks == (3,)
+    assert stack.truncate(1).report(frames).stack.residual.gavish_donoho_rank == 3
+
+
+def test_a_ladder_calls_exact_what_is(cli, tmp_path):
+    np.save(tmp_path / "flat.npy", FLAT)
+    for rung in json.loads(cli("report", "flat.npy", "--json").out)["ranks"]:
+        (channel,) = rung["channels"]
+        assert channel["spectral_bound"] == channel["frobenius_bound"] == 0
