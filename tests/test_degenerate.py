@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lowrank
+from lowrank import linalg
 from lowrank.linalg import svd
 
 FLAT = np.full((90, 120), 200, np.uint8)
@@ -40,3 +41,17 @@ def test_a_ladder_calls_exact_what_is(cli, tmp_path):
     for rung in json.loads(cli("report", "flat.npy", "--json").out)["ranks"]:
         (channel,) = rung["channels"]
         assert channel["spectral_bound"] == channel["frobenius_bound"] == 0
+
+
+def test_of_a_matrix_of_zeros_everything_is_proved():
+    """Nothing is left, whatever the rank: no tau is above zero, but none is needed."""
+    A = np.zeros((9, 12))
+    assert linalg.certify(A, np.eye(9, 1), np.zeros(1), 0.0)
+    assert not linalg.certify(A, np.eye(9, 1), np.ones(1), 0.0)
+    assert not linalg.certify(A, np.eye(9, 1), np.zeros(1), 1.0)
+    assert all(report.channels[0].certified for report in lowrank.ladder(A, [1, 3]))
+    sheet = np.zeros((24, 32, 3), np.uint8)
+    sheet[..., 0] = np.random.default_rng(0).integers(0, 256, (24, 32))
+    image = lowrank.compress(sheet, error=0.2)
+    assert image.ranks[1:] == (0, 0)
+    assert all(channel.certified for channel in image.report(sheet).channels)
