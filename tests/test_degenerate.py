@@ -43,6 +43,14 @@ def test_a_ladder_calls_exact_what_is(cli, tmp_path):
         assert channel["spectral_bound"] == channel["frobenius_bound"] == 0
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1)])
+def test_an_image_of_one_rank_has_a_ladder_and_states_no_file(cli, tmp_path, shape):
+    np.save(tmp_path / "one.npy", np.full(shape, 7, np.uint8))
+    said = cli("report", "one.npy").out.decode()
+    assert "what each rank would cost" in said
+    assert "Stated by the file" not in said
+
+
 def test_of_a_matrix_of_zeros_everything_is_proved():
     """Nothing is left, whatever the rank: no tau is above zero, but none is needed."""
     A = np.zeros((9, 12))

@@ -56,7 +56,7 @@ def report(r: Report, store: str = "") -> RenderableType:
 
 def result(x: Result) -> RenderableType:
     """Return whatever `ask.report` found, as it reads best."""
-    if len(x.reports) == 1:
+    if len(x.reports) == 1 and not x.spectra:
         return Group(report(x.reports[0], x.store), *(_peers(x) if x.peers else ()))
     items: list[RenderableType] = [_source_line(x.reports[0])]
     stack = x.reports[0].stack
