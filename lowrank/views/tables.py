@@ -35,6 +35,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 def show(*items: RenderableType) -> None:
     """Write tables to standard output."""
     console = Console(highlight=False, soft_wrap=False)
+    console.width = console.width or 80  # COLUMNS=0, of a terminal that has no size yet
     console.print(Group(*items), crop=False)
 
 
