@@ -121,7 +121,7 @@ def compress(
         check=check,
         manifest=manifest,
         certify=certify,
-        memory=targets.memory(memory),
+        memory=targets.memory(memory, "--memory"),
         resume=resume,
         spread=dask,
     )

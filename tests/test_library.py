@@ -402,6 +402,9 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
         with pytest.raises(UsageError, match="rank") as caught:
             call()
         one_line(caught.value)
+        assert ("or auto" in str(caught.value)) == (call is calls[0])  # the others take none
+    with pytest.raises(UsageError, match="^memory x is"):  # as an argument is called, no option
+        lowrank.compress(GREY, rank=3, memory="x")
 
 
 def test_numbers_of_numpy_are_numbers(image):
