@@ -403,7 +403,7 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
             call()
         one_line(caught.value)
         assert ("or auto" in str(caught.value)) == (call is calls[0])  # the others take none
-    with pytest.raises(UsageError, match="^memory x is"):  # as an argument is called, no option
+    with pytest.raises(UsageError, match=r"^memory x is"):  # as an argument is called, no option
         lowrank.compress(GREY, rank=3, memory="x")
 
 

@@ -368,5 +368,7 @@ def _real(kind: Kind, value: object, wish: _Wish | None = None) -> float:
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(f"{kind} {reprlib.repr(value)} does not do; {_plain(wish or _WISHES[kind])}")
+        raise UsageError(
+            f"{kind} {reprlib.repr(value)} does not do; {_plain(wish or _WISHES[kind])}"
+        )
     return number
