@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 
@@ -13,6 +14,7 @@ from goldens import EXPECTED, data_of
 from handmade import join, split
 from PIL import Image
 
+import lowrank
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.io import pillow
@@ -265,3 +267,27 @@ def test_what_is_allowed_covers_rounding_and_little_more(layout, store):
     changed = one.samples.copy()
     changed[:8, :8] = 255 - changed[:8, :8]
     assert compared.against(Loaded(replace(one, samples=changed), source), parts).above
+
+
+@pytest.mark.parametrize("wish", [{"quality": 70}, {"rank": 4}])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 5), (9, 20, 30)])
+def test_samples_of_any_type_are_as_far_off_as_their_file_states(shape, dtype, wish):
+    """Packed floats and negative samples are counted from the lowest: so is the original."""
+    from lowrank.objects.loading import load, taken
+    from lowrank.report import compared
+
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((shape[0], 3)) @ rng.standard_normal((3, math.prod(shape[1:])))
+    A = 20 * A.reshape(shape) + rng.standard_normal(shape)
+    A = (A if dtype[0] in "if" else A + 100).clip(-128 if dtype == "int8" else None, 127)
+    A = A.clip(0 if dtype[0] == "u" else None).astype(dtype)
+    stack = len(shape) == 3 and shape[2] > 5
+    image = lowrank.compress(A, stack=stack, **wish)
+    found = compared.against(load(A, taking=taken(stack, 0)), image.parts)
+    assert not found.above
+    assert found.factor_error == pytest.approx(found.stated_error, rel=0.01)
+    report = image.report(A)
+    squares = sum(c.frobenius_error**2 for c in report.matrices)
+    norm2 = sum(c.norm**2 for c in report.matrices)
+    assert found.factor_error == pytest.approx(math.sqrt(squares / norm2), rel=1e-4)
