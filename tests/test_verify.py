@@ -291,3 +291,39 @@ def test_samples_of_any_type_are_as_far_off_as_their_file_states(shape, dtype, w
     squares = sum(c.frobenius_error**2 for c in report.matrices)
     norm2 = sum(c.norm**2 for c in report.matrices)
     assert found.factor_error == pytest.approx(math.sqrt(squares / norm2), rel=1e-4)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("along", [0, 1, 2, 3])
+def test_an_original_is_seen_along_the_axis_of_the_file(monkeypatch, tmp_path, along, large):
+    """Whatever axis counted the frames, and read whole or in passes: the shape says which."""
+    from lowrank.io.taking import Taking
+    from lowrank.report import ask, compared
+
+    if large:
+        monkeypatch.setattr(ask, "LARGE", 1)
+    A = np.random.default_rng(0).integers(0, 255, (5, 6, 7, 8)).astype(np.uint8)
+    np.save(tmp_path / "a.npy", A)
+    parts = lowrank.compress(A, stack=True, axis=along, rank=2).parts
+    path = str(tmp_path / "a.npy")
+    later = ask.read_later(path, parts, Taking(stack=True))
+    assert (later is not None) == large
+    if later is not None:
+        assert not compared.in_passes(later, parts).above
+    content = (tmp_path / "a.npy").read_bytes()
+    found = ask.original(path, content, parts, max_pixels=10**6)
+    assert not compared.against(found, parts).above
+
+
+@pytest.mark.parametrize("along", [0, 1, 2])
+@pytest.mark.parametrize("wish", [{"rank": 2}, {"quality": 60}])
+def test_of_a_cube_the_nearest_axis_is_taken(tmp_path, along, wish):
+    from lowrank.report import ask, compared
+
+    cube = np.random.default_rng(0).integers(-500, 999, (9, 9, 9)).astype(np.int16)
+    np.save(tmp_path / "cube.npy", cube)
+    parts = lowrank.compress(cube, stack=True, axis=along, **wish).parts
+    content = (tmp_path / "cube.npy").read_bytes()
+    found = ask.original(str(tmp_path / "cube.npy"), content, parts, max_pixels=10**6)
+    assert np.array_equal(found.picture.samples[..., 0], np.moveaxis(cube, along, 0))
+    assert not compared.against(found, parts).above
