@@ -11,7 +11,9 @@ function openStack(data, frames) {
 
   // Lines over all frames, in one SVG: each {values, style}.
   function plot(id, lines, title) {
-    const wide = 640, high = 190, left = 62, upper = 10, floor = high - 24;
+    // As wide as its place on a phone, so that what is written in it is not drawn smaller.
+    const wide = Math.min(byId(id).clientWidth || 640, 640);
+    const high = 190, left = 62, upper = 10, floor = high - 24;
     const all = lines.flatMap(({ values }) => Array.from(values));
     const low = Math.min(...all), top = Math.max(...all);
     const make = (name, attributes, text) => {
