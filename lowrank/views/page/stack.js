@@ -79,6 +79,7 @@ function openStack(data, frames) {
     Words.say("energy", Words.percent(norm2 ? 1 - tail2 / norm2 : 1));
     Words.say("headline", String(state.k));
     for (const element of document.querySelectorAll(".k")) element.textContent = state.k;
+    Words.say("terms", state.k === 1 ? "1 eigenimage" : `${state.k} eigenimages`);
     byId("stage").dataset.rank = state.k;
     byId("stage").dataset.error = Math.sqrt(squares);
   }
