@@ -12,7 +12,6 @@ True
 
 from __future__ import annotations
 
-import numbers
 import os
 import reprlib
 from collections.abc import Iterable
@@ -23,12 +22,11 @@ from lowrank import codec, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.io import lazy
-from lowrank.io.taking import Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.objects.image import LowRankImage
 from lowrank.objects.loading import labels as labels_of
-from lowrank.objects.loading import load, with_axis
+from lowrank.objects.loading import load, taken, with_axis
 from lowrank.objects.stack import LowRankStack, opened
 from lowrank.picture import Loaded
 from lowrank.picture.axis import Axis
@@ -175,7 +173,7 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
-    taking, named = _taking(stack, axis), _named(labels, values, unit)
+    taking, named = taken(stack, axis), _named(labels, values, unit)
     bound = targets.memory(memory)
     wishes = {
         "rank": rank, "energy": energy, "error": error, "max_error": max_error, "psnr": psnr,
@@ -261,7 +259,7 @@ def spectrum(
     from lowrank.layouts import turn
 
     targets.choice(layout, "layout", ("channels", "patches"))
-    taking = _taking(stack, axis)
+    taking = taken(stack, axis)
     picture = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking).picture
     layout = layout if picture.frames is None else "stack"
     A = layouts.of_samples(picture.samples, layout, turn.of(picture, layout))
@@ -315,7 +313,7 @@ def ladder(
     if not wanted:
         raise UsageError("the list of ranks is empty; give one such as [5, 20, 50]")
     targets.choice(store, "store", FLOAT_CHOICES)
-    taking = _taking(stack, axis)
+    taking = taken(stack, axis)
     loaded = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
     return list(ask.of_ranks(loaded, wanted, store=store or AUTO).reports)
 
@@ -365,9 +363,3 @@ def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
         return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the frames cannot be called so: {error}") from error
-
-
-def _taking(stack: bool, axis: int) -> Taking:
-    if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
-        raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
-    return Taking(bool(stack) or axis != 0, int(axis) if axis else None)

@@ -121,7 +121,7 @@ def compress(
         check=check,
         manifest=manifest,
         certify=certify,
-        memory=targets.memory(memory),
+        memory=targets.memory(memory, "--memory"),
         resume=resume,
         spread=dask,
     )
@@ -359,6 +359,7 @@ def verify(
 def run() -> int:
     """Run the command line on `sys.argv` and return its exit code."""
     console.occupy_closed_streams()
+    console.buffer_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without σ still gets its table
@@ -371,6 +372,7 @@ def run() -> int:
         console.error("not enough memory; give a smaller image")
         return 1
     except OSError as error:  # not a closed pipe: at that, Typer leaves quietly with 1
+        console.let_go()
         console.error(f"{error.strerror or error}, writing the output")
         return 1
     except Exception as error:

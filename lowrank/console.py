@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -54,7 +55,10 @@ def notes(name: str, lines: tuple[str, ...], *, quiet: bool) -> None:
 def error(message: Exception | str) -> None:
     """Say in one line what went wrong."""
     lines = (line.strip() for line in str(message).splitlines())
-    say(f"lowrank: error: {' '.join(filter(None, lines))}", aside=True)
+    try:
+        say(f"lowrank: error: {' '.join(filter(None, lines))}", aside=True)
+    except OSError:  # nobody can be told, but by the exit code
+        let_go()
 
 
 def run(
@@ -252,6 +256,39 @@ def occupy_closed_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free place
+
+
+def buffer_streams() -> None:
+    """Give standard output and error the buffers that PYTHONUNBUFFERED takes from them.
+
+    A raw stream writes a part of what it is given, on a disk that gets full, and Python's text
+    on top of it does not look how much that was.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        raw = getattr(stream, "buffer", None)
+        if not isinstance(raw, io.RawIOBase):
+            continue
+        encoding, errors = stream.encoding, stream.errors
+        stream.flush()
+        stream.detach()
+        whole = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, write_through=True)
+        setattr(sys, name, whole)
+
+
+def let_go() -> None:
+    """Let what could not be written go nowhere.
+
+    Python would try again at its end, say that it failed again, and exit with 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def on_terminal(stream: TextIO | None) -> bool:

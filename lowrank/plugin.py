@@ -210,7 +210,8 @@ def _write(image: Image.Image, stream: IO[bytes], read: Callable[..., Loaded]) -
     for ours, theirs in _METADATA:
         if theirs in image.encoderinfo:
             value = image.encoderinfo[theirs] or b""
-            block = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
+            # Bytes of a number would be as many zeros: what has no buffer is a TypeError.
+            block = value.tobytes() if isinstance(value, Image.Exif) else bytes(memoryview(value))
             given[ours] = block.removeprefix(EXIF_PREFIX) or None
     try:
         nodata = targets.missing(image.encoderinfo.get("nodata"))

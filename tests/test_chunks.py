@@ -236,6 +236,20 @@ def test_a_configuration_makes_an_equal_codec():
     assert Lowrank(rank=3) != Lowrank(rank=4)
 
 
+@pytest.mark.parametrize(
+    "wish", [{"rank": np.int64(3)}, {"error": np.float32(0.125)}, {"max_error": np.float16(2)}]
+)
+def test_numbers_of_numpy_are_numbers(wish):
+    """A configuration goes into JSON, which knows none of numpy's."""
+    (name, value), *_ = wish.items()
+    for one, plain in (
+        (Lowrank(**wish).get_config(), Lowrank(**{name: value.item()}).get_config()),
+        (LowrankCodec(**wish).to_dict(), LowrankCodec(**{name: value.item()}).to_dict()),
+    ):
+        assert json.loads(json.dumps(one)) == plain
+    assert repr(Lowrank(**wish)) == f"Lowrank({name}={value.item()}, store='auto')"
+
+
 def test_what_was_written_before_is_read(monkeypatch):
     """`make_fixture.py` has written it once; a file that is missing is a failure."""
     monkeypatch.chdir(FIXTURE.parent)

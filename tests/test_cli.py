@@ -159,7 +159,10 @@ def test_compress_shortens_a_lrk_without_its_image(cli, small_lrk, small_png, tm
     cli("compress", "in.lrk", "-k", 3, "-o", "short.lrk").succeeded()
     short = lowrank.open(tmp_path / "short.lrk")
     assert short.to_bytes() == lowrank.open(small_lrk).truncate(3).to_bytes()
-    for needed in (("--store", "float32"), ("--tune", "eye"), ("--weights", "noise")):
+    said = strictly(cli("compress", "in.lrk", "-k", 3, "-o", "told.lrk", "--json").succeeded().text)
+    assert said == strictly(cli("report", "told.lrk", "--json").succeeded().text)
+    needs = (("--store", "float32"), ("--tune", "eye"), ("--weights", "noise"), ("--certify",))
+    for needed in needs:
         assert needed[0] in cli("compress", "in.lrk", "-k", 3, *needed, "-o", "x.lrk").failed(2)
     assert "kept all" in cli("compress", "in.lrk", "-k", 999, "-o", "all.lrk").succeeded().err
 

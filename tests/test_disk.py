@@ -67,6 +67,51 @@ def test_a_write_that_stops_halfway_leaves_the_old_file_and_no_other(folder, com
     assert output.read_bytes() == b"old"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compress", "in.png", "-k", "20", "-o", "-"),
+        ("decompress", "whole.lrk", "-o", "-"),
+        ("report", "in.png", "--json"),
+        ("report", "in.png"),
+    ],
+)
+def test_standard_output_that_is_cut_short_is_an_error(folder, command, buffered):
+    """With PYTHONUNBUFFERED, too, where a write may take a part and say nothing."""
+    with open(folder / "out", "wb") as out:
+        done = redirected(folder, [sys.executable, "-c", FULL, *command], buffered, stdout=out)
+    assert "too large" in done.failed(1)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full device here")
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(("compress", "none.png"), 1), (("compress", "in.png", "-k", "x"), 2)],
+)
+def test_the_exit_code_tells_what_a_full_standard_error_cannot(folder, command, code, buffered):
+    with open("/dev/full", "wb") as full:
+        start = [sys.executable, "-m", "lowrank"]
+        done = redirected(folder, [*start, *command], buffered, stdout=full, stderr=full)
+    assert done.code == code
+
+
+def redirected(folder, command, buffered, *, stdout, stderr=subprocess.PIPE):
+    """Run a command as a shell would that sends its output there."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        stdout=stdout,
+        stderr=stderr,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": buffered},
+        timeout=60,
+        check=False,
+    )
+    return Run(done.returncode, b"", (done.stderr or b"").decode())
+
+
 @pytest.fixture
 def mounted(folder):
     """Run the command line where a folder `disk` is a disk of its own, in a namespace of its own.

@@ -402,6 +402,24 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
         with pytest.raises(UsageError, match="rank") as caught:
             call()
         one_line(caught.value)
+        assert ("or auto" in str(caught.value)) == (call is calls[0])  # the others take none
+    with pytest.raises(UsageError, match=r"^memory x is"):  # as an argument is called, no option
+        lowrank.compress(GREY, rank=3, memory="x")
+
+
+@pytest.mark.parametrize("store", ["float16", "float64"])
+def test_a_file_that_is_shortened_twice_is_the_file_that_is_shortened_once(store):
+    A = np.random.default_rng(0).normal(128, 40, (40, 60, 3)).clip(0, 255).astype(np.uint8)
+    for whole in (
+        lowrank.compress(A, rank=30, store=store),
+        lowrank.compress(
+            A.reshape(40, 60, 3)[..., 0].reshape(40, 6, 10), stack=True, rank=30, store=store
+        ),
+    ):
+        for k in (17, 5, 1):
+            once = whole.truncate(k)
+            assert whole.truncate(25).truncate(k) == once
+            assert whole.truncate(25).truncate(k).to_bytes() == once.to_bytes()
 
 
 def test_numbers_of_numpy_are_numbers(image):

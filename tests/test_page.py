@@ -303,6 +303,21 @@ def test_buttons_layers_plots_and_play(make, visit):
     assert page.get_attribute("#play", "aria-pressed") == "false"
 
 
+def test_one_layer_is_one(make, visit):
+    page = visit(make(picture("L", 24, 36)))
+    for k, said in ((1, "1 layer"), (2, "2 layers")):
+        set_rank(page, k)
+        assert page.inner_text("#headline-terms") == said
+
+
+def test_a_rank_beyond_the_break_even_stores_more_than_the_matrix(make, visit):
+    page = visit(make(picture("L", 24, 36)))
+    set_rank(page, 24)
+    stored, whole = 24 * (24 + 36 + 1), 24 * 36
+    assert number(page, "stored") == stored
+    assert page.inner_text("#stored-of") == f"of {whole:,}: {stored / whole:.1%}".replace("%", " %")
+
+
 def test_storage_calculator(make, visit):
     page = visit(make(picture("L", 60, 90)))
     for id, value in (("calc-m", 512), ("calc-n", 768), ("calc-k", 308)):

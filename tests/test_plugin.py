@@ -36,6 +36,14 @@ def saved(image, **options):
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("name", ["exif", "icc_profile", "xmp"])
+@pytest.mark.parametrize("value", [5, "text", [1, 2]])
+def test_metadata_that_is_no_bytes_is_refused(small, name, value):
+    """Bytes of the number five would be five zeros."""
+    with pytest.raises(TypeError):
+        saved(small, rank=2, **{name: value})
+
+
 def test_importing_lowrank_registers_nothing():
     code = (
         "import lowrank\nfrom PIL import Image\nImage.init()\nprint('LRK' in Image.OPEN)\n"

@@ -191,7 +191,7 @@ def test_a_bar_and_tables_on_a_terminal_take_no_orders_from_names(tmp_path):
 # -- numbers are whole, however narrow the terminal ---------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [1, 20, 40])
+@pytest.mark.parametrize("columns", [0, 1, 20, 40])
 def test_no_digit_is_cut_however_narrow_the_terminal(cli, small_png, tmp_path, columns):
     cli("compress", "in.png", "-k", 2).succeeded()
     (tmp_path / "d").mkdir()

@@ -92,6 +92,15 @@ def test_sums_errors_and_controls(make, visit):  # noqa: F811
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_what_is_written_in_plots_is_read_on_a_phone(make, visit):  # noqa: F811
+    page = visit(make(movie()), viewport=(360, 740))
+    for id in ("trace", "errors"):
+        scale = page.eval_on_selector(f"#{id} svg", "x => x.getScreenCTM().a")
+        size = page.eval_on_selector(f"#{id} text", "x => parseFloat(getComputedStyle(x).fontSize)")
+        assert scale * size >= 10
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_readers_agree_on_golden_stacks(make, visit):  # noqa: F811
     page = visit(make(movie(), ranks=[1]))
     names = [n for n, facts in EXPECTED.items() if n.startswith("stack") and not facts["partial"]]

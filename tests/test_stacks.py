@@ -505,6 +505,16 @@ def test_pixels_without_data_are_restored_in_any_part(tmp_path):
         lowrank.compress(np.full((3, 4, 5), np.nan, np.float32), stack=True, rank=1)
 
 
+@pytest.mark.parametrize("along", [0, 1, -1])
+def test_a_report_takes_the_axis_that_compress_took(along):
+    cube = np.random.default_rng(0).integers(0, 999, (9, 9, 9)).astype(np.uint16)
+    stack = lowrank.compress(cube, stack=True, axis=along, rank=3)
+    moved = stack.report(np.moveaxis(cube, along, 0))
+    assert stack.report(cube, axis=along).channels == moved.channels
+    with pytest.raises(UsageError, match="axis"):
+        stack.report(cube, axis=1.5)
+
+
 def test_a_report_has_the_frames_of_the_contract():
     A = frames("uint16", (12, 16, 16), noise=20.0)
     A[7] += np.random.default_rng(3).integers(0, 2000, A[7].shape, dtype=np.uint16)

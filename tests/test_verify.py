@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 
@@ -13,6 +14,7 @@ from goldens import EXPECTED, data_of
 from handmade import join, split
 from PIL import Image
 
+import lowrank
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.io import pillow
@@ -265,3 +267,63 @@ def test_what_is_allowed_covers_rounding_and_little_more(layout, store):
     changed = one.samples.copy()
     changed[:8, :8] = 255 - changed[:8, :8]
     assert compared.against(Loaded(replace(one, samples=changed), source), parts).above
+
+
+@pytest.mark.parametrize("wish", [{"quality": 70}, {"rank": 4}])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 5), (9, 20, 30)])
+def test_samples_of_any_type_are_as_far_off_as_their_file_states(shape, dtype, wish):
+    """Packed floats and negative samples are counted from the lowest: so is the original."""
+    from lowrank.objects.loading import load, taken
+    from lowrank.report import compared
+
+    rng = np.random.default_rng(1)
+    A = rng.standard_normal((shape[0], 3)) @ rng.standard_normal((3, math.prod(shape[1:])))
+    A = 20 * A.reshape(shape) + rng.standard_normal(shape)
+    A = (A if dtype[0] in "if" else A + 100).clip(-128 if dtype == "int8" else None, 127)
+    A = A.clip(0 if dtype[0] == "u" else None).astype(dtype)
+    stack = len(shape) == 3 and shape[2] > 5
+    image = lowrank.compress(A, stack=stack, **wish)
+    found = compared.against(load(A, taking=taken(stack, 0)), image.parts)
+    assert not found.above
+    assert found.factor_error == pytest.approx(found.stated_error, rel=0.01)
+    report = image.report(A)
+    squares = sum(c.frobenius_error**2 for c in report.matrices)
+    norm2 = sum(c.norm**2 for c in report.matrices)
+    assert found.factor_error == pytest.approx(math.sqrt(squares / norm2), rel=1e-4)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("along", [0, 1, 2, 3])
+def test_an_original_is_seen_along_the_axis_of_the_file(monkeypatch, tmp_path, along, large):
+    """Whatever axis counted the frames, and read whole or in passes: the shape says which."""
+    from lowrank.io.taking import Taking
+    from lowrank.report import ask, compared
+
+    if large:
+        monkeypatch.setattr(ask, "LARGE", 1)
+    A = np.random.default_rng(0).integers(0, 255, (5, 6, 7, 8)).astype(np.uint8)
+    np.save(tmp_path / "a.npy", A)
+    parts = lowrank.compress(A, stack=True, axis=along, rank=2).parts
+    path = str(tmp_path / "a.npy")
+    later = ask.read_later(path, parts, Taking(stack=True))
+    assert (later is not None) == large
+    if later is not None:
+        assert not compared.in_passes(later, parts).above
+    content = (tmp_path / "a.npy").read_bytes()
+    found = ask.original(path, content, parts, max_pixels=10**6)
+    assert not compared.against(found, parts).above
+
+
+@pytest.mark.parametrize("along", [0, 1, 2])
+@pytest.mark.parametrize("wish", [{"rank": 2}, {"quality": 60}])
+def test_of_a_cube_the_nearest_axis_is_taken(tmp_path, along, wish):
+    from lowrank.report import ask, compared
+
+    cube = np.random.default_rng(0).integers(-500, 999, (9, 9, 9)).astype(np.int16)
+    np.save(tmp_path / "cube.npy", cube)
+    parts = lowrank.compress(cube, stack=True, axis=along, **wish).parts
+    content = (tmp_path / "cube.npy").read_bytes()
+    found = ask.original(str(tmp_path / "cube.npy"), content, parts, max_pixels=10**6)
+    assert np.array_equal(found.picture.samples[..., 0], np.moveaxis(cube, along, 0))
+    assert not compared.against(found, parts).above

@@ -45,6 +45,7 @@ _TYPE = re.compile(rb"[<>|][biufcmMSUV]\d{1,9}(\[\d*\w+\])?")
 _LEVEL = 1  # of zlib: such chunks are rare, and nobody waits for them
 _FAR = 2.0**100  # beyond which, and its inverse, are samples whose squares might not be floats
 _ITEM = 16  # bytes of a sample that is stored whole, at most, where nobody knows better
+_PLAIN = (("rank", int), ("error", float), ("max_error", float))
 _TRIES = 8  # targets that are tried before a chunk is stored whole
 
 
@@ -79,6 +80,10 @@ class Wish:
         if not self.config(store=False):
             raise UsageError("the codec lowrank has no target; give rank, error or max_error")
         self.target()
+        for name, kind in _PLAIN:  # numbers of numpy are none of JSON
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, name, kind(value))
 
     def config(self, *, store: bool = True) -> dict[str, Any]:
         """What was asked for, as JSON holds it."""

@@ -8,24 +8,28 @@ chooses between routes, `krylov` finds leading subspaces and `tridiagonal` large
 from __future__ import annotations
 
 from lowrank.linalg.svd import (
+    GRAM_ROUNDING,
     ResidualNorms,
     Spectrum,
     TruncatedSVD,
     certify,
     frobenius_norm,
     residual_norms,
+    rounding,
     spectral_norm,
     spectrum,
     truncated_svd,
 )
 
 __all__ = [
+    "GRAM_ROUNDING",
     "ResidualNorms",
     "Spectrum",
     "TruncatedSVD",
     "certify",
     "frobenius_norm",
     "residual_norms",
+    "rounding",
     "spectral_norm",
     "spectrum",
     "truncated_svd",

@@ -22,6 +22,7 @@ from lowrank.linalg.matrix import NUMPY_SIDE, Floats, Matrix, square_sum
 from lowrank.linalg.tridiagonal import Tridiagonal
 from lowrank.linalg.triplets import Triplets, leading
 
+GRAM_ROUNDING = 1e-7  # against sigma_1: what a Gram matrix makes of zeros, at most 5e-8
 _EXACT_SPECTRUM = 1500  # below it the spectrum comes from an SVD, above from the Gram matrix
 _TOP = 3e-5  # residual at which the Krylov space has found the top vector
 _LARGEST_PRODUCT = 1e30  # of factors, in units in which A has entries up to 2^20
@@ -155,10 +156,15 @@ def spectrum(A: NDArray[Any]) -> Floats:
     -----
     Up to 1500 on the short side they come from an SVD: absolute error of some eps
     sigma_1. Beyond, from the eigenvalues of the Gram matrix, six times faster: sigma_i has
-    the absolute error eps sigma_1^2 / sigma_i, at most 1e-8 sigma_1; values above 1e-4
+    the absolute error eps sigma_1^2 / sigma_i, at most 5e-8 sigma_1; values above 1e-4
     sigma_1 are good to about 1e-8, relative.
     """
     return Spectrum(A).s
+
+
+def rounding(size: int) -> float:
+    """Share of sigma_1 below which values of `spectrum` are rounding; `size` is min(m, n)."""
+    return GRAM_ROUNDING if size > _EXACT_SPECTRUM else ZERO
 
 
 class Spectrum:
@@ -255,6 +261,8 @@ def certify(A: NDArray[Any], U: Floats, s: Floats, sigma_next: float) -> bool:
         right = matrix.left(np.ascontiguousarray(U.T))
         image = right
     norm = matrix.frobenius()
+    if norm == 0.0:  # no tau is above ||E||_2 = 0 by rounding; nothing is left to prove
+        return not (values.any() or bound)
     if np.abs(np.linalg.svd(image, compute_uv=False) - values).max(initial=0.0) > 1e-9 * norm:
         return False
     gram = matrix.residual_gram(left, right)

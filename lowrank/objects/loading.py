@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import numbers
 import os
+import reprlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -110,6 +112,19 @@ def read(
         )
     except ImageError as error:
         raise ArgumentError(str(error)) from error
+
+
+def taken(stack: object, axis: object) -> Taking:
+    """How an array is to be seen, as `stack` and `axis` of the library say it.
+
+    Raises
+    ------
+    UsageError
+        The axis is no whole number.
+    """
+    if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
+        raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
+    return Taking(bool(stack) or axis != 0, int(axis) if axis else None)
 
 
 def with_axis(loaded: Loaded, named: Axis) -> Loaded:

@@ -28,11 +28,10 @@ from lowrank.errors import LimitError, UsageError
 from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Parts
-from lowrank.io.taking import Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, fits
 from lowrank.objects.indexing import Line, split, whole
 from lowrank.objects.kept import Arrays, Kept
-from lowrank.objects.loading import load
+from lowrank.objects.loading import load, taken
 from lowrank.picture import Picture, axis, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stores import sums
@@ -272,13 +271,15 @@ class LowRankStack(Kept):
             found[where[..., np.newaxis] & colour] = value
         return found
 
-    def report(self, original: Any) -> Report:
+    def report(self, original: Any, *, axis: int = 0) -> Report:
         """Measure the errors against the original, beside the bounds of Eckart and Young.
 
         Parameters
         ----------
         original : array_like, path or sequence of paths
             The stack that this was made from.
+        axis : int
+            Of an array: which axis counts the frames, as it was said to `compress`.
 
         Raises
         ------
@@ -288,7 +289,7 @@ class LowRankStack(Kept):
         loaded = load(
             original,
             nodata=gaps.value_of(self.head.metadata),
-            taking=Taking(stack=True),
+            taking=taken(True, axis),
             max_pixels=sys.maxsize,
         )
         return self._measured(loaded, "the stack")

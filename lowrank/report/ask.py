@@ -152,9 +152,20 @@ def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
     from lowrank.io import lazy
     from lowrank.report import passes
 
-    loaded = lazy.of_path(path, taking, least=LARGE)
-    can = passes.can(parts) and parts.head.metadata.nodata is None
-    return loaded if can else None
+    if not passes.can(parts) or parts.head.metadata.nodata is not None:
+        return None
+    loaded = usual = lazy.of_path(path, taking, least=LARGE)
+    if loaded is None or taking.axis is not None or parts.head.frames is None:
+        return loaded
+    for at in range(4):  # or one that has so many frames along another axis
+        if at:
+            try:
+                loaded = lazy.of_path(path, taking._replace(axis=at), least=LARGE)
+            except UsageError:  # it has no such axis
+                break
+        if loaded is not None and loaded.picture.samples_shape == parts.head.samples_shape:
+            return loaded
+    return usual
 
 
 def original(
@@ -200,13 +211,24 @@ def _like(parts: Parts, path: str, data: bytes) -> Taking:
     from lowrank.io import npy
 
     if data.startswith((b"\x93NUMPY", b"PK")) and npy.accepts(data):
-        shape = npy.read(data, name=path, max_pixels=MAX_SIDE).shape
+        array = npy.read(data, name=path, max_pixels=MAX_SIDE)
         head = parts.head.samples_shape
         wanted = {head, head[:-1]} if head[-1] == 1 else {head}
-        for at in range(len(shape)):
-            if (shape[at], *shape[:at], *shape[at + 1 :]) in wanted:
-                return Taking(stack=True, axis=at)
+        fit = [at for at in range(array.ndim) if np.moveaxis(array, at, 0).shape in wanted]
+        if fit:
+            return Taking(stack=True, axis=fit[0] if len(fit) == 1 else _nearest(array, parts, fit))
     return Taking(stack=True)
+
+
+def _nearest(array: NDArray[np.generic], parts: Parts, axes: list[int]) -> int:
+    """Of several axes that would do, as in a cube, the one along which it is what a file holds."""
+    held = codec.decode(parts, filled=True).picture.samples
+
+    def distance(at: int) -> float:
+        moved = np.moveaxis(array, at, 0).reshape(held.shape)
+        return float(np.nansum(np.square(np.subtract(moved, held, dtype=np.float64))))
+
+    return min(axes, key=distance)
 
 
 def _of_file(
@@ -296,7 +318,9 @@ def _ladder(loaded: Loaded, *, store: str) -> Result:
     picture = loaded.picture
     layout = "channels" if picture.frames is None else "stack"
     A = layouts.of_samples(picture.samples, layout, None)
-    spectra, (m, n) = threads.each(linalg.spectrum, A), A[0].shape
+    m, n = A[0].shape
+    least = linalg.rounding(min(m, n))
+    spectra = [np.where(s > least * s[0], s, 0.0) for s in threads.each(linalg.spectrum, A)]
     steps = [k for k in _LADDER if k < min(m, n)] + [min(m, n)]
     width = AUTO_WIDTH if store == AUTO else store
     rungs = [measure.predict(picture, spectra, k, source=loaded.source, store=width) for k in steps]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import codec, layouts, threads
+from lowrank import codec, threads
 from lowrank.format.parts import Parts
 from lowrank.picture import Loaded
 from lowrank.picture.distance import Pixels, compare
@@ -75,7 +75,7 @@ def against(loaded: Loaded, parts: Parts) -> Compared:
     """
     measure.check_same_image(loaded, parts, loaded.source.path)
     turned, B = codec.factors(parts)
-    A = layouts.of_samples(loaded.picture.samples, parts.head.layout, turned)
+    A = measure.matrices(loaded.picture, parts, turned)
     errors = threads.each(lambda pair: _distance(*pair), list(zip(A, B, strict=True)))
     norms = [float(np.linalg.norm(a.astype(np.float64))) for a in A]
     pixels = compare(loaded.picture, codec.decode(parts, filled=True).picture)

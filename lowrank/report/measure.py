@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from lowrank.format import float_file_size
 from lowrank.format.parts import Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
-from lowrank.picture import Loaded, Mode, Picture, Source, mode_in
+from lowrank.picture import Loaded, Mode, Picture, Source, Turn, mode_in
 from lowrank.picture.distance import frames, total
 from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
@@ -82,10 +83,7 @@ def measure(
     original, (picture, _) = picture, codec.narrowed(picture, parts.head.store)
     turned, B = codec.factors(parts)
     names = turn.names(picture.mode, parts.head.layout, turned)
-    samples = picture.samples
-    if parts.lowest:
-        samples = np.subtract(samples, parts.lowest, dtype=np.float64)
-    A = layouts.of_samples(samples, parts.head.layout, turned)
+    A = matrices(picture, parts, turned)
 
     def of_matrix(i: int) -> OfMatrix:
         k = parts.ranks[i]
@@ -109,6 +107,14 @@ def measure(
         total(of, original.peak),
         stack,
     )
+
+
+def matrices(picture: Picture, parts: Parts, turned: Turn | None) -> list[NDArray[Any]]:
+    """Matrices of the picture that a file was made from, as the file counts its samples."""
+    samples = picture.samples
+    if parts.lowest:
+        samples = np.subtract(samples, parts.lowest, dtype=np.float64)
+    return layouts.of_samples(samples, parts.head.layout, turned)
 
 
 def _residual_norms(A: NDArray[np.generic], B: Factored) -> linalg.ResidualNorms:

@@ -216,7 +216,8 @@ def gavish_donoho_rank(picture: Picture) -> int | None:
     m, n = A.shape
     if min(m, n) ** 2 * max(m, n) > _WORK:
         return None
-    return int(spectrum.gavish_donoho_rank(linalg.spectrum(A), m, n))
+    least = linalg.rounding(min(m, n))
+    return int(spectrum.gavish_donoho_rank(linalg.spectrum(A), m, n, rounding=least))
 
 
 def apart(picture: Picture, rmse: float, size: int) -> Alone | None:

@@ -339,11 +339,11 @@ def named(job: Job, format: str | None, suffix: str, mode: Mode) -> tuple[str, s
 
 
 def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple[Outcome, bytes]:
-    asked = settings.measure or settings.layout or settings.store or settings.taking.asked
+    asked = settings.certify or settings.layout or settings.store or settings.taking.asked
     target = settings.target
     if asked or settings.nodata is not None or target.weights or target.tune == "eye":
         raise UsageError(
-            f"{job.input} is a .lrk file, which compress only shortens; --certify, --json, "
+            f"{job.input} is a .lrk file, which compress only shortens; --certify, "
             "--layout, --nodata, --store, --tune, --weights, --frames and --axis need the image"
         )
     longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
@@ -353,7 +353,13 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     notes: tuple[str, ...] = ()
     if target.kind == "rank" and target.value > max(longer.ranks):
         notes = (f"it has {max(longer.ranks)} terms of a matrix at most: kept all",)
-    return Outcome(job.input, output, len(data), summary=summary, notes=notes), written
+    report: Report | None = None
+    if settings.measure:  # as of a file alone: what it states
+        from lowrank.report import measure
+
+        report = measure.stated(parts, file=measure.file_facts(output, parts, len(written)))
+    outcome = Outcome(job.input, output, len(data), summary=summary, notes=notes, report=report)
+    return outcome, written
 
 
 def write(

@@ -13,7 +13,7 @@ import numpy as np
 from lowrank import format as lrk
 from lowrank import layouts, threads
 from lowrank.errors import UsageError
-from lowrank.format.parts import Floats, Parts
+from lowrank.format.parts import Factors, Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
 from lowrank.picture import ARRAY, Picture, Turn
@@ -147,7 +147,7 @@ def shorten(parts: Parts, target: Target) -> Parts:
             )
         terms = spectrum.terms_for_tail(spectra, math.sqrt(allowed**2 - lost**2))
         ranks = spectrum.ranks_of_leading(spectra, terms)
-    shorter = tuple(f.truncate(k) for f, k in zip(body.factors, ranks, strict=True))
+    shorter = tuple(map(_without_last, body.factors, ranks))
     return replace(parts, body=replace(body, factors=shorter))
 
 
@@ -156,3 +156,10 @@ def _body(parts: Parts) -> Floats:
     if not isinstance(parts.body, Floats):
         raise TypeError(f"store {parts.head.store} is not a float store")
     return parts.body
+
+
+def _without_last(f: Factors, k: int) -> Factors:
+    """Keep k terms: the others leave one by one, so that no stop between changes the tail."""
+    for rank in range(f.k - 1, k - 1, -1):
+        f = f.truncate(rank)
+    return f

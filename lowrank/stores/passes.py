@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
+from lowrank import linalg
 from lowrank.errors import UsageError
 from lowrank.format import streaming
 from lowrank.format.parts import Factors, Floats, Head, Parts
@@ -237,7 +239,9 @@ def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
             notes.append(f"every term fits: kept all {limit}")
         return Wish(rank=min(terms, limit))
     if target.kind == "auto":
-        return Wish(choose=lambda s: spectrum.gavish_donoho_rank(s, m, n))
+        return Wish(
+            choose=partial(spectrum.gavish_donoho_rank, m=m, n=n, rounding=linalg.GRAM_ROUNDING)
+        )
     if target.kind in ("error", "energy"):
         return Wish(share=spectrum.allowed_tail(target, 1.0, 1.0, 1))
     raise UsageError(

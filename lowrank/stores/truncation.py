@@ -121,7 +121,8 @@ def _search(
     if target.kind == "auto":
 
         def thresholded(spectra: list[NDArray[np.float64]]) -> tuple[int, ...]:
-            return tuple(spectrum.gavish_donoho_rank(s, m, n) for s in spectra)
+            least = linalg.rounding(limit)
+            return tuple(spectrum.gavish_donoho_rank(s, m, n, rounding=least) for s in spectra)
 
         return growing.of_spectra(A, thresholded, certify=certify), []
     if target.kind == "size":

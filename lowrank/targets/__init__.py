@@ -207,8 +207,10 @@ def one_rank(text: str, typed: Sequence[str] = ()) -> int:
 
 
 def rank(value: object) -> int:
-    """Return a rank given as a number."""
-    return int(Target("rank", _real("rank", value)).value)
+    """Return a rank given as a number, where it cannot be `auto`."""
+    number = _real("rank", value, _RANK)
+    _in_range(_RANK, number, f"rank {number:g}")
+    return int(number)
 
 
 def max_pixels(text: str | None) -> int:
@@ -216,12 +218,12 @@ def max_pixels(text: str | None) -> int:
     return DEFAULT_MAX_PIXELS if text is None else int(_read(_PIXELS, text, f"--max-pixels {text}"))
 
 
-def memory(value: object) -> int | None:
+def memory(value: object, option: str = "memory") -> int | None:
     """Bytes of memory, of an option's text or a number: 2G is 2,000,000,000."""
     if value is None:
         return None
     if isinstance(value, str):
-        return int(_read(_MEMORY, value, f"--memory {value}"))
+        return int(_read(_MEMORY, value, f"{option} {value}"))
     number = _real("size", value)
     _in_range(_MEMORY, number, f"memory {value!r}")
     return int(number)
@@ -358,7 +360,7 @@ def _plain(wish: _Wish) -> str:
     return f"give {wish.advice.partition(', such as ')[0]}"
 
 
-def _real(kind: Kind, value: object) -> float:
+def _real(kind: Kind, value: object, wish: _Wish | None = None) -> float:
     """Return a number as a float; one that no float reaches as infinity, which is out of range."""
     try:
         number = float(cast("SupportsFloat", value))
@@ -366,5 +368,7 @@ def _real(kind: Kind, value: object) -> float:
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(f"{kind} {reprlib.repr(value)} does not do; {_plain(_WISHES[kind])}")
+        raise UsageError(
+            f"{kind} {reprlib.repr(value)} does not do; {_plain(wish or _WISHES[kind])}"
+        )
     return number

@@ -83,12 +83,21 @@ def tail_for_psnr(psnr: float, peak: float, samples: int) -> float:
     return peak * 10 ** (-psnr / 20) * math.sqrt(samples)
 
 
-def gavish_donoho_rank(s: NDArray[np.float64], m: int, n: int) -> int:
+def gavish_donoho_rank(s: NDArray[np.float64], m: int, n: int, *, rounding: float = 0.0) -> int:
     """Rank of the optimal hard threshold for singular values in unknown white noise.
 
     Terms with sigma_i > omega(beta) median(sigma) are kept, beta = min(m,n)/max(m,n):
     asymptotically the threshold of least mean squared error for a low-rank matrix
     in white noise of unknown strength. At least one term is kept.
+
+    Parameters
+    ----------
+    s : (min(m, n),) ndarray
+        All singular values, descending.
+    m, n : int
+    rounding : float
+        Share of the largest below which a value is that of rounding. Where most are, as of a
+        drawing, their median is no noise, and none of them is kept.
 
     References
     ----------
@@ -100,7 +109,8 @@ def gavish_donoho_rank(s: NDArray[np.float64], m: int, n: int) -> int:
     threshold = _gavish_donoho_lambda(beta) / math.sqrt(marchenko_pastur_median(beta))
     half = len(s) // 2  # np.median would load masked arrays, a tenth of a short run
     median = (float(s[half]) + float(s[~half])) / 2
-    return max(int(np.count_nonzero(s > threshold * median)), 1)
+    least = max(threshold * median, rounding * float(s[0]))
+    return max(int(np.count_nonzero(s > least)), 1)
 
 
 def _gavish_donoho_lambda(beta: float) -> float:

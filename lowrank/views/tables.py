@@ -35,6 +35,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 def show(*items: RenderableType) -> None:
     """Write tables to standard output."""
     console = Console(highlight=False, soft_wrap=False)
+    console.width = console.width or 80  # COLUMNS=0, of a terminal that has no size yet
     console.print(Group(*items), crop=False)
 
 
@@ -56,7 +57,7 @@ def report(r: Report, store: str = "") -> RenderableType:
 
 def result(x: Result) -> RenderableType:
     """Return whatever `ask.report` found, as it reads best."""
-    if len(x.reports) == 1:
+    if len(x.reports) == 1 and not x.spectra:
         return Group(report(x.reports[0], x.store), *(_peers(x) if x.peers else ()))
     items: list[RenderableType] = [_source_line(x.reports[0])]
     stack = x.reports[0].stack

@@ -24,7 +24,7 @@ class Readout {
     byId("track").style.setProperty("--share", share);
     if (document.activeElement !== byId("rank-number")) byId("rank-number").value = k;
     Words.say("headline", String(k));
-    Words.say("headline-terms", String(k));
+    Words.say("headline-terms", k === 1 ? "1 layer" : `${k} layers`);
     for (const element of document.querySelectorAll(".views .k")) element.textContent = k;
     Readout.markButtons(k);
     this.figures();

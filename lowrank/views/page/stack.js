@@ -11,7 +11,9 @@ function openStack(data, frames) {
 
   // Lines over all frames, in one SVG: each {values, style}.
   function plot(id, lines, title) {
-    const wide = 640, high = 190, left = 62, upper = 10, floor = high - 24;
+    // As wide as its place on a phone, so that what is written in it is not drawn smaller.
+    const wide = Math.min(byId(id).clientWidth || 640, 640);
+    const high = 190, left = 62, upper = 10, floor = high - 24;
     const all = lines.flatMap(({ values }) => Array.from(values));
     const low = Math.min(...all), top = Math.max(...all);
     const make = (name, attributes, text) => {
@@ -77,6 +79,7 @@ function openStack(data, frames) {
     Words.say("energy", Words.percent(norm2 ? 1 - tail2 / norm2 : 1));
     Words.say("headline", String(state.k));
     for (const element of document.querySelectorAll(".k")) element.textContent = state.k;
+    Words.say("terms", state.k === 1 ? "1 eigenimage" : `${state.k} eigenimages`);
     byId("stage").dataset.rank = state.k;
     byId("stage").dataset.error = Math.sqrt(squares);
   }

@@ -12,7 +12,7 @@ const Words = (() => {
       : x.toLocaleString(locale, { maximumSignificantDigits: x >= 1e5 ? 6 : 5 });
   const percent = (share) => {
     const digits = share > 0.9999 && share < 1 ? 4 : 2;
-    const rounded = Math.min(share, share < 1 ? 1 - 10 ** (-digits - 2) : 1);
+    const rounded = share < 1 ? Math.min(share, 1 - 10 ** (-digits - 2)) : share;
     return `${(100 * rounded).toFixed(digits)} %`;
   };
   const tick = (x) => {

@@ -1,0 +1,65 @@
+"""Matrices of less rank than their sides would allow: flat pictures, drawings, single rows."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lowrank
+from lowrank import linalg
+from lowrank.linalg import svd
+
+FLAT = np.full((90, 120), 200, np.uint8)
+
+
+def of_rank(r, m, n, seed=0):
+    rng = np.random.default_rng(seed)
+    return (rng.integers(1, 9, (m, r)) @ rng.integers(1, 9, (r, n))).astype(np.uint16)
+
+
+@pytest.mark.parametrize("exact", [1500, 10])
+@pytest.mark.parametrize("rank", [1, 3, 20])
+@pytest.mark.parametrize("shape", [(60, 80), (80, 60)])
+def test_auto_keeps_no_term_of_rounding(monkeypatch, exact, rank, shape):
+    """Where most singular values are zero, their median is that of rounding and not of noise."""
+    monkeypatch.setattr(svd, "_EXACT_SPECTRUM", exact)
+    image = lowrank.compress(of_rank(rank, *shape), rank="auto")
+    assert image.ranks == (rank,)
+    assert image.factors[0][1].all()
+
+
+@pytest.mark.parametrize("memory", [None, 10**9])
+def test_auto_keeps_none_of_a_stack_either(memory):
+    frames = of_rank(3, 30, 24 * 20).reshape(30, 24, 20)
+    stack = lowrank.compress(frames, stack=True, rank="auto", memory=memory)
+    assert stack.ranks == (3,)
+    assert stack.truncate(1).report(frames).stack.residual.gavish_donoho_rank == 3
+
+
+def test_a_ladder_calls_exact_what_is(cli, tmp_path):
+    np.save(tmp_path / "flat.npy", FLAT)
+    for rung in json.loads(cli("report", "flat.npy", "--json").out)["ranks"]:
+        (channel,) = rung["channels"]
+        assert channel["spectral_bound"] == channel["frobenius_bound"] == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1)])
+def test_an_image_of_one_rank_has_a_ladder_and_states_no_file(cli, tmp_path, shape):
+    np.save(tmp_path / "one.npy", np.full(shape, 7, np.uint8))
+    said = cli("report", "one.npy").out.decode()
+    assert "what each rank would cost" in said
+    assert "Stated by the file" not in said
+
+
+def test_of_a_matrix_of_zeros_everything_is_proved():
+    """Nothing is left, whatever the rank: no tau is above zero, but none is needed."""
+    A = np.zeros((9, 12))
+    assert linalg.certify(A, np.eye(9, 1), np.zeros(1), 0.0)
+    assert not linalg.certify(A, np.eye(9, 1), np.ones(1), 0.0)
+    assert not linalg.certify(A, np.eye(9, 1), np.zeros(1), 1.0)
+    assert all(report.channels[0].certified for report in lowrank.ladder(A, [1, 3]))
+    sheet = np.zeros((24, 32, 3), np.uint8)
+    sheet[..., 0] = np.random.default_rng(0).integers(0, 256, (24, 32))
+    image = lowrank.compress(sheet, error=0.2)
+    assert image.ranks[1:] == (0, 0)
+    assert all(channel.certified for channel in image.report(sheet).channels)
