@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import pickle
+
 import numpy as np
 import pytest
 
@@ -71,6 +74,58 @@ def test_what_is_sound_is_not_asked_for_again_and_more_terms_are(path):
     assert not asked
     stack[:, 0, 0]
     assert {len(starts) for starts, _ in asked} == {1}
+
+
+@pytest.mark.skipif(not hasattr(mmap.mmap, "madvise"), reason="nothing to advise here")
+def test_nothing_beside_the_header_is_read_ahead(path, monkeypatch):
+    """The first byte of a mapping brings megabytes with it, unless the system is told before."""
+    told: list[int] = []
+
+    class Told(mmap.mmap):
+        def madvise(self, option, *args):
+            told.append(option)
+            return super().madvise(option, *args)
+
+    monkeypatch.setattr(mmap, "mmap", Told)
+    files.mapped(str(path))
+    assert told == [mmap.MADV_RANDOM]
+
+
+def test_curves_are_made_of_what_is_sound_while_the_disk_looks_for_the_rest(path):
+    data, _ = files.mapped(str(path))
+    said: list[str] = []
+    file = mapped.of_stack(
+        data, name="x", max_pixels=10**6, advise=lambda few, ahead: said.append("asked")
+    )
+    (f,) = file.parts.body.factors
+    first = np.frombuffer(data, np.uint8).ctypes.data
+    u, v = (x.__array_interface__["data"][0] - first for x in (f.U, f.Vt))
+    said.clear()
+    file.check(3, [(0, 1)], lambda: said.append("made"))
+    assert said == ["asked", "made"]
+    file.check(3, [(0, 1)], lambda: said.append("made"))
+    file.check(3, [(900, 901)], lambda: said.append("made"))
+    assert said == ["asked", "made", "asked"]  # u was sound already
+    for at, made in ((u, False), (v, True)):
+        bad = bytearray(data)
+        bad[at] ^= 1
+        again = mapped.of_stack(
+            memoryview(bad), name="x", max_pixels=10**6, advise=lambda few, ahead: None
+        )
+        said.clear()
+        with pytest.raises(lowrank.FormatError, match="damaged"):
+            again.check(3, [(0, 1)], lambda: said.append("made"))
+        assert bool(said) == made
+
+
+def test_curves_that_are_kept_change_no_sample_and_stay_with_their_stack(path):
+    whole = np.asarray(lowrank.open(path))
+    stack = lowrank.open(path)
+    for key in (np.s_[:, 3, 4], np.s_[:, 7, 8], np.s_[5:9, 3, 4], np.s_[::-7, 30:, 2], 11):
+        assert np.array_equal(stack[key], whole[key])
+        less = stack.leading(2)
+        assert np.array_equal(less[key], np.asarray(less)[key])
+    assert len(pickle.dumps(stack)) == len(pickle.dumps(lowrank.open(path)))
 
 
 @pytest.mark.parametrize(("stride", "length"), [(4100, 4), (70000, 4000), (5000, 4999), (9000, 1)])
