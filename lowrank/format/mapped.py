@@ -27,6 +27,7 @@ Spans = tuple[range, int]
 """Parts of a file, of one size: where they start, and the size."""
 Advise = Callable[[bool, Sequence[Spans]], None]
 """Told before bytes are used whether they are few and far apart, and where."""
+_U = range(1)  # the first piece of a term
 _CRC_BYTES = 4
 _SOON = 1 << 20  # bytes that are asked for before they are used
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
@@ -64,17 +65,19 @@ class Places(NamedTuple):
         """Where DONE is."""
         return self.start + self.k * self.stride
 
-    def piece(self, i: int, terms: range) -> Spans:
-        """A piece of some terms: u, which is the first, or one of v."""
-        at, size = self.start + CHUNK_START, self.u
-        if i:
-            before = (i - 1) * TERM_PIECE
-            at, size = at + self.u + before, min(TERM_PIECE, self.v - before)
-        return _every(self.stride, at, terms), size
+    def of_terms(self, pieces: range, terms: range) -> Spans:
+        """Pieces side by side: u, which is the first, and those of v."""
+        a, b = map(self._edge, (pieces.start, pieces.stop))
+        return _every(self.stride, self.start + CHUNK_START + a, terms), b - a
 
-    def sum(self, i: int, terms: range) -> Spans:
+    def of_sums(self, pieces: range, terms: range) -> Spans:
         """The checksums of these."""
-        return _every(_CRC_BYTES * self.pieces, self.sums + _CRC_BYTES * i, terms), _CRC_BYTES
+        at = self.sums + _CRC_BYTES * pieces.start
+        return _every(_CRC_BYTES * self.pieces, at, terms), _CRC_BYTES * len(pieces)
+
+    def _edge(self, i: int) -> int:
+        """Where a piece starts in a term, and the one before it ends."""
+        return self.u + min((i - 1) * TERM_PIECE, self.v) if i else 0
 
 
 class Mapped:
@@ -120,9 +123,9 @@ class Mapped:
             return
         pieces = None if runs is None else self._touched(runs)
         if pieces is not None and self._sums is not None and self._few(len(pieces)):
-            some = [i for i in sorted(pieces) if self._pieces.get(i, 0) < rank]
-            if some:
-                self._check_pieces(self._sums, some, rank, meanwhile)
+            groups = self._unsound(sorted(pieces), rank)
+            if groups:
+                self._check_pieces(self._sums, groups, meanwhile)
             return
         todo = [j for j in range(rank) if not self._sound[j]]
         self._advise(False, ())
@@ -151,23 +154,34 @@ class Mapped:
             raise bad("damaged chunk TERM (its checksum does not hold)", self.parts.name)
         self._sound[j] = True
 
+    def _unsound(self, pieces: list[int], rank: int) -> list[tuple[range, range]]:
+        """Pieces, and in which terms they are still to be checked; those side by side as one."""
+        groups: list[tuple[range, range]] = []
+        for i in pieces:
+            first = self._pieces.get(i, 0)
+            if groups and groups[-1] == (range(groups[-1][0].start, i), range(first, rank)):
+                groups[-1] = range(groups[-1][0].start, i + 1), range(first, rank)
+            elif first < rank:
+                groups.append((range(i, i + 1), range(first, rank)))
+        return groups
+
     def _check_pieces(
-        self, sums: NDArray[np.uint32], some: list[int], rank: int,
+        self, sums: NDArray[np.uint32], groups: list[tuple[range, range]],
         meanwhile: Callable[[], object] | None,
     ) -> None:  # fmt: skip
-        data, crc32 = self._data, zlib.crc32
-        terms = {i: range(self._pieces.get(i, 0), rank) for i in some}
-        parts = {i: self._places.piece(i, x) for i, x in terms.items()}
+        x, data, crc32 = self._places, self._data, zlib.crc32
         # The checksums first, which lie side by side: the disk has the rest to do meanwhile.
-        asked = (self._places.sum(i, x) for i, x in terms.items())
-        self._advise(True, [*asked, *parts.values()])
-        for i, (starts, size) in parts.items():
-            stated = sums[terms[i].start : rank, i].tolist()
-            if [crc32(data[a : a + size]) for a in starts] != stated:
-                raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
-            self._pieces[i] = rank
-            if not i and meanwhile is not None:
-                meanwhile()
+        self._advise(True, [f(*group) for f in (x.of_sums, x.of_terms) for group in groups])
+        for pieces, terms in groups:
+            for i in pieces:
+                starts, size = x.of_terms(range(i, i + 1), terms)
+                stated = sums[terms.start : terms.stop, i].tolist()
+                if [crc32(data[a : a + size]) for a in starts] != stated:
+                    what = "damaged chunk TERM or SUMS (a checksum does not hold)"
+                    raise bad(what, self.parts.name)
+                self._pieces[i] = terms.stop
+                if not i and meanwhile is not None:
+                    meanwhile()
 
 
 def _every(stride: int, at: int, terms: range) -> range:
@@ -241,5 +255,5 @@ def _begin(x: Places, advise: Advise) -> None:
     """Ask the disk for DONE, and what any sample needs, u and its checksums, where it is little."""
     terms = range(x.k)
     little = x.pieces and x.k * x.u < _SOON
-    needed = [x.sum(0, terms), x.piece(0, terms)] if little else []
+    needed = [x.of_sums(_U, terms), x.of_terms(_U, terms)] if little else []
     advise(True, [(range(x.end, x.end + 1), len(_DONE)), *needed])
