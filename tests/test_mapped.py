@@ -164,6 +164,29 @@ def test_what_is_asked_for_is_asked_once_and_damage_is_found_where_it_is_used(pa
     assert found > 50
 
 
+def test_curves_and_singular_values_need_no_eigenimage(path):
+    whole = path.read_bytes()
+    sound = lowrank.open(path)
+    U, s, _ = sound.factors[0]
+    assert np.array_equal(sound.coefficients, U.astype(np.float64) * s)
+    first = np.frombuffer(whole, np.uint8).ctypes.data
+    (f,) = of_bytes(whole).parts.body.factors
+    u, v = (x.__array_interface__["data"][0] - first for x in (f.U, f.Vt))
+    for at in (u, v):
+        bad = bytearray(whole)
+        bad[at] ^= 1
+        file = of_bytes(bad)
+        stack = lowrank.LowRankStack(file.parts, (), file)
+        assert np.array_equal(stack.singular_values, s)
+        if at == v:
+            assert np.array_equal(stack.coefficients, sound.coefficients)
+        else:
+            with pytest.raises(lowrank.FormatError, match="damaged"):
+                stack.coefficients  # noqa: B018
+        with pytest.raises(lowrank.FormatError, match="damaged"):
+            stack.components  # noqa: B018
+
+
 def test_rows_of_a_box_that_lie_side_by_side_are_one_place_of_each_term(path):
     data, _ = files.mapped(str(path))
     asked: list[tuple[range, int]] = []

@@ -156,6 +156,9 @@ class LowRankStack(Kept):
     @property
     def singular_values(self) -> NDArray[np.float64]:
         """(k,) singular values, descending."""
+        body = self._parts.body
+        if isinstance(body, Floats):  # known since it was opened
+            return _read_only(body.factors[0].s)
         return self.factors[0][1]
 
     @property
@@ -166,8 +169,14 @@ class LowRankStack(Kept):
     @property
     def coefficients(self) -> NDArray[np.float64]:
         """(N, k) curves U diag(s): the frames are `coefficients @ components`, but for rounding."""
-        U, s, _ = self.factors[0]
-        return U.astype(np.float64) * s
+        body = self._parts.body
+        if not isinstance(body, Floats):
+            U, s, _ = self.factors[0]
+            return sums.scaled(U, s)
+        (f,) = body.factors
+        if self._mapped is not None:  # no eigenimage is read
+            self._mapped.check(f.k, ())
+        return sums.scaled(f.U, f.s)
 
     def project(self, frames: ArrayLike) -> NDArray[np.float64]:
         """Coefficients of frames in these components, by least squares.
