@@ -1,9 +1,10 @@
 """A float file of a stack in mapped memory: its terms are views, and checked where they are used.
 
 All TERM chunks have one size, so that any number of any term is found by arithmetic. Nothing
-but the header and the singular values is read when a file is opened. A checksum stands before
-every use: that of a term's chunk where most of it is used, and where little is, those of SUMS,
-one for u and one for each `TERM_PIECE` bytes of v.
+but the header and the singular values is used when a file is opened; where u is little, which
+every trace needs, the disk is asked for it then. A checksum stands before every use: that of a
+term's chunk where most of it is used, and where little is, those of SUMS, one for u and one for
+each `TERM_PIECE` bytes of v.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from lowrank.picture import Mode
 _BLOCK = 1 << 18  # samples at a time: two megabytes of float64 stay in cache
 _ENTRIES = 1 << 19  # of V at a time, four megabytes of float64
 _SMALL = 1 << 21  # products that take less time than a thread
-_FEW = 1 << 14  # samples at a time where there are few: memory new to the process takes time
+_FEW = 1 << 14  # samples at a time of few columns: memory new to the process takes time
 _ROUND = 2.0**-53
 
 
@@ -69,7 +69,7 @@ def samples(
         out = np.empty((m, n), mode.dtype)
     small = m * n * k < _SMALL
     width = max(min(_ENTRIES // max(k, 1), n), 1)
-    height = max((_FEW if small else _BLOCK) // width, 1)
+    height = max((_FEW if n * k < _FEW else _BLOCK) // width, 1)
 
     def block(left: int) -> None:
         columns = slice(left, left + width)
