@@ -5,8 +5,10 @@ sum rounded to float64, then rounded to the samples' type. A BLAS adds in an ord
 on the shape of its operands, so that a frame computed alone would differ in last bits from the
 same frame of a whole stack. But two sums of the same k products are never farther apart than
 2 gamma_k sum |U_ij s_j V_jp|, gamma_k = k u / (1 - k u) (Higham, Accuracy and Stability of
-Numerical Algorithms, section 3.1): where both ends of that interval round to one sample, the
-BLAS has found it, and the few others are summed again, term by term.
+Numerical Algorithms, section 3.1), and that sum is at most the norm of row i of U diag(s) times
+that of bounds of V's rows (Cauchy and Schwarz), which takes no memory of the size of U. Where both
+ends of that interval round to one sample, the BLAS has found it, and the few others are summed
+again, term by term.
 """
 
 from __future__ import annotations
@@ -109,7 +111,8 @@ def _block(
     if mode.dtype == "float64":  # no rounding hides the order
         products = (US[:, j, np.newaxis] * V[j] for j in range(k))
         return _cast(_in_order(products, B.shape), mode)
-    apart = (2.02 * (k + 1) * _ROUND) * (np.abs(US) @ largest)[:, np.newaxis]
+    most = np.sqrt(np.einsum("ij,ij->i", US, US)) * np.linalg.norm(largest)
+    apart = (2.02 * (k + 1) * _ROUND) * most[:, np.newaxis]
     found, upper = _cast(B - apart, mode), _cast(B + apart, mode)
     rows, columns = np.nonzero(found != upper)
     if rows.size:
