@@ -126,6 +126,7 @@ def mapped(
                     for start, stop in _pages(starts, length, mmap.PAGESIZE):
                         memory.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
+    advise(True)  # the header alone would have megabytes read ahead
     return memoryview(memory), advise
 
 

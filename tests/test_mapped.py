@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+import pickle
+
 import numpy as np
 import pytest
 
@@ -17,6 +20,14 @@ def path(tmp_path_factory):
     made = tmp_path_factory.mktemp("mapped") / "stack.lrk"
     lowrank.compress(A.astype(np.float32), stack=True, rank=3).save(made)
     return made
+
+
+def of_bytes(data, asked=None):
+    """A file in memory; what it asks the disk for is added to a list."""
+    told = [] if asked is None else asked
+    return mapped.of_stack(
+        memoryview(data), name="x", max_pixels=10**6, advise=lambda few, ahead: told.extend(ahead)
+    )
 
 
 def test_a_trace_asks_for_all_that_it_reads_at_once_and_for_little_else(path):
@@ -45,9 +56,7 @@ def test_a_trace_asks_for_all_that_it_reads_at_once_and_for_little_else(path):
     for at in (*rng.integers(terms, len(data) - 12, 20), *rng.choice(np.flatnonzero(there), 20)):
         bad = bytearray(data)
         bad[at] ^= 1
-        again = mapped.of_stack(
-            memoryview(bad), name="x", max_pixels=10**6, advise=lambda few, ahead: None
-        )
+        again = of_bytes(bad)
         read = lowrank.LowRankStack(again.parts, (), again)
         if there[at]:
             with pytest.raises(lowrank.FormatError, match="damaged"):
@@ -59,9 +68,7 @@ def test_a_trace_asks_for_all_that_it_reads_at_once_and_for_little_else(path):
 def test_what_is_sound_is_not_asked_for_again_and_more_terms_are(path):
     data, _ = files.mapped(str(path))
     asked: list[tuple[range, int]] = []
-    file = mapped.of_stack(
-        data, name="x", max_pixels=10**6, advise=lambda few, ahead: asked.extend(ahead)
-    )
+    file = of_bytes(data, asked)
     stack = lowrank.LowRankStack(file.parts, (), file)
     asked.clear()
     stack.leading(2)[:, 0, 0]
@@ -71,6 +78,123 @@ def test_what_is_sound_is_not_asked_for_again_and_more_terms_are(path):
     assert not asked
     stack[:, 0, 0]
     assert {len(starts) for starts, _ in asked} == {1}
+
+
+@pytest.mark.skipif(not hasattr(mmap.mmap, "madvise"), reason="nothing to advise here")
+def test_nothing_beside_the_header_is_read_ahead(path, monkeypatch):
+    """The first byte of a mapping brings megabytes with it, unless the system is told before."""
+    told: list[int] = []
+
+    class Told(mmap.mmap):
+        def madvise(self, option, *args):
+            told.append(option)
+            return super().madvise(option, *args)
+
+    monkeypatch.setattr(mmap, "mmap", Told)
+    files.mapped(str(path))
+    assert told == [mmap.MADV_RANDOM]
+
+
+def test_curves_are_made_of_what_is_sound_while_the_disk_looks_for_the_rest(path):
+    data, _ = files.mapped(str(path))
+    said: list[str] = []
+    file = mapped.of_stack(
+        data, name="x", max_pixels=10**6, advise=lambda few, ahead: said.append("asked")
+    )
+    (f,) = file.parts.body.factors
+    first = np.frombuffer(data, np.uint8).ctypes.data
+    u, v = (x.__array_interface__["data"][0] - first for x in (f.U, f.Vt))
+    said.clear()
+    file.check(3, [(0, 1)], lambda: said.append("made"))
+    assert said == ["asked", "made"]
+    file.check(3, [(0, 1)], lambda: said.append("made"))
+    file.check(3, [(900, 901)], lambda: said.append("made"))
+    assert said == ["asked", "made", "asked"]  # u was sound already
+    for at, made in ((u, False), (v, True)):
+        bad = bytearray(data)
+        bad[at] ^= 1
+        again = of_bytes(bad)
+        said.clear()
+        with pytest.raises(lowrank.FormatError, match="damaged"):
+            again.check(3, [(0, 1)], lambda: said.append("made"))
+        assert bool(said) == made
+
+
+def test_curves_that_are_kept_change_no_sample_and_stay_with_their_stack(path):
+    whole = np.asarray(lowrank.open(path))
+    stack = lowrank.open(path)
+    for key in (np.s_[:, 3, 4], np.s_[:, 7, 8], np.s_[5:9, 3, 4], np.s_[::-7, 30:, 2], 11):
+        assert np.array_equal(stack[key], whole[key])
+        less = stack.leading(2)
+        assert np.array_equal(less[key], np.asarray(less)[key])
+    assert len(pickle.dumps(stack)) == len(pickle.dumps(lowrank.open(path)))
+
+
+def test_what_is_asked_for_is_asked_once_and_damage_is_found_where_it_is_used(path):
+    """Any ranks and columns, one after the other: pieces side by side are asked for as one."""
+    whole = path.read_bytes()
+    file = of_bytes(whole)
+    (f,) = file.parts.body.factors
+    first = np.frombuffer(whole, np.uint8).ctypes.data
+    stride = f.Vt.strides[0]
+    v = f.Vt.__array_interface__["data"][0] - first
+    rng = np.random.default_rng(6)
+    found = 0
+    for _ in range(150):
+        term, byte = int(rng.integers(3)), int(rng.integers(2400 * 4))
+        bad = bytearray(whole)
+        bad[v + term * stride + byte] ^= 1
+        asked: list[tuple[range, int]] = []
+        file = of_bytes(bad, asked)
+        for _ in range(4):
+            asked.clear()
+            rank, a = int(rng.integers(1, 4)), int(rng.integers(2399))
+            b = int(rng.integers(a + 1, min(a + 1200, 2401)))
+            pieces = range(a * 4 // 1024, (b * 4 - 1) // 1024 + 1)
+            uses = term < rank and (2 * (len(pieces) + 1) > 9600 / 1024 or byte // 1024 in pieces)
+            try:
+                file.check(rank, [(a, b)])
+            except lowrank.FormatError:
+                assert uses
+                found += 1
+                break
+            assert not uses
+            there = [i for starts, size in asked for at in starts for i in range(at, at + size)]
+            assert len(there) == len(set(there))
+    assert found > 50
+
+
+def test_curves_and_singular_values_need_no_eigenimage(path):
+    whole = path.read_bytes()
+    sound = lowrank.open(path)
+    U, s, _ = sound.factors[0]
+    assert np.array_equal(sound.coefficients, U.astype(np.float64) * s)
+    first = np.frombuffer(whole, np.uint8).ctypes.data
+    (f,) = of_bytes(whole).parts.body.factors
+    u, v = (x.__array_interface__["data"][0] - first for x in (f.U, f.Vt))
+    for at in (u, v):
+        bad = bytearray(whole)
+        bad[at] ^= 1
+        file = of_bytes(bad)
+        stack = lowrank.LowRankStack(file.parts, (), file)
+        assert np.array_equal(stack.singular_values, s)
+        if at == v:
+            assert np.array_equal(stack.coefficients, sound.coefficients)
+        else:
+            with pytest.raises(lowrank.FormatError, match="damaged"):
+                stack.coefficients  # noqa: B018
+        with pytest.raises(lowrank.FormatError, match="damaged"):
+            stack.components  # noqa: B018
+
+
+def test_rows_of_a_box_that_lie_side_by_side_are_one_place_of_each_term(path):
+    data, _ = files.mapped(str(path))
+    asked: list[tuple[range, int]] = []
+    file = of_bytes(data, asked)
+    asked.clear()
+    box = lowrank.LowRankStack(file.parts, (), file)[:, 10:20, 5:50]
+    assert np.array_equal(box, np.asarray(lowrank.open(path))[:, 10:20, 5:50])
+    assert len(asked) == 4  # checksums of u and v, u, v
 
 
 @pytest.mark.parametrize(("stride", "length"), [(4100, 4), (70000, 4000), (5000, 4999), (9000, 1)])

@@ -175,14 +175,16 @@ def test_a_sample_is_the_sum_of_its_terms_in_their_order(dtype):
     U[:, 20:], V[20:] = -U[:, :20], V[:20] * (1 + 2.0**-20 * rng.standard_normal((20, 300)))
     V /= np.abs(V).max()
     mode = array_mode(dtype, 1)
-    found = sums.samples(U, s, V, mode)
+    found = sums.samples(sums.scaled(U, s), V, mode)
     expected = np.zeros((9, 300))
     for j in range(40):
         expected = expected + (U[:, j] * s[j])[:, np.newaxis] * V[j]
     if dtype == "uint16":
         expected = np.clip(np.rint(expected), 0, 65535)
     np.testing.assert_array_equal(found, expected.astype(dtype))
-    np.testing.assert_array_equal(sums.samples(U[3:4], s, V[:, 7::5], mode), found[3:4, 7::5])
+    np.testing.assert_array_equal(
+        sums.samples(sums.scaled(U, s)[3:4], V[:, 7::5], mode), found[3:4, 7::5]
+    )
 
 
 def test_an_order_that_blas_could_take_is_summed_again(monkeypatch):
@@ -191,11 +193,11 @@ def test_an_order_that_blas_could_take_is_summed_again(monkeypatch):
     U = np.array([[1.0, 0.5, 2.0**-60]])
     V = np.array([[1.0], [1.0], [1.0]])
     # 1 + 0.5 + 2^-60 is 1.5 in float64, and rounds to even.
-    assert sums.samples(U, np.ones(3), V, mode)[0, 0] == 2
+    assert sums.samples(sums.scaled(U, np.ones(3)), V, mode)[0, 0] == 2
     real = np.matmul
     calls = []
     monkeypatch.setattr(sums, "_in_order", lambda *a: calls.append(a) or _ordered(*a))
-    sums.samples(U, np.ones(3), V, mode)
+    sums.samples(sums.scaled(U, np.ones(3)), V, mode)
     assert calls
     assert real is np.matmul
 

@@ -1,9 +1,10 @@
 """A float file of a stack in mapped memory: its terms are views, and checked where they are used.
 
 All TERM chunks have one size, so that any number of any term is found by arithmetic. Nothing
-but the header and the singular values is read when a file is opened. A checksum stands before
-every use: that of a term's chunk where most of it is used, and where little is, those of SUMS,
-one for u and one for each `TERM_PIECE` bytes of v.
+but the header and the singular values is used when a file is opened; where u is little, which
+every trace needs, the disk is asked for it then. A checksum stands before every use: that of a
+term's chunk where most of it is used, and where little is, those of SUMS, one for u and one for
+each `TERM_PIECE` bytes of v.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.format.fields import CHUNK_BYTES, CHUNK_START, TERM_PIECE, term_sums
@@ -23,10 +26,59 @@ from lowrank.format.reading import Reader
 
 Spans = tuple[range, int]
 """Parts of a file, of one size: where they start, and the size."""
+Advise = Callable[[bool, Sequence[Spans]], None]
+"""Told before bytes are used whether they are few and far apart, and where."""
+_U = range(1)  # the first piece of a term
 _CRC_BYTES = 4
 _SOON = 1 << 20  # bytes that are asked for before they are used
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
+
+
+class Places(NamedTuple):
+    """Where things are in a file of k terms, in bytes.
+
+    Attributes
+    ----------
+    k : int
+    u, v : int
+        Bytes of the vectors of a term.
+    start : int
+        Where the first TERM starts.
+    sums, pieces : int
+        Where the checksums of pieces start, and how many a term has; none of a file without.
+    """
+
+    k: int
+    u: int
+    v: int
+    start: int
+    sums: int = 0
+    pieces: int = 0
+
+    @property
+    def stride(self) -> int:
+        """From one TERM to the next."""
+        return CHUNK_BYTES + self.u + self.v
+
+    @property
+    def end(self) -> int:
+        """Where DONE is."""
+        return self.start + self.k * self.stride
+
+    def of_terms(self, pieces: range, terms: range) -> Spans:
+        """Pieces side by side: u, which is the first, and those of v."""
+        a, b = map(self._edge, (pieces.start, pieces.stop))
+        return _every(self.stride, self.start + CHUNK_START + a, terms), b - a
+
+    def of_sums(self, pieces: range, terms: range) -> Spans:
+        """The checksums of these."""
+        at = self.sums + _CRC_BYTES * pieces.start
+        return _every(_CRC_BYTES * self.pieces, at, terms), _CRC_BYTES * len(pieces)
+
+    def _edge(self, i: int) -> int:
+        """Where a piece starts in a term, and the one before it ends."""
+        return self.u + min((i - 1) * TERM_PIECE, self.v) if i else 0
 
 
 class Mapped:
@@ -38,33 +90,30 @@ class Mapped:
         U and Vt are views; `check` stands before their use.
     """
 
-    def __init__(
-        self, data: memoryview, parts: Parts, start: int, sums: int | None,
-        advise: Callable[[bool, Sequence[Spans]], None],
-    ) -> None:  # fmt: skip
+    def __init__(self, data: memoryview, parts: Parts, places: Places, advise: Advise) -> None:
         self.parts = parts
         self._data = data
         self._advise = advise
-        (factors,) = parts.body.matrices
-        m, n = parts.head.shape
+        self._places = places
         self._size = np.dtype(parts.head.store).itemsize
-        self._u, self._v = m * self._size, n * self._size
-        self._start, self._stride = start, CHUNK_BYTES + self._u + self._v
-        self._sound = [False] * factors.k  # the whole term
+        self._sound = [False] * places.k  # the whole term
         self._pieces: dict[int, int] = {}  # of how many terms each is sound; 0 is u
-        self._sums_at, self._sums = sums or 0, None
-        if sums is not None:
-            each = 1 + -(-self._v // TERM_PIECE)
-            self._sums = np.ndarray((factors.k, each), "<u4", data, sums)
+        self._sums = None
+        if places.pieces:
+            self._sums = np.ndarray((places.k, places.pieces), "<u4", data, places.sums)
 
-    def begin(self) -> None:
-        """Ask the disk for what any sample needs, u and its checksums, where that is little."""
-        terms = range(len(self._sound))
-        if self._sums is not None and len(terms) * self._u < _SOON:
-            self._advise(True, [self._sum(0, terms), self._piece(0, terms)])
-
-    def check(self, rank: int, runs: Iterable[tuple[int, int]] | None = None) -> None:
+    def check(
+        self, rank: int, runs: Iterable[tuple[int, int]] | None = None,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:  # fmt: skip
         """Check what is used of the first `rank` terms: u, and v in runs of columns, or all.
+
+        Parameters
+        ----------
+        rank : int
+        runs : iterable of (int, int), optional
+        meanwhile : callable, optional
+            What can be done once u is sound, while the disk looks for v; done where it does.
 
         Raises
         ------
@@ -75,17 +124,17 @@ class Mapped:
             return
         pieces = None if runs is None else self._touched(runs)
         if pieces is not None and self._sums is not None and self._few(len(pieces)):
-            some = [i for i in sorted(pieces) if self._pieces.get(i, 0) < rank]
-            if some:
-                self._check_pieces(some, rank)
+            groups = self._unsound(sorted(pieces), rank)
+            if groups:
+                self._check_pieces(self._sums, groups, meanwhile)
             return
         todo = [j for j in range(rank) if not self._sound[j]]
         self._advise(False, ())
-        threads.each(self._check_chunk, todo, small=len(todo) * self._stride < _SMALL)
+        threads.each(self._check_chunk, todo, small=len(todo) * self._places.stride < _SMALL)
 
     def _few(self, pieces: int) -> bool:
         """Whether so many pieces of a term are less than half of it."""
-        return 2 * pieces * TERM_PIECE <= self._v
+        return 2 * pieces * TERM_PIECE <= self._places.v
 
     def _touched(self, runs: Iterable[tuple[int, int]]) -> set[int]:
         """Numbers of the checksums behind columns a to b - 1 of each run, and behind u."""
@@ -96,41 +145,44 @@ class Mapped:
         return found
 
     def _check_chunk(self, j: int) -> None:
-        at = self._start + j * self._stride
+        x = self._places
+        at = x.start + j * x.stride
         size, kind = struct.unpack_from("<I4s", self._data, at)
-        end = at + CHUNK_START + self._u + self._v
+        end = at + CHUNK_START + x.u + x.v
         (crc,) = struct.unpack_from("<I", self._data, end)
-        whole = (size, kind) == (self._u + self._v, b"TERM")
+        whole = (size, kind) == (x.u + x.v, b"TERM")
         if not whole or zlib.crc32(self._data[at + 4 : end]) != crc:
             raise bad("damaged chunk TERM (its checksum does not hold)", self.parts.name)
         self._sound[j] = True
 
-    def _piece(self, i: int, terms: range) -> Spans:
-        """Where a piece of terms is: u, or one of v."""
-        at, size = self._start + CHUNK_START, self._u
-        if i:
-            at += self._u + (i - 1) * TERM_PIECE
-            size = min(TERM_PIECE, self._v - (i - 1) * TERM_PIECE)
-        return _every(self._stride, at, terms), size
+    def _unsound(self, pieces: list[int], rank: int) -> list[tuple[range, range]]:
+        """Pieces, and in which terms they are still to be checked; those side by side as one."""
+        groups: list[tuple[range, range]] = []
+        for i in pieces:
+            first = self._pieces.get(i, 0)
+            if groups and groups[-1] == (range(groups[-1][0].start, i), range(first, rank)):
+                groups[-1] = range(groups[-1][0].start, i + 1), range(first, rank)
+            elif first < rank:
+                groups.append((range(i, i + 1), range(first, rank)))
+        return groups
 
-    def _sum(self, i: int, terms: range) -> Spans:
-        """Where the checksums of a piece are."""
-        row = _CRC_BYTES * (1 + -(-self._v // TERM_PIECE))
-        return _every(row, self._sums_at + _CRC_BYTES * i, terms), _CRC_BYTES
-
-    def _check_pieces(self, some: list[int], rank: int) -> None:
-        sums, data, crc32 = self._sums, self._data, zlib.crc32
-        if sums is None:
-            raise TypeError("a file without SUMS")
-        terms = {i: range(self._pieces.get(i, 0), rank) for i in some}
-        parts = {i: self._piece(i, x) for i, x in terms.items()}
+    def _check_pieces(
+        self, sums: NDArray[np.uint32], groups: list[tuple[range, range]],
+        meanwhile: Callable[[], object] | None,
+    ) -> None:  # fmt: skip
+        x, data, crc32 = self._places, self._data, zlib.crc32
         # The checksums first, which lie side by side: the disk has the rest to do meanwhile.
-        self._advise(True, [*(self._sum(i, x) for i, x in terms.items()), *parts.values()])
-        for i, (starts, size) in parts.items():
-            stated = sums[terms[i].start : rank, i].tolist()
-            if [crc32(data[a : a + size]) for a in starts] != stated:
-                raise bad("damaged chunk TERM or SUMS (a checksum does not hold)", self.parts.name)
-            self._pieces[i] = rank
+        self._advise(True, [f(*group) for f in (x.of_sums, x.of_terms) for group in groups])
+        for pieces, terms in groups:
+            for i in pieces:
+                starts, size = x.of_terms(range(i, i + 1), terms)
+                stated = sums[terms.start : terms.stop, i].tolist()
+                if [crc32(data[a : a + size]) for a in starts] != stated:
+                    what = "damaged chunk TERM or SUMS (a checksum does not hold)"
+                    raise bad(what, self.parts.name)
+                self._pieces[i] = terms.stop
+                if not i and meanwhile is not None:
+                    meanwhile()
 
 
 def _every(stride: int, at: int, terms: range) -> range:
@@ -138,9 +190,7 @@ def _every(stride: int, at: int, terms: range) -> range:
     return range(at + terms.start * stride, at + terms.stop * stride, stride)
 
 
-def of_stack(
-    data: memoryview, *, name: str, max_pixels: int, advise: Callable[[bool, Sequence[Spans]], None]
-) -> Mapped | None:
+def of_stack(data: memoryview, *, name: str, max_pixels: int, advise: Advise) -> Mapped | None:
     """Read the header of a float file of a stack, and find its terms.
 
     Parameters
@@ -151,7 +201,6 @@ def of_stack(
         The file's name, for messages.
     max_pixels : int
     advise : callable
-        Told before bytes are used whether they are few and far apart, and where.
 
     Returns
     -------
@@ -164,36 +213,48 @@ def of_stack(
     FormatError, LimitError
         As `parse` does.
     """
-    advise(True, ())
     reader = Reader(data, name, partial=False)
     parts = reader.head(max_pixels)
     body = parts.body
     if parts.head.frames is None or not isinstance(body, Floats):
         return None
-    (s,) = reader.sigmas(parts, body)
     m, n = parts.head.shape
+    (f,) = body.factors
     dtype = np.dtype(parts.head.store).newbyteorder("<")
-    sums = None
-    if len(s) and reader.kind() == b"SUMS":
-        size = 4 * len(s) * term_sums(m, n, dtype.itemsize)
-        if not size or struct.unpack_from("<I", data, reader.at)[0] != size:
-            return None
-        sums = reader.at + CHUNK_START
-        reader.at += CHUNK_BYTES + size
-    start, stride = reader.at, CHUNK_BYTES + dtype.itemsize * (m + n)
-    end = start + len(s) * stride
-    if len(data) != end + len(_DONE) or bytes(data[end:]) != _DONE:
+    x = _places(reader, f.k, m, n, dtype.itemsize)
+    if x is None or len(data) != x.end + len(_DONE):
         return None
-    u = start + CHUNK_START
+    _begin(x, advise)
+    (s,) = reader.sigmas(parts, body)
+    if bytes(data[x.end :]) != _DONE:
+        return None
 
     def views(offset: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.floating]]:
-        if not len(s):
+        if not x.k:
             return np.empty((0, width), dtype)
-        return np.ndarray((len(s), width), dtype, data, offset, (stride, dtype.itemsize))
+        at = x.start + CHUNK_START + offset
+        return np.ndarray((x.k, width), dtype, data, at, (x.stride, dtype.itemsize))
 
-    Ut, Vt = views(u, m), views(u + m * dtype.itemsize, n)
-    factors = replace(body.factors[0], s=s, U=Ut.T, Vt=Vt)
-    parts = replace(parts, body=replace(body, factors=(factors,)))
-    made = Mapped(data, parts, start, sums, advise)
-    made.begin()
-    return made
+    factors = replace(f, s=s, U=views(0, m).T, Vt=views(x.u, n))
+    return Mapped(data, replace(parts, body=replace(body, factors=(factors,))), x, advise)
+
+
+def _places(reader: Reader, k: int, m: int, n: int, itemsize: int) -> Places | None:
+    """Where things are behind the header; None where SUMS has another length than it should."""
+    at = reader.at + CHUNK_BYTES + 8 * k  # behind SIGM
+    u, v = m * itemsize, n * itemsize
+    if not k or reader.kind(at) != b"SUMS":
+        return Places(k, u, v, at)
+    pieces = term_sums(m, n, itemsize)
+    size = _CRC_BYTES * k * pieces
+    if not size or struct.unpack_from("<I", reader.data, at)[0] != size:
+        return None
+    return Places(k, u, v, at + CHUNK_BYTES + size, at + CHUNK_START, pieces)
+
+
+def _begin(x: Places, advise: Advise) -> None:
+    """Ask the disk for DONE, and what any sample needs, u and its checksums, where it is little."""
+    terms = range(x.k)
+    little = x.pieces and x.k * x.u < _SOON
+    needed = [x.of_sums(_U, terms), x.of_terms(_U, terms)] if little else []
+    advise(True, [(range(x.end, x.end + 1), len(_DONE)), *needed])

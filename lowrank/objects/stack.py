@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_KEPT = 1 << 20  # coefficients that a stack keeps in float64
+
 
 class LowRankStack(Kept):
     """N registered pictures as the k leading terms of one N x (height width colours) matrix.
@@ -72,6 +74,7 @@ class LowRankStack(Kept):
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
         self._decoded: Array | None = None
         self._factors: Arrays | None = None
+        self._scaled: NDArray[np.float64] | None = None
         head = parts.head
         if head.frames is None:
             raise UsageError("one picture is no stack; lowrank.LowRankImage is what it is")
@@ -88,7 +91,8 @@ class LowRankStack(Kept):
     def __getstate__(self) -> dict[str, object]:
         """What a copy and a pickle hold: the parts, and no file."""
         kept = {name: value for name, value in self.__dict__.items() if name != "_tiles"}
-        return {**kept, "_parts": self.parts, "_mapped": None, "_decoded": None, "_factors": None}
+        dropped = dict.fromkeys(("_mapped", "_decoded", "_factors", "_scaled"))
+        return {**kept, "_parts": self.parts, **dropped}
 
     def _shown(self) -> Picture:
         head = self.head
@@ -151,6 +155,9 @@ class LowRankStack(Kept):
     @property
     def singular_values(self) -> NDArray[np.float64]:
         """(k,) singular values, descending."""
+        body = self._parts.body
+        if isinstance(body, Floats):  # known since it was opened
+            return _read_only(body.factors[0].s)
         return self.factors[0][1]
 
     @property
@@ -161,8 +168,14 @@ class LowRankStack(Kept):
     @property
     def coefficients(self) -> NDArray[np.float64]:
         """(N, k) curves U diag(s): the frames are `coefficients @ components`, but for rounding."""
-        U, s, _ = self.factors[0]
-        return U.astype(np.float64) * s
+        body = self._parts.body
+        if not isinstance(body, Floats):
+            U, s, _ = self.factors[0]
+            return sums.scaled(U, s)
+        (f,) = body.factors
+        if self._mapped is not None:  # no eigenimage is read
+            self._mapped.check(f.k, ())
+        return sums.scaled(f.U, f.s)
 
     def project(self, frames: ArrayLike) -> NDArray[np.float64]:
         """Coefficients of frames in these components, by least squares.
@@ -232,7 +245,9 @@ class LowRankStack(Kept):
             raise LimitError(f"not enough memory for samples of shape {shape}; ask for fewer")
         if self._mapped is not None:
             self._mapped.check(
-                f.k, None if whole(lines[1:], self._shape[1:]) else self._runs(lines)
+                f.k,
+                None if whole(lines[1:], self._shape[1:]) else self._runs(lines),
+                lambda: self._curves(f, lines[0]),
             )
         found = self._samples(f, lines).reshape(shape)
         return self._with_gaps(found, lines)
@@ -243,7 +258,15 @@ class LowRankStack(Kept):
         V = f.Vt.reshape(f.k, *self._shape[1:])
         for at, line in enumerate(lines[1:], 1):
             V = V[(slice(None),) * at + (line.index,)]
-        return sums.samples(f.U[lines[0].index], f.s, V.reshape(f.k, -1), self.head.mode)
+        return sums.samples(self._curves(f, lines[0]), V.reshape(f.k, -1), self.head.mode)
+
+    def _curves(self, f: Factors, line: Line) -> NDArray[np.float64]:
+        """Coefficients of some frames; those of all, which every trace needs, are kept."""
+        if self._scaled is None:
+            if len(line) < f.m or f.m * f.k > _KEPT:
+                return sums.scaled(f.U[line.index], f.s)
+            self._scaled = sums.scaled(f.U, f.s)
+        return self._scaled[line.index]
 
     def _runs(self, lines: list[Line]) -> Iterator[tuple[int, int]]:
         """First column and the one behind the last, of every row of pixels in a block."""

@@ -43,7 +43,7 @@ class _OfFactors:
 
     def samples(self, some: slice) -> NDArray[Any]:
         """Rows of samples."""
-        return sums.samples(self._f.U[some], self._f.s, self._f.Vt, self._mode)
+        return sums.samples(sums.scaled(self._f.U[some], self._f.s), self._f.Vt, self._mode)
 
 
 class _OfTiles:

@@ -56,7 +56,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
         exact = np.empty(head.samples_shape, mode.dtype)
         A = layouts.of_samples(exact, head.layout, None)
         for f, matrix in zip(factors, A, strict=True):
-            sums.samples(f.U, f.s, f.Vt, mode, matrix)
+            sums.samples(sums.scaled(f.U, f.s), f.Vt, mode, matrix)
         return Decoded(Picture(exact, mode, head.metadata), _lost(parts))
     scaled = [(f.U.astype(np.float64) * f.s, f.Vt.astype(np.float64)) for f in factors]
     shape = head.samples_shape

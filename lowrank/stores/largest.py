@@ -78,18 +78,15 @@ class _Matrix:
             k = found
             B += US[:, summed:k] @ Vt[summed:k]
             summed = k
-            if self._holds(B.copy()) and self._decodes(x, store, k, US, Vt):
+            if self._holds(B.copy()) and self._decodes(US[:, :k], Vt[:k]):
                 return k
             k += 1
 
-    def _decodes(
-        self, x: TruncatedSVD, store: str, k: int, US: NDArray[np.float64], Vt: NDArray[np.float64]
-    ) -> bool:
-        """Whether a rank holds in the very sums of either decoder."""
-        if not self._holds(_product(US[:, :k], Vt[:k])):
+    def _decodes(self, US: NDArray[np.float64], Vt: NDArray[np.float64]) -> bool:
+        """Whether factors hold in the very sums of either decoder."""
+        if not self._holds(_product(US, Vt)):
             return False
-        U, V = x.U[:, :k].astype(store), x.Vt[:k].astype(store)
-        return self._holds(sums.samples(U, x.s[:k], V, self.mode).astype(np.float64))
+        return self._holds(sums.samples(US, Vt, self.mode).astype(np.float64))
 
     def _candidate(
         self, US: NDArray[np.float64], Vt: NDArray[np.float64], start: int, most: int

@@ -5,8 +5,10 @@ sum rounded to float64, then rounded to the samples' type. A BLAS adds in an ord
 on the shape of its operands, so that a frame computed alone would differ in last bits from the
 same frame of a whole stack. But two sums of the same k products are never farther apart than
 2 gamma_k sum |U_ij s_j V_jp|, gamma_k = k u / (1 - k u) (Higham, Accuracy and Stability of
-Numerical Algorithms, section 3.1): where both ends of that interval round to one sample, the
-BLAS has found it, and the few others are summed again, term by term.
+Numerical Algorithms, section 3.1), and that sum is at most the norm of row i of U diag(s) times
+that of bounds of V's rows (Cauchy and Schwarz), which takes no memory of the size of U. Where both
+ends of that interval round to one sample, the BLAS has found it, and the few others are summed
+again, term by term.
 """
 
 from __future__ import annotations
@@ -24,23 +26,33 @@ from lowrank.picture import Mode
 _BLOCK = 1 << 18  # samples at a time: two megabytes of float64 stay in cache
 _ENTRIES = 1 << 19  # of V at a time, four megabytes of float64
 _SMALL = 1 << 21  # products that take less time than a thread
-_FEW = 1 << 14  # numbers at a time where there are few
+_FEW = 1 << 14  # samples at a time of few columns: memory new to the process takes time
 _ROUND = 2.0**-53
 
 
+def scaled(U: NDArray[np.floating], s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """U diag(s), which `samples` takes; a view into a mapped file will do.
+
+    Terms lie one after the other in a file: they are read so, and not across.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):  # seen in the products
+        rows = U.T.astype(np.float64)
+        rows *= s[:, np.newaxis]
+    return rows.T
+
+
 def samples(
-    U: NDArray[np.floating], s: NDArray[np.float64], Vt: NDArray[np.floating], mode: Mode,
+    US: NDArray[np.float64], Vt: NDArray[np.floating], mode: Mode,
     out: NDArray[np.generic] | None = None,
 ) -> NDArray[np.generic]:  # fmt: skip
     """Samples of any rows and columns of a matrix.
 
     Parameters
     ----------
-    U : (m, k) ndarray
-        Rows that are asked for; views into a mapped file will do.
-    s : (k,) ndarray of float64
+    US : (m, k) ndarray of float64
+        Rows that are asked for, `scaled`.
     Vt : (k, n) ndarray
-        Columns that are asked for.
+        Columns that are asked for; a view into a mapped file will do.
     mode : Mode
     out : (m, n) ndarray, optional
         Of the mode's dtype.
@@ -54,17 +66,12 @@ def samples(
     FormatError
         Factors are infinite, or no numbers.
     """
-    m, n, k = len(U), Vt.shape[1], len(s)
+    (m, k), n = US.shape, Vt.shape[1]
     if out is None:
         out = np.empty((m, n), mode.dtype)
     small = m * n * k < _SMALL
-    if small and n * k < _FEW:
-        _few(U, s, Vt, mode, out)
-        return out
-    with np.errstate(invalid="ignore", over="ignore"):  # seen in the products
-        US = U.astype(np.float64) * s
     width = max(min(_ENTRIES // max(k, 1), n), 1)
-    height = max(_BLOCK // width, 1)
+    height = max((_FEW if n * k < _FEW else _BLOCK) // width, 1)
 
     def block(left: int) -> None:
         columns = slice(left, left + width)
@@ -81,25 +88,6 @@ def samples(
     else:
         threads.each(block, range(0, n, width))
     return out
-
-
-def _few(
-    U: NDArray[np.floating], s: NDArray[np.float64], Vt: NDArray[np.floating], mode: Mode,
-    out: NDArray[np.generic],
-) -> None:  # fmt: skip
-    """The same of few columns, such as the trace of a pixel.
-
-    Memory that is new to the process takes more time than what is done in it, so it is little.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        V = Vt.astype(np.float64)
-        largest = _largest(V, out)
-        height = max(_FEW // max(len(s), Vt.shape[1]), 1)
-        for top in range(0, len(U), height):
-            rows = slice(top, top + height)
-            # Terms lie one after the other in a file: they are read so, and not across.
-            US = np.multiply(U[rows].T, s[:, np.newaxis], dtype=np.float64).T
-            out[rows] = _block(US, V, largest, mode)
 
 
 def _largest(V: NDArray[np.float64], out: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -123,7 +111,8 @@ def _block(
     if mode.dtype == "float64":  # no rounding hides the order
         products = (US[:, j, np.newaxis] * V[j] for j in range(k))
         return _cast(_in_order(products, B.shape), mode)
-    apart = (2.02 * (k + 1) * _ROUND) * (np.abs(US) @ largest)[:, np.newaxis]
+    most = np.sqrt(np.einsum("ij,ij->i", US, US)) * np.linalg.norm(largest)
+    apart = (2.02 * (k + 1) * _ROUND) * most[:, np.newaxis]
     found, upper = _cast(B - apart, mode), _cast(B + apart, mode)
     rows, columns = np.nonzero(found != upper)
     if rows.size:
