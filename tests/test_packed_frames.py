@@ -17,6 +17,7 @@ from lowrank.errors import FormatError, LowrankError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.picture import MODES, Picture, array_mode
 from lowrank.picture.distance import compare, frames
+from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
@@ -179,7 +180,8 @@ def test_frames_that_have_nothing_in_common_are_coded_apart():
     header, _ = room.outline(coded.payload(), picture.samples.shape).read
     assert header.columns is None
     assert np.array_equal(
-        room.decode(coded.payload(), picture.samples.shape, picture.mode).samples, coded.samples()
+        room.decode(coded.payload(), picture.samples.shape, Scale(picture.mode)).samples,
+        coded.samples(),
     )
     apart = [codec.encode(Picture(one, MODES["L"]), PSNR) for one in picture.samples]
     assert len(encoded(picture)) <= 1.05 * sum(len(lrk.serialize(x.parts)) for x in apart)

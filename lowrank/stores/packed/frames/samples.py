@@ -30,7 +30,7 @@ Indices = NDArray[np.intp]
 _PRECISION = 24
 _LARGEST = 2.0**31
 EXACT = 2.0**53
-_SLAB = 1 << 17
+_SLAB = 1 << 16
 
 
 class _Edged(Channel):
