@@ -302,7 +302,7 @@ def test_no_frame_is_worse_than_its_psnr():
     stack = grey(8, 20, 33)  # small, as each step that is tried is encoded
     result = Picture(decoded(encoded(stack, Target("psnr_worst", 42))), stack.mode)
     peak = float(np.ptp(stack.samples.astype(int)))
-    worst = max(x.squares / x.samples for x in frames(stack, result))
+    worst = max(x.squares / x.samples for x in frames(stack, result.each()))
     assert 42 <= 10 * math.log10(peak**2 / worst) <= 42.2
     with pytest.raises(UsageError, match="psnr_worst is a target of packed stacks"):
         codec.encode(Picture(stack.samples[0], stack.mode), Target("psnr_worst", 42))
