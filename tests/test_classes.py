@@ -13,6 +13,7 @@ from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError
 from lowrank.picture import MODES, Picture
 from lowrank.picture.distance import compare
+from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
@@ -58,9 +59,9 @@ def test_they_are_smaller_and_as_near_where_materials_differ(picture, coded, mon
 
 
 def test_what_the_encoder_says_is_what_the_decoder_finds(picture, coded):
-    found = room.decode(coded.payload(), picture.samples.shape, picture.mode)
+    found = room.decode(coded.payload(), picture.samples.shape, Scale(picture.mode))
     assert np.array_equal(found.samples, coded.samples())
-    (B,) = room.factors(coded.payload(), picture.samples.shape, picture.mode)
+    (B,) = room.factors(coded.payload(), picture.samples.shape, Scale(picture.mode))
     gap = picture.samples.reshape(B.shape) - B
     assert coded.norms()[0].error == pytest.approx(np.linalg.norm(gap), rel=1e-9)
 
@@ -79,11 +80,11 @@ def test_in_groups_with_weights_and_a_rank(picture, monkeypatch):
     coded = room.encode(Stack(picture.samples, None, weights), STEP, picture.mode)
     payload, shape = coded.payload(), picture.samples.shape
     assert header_of(payload, picture).classes is not None
-    assert np.array_equal(room.decode(payload, shape, picture.mode).samples, coded.samples())
+    assert np.array_equal(room.decode(payload, shape, Scale(picture.mode)).samples, coded.samples())
     errors = [
         compare(
             picture,
-            Picture(room.decode(payload, shape, picture.mode, rank=k).samples, picture.mode),
+            Picture(room.decode(payload, shape, Scale(picture.mode), rank=k).samples, picture.mode),
         ).psnr_db
         for k in (1, 3, 6, 14)
     ]
@@ -222,7 +223,7 @@ def test_a_newer_version_is_refused_by_name(picture, coded):
 def test_too_much_work_is_refused_where_the_frames_are_the_planes(picture, coded, monkeypatch):
     monkeypatch.setattr(room, "MAX_PRODUCTS", 1000)
     with pytest.raises(LimitError, match="more work"):
-        room.decode(coded.payload(), picture.samples.shape, picture.mode)
+        room.decode(coded.payload(), picture.samples.shape, Scale(picture.mode))
 
 
 def test_a_cut_file_gives_more_the_more_is_there(picture):

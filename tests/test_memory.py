@@ -28,6 +28,17 @@ def low(frames: int) -> np.ndarray:
     return np.rint(A + rng.normal(size=A.shape)).astype(np.uint16)
 
 
+def floats(frames: int) -> np.ndarray:
+    """The same as numbers of 32 bits, which are packed as levels of 16."""
+    return low(frames).astype(np.float32) / 7
+
+
+def colours(frames: int) -> np.ndarray:
+    """The same in three channels of 8 bits."""
+    A = low(frames)[..., None] + np.array([0, 60, -90])
+    return np.clip(A / 16, 0, 255).astype(np.uint8)
+
+
 def peak(work: Callable[[], Any]) -> tuple[Any, int]:
     """What some work gives, and the most bytes that it holds at once."""
     tracemalloc.start()
@@ -41,8 +52,13 @@ def peak(work: Callable[[], Any]) -> tuple[Any, int]:
 # one group, which is kept in more than one form: of a stack of several, most are not.
 @pytest.mark.parametrize(
     ("make", "sizes", "target", "encoding", "decoding"),
-    [(noise, (6, 10), {"quality": 75}, None, 10), (low, (24, 72), {"quality": 90}, 12, 6)],
-    ids=["noise", "low rank"],
+    [
+        (noise, (6, 10), {"quality": 75}, None, 10),
+        (low, (24, 72), {"quality": 90}, 12, 6),
+        (floats, (24, 72), {"quality": 90}, 11, 5.5),
+        (colours, (8, 24), {"psnr": 40}, 7.3, 4),
+    ],
+    ids=["noise", "low rank", "floats", "colours"],
 )
 def test_a_packed_stack_takes_so_many_bytes_for_each_sample(
     make, sizes, target, encoding, decoding
@@ -56,8 +72,8 @@ def test_a_packed_stack_takes_so_many_bytes_for_each_sample(
         data, first = peak(encode) if encoding else (encode(), 0)
         B, second = peak(lambda data=data: lowrank.open(data).to_array())
         assert B.shape == A.shape
-        found.append((A.nbytes + first, second))
-    added = SIDE * SIDE * (sizes[1] - sizes[0])
-    most = [(b - a) / added for a, b in zip(*found, strict=True)]
+        found.append((A.nbytes + first, second, A.size))
+    *taken, added = (b - a for a, b in zip(*found, strict=True))
+    most = [x / added for x in taken]
     assert encoding is None or most[0] <= encoding
     assert most[1] <= decoding

@@ -21,6 +21,7 @@ from lowrank.io.taking import Taking
 from lowrank.limits import let_go
 from lowrank.picture import MODES, Loaded, Picture
 from lowrank.picture.distance import frames
+from lowrank.picture.levels import Scale
 from lowrank.report import compared, measure, passes
 from lowrank.runs import large, work
 from lowrank.runs.plan import Job
@@ -115,7 +116,7 @@ def test_a_tile_is_a_stack_of_its_own(stack, data):
     assert len(grid.boxes) == 4
     for box, span in zip(grid.boxes, grid.spans, strict=True):
         size = box.size((FRAMES, HEIGHT, WIDTH, 1))
-        alone = room.decode(payload[span], size, stack.mode).samples
+        alone = room.decode(payload[span], size, Scale(stack.mode)).samples
         assert np.array_equal(alone, whole[:, box.rows, box.columns])
     B = codec.factors(parse(data))[1][0].reshape(whole.shape)
     assert np.abs(np.rint(B) - whole).max() <= 1
@@ -146,7 +147,7 @@ def test_a_file_states_norms_of_the_whole_matrix(stack, data):
 @pytest.mark.parametrize("kind", ["psnr", "psnr_worst"])
 def test_a_psnr_is_that_of_all_tiles_together(low, small, kind):
     found = decoded(encoded(low, Target(kind, 41)))
-    off = frames(low, Picture(found, low.mode))
+    off = frames(low, found)
     mse = [x.squares / x.samples for x in off]
     least = max(mse) if kind == "psnr_worst" else np.mean(mse)
     assert 41 <= 10 * math.log10(low.peak**2 / least) < 41.2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,11 +39,13 @@ def compare(original: Picture, result: Picture) -> Pixels:
 
     Pixels that the original has no data for are left out.
     """
-    return total(frames(original, result), original.peak)
+    return total(frames(original, result.each()), original.peak)
 
 
-def frames(original: Picture, result: Picture, empty: Mask | None = None) -> list[OfFrame]:
-    """The same for each frame of two stacks; one picture is one frame.
+def frames(
+    original: Picture, result: Iterable[Samples], empty: Mask | None = None
+) -> list[OfFrame]:
+    """The same for each frame of a stack; one picture is one frame.
 
     `empty` says which pixels are left out, where the picture does not say it itself.
     """
@@ -53,7 +56,7 @@ def frames(original: Picture, result: Picture, empty: Mask | None = None) -> lis
     gap = None if empty is None else iter(empty if original.frames else [empty])
     return [
         _frame(a, b, None if gap is None else next(gap))
-        for a, b in zip(original.each(), result.each(), strict=True)
+        for a, b in zip(original.each(), result, strict=True)
     ]
 
 

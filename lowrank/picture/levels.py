@@ -70,10 +70,39 @@ class Levels(NamedTuple):
         """The samples of levels."""
         samples: NDArray[np.generic] = np.empty(levels.shape, mode.dtype)
         for part in _some(levels):
-            values = np.multiply(levels[part], self.unit, dtype=np.float64)
-            values += self.low
-            samples[part] = np.clip(values, self.low, self.high, out=values)
+            samples[part] = self.valued(levels[part].astype(np.float64))
         return samples
+
+    def valued(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What levels stand for, before it is of the samples' type; in place."""
+        levels *= self.unit
+        levels += self.low
+        return np.clip(levels, self.low, self.high, out=levels)
+
+
+class Scale(NamedTuple):
+    """What the samples of a stack are: levels themselves, or what these stand for.
+
+    Attributes
+    ----------
+    mode : Mode
+        Of the samples.
+    levels : Levels or None
+        The range that they are counted in.
+    """
+
+    mode: Mode
+    levels: Levels | None = None
+
+    @property
+    def limits(self) -> tuple[int, int] | None:
+        """Smallest and largest level."""
+        counted = self.levels and self.levels.mode(len(self.mode.channels))
+        return (counted or self.mode).limits
+
+    def valued(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What levels stand for; in place."""
+        return levels if self.levels is None else self.levels.valued(levels)
 
 
 def _some(samples: NDArray[np.generic]) -> Iterator[slice]:

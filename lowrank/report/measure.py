@@ -93,7 +93,7 @@ def measure(
     small = len(A) * A[0].size < threads.SMALL
     found = tuple(threads.each(of_matrix, range(len(A)), small=small))
     decoded = codec.decode(parts, filled=True).picture
-    of = frames(original, decoded)
+    of = frames(original, decoded.each())
     stack = None
     if picture.frames is not None:
         from lowrank.report import stacks

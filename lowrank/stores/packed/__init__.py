@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.format.parts import Packed, Parts
 from lowrank.layouts import turn
-from lowrank.picture import Mode, Picture, Turn
+from lowrank.picture import Picture, Turn
+from lowrank.picture.levels import Scale
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost
 from lowrank.stores.packed.coding.payload import Decoded as DecodedSamples
 from lowrank.stores.packed.coding.payload import Outline
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from lowrank.stores.packed.frames.tiles import Reader as Tiles
 
 Size = tuple[int, ...]
-Kind = int | Mode
-"""Bits of the samples of a picture; the mode of those of a stack, which may have signs."""
+Kind = int | Scale
+"""Bits of the samples of a picture; of a stack, which may have signs, what they stand for, too."""
 Indices = NDArray[np.intp]
 _ROOMS = {"stack": "frames.tiles"}
 
@@ -87,7 +88,9 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
             raise TruncatedError(f"packed stream ends in its first {unit}", total=found.total)
     notes = lost(parts, found.decoded, found.total, found.unit)
     levels = _body(parts).levels
-    samples = found.samples if levels is None else levels.to_samples(found.samples, mode)
+    samples: NDArray[np.generic] = found.samples
+    if levels is not None and head.frames is None:  # a stack's are no levels any more
+        samples = levels.to_samples(samples, mode)
     return Decoded(Picture(samples, mode, head.metadata), notes)
 
 
@@ -104,10 +107,8 @@ class Reader:
 
         If `exact`, before they are rounded: B, in levels, where the file states a range.
         """
-        levels = _body(self._parts).levels
         with _named(self._parts):
-            found = self._of.block(frames, rows, columns, exact=exact)
-        return found if levels is None or exact else levels.to_samples(found, self._parts.head.mode)
+            return self._of.block(frames, rows, columns, exact=exact)
 
     def columns(self, some: slice) -> NDArray[np.float64]:
         """(N, w) columns of the matrix B."""
@@ -131,8 +132,8 @@ def reader(parts: Parts) -> Reader | None:
         return None
     size = head.frames, head.height, head.width, len(head.mode.channels)
     kind = _kind(parts)
-    if not isinstance(kind, Mode):
-        raise TypeError("a stack has a mode")
+    if not isinstance(kind, Scale):
+        raise TypeError("a stack has a scale")
     return Reader(parts, tiles.Reader(payload, size, kind, _outline(parts)))
 
 
@@ -199,7 +200,7 @@ def _kind(parts: Parts) -> Kind:
     levels, mode = _body(parts).levels, parts.head.mode
     if parts.head.frames is None:
         return mode.bits if levels is None else levels.bits
-    return mode if levels is None else levels.mode(len(mode.channels))
+    return Scale(mode, levels)
 
 
 def _unit(parts: Parts) -> float:

@@ -73,20 +73,18 @@ class Tries:
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
 
-    def decoded(self, step: float) -> Picture:
-        """The decoded picture."""
-        samples, mode = self.at(step).samples(), self.picture.mode
-        if self.levels is not None:
-            return Picture(self.levels.to_samples(samples, mode), mode)
-        return Picture(samples, mode)
-
     @threads.one_blas_thread()  # several stall on sums as short as these
     def off(self, step: float) -> list[OfFrame]:
         """How far each decoded frame is off."""
         from lowrank.picture import distance
 
-        known = self.at(step).off
-        return distance.frames(self.picture, self.decoded(step)) if known is None else known()
+        coded, picture, levels = self.at(step), self.picture, self.levels
+        if coded.off is not None:
+            return coded.off()
+        frames = picture.each(coded.samples())
+        if levels is not None:  # as floats they take twice the memory
+            frames = (levels.to_samples(x, picture.mode) for x in frames)
+        return distance.frames(picture, frames)
 
     def pixels(self, step: float) -> Pixels:
         """How far the decoded picture is off."""

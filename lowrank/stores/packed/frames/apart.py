@@ -25,13 +25,18 @@ def share_apart(stack: Stack, step: float) -> float:
     coefficients, too.
     """
     s, U = stack.spectrum
-    C = stack.frame_coefficients(slice(None), _box(stack)) * np.float32(1 / step)
+    C = stack.frame_coefficients(slice(None), _box(stack))
+    C *= np.float32(1 / step)
     size, rows, _, columns = C.shape
-    frames = C.reshape(size, rows, stack.frames, -1)
-    planes = np.matmul(U.T.astype(np.float32), frames).reshape(size, rows, -1, columns)
     part = rows * columns / (stack.grid[0] * stack.grid[1])
     price = part * BIT * select.column_bits(stack.frames, s, step)
-    return float(_cost(C).sum() / _klt(planes, price))
+    themselves = _cost(C).sum()
+    # Planes stand where the frames did, of which there are no less.
+    across = U.T.astype(np.float32)
+    frames = C.reshape(size, rows, stack.frames, -1)
+    for one in frames:
+        one[:, : len(across)] = np.matmul(across, one)
+    return float(themselves / _klt(C[:, :, : len(across) * stack.channels], price))
 
 
 def suit(stack: Stack, step: float) -> None:

@@ -77,6 +77,7 @@ from lowrank.errors import FormatError, LimitError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
 from lowrank.picture import Mode, Turn
+from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.payload import (
     SYMBOLS_PER_LANE,
     Coded,
@@ -174,7 +175,7 @@ def _as_bytes(coded: Coded, stack: Stack, mode: Mode) -> Coded:
         coded,
         size=lambda: len(payload),
         payload=lambda: payload,
-        samples=lambda: decode(payload, stack.samples.shape, mode).samples,
+        samples=lambda: decode(payload, stack.samples.shape, Scale(mode)).samples,
         norms=lambda: norms,
         squared_error=lambda: norms[0].error ** 2,
     )
@@ -256,7 +257,7 @@ def _encoded(
         return (Norms(norm, next_, tail, max(_error(stack, made), tail)),)
 
     def samples() -> Samples:
-        return made.samples(mode)
+        return made.samples(Scale(mode))
 
     def squared_error() -> float:
         return norms()[0].error ** 2
@@ -298,7 +299,7 @@ def outline(payload: bytes, size: Shape) -> Outline:
 
 
 def decode(
-    payload: bytes, size: Shape, mode: Mode,
+    payload: bytes, size: Shape, scale: Scale,
     *, rank: int | None = None, partial: bool = False, outline: Outline | None = None,
 ) -> Decoded:  # fmt: skip
     """Decode a stack, or what its first planes show of it.
@@ -307,7 +308,8 @@ def decode(
     ----------
     payload : bytes
     size : (frames, height, width, channels)
-    mode : Mode
+    scale : Scale
+        What its levels stand for.
     rank : int, optional
         Planes to keep.
     partial : bool
@@ -323,11 +325,11 @@ def decode(
         The payload is not one.
     """
     made, total, done = synthesis(payload, size, rank=rank, partial=partial, outline=outline)
-    return Decoded(made.samples(mode), total, done)
+    return Decoded(made.samples(scale), total, done)
 
 
 def factors(
-    payload: bytes, size: Shape, mode: Mode,
+    payload: bytes, size: Shape, scale: Scale,
     *, partial: bool = False, outline: Outline | None = None,
 ) -> list[NDArray[np.float64]]:  # fmt: skip
     """The decoded (N, n) matrix, before rounding."""

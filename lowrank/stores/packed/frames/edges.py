@@ -26,6 +26,7 @@ from lowrank.layouts.lapped import HALF, SIDE, SIZE, Floats, cosines, grid, lap
 LAPPED, COSINES, FOURS, STEPS = range(4)
 """Transforms of whole patches: cosines that lap, cosines, cosines of four samples and of the means
 of these, and steps (A. Haar, Math. Ann. 69, 1910)."""
+_TOGETHER = 1 << 17  # coefficients that are computed at once
 _BLOCKS = 8  # patches along a side that are transformed at once
 _PI = 3.141592653589793
 _TERMS = 24  # of the series of a cosine, up to 2 pi
@@ -183,9 +184,15 @@ def analyse(planes: Floats, out: Floats | None = None, *, transform: int = LAPPE
         flat = planes[part].reshape(part.stop - part.start, -1)
         strip = (down.astype(planes.dtype) @ flat).reshape(len(down), width, count)
         for others, beside, across in _matrices(width, transform):
-            block = np.matmul(across.astype(planes.dtype), strip[:, beside])
-            here = block.reshape(-1, SIDE, others.stop - others.start, SIDE, count)
-            grids[:, :, some, :, others] = here.transpose(1, 3, 0, 4, 2)
+            across = across.astype(planes.dtype, copy=False)
+            # Some rows of patches after the others: all at once they take as much memory again.
+            step = max(_TOGETHER // (len(across) * SIDE * count), 1)
+            for top in range(some.start, some.stop, step):
+                end = min(top + step, some.stop)
+                first, last = ((i - some.start) * SIDE for i in (top, end))
+                block = np.matmul(across, strip[first:last, beside])
+                here = block.reshape(-1, SIDE, others.stop - others.start, SIDE, count)
+                grids[:, :, top:end, :, others] = here.transpose(1, 3, 0, 4, 2)
     edges = Edges(height, width)
     result[0, -1] *= math.sqrt(SIDE / edges.rows)
     result[0, :, :, -1] *= math.sqrt(SIDE / edges.columns)

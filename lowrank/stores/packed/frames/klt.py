@@ -202,8 +202,9 @@ class Stack:
             X = samples[first : first + each].astype(np.float32)
             if R is not None:
                 X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
-            planes = X.transpose(1, 2, 0, 3).reshape(height, width, -1)
             here = out[:, :, first * channels : (first + len(X)) * channels]
+            planes = X.transpose(1, 2, 0, 3).reshape(height, width, -1)
+            del X
             analyse(planes, here, transform=self.transform)
         return out
 

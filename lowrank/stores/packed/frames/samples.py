@@ -18,7 +18,8 @@ from lowrank import threads
 from lowrank.errors import FormatError
 from lowrank.layouts.lapped import SIDE, SIZE, Floats
 from lowrank.layouts.turn import axes
-from lowrank.picture import Mode, Turn
+from lowrank.picture import Turn
+from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames.edges import LAPPED, Edges, waves
 from lowrank.stores.packed.patches.synthesis import Channel, render
@@ -29,7 +30,7 @@ Indices = NDArray[np.intp]
 _PRECISION = 24
 _LARGEST = 2.0**31
 EXACT = 2.0**53
-_SLAB = 1 << 17
+_SLAB = 1 << 16
 
 
 class _Edged(Channel):
@@ -203,40 +204,39 @@ class Synthesis:
             turned[c] = first * self._R[0][c] + second * self._R[1][c] + third * self._R[2][c]
         return turned
 
-    def samples(self, mode: Mode, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """All (frames, height, width, channels) samples, rounded half up and clipped."""
-        found = np.empty(self.shape, mode.dtype) if out is None else out
+    def samples(self, scale: Scale, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """All (frames, height, width, channels) samples, of levels rounded half up and clipped."""
+        found = np.empty(self.shape, scale.mode.dtype) if out is None else out
 
         def slab(part: slice) -> None:
-            found[:, part] = self._rounded(self.turned(part), mode).transpose(1, 2, 3, 0)
+            found[:, part] = self._samples(self.turned(part), scale).transpose(1, 2, 3, 0)
 
         threads.each(slab, self.slabs(), small=found.size < threads.SMALL)
         return found
 
-    def block(self, frames: Indices, y: Indices, x: Indices, mode: Mode | None) -> NDArray[Any]:
-        """(frames, rows, columns, channels) of them where these cross; levels without a mode."""
-        out = np.empty((len(frames), len(y), len(x), self.shape[3]), mode and mode.dtype)
+    def block(self, frames: Indices, y: Indices, x: Indices, scale: Scale | None) -> NDArray[Any]:
+        """(frames, rows, columns, channels) of them where these cross; levels without a scale."""
+        out = np.empty((len(frames), len(y), len(x), self.shape[3]), scale and scale.mode.dtype)
         step = max(_SLAB // (max(len(frames), len(self.planes)) * len(x)), 1)
         parts = [slice(top, top + step) for top in range(0, len(y), step)]
         whole = len(x) == self.shape[2]
 
         def slab(part: slice) -> None:
             turned = self.turned(y[part], frames, slice(None) if whole else x)
-            levels = self._rounded(turned, mode) if mode else self.levels(turned)
+            levels = self._samples(turned, scale) if scale else self.levels(turned)
             out[:, part] = levels.transpose(1, 2, 3, 0)
 
         threads.each(slab, parts, small=out.size < threads.SMALL)
         return out
 
-    def _rounded(self, turned: NDArray[np.float64], mode: Mode) -> NDArray[np.float64]:
+    def _samples(self, turned: NDArray[np.float64], scale: Scale) -> NDArray[np.float64]:
         """The same levels as samples, in place."""
-        if mode.limits is None:
+        if scale.limits is None:
             raise FormatError("packed stream: samples that are no integers")
         levels = self.levels(turned)
         levels += 0.5
         np.floor(levels, out=levels)
-        rounded: NDArray[np.float64] = np.clip(levels, *mode.limits, out=levels)
-        return rounded
+        return scale.valued(np.clip(levels, *scale.limits, out=levels))
 
     def matrix(self) -> NDArray[np.float64]:
         """(N, n) levels before rounding."""

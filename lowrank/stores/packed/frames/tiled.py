@@ -8,6 +8,7 @@ tiles' own, and squared errors add up.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,7 @@ from lowrank.layouts.lapped import SIDE, grid
 from lowrank.limits import give_back, let_go
 from lowrank.picture import Mode, Picture, Turn, distance, gaps
 from lowrank.picture.distance import OfFrame
-from lowrank.picture.levels import Levels
+from lowrank.picture.levels import Levels, Scale
 from lowrank.stores.packed.coding.payload import Coded, Norms
 from lowrank.stores.packed.frames import codec, noise, tiles
 from lowrank.stores.packed.frames.edges import LAPPED
@@ -215,7 +216,7 @@ class Tiled:
             return (self._norms(rank, error),)
 
         def samples() -> NDArray[Any]:
-            return tiles.decode(payload, self.size, self.mode).samples
+            return tiles.decode(payload, self.size, Scale(self.mode)).samples
 
         return Coded(
             lambda: len(payload),
@@ -243,12 +244,12 @@ class Tiled:
         return Norms(norm, next_, tail, max(math.sqrt(error), tail))
 
     def _off(self, box: Box, window: NDArray[Any], coded: Coded) -> list[OfFrame]:
-        samples: NDArray[Any] = coded.samples()
-        mode = self.picture.mode
-        if self.levels is not None:
-            samples = self.levels.to_samples(samples, mode)
+        found: Iterable[NDArray[Any]] = coded.samples()
+        mode, levels = self.picture.mode, self.levels
+        if levels is not None:
+            found = (levels.to_samples(x, mode) for x in found)
         empty = None if self._gaps is None else self._gaps[:, box.rows, box.columns]
-        return distance.frames(Picture(window, mode), Picture(samples, mode), empty)
+        return distance.frames(Picture(window, mode), found, empty)
 
 
 def _added(a: list[OfFrame], b: list[OfFrame]) -> list[OfFrame]:

@@ -34,7 +34,7 @@ from lowrank import pace
 from lowrank.errors import FormatError, LimitError, TruncatedError, UsageError
 from lowrank.layouts.lapped import SIDE, grid
 from lowrank.limits import MAX_PRODUCTS, STACK, fits, give_back
-from lowrank.picture import Mode
+from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.payload import Decoded, Outline
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.frames import codec
@@ -171,29 +171,29 @@ def _find(payload: bytes, position: int, size: Shape, found: Grid) -> None:
 
 
 def decode(
-    payload: bytes, size: Shape, mode: Mode,
+    payload: bytes, size: Shape, scale: Scale,
     *, rank: int | None = None, partial: bool = False, outline: Outline | None = None,
 ) -> Decoded:  # fmt: skip
     """Decode a stack, or what the first planes of each tile show of it; see codec.decode."""
     found = _grid(payload, size, outline)
     if found is None:
-        return codec.decode(payload, size, mode, rank=rank, partial=partial, outline=outline)
-    samples = np.zeros(size, mode.dtype)
+        return codec.decode(payload, size, scale, rank=rank, partial=partial, outline=outline)
+    samples = np.zeros(size, scale.mode.dtype)
     done = 0
     for box, made in _made(payload, size, found, rank=rank, partial=partial):
-        made.samples(mode, samples[:, box.rows, box.columns])
+        made.samples(scale, samples[:, box.rows, box.columns])
         done += 1
     return Decoded(samples, len(found.boxes), done, "tiles")
 
 
 def factors(
-    payload: bytes, size: Shape, mode: Mode,
+    payload: bytes, size: Shape, scale: Scale,
     *, partial: bool = False, outline: Outline | None = None,
 ) -> list[NDArray[np.float64]]:  # fmt: skip
     """The decoded (N, n) matrix, before rounding."""
     found = _grid(payload, size, outline)
     if found is None:
-        return codec.factors(payload, size, mode, partial=partial, outline=outline)
+        return codec.factors(payload, size, scale, partial=partial, outline=outline)
     if not fits(8 * int(np.prod(size, dtype=object))):
         raise LimitError("no memory for the matrix of so many samples")
     matrix = np.zeros(size)
@@ -248,13 +248,14 @@ class Reader:
     payload : bytes
         Of tiles.
     size : (frames, height, width, channels)
-    mode : Mode
+    scale : Scale
+        What its levels stand for.
     said : Outline
         What `outline` gives.
     """
 
-    def __init__(self, payload: bytes, size: Shape, mode: Mode, said: Outline) -> None:
-        self._payload, self._size, self._mode = payload, size, mode
+    def __init__(self, payload: bytes, size: Shape, scale: Scale, said: Outline) -> None:
+        self._payload, self._size, self._scale = payload, size, scale
         self._grid: Grid = said.read[0]
         self._made: dict[int, Synthesis] = {}
         self._lock = threading.Lock()
@@ -270,7 +271,7 @@ class Reader:
             A tile is not there, or damaged.
         """
         size = len(frames), len(rows), len(columns), self._size[3]
-        out = np.empty(size, np.float64 if exact else self._mode.dtype)
+        out = np.empty(size, np.float64 if exact else self._scale.mode.dtype)
         for i, box in enumerate(self._grid.boxes):
             y = np.flatnonzero((rows >= box.rows.start) & (rows < box.rows.stop))
             x = np.flatnonzero((columns >= box.columns.start) & (columns < box.columns.stop))
@@ -278,7 +279,7 @@ class Reader:
                 continue
             some = self._of(i).block(
                 frames, rows[y] - box.rows.start, columns[x] - box.columns.start,
-                None if exact else self._mode,
+                None if exact else self._scale,
             )  # fmt: skip
             out[:, y[0] : y[-1] + 1, x[0] : x[-1] + 1] = some
         return out

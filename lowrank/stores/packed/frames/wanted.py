@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import basis, classes, learn, select
 from lowrank.stores.packed.frames.forecast import worth
@@ -94,15 +95,26 @@ def learnt(
 def groups(
     stack: Stack, M: NDArray[np.float64] | None, maps: int, each: int, step: float
 ) -> Iterator[NDArray[np.float32]]:
-    """The coefficients of each group; where those of the stack are not kept, instead of them."""
+    """The coefficients of each group; where those of the stack are not kept, in their memory."""
     parts = [slice(i, min(i + each, maps)) for i in range(0, maps, each)]
     if M is None or not spared(stack):
         yield from (_coefficients(stack, M, part, step) for part in parts)
         return
-    all_ = [_coefficients(stack, M, part, step) for part in parts]
+    held = [_matched(stack, M, parts, step)]
     stack.forget()
-    while all_:
-        yield all_.pop(0)
+    for part in parts[:-1]:
+        yield held[0][:, :, part].astype(np.float32)
+    yield held.pop()[:, :, parts[-1]].astype(np.float32, copy=len(parts) > 1)
+
+
+def _matched(stack: Stack, M: NDArray[np.float64], parts: list[slice], step: float) -> Floats:
+    """The coefficients of all groups, where those of the stack were."""
+    C = stack.coefficients(1)
+    for row in range(C.shape[1]):
+        one = C[:, row].copy()
+        for part in parts:
+            C[:, row, part] = _row(stack, M, part, step, one)
+    return C
 
 
 def _coefficients(
@@ -110,17 +122,28 @@ def _coefficients(
 ) -> NDArray[np.float32]:
     """(SIZE, rows, maps, columns) coefficients of a group, in steps."""
     channels = stack.channels
-    first, last = part.start // channels, -(-part.stop // channels)
-    inside = slice(part.start - first * channels, part.stop - first * channels)
     if M is None:
+        first, last, inside = _planes(part, channels)
         C = stack.frame_coefficients(slice(first, last))[:, :, inside]
         C *= np.float32(1 / step)
         return C
     C = stack.coefficients(1)
-    size, rows, _, columns = C.shape
-    weights = (M[first:last] / step).astype(C.dtype)
-    out = np.empty((size, rows, last - first, channels, columns), np.float32)
-    for row in range(rows):
-        one = C[:, row].reshape(size, -1, channels * columns)
-        out[:, row] = (weights @ one).reshape(size, last - first, channels, columns)
-    return out.reshape(size, rows, -1, columns)[:, :, inside]
+    out = np.empty((*C.shape[:2], part.stop - part.start, C.shape[3]), np.float32)
+    for row in range(C.shape[1]):
+        out[:, row] = _row(stack, M, part, step, C[:, row])
+    return out
+
+
+def _row(stack: Stack, M: NDArray[np.float64], part: slice, step: float, one: Floats) -> Floats:
+    """(SIZE, maps, columns) coefficients of a row of patches of a group, of those of all planes."""
+    size, _, columns = one.shape
+    first, last, inside = _planes(part, stack.channels)
+    weights = (M[first:last] / step).astype(one.dtype)
+    found: Floats = weights @ one.reshape(size, -1, stack.channels * columns)
+    return found.reshape(size, -1, columns)[:, inside]
+
+
+def _planes(part: slice, channels: int) -> tuple[int, int, slice]:
+    """The first plane of some maps, the one behind the last, and the maps among theirs."""
+    first, last = part.start // channels, -(-part.stop // channels)
+    return first, last, slice(part.start - first * channels, part.stop - first * channels)
