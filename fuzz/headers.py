@@ -254,6 +254,7 @@ def _patches(
         "hidden": int(rng.integers(16)),
         "smooth": tuple(int(x) for x in rng.integers(256, size=channels) * rng.integers(2)),
         "power": int(rng.integers(32)),
+        "version": int(rng.integers(3, 5)),
         "gains": None if rng.integers(3) else rng.integers(-most, most + 1, low),
     }
     kin = (
@@ -261,7 +262,8 @@ def _patches(
         and len(header.scales) == channels
         and header.coarsest[0].shape == low
     )
-    made = patches_header.Header(step=0.0, **_mixed(header, fresh, rng, kin=kin))
+    fields = _mixed(header, fresh, rng, kin=kin)
+    made = patches_header.Header(step=0.0, **(fields | {"version": fresh["version"]}))
     ranks = [1 + int(np.count_nonzero(one)) for one in made.scales]
     return patches_header.write_header(made, _code(rng), made.lanes), made.lanes, ranks
 

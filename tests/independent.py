@@ -546,10 +546,10 @@ class Patches:
         self.version = self.crossed = self.farther = self.expected = 0
         if lanes == 0:
             self.version = read.bits(4)
-            assert self.version in (1, 2, 3)
+            assert self.version in (1, 2, 3, 4)
             self.crossed = 1 if self.version == 1 else read.bits(1)
             self.farther = 0 if self.version == 1 else read.bits(2) - 1
-            self.expected = read.bits(4) if self.version == 3 else 0
+            self.expected = read.bits(4) if self.version >= 3 else 0
             lanes = read.number("lanes")
         weighed, lanes = divmod(lanes, 2**15)
         self.late = read.number("late")
@@ -1017,7 +1017,9 @@ class Patches:
         weighed = weighed and not (self.start.alpha and channel == len(self.scales) - 1)
         if weighed:
             for i, patch in enumerate(patches):
-                spread = math.sqrt(1 + math.sqrt((i // 16) ** 2 + (i % 16) ** 2) * self.power / 16)
+                square = (i // 16) ** 2 + (i % 16) ** 2
+                more = math.sqrt(square) / 16 if self.version < 4 or channel else square / 256
+                spread = math.sqrt(1 + self.power * more)
                 patches[i] = [x * spread for x in patch]
         kept = {i: values for (c, i), values in self.values.items() if c == channel}
         B = {i: [rint(x * 2**precision) for x in patches[i]] for i in kept}

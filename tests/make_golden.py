@@ -176,6 +176,11 @@ CASES |= {
         ("hiding-i16", "uint16-3", 50, 65, Target("quality", 75)),
         ("hiding-eye", "RGB", 65, 66, Target("quality", 50, "eye")),
         ("cut-hiding", "RGB", 70, 83, Target("quality", 75)),
+        # Weights by squares of frequencies: colours, opacity, 16 bits, cut short.
+        ("squared", "RGB", 67, 83, Target("quality", 55, "eye")),
+        ("squared-la", "LA", 35, 50, Target("quality", 75, "eye")),
+        ("squared-i16", "uint16-3", 50, 49, Target("quality", 60, "eye")),
+        ("cut-squared", "RGB", 65, 70, Target("quality", 80, "eye")),
     )
 }
 CASES |= {

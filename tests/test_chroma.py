@@ -92,7 +92,7 @@ def test_a_regression_that_holds_everywhere_is_found():
 
 
 def test_newer_versions_and_colours_that_are_not_turned_are_refused_by_name():
-    for version in (0, 4, 15):
+    for version in (0, 5, 15):
         out = BitWriter()
         out.number(0, "lanes")
         out.bits(version, 4)

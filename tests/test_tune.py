@@ -9,7 +9,7 @@ from PIL import Image
 import lowrank
 from lowrank.errors import UsageError
 from lowrank.layouts import lapped, turn
-from lowrank.stores.packed.patches import eye
+from lowrank.stores.packed.patches import eye, header
 
 PHOTO = "sample_images/parrots.png"
 
@@ -88,6 +88,23 @@ def test_opacity_is_as_exact_as_it_was(photo):
     samples = np.dstack([photo, alpha.astype(np.uint8)])
     found = lowrank.compress(samples, quality=40, tune="eye").to_array()
     assert np.array_equal(found[..., 3], samples[..., 3])
+
+
+def test_luma_is_weighed_by_squares_of_frequencies_and_colour_by_frequencies():
+    v, u = np.divmod(np.arange(256), 16)
+    F = np.hypot(v, u) / 16
+    assert eye.spread(20, squared=True) == pytest.approx(np.sqrt(1 + 20 * F**2), rel=1e-14)
+    assert eye.spread(20, squared=False) == pytest.approx(np.sqrt(1 + 20 * F), rel=1e-14)
+
+
+def test_only_a_file_for_the_eye_has_the_version_that_fewer_readers_know(photo, tuned):
+    def read(image):
+        payload = image.parts.body.payload
+        return header.read_header(payload, lapped.grid(*photo.shape[:2]), 3)[0]
+
+    assert read(lowrank.compress(photo, quality=60)).version == header.HIDING
+    assert read(tuned).version == header.SQUARED
+    assert [read(tuned).is_squared(c) for c in range(3)] == [True, False, False]
 
 
 def test_gains_are_powers_of_two_in_halves():

@@ -388,7 +388,7 @@ function round(patch, spread, size) {
   for (let p = 0; p < SIZE; p++) patch[p] = rint(patch[p] * spread * size);
 }
 
-/** The patch of each component, times 2^precision, as integers; by frequency. */
+/** The patch of each component, times 2^precision, as integers; by frequency. A power below 0 is of these, not of squares. */
 function basis(indices, turns, precision, power, transform, height, width) {
   const out = new F64(SIZE * SIZE), tall = waves(height, transform), wide = waves(width, transform);
   const size = 2 ** precision;
@@ -398,7 +398,10 @@ function basis(indices, turns, precision, power, transform, height, width) {
     const [c, s] = TURNS[abs(angle)];
     rotate(row(i), row(j), c, angle < 0 ? -s : s);
   }
-  for (const i of indices) round(row(i), sqrt(1 + (sqrt(v(i) ** 2 + u(i) ** 2) * power) / 16), size);
+  for (const i of indices) {
+    const square = (v(i) ** 2 + u(i) ** 2) / SIZE;
+    round(row(i), sqrt(1 + (power < 0 ? -sqrt(square) : square) * power), size);
+  }
   return out;
 }
 

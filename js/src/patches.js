@@ -20,7 +20,7 @@ import { filtered, pictured } from "./smoothing.js";
 /** Kept components but the first of each channel, in descending scale. */
 function orderOf(scales) {
   const plan = scales.flatMap((scale, channel) =>
-    scale.map((level, index) => ({ channel, index, level })).filter(({ index, level }) => index && level),
+    scale.flatMap((level, index) => (index && level ? { channel, index, level } : [])),
   );
   return plan.sort((a, b) => b.level - a.level || a.channel - b.channel || a.index - b.index);
 }
@@ -258,7 +258,7 @@ function readHeader(parts, shape) {
   let version = 0, crossed = 0, farther = 0, per = 0;
   if (!lanes) {
     version = read.bits(4);
-    check(version && version < 4, "version");
+    check(version && version < 5, "version");
     crossed = version < 2 || read.bits(1);
     if (version > 1) farther = read.bits(2) - 1;
     if (version > 2) per = read.bits(4);
@@ -268,9 +268,10 @@ function readHeader(parts, shape) {
   const weighed = lanes > 32768;
   assign(header, {
     lanes: readLanes(read, lanes - 32768 * weighed), late: read.number("late"), strengths: readStrengths(read, parts, version > 1 ? 8 : 4),
+    // Below 0: of frequencies, and not of their squares.
+    power: weighed && read.bits(5) * (version > 3 || -1), gains: weighed && readCoarsest(read, shape),
     version, crossed, farther, per, end, scales: [], turns: [], coarsest: [],
   });
-  if (weighed) assign(header, { power: read.bits(5), gains: readCoarsest(read, shape) });
   each(channels, (c) => {
     header.scales.push(readScales(read, c));
     header.turns.push(readTurns(read));
@@ -293,7 +294,7 @@ export function decodePatches(parts, { rank, partial }) {
   const patches = shape[0] * shape[1];
   const header = readHeader(parts, shape), { scales, late, lanes, step } = header;
   checkRanks(
-    parts.matrices, scales.map((s) => 1 + s.filter((x) => x > 0).length),
+    parts.matrices, scales.map((s) => 1 + s.filter((x) => x).length),
     min(patches, SIZE),
   );
   const plan = orderOf(scales);
@@ -335,6 +336,7 @@ export function decodePatches(parts, { rank, partial }) {
     const some = maps[c].filter((x) => shown.has(c * SIZE + x.index));
     const precision = bits > 8 ? 24 : 13;
     const whole = planeOf(shape, firsts[c], some, header.turns[c], own, precision, F, alpha ? {} : header);
+    header.power = -abs(header.power); // of all after the first
     return cropped(whole, shape[1] * SIDE, width, height);
   });
   if (shown.size === plan.length) filtered(planes, parts, header, F);

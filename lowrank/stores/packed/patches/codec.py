@@ -15,15 +15,17 @@ header    range_coder.BitReader, fields in this order:
     alpha     1 bit: the last channel is opacity; only with 2 or 4 channels
     turn      3 x 8 bits, each plus 128, if turned: quaternion (127, a, b, c) (colour.py)
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
-    version   number 0, then 4 bits: 3; then 1 bit: luma tells of chroma (chroma.py); 2 bits, less
-              1: sixteenths that rare values are farther from zero than they say (walk.py); 4 bits:
+    version   number 0, then 4 bits: 3, or 4 if weighed for the eye; then 1 bit: luma tells of
+              chroma (chroma.py); 2 bits, less 1: sixteenths that rare values are farther from zero
+              than they say (walk.py); 4 bits:
               non-zeros to a sign that is hidden, or 0 (hiding.py), which version 2 has not.
               In version 1 luma does, and none is there; in version 0 not, nor is any of this
     lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    twice 4 bits for each channel: strengths of the filter, in eighths, of differences as
               they are and cut (cutting.py). Before version 2 once: of another filter (smoothing.py)
-    power     5 bits, if weighed: of frequencies (eye.py)
+    power     5 bits, if weighed: of frequencies, of the first channel of squares from version 4 on
+              (eye.py)
     gains     signed differences, if weighed: the coarsest map of the gains (eye.py)
     then for each channel:
     scales    order.read_scales: per frequency 0 (dropped) or a size in half octaves
@@ -51,7 +53,7 @@ rounded half up and clipped; if levels are given, alpha takes the nearer one.
 
 Every step and table of a decoder is in docs/PACKED.md.
 
-A decoder must reject: a flag that does not fit the channels; a version above 3; luma that tells
+A decoder must reject: a flag that does not fit the channels; a version above 4; luma that tells
 of chroma without a colour rotation; lanes out of range, or so
 few that the maps have more than 2^17 symbols a lane; an initial state below 2^16, or a
 last one of 2^17 or more; more late batches or signs than there are; a header number
@@ -94,7 +96,13 @@ from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.smoothing import Filter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.patches import chroma, prediction, rotations
-from lowrank.stores.packed.patches.header import Header, read_header, write_header
+from lowrank.stores.packed.patches.header import (
+    HIDING,
+    SQUARED,
+    Header,
+    read_header,
+    write_header,
+)
 from lowrank.stores.packed.patches.norms import error_of, measure
 from lowrank.stores.packed.patches.order import Component, batches, order
 from lowrank.stores.packed.patches.phases import Reader, Writer
@@ -196,13 +204,14 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
 
     rans = RansWriter()
     coder = Writer(rans, zero=ZERO, rise=RISE, hidden=HIDDEN)
-    gains = lowest = scale = divided = None
-    power = 0
+    gains = lowest = scale = None
+    divided: list[Floats] = []
+    power, version = 0, HIDING
     if tune == "eye":
         from lowrank.stores.packed.patches import eye
 
-        power = eye.POWER
-        divided = (1 / eye.spread(power)).astype(C.dtype)
+        power, version = eye.POWER, SQUARED
+        divided = [(1 / eye.spread(power, squared=c == 0)).astype(C.dtype) for c in range(channels)]
         lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
         gains = eye.code(shape, coder, lowest, C.dtype, target)
         scale = (1 / eye.factors(gains)).astype(C.dtype)
@@ -214,9 +223,9 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         turns = rotations.search(maps)
         rotations.turn(maps, turns)
         seen = tune == "eye" and not (source.alpha and c == channels - 1)
-        if seen and scale is not None and divided is not None:
+        if seen and scale is not None:
             maps[1:] *= scale
-            maps[1:] *= divided[1:, None, None]
+            maps[1:] *= divided[c][1:, None, None]
         return turns, scales_of(maps, seen=seen), wavelet.forward(C[0, :, c].copy())
 
     found = threads.each(analysed, range(channels), small=C.size < TOGETHER)
@@ -228,7 +237,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
     smooth = (0,) * channels
     header = Header(
         step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        power, lowest, farther=_farther(step, bits, height * width),
+        power, lowest, version=version, farther=_farther(step, bits, height * width),
         hidden=HIDDEN,
     )  # fmt: skip
     groups = batches(order(scales), shape[0] * shape[1])

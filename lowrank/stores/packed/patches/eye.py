@@ -2,10 +2,11 @@
 
 Of fine detail, and in a patch that is full of detail, the eye misses more: a file that is made for
 it has a coarser step for the one, and a finer one where a patch has less of it than most. The
-component of frequency F = |(u, v)| is coded times 1/sqrt(1 + p F/16), with a number p of the file,
-and those of a patch, but for its mean, times 2^(-g/2), with its gain g. Both are taken back in
-synthesis. V stays orthonormal, and the rank what it was: scaling the rows and the components of a
-product does not change it.
+component of frequency F = |(u, v)| is coded times 1/sqrt(1 + p (F/16)^2), with a number p of the
+file, but times 1/sqrt(1 + p F/16) in all channels beside the first, luma, and in files of before
+version 4. Those of a patch, but for its mean, are coded times 2^(-g/2), with its gain g. All that
+is taken back in synthesis. V stays orthonormal, and the rank what it was: scaling the rows and the
+components of a product does not change it.
 
 The gains g are a small map, coded as a first component is (means.py), before all others.
 """
@@ -28,7 +29,7 @@ UNIT = 2
 """Gains to an octave."""
 MOST = 8
 """Largest gain, of either sign."""
-POWER = 8
+POWER = 20
 """The number p of what is encoded, and octaves of gain to an octave of detail: fitted by
 SSIMULACRA2 and Butteraugli on photographs."""
 STRENGTH = 0.3
@@ -37,10 +38,11 @@ _FLOOR = 1.0
 
 
 @cache
-def spread(power: int) -> NDArray[np.float64]:
+def spread(power: int, *, squared: bool) -> NDArray[np.float64]:
     """(SIZE,) by how much each component is divided: square roots, the same on every machine."""
     v, u = np.divmod(np.arange(SIZE), SIDE)
-    found: NDArray[np.float64] = np.sqrt(1 + np.sqrt(v * v + u * u) * (power / 16))
+    square = (v * v + u * u) / SIZE
+    found: NDArray[np.float64] = np.sqrt(1 + power * (square if squared else np.sqrt(square)))
     return found
 
 

@@ -24,8 +24,10 @@ CROSSED = 1
 CUTTING = 2
 """That of payloads whose filter cuts differences (cutting.py), and which say how far from zero rare
 values are, and whether luma tells of chroma."""
-NEWEST = 3
+HIDING = 3
 """That of payloads in which magnitudes tell some signs (hiding.py)."""
+SQUARED = 4
+"""That of payloads whose first channel is weighed by squares of frequencies (eye.py)."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,13 @@ def read_beginning(read: BitReader) -> Beginning:
     if number == 0:
         # No coders at all: readers of before refuse that.
         version = read.bits(4)
-        if not CROSSED <= version <= NEWEST:
+        if not CROSSED <= version <= SQUARED:
             raise FormatError(
                 f"packed stream: version {version} of patches, which is newer; update"
             )
         crossed = version == CROSSED or bool(read.bits(1))
         farther = read.bits(2) - 1 if version >= CUTTING else 0
-        hidden = read.bits(4) if version == NEWEST else 0
+        hidden = read.bits(4) if version >= HIDING else 0
         number = read.number("lanes")
     weighed, lanes = divmod(number, WEIGHED)
     if weighed > 1 or not 1 <= lanes <= LANES:
@@ -84,7 +86,7 @@ class Header:
     power: int = 0
     gains: NDArray[np.int64] | None = None
     crossed: bool = False
-    version: int = NEWEST
+    version: int = HIDING
     farther: int = 0
     hidden: int = 0
 
@@ -92,17 +94,21 @@ class Header:
         """Whether a channel is opacity: the last one, if any."""
         return self.alpha and channel == len(self.scales) - 1
 
+    def is_squared(self, channel: int) -> bool:
+        """Whether a channel is weighed by squares of frequencies."""
+        return self.version >= SQUARED and channel == 0
+
     def step_of(self, channel: int) -> float:
         """Quantiser step of a channel: alpha, the last, has a finer one."""
         return self.step / ALPHA_FINER if self.is_alpha(channel) else self.step
 
 
 def write_header(header: Header, code: int, lanes: int) -> bytes:
-    """Length and bytes of a header."""
+    """Length and bytes of a header, of version HIDING or newer."""
     out = BitWriter()
     write_start(out, code, Start(header.step, header.turn, header.alpha, header.levels))
     out.number(0, "lanes")
-    out.bits(NEWEST, 4)
+    out.bits(header.version, 4)
     out.bits(header.crossed, 1)
     out.bits(header.farther + 1, 2)
     out.bits(header.hidden, 4)

@@ -78,7 +78,8 @@ class Walk:
             return None, None
         from lowrank.stores.packed.patches import eye
 
-        return eye.spread(self.header.power), eye.factors(self.gains)
+        squared = self.header.is_squared(channel)
+        return eye.spread(self.header.power, squared=squared), eye.factors(self.gains)
 
     def first(
         self, channel: int, target: list[dict[str, NDArray[np.float32]]] | None = None
