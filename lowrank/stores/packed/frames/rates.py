@@ -59,10 +59,16 @@ def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.intp]:
     out[:, 1:] += grid[:, :-1]
     out[:, :-1] += grid[:, 1:]
     e *= _FREQUENCY
-    e[:, 1:] += _PLACE * size[:, :-1]
-    e[:, :-1] += _PLACE * size[:, 1:]
-    e[..., 1:] += _PLACE * size[..., :-1]
-    e[..., :-1] += _PLACE * size[..., 1:]
+    place = _PLACE * size
+    e[:, 1:] += place[:, :-1]
+    e[:, :-1] += place[:, 1:]
+    # Rows are short: they are moved all at once, with nothing where one begins or ends.
+    last = place[..., -1].copy()
+    place[..., -1] = 0
+    e.reshape(-1)[1:] += place.reshape(-1)[:-1]
+    place[..., -1] = last
+    place[..., 0] = 0
+    e.reshape(-1)[:-1] += place.reshape(-1)[1:]
     before, after = every[:, :, : b - 1 - low], every[:, :, a + 1 - low :]
     e[:, :, b - a - before.shape[2] :] += _PLANE * before
     e[:, :, : after.shape[2]] += _PLANE * after

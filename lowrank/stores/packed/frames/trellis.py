@@ -104,15 +104,21 @@ def _path(
         picks[part] = np.packbits(chosen, axis=2, bitorder="little")
     state = total.argmin(0)
     lane = np.arange(lanes)
-    byte, bit = lane >> 3, (lane & 7).astype(np.uint8)
-    for t in range(count - 1, -1, -1):
-        step = 2 * state + (picks[t].reshape(-1).take(state * wide + byte) >> bit & 1)
-        taken = _TAKEN.reshape(-1).take(step)
-        second[t] = taken >> 1
-        taken *= lanes
-        taken += lane
-        result[t] = levels[t].reshape(-1).take(taken)
-        state = _BEFORE.reshape(-1).take(step)
+    pick_of = np.empty(lanes, np.uint8)
+    steps = np.empty((min(each, count), lanes), np.intp)
+    for stop in range(count, 0, -each):
+        part = slice(max(stop - each, 0), stop)
+        bits = np.unpackbits(picks[part], axis=2, count=lanes, bitorder="little")
+        for pick, step in zip(bits[::-1], steps[: len(bits)][::-1], strict=True):
+            np.multiply(state, lanes, out=step)
+            step += lane
+            pick.reshape(-1).take(step, out=pick_of, mode="clip")
+            np.multiply(state, 2, out=step)
+            step += pick_of
+            _BEFORE.reshape(-1).take(step, out=state, mode="clip")
+        taken = _TAKEN.reshape(-1).take(steps[: len(bits)])
+        second[part] = taken >> 1
+        result[part] = np.take_along_axis(levels[part], taken[:, None], 1)[:, 0]
 
 
 def _candidates(
