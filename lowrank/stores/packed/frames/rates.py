@@ -50,7 +50,7 @@ def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.intp]:
     """Those of maps a to b - 1."""
     low, high = max(a - 1, 0), min(b + 1, C.shape[2])
     every = np.minimum(np.abs(C[:, :, low:high]), _MOST)
-    every[every < np.float32(0.4)] = 0
+    every *= every >= np.float32(0.4)
     size = every[:, :, a - low : b - low]
     e = np.zeros(size.shape, np.float32)
     grid, out = size.reshape(SIDE, SIDE, *size.shape[1:]), e.reshape(SIDE, SIDE, *e.shape[1:])

@@ -74,7 +74,8 @@ def quantise(
     for start in range(0, x.shape[1], LANES):
         part = slice(start, start + LANES)
         _path(x[:, part], rows[:, part], rates, result[:, part], second[:, part])
-    np.negative(result, where=x < 0, out=result)
+        # To multiply is much faster than to choose where.
+        result[:, part] *= 1 - 2 * (x[:, part] < 0).view(np.int8)
     return result, second
 
 
@@ -140,9 +141,8 @@ def _candidates(
         gap *= gap
         gap += rates.take(np.minimum(level, LEVELS - 1) + row)
         if parity == 0:
-            better = zero <= gap
-            np.copyto(gap, zero, where=better)
-            np.copyto(level, 0, where=better)
+            level *= zero > gap
+            np.minimum(gap, zero, out=gap)
         levels[:, parity::2], costs[:, parity::2] = level, gap
     return costs
 
