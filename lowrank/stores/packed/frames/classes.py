@@ -142,7 +142,7 @@ class Sorted:
         """Pixel of each place."""
         counts = np.bincount(labels, minlength=len(classes.centres))
         self.ends = [0, *np.cumsum(counts).tolist()]
-        self._means: list[NDArray[np.float64]] = []
+        self._means = np.empty((0, len(classes.centres)))
         self._exponents: list[list[int]] = []
         self._largest: list[NDArray[np.float64]] = []
 
@@ -165,14 +165,15 @@ class Sorted:
     def numbers(self, Y: Planes, count: int, c: int, part: slice) -> NDArray[np.float64]:
         """(count + 1, pixels) numbers that predict: maps beyond their mean in the class, and 1."""
         self._measure(Y, count)
-        X = np.ones((count + 1, part.stop - part.start))
-        for x, plane, mean in zip(X, Y, self._means[:count], strict=False):
-            np.subtract(plane[part], mean[c], out=x)
+        X = np.empty((count + 1, part.stop - part.start))
+        np.subtract(Y[:count, part], self._means[:count, c, None], out=X[:count])
+        X[count] = 1
         return X
 
     def _measure(self, Y: Planes, count: int) -> None:
         """What the weights of more maps are in units of, and how large these are."""
         classes = len(self.ends) - 1
+        means = []
         for plane in Y[len(self._means) : count]:
             mean, largest, exponents = np.zeros(classes), np.zeros(classes), []
             for c, (start, stop) in enumerate(zip(self.ends, self.ends[1:], strict=False)):
@@ -183,9 +184,11 @@ class Sorted:
                     np.abs(x, out=x)
                     largest[c] = x.max()
                 exponents.append(self.exponent(int(x.sum()), len(x)))
-            self._means.append(mean)
+            means.append(mean)
             self._largest.append(largest)
             self._exponents.append(exponents)
+        if means:
+            self._means = np.concatenate([self._means, means])
 
     def exponent(self, spread: int, pixels: int) -> int:
         """The exponent of the weights of a number, from the sum of its magnitudes."""

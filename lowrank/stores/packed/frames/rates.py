@@ -50,7 +50,7 @@ def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.intp]:
     """Those of maps a to b - 1."""
     low, high = max(a - 1, 0), min(b + 1, C.shape[2])
     every = np.minimum(np.abs(C[:, :, low:high]), _MOST)
-    every[every < np.float32(0.4)] = 0
+    every *= every >= np.float32(0.4)
     size = every[:, :, a - low : b - low]
     e = np.zeros(size.shape, np.float32)
     grid, out = size.reshape(SIDE, SIDE, *size.shape[1:]), e.reshape(SIDE, SIDE, *e.shape[1:])
@@ -59,10 +59,16 @@ def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.intp]:
     out[:, 1:] += grid[:, :-1]
     out[:, :-1] += grid[:, 1:]
     e *= _FREQUENCY
-    e[:, 1:] += _PLACE * size[:, :-1]
-    e[:, :-1] += _PLACE * size[:, 1:]
-    e[..., 1:] += _PLACE * size[..., :-1]
-    e[..., :-1] += _PLACE * size[..., 1:]
+    place = _PLACE * size
+    e[:, 1:] += place[:, :-1]
+    e[:, :-1] += place[:, 1:]
+    # Rows are short: they are moved all at once, with nothing where one begins or ends.
+    last = place[..., -1].copy()
+    place[..., -1] = 0
+    e.reshape(-1)[1:] += place.reshape(-1)[:-1]
+    place[..., -1] = last
+    place[..., 0] = 0
+    e.reshape(-1)[:-1] += place.reshape(-1)[1:]
     before, after = every[:, :, : b - 1 - low], every[:, :, a + 1 - low :]
     e[:, :, b - a - before.shape[2] :] += _PLANE * before
     e[:, :, : after.shape[2]] += _PLANE * after

@@ -82,7 +82,7 @@ def _of_some(C: NDArray[Any], a: int, b: int, step: float) -> tuple[NDArray[np.f
     x *= np.float32(1 / FINER)
     square = np.einsum("ijkl,ijkl->ik", x, x, dtype=np.float64) / (x.shape[1] * x.shape[3])
     q = np.floor(x + np.float32(0.42))
-    q[x < np.float32(0.62)] = 0
+    q *= x >= np.float32(0.62)
     row *= LEVELS
     row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.int32)
     price = rates()[0].ravel().take(row)
