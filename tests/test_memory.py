@@ -55,7 +55,7 @@ def peak(work: Callable[[], Any]) -> tuple[Any, int]:
     [
         (noise, (6, 10), {"quality": 75}, None, 10),
         (low, (24, 72), {"quality": 90}, 12, 6),
-        (floats, (24, 72), {"quality": 90}, 11, 5.5),
+        (floats, (24, 72), {"quality": 60}, 11, 5.5),
         (colours, (8, 24), {"psnr": 40}, 7.3, 4),
     ],
     ids=["noise", "low rank", "floats", "colours"],
