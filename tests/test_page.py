@@ -696,3 +696,15 @@ def test_second_reader_refuses_damage(reader):
     assert [
         name for name, said in zip(bad, refused, strict=True) if not isinstance(said, str)
     ] == []
+
+
+def test_other_codecs_that_were_asked_for_stand_on_the_page(tmp_path):
+    source, packed = tmp_path / "a.png", tmp_path / "a.lrk"
+    source.write_bytes(pillow.write(picture("RGB", 40, 50), format="PNG"))
+    lowrank.compress(source, quality=60).save(packed)
+    found = ask.report(
+        str(source), str(packed), ranks=[], store=None, max_pixels=1 << 24, against=("jpeg",)
+    )
+    text = view.page(found, exhibit.of(found))
+    assert "Other codecs" in text
+    assert f'<th scope="row">jpeg</th><td>{found.peers[0].psnr_db:.2f}</td>' in text

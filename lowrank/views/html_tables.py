@@ -20,7 +20,16 @@ def tables(result: Result, exhibit: Exhibit) -> str:
     sections = [_measured(report) for report in exhibit.reports]
     if result.spectra or len(result.reports) > 1:
         sections.insert(0, _ladder(result, exhibit.most))
+    if result.peers:
+        sections.append(peers(result))
     return "\n".join(sections)
+
+
+def peers(result: Result) -> str:
+    """Other codecs at our bytes, and at our PSNR."""
+    heads, rows, said = words.peers(result.reports[0], result.peers)
+    cells = [[escaped(x) for x in row] for row in rows]
+    return _table("Other codecs", heads, cells) + "".join(f"<p>{escaped(x)}</p>" for x in said)
 
 
 def _table(caption: str, headers: list[str], rows: list[list[str]]) -> str:

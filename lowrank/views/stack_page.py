@@ -19,6 +19,7 @@ from lowrank import format as lrk
 from lowrank.report.ask import Result
 from lowrank.report.gallery import Gallery
 from lowrank.views import stacks, words
+from lowrank.views.html_tables import peers
 from lowrank.views.markup import as_script, asset, escaped, name_of, policy
 
 _SCRIPTS = ("lrk.js", "words.js", "frames.js", "stack.js", "stack_start.js")
@@ -81,7 +82,8 @@ def _report(result: Result) -> str:
         said += stacks.sentences(r.stack, r.storage.bytes) if r.stack else []
     if result.auto:
         said.append(f"{result.auto[0]} terms stand above the noise (Gavish-Donoho).")
-    return table + "".join(f"<p>{escaped(line)}</p>" for line in said)
+    others = peers(result) if result.peers else ""
+    return table + "".join(f"<p>{escaped(line)}</p>" for line in said) + others
 
 
 def _data(result: Result, gallery: Gallery) -> dict[str, Any]:

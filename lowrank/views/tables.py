@@ -119,17 +119,11 @@ def tally(t: Tally) -> RenderableType:
 
 def _peers(x: Result) -> list[RenderableType]:
     """Other codecs at our bytes, and at our PSNR."""
-    ours, pixels = x.reports[0].storage.bytes, x.reports[0].pixels
-    psnr = "our" if pixels is None or pixels.psnr_db is None else f"{pixels.psnr_db:.2f}"
-    table = table_of("codec", f"dB at {ours:,} bytes", f"bytes at {psnr} dB", "of ours")
-    for peer in x.peers:
-        table.add_row(
-            f"{peer.codec}, tune={peer.tune}" if peer.tune else peer.codec,
-            "-" if peer.psnr_db is None else f"{peer.psnr_db:.2f}",
-            "-" if peer.bytes is None else f"{peer.bytes:,}",
-            "-" if peer.bytes is None else f"{peer.bytes / ours:.2f}x",
-        )
-    return [_BLANK, table, *(Text(f"{p.codec}: {p.why}") for p in x.peers if p.why)]
+    heads, rows, said = words.peers(x.reports[0], x.peers)
+    table = table_of(*heads)
+    for row in rows:
+        table.add_row(*row)
+    return [_BLANK, table, *map(Text, said)]
 
 
 def _source_line(r: Report) -> Text:

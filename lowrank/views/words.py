@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from lowrank.report import NOTHING, OfMatrix
+from lowrank.report import NOTHING, OfMatrix, Report
+
+if TYPE_CHECKING:
+    from lowrank.report.peers import Peer
 
 _MANY, _WORST = 12, 3  # channels that a table shows all of; and of more, how many of the worst
 _FAR = 0.1  # above the optimum: no rounding of floats comes near it
@@ -85,3 +90,21 @@ def errors(c: OfMatrix) -> list[str]:
         ratio(c.frobenius_error, c.frobenius_bound, c.norm),
         share(c.energy),
     ]
+
+
+def peers(ours: Report, others: Iterable[Peer]) -> tuple[list[str], list[list[str]], list[str]]:
+    """Heads and rows of a table of other codecs beside ours, and what is to be said of some."""
+    size, pixels = ours.storage.bytes, ours.pixels
+    psnr = "our" if pixels is None or pixels.psnr_db is None else f"{pixels.psnr_db:.2f}"
+    others = tuple(others)
+    rows = [
+        [
+            f"{x.codec}, tune={x.tune}" if x.tune else x.codec,
+            "-" if x.psnr_db is None else f"{x.psnr_db:.2f}",
+            "-" if x.bytes is None else f"{x.bytes:,}",
+            "-" if x.bytes is None else f"{x.bytes / size:.2f}x",
+        ]
+        for x in others
+    ]
+    heads = ["codec", f"dB at {size:,} bytes", f"bytes at {psnr} dB", "of ours"]
+    return heads, rows, [f"{x.codec}: {x.why}" for x in others if x.why]
