@@ -17,9 +17,9 @@ header    range_coder.BitReader, fields in this order:
     levels    1 bit if alpha; if set, 2 x 16 bits: alpha takes these two values only
     version   number 0, then 4 bits: 3, or 4 if weighed for the eye; then 1 bit: luma tells of
               chroma (chroma.py); 2 bits, less 1: sixteenths that rare values are farther from zero
-              than they say (walk.py); 4 bits:
-              non-zeros to a sign that is hidden, or 0 (hiding.py), which version 2 has not.
-              In version 1 luma does, and none is there; in version 0 not, nor is any of this
+              than they say (walk.py); 4 bits: non-zeros to a sign that is hidden, or 0 (hiding.py),
+              which version 2 has not. In version 1 luma does, and none is there; in version 0 not,
+              nor is any of this
     lanes     number, 1..16384: interleaved coders (rans.py); 2^15 more if weighed for the eye
     late      number: batches whose signs stand in the coders' ends (below)
     smooth    twice 4 bits for each channel: strengths of the filter, in eighths, of differences as
@@ -100,6 +100,7 @@ from lowrank.stores.packed.patches.header import (
     HIDING,
     SQUARED,
     Header,
+    is_squared,
     read_header,
     write_header,
 )
@@ -211,7 +212,8 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         from lowrank.stores.packed.patches import eye
 
         power, version = eye.POWER, SQUARED
-        divided = [(1 / eye.spread(power, squared=c == 0)).astype(C.dtype) for c in range(channels)]
+        squared = [is_squared(version, c) for c in range(channels)]
+        divided = [(1 / eye.spread(power, squared=x)).astype(C.dtype) for x in squared]
         lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
         gains = eye.code(shape, coder, lowest, C.dtype, target)
         scale = (1 / eye.factors(gains)).astype(C.dtype)

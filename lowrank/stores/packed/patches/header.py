@@ -30,6 +30,11 @@ SQUARED = 4
 """That of payloads whose first channel is weighed by squares of frequencies (eye.py)."""
 
 
+def is_squared(version: int, channel: int) -> bool:
+    """Whether a channel is weighed by squares of frequencies."""
+    return version >= SQUARED and channel == 0
+
+
 @dataclass(frozen=True)
 class Beginning:
     """What a header says of its payload before all else of this layout."""
@@ -93,10 +98,6 @@ class Header:
     def is_alpha(self, channel: int) -> bool:
         """Whether a channel is opacity: the last one, if any."""
         return self.alpha and channel == len(self.scales) - 1
-
-    def is_squared(self, channel: int) -> bool:
-        """Whether a channel is weighed by squares of frequencies."""
-        return self.version >= SQUARED and channel == 0
 
     def step_of(self, channel: int) -> float:
         """Quantiser step of a channel: alpha, the last, has a finer one."""

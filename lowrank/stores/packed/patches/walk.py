@@ -14,7 +14,7 @@ from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.patches import chroma, means, prediction
 from lowrank.stores.packed.patches.chroma import FromLuma
 from lowrank.stores.packed.patches.contexts import CAP, Board, Quarters
-from lowrank.stores.packed.patches.header import Header
+from lowrank.stores.packed.patches.header import Header, is_squared
 from lowrank.stores.packed.patches.order import NEIGHBOURS, Component, predictors
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
@@ -78,7 +78,7 @@ class Walk:
             return None, None
         from lowrank.stores.packed.patches import eye
 
-        squared = self.header.is_squared(channel)
+        squared = is_squared(self.header.version, channel)
         return eye.spread(self.header.power, squared=squared), eye.factors(self.gains)
 
     def first(
