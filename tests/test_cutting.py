@@ -9,7 +9,7 @@ import pytest
 from lowrank.layouts import turn
 from lowrank.layouts.lapped import grid
 from lowrank.stores.packed.coding import smoothing
-from lowrank.stores.packed.patches import codec, cutting
+from lowrank.stores.packed.patches import codec, cutting, encoder
 from lowrank.stores.packed.patches.header import read_header
 
 
@@ -84,12 +84,13 @@ def test_slabs_leave_no_seam(decoded, monkeypatch):
 )
 def test_values_stand_where_the_header_says(step, largest, farther, monkeypatch):
     """Rare ones are farther out where the filter is, nearer where it is not."""
-    monkeypatch.setattr(codec, "SMOOTHED", largest)
+    for module in (codec, encoder):
+        monkeypatch.setattr(module, "SMOOTHED", largest)
     y, x, c = np.mgrid[0:33, 0:35, 0:3]
     A = ((x * x * (3 + c) + 7 * y * x + 911 * ((x // 5 + y // 7) % 2)) % 4096 // 16).astype(
         np.uint8
     )
-    coded = codec.encode(codec.prepare(A, 8, alpha=False, turn=turn.principal(A)), step)
+    coded = encoder.encode(encoder.prepare(A, 8, alpha=False, turn=turn.principal(A)), step)
     payload = coded.payload()
     header, _ = read_header(payload, grid(*A.shape[:2]), 3)
     assert (header.version, header.farther) == (3, farther)

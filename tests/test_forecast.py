@@ -9,7 +9,7 @@ from lowrank import api
 from lowrank.picture import Picture
 from lowrank.picture.distance import compare
 from lowrank.stores.packed import dial, search
-from lowrank.stores.packed.patches import codec
+from lowrank.stores.packed.patches import encoder
 from lowrank.stores.packed.tries import Tries
 
 
@@ -17,7 +17,7 @@ from lowrank.stores.packed.tries import Tries
 def tries(monkeypatch):
     """Steps that were encoded with, every picture being a large one, which is not smoothed."""
     monkeypatch.setattr(dial, "_LARGE", 0)
-    monkeypatch.setattr(codec, "SMOOTHED", 0)
+    monkeypatch.setattr(encoder, "SMOOTHED", 0)
     found = []
     at = Tries.at
 
@@ -91,7 +91,9 @@ def test_any_falling_function_is_met_or_bracketed(low, high):
 def test_coefficients_tell_the_error_that_norms_state(crop):
     from lowrank.layouts import turn
 
-    source = codec.prepare(crop.samples, 8, alpha=False, turn=turn.of(crop, "patches", packed=True))
-    coded = codec.encode(source, 20.0, again=True)
+    source = encoder.prepare(
+        crop.samples, 8, alpha=False, turn=turn.of(crop, "patches", packed=True)
+    )
+    coded = encoder.encode(source, 20.0, again=True)
     stated = sum(x.error**2 for x in coded.norms())
     assert coded.squared_error() == pytest.approx(stated, rel=1e-4)

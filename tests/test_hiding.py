@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lowrank.layouts import turn
-from lowrank.stores.packed.patches import codec, hiding
+from lowrank.stores.packed.patches import codec, encoder, hiding
 from lowrank.stores.packed.patches.models import TOTAL
 
 PHOTO = Path(__file__).resolve().parents[1] / "sample_images" / "door.png"
@@ -79,7 +79,7 @@ def test_a_group_is_as_large_as_the_models_expect():
 def source():
     with Image.open(PHOTO) as image:
         A = np.asarray(image.convert("RGB"))[100:260, 200:392]
-    return A, codec.prepare(A, 8, alpha=False, turn=turn.principal(A))
+    return A, encoder.prepare(A, 8, alpha=False, turn=turn.principal(A))
 
 
 @pytest.mark.parametrize("tune", ["psnr", "eye"])
@@ -88,24 +88,24 @@ def test_a_file_is_smaller_for_its_error(source, tune, monkeypatch):
     A, prepared = source
 
     def coded(step):
-        one = codec.encode(prepared, step, again=True, tune=tune)
+        one = encoder.encode(prepared, step, again=True, tune=tune)
         payload, samples = one.payload(), one.samples()
         assert np.array_equal(codec.decode(payload, A.shape, 8).samples, samples)
         error = np.mean((A.astype(float) - samples) ** 2)
         return math.log(len(payload)), math.log(error)
 
     bits, error = coded(14.0)
-    monkeypatch.setattr(codec, "HIDDEN", 0)
+    monkeypatch.setattr(encoder, "HIDDEN", 0)
     (b, e), (b2, e2) = coded(14.0), coded(15.5)
     assert bits < b + (error - e) / (e2 - e) * (b2 - b) - 0.01
 
 
 def test_late_signs_are_those_that_are_not_hidden(source):
     A = source[0][:67, :83]
-    prepared = codec.prepare(A, 8, alpha=False, turn=turn.principal(A))
-    one = codec.encode(prepared, 15.0)
+    prepared = encoder.prepare(A, 8, alpha=False, turn=turn.principal(A))
+    one = encoder.encode(prepared, 15.0)
     payload = one.payload()
     found = independent.Patches(payload, *A.shape, 8)
     assert found.late
-    assert found.expected == codec.HIDDEN
+    assert found.expected == encoder.HIDDEN
     assert found.samples() == one.samples().ravel().tolist()

@@ -108,7 +108,7 @@ INSIDE = {
         ("eye", "header"),
         ("walk",),
         ("norms", "samples"),
-        ("codec",),
+        ("codec", "encoder"),
     ),
     "stores.packed.channels": (
         ("blocks", "header", "mixture", "sums"),

@@ -65,282 +65,30 @@ for the late ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
-
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import pace, threads
+from lowrank import pace
 from lowrank.errors import FormatError, TruncatedError
-from lowrank.layouts.lapped import SIZE, Floats, analyse, grid
-from lowrank.layouts.turn import axes
+from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import fits
-from lowrank.picture import Turn
-from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
-    ALPHA_FINER,
     FRACTION,
-    SMALLEST_STEP,
     SMOOTHED,
     SYMBOLS_PER_LANE,
-    Coded,
     Decoded,
-    Norms,
     Outline,
-    Samples,
-    levels_of,
 )
 from lowrank.stores.packed.coding.rans import Cut, RansReader
-from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.coding.smoothing import Filter
-from lowrank.stores.packed.coding.start import LANES, coarse_step
-from lowrank.stores.packed.patches import chroma, prediction, rotations
-from lowrank.stores.packed.patches.header import (
-    HIDING,
-    SQUARED,
-    Header,
-    is_squared,
-    read_header,
-    write_header,
-)
-from lowrank.stores.packed.patches.norms import error_of, measure
+from lowrank.stores.packed.patches import rotations
+from lowrank.stores.packed.patches.header import read_header
 from lowrank.stores.packed.patches.order import Component, batches, order
-from lowrank.stores.packed.patches.phases import Reader, Writer
-from lowrank.stores.packed.patches.samples import filters_of, planes_of, samples_of
-from lowrank.stores.packed.patches.select import scales_of
-from lowrank.stores.packed.patches.walk import Walk
+from lowrank.stores.packed.patches.phases import Reader
+from lowrank.stores.packed.patches.samples import samples_of
+from lowrank.stores.packed.patches.walk import Walk, leaves_of
 
-ZERO, RISE = 0.07, 0.06
-"""What a bit is worth, in squared steps: the quantiser's rates of exchange."""
-FARTHER_FROM = 20.0
-"""Levels of 8 bits: of coarser steps rare values are taken a sixteenth farther from zero."""
-HIDDEN = 6
-"""Non-zeros to a sign that is hidden: 5 to 8 are alike."""
-BITS_PER_LANE = 2560
-MANY_LANES = 512
-"""Beyond these, twice as many: what costs 0.3% of the bytes saves a tenth of the time."""
-
-TOGETHER = 1 << 21
-"""Coefficients from which on channels are analysed in threads: of fewer what those save of the
-time costs as much again of the processor."""
-
-Levels = tuple[Floats, list[dict[str, Floats]]]
 Size = tuple[int, int, int]
 """Height, width and channels."""
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """An image as the coefficients of its patches, ready to be encoded with any step.
-
-    Attributes
-    ----------
-    samples : (height, width, channels) ndarray
-    bits : int
-    alpha : bool
-    turn : Turn or None
-        The rotation of the colours to their principal axes, if any.
-    levels : tuple of int or None
-        The two values of alpha, if it has no more.
-    C : (SIZE, rows, channels, columns) ndarray
-        Coefficients in levels, by frequency and patch.
-    """
-
-    samples: Samples
-    bits: int
-    alpha: bool
-    turn: Turn | None
-    levels: tuple[int, int] | None
-    C: Floats
-
-    @cached_property
-    def planes(self) -> Floats:
-        """(channels, height, width) samples, their colours turned."""
-        planes = self.samples.astype(self.C.dtype).transpose(2, 0, 1)
-        R = axes(self.turn)
-        if R is not None:
-            planes[:3] = np.tensordot(R.astype(planes.dtype), planes[:3], 1)
-        return planes
-
-
-def prepare(samples: Samples, bits: int, *, alpha: bool, turn: Turn | None) -> Source:
-    """Rotate the colours and take the lapped transform.
-
-    Parameters
-    ----------
-    samples : (height, width, channels) ndarray of uint8 or uint16
-        Levels, of any number of channels.
-    bits : int
-        1, 8 or 16: samples are below 2^bits.
-    alpha : bool
-        The last channel is opacity: coded apart with half the step, exact where it
-        has one value, and with no values of its own where it has two.
-    turn : Turn or None
-        The rotation of the colours.
-    """
-    dtype = np.dtype(np.float32 if bits <= 8 else np.float64)
-    C = analyse(samples, axes(turn), dtype)
-    levels = levels_of(samples) if alpha else None
-    return Source(samples, bits, alpha, turn, levels, C)
-
-
-def encode(source: Source, step: float, *, again: bool = False, tune: str = "psnr") -> Coded:
-    """Encode an image with one quantiser step.
-
-    Parameters
-    ----------
-    source : Source
-    step : float
-        Quantiser step in levels, for every component of the orthonormal transform.
-    again : bool
-        The source will be encoded again: otherwise its coefficients are overwritten, which
-        saves the memory of a copy.
-    """
-    samples, bits, levels = source.samples, source.bits, source.levels
-    height, width, channels = samples.shape
-    code, step = coarse_step(max(step, SMALLEST_STEP[bits]))
-    C = np.empty_like(source.C) if again else source.C
-    shape = grid(height, width)
-
-    rans = RansWriter()
-    coder = Writer(rans, zero=ZERO, rise=RISE, hidden=HIDDEN)
-    gains = lowest = scale = None
-    divided: list[Floats] = []
-    power, version = 0, HIDING
-    if tune == "eye":
-        from lowrank.stores.packed.patches import eye
-
-        power, version = eye.POWER, SQUARED
-        squared = [is_squared(version, c) for c in range(channels)]
-        divided = [(1 / eye.spread(power, squared=x)).astype(C.dtype) for x in squared]
-        lowest, target = eye.forward(eye.busy(source.C[:, :, 0]))
-        gains = eye.code(shape, coder, lowest, C.dtype, target)
-        scale = (1 / eye.factors(gains)).astype(C.dtype)
-
-    def analysed(c: int) -> tuple[rotations.Turns, NDArray[np.int64], Levels]:
-        d = step / ALPHA_FINER if source.alpha and c == channels - 1 else step
-        maps = C[:, :, c]
-        np.multiply(source.C[:, :, c], C.dtype.type(1 / d), out=maps)
-        turns = rotations.search(maps)
-        rotations.turn(maps, turns)
-        seen = tune == "eye" and not (source.alpha and c == channels - 1)
-        if seen and scale is not None:
-            maps[1:] *= scale
-            maps[1:] *= divided[c][1:, None, None]
-        return turns, scales_of(maps, seen=seen), wavelet.forward(C[0, :, c].copy())
-
-    found = threads.each(analysed, range(channels), small=C.size < TOGETHER)
-    turns, scales, firsts = [x[0] for x in found], [x[1] for x in found], [x[2] for x in found]
-    if levels is not None and levels[0] == levels[1]:
-        scales[-1][:] = 0
-        firsts[-1] = wavelet.forward(np.zeros(shape, C.dtype))
-    coarsest = [np.rint(low).astype(np.int64) for low, _ in firsts]
-    smooth = (0,) * channels
-    header = Header(
-        step, source.turn, source.alpha, levels, 0, 0, smooth, scales, turns, coarsest,
-        power, lowest, version=version, farther=_farther(step, bits, height * width),
-        hidden=HIDDEN,
-    )  # fmt: skip
-    groups = batches(order(scales), shape[0] * shape[1])
-    if source.turn is not None and chroma.pays(C, scales):
-        header = replace(header, crossed=True)
-    walk = Walk(shape, header, groups, coder, bits, gains)
-    for c in range(channels):
-        walk.first(c, firsts[c][1])
-    passes = []
-    for batch in pace.steps("coding", groups):
-        coder.signs = []
-        walk.next(batch, [walk.quarters.scatter(C[x.index, :, x.channel]) for x in batch])
-        passes.append(coder.signs)
-    lanes = _lanes(rans.bits, walk.symbols)
-    late: list[NDArray[np.uint8]] = []
-    room = 16 * lanes
-    count = 0
-    for number in reversed(_leaves(groups, header)):
-        room -= sum(rans.length(one) for one in passes[number])
-        if room < 0:
-            break
-        late = [rans.withdraw(one) for one in passes[number]] + late
-        count += 1
-    body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
-    plain = walk.header = replace(header, late=count)
-
-    @cache
-    def length() -> int:
-        return len(write_header(plain, code, lanes)) + len(body)
-
-    @cache
-    def smoothed() -> tuple[Floats, list[Filter]] | tuple[None, None]:
-        """Planes and their filters, whose strengths the header has from now on."""
-        if height * width > SMOOTHED:
-            return None, None
-        planes = planes_of(walk, bits)[:, :height, :width]
-        filters = filters_of(planes, header)
-        walk.header = replace(walk.header, smooth=_strengths(source, filters))
-        return planes, filters
-
-    @cache
-    def payload() -> bytes:
-        smoothed()
-        return write_header(walk.header, code, lanes) + body
-
-    @cache
-    def decoded() -> Samples:
-        pace.at("measuring", 0)
-        planes, filters = smoothed()
-        return samples_of(walk, height, width, bits, smooth=True, planes=planes, filters=filters)
-
-    @cache
-    def norms() -> tuple[Norms, ...]:
-        pace.at("measuring", 0)
-        return tuple(measure(C[:, :, c], walk, c) for c in range(channels))
-
-    def squared_error() -> float:
-        return sum(error_of(C[:, :, c], walk, c) for c in range(channels))
-
-    ranks = tuple(1 + int((s > 0).sum()) for s in scales)
-    return Coded(length, ranks, payload, decoded, norms, squared_error)
-
-
-def _farther(step: float, bits: int, pixels: int) -> int:
-    """How much farther from zero than they say rare values are: the filter takes from them.
-
-    Without it they are best where the means are of what becomes them.
-    """
-    if pixels > SMOOTHED:
-        return -1
-    return int(step >= FARTHER_FROM * 2.0 ** (bits - 8))
-
-
-def _lanes(bits: float, symbols: int) -> int:
-    """Interleaved coders of a stream."""
-    lanes = bits / BITS_PER_LANE
-    lanes += max(lanes - MANY_LANES, 0)
-    return int(min(max(1, lanes, symbols / SYMBOLS_PER_LANE), LANES))
-
-
-def _leaves(groups: list[list[Component]], header: Header) -> list[int]:
-    """Batches whose signs predict nothing."""
-    pairs = chroma.pairs(header.scales) if header.crossed else frozenset()
-    return [
-        number
-        for number, batch in enumerate(groups)
-        if pairs.isdisjoint(batch) and not any(prediction.weights(x.index) for x in batch)
-    ]
-
-
-def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
-    """How strongly each channel is best smoothed; alpha, which may be all edge, is not."""
-    last = len(filters) - 1
-    planes = source.planes
-
-    def strength(c: int) -> int:
-        return 0 if source.alpha and c == last else filters[c].best_strength(planes[c])
-
-    filters[0].kinds()  # which chroma has, too
-    # In one thread: several would only wait for each other, as a filter is many short calls.
-    return tuple(map(strength, range(len(filters))))
 
 
 def decode(
@@ -409,7 +157,7 @@ def _decode_maps(
     total = channels + len(plan)
     kept = _kept(plan, rank, size)
     groups = batches(plan, shape[0] * shape[1])
-    leaves = _leaves(groups, header)
+    leaves = leaves_of(groups, header)
     if header.late > len(leaves):
         raise FormatError("packed stream: more late signs than components")
     late = leaves[len(leaves) - header.late :]

@@ -231,3 +231,13 @@ class Walk:
             here = [i for i, index in enumerate(indices) if Component(c, index) in kept]
             self.indices[c] = [indices[i] for i in here]
             self.maps[c] = self.maps[c][here]
+
+
+def leaves_of(groups: list[list[Component]], header: Header) -> list[int]:
+    """Batches whose signs predict nothing."""
+    pairs = chroma.pairs(header.scales) if header.crossed else frozenset()
+    return [
+        number
+        for number, batch in enumerate(groups)
+        if pairs.isdisjoint(batch) and not any(prediction.weights(x.index) for x in batch)
+    ]
