@@ -10,7 +10,7 @@ from lowrank.errors import FormatError
 from lowrank.layouts import turn
 from lowrank.layouts.lapped import grid
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.patches import chroma, codec
+from lowrank.stores.packed.patches import chroma, codec, encoder
 from lowrank.stores.packed.patches.contexts import Quarters
 from lowrank.stores.packed.patches.header import Beginning, read_beginning, read_header
 from lowrank.stores.packed.patches.order import Component
@@ -28,8 +28,8 @@ def tinted(height=90, width=110, seed=3):
 @pytest.fixture(scope="module")
 def crossed():
     A = tinted()
-    source = codec.prepare(A, 8, alpha=False, turn=turn.principal(A))
-    return A, source, codec.encode(source, 20.0, again=True)
+    source = encoder.prepare(A, 8, alpha=False, turn=turn.principal(A))
+    return A, source, encoder.encode(source, 20.0, again=True)
 
 
 def header_of(payload, shape):
@@ -40,7 +40,7 @@ def test_it_is_asked_for_where_it_pays_and_costs_less(crossed, monkeypatch):
     A, source, coded = crossed
     assert header_of(coded.payload(), A.shape).crossed
     monkeypatch.setattr(chroma, "pays", lambda *_: False)
-    plain = codec.encode(source, 20.0, again=True)
+    plain = encoder.encode(source, 20.0, again=True)
     assert not header_of(plain.payload(), A.shape).crossed
     assert len(coded.payload()) < 0.95 * len(plain.payload())
     # It changes what is coded, hardly what is shown.
@@ -55,8 +55,8 @@ def test_what_the_encoder_shows_is_what_its_payload_decodes_to(crossed):
 
 def test_colours_that_do_not_go_with_brightness_are_coded_as_before():
     A = np.random.default_rng(1).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    source = codec.prepare(A, 8, alpha=False, turn=turn.principal(A))
-    assert not header_of(codec.encode(source, 30.0).payload(), A.shape).crossed
+    source = encoder.prepare(A, 8, alpha=False, turn=turn.principal(A))
+    assert not header_of(encoder.encode(source, 30.0).payload(), A.shape).crossed
 
 
 def test_of_grey_pictures_nothing_is_told():

@@ -17,6 +17,7 @@ from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.patches import (
     codec,
     contexts,
+    encoder,
     prediction,
     rotations,
     synthesis,
@@ -250,8 +251,8 @@ def test_a_flat_plane_stays_as_it_is():
 
 def encoded(A, step):
     """The source of an array of 8 bits, and what it was encoded to."""
-    source = codec.prepare(A, 8, alpha=False, turn=turn.principal(A))
-    return source, codec.encode(source, step, again=True)
+    source = encoder.prepare(A, 8, alpha=False, turn=turn.principal(A))
+    return source, encoder.encode(source, step, again=True)
 
 
 def test_the_factors_are_what_the_samples_are_made_of():
@@ -286,12 +287,12 @@ def test_the_error_in_the_factors_is_the_error_in_the_picture():
 @pytest.mark.parametrize("size", [(5, 3, 4), (33, 50, 3), (64, 80, 1)])
 def test_the_encoder_knows_what_its_decoder_will_find(size):
     A = np.repeat(waves(*size[:2]), 2, axis=2)[:, :, : size[2]]
-    source = codec.prepare(A, 8, alpha=size[2] == 4, turn=None)
+    source = encoder.prepare(A, 8, alpha=size[2] == 4, turn=None)
     for step in (4.0, 40.0):
-        coded = codec.encode(source, step, again=True)
+        coded = encoder.encode(source, step, again=True)
         found = codec.decode(coded.payload(), size, 8)
         assert np.array_equal(coded.samples(), found.samples)
-        assert coded.payload() == codec.encode(source, step, again=True).payload()
+        assert coded.payload() == encoder.encode(source, step, again=True).payload()
         assert abs(len(coded.payload()) - coded.length) <= 2
         factors = codec.factors(coded.payload(), size, 8)
         for c, (x, B) in enumerate(zip(coded.norms(), factors, strict=True)):

@@ -171,7 +171,7 @@ def _prepared(
         told = None if ranked or target.kind == "quality" else Forecast(stack)
         return partial(frames.encode, stack, mode=mode, planes=planes), spectra, told
     if layout == "channels":
-        from lowrank.stores.packed.channels import codec as channels
+        from lowrank.stores.packed.channels import encoder as channels
 
         rank = int(target.value) if ranked else None
         factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)

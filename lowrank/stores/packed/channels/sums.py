@@ -51,3 +51,7 @@ class Outer:
             product = self._U[part] @ self._Vt
             product *= self.unit
             yield part, product
+
+    def whole(self) -> Floats:
+        """All of the matrix."""
+        return np.concatenate([rows for _, rows in self.slabs()])
