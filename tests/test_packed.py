@@ -56,7 +56,11 @@ def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
     frequency = model.frequency.astype(np.uint16)
     writer.symbols(model.start.take(coded), frequency.take(coded), 12)
     writer.raw(raw[30:])
-    assert writer.length(number) == len(writer.withdraw(number)) == 9
+    few, more = writer.raw(np.zeros(8 * lanes, np.uint8)), writer.raw(raw[:1])
+    assert writer.late([[number], [few, more]], 0)[0] == 0
+    count, late = writer.late([[number], [few, more]], lanes)
+    assert (count, len(late)) == ((2, 8 * lanes + 10) if lanes > 1 else (1, 9))
+    writer.late([[number], [few, more]], lanes)
     data = writer.finish(lanes, tail)
     reader = RansReader(data, lanes)
     found, places = reader.flags(zero)

@@ -186,15 +186,35 @@ class RansWriter:
         self.bits += len(bits)
         return len(self._passes) - 1
 
-    def length(self, number: int) -> int:
-        """Bits of a pass of raw bits."""
-        return self._raw(number).size
+    def late(self, groups: list[list[int]], lanes: int) -> tuple[int, Bits]:
+        """Take the last groups of passes of raw bits out again, as many as coders' ends hold.
 
-    def withdraw(self, number: int) -> Bits:
-        """Take a pass of raw bits out again."""
-        bits = self._raw(number).bits()
-        self._passes[number] = _Raw(b"", 0)
-        return bits
+        Parameters
+        ----------
+        groups : list of list of int
+            Passes that stand in the stream together, or not at all.
+        lanes : int
+            Coders, of which each is left with a state that holds 16 bits.
+
+        Returns
+        -------
+        count : int
+            Groups that were taken.
+        bits : ndarray
+            Of these, in their order.
+        """
+        taken: list[Bits] = []
+        room, count = 16 * lanes, 0
+        for passes in reversed(groups):
+            found = [self._raw(number) for number in passes]
+            room -= sum(one.size for one in found)
+            if room < 0:
+                break
+            taken = [one.bits() for one in found] + taken
+            for number in passes:
+                self._passes[number] = _Raw(b"", 0)
+            count += 1
+        return count, np.concatenate(taken) if taken else np.empty(0, np.uint8)
 
     def _raw(self, number: int) -> _Raw:
         one = self._passes[number]

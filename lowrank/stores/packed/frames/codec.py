@@ -228,21 +228,13 @@ def _encoded(
         symbols = sum(x.symbols for x in written)
         most = max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE)
         lanes = int(min(most, LANES))
-        late: list[NDArray[np.uint8]] = []
-        room, number = 16 * lanes, 0
-        for batch in reversed(written[-1].passes if written else []):
-            room -= sum(rans.length(one) for one in batch)
-            if room < 0:
-                break
-            late = [rans.withdraw(one) for one in batch] + late
-            number += 1
+        number, late = rans.late(written[-1].passes if written else [], lanes)
         version = OTHER if edges.transform else CLASSED if groups.classes else PLAIN
         header = Header(
             step, version, stack.turn, count, columns, lanes, number, groups.classes,
             edges.transform, groups.slope, groups.profiles, groups.coarsest,
         )  # fmt: skip
-        body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
-        return write_header(header, channels) + body
+        return write_header(header, channels) + rans.finish(lanes, late)
 
     made = _synthesis(columns, B, groups.finish(), step, stack.turn, stack.samples.shape)
     rank = min(count, stack.frames, stack.pixels)

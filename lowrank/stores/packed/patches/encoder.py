@@ -161,7 +161,7 @@ def encode(source: Source, step: float, *, again: bool = False, tune: str = "psn
         walk.next(batch, [walk.quarters.scatter(C[x.index, :, x.channel]) for x in batch])
         signs.append(coder.signs)
     lanes = _lanes(rans.bits, walk.symbols)
-    count, late = _withdrawn(rans, [signs[i] for i in leaves_of(groups, header)], 16 * lanes)
+    count, late = rans.late([signs[i] for i in leaves_of(groups, header)], lanes)
     walk.header = replace(header, late=count)
     return _coded(source, C, walk, code, lanes, rans.finish(lanes, late))
 
@@ -236,29 +236,6 @@ def _lanes(bits: float, symbols: int) -> int:
     lanes = bits / BITS_PER_LANE
     lanes += max(lanes - MANY_LANES, 0)
     return int(min(max(1, lanes, symbols / SYMBOLS_PER_LANE), LANES))
-
-
-def _withdrawn(
-    rans: RansWriter, signs: list[list[int]], room: int
-) -> tuple[int, NDArray[np.uint8]]:
-    """Take the signs of the last batches from the stream, as many as there is room for at its end.
-
-    Returns
-    -------
-    int
-        Of how many batches.
-    ndarray of uint8
-        The signs, in their order.
-    """
-    late: list[NDArray[np.uint8]] = []
-    count = 0
-    for passes in reversed(signs):
-        room -= sum(rans.length(one) for one in passes)
-        if room < 0:
-            break
-        late = [rans.withdraw(one) for one in passes] + late
-        count += 1
-    return count, np.concatenate(late) if late else np.empty(0, np.uint8)
 
 
 def _coded(source: Source, C: Floats, walk: Walk, code: int, lanes: int, body: bytes) -> Coded:
