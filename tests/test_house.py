@@ -106,7 +106,7 @@ INSIDE = {
         ("phases",),
         ("means",),
         ("eye", "header"),
-        ("walk",),
+        ("luminance", "walk"),
         ("norms", "samples"),
         ("codec", "encoder"),
     ),

@@ -32,7 +32,11 @@ def principal(pixels: NDArray[np.generic]) -> Turn:
     """The rotation nearest to the principal axes of (count, 3) pixels, largest first."""
     x = pixels.astype(np.float64)
     x -= x.mean(0)
-    axes = np.linalg.eigh(x.T @ x)[1].T[::-1]
+    return nearest(np.linalg.eigh(x.T @ x)[1].T[::-1])
+
+
+def nearest(axes: NDArray[np.float64]) -> Turn:
+    """The rotation nearest to three orthonormal axes, the rows of a (3, 3) matrix."""
     best: tuple[float, Turn] = (0.25, (0, 0, 0))
     for signs in ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)):
         R = axes * np.array(signs)[:, None]

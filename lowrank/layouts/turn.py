@@ -11,6 +11,7 @@ Alpha is never turned, and neither is a stack.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ _SPARSE = 256  # rows and columns that are looked at, about
 _APART = 4
 """Samples that are compared are so far from each other: 2 to 8 are alike."""
 
+LUMINANCE = (0.299, 0.587, 0.114)
+"""What red, green and blue have of luminance, as gamma has them (Rec. ITU-R BT.601)."""
 _AXES = ("luma", "chroma 1", "chroma 2")
 _INKS = ("inks 1", "inks 2", "inks 3")
 
@@ -73,14 +76,34 @@ def detailed(samples: NDArray[Any]) -> Turn:
     """Principal axes of the differences, across and down, of such samples' first three channels."""
     from lowrank.layouts import colour
 
-    height, width = samples.shape[:2]
-    if min(height, width) <= _APART:
+    if min(samples.shape[:2]) <= _APART:
         return principal(samples)
-    rows, columns = (slice(None, None, max(1, n // _SPARSE)) for n in (height, width))
+    return colour.principal(_differences(samples))
+
+
+def luminous(samples: NDArray[Any]) -> Turn | None:
+    """The same, drawn to luminance: as if their sum of squares came twice, once in it alone.
+
+    None where there are no differences to be compared.
+    """
+    from lowrank.layouts import colour
+
+    if min(samples.shape[:2]) <= _APART:
+        return None
+    D = _differences(samples)
+    axis = np.array(LUMINANCE) / math.hypot(*LUMINANCE)
+    squares = D.T @ D
+    squares += np.trace(squares) * np.outer(axis, axis)
+    return colour.nearest(np.linalg.eigh(squares)[1].T[::-1])
+
+
+def _differences(samples: NDArray[Any]) -> NDArray[np.float64]:
+    """(count, 3) of some samples to those near to them."""
+    rows, columns = (slice(None, None, max(1, n // _SPARSE)) for n in samples.shape[:2])
     here = samples[:-_APART, :-_APART, :3][rows, columns].astype(np.float64)
     across = samples[:-_APART, _APART:, :3][rows, columns] - here
     down = samples[_APART:, :-_APART, :3][rows, columns] - here
-    return colour.principal(np.concatenate([across, down]).reshape(-1, 3))
+    return np.concatenate([across, down]).reshape(-1, 3)
 
 
 def names(mode: Mode, layout: str, turn: Turn | None) -> tuple[str, ...]:

@@ -178,7 +178,7 @@ def _prepared(
         return partial(channels.encode, factorised), factorised.spectra if ranked else [], None
     from lowrank.stores.packed.patches import encoder as patches
 
-    source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)
+    source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned, tune=target.tune)
     forecast = None
     # What is not coded as coefficients no coefficient tells.
     plain = picture.metadata.nodata is None

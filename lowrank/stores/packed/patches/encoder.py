@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import pace, threads
+from lowrank.layouts.colour import rotation
 from lowrank.layouts.lapped import Floats, analyse, grid
-from lowrank.layouts.turn import axes
+from lowrank.layouts.turn import axes, luminous
 from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import (
@@ -99,7 +100,9 @@ class Source:
         return self.alpha and channel == self.samples.shape[2] - 1
 
 
-def prepare(samples: Samples, bits: int, *, alpha: bool, turn: Turn | None) -> Source:
+def prepare(
+    samples: Samples, bits: int, *, alpha: bool, turn: Turn | None, tune: str = "psnr"
+) -> Source:
     """Rotate the colours and take the lapped transform.
 
     Parameters
@@ -113,9 +116,18 @@ def prepare(samples: Samples, bits: int, *, alpha: bool, turn: Turn | None) -> S
         has one value, and with no values of its own where it has two.
     turn : Turn or None
         The rotation of the colours.
+    tune : {"psnr", "eye"}
+        What it will be encoded for. For the eye colours may be turned anew (luminance.py).
     """
     dtype = np.dtype(np.float32 if bits <= 8 else np.float64)
     C = analyse(samples, axes(turn), dtype)
+    if tune == "eye" and turn is not None and samples.shape[2] - alpha == 3:
+        from lowrank.stores.packed.patches.luminance import pays
+
+        other = luminous(samples)
+        if other is not None and pays(C, rotation(turn), rotation(other), 2.0**bits - 1):
+            del C
+            turn, C = other, analyse(samples, axes(other), dtype)
     levels = levels_of(samples) if alpha else None
     return Source(samples, bits, alpha, turn, levels, C)
 
