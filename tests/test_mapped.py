@@ -11,6 +11,7 @@ import pytest
 import lowrank
 from lowrank import files
 from lowrank.format import mapped
+from lowrank.stores import sums
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +208,66 @@ def test_pages_cover_what_is_asked_for_and_begin_where_pages_do(stride, length):
     spare = sum(b - a for a, b in pages) - 7 * length
     assert spare <= 7 * 2 * 4096
     assert files._pages(range(0), length, 4096) == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("store", ["float16", "float32"])
+def test_few_frames_are_those_of_the_whole_in_whatever_order_their_terms_come(
+    dtype, store, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(8)
+    terms = 60 * 0.7 ** np.arange(12)
+    A = np.einsum(
+        "ij,j,jyxc->iyxc", *(rng.normal(size=(40, 12)), terms, rng.normal(size=(12, 19, 23, 3)))
+    )
+    A = (A if dtype.startswith("f") else np.clip(A + 120, 0, 255)).astype(dtype)
+    path = tmp_path / "stack.lrk"
+    lowrank.compress(A, stack=True, rank=12, store=store).save(path)
+    whole = np.asarray(lowrank.open(path))
+    # Small as it is, it is cut into blocks, and threads take them as they come.
+    monkeypatch.setattr(sums, "_COLUMNS", 100)
+    monkeypatch.setattr(sums, "_SMALL", 0)
+    monkeypatch.setattr(mapped, "_WARM", 1)
+    monkeypatch.setattr(mapped, "_SMALL", 0)
+    for key in (
+        7,
+        -1,
+        np.s_[3:11],
+        np.s_[30::-4],
+        [9, 2, 2, 39],
+        np.s_[5, ...],
+        np.s_[4:4],
+        np.s_[3:13],
+    ):
+        stack = lowrank.open(path)
+        for _ in range(2):
+            assert np.array_equal(stack[key], whole[key])
+        less = lowrank.open(path).leading(5)
+        assert np.array_equal(less[key], np.asarray(less)[key])
+
+
+@pytest.mark.parametrize("rank", range(4))
+def test_each_term_is_used_once_and_never_before_it_is_checked(rank, path, monkeypatch):
+    monkeypatch.setattr(mapped, "_WARM", 1)
+    monkeypatch.setattr(mapped, "_TOGETHER", 1)
+    monkeypatch.setattr(mapped, "_SMALL", 0)
+    data = path.read_bytes()
+    (f,) = of_bytes(data).parts.body.factors
+    v = f.Vt.__array_interface__["data"][0] - np.frombuffer(data, np.uint8).ctypes.data
+    used: list[int] = []
+    for term in (None, 0, 1, 2):
+        bad = bytearray(data)
+        if term is not None:
+            bad[v + term * f.Vt.strides[0] + 5] ^= 1
+        used.clear()
+        file = of_bytes(bad)
+        use = lambda terms: used.extend(range(terms.start, terms.stop))  # noqa: E731
+        if term is not None and term < rank:
+            with pytest.raises(lowrank.FormatError, match="damaged"):
+                file.each(rank, use)
+            assert term not in used
+        else:
+            for _ in range(2):  # what is sound is used without another look
+                used.clear()
+                file.each(rank, use)
+                assert sorted(used) == list(range(rank))

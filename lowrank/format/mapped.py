@@ -32,6 +32,8 @@ _U = range(1)  # the first piece of a term
 _CRC_BYTES = 4
 _SOON = 1 << 20  # bytes that are asked for before they are used
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
+_WARM = 1 << 21  # bytes that stay in cache from their check to their use
+_TOGETHER = 3  # terms: a product of fewer takes more time for each
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 
 
@@ -128,9 +130,31 @@ class Mapped:
             if groups:
                 self._check_pieces(self._sums, groups, meanwhile)
             return
-        todo = [j for j in range(rank) if not self._sound[j]]
-        self._advise(False, ())
-        threads.each(self._check_chunk, todo, small=len(todo) * self._places.stride < _SMALL)
+        self.each(rank, lambda terms: None)
+
+    def each(self, rank: int, use: Callable[[slice], object]) -> None:
+        """Check the whole of the first `rank` terms, some at a time, and use those that are sound.
+
+        `use` is told which; several threads call it, while the terms are still in cache.
+
+        Raises
+        ------
+        FormatError
+            A checksum does not hold.
+        """
+        stride = self._places.stride
+        count = max(_WARM // stride, _TOGETHER)
+
+        def some(first: int) -> None:
+            last = min(first + count, rank)
+            for j in range(first, last):
+                if not self._sound[j]:
+                    self._check_chunk(j)
+            use(slice(first, last))
+
+        if not all(self._sound[:rank]):
+            self._advise(False, ())
+        threads.each(some, range(0, rank, count), small=rank * stride < _SMALL)
 
     def _few(self, pieces: int) -> bool:
         """Whether so many pieces of a term are less than half of it."""
@@ -147,11 +171,13 @@ class Mapped:
     def _check_chunk(self, j: int) -> None:
         x = self._places
         at = x.start + j * x.stride
-        size, kind = struct.unpack_from("<I4s", self._data, at)
         end = at + CHUNK_START + x.u + x.v
+        # First of all, and in order: whatever else touches a page waits for the disk, and all
+        # other threads with it.
+        found = zlib.crc32(self._data[at + 4 : end])
+        size, kind = struct.unpack_from("<I4s", self._data, at)
         (crc,) = struct.unpack_from("<I", self._data, end)
-        whole = (size, kind) == (x.u + x.v, b"TERM")
-        if not whole or zlib.crc32(self._data[at + 4 : end]) != crc:
+        if (size, kind, crc) != (x.u + x.v, b"TERM", found):
             raise bad("damaged chunk TERM (its checksum does not hold)", self.parts.name)
         self._sound[j] = True
 

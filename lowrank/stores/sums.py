@@ -13,6 +13,7 @@ again, term by term.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -23,10 +24,13 @@ from lowrank.errors import FormatError
 from lowrank.format.fields import MAX_ENTRY
 from lowrank.picture import Mode
 
+ROWS = 8
+"""Rows whose sums are held in float64, at most, while terms come."""
 _BLOCK = 1 << 18  # samples at a time: two megabytes of float64 stay in cache
 _ENTRIES = 1 << 19  # of V at a time, four megabytes of float64
 _SMALL = 1 << 21  # products that take less time than a thread
 _FEW = 1 << 14  # samples at a time of few columns: memory new to the process takes time
+_COLUMNS = 1 << 15  # of a few of these terms at a time, which stay in cache
 _ROUND = 2.0**-53
 
 
@@ -77,7 +81,7 @@ def samples(
         columns = slice(left, left + width)
         with np.errstate(invalid="ignore"):
             V = Vt[:, columns].astype(np.float64)
-        largest = _largest(V, out)
+        largest = _largest(V) if _is_fine(mode) else np.full(k, float(MAX_ENTRY))
         for top in range(0, m, height):
             rows = slice(top, top + height)
             out[rows, columns] = _block(US[rows], V, largest, mode)
@@ -90,22 +94,102 @@ def samples(
     return out
 
 
-def _largest(V: NDArray[np.float64], out: NDArray[np.generic]) -> NDArray[np.float64]:
+def few(m: int, mode: Mode) -> bool:
+    """Whether so many rows can be `Rows`; of float64 no sum may have another order."""
+    return 0 < m <= ROWS and mode.dtype != "float64"
+
+
+class Rows:
+    """The same samples of few rows and all columns, from terms that come in any order.
+
+    Whoever reads the terms uses them while they are in cache, and the disk has the next to find.
+
+    Parameters
+    ----------
+    U : (m, k) ndarray
+    rows : slice or ndarray
+        Which rows are asked for.
+    s : (k,) ndarray of float64
+    Vt : (k, n) ndarray
+        As U a view into a mapped file, and used where terms are added.
+    mode : Mode
+    """
+
+    def __init__(
+        self, U: NDArray[np.floating], rows: slice | NDArray[np.intp], s: NDArray[np.float64],
+        Vt: NDArray[np.floating], mode: Mode,
+    ) -> None:  # fmt: skip
+        self._U, self._rows, self._s, self._Vt, self._mode = U, rows, s, Vt, mode
+        k, n = Vt.shape
+        m = len(range(len(U))[rows]) if isinstance(rows, slice) else len(rows)
+        self._US = np.zeros((m, k))
+        self._B = np.zeros((m, n))
+        self._lefts = range(0, n, _COLUMNS)
+        self._largest = np.full((len(self._lefts), k), float(MAX_ENTRY))
+        self._lock = threading.Lock()
+
+    def add(self, terms: slice) -> None:
+        """Add some terms, each once; several threads may."""
+        US = scaled(self._U[:, terms][self._rows], self._s[terms])
+        self._US[:, terms] = US
+        for i, left in enumerate(self._lefts):
+            columns = slice(left, left + _COLUMNS)
+            with np.errstate(invalid="ignore", over="ignore"):
+                V = self._Vt[terms, columns].astype(np.float64)
+                B = US @ V
+                with self._lock:
+                    self._B[:, columns] += B
+            if _is_fine(self._mode):
+                self._largest[i, terms] = _largest(V)
+
+    def samples(self) -> NDArray[np.generic]:
+        """Samples, once all terms are there.
+
+        Returns
+        -------
+        (rows, n) ndarray of the mode's dtype
+
+        Raises
+        ------
+        FormatError
+            Factors are infinite, or no numbers.
+        """
+        out = np.empty(self._B.shape, self._mode.dtype)
+
+        def block(i: int) -> None:
+            columns = slice(self._lefts[i], self._lefts[i] + _COLUMNS)
+            B, V = self._B[:, columns], self._Vt[:, columns]
+            out[:, columns] = _rounded(B, self._US, V, self._largest[i], self._mode)
+
+        threads.each(block, range(len(self._lefts)), small=out.size < _SMALL)
+        return out
+
+
+def _is_fine(mode: Mode) -> bool:
+    """Whether samples are fine enough that bounds of V should be near."""
+    return np.dtype(mode.dtype).itemsize > 2
+
+
+def _largest(V: NDArray[np.float64]) -> NDArray[np.float64]:
     """Bounds of each row of V."""
-    if out.itemsize > 2:  # fine enough to notice
-        most: NDArray[np.float64] = np.maximum(
-            V.max(axis=1, initial=0.0), -V.min(axis=1, initial=0.0)
-        )
-        return most
-    return np.full(len(V), float(MAX_ENTRY))
+    most: NDArray[np.float64] = np.maximum(V.max(axis=1, initial=0.0), -V.min(axis=1, initial=0.0))
+    return most
 
 
 def _block(
     US: NDArray[np.float64], V: NDArray[np.float64], largest: NDArray[np.float64], mode: Mode
 ) -> NDArray[np.generic]:
-    k = len(V)
     with np.errstate(invalid="ignore", over="ignore"):
         B = US @ V
+    return _rounded(B, US, V, largest, mode)
+
+
+def _rounded(
+    B: NDArray[np.float64], US: NDArray[np.float64], V: NDArray[np.floating],
+    largest: NDArray[np.float64], mode: Mode,
+) -> NDArray[np.generic]:  # fmt: skip
+    """Samples from their sums in whatever order, and from the terms where these leave doubt."""
+    k = len(V)
     if not np.isfinite(B).all():
         raise FormatError("factors that are no unit vectors; get the file again from its source")
     if mode.dtype == "float64":  # no rounding hides the order
