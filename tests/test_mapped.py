@@ -41,12 +41,14 @@ def test_a_trace_asks_for_all_that_it_reads_at_once_and_for_little_else(path):
 
     file = mapped.of_stack(data, name="x", max_pixels=10**6, advise=advise)
     at_first = len(asked)
-    assert at_first  # u is what every sample needs
     stack = lowrank.LowRankStack(file.parts, (), file)
     trace = stack[:, 33, 7]
     there = np.zeros(len(data), bool)
-    for a, b in asked[at_first:]:
+    for a, b in asked:
         there[a:b] = True
+    there[-12:] = False  # DONE, without which it is no whole file
+    # u, which every sample needs, is sound since it was opened: v is left, and a checksum of each.
+    assert sum(b - a for a, b in asked[at_first:]) <= 3 * (1024 + 4)
     floats = 3 * (600 + 1) * 4
     assert floats <= there.sum() <= 2 * floats
     # Whatever else is damaged, the trace is what it was; and what it needs is checked.
@@ -110,7 +112,7 @@ def test_curves_are_made_of_what_is_sound_while_the_disk_looks_for_the_rest(path
     assert said == ["asked", "made"]
     file.check(3, [(0, 1)], lambda: said.append("made"))
     file.check(3, [(900, 901)], lambda: said.append("made"))
-    assert said == ["asked", "made", "asked"]  # u was sound already
+    assert said == ["asked", "made", "asked", "made"]
     for at, made in ((u, False), (v, True)):
         bad = bytearray(data)
         bad[at] ^= 1
@@ -195,7 +197,7 @@ def test_rows_of_a_box_that_lie_side_by_side_are_one_place_of_each_term(path):
     asked.clear()
     box = lowrank.LowRankStack(file.parts, (), file)[:, 10:20, 5:50]
     assert np.array_equal(box, np.asarray(lowrank.open(path))[:, 10:20, 5:50])
-    assert len(asked) == 4  # checksums of u and v, u, v
+    assert len(asked) == 2  # checksums of v, and v
 
 
 @pytest.mark.parametrize(("stride", "length"), [(4100, 4), (70000, 4000), (5000, 4999), (9000, 1)])
@@ -271,3 +273,30 @@ def test_each_term_is_used_once_and_never_before_it_is_checked(rank, path, monke
                 used.clear()
                 file.each(rank, use)
                 assert sorted(used) == list(range(rank))
+
+
+@pytest.mark.parametrize("little", [True, False])
+def test_u_is_read_when_a_file_is_opened_and_missed_where_it_is_used(little, path, monkeypatch):
+    if not little:
+        monkeypatch.setattr(mapped, "_SOON", 0)
+    data = path.read_bytes()
+    whole, less = np.asarray(lowrank.open(path)), lowrank.open(path).leading(1)
+    (f,) = of_bytes(data).parts.body.factors
+    u = f.U.__array_interface__["data"][0] - np.frombuffer(data, np.uint8).ctypes.data
+    bad = bytearray(data)
+    bad[u + f.U.strides[1]] ^= 1  # of the second term
+    for sound, there in ((True, data), (False, bad)):
+        asked: list[tuple[range, int]] = []
+        file = of_bytes(there, asked)
+        assert len(asked) == (3 if little else 1)  # DONE; checksums of u, and u
+        asked.clear()
+        stack = lowrank.LowRankStack(file.parts, (), file)
+        first = stack.leading(1)
+        assert np.array_equal(first[:, 30, 4], np.asarray(less)[:, 30, 4])
+        assert len(asked) == (2 if little else 4)
+        if sound:
+            assert np.array_equal(stack[:, 30, 4], whole[:, 30, 4])
+        else:
+            for key in (np.s_[:, 30, 4], 5, np.s_[2:4, 5:9, 6:8]):
+                with pytest.raises(lowrank.FormatError, match="damaged"):
+                    stack[key]

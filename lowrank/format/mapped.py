@@ -1,10 +1,10 @@
 """A float file of a stack in mapped memory: its terms are views, and checked where they are used.
 
 All TERM chunks have one size, so that any number of any term is found by arithmetic. Nothing
-but the header and the singular values is used when a file is opened; where u is little, which
-every trace needs, the disk is asked for it then. A checksum stands before every use: that of a
-term's chunk where most of it is used, and where little is, those of SUMS, one for u and one for
-each `TERM_PIECE` bytes of v.
+but the header and the singular values is used when a file is opened, and u, which every sample
+needs, where that is little. A checksum stands before every use: that of a term's chunk where most
+of it is used, and where little is, those of SUMS, one for u and one for each `TERM_PIECE` bytes
+of v.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Advise = Callable[[bool, Sequence[Spans]], None]
 """Told before bytes are used whether they are few and far apart, and where."""
 _U = range(1)  # the first piece of a term
 _CRC_BYTES = 4
-_SOON = 1 << 20  # bytes that are asked for before they are used
+_SOON = 1 << 20  # bytes of u that are read before they are used
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
 _WARM = 1 << 21  # bytes that stay in cache from their check to their use
 _TOGETHER = 3  # terms: a product of fewer takes more time for each
@@ -68,6 +68,11 @@ class Places(NamedTuple):
         """Where DONE is."""
         return self.start + self.k * self.stride
 
+    @property
+    def little(self) -> bool:
+        """Whether u of all terms is so little that it is read when the file is opened."""
+        return bool(self.pieces) and self.k * self.u < _SOON
+
     def of_terms(self, pieces: range, terms: range) -> Spans:
         """Pieces side by side: u, which is the first, and those of v."""
         a, b = map(self._edge, (pieces.start, pieces.stop))
@@ -103,6 +108,8 @@ class Mapped:
         self._sums = None
         if places.pieces:
             self._sums = np.ndarray((places.k, places.pieces), "<u4", data, places.sums)
+            if places.little:  # what is damaged is an error where it is used
+                self._pieces[0] = self._sound_ones(self._sums, 0, range(places.k))
 
     def check(
         self, rank: int, runs: Iterable[tuple[int, int]] | None = None,
@@ -115,7 +122,7 @@ class Mapped:
         rank : int
         runs : iterable of (int, int), optional
         meanwhile : callable, optional
-            What can be done once u is sound, while the disk looks for v; done where it does.
+            What can be done once u is sound, while the disk looks for v; done where it has to.
 
         Raises
         ------
@@ -196,19 +203,27 @@ class Mapped:
         self, sums: NDArray[np.uint32], groups: list[tuple[range, range]],
         meanwhile: Callable[[], object] | None,
     ) -> None:  # fmt: skip
-        x, data, crc32 = self._places, self._data, zlib.crc32
+        x = self._places
         # The checksums first, which lie side by side: the disk has the rest to do meanwhile.
         self._advise(True, [f(*group) for f in (x.of_sums, x.of_terms) for group in groups])
-        for pieces, terms in groups:
-            for i in pieces:
-                starts, size = x.of_terms(range(i, i + 1), terms)
-                stated = sums[terms.start : terms.stop, i].tolist()
-                if [crc32(data[a : a + size]) for a in starts] != stated:
-                    what = "damaged chunk TERM or SUMS (a checksum does not hold)"
-                    raise bad(what, self.parts.name)
-                self._pieces[i] = terms.stop
-                if not i and meanwhile is not None:
-                    meanwhile()
+        for i, terms in [(i, terms) for pieces, terms in groups for i in pieces]:
+            if i and meanwhile is not None:
+                meanwhile()
+                meanwhile = None
+            self._pieces[i] = terms.start + self._sound_ones(sums, i, terms)
+            if self._pieces[i] < terms.stop:
+                what = "damaged chunk TERM or SUMS (a checksum does not hold)"
+                raise bad(what, self.parts.name)
+
+    def _sound_ones(self, sums: NDArray[np.uint32], piece: int, terms: range) -> int:
+        """How many of some terms come before the first whose piece is not sound."""
+        data, crc32 = self._data, zlib.crc32
+        starts, size = self._places.of_terms(range(piece, piece + 1), terms)
+        stated = sums[terms.start : terms.stop, piece].tolist()
+        for i, (a, crc) in enumerate(zip(starts, stated, strict=True)):
+            if crc32(data[a : a + size]) != crc:
+                return i
+        return len(terms)
 
 
 def _every(stride: int, at: int, terms: range) -> range:
@@ -281,6 +296,5 @@ def _places(reader: Reader, k: int, m: int, n: int, itemsize: int) -> Places | N
 def _begin(x: Places, advise: Advise) -> None:
     """Ask the disk for DONE, and what any sample needs, u and its checksums, where it is little."""
     terms = range(x.k)
-    little = x.pieces and x.k * x.u < _SOON
-    needed = [x.of_sums(_U, terms), x.of_terms(_U, terms)] if little else []
+    needed = [x.of_sums(_U, terms), x.of_terms(_U, terms)] if x.little else []
     advise(True, [(range(x.end, x.end + 1), len(_DONE)), *needed])

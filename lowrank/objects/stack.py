@@ -255,7 +255,9 @@ class LowRankStack(Kept):
                 self._mapped.each(f.k, rows.add)
                 return rows.samples()
             self._mapped.check(
-                f.k, None if frames else self._runs(lines), lambda: self._curves(f, lines[0])
+                f.k,
+                None if frames else self._runs(lines),
+                (lambda: self._curves(f, lines[0])) if _kept(f, lines[0]) else None,
             )
         if not f.k:
             return np.zeros(math.prod(len(line) for line in lines), self.dtype)
@@ -267,7 +269,7 @@ class LowRankStack(Kept):
     def _curves(self, f: Factors, line: Line) -> NDArray[np.float64]:
         """Coefficients of some frames; those of all, which every trace needs, are kept."""
         if self._scaled is None:
-            if len(line) < f.m or f.m * f.k > _KEPT:
+            if not _kept(f, line):
                 return sums.scaled(f.U[line.index], f.s)
             self._scaled = sums.scaled(f.U, f.s)
         return self._scaled[line.index]
@@ -320,6 +322,11 @@ class LowRankStack(Kept):
             max_pixels=sys.maxsize,
         )
         return self._measured(loaded, "the stack")
+
+
+def _kept(f: Factors, line: Line) -> bool:
+    """Whether coefficients are those of all frames, and few enough to be kept."""
+    return len(line) == f.m and f.m * f.k <= _KEPT
 
 
 def _read_only(x: Array) -> Array:
