@@ -214,7 +214,7 @@ def test_pages_cover_what_is_asked_for_and_begin_where_pages_do(stride, length):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
 @pytest.mark.parametrize("store", ["float16", "float32"])
-def test_few_frames_are_those_of_the_whole_in_whatever_order_their_terms_come(
+def test_frames_are_those_of_the_whole_in_whatever_order_their_terms_come(
     dtype, store, tmp_path, monkeypatch
 ):
     rng = np.random.default_rng(8)

@@ -220,10 +220,10 @@ class Mapped:
         data, crc32 = self._data, zlib.crc32
         starts, size = self._places.of_terms(range(piece, piece + 1), terms)
         stated = sums[terms.start : terms.stop, piece].tolist()
-        for i, (a, crc) in enumerate(zip(starts, stated, strict=True)):
-            if crc32(data[a : a + size]) != crc:
-                return i
-        return len(terms)
+        found = [crc32(data[a : a + size]) for a in starts]
+        if found == stated:
+            return len(terms)
+        return next(i for i, (a, b) in enumerate(zip(found, stated, strict=True)) if a != b)
 
 
 def _every(stride: int, at: int, terms: range) -> range:

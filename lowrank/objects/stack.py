@@ -240,8 +240,7 @@ class LowRankStack(Kept):
             return self._decoded[np.ix_(*(line.numbers() for line in lines))]
         shape = tuple(len(line) for line in lines)
         (f,) = body.factors
-        needed = math.prod(shape) * self.dtype.itemsize
-        needed += max(f.k, sums.ROWS) * math.prod(shape[1:]) * 8
+        needed = math.prod(shape) * self.dtype.itemsize + (f.k + 1) * math.prod(shape[1:]) * 8
         if not fits(needed):
             raise LimitError(f"not enough memory for samples of shape {shape}; ask for fewer")
         found = self._samples(f, lines).reshape(shape)
@@ -250,10 +249,10 @@ class LowRankStack(Kept):
     def _samples(self, f: Factors, lines: list[Line]) -> Array:
         if self._mapped is not None:
             frames = whole(lines[1:], self._shape[1:])
-            if frames and sums.few(len(lines[0]), self.head.mode):
-                rows = sums.Rows(f.U, lines[0].index, f.s, f.Vt, self.head.mode)
-                self._mapped.each(f.k, rows.add)
-                return rows.samples()
+            if frames and len(lines[0]) == 1 and self.head.mode.dtype != "float64":
+                row = sums.Row(f.U, lines[0].index, f.s, f.Vt, self.head.mode)
+                self._mapped.each(f.k, row.add)
+                return row.samples()
             self._mapped.check(
                 f.k,
                 None if frames else self._runs(lines),

@@ -24,13 +24,11 @@ from lowrank.errors import FormatError
 from lowrank.format.fields import MAX_ENTRY
 from lowrank.picture import Mode
 
-ROWS = 8
-"""Rows whose sums are held in float64, at most, while terms come."""
 _BLOCK = 1 << 18  # samples at a time: two megabytes of float64 stay in cache
 _ENTRIES = 1 << 19  # of V at a time, four megabytes of float64
 _SMALL = 1 << 21  # products that take less time than a thread
 _FEW = 1 << 14  # samples at a time of few columns: memory new to the process takes time
-_COLUMNS = 1 << 15  # of a few of these terms at a time, which stay in cache
+_COLUMNS = 1 << 15  # of a row at a time: few terms of them stay in cache
 _ROUND = 2.0**-53
 
 
@@ -94,21 +92,18 @@ def samples(
     return out
 
 
-def few(m: int, mode: Mode) -> bool:
-    """Whether so many rows can be `Rows`; of float64 no sum may have another order."""
-    return 0 < m <= ROWS and mode.dtype != "float64"
-
-
-class Rows:
-    """The same samples of few rows and all columns, from terms that come in any order.
+class Row:
+    """The same samples of one row and all columns, from terms that come in any order.
 
     Whoever reads the terms uses them while they are in cache, and the disk has the next to find.
+    Of more rows a product of all terms takes so much less time that this does not pay. Of
+    samples of float64 there is no other order.
 
     Parameters
     ----------
     U : (m, k) ndarray
-    rows : slice or ndarray
-        Which rows are asked for.
+    row : slice or ndarray
+        Which row is asked for.
     s : (k,) ndarray of float64
     Vt : (k, n) ndarray
         As U a view into a mapped file, and used where terms are added.
@@ -116,21 +111,20 @@ class Rows:
     """
 
     def __init__(
-        self, U: NDArray[np.floating], rows: slice | NDArray[np.intp], s: NDArray[np.float64],
+        self, U: NDArray[np.floating], row: slice | NDArray[np.intp], s: NDArray[np.float64],
         Vt: NDArray[np.floating], mode: Mode,
     ) -> None:  # fmt: skip
-        self._U, self._rows, self._s, self._Vt, self._mode = U, rows, s, Vt, mode
+        self._U, self._row, self._s, self._Vt, self._mode = U, row, s, Vt, mode
         k, n = Vt.shape
-        m = len(range(len(U))[rows]) if isinstance(rows, slice) else len(rows)
-        self._US = np.zeros((m, k))
-        self._B = np.zeros((m, n))
+        self._US = np.zeros((1, k))
+        self._B = np.zeros((1, n))
         self._lefts = range(0, n, _COLUMNS)
         self._largest = np.full((len(self._lefts), k), float(MAX_ENTRY))
         self._lock = threading.Lock()
 
     def add(self, terms: slice) -> None:
         """Add some terms, each once; several threads may."""
-        US = scaled(self._U[:, terms][self._rows], self._s[terms])
+        US = scaled(self._U[:, terms][self._row], self._s[terms])
         self._US[:, terms] = US
         for i, left in enumerate(self._lefts):
             columns = slice(left, left + _COLUMNS)
@@ -147,7 +141,7 @@ class Rows:
 
         Returns
         -------
-        (rows, n) ndarray of the mode's dtype
+        (1, n) ndarray of the mode's dtype
 
         Raises
         ------
