@@ -159,9 +159,11 @@ class Mapped:
                     self._check_chunk(j)
             use(slice(first, last))
 
-        if not all(self._sound[:rank]):
+        read = not all(self._sound[:rank])
+        if read:
             self._advise(False, ())
-        threads.each(some, range(0, rank, count), small=rank * stride < _SMALL)
+        small = rank * stride < _SMALL
+        threads.each(some, range(0, rank, count), small=small, waits=read)
 
     def _few(self, pieces: int) -> bool:
         """Whether so many pieces of a term are less than half of it."""
