@@ -11,6 +11,7 @@ import pytest
 import lowrank
 from lowrank import files
 from lowrank.format import mapped
+from lowrank.objects import stack as stacks
 from lowrank.stores import sums
 
 
@@ -213,7 +214,7 @@ def test_pages_cover_what_is_asked_for_and_begin_where_pages_do(stride, length):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
-@pytest.mark.parametrize("store", ["float16", "float32"])
+@pytest.mark.parametrize("store", ["float16", "float32", "float64"])
 def test_frames_are_those_of_the_whole_in_whatever_order_their_terms_come(
     dtype, store, tmp_path, monkeypatch
 ):
@@ -227,23 +228,25 @@ def test_frames_are_those_of_the_whole_in_whatever_order_their_terms_come(
     lowrank.compress(A, stack=True, rank=12, store=store).save(path)
     whole = np.asarray(lowrank.open(path))
     # Small as it is, it is cut into blocks, and threads take them as they come.
+    monkeypatch.setattr(stacks, "_TERMS", 1)
     monkeypatch.setattr(sums, "_COLUMNS", 100)
     monkeypatch.setattr(sums, "_SMALL", 0)
     monkeypatch.setattr(mapped, "_WARM", 1)
     monkeypatch.setattr(mapped, "_SMALL", 0)
-    for key in (
-        7,
-        -1,
-        np.s_[3:11],
-        np.s_[30::-4],
-        [9, 2, 2, 39],
-        np.s_[5, ...],
-        np.s_[4:4],
-        np.s_[3:13],
-    ):
-        stack = lowrank.open(path)
-        for _ in range(2):
+    added: list[int] = []
+    add = sums.Row.add
+
+    def watched(row, terms):
+        added.extend(range(terms.start, terms.stop))
+        add(row, terms)
+
+    monkeypatch.setattr(sums.Row, "add", watched)
+    for key in (7, -1, [9, 2, 2, 39], np.s_[5:6, ...], np.s_[4:4], np.s_[3:13], np.s_[30::-4]):
+        stack, one = lowrank.open(path), np.zeros(40)[key].size == 1
+        added.clear()
+        for _ in range(2):  # the second time of terms that were read before
             assert np.array_equal(stack[key], whole[key])
+        assert sorted(added) == list(range(12 if one and stack.dtype != "float64" else 0))
         less = lowrank.open(path).leading(5)
         assert np.array_equal(less[key], np.asarray(less)[key])
 

@@ -111,6 +111,10 @@ class Mapped:
             if places.little:  # what is damaged is an error where it is used
                 self._pieces[0] = self._sound_ones(self._sums, 0, range(places.k))
 
+    def is_sound(self, rank: int) -> bool:
+        """Whether the whole of the first `rank` terms has been checked."""
+        return all(self._sound[:rank])
+
     def check(
         self, rank: int, runs: Iterable[tuple[int, int]] | None = None,
         meanwhile: Callable[[], object] | None = None,
@@ -129,7 +133,7 @@ class Mapped:
         FormatError
             A checksum does not hold.
         """
-        if all(self._sound[:rank]):
+        if self.is_sound(rank):
             return
         pieces = None if runs is None else self._touched(runs)
         if pieces is not None and self._sums is not None and self._few(len(pieces)):
@@ -137,9 +141,9 @@ class Mapped:
             if groups:
                 self._check_pieces(self._sums, groups, meanwhile)
             return
-        self.each(rank, lambda terms: None)
+        self.each(rank)
 
-    def each(self, rank: int, use: Callable[[slice], object]) -> None:
+    def each(self, rank: int, use: Callable[[slice], object] | None = None) -> None:
         """Check the whole of the first `rank` terms, some at a time, and use those that are sound.
 
         `use` is told which; several threads call it, while the terms are still in cache.
@@ -150,20 +154,19 @@ class Mapped:
             A checksum does not hold.
         """
         stride = self._places.stride
-        count = max(_WARM // stride, _TOGETHER)
+        count = 1 if use is None else max(_WARM // stride, _TOGETHER)
 
         def some(first: int) -> None:
             last = min(first + count, rank)
             for j in range(first, last):
                 if not self._sound[j]:
                     self._check_chunk(j)
-            use(slice(first, last))
+            if use is not None:
+                use(slice(first, last))
 
-        read = not all(self._sound[:rank])
-        if read:
-            self._advise(False, ())
+        self._advise(False, ())
         small = rank * stride < _SMALL
-        threads.each(some, range(0, rank, count), small=small, waits=read)
+        threads.each(some, range(0, rank, count), small=small, waits=True)
 
     def _few(self, pieces: int) -> bool:
         """Whether so many pieces of a term are less than half of it."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_TERMS = 16  # from which a frame is summed while they are read
 _KEPT = 1 << 20  # coefficients that a stack keeps in float64
 
 
@@ -249,7 +250,7 @@ class LowRankStack(Kept):
     def _samples(self, f: Factors, lines: list[Line]) -> Array:
         if self._mapped is not None:
             frames = whole(lines[1:], self._shape[1:])
-            if frames and len(lines[0]) == 1 and self.head.mode.dtype != "float64":
+            if frames and len(lines[0]) == 1 and self._is_read(f.k):
                 row = sums.Row(f.U, lines[0].index, f.s, f.Vt, self.head.mode)
                 self._mapped.each(f.k, row.add)
                 return row.samples()
@@ -264,6 +265,12 @@ class LowRankStack(Kept):
         for at, line in enumerate(lines[1:], 1):
             V = V[(slice(None),) * at + (line.index,)]
         return sums.samples(self._curves(f, lines[0]), V.reshape(f.k, -1), self.head.mode)
+
+    def _is_read(self, rank: int) -> bool:
+        """Whether a frame is summed while its terms are read."""
+        if self._mapped is None or self._mapped.is_sound(rank):
+            return False
+        return rank >= _TERMS and self.head.mode.dtype != "float64"
 
     def _curves(self, f: Factors, line: Line) -> NDArray[np.float64]:
         """Coefficients of some frames; those of all, which every trace needs, are kept."""

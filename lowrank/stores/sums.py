@@ -96,8 +96,8 @@ class Row:
     """The same samples of one row and all columns, from terms that come in any order.
 
     Whoever reads the terms uses them while they are in cache, and the disk has the next to find.
-    Of more rows a product of all terms takes so much less time that this does not pay. Of
-    samples of float64 there is no other order.
+    It pays where they have to be read, there are some, and one row alone is asked for: else a
+    product of all takes less time. Of samples of float64 there is no other order.
 
     Parameters
     ----------
