@@ -75,7 +75,7 @@ class LowRankStack(Kept):
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
         self._decoded: Array | None = None
         self._factors: Arrays | None = None
-        self._scaled: NDArray[np.float64] | None = None
+        self._scaled: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         head = parts.head
         if head.frames is None:
             raise UsageError("one picture is no stack; lowrank.LowRankImage is what it is")
@@ -264,7 +264,8 @@ class LowRankStack(Kept):
         V = f.Vt.reshape(f.k, *self._shape[1:])
         for at, line in enumerate(lines[1:], 1):
             V = V[(slice(None),) * at + (line.index,)]
-        return sums.samples(self._curves(f, lines[0]), V.reshape(f.k, -1), self.head.mode)
+        US, norms = self._curves(f, lines[0])
+        return sums.samples(US, V.reshape(f.k, -1), self.head.mode, norms=norms)
 
     def _is_read(self, rank: int) -> bool:
         """Whether a frame is summed while its terms are read."""
@@ -272,13 +273,16 @@ class LowRankStack(Kept):
             return False
         return rank >= _TERMS and self.head.mode.dtype != "float64"
 
-    def _curves(self, f: Factors, line: Line) -> NDArray[np.float64]:
-        """Coefficients of some frames; those of all, which every trace needs, are kept."""
+    def _curves(self, f: Factors, line: Line) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Coefficients of some frames, and norms; those of all, which traces need, are kept."""
         if self._scaled is None:
+            US = sums.scaled(f.U[line.index], f.s)
+            made = US, sums.norms_of(US)
             if not _kept(f, line):
-                return sums.scaled(f.U[line.index], f.s)
-            self._scaled = sums.scaled(f.U, f.s)
-        return self._scaled[line.index]
+                return made
+            self._scaled = made
+        US, norms = self._scaled
+        return US[line.index], norms[line.index]
 
     def _runs(self, lines: list[Line]) -> Iterator[tuple[int, int]]:
         """First column and the one behind the last, of every row of pixels in a block."""
@@ -286,8 +290,9 @@ class LowRankStack(Kept):
         c = colours[0] if colours else 1
         x = lines[2].numbers()
         if len(x):
-            for y in lines[1].numbers():
-                yield int(y * width + x.min()) * c, int(y * width + x.max() + 1) * c
+            first, last = int(x[0]), int(x[-1])
+            for y in lines[1].numbers().tolist():
+                yield (y * width + first) * c, (y * width + last + 1) * c
 
     def _with_gaps(self, found: Array, lines: list[Line]) -> Array:
         head = self.head

@@ -43,9 +43,16 @@ def scaled(U: NDArray[np.floating], s: NDArray[np.float64]) -> NDArray[np.float6
     return rows.T
 
 
+def norms_of(US: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Norm of each row, which bounds how far its sums are from those of another order."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        found: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", US, US))
+    return found
+
+
 def samples(
     US: NDArray[np.float64], Vt: NDArray[np.floating], mode: Mode,
-    out: NDArray[np.generic] | None = None,
+    out: NDArray[np.generic] | None = None, *, norms: NDArray[np.float64] | None = None,
 ) -> NDArray[np.generic]:  # fmt: skip
     """Samples of any rows and columns of a matrix.
 
@@ -58,6 +65,8 @@ def samples(
     mode : Mode
     out : (m, n) ndarray, optional
         Of the mode's dtype.
+    norms : (m,) ndarray of float64, optional
+        `norms_of` US, where they are known.
 
     Returns
     -------
@@ -71,6 +80,7 @@ def samples(
     (m, k), n = US.shape, Vt.shape[1]
     if out is None:
         out = np.empty((m, n), mode.dtype)
+    most = norms_of(US) if norms is None else norms
     small = m * n * k < _SMALL
     width = max(min(_ENTRIES // max(k, 1), n), 1)
     height = max((_FEW if n * k < _FEW else _BLOCK) // width, 1)
@@ -82,7 +92,9 @@ def samples(
         largest = _largest(V) if _is_fine(mode) else np.full(k, float(MAX_ENTRY))
         for top in range(0, m, height):
             rows = slice(top, top + height)
-            out[rows, columns] = _block(US[rows], V, largest, mode)
+            with np.errstate(invalid="ignore", over="ignore"):
+                B = US[rows] @ V
+            out[rows, columns] = _rounded(B, US[rows], V, most[rows], largest, mode)
 
     if small:
         for left in range(0, n, width):
@@ -149,11 +161,12 @@ class Row:
             Factors are infinite, or no numbers.
         """
         out = np.empty(self._B.shape, self._mode.dtype)
+        norms = norms_of(self._US)
 
         def block(i: int) -> None:
             columns = slice(self._lefts[i], self._lefts[i] + _COLUMNS)
             B, V = self._B[:, columns], self._Vt[:, columns]
-            out[:, columns] = _rounded(B, self._US, V, self._largest[i], self._mode)
+            out[:, columns] = _rounded(B, self._US, V, norms, self._largest[i], self._mode)
 
         threads.each(block, range(len(self._lefts)), small=out.size < _SMALL)
         return out
@@ -170,17 +183,9 @@ def _largest(V: NDArray[np.float64]) -> NDArray[np.float64]:
     return most
 
 
-def _block(
-    US: NDArray[np.float64], V: NDArray[np.float64], largest: NDArray[np.float64], mode: Mode
-) -> NDArray[np.generic]:
-    with np.errstate(invalid="ignore", over="ignore"):
-        B = US @ V
-    return _rounded(B, US, V, largest, mode)
-
-
 def _rounded(
     B: NDArray[np.float64], US: NDArray[np.float64], V: NDArray[np.floating],
-    largest: NDArray[np.float64], mode: Mode,
+    norms: NDArray[np.float64], largest: NDArray[np.float64], mode: Mode,
 ) -> NDArray[np.generic]:  # fmt: skip
     """Samples from their sums in whatever order, and from the terms where these leave doubt."""
     k = len(V)
@@ -189,7 +194,7 @@ def _rounded(
     if mode.dtype == "float64":  # no rounding hides the order
         products = (US[:, j, np.newaxis] * V[j] for j in range(k))
         return _cast(_in_order(products, B.shape), mode)
-    most = np.sqrt(np.einsum("ij,ij->i", US, US)) * np.linalg.norm(largest)
+    most = norms * np.linalg.norm(largest)
     apart = (2.02 * (k + 1) * _ROUND) * most[:, np.newaxis]
     found, upper = _cast(B - apart, mode), _cast(B + apart, mode)
     rows, columns = np.nonzero(found != upper)
