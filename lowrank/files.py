@@ -120,11 +120,12 @@ def mapped(
 
     def advise(few: bool, ahead: Sequence[tuple[range, int]] = ()) -> None:
         if hasattr(memory, "madvise"):
+            ask, soon = memory.madvise, mmap.MADV_WILLNEED  # looked up once, not for each
             with contextlib.suppress(OSError):
-                memory.madvise(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
+                ask(mmap.MADV_RANDOM if few else mmap.MADV_NORMAL)
                 for starts, length in ahead:
                     for start, stop in _pages(starts, length, mmap.PAGESIZE):
-                        memory.madvise(mmap.MADV_WILLNEED, start, stop - start)
+                        ask(soon, start, stop - start)
 
     advise(True)  # the header alone would have megabytes read ahead
     return memoryview(memory), advise

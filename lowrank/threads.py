@@ -58,13 +58,16 @@ def limit(threads: int) -> None:
     _limit = threads
 
 
-def each(work: Callable[[T], R], items: Iterable[T], *, small: bool = False) -> list[R]:
+def each(
+    work: Callable[[T], R], items: Iterable[T], *, small: bool = False, waits: bool = False
+) -> list[R]:
     """Apply `work` to every item, in as many threads as there are cores.
 
-    What is `small` takes less time than to start a thread: it is done one after the other.
+    What is `small` takes less time than to start a thread: it is done one after the other. Where
+    work `waits` for a disk about as long as it takes itself, there are twice as many threads.
     """
     items = list(items)
-    threads = 1 if small else min(cores(), len(items))
+    threads = 1 if small else min(cores() * (2 if waits else 1), len(items))
     with one_blas_thread():
         if threads <= 1:
             return [work(item) for item in items]

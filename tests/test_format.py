@@ -340,6 +340,18 @@ def test_factors_that_are_no_unit_vectors_are_refused(bad, store):
         refused(lrk(start, sigm(200.0), term([u], [v], dtype), DONE), "unit vectors")
 
 
+@pytest.mark.parametrize("store", STORES)
+def test_the_bound_of_factors_is_met_to_the_last_bit(store):
+    dtype = np.dtype(store).newbyteorder("<")
+    start = head(store=handmade.STORES[store], matrices=((1, 200.0, 0.0, 0.0),))
+    for sign in (1, -1):
+        two = np.array(2 * sign, store)
+        for x in (two, np.nextafter(two, np.zeros_like(two)), 0 * two, np.spacing(0 * two)):
+            parse(lrk(start, sigm(200.0), term([1], [x], dtype), DONE))
+        for x in (np.nextafter(two, 2 * two), np.copysign(np.array(np.nan, store), two)):
+            refused(lrk(start, sigm(200.0), term([1], [x], dtype), DONE), "unit vectors")
+
+
 def test_sigmas_that_ascend_are_refused():
     start = head(2, 2, matrices=((2, math.sqrt(32), 0.0, 0.0),))
     terms = (term([1, 0], [1, 0]), term([0, 1], [0, 1]))

@@ -11,6 +11,8 @@ import pytest
 import lowrank
 from lowrank import files
 from lowrank.format import mapped
+from lowrank.objects import stack as stacks
+from lowrank.stores import sums
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +42,14 @@ def test_a_trace_asks_for_all_that_it_reads_at_once_and_for_little_else(path):
 
     file = mapped.of_stack(data, name="x", max_pixels=10**6, advise=advise)
     at_first = len(asked)
-    assert at_first  # u is what every sample needs
     stack = lowrank.LowRankStack(file.parts, (), file)
     trace = stack[:, 33, 7]
     there = np.zeros(len(data), bool)
-    for a, b in asked[at_first:]:
+    for a, b in asked:
         there[a:b] = True
+    there[-12:] = False  # DONE, without which it is no whole file
+    # u, which every sample needs, is sound since it was opened: v is left, and a checksum of each.
+    assert sum(b - a for a, b in asked[at_first:]) <= 3 * (1024 + 4)
     floats = 3 * (600 + 1) * 4
     assert floats <= there.sum() <= 2 * floats
     # Whatever else is damaged, the trace is what it was; and what it needs is checked.
@@ -109,7 +113,7 @@ def test_curves_are_made_of_what_is_sound_while_the_disk_looks_for_the_rest(path
     assert said == ["asked", "made"]
     file.check(3, [(0, 1)], lambda: said.append("made"))
     file.check(3, [(900, 901)], lambda: said.append("made"))
-    assert said == ["asked", "made", "asked"]  # u was sound already
+    assert said == ["asked", "made", "asked", "made"]
     for at, made in ((u, False), (v, True)):
         bad = bytearray(data)
         bad[at] ^= 1
@@ -194,7 +198,7 @@ def test_rows_of_a_box_that_lie_side_by_side_are_one_place_of_each_term(path):
     asked.clear()
     box = lowrank.LowRankStack(file.parts, (), file)[:, 10:20, 5:50]
     assert np.array_equal(box, np.asarray(lowrank.open(path))[:, 10:20, 5:50])
-    assert len(asked) == 4  # checksums of u and v, u, v
+    assert len(asked) == 2  # checksums of v, and v
 
 
 @pytest.mark.parametrize(("stride", "length"), [(4100, 4), (70000, 4000), (5000, 4999), (9000, 1)])
@@ -207,3 +211,95 @@ def test_pages_cover_what_is_asked_for_and_begin_where_pages_do(stride, length):
     spare = sum(b - a for a, b in pages) - 7 * length
     assert spare <= 7 * 2 * 4096
     assert files._pages(range(0), length, 4096) == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("store", ["float16", "float32", "float64"])
+def test_frames_are_those_of_the_whole_in_whatever_order_their_terms_come(
+    dtype, store, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(8)
+    terms = 60 * 0.7 ** np.arange(12)
+    A = np.einsum(
+        "ij,j,jyxc->iyxc", *(rng.normal(size=(40, 12)), terms, rng.normal(size=(12, 19, 23, 3)))
+    )
+    A = (A if dtype.startswith("f") else np.clip(A + 120, 0, 255)).astype(dtype)
+    path = tmp_path / "stack.lrk"
+    lowrank.compress(A, stack=True, rank=12, store=store).save(path)
+    whole = np.asarray(lowrank.open(path))
+    # Small as it is, it is cut into blocks, and threads take them as they come.
+    monkeypatch.setattr(stacks, "_TERMS", 1)
+    monkeypatch.setattr(sums, "_COLUMNS", 100)
+    monkeypatch.setattr(sums, "_SMALL", 0)
+    monkeypatch.setattr(mapped, "_WARM", 1)
+    monkeypatch.setattr(mapped, "_SMALL", 0)
+    added: list[int] = []
+    add = sums.Row.add
+
+    def watched(row, terms):
+        added.extend(range(terms.start, terms.stop))
+        add(row, terms)
+
+    monkeypatch.setattr(sums.Row, "add", watched)
+    for key in (7, -1, [9, 2, 2, 39], np.s_[5:6, ...], np.s_[4:4], np.s_[3:13], np.s_[30::-4]):
+        stack, one = lowrank.open(path), np.zeros(40)[key].size == 1
+        added.clear()
+        for _ in range(2):  # the second time of terms that were read before
+            assert np.array_equal(stack[key], whole[key])
+        assert sorted(added) == list(range(12 if one and stack.dtype != "float64" else 0))
+        less = lowrank.open(path).leading(5)
+        assert np.array_equal(less[key], np.asarray(less)[key])
+
+
+@pytest.mark.parametrize("rank", range(4))
+def test_each_term_is_used_once_and_never_before_it_is_checked(rank, path, monkeypatch):
+    monkeypatch.setattr(mapped, "_WARM", 1)
+    monkeypatch.setattr(mapped, "_TOGETHER", 1)
+    monkeypatch.setattr(mapped, "_SMALL", 0)
+    data = path.read_bytes()
+    (f,) = of_bytes(data).parts.body.factors
+    v = f.Vt.__array_interface__["data"][0] - np.frombuffer(data, np.uint8).ctypes.data
+    used: list[int] = []
+    for term in (None, 0, 1, 2):
+        bad = bytearray(data)
+        if term is not None:
+            bad[v + term * f.Vt.strides[0] + 5] ^= 1
+        used.clear()
+        file = of_bytes(bad)
+        use = lambda terms: used.extend(range(terms.start, terms.stop))  # noqa: E731
+        if term is not None and term < rank:
+            with pytest.raises(lowrank.FormatError, match="damaged"):
+                file.each(rank, use)
+            assert term not in used
+        else:
+            for _ in range(2):  # what is sound is used without another look
+                used.clear()
+                file.each(rank, use)
+                assert sorted(used) == list(range(rank))
+
+
+@pytest.mark.parametrize("little", [True, False])
+def test_u_is_read_when_a_file_is_opened_and_missed_where_it_is_used(little, path, monkeypatch):
+    if not little:
+        monkeypatch.setattr(mapped, "_SOON", 0)
+    data = path.read_bytes()
+    whole, less = np.asarray(lowrank.open(path)), lowrank.open(path).leading(1)
+    (f,) = of_bytes(data).parts.body.factors
+    u = f.U.__array_interface__["data"][0] - np.frombuffer(data, np.uint8).ctypes.data
+    bad = bytearray(data)
+    bad[u + f.U.strides[1]] ^= 1  # of the second term
+    for sound, there in ((True, data), (False, bad)):
+        asked: list[tuple[range, int]] = []
+        file = of_bytes(there, asked)
+        assert len(asked) == (3 if little else 1)  # DONE; checksums of u, and u
+        asked.clear()
+        stack = lowrank.LowRankStack(file.parts, (), file)
+        first = stack.leading(1)
+        assert np.array_equal(first[:, 30, 4], np.asarray(less)[:, 30, 4])
+        assert len(asked) == (2 if little else 4)
+        if sound:
+            assert np.array_equal(stack[:, 30, 4], whole[:, 30, 4])
+        else:
+            for key in (np.s_[:, 30, 4], 5, np.s_[2:4, 5:9, 6:8]):
+                with pytest.raises(lowrank.FormatError, match="damaged"):
+                    stack[key]

@@ -85,3 +85,17 @@ def test_results_stand_in_order_and_a_failure_ends_the_others(monkeypatch):
         threads.each(work, range(1000))
     assert len(began) < 1000
     assert threading.active_count() == before
+
+
+def test_work_that_waits_has_twice_as_many_threads(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)
+    for waits, at_once in ((False, 2), (True, 4)):
+        together = threading.Barrier(at_once)
+
+        def work(i, together=together):
+            together.wait(30)  # passed by so many only together
+            return i, threading.get_ident()
+
+        found = threads.each(work, range(3 * at_once), waits=waits)
+        assert [i for i, _ in found] == list(range(3 * at_once))
+        assert len({thread for _, thread in found}) == at_once

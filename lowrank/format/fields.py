@@ -63,5 +63,5 @@ def sums_of_term(u: Buffer, v: Buffer) -> bytes:
 
 
 def _sums(data: Buffer, size: int) -> bytes:
-    pieces = (data[i : i + size] for i in range(0, len(data), size))
-    return b"".join(struct.pack("<I", zlib.crc32(piece)) for piece in pieces)
+    found = [zlib.crc32(data[i : i + size]) for i in range(0, len(data), size)]
+    return struct.pack(f"<{len(found)}I", *found)

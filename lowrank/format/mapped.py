@@ -1,10 +1,10 @@
 """A float file of a stack in mapped memory: its terms are views, and checked where they are used.
 
 All TERM chunks have one size, so that any number of any term is found by arithmetic. Nothing
-but the header and the singular values is used when a file is opened; where u is little, which
-every trace needs, the disk is asked for it then. A checksum stands before every use: that of a
-term's chunk where most of it is used, and where little is, those of SUMS, one for u and one for
-each `TERM_PIECE` bytes of v.
+but the header and the singular values is used when a file is opened, and u, which every sample
+needs, where that is little. A checksum stands before every use: that of a term's chunk where most
+of it is used, and where little is, those of SUMS, one for u and one for each `TERM_PIECE` bytes
+of v.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ Advise = Callable[[bool, Sequence[Spans]], None]
 """Told before bytes are used whether they are few and far apart, and where."""
 _U = range(1)  # the first piece of a term
 _CRC_BYTES = 4
-_SOON = 1 << 20  # bytes that are asked for before they are used
+_SOON = 1 << 20  # bytes of u that are read before they are used
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
+_WARM = 1 << 21  # bytes that stay in cache from their check to their use
+_TOGETHER = 3  # terms: a product of fewer takes more time for each
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 
 
@@ -65,6 +67,11 @@ class Places(NamedTuple):
     def end(self) -> int:
         """Where DONE is."""
         return self.start + self.k * self.stride
+
+    @property
+    def little(self) -> bool:
+        """Whether u of all terms is so little that it is read when the file is opened."""
+        return bool(self.pieces) and self.k * self.u < _SOON
 
     def of_terms(self, pieces: range, terms: range) -> Spans:
         """Pieces side by side: u, which is the first, and those of v."""
@@ -101,6 +108,12 @@ class Mapped:
         self._sums = None
         if places.pieces:
             self._sums = np.ndarray((places.k, places.pieces), "<u4", data, places.sums)
+            if places.little:  # what is damaged is an error where it is used
+                self._pieces[0] = self._sound_ones(self._sums, 0, range(places.k))
+
+    def is_sound(self, rank: int) -> bool:
+        """Whether the whole of the first `rank` terms has been checked."""
+        return all(self._sound[:rank])
 
     def check(
         self, rank: int, runs: Iterable[tuple[int, int]] | None = None,
@@ -113,14 +126,14 @@ class Mapped:
         rank : int
         runs : iterable of (int, int), optional
         meanwhile : callable, optional
-            What can be done once u is sound, while the disk looks for v; done where it does.
+            What can be done once u is sound, while the disk looks for v; done where it has to.
 
         Raises
         ------
         FormatError
             A checksum does not hold.
         """
-        if all(self._sound[:rank]):
+        if self.is_sound(rank):
             return
         pieces = None if runs is None else self._touched(runs)
         if pieces is not None and self._sums is not None and self._few(len(pieces)):
@@ -128,9 +141,32 @@ class Mapped:
             if groups:
                 self._check_pieces(self._sums, groups, meanwhile)
             return
-        todo = [j for j in range(rank) if not self._sound[j]]
+        self.each(rank)
+
+    def each(self, rank: int, use: Callable[[slice], object] | None = None) -> None:
+        """Check the whole of the first `rank` terms, some at a time, and use those that are sound.
+
+        `use` is told which; several threads call it, while the terms are still in cache.
+
+        Raises
+        ------
+        FormatError
+            A checksum does not hold.
+        """
+        stride = self._places.stride
+        count = 1 if use is None else max(_WARM // stride, _TOGETHER)
+
+        def some(first: int) -> None:
+            last = min(first + count, rank)
+            for j in range(first, last):
+                if not self._sound[j]:
+                    self._check_chunk(j)
+            if use is not None:
+                use(slice(first, last))
+
         self._advise(False, ())
-        threads.each(self._check_chunk, todo, small=len(todo) * self._places.stride < _SMALL)
+        small = rank * stride < _SMALL
+        threads.each(some, range(0, rank, count), small=small, waits=True)
 
     def _few(self, pieces: int) -> bool:
         """Whether so many pieces of a term are less than half of it."""
@@ -147,11 +183,13 @@ class Mapped:
     def _check_chunk(self, j: int) -> None:
         x = self._places
         at = x.start + j * x.stride
-        size, kind = struct.unpack_from("<I4s", self._data, at)
         end = at + CHUNK_START + x.u + x.v
+        # First of all, and in order: whatever else touches a page waits for the disk, and all
+        # other threads with it.
+        found = zlib.crc32(self._data[at + 4 : end])
+        size, kind = struct.unpack_from("<I4s", self._data, at)
         (crc,) = struct.unpack_from("<I", self._data, end)
-        whole = (size, kind) == (x.u + x.v, b"TERM")
-        if not whole or zlib.crc32(self._data[at + 4 : end]) != crc:
+        if (size, kind, crc) != (x.u + x.v, b"TERM", found):
             raise bad("damaged chunk TERM (its checksum does not hold)", self.parts.name)
         self._sound[j] = True
 
@@ -170,19 +208,27 @@ class Mapped:
         self, sums: NDArray[np.uint32], groups: list[tuple[range, range]],
         meanwhile: Callable[[], object] | None,
     ) -> None:  # fmt: skip
-        x, data, crc32 = self._places, self._data, zlib.crc32
+        x = self._places
         # The checksums first, which lie side by side: the disk has the rest to do meanwhile.
         self._advise(True, [f(*group) for f in (x.of_sums, x.of_terms) for group in groups])
-        for pieces, terms in groups:
-            for i in pieces:
-                starts, size = x.of_terms(range(i, i + 1), terms)
-                stated = sums[terms.start : terms.stop, i].tolist()
-                if [crc32(data[a : a + size]) for a in starts] != stated:
-                    what = "damaged chunk TERM or SUMS (a checksum does not hold)"
-                    raise bad(what, self.parts.name)
-                self._pieces[i] = terms.stop
-                if not i and meanwhile is not None:
-                    meanwhile()
+        for i, terms in [(i, terms) for pieces, terms in groups for i in pieces]:
+            if i and meanwhile is not None:
+                meanwhile()
+                meanwhile = None
+            self._pieces[i] = terms.start + self._sound_ones(sums, i, terms)
+            if self._pieces[i] < terms.stop:
+                what = "damaged chunk TERM or SUMS (a checksum does not hold)"
+                raise bad(what, self.parts.name)
+
+    def _sound_ones(self, sums: NDArray[np.uint32], piece: int, terms: range) -> int:
+        """How many of some terms come before the first whose piece is not sound."""
+        data, crc32 = self._data, zlib.crc32
+        starts, size = self._places.of_terms(range(piece, piece + 1), terms)
+        stated = sums[terms.start : terms.stop, piece].tolist()
+        found = [crc32(data[a : a + size]) for a in starts]
+        if found == stated:
+            return len(terms)
+        return next(i for i, (a, b) in enumerate(zip(found, stated, strict=True)) if a != b)
 
 
 def _every(stride: int, at: int, terms: range) -> range:
@@ -255,6 +301,5 @@ def _places(reader: Reader, k: int, m: int, n: int, itemsize: int) -> Places | N
 def _begin(x: Places, advise: Advise) -> None:
     """Ask the disk for DONE, and what any sample needs, u and its checksums, where it is little."""
     terms = range(x.k)
-    little = x.pieces and x.k * x.u < _SOON
-    needed = [x.of_sums(_U, terms), x.of_terms(_U, terms)] if little else []
+    needed = [x.of_sums(_U, terms), x.of_terms(_U, terms)] if x.little else []
     advise(True, [(range(x.end, x.end + 1), len(_DONE)), *needed])

@@ -377,7 +377,7 @@ class Reader:
             if sums is not None and sums_of_term(data[:size], data[size:]) != sums[at : at + each]:
                 raise self.bad("the checksums of the terms contradict each other")
             at += each
-            if not np.abs(term).max() <= MAX_ENTRY:  # refuses NaN too
+            if not _are_bounded(term):
                 raise self.bad("factors are not unit vectors")
             Ut[i][j], Vt[i][j] = term[:m], term[m:]
             whole += 1
@@ -394,3 +394,14 @@ class Reader:
             body=replace(body, factors=factors),
             missing=Missing("terms", lost, why) if lost else None,
         )
+
+
+def _are_bounded(term: NDArray[np.floating]) -> bool:
+    """Whether entries of unit vectors are such: none is beyond the bound, and none is no number.
+
+    Without its sign a larger float has larger bits, and NaN has the largest; integers take a
+    tenth of the time of float16.
+    """
+    bits = term.view(f"<u{term.itemsize}")
+    most = np.array(MAX_ENTRY, term.dtype).view(bits.dtype)
+    return bool(np.left_shift(bits, 1).max() <= most << 1)

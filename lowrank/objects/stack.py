@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+_TERMS = 16  # from which a frame is summed while they are read
 _KEPT = 1 << 20  # coefficients that a stack keeps in float64
 
 
@@ -74,7 +75,7 @@ class LowRankStack(Kept):
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
         self._decoded: Array | None = None
         self._factors: Arrays | None = None
-        self._scaled: NDArray[np.float64] | None = None
+        self._scaled: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         head = parts.head
         if head.frames is None:
             raise UsageError("one picture is no stack; lowrank.LowRankImage is what it is")
@@ -240,33 +241,48 @@ class LowRankStack(Kept):
             return self._decoded[np.ix_(*(line.numbers() for line in lines))]
         shape = tuple(len(line) for line in lines)
         (f,) = body.factors
-        needed = math.prod(shape) * self.dtype.itemsize + f.k * math.prod(shape[1:]) * 8
+        needed = math.prod(shape) * self.dtype.itemsize + (f.k + 1) * math.prod(shape[1:]) * 8
         if not fits(needed):
             raise LimitError(f"not enough memory for samples of shape {shape}; ask for fewer")
-        if self._mapped is not None:
-            self._mapped.check(
-                f.k,
-                None if whole(lines[1:], self._shape[1:]) else self._runs(lines),
-                lambda: self._curves(f, lines[0]),
-            )
         found = self._samples(f, lines).reshape(shape)
         return self._with_gaps(found, lines)
 
     def _samples(self, f: Factors, lines: list[Line]) -> Array:
+        if self._mapped is not None:
+            frames = whole(lines[1:], self._shape[1:])
+            if frames and len(lines[0]) == 1 and self._is_read(f.k):
+                row = sums.Row(f.U, lines[0].index, f.s, f.Vt, self.head.mode)
+                self._mapped.each(f.k, row.add)
+                return row.samples()
+            self._mapped.check(
+                f.k,
+                None if frames else self._runs(lines),
+                (lambda: self._curves(f, lines[0])) if _kept(f, lines[0]) else None,
+            )
         if not f.k:
             return np.zeros(math.prod(len(line) for line in lines), self.dtype)
         V = f.Vt.reshape(f.k, *self._shape[1:])
         for at, line in enumerate(lines[1:], 1):
             V = V[(slice(None),) * at + (line.index,)]
-        return sums.samples(self._curves(f, lines[0]), V.reshape(f.k, -1), self.head.mode)
+        US, norms = self._curves(f, lines[0])
+        return sums.samples(US, V.reshape(f.k, -1), self.head.mode, norms=norms)
 
-    def _curves(self, f: Factors, line: Line) -> NDArray[np.float64]:
-        """Coefficients of some frames; those of all, which every trace needs, are kept."""
+    def _is_read(self, rank: int) -> bool:
+        """Whether a frame is summed while its terms are read."""
+        if self._mapped is None or self._mapped.is_sound(rank):
+            return False
+        return rank >= _TERMS and self.head.mode.dtype != "float64"
+
+    def _curves(self, f: Factors, line: Line) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Coefficients of some frames, and norms; those of all, which traces need, are kept."""
         if self._scaled is None:
-            if len(line) < f.m or f.m * f.k > _KEPT:
-                return sums.scaled(f.U[line.index], f.s)
-            self._scaled = sums.scaled(f.U, f.s)
-        return self._scaled[line.index]
+            US = sums.scaled(f.U[line.index], f.s)
+            made = US, sums.norms_of(US)
+            if not _kept(f, line):
+                return made
+            self._scaled = made
+        US, norms = self._scaled
+        return US[line.index], norms[line.index]
 
     def _runs(self, lines: list[Line]) -> Iterator[tuple[int, int]]:
         """First column and the one behind the last, of every row of pixels in a block."""
@@ -274,8 +290,9 @@ class LowRankStack(Kept):
         c = colours[0] if colours else 1
         x = lines[2].numbers()
         if len(x):
-            for y in lines[1].numbers():
-                yield int(y * width + x.min()) * c, int(y * width + x.max() + 1) * c
+            first, last = int(x[0]), int(x[-1])
+            for y in lines[1].numbers().tolist():
+                yield (y * width + first) * c, (y * width + last + 1) * c
 
     def _with_gaps(self, found: Array, lines: list[Line]) -> Array:
         head = self.head
@@ -316,6 +333,11 @@ class LowRankStack(Kept):
             max_pixels=sys.maxsize,
         )
         return self._measured(loaded, "the stack")
+
+
+def _kept(f: Factors, line: Line) -> bool:
+    """Whether coefficients are those of all frames, and few enough to be kept."""
+    return len(line) == f.m and f.m * f.k <= _KEPT
 
 
 def _read_only(x: Array) -> Array:

@@ -114,7 +114,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         if settings.decode:
             _decode(parts)
         if isinstance(job, Subject) and job.originals is not None:
-            found = _nearest(job, data, settings)
+            found = _nearest(job, parts, settings)
             facts |= {
                 "against": found.path, "factor_error": found.factor_error,
                 "stated_error": found.stated_error, "psnr_db": found.pixels.psnr_db,
@@ -171,11 +171,10 @@ def _memory(name: str) -> LimitError:
     return LimitError(f"not enough memory for {name}")
 
 
-def _nearest(job: Subject, data: bytes, settings: Verifying) -> Compared:
+def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
     """The file beside the original that it is nearest to, of those with its name."""
     if not job.originals:
         raise _UnmatchedError(f"no original of {job.input} in {job.tree}; leave out --against")
-    parts = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
     found: list[Compared] = []
     failures: list[LowrankError] = []
     for path in job.originals:
