@@ -125,7 +125,8 @@ INSIDE = {
         ("peers",),
         ("measure",),
         ("passes",),
-        ("ask", "compared"),
+        ("compared",),
+        ("ask",),
         ("exhibit", "gallery"),
     ),
     "runs": (
