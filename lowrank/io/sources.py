@@ -161,9 +161,7 @@ def of_array(
     if isinstance(taking.frames, int):
         kept, hidden = kept[0], None if hidden is None else hidden[0]
     picture = Picture(kept, mode)
-    notes.append(
-        pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
-    )
+    notes.append(pages.taken_for(picture, counted(shape, dtype, at, taking)))
     if hidden is not None and len(shape) == 4:
         hidden = arrays.hidden_pixels(hidden[..., : mode.colours])
     if nodata is None and hidden is not None and hidden.any():
@@ -173,6 +171,13 @@ def of_array(
         check_finite(frame, mode)
     source = Source(name, format, mode.title, picture.width, picture.height, size or kept.nbytes)
     return Loaded(picture, source, tuple(notes))
+
+
+def counted(shape: tuple[int, ...], dtype: np.dtype[Any], at: int, taking: Taking) -> str:
+    """What an array of frames is, for a note; where bands may be last, how to say that they are."""
+    last = taking.axis is None and min(shape) == shape[-1] < shape[0] and len(shape) == 3
+    hint = "; axis=-1 or --axis -1 takes its last" if last else ""
+    return f"an array of {_shown(shape)} {dtype}, axis {at} counting frames{hint}"
 
 
 def _shown(shape: tuple[int, ...]) -> str:
