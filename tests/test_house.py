@@ -49,7 +49,7 @@ INSIDE = {
             *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
             *("taking", "tiff", "wall", "web"),
         ),
-        ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter", "zarr"),
+        ("folders", "jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter", "zarr"),
         ("cloud", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),

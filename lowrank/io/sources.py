@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FileError, ImageError, UsageError
+from lowrank.errors import ImageError, UsageError
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
-from lowrank.io.formats import SUFFIXES
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking, several
 from lowrank.io.wall import naming, one_line, wall
@@ -305,19 +304,6 @@ def _stacked(
     source = Source(first.source.path, first.source.format, mode.name, picture.width,
                     picture.height, size)  # fmt: skip
     return Loaded(picture, source, tuple(said))
-
-
-def frames_of(folder: str) -> list[str]:
-    """Images in a folder, by their suffixes."""
-    with os.scandir(folder) as entries:
-        found = [
-            x.path for x in entries
-            if x.is_file() and os.path.splitext(x.name)[1].lower() in SUFFIXES
-            and not x.name.startswith("._")
-        ]  # fmt: skip
-    if not found:
-        raise FileError(f"no images in folder {folder}; give one that holds the frames")
-    return found
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

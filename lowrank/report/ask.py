@@ -198,13 +198,14 @@ def original(
 def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:
     if not (taking.asked or several(data)):
         return images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
-    from lowrank.io import sources
+    from lowrank.io import folders, sources
 
     if not data:
-        return sources.of_files(
-            sources.frames_of(path), files.read_bytes,
-            max_pixels=max_pixels, nodata=nodata, taking=taking,
-        )  # fmt: skip
+        paths, notes = folders.frames_of(path)
+        loaded = sources.of_files(
+            paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+        )
+        return replace(loaded, notes=notes + loaded.notes)
     return sources.read(data, name=path, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 
