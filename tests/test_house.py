@@ -68,7 +68,7 @@ INSIDE = {
     "targets": (("__init__",), ("spectrum",)),
     "stores": (
         ("__init__",),
-        ("growing", "packed", "spread", "sums"),
+        ("growing", "packed", "rounding", "spread", "sums"),
         ("largest",),
         ("truncation",),
         ("floats", "passes"),
