@@ -17,7 +17,6 @@ from lowrank.picture import Picture, Turn, mode_in
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets import Target, choice
 
-_DIM = 2048  # root mean square of 16-bit samples below which a usual quality keeps little of them
 _ROUNDING_SHARE = 0.01  # of a largest error that the rounding of samples to float32 may take
 
 
@@ -62,21 +61,7 @@ def encode(
         target, store = _of_float64(picture, target, store)
     picture, notes = narrowed(picture, store)
     encoded = stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
-    if target.kind == "quality" and picture.mode.name == "I;16":
-        notes += _dim(encoded.parts, picture.samples.size)
     return replace(encoded, notes=notes + encoded.notes) if notes else encoded
-
-
-def _dim(parts: Parts, samples: int) -> tuple[str, ...]:
-    """A note on samples of 16 bits that use little of them, of which quality is said."""
-    (said,) = stated(parts)
-    mean = said.norm / math.sqrt(samples)
-    if mean >= _DIM:
-        return ()
-    return (
-        f"Quality counts in 16 bits, 0 to 65,535, and these samples use little of them (root mean "
-        f"square {mean:.4g}); if the error is too large, give --error or --size.",
-    )
 
 
 def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, str]:

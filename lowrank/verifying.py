@@ -23,6 +23,8 @@ def verify(
     *,
     decode: bool,
     against: str | None,
+    frames: str | None,
+    axis: str | None,
     recursive: bool,
     jobs: str,
     max_pixels: str | None,
@@ -36,8 +38,12 @@ def verify(
     from lowrank import signals, targets
 
     limit, processes = targets.max_pixels(max_pixels), targets.whole(jobs, "-j", 1)
+    which, along = targets.frames(frames), targets.axis(axis)
     if not inputs and manifest is None:
         raise UsageError("nothing to verify; give .lrk files, folders or a --manifest")
+    if against is None and (frames or axis):
+        raise UsageError("--frames and --axis say how an original was taken; give --against, too")
+    from lowrank.io.taking import Taking
     from lowrank.runs import verify as checks
     from lowrank.runs.work import Outcome
 
@@ -46,7 +52,10 @@ def verify(
         from lowrank.io.formats import SUFFIXES
 
         planned = checks.with_originals(planned, against, suffixes=SUFFIXES)
-    settings = checks.Verifying(max_pixels=limit, decode=decode, hashed=listed is not None)
+    settings = checks.Verifying(
+        max_pixels=limit, decode=decode, hashed=listed is not None,
+        taking=Taking(axis=along, frames=which),
+    )  # fmt: skip
     signals.unwind()
     many = planned.many
     for path, text in planned.notes:

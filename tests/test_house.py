@@ -49,7 +49,7 @@ INSIDE = {
             *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
             *("taking", "tiff", "wall", "web"),
         ),
-        ("jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter", "zarr"),
+        ("folders", "jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter", "zarr"),
         ("cloud", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
@@ -68,7 +68,7 @@ INSIDE = {
     "targets": (("__init__",), ("spectrum",)),
     "stores": (
         ("__init__",),
-        ("growing", "packed", "spread", "sums"),
+        ("growing", "packed", "rounding", "spread", "sums"),
         ("largest",),
         ("truncation",),
         ("floats", "passes"),
@@ -126,7 +126,8 @@ INSIDE = {
         ("peers",),
         ("measure",),
         ("passes",),
-        ("ask", "compared"),
+        ("compared",),
+        ("ask",),
         ("exhibit", "gallery"),
     ),
     "runs": (

@@ -149,6 +149,31 @@ def test_canvas_is_what_the_tool_decodes(make, visit, mode):
     assert_within_a_level(canvas(page), displayed(original.samples, mode, low, high))
 
 
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "int16", "float64"])
+@pytest.mark.parametrize("large", [False, True])
+def test_one_channel_of_any_type_has_a_page(make, visit, dtype, large, tmp_path):
+    """Such as labels and sums of 32 bits, of which float32 holds 24."""
+    grey = picture("L", *(LARGE if large else (60, 90))).samples[:, :, 0].astype(np.float64)
+    scale = {"int16": 120, "uint32": 1.6e7}.get(dtype, 8e6)
+    A = (grey * scale - 9e3 * (dtype[0] != "u")).astype(dtype)
+    stream = io.BytesIO()
+    np.save(stream, A)
+    lowrank.compress(A, rank=9).save(tmp_path / "in.lrk")
+    path = make(stream.getvalue(), name="in.npy", file=tmp_path / "in.lrk")
+    data, parts = embedded(path)
+    page = visit(path)
+    low, high = data["black"], data["white"]
+    for k in (2, 9):
+        set_rank(page, k)
+        wanted = codec.decode(parts, rank=k).picture.samples
+        assert_within_a_level(canvas(page), displayed(wanted, "F", low, high))
+    if not large:
+        assert (low, high) == pytest.approx((A.min(), A.max()), rel=1e-7)
+        assert data["measured"][0]["k"] == 9
+        decoded = lowrank.open(tmp_path / "in.lrk").to_array().reshape(60, 90, 1)
+        assert_within_a_level(canvas(page), displayed(decoded, "F", low, high))
+
+
 def test_photograph_at_several_ranks_and_size_of_page(make, visit, samples):
     path = make((samples / "parrots.png").read_bytes())
     assert path.stat().st_size < 3_000_000

@@ -274,6 +274,58 @@ def test_a_folder_passes_over_nothing_in_silence(cli, fold, tmp_path):
     assert "passed over" not in cli("compress", "d/below", "-k", 1, "-o", "b").succeeded().text
 
 
+@pytest.fixture
+def hiding(small_png, tmp_path):
+    """A folder of two pictures, and much that nobody sees there."""
+    folder = tmp_path / "h"
+    (folder / ".trash").mkdir(parents=True)
+    shown, hidden = ("b.png", "a.png"), (".thumb.png", "._a.png", ".trash/c.png")
+    for name in (*shown, *hidden):
+        (folder / name).write_bytes(small_png.read_bytes())
+    for name in (".DS_Store", "Thumbs.db"):
+        (folder / name).write_bytes(b"no image")
+    return folder
+
+
+@pytest.mark.parametrize("deep", [(), ("-r",)])
+def test_what_is_hidden_is_no_picture_of_a_batch_and_no_frame(cli, hiding, tmp_path, deep):
+    """And a note names what might have been one."""
+    shown = ".thumb.png, .trash" if deep else ".thumb.png"
+    note = f"lowrank: note: h: {1 + bool(deep)} hidden passed over ({shown}); "
+    batch = cli("compress", "h", "-k", 1, "-o", "out", *deep).succeeded()
+    assert names(tmp_path / "out") == ["a.lrk", "b.lrk"]
+    stack = cli("compress", "h", "--stack", "-k", 1, "-o", "s.lrk", *deep).succeeded()
+    assert lowrank.open(tmp_path / "s.lrk").axis.labels == ("a.png", "b.png")
+    for done in (batch, stack):
+        assert note in done.err
+        last = (done.text if done is batch else done.err).split("passed over: ")[1].splitlines()[0]
+        kinds = {"1 hidden file", "1 ._*", "1 without suffix", "1 .db"}
+        assert set(last.split(", ")) == kinds | {"1 hidden folder" if deep else "1 folder"}
+    alone = cli("compress", "h/.thumb.png", "h/.trash", "-k", 1, "-o", "named").succeeded()
+    assert "hidden" not in alone.err
+    assert names(tmp_path / "named") == [".thumb.lrk", "c.lrk"]
+
+
+def test_what_is_hidden_is_no_frame_of_the_library_and_of_a_report(cli, hiding, tmp_path):
+    stack = lowrank.compress(hiding, stack=True, rank=1)
+    assert len(stack) == 2
+    assert any("1 hidden passed over (.thumb.png)" in note for note in stack.notes)
+    stack.save(tmp_path / "h.lrk")
+    assert "1 hidden passed over" in cli("report", "h", "h.lrk", "--stack").succeeded().err
+    assert cli("verify", "h.lrk", "--against", ".").succeeded()
+    assert len(stack.report(hiding).matrices) == 1
+
+
+def test_hidden_files_are_decompressed_by_name_and_verified_anyway(cli, small_lrk, tmp_path):
+    (tmp_path / "d").mkdir()
+    for name in ("a.lrk", ".b.lrk"):
+        shutil.copy(small_lrk, tmp_path / "d" / name)
+    assert "hidden passed over (.b.lrk)" in cli("decompress", "d", "-o", "out").succeeded().err
+    assert names(tmp_path / "out") == ["a.png"]
+    summary = cli("verify", "d", "--json").succeeded().text.splitlines()[-1]
+    assert json.loads(summary)["summary"]["good"] == 2
+
+
 def test_nothing_to_do_says_what_is_there(cli, fold, tmp_path):
     line = cli("decompress", "d").failed()
     assert "nothing to do in folder d" in line

@@ -100,6 +100,17 @@ class Lazy:
         return found
 
 
+@pytest.mark.parametrize("way", [(), ("--memory", "50M")])
+def test_where_bands_may_be_last_a_note_says_how_to_say_so(cli, tmp_path, way):
+    for name, shape in {"last.npy": (9, 8, 5), "first.npy": (5, 9, 8)}.items():
+        np.save(tmp_path / name, np.arange(360.0, dtype=np.float32).reshape(shape))
+    said = "--axis -1 takes its last"
+    assert said in cli("compress", "last.npy", "-k", "2", *way).succeeded().err
+    assert said not in cli("compress", "first.npy", "-k", "2", *way).succeeded().err
+    asked = ("--axis", "0", "-f", *way)
+    assert said not in cli("compress", "last.npy", "-k", "2", *asked).succeeded().err
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_lazy_arrays_are_read_once_and_only_what_is_taken(axis):
     A = np.arange(9 * 10 * 11).reshape(9, 10, 11).astype(np.int16)

@@ -139,14 +139,45 @@ def test_memory_that_did_nothing_is_said(frames):
     assert not any("nothing" in note for note in in_passes.notes)
 
 
-def test_samples_that_quality_hardly_sees_are_said(frames):
-    """Of 16 bits, in which quality counts, data of a camera of 10 bits use little."""
-    A = np.stack([np.asarray(x) for x in frames]).astype(np.uint16)
-    for samples, stack in ((A[0], False), (A, True)):
-        for bright, said in ((samples, True), (samples * 200, False)):
-            notes = lowrank.compress(bright, stack=stack, quality=75).notes
-            assert any("16 bits" in note for note in notes) == said
-        assert not any("16 bits" in x for x in lowrank.compress(samples, stack=stack, rank=1).notes)
+@pytest.mark.parametrize("stack", [False, True])
+@pytest.mark.parametrize("quality", [5, 75, 100])
+def test_quality_counts_in_what_samples_use_of_16_bits(frames, stack, quality):
+    """Those of a camera of 12 bits are as near as the same samples with a sign, or as floats."""
+    A = np.stack([np.asarray(x) for x in frames])
+    A = (A if stack else A[0]).astype(np.uint16)
+    said = "quality counts in that range"
+    for scale in (1, 16):
+        dim = lowrank.compress(A * scale, stack=stack, quality=quality)
+        assert any(said in note for note in dim.notes)
+        signed = lowrank.compress((A * scale).astype(np.int16), stack=stack, quality=quality)
+        off, same = (
+            np.linalg.norm(np.asarray(x).reshape(A.shape).astype(float) - A * scale)
+            for x in (dim, signed)
+        )
+        assert off <= 1.2 * same + 0.01 * np.linalg.norm(A)
+    bright = (A - A.min()) * np.uint16(65535 // np.ptp(A))
+    assert not any(said in x for x in lowrank.compress(bright, stack=stack, quality=75).notes)
+    offset = lowrank.compress(A + np.uint16(32768), stack=stack, quality=quality)
+    off = np.asarray(offset).reshape(A.shape).astype(int) - A - 32768
+    assert np.abs(off).max() <= np.ptp(A)
+    assert not any("16 bits" in x for x in lowrank.compress(A, stack=stack, rank=1).notes)
+
+
+@pytest.mark.parametrize("value", [0, 1, 4095, 65535])
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_quality_of_samples_that_hardly_differ(value, step):
+    A = np.full((40, 50), min(value, 65535 - step), np.uint16)
+    A[::3, ::2] += step
+    off = lowrank.compress(A, quality=100).to_array().reshape(A.shape).astype(int) - A
+    assert np.abs(off).max() <= step
+
+
+def test_samples_that_quality_hardly_sees_are_said():
+    """One bright sample, and all others are next to nothing in 16 bits."""
+    A = np.add.outer(np.arange(40), np.arange(50)).astype(np.uint16)
+    A[3, 4] = 65535
+    notes = lowrank.compress(A, quality=75).notes
+    assert any("most of these samples use little of them" in note for note in notes)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")

@@ -246,6 +246,33 @@ def test_a_stack_is_measured_beside_its_array(cli, tmp_path):
     assert cli("verify", "out/b.lrk", "--against", "in").failed(1)
 
 
+@pytest.mark.parametrize("said", [("--axis", "-1"), ("--axis", "1", "--frames", "2:6")])
+def test_what_was_said_of_an_original_is_said_again(monkeypatch, cli, tmp_path, said):
+    """`--axis` and `--frames` mean what they mean to compress and report."""
+    from lowrank import targets
+    from lowrank.io.taking import Taking
+    from lowrank.report import ask
+    from lowrank.runs import verify
+
+    cube = np.random.default_rng(0).integers(-500, 999, (9, 9, 9)).astype(np.int16)
+    np.save(tmp_path / "cube.npy", cube)
+    cli("compress", "cube.npy", "-k", "4", *said).succeeded()
+    assert cli("verify", "cube.lrk", "--against", "cube.npy", *said).succeeded()
+    assert cli("report", "cube.npy", "cube.lrk", *said).succeeded()
+    other = ("--axis", "0", *said[2:])
+    assert "not made from" in cli("verify", "cube.lrk", "--against", "cube.npy", *other).failed(1)
+    assert "--against" in cli("verify", "cube.lrk", *said).failed(2)
+    assert "no axis" in cli("verify", "cube.lrk", "--against", "cube.npy", "--axis", "x").failed(2)
+    # The same of what is larger than memory.
+    monkeypatch.setattr(ask, "LARGE", 1)
+    job = verify.Subject(str(tmp_path / "cube.lrk"), originals=(str(tmp_path / "cube.npy"),))
+    which = targets.frames(said[3]) if len(said) > 2 else None
+    for axis, state in ((int(said[1]), "whole"), (0, "unlike")):
+        taking = Taking(axis=axis, frames=which)
+        found = verify.verify(job, verify.Verifying(max_pixels=10**6, taking=taking))
+        assert found.facts["state"] == state
+
+
 @pytest.mark.parametrize(
     ("layout", "store"),
     [("channels", "float16"), ("patches", "float32"), ("channels", "float64"),
@@ -316,13 +343,22 @@ def test_an_original_is_seen_along_the_axis_of_the_file(monkeypatch, tmp_path, a
 
 
 @pytest.mark.parametrize("along", [0, 1, 2])
+@pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("wish", [{"rank": 2}, {"quality": 60}])
-def test_of_a_cube_the_nearest_axis_is_taken(tmp_path, along, wish):
+def test_of_a_cube_the_nearest_axis_is_taken(monkeypatch, tmp_path, along, wish, large):
+    """Its shape says nothing of the axis, whether it is read whole or in passes."""
+    from lowrank.io.taking import Taking
     from lowrank.report import ask, compared
 
+    if large:
+        monkeypatch.setattr(ask, "LARGE", 1)
     cube = np.random.default_rng(0).integers(-500, 999, (9, 9, 9)).astype(np.int16)
     np.save(tmp_path / "cube.npy", cube)
     parts = lowrank.compress(cube, stack=True, axis=along, **wish).parts
+    later = ask.read_later(str(tmp_path / "cube.npy"), parts, Taking(stack=True))
+    assert (later is not None) == (large and "rank" in wish)
+    if later is not None:
+        assert not compared.in_passes(later, parts).above
     content = (tmp_path / "cube.npy").read_bytes()
     found = ask.original(str(tmp_path / "cube.npy"), content, parts, max_pixels=10**6)
     assert np.array_equal(found.picture.samples[..., 0], np.moveaxis(cube, along, 0))

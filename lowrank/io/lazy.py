@@ -93,7 +93,7 @@ def of_array(
     at, chosen, mode = found
     if _masked(array):
         return None
-    return _loaded(OfArray(array, at, chosen), shape, at, mode, name, format, None)
+    return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, name, format, None)
 
 
 def of_files(
@@ -169,12 +169,12 @@ def _stacked(
 
 
 def _loaded(
-    matrix: Matrix, shape: tuple[int, ...], at: int, mode: Mode, name: str, format: str,
-    size: int | None,
+    matrix: Matrix, shape: tuple[int, ...], at: int, taking: Taking, mode: Mode, name: str,
+    format: str, size: int | None,
 ) -> LazyLoaded:  # fmt: skip
     height, width = [x for i, x in enumerate(shape) if i != at][:2]
     lazy = Lazy(matrix, mode, height, width, matrix.m)
-    what = f"an array of {' x '.join(map(str, shape))} {matrix.dtype}, axis {at} counting frames"
+    what = sources.counted(shape, matrix.dtype, at, taking)
     source = Source(name, format, mode.title, width, height, size or lazy.nbytes)
     return LazyLoaded(lazy, source, (pages.taken_for(lazy, what),))
 
@@ -235,8 +235,8 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         raise UsageError(f"{path}: of stores, frames are read that come first in C order")
     else:
         array = npy.mapped(path, max_pixels=_ANY)
-        return _loaded(OfArray(array, at, chosen), shape, at, mode, path, "NPY", size)
-    return _loaded(file, shape, at, mode, path, "NPY", size)
+        return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, path, "NPY", size)
+    return _loaded(file, shape, at, taking, mode, path, "NPY", size)
 
 
 def _picture(whole: InFile | OfBands, mode: Mode, channels: int) -> Lazy:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FileError, ImageError, UsageError
+from lowrank.errors import ImageError, UsageError
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
-from lowrank.io.formats import SUFFIXES
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking, several
 from lowrank.io.wall import naming, one_line, wall
@@ -161,9 +160,7 @@ def of_array(
     if isinstance(taking.frames, int):
         kept, hidden = kept[0], None if hidden is None else hidden[0]
     picture = Picture(kept, mode)
-    notes.append(
-        pages.taken_for(picture, f"an array of {_shown(shape)} {dtype}, axis {at} counting frames")
-    )
+    notes.append(pages.taken_for(picture, counted(shape, dtype, at, taking)))
     if hidden is not None and len(shape) == 4:
         hidden = arrays.hidden_pixels(hidden[..., : mode.colours])
     if nodata is None and hidden is not None and hidden.any():
@@ -173,6 +170,13 @@ def of_array(
         check_finite(frame, mode)
     source = Source(name, format, mode.title, picture.width, picture.height, size or kept.nbytes)
     return Loaded(picture, source, tuple(notes))
+
+
+def counted(shape: tuple[int, ...], dtype: np.dtype[Any], at: int, taking: Taking) -> str:
+    """What an array of frames is, for a note; where bands may be last, how to say that they are."""
+    last = taking.axis is None and min(shape) == shape[-1] < shape[0] and len(shape) == 3
+    hint = "; axis=-1 or --axis -1 takes its last" if last else ""
+    return f"an array of {_shown(shape)} {dtype}, axis {at} counting frames{hint}"
 
 
 def _shown(shape: tuple[int, ...]) -> str:
@@ -300,19 +304,6 @@ def _stacked(
     source = Source(first.source.path, first.source.format, mode.name, picture.width,
                     picture.height, size)  # fmt: skip
     return Loaded(picture, source, tuple(said))
-
-
-def frames_of(folder: str) -> list[str]:
-    """Images in a folder, by their suffixes."""
-    with os.scandir(folder) as entries:
-        found = [
-            x.path for x in entries
-            if x.is_file() and os.path.splitext(x.name)[1].lower() in SUFFIXES
-            and not x.name.startswith("._")
-        ]  # fmt: skip
-    if not found:
-        raise FileError(f"no images in folder {folder}; give one that holds the frames")
-    return found
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

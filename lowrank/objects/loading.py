@@ -18,7 +18,7 @@ import PIL.Image
 
 from lowrank import files, streams, targets
 from lowrank.errors import ArgumentError, ImageError, UsageError
-from lowrank.io import arrays, npy, pages, pillow, sources
+from lowrank.io import arrays, folders, npy, pages, pillow, sources
 from lowrank.io.formats import ZARR
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK
@@ -91,7 +91,9 @@ def read(
         name = os.fspath(source)
         folder = os.path.isdir(name) and not name.lower().endswith(ZARR)
         if folder and taking.asked:
-            return of_paths(sources.frames_of(name), max_pixels, nodata, taking)
+            paths, notes = folders.frames_of(name)
+            loaded = of_paths(paths, max_pixels, nodata, taking)
+            return replace(loaded, notes=notes + loaded.notes)
         if name.lower().endswith(ZARR) and os.path.isdir(name):
             from lowrank.io import zarr
 

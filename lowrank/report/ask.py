@@ -157,6 +157,7 @@ def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
     loaded = usual = lazy.of_path(path, taking, least=LARGE)
     if loaded is None or taking.axis is not None or parts.head.frames is None:
         return loaded
+    fit: list[LazyLoaded] = []
     for at in range(4):  # or one that has so many frames along another axis
         if at:
             try:
@@ -164,8 +165,12 @@ def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
             except UsageError:  # it has no such axis
                 break
         if loaded is not None and loaded.picture.samples_shape == parts.head.samples_shape:
-            return loaded
-    return usual
+            fit.append(loaded)
+    if len(fit) < 2:
+        return fit[0] if fit else usual
+    from lowrank.report import compared
+
+    return compared.nearest(fit, parts)
 
 
 def original(
@@ -193,16 +198,14 @@ def original(
 def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:
     if not (taking.asked or several(data)):
         return images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
-    from lowrank.io import sources
+    from lowrank.io import folders, sources
 
     if not data:
-        from lowrank.io.formats import SUFFIXES
-
-        paths = [x for x in sorted(os.listdir(path)) if os.path.splitext(x)[1].lower() in SUFFIXES]
-        return sources.of_files(
-            [os.path.join(path, x) for x in paths], files.read_bytes,
-            max_pixels=max_pixels, nodata=nodata, taking=taking,
-        )  # fmt: skip
+        paths, notes = folders.frames_of(path)
+        loaded = sources.of_files(
+            paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+        )
+        return replace(loaded, notes=notes + loaded.notes)
     return sources.read(data, name=path, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from lowrank import codec, threads
 from lowrank.format.parts import Parts
 from lowrank.picture import Loaded
 from lowrank.picture.distance import Pixels, compare
-from lowrank.picture.lazy import LazyLoaded, by_columns
+from lowrank.picture.lazy import LazyLoaded, Matrix, by_columns
 from lowrank.report import measure, passes
 from lowrank.stores import Factored
 
@@ -93,18 +94,40 @@ def in_passes(loaded: LazyLoaded, parts: Parts) -> Compared:
     passes.check_source(loaded, parts)
     errors, norms = [], []
     for matrix, B in zip(loaded.picture.matrices, passes.kept_in(parts), strict=True):
-        columns = by_columns(matrix)
-        step = max(_TOGETHER // columns.size, 1)
-        error = norm = 0.0
-        for a in range(0, columns.length, step):
-            some = slice(a, min(a + step, columns.length))
-            A = columns.read(some).astype(np.float64)
-            norm += float(np.vdot(A, A))
-            A -= B.columns(some, transposed=columns.transposed)
-            error += float(np.vdot(A, A))
-        errors.append(math.sqrt(error))
-        norms.append(math.sqrt(norm))
+        squares = np.sum(list(_squares(matrix, B)), axis=0)
+        errors.append(math.sqrt(squares[0]))
+        norms.append(math.sqrt(squares[1]))
     return _found(loaded.source.path, parts, errors, norms, passes.distances(loaded.picture, parts))
+
+
+def nearest(sources: list[LazyLoaded], parts: Parts) -> LazyLoaded:
+    """Of stacks of one shape, such as a cube along each of its axes, the nearest to a file.
+
+    One that is farther than one before it is read no further than it takes to see that.
+    """
+    (B,) = passes.kept_in(parts)
+    best, least = sources[0], math.inf
+    for loaded in sources:
+        error = 0.0
+        for square, _ in _squares(loaded.picture.matrix, B):
+            error += square
+            if error >= least:
+                break
+        else:
+            best, least = loaded, error
+    return best
+
+
+def _squares(matrix: Matrix, B: passes.Kept) -> Iterator[tuple[float, float]]:
+    """||A - B||_F^2 and ||A||_F^2, of some columns of a matrix after another."""
+    columns = by_columns(matrix)
+    step = max(_TOGETHER // columns.size, 1)
+    for a in range(0, columns.length, step):
+        some = slice(a, min(a + step, columns.length))
+        A = columns.read(some).astype(np.float64)
+        norm = float(np.vdot(A, A))
+        A -= B.columns(some, transposed=columns.transposed)
+        yield float(np.vdot(A, A)), norm
 
 
 def _found(

@@ -19,7 +19,7 @@ from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Floats, Head, Parts
 from lowrank.names import AUTO
-from lowrank.picture import ARRAY, Metadata, Picture, thumbnail
+from lowrank.picture import ARRAY, MODES, Metadata, Picture, thumbnail
 from lowrank.report import Report, ask, measure
 from lowrank.report.ask import Result
 from lowrank.stores import truncation
@@ -97,15 +97,15 @@ def of(result: Result) -> Exhibit:
     if result.loaded is None:
         raise UsageError("a page shows the original as well; give the image first, then the file")
     original = result.loaded.picture
-    if original.mode.name == ARRAY:
+    if original.mode.name == ARRAY and len(original.mode.channels) > 1:
         raise UsageError(
-            f"a page shows modes of Pillow, not {original.mode.title}; give it grey or RGB of "
-            "8 bits, or report without --html"
+            f"a page shows one channel, or colours of 8 bits, not {original.mode.title}; "
+            "of an array --axis -1 makes frames of the channels, which have a page"
         )
-    picture, notes = shown(original)
+    picture, notes = shown(_as_floats(original))
     reduced = picture.height * picture.width < original.height * original.width
     whole = _channels(thumbnail.upright(original))
-    A = _channels(picture) if reduced else whole
+    A = _channels(picture)
     N = min(picture.height, picture.width)
     store, terms = _room(picture)
     spectra = result.spectra or tuple(threads.each(linalg.spectrum, whole))
@@ -136,11 +136,18 @@ def of(result: Result) -> Exhibit:
         )
     decoded = None
     if result.parts and (reduced or not _on_the_slider(result.parts, most)):
-        decoded = shown(codec.decode(result.parts, filled=True).picture)[0]
+        decoded = shown(_as_floats(codec.decode(result.parts, filled=True).picture))[0]
     return Exhibit(
         picture, whole[0].shape, parts, spectra, copied, _rival(whole), black, white, start, most,
         reports, measured, decoded, _of_file(result) if decoded else None, tuple(notes),
     )  # fmt: skip
+
+
+def _as_floats(picture: Picture) -> Picture:
+    """The picture, in the mode of a page's own file and scripts: of one channel of any type, F."""
+    if picture.mode.name != ARRAY:
+        return picture
+    return Picture(picture.samples.astype(np.float32), MODES["F"], picture.metadata)
 
 
 def _channels(picture: Picture) -> list[NDArray[np.generic]]:
@@ -148,7 +155,8 @@ def _channels(picture: Picture) -> list[NDArray[np.generic]]:
 
 
 def _of_one_rank(r: Report, picture: Picture) -> bool:
-    plain = tuple(c.name for c in r.matrices) == picture.mode.channels
+    channels = picture.mode.channels  # one is called otherwise where its type has changed
+    plain = len(channels) == 1 or tuple(c.name for c in r.matrices) == channels
     shape = (r.matrices[0].m, r.matrices[0].n) == (picture.height, picture.width)
     return plain and shape and len({c.k for c in r.matrices}) == 1
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from lowrank import files
 from lowrank.errors import FileError, UsageError
+from lowrank.io import folders
 from lowrank.io.formats import ZARR
 
 _NO_SUFFIX = "without suffix"
@@ -170,11 +171,15 @@ def stacked(
     name = inputs[0] if len(inputs) == 1 else os.path.commonpath(inputs) or inputs[0]
     output = None if stem else output or f"{os.path.normpath(inputs[0])}.lrk"
     plan.jobs.append(Job(name, output, stem, frames=tuple(paths)))
+    if there := counted(plan.passed):  # of one job nothing is summed up
+        plan.notes.append((name, f"passed over: {there}"))
     return plan
 
 
 def to_read(inputs: list[str], *, recursive: bool, suffixes: frozenset[str]) -> Plan:
     """Plan files that are only read: each once, its `stem` its place below the folder given.
+
+    Hidden ones, too: an archive may hold some, and its manifest list them.
 
     Raises
     ------
@@ -190,7 +195,7 @@ def to_read(inputs: list[str], *, recursive: bool, suffixes: frozenset[str]) -> 
     found: dict[str, Job] = {}
     for name in inputs:
         if name != "-" and os.path.isdir(name):
-            for path in _found(name, plan, recursive=recursive, suffixes=suffixes):
+            for path in _found(name, plan, recursive=recursive, suffixes=suffixes, hidden=True):
                 stem = os.path.splitext(os.path.relpath(path, name))[0]
                 found.setdefault(os.path.normpath(path), Job(path, stem=stem))
         else:
@@ -269,9 +274,11 @@ def _placed(path: str, into: str | None, below: str) -> Job:
     return Job(path, stem=os.path.join(into, os.path.splitext(below)[0]) if into else None)
 
 
-def _found(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str]) -> list[str]:
+def _found(
+    folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str], hidden: bool = False
+) -> list[str]:
     before, failures = plan.passed.copy(), len(plan.failed)
-    found = sorted(_walk(folder, plan, recursive=recursive, suffixes=suffixes))
+    found = sorted(_walk(folder, plan, recursive=recursive, suffixes=suffixes, hidden=hidden))
     if not found and len(plan.failed) == failures:
         there = counted(plan.passed - before)
         holds = f", which holds {there}" if there else ""
@@ -281,14 +288,21 @@ def _found(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str]
     return found
 
 
-def _walk(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str]) -> Iterator[str]:
+def _walk(
+    folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str], hidden: bool
+) -> Iterator[str]:
     def failed(error: OSError) -> None:
         path = str(error.filename)
         why = (error.strerror or type(error).__name__).lower()
         plan.failed.append((path, FileError(f"cannot read the folder {path}: {why}")))
 
     for base, below, names in os.walk(folder, onerror=failed):
+        unseen: list[str] = []
         if recursive:
+            if not hidden:
+                unseen = list(filter(folders.is_hidden, below))
+                plan.passed["hidden folder"] += len(unseen)
+                below[:] = [name for name in below if name not in unseen]
             linked = sum(os.path.islink(os.path.join(base, name)) for name in below)
             plan.passed["linked folder"] += linked
         else:
@@ -296,16 +310,21 @@ def _walk(folder: str, plan: Plan, *, recursive: bool, suffixes: frozenset[str])
             below.clear()
         for name in names:
             path = os.path.join(base, name)
-            suffix = os.path.splitext(name)[1].lower()
-            if name.startswith("._"):
-                plan.passed["._*"] += 1  # what macOS keeps beside a file on foreign disks
+            suffix = folders.suffix(name)
+            if name.startswith(folders.SIDECAR):
+                plan.passed[f"{folders.SIDECAR}*"] += 1
             elif suffix not in suffixes:
                 plan.passed[suffix or _NO_SUFFIX] += 1
             elif kind := files.special(path):
                 plan.passed[kind] += 1
                 plan.notes.append((path, f"a {kind}, passed over"))
+            elif not hidden and folders.is_hidden(name):
+                plan.passed["hidden file"] += 1
+                unseen.append(name)
             else:
                 yield path
+        if unseen:
+            plan.notes.append((base, folders.unseen(unseen)))
 
 
 def counted(passed: Counter[str]) -> str:

@@ -13,7 +13,7 @@ from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io.taking import Taking
+from lowrank.io.taking import USUAL, Taking
 from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
 from lowrank.runs import proof, work
@@ -28,10 +28,11 @@ WHOLE = "whole"
 
 @dataclass(frozen=True, eq=False)
 class Verifying(Settings):
-    """What `verify` was asked to do with each file."""
+    """What `verify` was asked to do with each file; `taking` says how an original is taken."""
 
     decode: bool = False
     hashed: bool = False
+    taking: Taking = USUAL
 
 
 @dataclass(frozen=True)
@@ -177,14 +178,18 @@ def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
         raise _UnmatchedError(f"no original of {job.input} in {job.tree}; leave out --against")
     found: list[Compared] = []
     failures: list[LowrankError] = []
+    taking = settings.taking
+    later_as = taking if taking.asked else Taking(stack=parts.head.frames is not None)
     for path in job.originals:
         try:
-            later = ask.read_later(path, parts, Taking(stack=parts.head.frames is not None))
+            later = ask.read_later(path, parts, later_as)
             if later is not None:
                 found.append(compared.in_passes(later, parts))
                 continue
             content = b"" if os.path.isdir(path) else files.read_bytes(path)
-            loaded = ask.original(path, content, parts, max_pixels=settings.max_pixels)
+            loaded = ask.original(
+                path, content, parts, max_pixels=settings.max_pixels, taking=taking
+            )
             found.append(compared.against(loaded, parts))
         except UsageError as error:  # another size or mode: another image
             failures.append(_UnmatchedError(f"{job.input} is not made from {path}: {error}"))

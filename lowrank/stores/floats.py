@@ -16,20 +16,53 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Factors, Floats, Parts
 from lowrank.layouts import turn
 from lowrank.limits import fits
+from lowrank.names import AUTO, FLOAT_STORES
 from lowrank.picture import ARRAY, Picture, Turn
+from lowrank.picture.distance import compare
 from lowrank.stores import Decoded, Encoded, Factored, Stated, lost, rows_at_once
 from lowrank.targets import Target
 
+_SAME_DB = 1e-9  # by which sums in another order may differ
+_ROUNDED_SAMPLE = 1 / 12  # square of what rounding to a level adds to a sample, in the mean
 _PATCHED = 24  # bytes that a sample of patches takes on its way, at least
 
 
 def encode(
     picture: Picture, target: Target, *, layout: str, store: str, certify: bool = False
 ) -> Encoded:
-    """Compress a picture, as `truncation.encode` does, which loads when it is needed."""
-    from lowrank.stores import truncation
+    """Compress a picture, as `truncation.encode` does, which loads when it is needed.
 
-    return truncation.encode(picture, target, layout=layout, store=store, certify=certify)
+    A PSNR is that of the decoded samples, rounded and clipped: it is measured, and where it is
+    missed, for the rounding of factors and of samples, asked for again as much higher.
+
+    Raises
+    ------
+    UsageError
+        The target cannot be met.
+    """
+    from lowrank.stores import rounding, truncation
+    from lowrank.targets import spectrum
+
+    wish = target
+    while True:
+        encoded = truncation.encode(picture, wish, layout=layout, store=store, certify=certify)
+        if target.kind != "psnr":
+            return encoded
+        parts = encoded.parts
+        psnr = compare(picture, decode(parts).picture).psnr_db
+        if psnr is None or psnr >= target.value - _SAME_DB:
+            return encoded
+        tail = math.hypot(*(f.tail for f in _body(parts).factors))
+        if tail > 0.0:
+            reached = spectrum.psnr_of_tail(tail, picture.peak, picture.samples.size)
+            wish = replace(target, value=reached + target.value - psnr)
+        elif store != AUTO or parts.head.store == FLOAT_STORES[-1]:
+            raise UsageError(
+                f"psnr {target.value:g} is out of reach of {parts.head.store} factors: with all "
+                f"terms it is {psnr:.5g} dB; give a wider store, or --max-error"
+            )
+        else:
+            store = rounding.wider(parts.head.store)
 
 
 # -- decoding --------------------------------------------------------------------------
@@ -119,6 +152,7 @@ def shorten(parts: Parts, target: Target) -> Parts:
     UsageError
         The file cannot meet the target, or does not know what it asks for.
     """
+    from lowrank.stores import rounding
     from lowrank.targets import spectrum
 
     head, body = parts.head, _body(parts)
@@ -145,7 +179,18 @@ def shorten(parts: Parts, target: Target) -> Parts:
                 f"the file itself is {lost / norm if norm else 0:.4%} from its source, more than "
                 "is asked for; compress the source again"
             )
-        terms = spectrum.terms_for_tail(spectra, math.sqrt(allowed**2 - lost**2))
+        left = math.sqrt(allowed**2 - lost**2)
+        rounded = [rounding.of_stored(f.U, f.s, f.Vt) for f in body.factors]
+        if target.kind == "psnr" and head.mode.limits is not None:
+            left = math.sqrt(max(left**2 - samples * _ROUNDED_SAMPLE, 0.0))
+        terms = spectrum.terms_for_tail(spectra, left)
+        while terms < sum(map(len, spectra)):
+            ranks = spectrum.ranks_of_leading(spectra, terms)
+            tails = (s[k:] for s, k in zip(spectra, ranks, strict=True))
+            added = sum(x[k] for x, k in zip(rounded, ranks, strict=True))
+            if sum(float(s @ s) for s in tails) + added <= left**2:
+                break
+            terms += 1
         ranks = spectrum.ranks_of_leading(spectra, terms)
     shorter = tuple(map(_without_last, body.factors, ranks))
     return replace(parts, body=replace(body, factors=shorter))

@@ -30,7 +30,7 @@ from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
 from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS, TUNES
 from lowrank.picture import mode_in
 from lowrank.picture.lazy import ByColumns, Lazy, by_columns
-from lowrank.stores import resolve, spread
+from lowrank.stores import resolve, rounding, spread
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
 from lowrank.targets import Target, choice, spectrum
 
@@ -39,6 +39,7 @@ KINDS = ("rank", "auto", "energy", "error", "size")
 """Targets that passes can meet."""
 OF_EACH = ("rank", "auto")
 """Those of them that say of each of several matrices how many terms it keeps."""
+_MARGIN = 1.02  # for what is not quite orthogonal of roundings, which are known by their lengths
 
 
 def suits(target: Target, layout: str | None, store: str | None) -> str | None:
@@ -152,14 +153,24 @@ def encode(
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
     proof = certify or (measure and every[0].size <= GRAM_SIDE)
-    found: list[Leading] = []
-    exact, number = True, 0
-    for columns in every:
-        made = passes(columns)
-        made.number = number
-        one, same = leading(made, wish, narrow=narrow, certify=proof)
-        found.append(one)
-        exact, number = exact and same, made.number
+    asked, number = store, 0
+    while True:
+        found: list[Leading] = []
+        exact = True
+        for columns in every:
+            made = passes(columns)
+            made.number = number
+            one, same = leading(made, wish, narrow=narrow, certify=proof)
+            found.append(one)
+            exact, number = exact and same, made.number
+        store = _narrowest(found, lazy) if asked == AUTO else asked
+        if not wish.share:
+            break
+        (one,) = found  # a share is that of one matrix
+        store, budget = _rounded(one, target, asked, store)
+        if budget is None:
+            break
+        wish = Wish(share=budget)
     if narrow and mode != lazy.mode:
         how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
         notes.append(f"Samples of float64 were {how}; store float64 keeps the type.")
@@ -174,8 +185,6 @@ def encode(
             "The spectrum is flat where the last terms are: each singular value is within "
             f"{within:.1%} of one of the matrix, and no more is known of it."
         )
-    if store == AUTO:
-        store = _narrowest(found, lazy)
     dtype, transposed = np.dtype(store), every[0].transposed
     factors = []
     for x in found:
@@ -250,11 +259,40 @@ def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
     )
 
 
-def _narrowest(found: list[Leading], lazy: Lazy) -> str:
-    """Narrowest float type whose rounding does not show, as `truncation` has it.
+def _rounded(x: Leading, target: Target, asked: str, store: str) -> tuple[str, float | None]:
+    """The store that keeps what is asked for once factors are rounded, None beside it.
+
+    Or, where a term more is wanted, what may be lost besides the rounding, as a share of ||A||_F.
+
+    Raises
+    ------
+    UsageError
+        The store's rounding alone is more than may be lost.
+    """
+    allowed = x.norm * spectrum.allowed_tail(target, 1.0, 1.0, 1)
+    while True:
+        lost = math.sqrt(_MARGIN * _square(x, store))
+        if math.hypot(x.tail, lost) <= allowed * (1 + rounding.EXACT) or not lost:
+            return store, None
+        if lost < allowed:
+            return store, math.sqrt(allowed**2 - lost**2) / x.norm
+        if asked != AUTO:
+            raise rounding.out_of_reach(target, store, lost / x.norm)
+        store = rounding.wider(store)
+
+
+def _square(x: Leading, store: str) -> float:
+    """||A_k - B||_F^2, where B is A_k with its vectors rounded to the store's type.
 
     Roundings of orthonormal vectors are as good as orthogonal: their squares add up.
     """
+    if store not in x.rounding:
+        return 0.0
+    return float(x.s**2 @ (x.rounding[store] + _lost(x.left, store)))
+
+
+def _narrowest(found: list[Leading], lazy: Lazy) -> str:
+    """Narrowest float type whose rounding does not show, as `truncation` has it."""
     norm = math.hypot(*(x.norm for x in found))
     tail = math.hypot(*(x.tail for x in found))
     floor = AUTO_FLOOR * norm
@@ -262,8 +300,7 @@ def _narrowest(found: list[Leading], lazy: Lazy) -> str:
         floor = AUTO_FLOOR * 255.0 * math.sqrt(lazy.matrix.m * lazy.matrix.n * len(found))
     allowed = max(tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), floor)
     for store in slabs.STORES:
-        squares = sum(float(x.s**2 @ (x.rounding[store] + _lost(x.left, store))) for x in found)
-        if math.sqrt(squares) < allowed:
+        if math.sqrt(sum(_square(x, store) for x in found)) < allowed:
             return store
     return "float64"
 

@@ -19,7 +19,7 @@ from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Picture, Turn
-from lowrank.stores import Encoded
+from lowrank.stores import Encoded, rounding
 from lowrank.targets import Target
 
 AUTO_EXCESS = 1e-3
@@ -66,9 +66,13 @@ def encode(
         return Encoded(
             with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks), (), exact
         )
-    (ranks, exact), notes = _search(
-        picture, A, target, head, turned=turned is not None, certify=certify
-    )
+    if target.kind in ("energy", "error"):
+        (ranks, exact), store = _within(picture, A, target, store, certify=certify)
+        notes: list[str] = []
+    else:
+        (ranks, exact), notes = _search(
+            picture, A, target, head, turned=turned is not None, certify=certify
+        )
     if target.kind == "rank" and target.value > min(m, n):
         notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
     if store == AUTO and target.kind == "size":
@@ -133,9 +137,41 @@ def _search(
         terms, total = spectrum.terms_that_fit(target, size(0), size(1)), limit * len(A)
         notes = [f"every term fits: kept all {total}"] if terms >= total else []
         return growing.of_count(A, min(terms, total), certify=certify), notes
-    norm = math.hypot(*threads.each(linalg.frobenius_norm, A))
-    allowed = spectrum.allowed_tail(target, norm, picture.peak, picture.samples.size)
+    allowed = spectrum.tail_for_psnr(target.value, picture.peak, picture.samples.size)
     return growing.of_tail(A, allowed, certify=certify), []
+
+
+def _within(
+    picture: Picture, A: list[NDArray[np.generic]], target: Target, store: str, *, certify: bool
+) -> tuple[tuple[tuple[int, ...], tuple[TruncatedSVD, ...]], str]:
+    """Fewest terms that keep an error or a share of the energy, once they are rounded; the store.
+
+    Raises
+    ------
+    UsageError
+        The store's rounding alone is more than may be lost.
+    """
+    from lowrank.stores import growing
+    from lowrank.targets import spectrum
+
+    norm = math.hypot(*threads.each(linalg.frobenius_norm, A))
+    allowed = budget = spectrum.allowed_tail(target, norm, picture.peak, picture.samples.size)
+    while True:
+        found = ranks, exact = growing.of_tail(A, budget, certify=certify)
+        width = _narrowest_store(picture, exact) if store == AUTO else store
+        if allowed == 0.0:  # all terms are wanted, and are there
+            return found, width
+        kept = [x.truncate(k) for x, k in zip(exact, ranks, strict=True)]
+        while True:
+            error, rounded = rounding.most(kept, width)
+            if error <= allowed * (1 + rounding.EXACT) or not rounded:
+                return found, width
+            if rounded < allowed:  # a little less may be left out: the rest is for rounding
+                budget = math.sqrt(allowed**2 - rounded**2)
+                break
+            if store != AUTO:
+                raise rounding.out_of_reach(target, store, rounded / norm)
+            width = rounding.wider(width)
 
 
 def _beyond_float32(picture: Picture) -> bool:
@@ -179,7 +215,7 @@ def _narrowest_store(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> str:
         AUTO_FLOOR * _fine_scale(picture) * math.sqrt(picture.samples.size),
     )
     for store in ("float16", "float32"):
-        if math.sqrt(sum(_rounding_error(x, store) ** 2 for x in exact)) < allowed:
+        if math.sqrt(sum(rounding.error(x, store) ** 2 for x in exact)) < allowed:
             return store
     return "float64"
 
@@ -192,19 +228,3 @@ def _fine_scale(picture: Picture) -> float:
     """
     scale = picture.peak
     return scale if picture.mode.limits is None else min(scale, 65535.0)
-
-
-def _rounding_error(exact: TruncatedSVD, store: str) -> float:
-    """||A_k - B||_F, where B is A_k with its vectors rounded to the store's type.
-
-    With u + du and v + dv the rounded vectors, A_k - B = -(U S dV^T + dU S (V + dV)^T),
-    the product X Y^T of two thin matrices; ||X Y^T||_F^2 = tr(X^T X Y^T Y). Nothing
-    cancels in it, so that float32 will do.
-    """
-    U, s, Vt = exact.U, exact.s, exact.Vt
-    scale = float(s[0]) or 1.0
-    dU = U.astype(store).astype(np.float64) - U
-    V = Vt.astype(store).astype(np.float64)
-    X = (np.hstack([U, dU]) * np.tile(s / scale, 2)).astype(np.float32)
-    Y = np.vstack([V - Vt, V]).astype(np.float32)
-    return scale * math.sqrt(max(float(np.vdot(X.T @ X, Y @ Y.T)), 0.0))

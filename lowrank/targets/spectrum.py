@@ -83,6 +83,11 @@ def tail_for_psnr(psnr: float, peak: float, samples: int) -> float:
     return peak * 10 ** (-psnr / 20) * math.sqrt(samples)
 
 
+def psnr_of_tail(tail: float, peak: float, samples: int) -> float:
+    """PSNR in dB at a Frobenius error above 0: the inverse of `tail_for_psnr`."""
+    return 20 * math.log10(peak * math.sqrt(samples) / tail)
+
+
 def gavish_donoho_rank(s: NDArray[np.float64], m: int, n: int, *, rounding: float = 0.0) -> int:
     """Rank of the optimal hard threshold for singular values in unknown white noise.
 

@@ -6,6 +6,7 @@ encodings: the quality says the step outright, a PSNR and a size are met by a fe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
 _EYE_STEP = 0.485  # of a step for PSNR: then a file has about as many bytes
+_DEEP = 65535
+_DIM = 0.5  # of 16 bits, below which a quality counts in what samples use of them
+_DIM_MEAN = 1 / 32  # the same, of their root mean square, below which it keeps little of them
 _LARGE = 1 << 22
 """Pixels above which a search for an error is guided by a forecast: these are not smoothed."""
 _NOT_SMALL = 1 << 16
@@ -98,8 +102,8 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
             forecast = None  # it counts in levels of 0 to the peak
         tries = Tries(picture, layout, encoder, range_, forecast)
     if target.kind == "quality":
-        step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
-        return tries.parts(step), notes
+        parts, said = _of_quality(tries, target)
+        return parts, notes + said
     from lowrank.stores.packed import steps
 
     if target.kind == "size":
@@ -117,6 +121,31 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
         step, said = steps.for_psnr(tries, steps.psnr_of(picture, target, lowest, tries.peak))
         notes += said
     return tries.parts(step), notes
+
+
+def _of_quality(tries: Tries, target: Target) -> tuple[Parts, tuple[str, ...]]:
+    """Parts of a quality, and what it counts in where that is not plain.
+
+    Grey samples of 16 bits that use less than half of them, as those of cameras of 12 bits do, are
+    seen in the range that they use, as all others of more than 8 bits are.
+    """
+    picture = tries.picture
+    step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
+    if picture.mode.name != "I;16":
+        return tries.parts(step), ()
+    span = tries.peak if picture.frames is not None else float(np.ptp(picture.samples))
+    share = max(span, 1.0) / _DEEP
+    if share < _DIM:
+        note = f"These samples are {span:,.0f} levels apart at most: quality counts in that range."
+        return tries.parts(step * share), (note,)
+    parts = tries.parts(step)
+    mean = parts.body.matrices[0].norm / math.sqrt(picture.samples.size)
+    if mean >= _DIM_MEAN * _DEEP:
+        return parts, ()
+    return parts, (
+        f"Quality counts in 16 bits, 0 to 65,535, and most of these samples use little of them "
+        f"(root mean square {mean:.4g}); if the error is too large, give --error 1% or --size.",
+    )
 
 
 def _range(picture: Picture) -> Levels | None:
