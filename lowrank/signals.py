@@ -53,15 +53,16 @@ def noted() -> Iterator[list[int]]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Let Ctrl-C wait, also in processes that are started meanwhile: they inherit it.
+    """Let what a terminal sends wait, also in processes that are started meanwhile.
 
-    Until such a process has loaded its modules and can say what a signal shall do, an
-    interruption would end it with a traceback.
+    They inherit it. Until such a process has loaded its modules and can say what a signal shall
+    do, an interruption would end it with a traceback; and what keeps count of a pool's semaphores
+    knows of Ctrl-C and SIGTERM, but not of SIGHUP.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, set(_ENDING) - {signal.SIGTERM})
     try:
         yield
     finally:
