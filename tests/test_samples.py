@@ -398,6 +398,16 @@ def test_pillow_and_pages_refuse_arrays_by_name(tmp_path, cli):
     assert "a page shows modes of Pillow, not 5 x uint16" in line
 
 
+@pytest.mark.parametrize(
+    "wish", [["-k", "2"], ["-k", "2", "--store", "float64"], ["-q", "60"], ["--layout", "patches"]]
+)
+def test_a_page_of_a_file_shows_numpys_own_floats_as_one_without_does(cli, tmp_path, wish):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 20)))
+    cli("compress", "a.npy", *wish).succeeded()
+    cli("report", "a.npy", "--html", "alone.html").succeeded()
+    cli("report", "a.npy", "a.lrk", "--html", "both.html").succeeded()
+
+
 # -- on the command line -------------------------------------------------------------------
 
 

@@ -96,7 +96,7 @@ def of(result: Result) -> Exhibit:
     """
     if result.loaded is None:
         raise UsageError("a page shows the original as well; give the image first, then the file")
-    original = result.loaded.picture
+    original = _narrow(result.loaded.picture)
     if original.mode.name == ARRAY:
         raise UsageError(
             f"a page shows modes of Pillow, not {original.mode.title}; give it grey or RGB of "
@@ -136,11 +136,16 @@ def of(result: Result) -> Exhibit:
         )
     decoded = None
     if result.parts and (reduced or not _on_the_slider(result.parts, most)):
-        decoded = shown(codec.decode(result.parts, filled=True).picture)[0]
+        decoded = shown(_narrow(codec.decode(result.parts, filled=True).picture))[0]
     return Exhibit(
         picture, whole[0].shape, parts, spectra, copied, _rival(whole), black, white, start, most,
         reports, measured, decoded, _of_file(result) if decoded else None, tuple(notes),
     )  # fmt: skip
+
+
+def _narrow(picture: Picture) -> Picture:
+    """A picture as a page shows it: numpy's own floats are those of Pillow, but for rounding."""
+    return codec.narrowed(picture, "float32")[0]
 
 
 def _channels(picture: Picture) -> list[NDArray[np.generic]]:
