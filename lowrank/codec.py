@@ -17,7 +17,9 @@ from lowrank.picture import Picture, Turn, mode_in
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets import Target, choice
 
-_ROUNDING_SHARE = 0.01  # of a largest error that the rounding of samples to float32 may take
+_ROUNDING_SHARE = 0.01  # of an error that the rounding of samples to float32 may take, if unasked
+_BOUNDS = ("max_error", "error", "energy", "psnr", "psnr_worst")
+"""Targets that say how far the samples may be from those of the source."""
 
 
 def encode(
@@ -57,7 +59,7 @@ def encode(
             "layout stack is that of a stack, and its only one; one picture is channels or patches"
         )
     layout, store = stores.resolve(target, layout, store)
-    if target.kind == "max_error" and picture.mode.dtype == "float64" and store != "float64":
+    if target.kind in _BOUNDS and picture.mode.dtype == "float64" and store != "float64":
         target, store = _of_float64(picture, target, store)
     picture, notes = narrowed(picture, store)
     encoded = stores.of(store).encode(picture, target, layout=layout, store=store, certify=certify)
@@ -65,17 +67,44 @@ def encode(
 
 
 def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, str]:
-    """What is left of a largest error once samples are float32; or store float64 for `auto`."""
+    """What is left of an error once samples are float32; or store float64 for `auto`."""
     kept, _ = narrowed(picture, store)
-    rounding = float(np.abs(np.subtract(picture.samples, kept.samples)).max())
-    if rounding > _ROUNDING_SHARE * target.value and store == AUTO:
+    rounding, allowed = _rounding(picture, kept, target)
+    if rounding > _ROUNDING_SHARE * allowed and store == AUTO:
         return target, "float64"
-    if rounding >= target.value > 0:
+    if rounding >= allowed > 0:
+        said = f"{rounding:.3g}"
+        if target.kind.startswith("psnr"):
+            said = f"so much that {20 * math.log10(picture.peak / rounding):.2f} dB are left"
+        elif target.kind != "max_error":
+            said = f"an error of {rounding:.3g}"
         raise UsageError(
-            f"max_error {target.value:g}: to round the samples to float32 alone takes "
-            f"{rounding:.3g}; give store float64"
+            f"{target.kind} {target.value!r}: to round the samples to float32 alone takes "
+            f"{said}; give store float64"
         )
-    return replace(target, value=max(target.value - rounding, 0.0)), store
+    if not rounding:
+        return target, store
+    left = math.sqrt(max(allowed**2 - rounding**2, 0.0))
+    value = {
+        "max_error": max(allowed - rounding, 0.0), "error": left, "energy": 1 - left**2,
+    }.get(target.kind)  # fmt: skip
+    if value is None:
+        value = min(target.value + 20 * math.log10(allowed / left), 200.0)
+    return replace(target, value=value), store
+
+
+def _rounding(picture: Picture, kept: Picture, target: Target) -> tuple[float, float]:
+    """How far samples are from those that are kept, and may be, as a target counts it."""
+    d = np.subtract(picture.samples, kept.samples, dtype=np.float64)
+    if target.kind == "max_error":
+        return float(np.abs(d).max()), target.value
+    if target.kind in ("error", "energy"):
+        norm = float(np.linalg.norm(picture.samples)) or 1.0
+        share = math.sqrt(1 - target.value) if target.kind == "energy" else target.value
+        return float(np.linalg.norm(d)) / norm, share
+    frames = picture.each(d) if target.kind == "psnr_worst" else [d]
+    worst = max(math.sqrt(float(np.mean(np.square(x)))) for x in frames)
+    return worst, picture.peak * 10 ** (-target.value / 20)
 
 
 def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:

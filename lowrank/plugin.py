@@ -10,8 +10,9 @@
 `load`, with `ImageFile.LOAD_TRUNCATED_IMAGES` also those of a file that ends early or is
 damaged, from what is whole of it: `info["notes"]` then says how much that is. `save` takes the
 targets of `lowrank.compress` as keywords, `im.save("photo.lrk", rank=20)`, and `exif`,
-`icc_profile` and `xmp`: what is not given comes from the image's own `info`, and None
-leaves it out. `save_all=True`, with `append_images` or without, writes a stack.
+`icc_profile`, `xmp` and `dpi`: what is not given comes from the image's own `info`, and None
+leaves it out (a resolution goes with the `exif`, which carries it).
+`save_all=True`, with `append_images` or without, writes a stack.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from lowrank import api, codec, targets
 from lowrank import format as lrk
 from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError, UsageError
 from lowrank.format.parts import Parts
-from lowrank.io import modes, pages, pillow
+from lowrank.io import modes, pages, pillow, resolution
 from lowrank.io.metadata import EXIF_PREFIX
 from lowrank.limits import MAX_METADATA_BYTES
 from lowrank.picture import ARRAY, Loaded
@@ -86,6 +87,9 @@ class LrkImageFile(ImageFile.ImageFile):
             if block:
                 # As in a JPEG, so that it may be handed to any `save` as it is.
                 self.info[theirs] = EXIF_PREFIX + block if ours == "exif" else block
+        dots = resolution.of_exif(head.metadata.exif)
+        if dots is not None and dots.unit != resolution.NONE:
+            self.info["dpi"] = dots.dpi
         self.info["layout"], self.info["store"] = head.layout, head.store
         self.info["rank"] = parts.ranks
         self._frames, self._at, self._start = head.frames or 1, 0, start
@@ -217,6 +221,9 @@ def _write(image: Image.Image, stream: IO[bytes], read: Callable[..., Loaded]) -
         nodata = targets.missing(image.encoderinfo.get("nodata"))
         loaded = read(max_pixels=_pixel_limit(), nodata=nodata)
         metadata = replace(loaded.picture.metadata, **given)
+        if image.encoderinfo.get("dpi"):
+            dots = resolution.of_dpi(image.encoderinfo["dpi"])
+            metadata = replace(metadata, exif=resolution.put(metadata.exif, dots, []))
         loaded = replace(loaded, picture=replace(loaded.picture, metadata=metadata))
         stream.write(api.compress_loaded(loaded, **options).to_bytes())
     except UsageError as error:

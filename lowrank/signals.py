@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: exit code 130 or 143, and no temporary file left behind.
+"""Ctrl-C, SIGTERM and SIGHUP: exit code 130, 143 or 129, and no temporary file left behind.
 
 An exception that a signal raises while modules load can get lost in them. So a signal
 ends the process on the spot, until a command is about to write; from then on it leaves
@@ -13,6 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+_ENDING = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # of a terminal that was closed; not on Windows
+    _ENDING.append(signal.SIGHUP)
 
 
 def leave_at_once() -> None:
@@ -38,7 +42,7 @@ def noted() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield came  # where no handler can be set, and none of ours runs
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in _ENDING}
     _handle(lambda number, _: came.append(number))
     try:
         yield came
@@ -49,15 +53,16 @@ def noted() -> Iterator[list[int]]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Let Ctrl-C wait, also in processes that are started meanwhile: they inherit it.
+    """Let what a terminal sends wait, also in processes that are started meanwhile.
 
-    Until such a process has loaded its modules and can say what a signal shall do, an
-    interruption would end it with a traceback.
+    They inherit it. Until such a process has loaded its modules and can say what a signal shall
+    do, an interruption would end it with a traceback; and what keeps count of a pool's semaphores
+    knows of Ctrl-C and SIGTERM, but not of SIGHUP.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, set(_ENDING) - {signal.SIGTERM})
     try:
         yield
     finally:
@@ -65,7 +70,7 @@ def held() -> Iterator[None]:
 
 
 def _handle(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, handler)
 

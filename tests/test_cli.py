@@ -544,9 +544,15 @@ main()
 """
 
 
+ENDINGS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+if hasattr(signal, "SIGHUP"):
+    ENDINGS.append((signal.SIGHUP, 129))
+
+
 def _hear_ctrl_c():
-    """A shell that starts the tests in the background has them ignore Ctrl-C."""
+    """A shell that starts the tests in the background has them ignore Ctrl-C, nohup SIGHUP."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def interrupted(arguments, number, tmp_path, code=SLOW_WRITE):
@@ -568,7 +574,7 @@ def interrupted(arguments, number, tmp_path, code=SLOW_WRITE):
     return process.returncode
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), ENDINGS)
 def test_an_interruption_leaves_the_old_file_and_no_other(
     small_png, small_lrk, tmp_path, number, code
 ):
@@ -601,13 +607,13 @@ main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), ENDINGS)
 def test_an_interruption_while_modules_load_ends_the_run(small_png, tmp_path, number, code):
     assert interrupted(["compress", "in.png", "-k", "3"], number, tmp_path, START) == code
     assert files_below(tmp_path) == ["in.png"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [number for number, _ in ENDINGS])
 def test_an_interrupted_batch_leaves_whole_files_only(samples, tmp_path, number):
     for i in range(8):
         (tmp_path / f"{i}.png").write_bytes((samples / "parrots.png").read_bytes())

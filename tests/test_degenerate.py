@@ -63,3 +63,17 @@ def test_of_a_matrix_of_zeros_everything_is_proved():
     image = lowrank.compress(sheet, error=0.2)
     assert image.ranks[1:] == (0, 0)
     assert all(channel.certified for channel in image.report(sheet).channels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize("stack", [False, True])
+@pytest.mark.parametrize("wish", [{"error": 0}, {"error": 0.05}, {"energy": 1}, {"energy": 0.9}])
+def test_a_packed_file_of_an_error_that_nothing_meets_or_anything(wish, stack, dtype):
+    shape = (3, 4, 5) if stack else (20, 5)
+    for A in (np.zeros(shape, dtype), np.full(shape, 5, dtype)):
+        image = lowrank.compress(A, stack=stack, store="packed", **wish)
+        norm = float(np.linalg.norm(A.astype(float)))
+        allowed = wish["error"] if "error" in wish else (1 - wish["energy"]) ** 0.5
+        off = float(np.linalg.norm(np.asarray(image, float) - A))
+        assert off <= allowed * norm or any("out of reach" in note for note in image.notes)
+        image.report(A)

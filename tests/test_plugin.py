@@ -347,3 +347,25 @@ def test_a_file_that_comes_in_pieces_is_parsed(small, options):
     for i in range(0, len(data), 100):
         parser.feed(data[i : i + 100])
     np.testing.assert_array_equal(parser.close(), lowrank.open(data))
+
+
+@pytest.mark.parametrize("exif", [None, b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"])
+def test_a_resolution_is_where_pillow_has_it(small, exif):
+    given = {} if exif is None else {"exif": exif}
+    with Image.open(io.BytesIO(saved(small, rank=2, dpi=(300, 150.5), **given))) as opened:
+        assert opened.info["dpi"] == (300, 150.5)
+        again = saved(opened, rank=2)
+    with Image.open(io.BytesIO(again)) as opened:
+        assert opened.info["dpi"] == (300, 150.5)
+        stream = io.BytesIO()
+        opened.save(stream, "TIFF", dpi=opened.info["dpi"])
+    with Image.open(stream) as opened:
+        assert opened.info["dpi"] == (300, 150.5)
+    with Image.open(io.BytesIO(saved(small, rank=2))) as opened:
+        assert "dpi" not in opened.info
+
+
+@pytest.mark.parametrize("dpi", [300, (300,), ("a", "b"), (-1, 5), (float("nan"), 1), (1, 2, 3)])
+def test_a_resolution_that_is_none_is_a_value_error(small, dpi):
+    with pytest.raises(ValueError, match="dpi "):
+        saved(small, rank=2, dpi=dpi)

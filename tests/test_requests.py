@@ -609,3 +609,25 @@ def test_plan_is_made_without_touching_anything(tmp_path, monkeypatch):
     plan.of(["a.png"], "new/", recursive=False, suffixes=frozenset({".png"}), made=(".lrk",))
     assert names(tmp_path) == ["a.png"]
     assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "inputs", "output", "hint"),
+    [
+        ("compress", ["a.png", "b.png"], "movie.lrk", "give -o movie/, or --stack for one stack"),
+        ("compress", ["tree", "-r"], "movie.lrk", "give -o movie/, or --stack for one stack"),
+        ("compress", ["a.png", "b.png"], "c.png", "give -o c/"),
+        ("decompress", ["x.lrk", "y.lrk"], "z.tif", "give -o z/"),
+    ],
+)
+def test_a_file_is_no_folder_for_several(cli, tmp_path, command, inputs, output, hint):
+    (tmp_path / "tree").mkdir()
+    for name in ("a.png", "b.png", "tree/c.png"):
+        (tmp_path / name).write_bytes(pillow.write(picture("L", 6, 5), format="PNG"))
+    for name in ("x.lrk", "y.lrk"):
+        lowrank.compress([[1.0, 2.0], [3.0, 5.0]], rank=2).save(tmp_path / name)
+    error = cli(command, *inputs, "-k", "2", "-o", output).failed(2)
+    assert f"-o {output} names a file; {hint}" in error
+    assert not (tmp_path / output).exists()
+    cli(command, *inputs, "-k", "2", "-o", f"{output}/").succeeded()  # who says so means a folder
+    assert (tmp_path / output).is_dir()

@@ -22,7 +22,7 @@ from PIL import Image
 import lowrank
 from lowrank import codec
 from lowrank import format as lrk
-from lowrank.errors import FormatError, ImageError, LimitError
+from lowrank.errors import FormatError, ImageError, LimitError, UsageError
 from lowrank.io import arrays, formats, images, npy
 from lowrank.picture import DTYPES, Metadata, Picture, array_mode
 
@@ -400,6 +400,16 @@ def test_pillow_and_pages_refuse_arrays_by_name(tmp_path, cli):
     assert cli("report", "a.npy", "--axis", "-1", "--html", "a.html").succeeded()
 
 
+@pytest.mark.parametrize(
+    "wish", [["-k", "2"], ["-k", "2", "--store", "float64"], ["-q", "60"], ["--layout", "patches"]]
+)
+def test_a_page_of_a_file_shows_numpys_own_floats_as_one_without_does(cli, tmp_path, wish):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((30, 20)))
+    cli("compress", "a.npy", *wish).succeeded()
+    cli("report", "a.npy", "--html", "alone.html").succeeded()
+    cli("report", "a.npy", "a.lrk", "--html", "both.html").succeeded()
+
+
 # -- on the command line -------------------------------------------------------------------
 
 
@@ -531,3 +541,45 @@ def test_ranks_of_float64_are_those_of_what_is_kept():
         image = lowrank.compress(A, rank=2, store=store)
         assert image.dtype == mode
         assert reports[0].pixels.rmse == pytest.approx(image.report(A).pixels.rmse)
+
+
+FAR = 1e6 + np.random.default_rng(5).random((20, 6, 5))  # float32 is 0.03 off, of a range of 1
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_file_with_factors_of_float64_may_be_one_of_float32(stack):
+    A = FAR if stack else FAR.reshape(20, -1)
+    image = lowrank.compress(A, rank=20, stack=stack)
+    assert (image.store, image.dtype) == ("float64", np.float32)
+    found = image.report(A)
+    worst = float(np.abs(np.asarray(image, np.float64) - A).max())
+    assert found.pixels.max_abs_error == worst > 0.01
+
+
+def test_such_a_file_agrees_with_its_original(cli, tmp_path):
+    np.save(tmp_path / "a.npy", FAR)
+    cli("compress", "a.npy", "-k", "20").succeeded()
+    cli("report", "a.npy", "a.lrk").succeeded()
+    cli("verify", "a.lrk", "--against", "a.npy").succeeded()
+
+
+@pytest.mark.parametrize("wish", [{"error": 1e-9}, {"energy": 1 - 1e-16}, {"psnr": 60}])
+def test_what_rounding_to_float32_takes_counts_in_every_error(wish):
+    (kind,) = wish
+    A = FAR.reshape(20, -1)
+    span = float(A.max() - A.min())
+    with pytest.raises(UsageError, match=f"{kind} .* to round the samples to float32 alone takes"):
+        lowrank.compress(A, store="float32", **wish)
+    wide = lowrank.compress(A, store="auto", **wish)
+    assert (wide.store, wide.dtype) == ("float64", np.float64)
+    off = float(np.linalg.norm(wide.to_array() - A))
+    far = {"error": 1e-9, "energy": 1.1e-8, "psnr": 1e-3 * span * A.size**0.5}[kind]
+    assert off <= (1.01 if kind == "psnr" else 1.01 * np.linalg.norm(A)) * far
+
+
+def test_the_worst_frame_counts_what_rounding_takes():
+    A = np.random.default_rng(6).random((12, 16, 16))
+    A[3] += 1e6
+    A *= 1e-6  # of a range of 1, the fourth frame is 3e-8 off, and the others nothing
+    with pytest.raises(UsageError, match=r"that 149.* dB are left; give store float64"):
+        lowrank.compress(A, stack=True, psnr_worst=155)

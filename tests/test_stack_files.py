@@ -229,6 +229,49 @@ def test_every_mode_comes_back_from_both_kinds_of_tiff(mode, monkeypatch):
         assert found.metadata.icc == b"a profile"
 
 
+def exif_of(**tags):
+    """An EXIF block with a maker, a time in the directory within, and more."""
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    exif.get_ifd(0x8769)[36867] = "2020:01:02 03:04:05"
+    exif.update({int(key[1:]): value for key, value in tags.items()})
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+@pytest.mark.parametrize("classic", [1 << 30, 0])
+@pytest.mark.parametrize("mode", ["L", "I;16"])
+def test_every_page_has_the_metadata(mode, classic, monkeypatch):
+    monkeypatch.setattr(framewriter, "_CLASSIC", classic)
+    kind = MODES[mode]
+    A = np.random.default_rng(0).integers(0, 200, (3, 7, 9, 1)).astype(kind.dtype)
+    said = Metadata(exif_of(_282=300.0, _283=200.0, _296=2), b"a profile", b"<x>a packet</x>")
+    data, _ = framewriter.write(Picture(A, kind, said), format="TIFF")
+    with Image.open(BytesIO(data)) as image:
+        for page in range(3):
+            image.seek(page)
+            tags = image.getexif()
+            assert (tags[271], tags[282], tags[283], tags[296]) == ("Maker", 300, 200, 2)
+            assert tags.get_ifd(0x8769) == {36867: "2020:01:02 03:04:05"}
+            assert (image.info["icc_profile"], image.info["xmp"]) == (said.icc, said.xmp)
+            np.testing.assert_array_equal(np.asarray(image), A[page, ..., 0])
+    found = read(data).picture.metadata
+    assert (found.icc, found.xmp) == (said.icc, said.xmp)
+    again, _ = framewriter.write(Picture(A, kind, found), format="TIFF")
+    assert again == data
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_pages_that_are_turned_when_they_are_read_are_not_to_be_turned_again(frames):
+    A = np.arange(frames * 6 * 10, dtype=np.uint8).reshape(frames, 6, 10)
+    data = saved([Image.fromarray(a) for a in A], "TIFF", exif=exif_of(_274=6))
+    picture = read(data).picture
+    turned = np.rot90(A, -1, axes=(1, 2))[..., np.newaxis]
+    np.testing.assert_array_equal(picture.samples.reshape(turned.shape), turned)
+    exif = Image.Exif()
+    exif.load(picture.metadata.exif)
+    assert (exif[271], exif.get(274, 1)) == ("Maker", 1)
+
+
 def test_unequal_images_are_no_stack_and_that_is_said():
     data = saved([Image.new("L", (9, 8)), Image.new("L", (9, 8)), Image.new("L", (5, 8))], "TIFF")
     found = read(data)
@@ -447,3 +490,29 @@ def test_a_terminal_shows_the_middle_frame(tmp_path):
     drawn = on_a_terminal(("report", "s.npy", "s.lrk"), tmp_path)
     assert "original" in drawn
     assert "The worst frame is" in drawn
+
+
+def test_what_a_stack_leaves_out_is_said(cli, tmp_path):
+    pages = [Image.fromarray(a) for a in frames((3, 6, 5), "uint8")]
+    data = saved(pages, "TIFF", exif=exif_of(), icc_profile=b"a profile")
+    (tmp_path / "a.tif").write_bytes(data)
+    cli("compress", "a.tif", "-k", "3").succeeded()
+    for name, kinds in (("a.npy", 2), ("a.gif", 2), ("b.tif", 0)):
+        run = cli("decompress", "a.lrk", "-o", name, "-f").succeeded()
+        assert run.err.count("data: they were left out.") == kinds, run.err
+
+
+def test_a_gif_has_the_times_of_its_frames_and_says_what_it_has_not(cli, tmp_path):
+    pages = [Image.fromarray(a) for a in frames((3, 6, 5), "uint8")]
+    (tmp_path / "a.gif").write_bytes(saved(pages, "GIF", duration=[30, 50, 90]))
+    cli("compress", "a.gif", "-k", "3").succeeded()
+    for taken, pauses in (("0:3", [30, 50, 50]), ("::-1", [50, 30, 30])):
+        run = cli("decompress", "a.lrk", "-o", "b.gif", "-f", "--frames", taken).succeeded()
+        assert "How long the last frame is to stand is not kept" in run.err
+        assert "labels" not in run.err
+        with Image.open(tmp_path / "b.gif") as image:
+            found = []
+            for page in range(3):
+                image.seek(page)
+                found.append(image.info["duration"])
+        assert found == pauses

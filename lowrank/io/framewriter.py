@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, LimitError, UsageError
-from lowrank.io import images, npy
+from lowrank.io import images, npy, tiffwriter
+from lowrank.io import metadata as metadata_of
 from lowrank.io.formats import STACKS, ZARR
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.limits import fits
 from lowrank.picture import Metadata, Mode, Picture
-from lowrank.picture.axis import unpack
+from lowrank.picture.axis import Axis, unpack
 
 _IN_TIFF = 4  # channels that every reader of TIFFs has a name for
 _ANIMATED = ("1", "L", "RGB")
@@ -27,9 +28,9 @@ _PAUSE = 100  # milliseconds a frame, where nothing says how long
 
 # Tags of TIFF 6.0, and their types.
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 259, 262, 273
-_SAMPLES, _ROWS, _COUNTS, _PLANAR, _EXTRA, _FORMAT, _ICC = 277, 278, 279, 284, 338, 339, 34675
-_BYTE, _SHORT, _LONG, _LONG8, _UNDEFINED = 1, 3, 4, 16, 7
-_LETTERS = {_BYTE: "B", _SHORT: "H", _LONG: "I", _LONG8: "Q"}
+_SAMPLES, _ROWS, _COUNTS, _PLANAR, _EXTRA, _FORMAT = 277, 278, 279, 284, 338, 339
+_SHORT, _LONG, _LONG8 = 3, 4, 16
+_LETTERS = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
 _KINDS = {"u": 1, "i": 2, "f": 3}
 _CLASSIC = 2**32 - 2**24  # bytes of samples that offsets of 32 bits reach, with room for the tags
 
@@ -81,6 +82,18 @@ def write(picture: Picture, *, format: str) -> tuple[bytes, tuple[str, ...]]:
     return b"".join(found), ()
 
 
+def notes(said: Metadata, frames: int, *, format: str) -> tuple[str, ...]:
+    """Say what a file of a format, or an array of zarr, leaves out of a stack's metadata."""
+    labels = unpack(said.axis, frames)
+    found = metadata_of.kept_by(format, said)[1]
+    if format == "GIF" and labels.unit == "ms" and not labels.labels:
+        last = "How long the last frame is to stand is not kept: as long as the one before it."
+        return (*found, last) if frames > 1 else found
+    if labels != Axis():
+        found += ("The labels of the frames stay in the .lrk file: no image file holds them.",)
+    return found
+
+
 def frame(picture: Picture, i: int) -> Picture:
     """One frame as a picture of its own."""
     metadata = picture.metadata
@@ -93,7 +106,8 @@ def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
     axis = unpack(picture.metadata.axis, frames)
     pauses: list[int] = []
     if axis.unit == "ms" and frames > 1:
-        pauses = [max(int(b - a), 10) for a, b in zip(axis.values, axis.values[1:], strict=False)]
+        steps = zip(axis.values, axis.values[1:], strict=False)
+        pauses = [max(int(abs(b - a)), 10) for a, b in steps]
         pauses.append(pauses[-1])
     shown = [to_image(frame(picture, i)) for i in range(frames)]
     lossy = sum(image.getcolors(_PALETTE) is None for image in shown)
@@ -128,13 +142,17 @@ def pieces(
         for some in frames:
             yield np.ascontiguousarray(some).reshape(-1).view(np.uint8).data
         return
-    yield from _pages(shape, mode, metadata.icc or b"", frames)
+    yield from _pages(shape, mode, metadata, frames)
 
 
 def _pages(
-    shape: tuple[int, ...], mode: Mode, icc: bytes, frames: Iterable[NDArray[Any]]
+    shape: tuple[int, ...], mode: Mode, metadata: Metadata, frames: Iterable[NDArray[Any]]
 ) -> Iterator[bytes | memoryview]:
-    """A TIFF of a strip a page, then the directories; a BigTIFF where offsets need 64 bits."""
+    """A TIFF of a strip a page, then the directories; a BigTIFF where offsets need 64 bits.
+
+    Every page has the metadata, of which there is one copy: were the first to have them alone,
+    the others would lack the colours, the resolution and the way up that they share with it.
+    """
     count, height, width, channels = shape
     size = height * width * channels * np.dtype(mode.dtype).itemsize
     if mode.bits == 1:
@@ -143,27 +161,27 @@ def _pages(
     big = total > _CLASSIC
     word, entry = ("Q", "<HHQ") if big else ("I", "<HHI")
     head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
-    before = bytearray(head + icc + bytes(-(len(head) + len(icc)) % 8))
+    carried, shared = _carried(metadata, len(head), big=big)
+    before = bytearray(head + carried + bytes(-(len(head) + len(carried)) % 8))
     base = len(before) + total + -total % 8  # of the directories
     out = bytearray()
     link, places = len(head) - struct.calcsize(word), before  # of the next directory's offset
     for page in range(count):
         tags = _tags(shape, mode, len(before) + page * size, size, big=big)
-        if icc:
-            tags[_ICC] = (_UNDEFINED, (len(head), len(icc)))
         at = base + len(out)
         struct.pack_into(f"<{word}", places, link, at)
-        number = struct.pack("<Q" if big else "<H", len(tags))
+        count_of = len(tags) + len(shared)
+        number = struct.pack("<Q" if big else "<H", count_of)
         room = 8 if big else 4
         beyond = (
-            at + len(number) + len(tags) * (struct.calcsize(entry) + room) + struct.calcsize(word)
+            at + len(number) + count_of * (struct.calcsize(entry) + room) + struct.calcsize(word)
         )
         fields, extra = number, b""
-        for tag, (kind, values) in sorted(tags.items()):
-            if kind == _UNDEFINED:
-                offset, length = values
-                fields += struct.pack(f"{entry}{word}", tag, kind, length, offset)
+        for tag in sorted({*tags, *shared}):
+            if tag in shared:
+                fields += shared[tag]
                 continue
+            kind, values = tags[tag]
             packed = struct.pack(f"<{len(values)}{_LETTERS[kind]}", *values)
             fields += struct.pack(entry, tag, kind, len(values))
             if len(packed) > room:
@@ -182,6 +200,25 @@ def _pages(
         yield flat.reshape(-1).view(np.uint8).data
     yield bytes(-total % 8)
     yield bytes(out)
+
+
+def _carried(said: Metadata, at: int, *, big: bool) -> tuple[bytes, dict[int, bytes]]:
+    """A directory of metadata for a place in the file, and its entries by their tags.
+
+    What these point to stays where it is, so any other directory may repeat them.
+    """
+    options = metadata_of.save_options("TIFF", metadata_of.kept_by("TIFF", said)[0])
+    if not options:
+        return b"", {}
+    with wall("write TIFF", "choose another format"):
+        data = tiffwriter.directory(
+            options.get("exif"), options.get("icc_profile"), big=big
+        ).tobytes(at)
+    number, size = ("<Q", 20) if big else ("<H", 12)
+    (count,) = struct.unpack_from(number, data)
+    start = struct.calcsize(number)
+    entries = [data[i : i + size] for i in range(start, start + count * size, size)]
+    return data, {struct.unpack_from("<H", x)[0]: x for x in entries}
 
 
 def _tags(

@@ -57,6 +57,7 @@ _OF_AXES = ('{"shape":', "ImageJ=", "<?xml")
 """How a description begins that says what the axes of a TIFF are."""
 
 _XMP_TAG, _ICC_TAG, _EXIF_TAG, _INTEROP_TAG = 700, 34675, 0x8769, 0xA005
+_ORIENTATION_TAG = 274
 
 # Tags of TIFF 6.0 and its supplements that say how the samples are laid out, false as
 # soon as the image is stored otherwise; and the two blocks that travel on their own.
@@ -163,14 +164,15 @@ def kept_by(format: str, metadata: Metadata) -> tuple[Metadata, tuple[str, ...]]
     from lowrank.io import resolution
 
     notes: list[str] = []
+    holds = format in FORMATS and FORMATS[format].metadata
     for kind in _KINDS:
         block = getattr(metadata, kind)
         if block is None:
             continue
-        if not FORMATS[format].metadata and kind == "exif" and resolution.is_all(block):
+        if not holds and kind == "exif" and resolution.is_all(block):
             if resolution.held_by(format, block) is None:
                 notes.append(f"{format} holds no resolution: it was left out.")
-        elif not FORMATS[format].metadata:
+        elif not holds:
             notes.append(f"{format} holds no {kind.upper()} data: they were left out.")
         elif format == "JPEG" and len(block) > _JPEG_ROOM[kind]:
             notes.append(f"{len(block):,} bytes of {kind.upper()} data are too many for a JPEG.")
@@ -221,6 +223,8 @@ def _exif_block(image: Image.Image) -> bytes | None:
         exif = image.getexif()
         exif.bigtiff = False  # of a BigTIFF too: an EXIF block is a plain one
         tags = _exif_tags(exif.tobytes())
+        if image.format == "TIFF":  # Pillow has turned the samples, of every page
+            tags.pop(_ORIENTATION_TAG, None)
         return tags.tobytes() if len(tags) else None
     if not block and isinstance(profile, str):
         # ImageMagick's way of keeping EXIF in a PNG: a name, a length, then hex.

@@ -7,6 +7,7 @@ small one.
 
 from __future__ import annotations
 
+import reprlib
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,8 +15,10 @@ from typing import Any
 
 from PIL import Image
 
+from lowrank.errors import UsageError
+
 _X, _Y, _UNIT = 282, 283, 296
-_NONE, _INCH, _CENTIMETRE = 1, 2, 3
+NONE, _INCH, _CENTIMETRE = 1, 2, 3
 _RATIONAL, _SHORT = 5, 3
 _SAME = 1e-3  # fields of whole dots a metre or an inch agree to this
 _METRE = Fraction(254, 10000)  # dots an inch of one dot a metre
@@ -49,13 +52,30 @@ def of_image(image: Image.Image) -> Resolution | None:
         return None
     if "aspect" in info:
         x, y = info["aspect"]
-        return Resolution(Fraction(x), Fraction(y), _NONE) if 0 < x != y > 0 else None
+        return Resolution(Fraction(x), Fraction(y), NONE) if 0 < x != y > 0 else None
     pair = info.get("dpi")
     if not isinstance(pair, tuple) or len(pair) != 2 or not all(0.1 < v < 1e6 for v in pair):
         return None
     if image.format == "BMP":  # Pillow divides by 39.3701
         pair = tuple(v * 39.3701 * 0.0254 for v in pair)
     return Resolution(_tidy(pair[0]), _tidy(pair[1]))
+
+
+def of_dpi(pair: Any) -> Resolution:
+    """Dots an inch as Pillow's savers take them, along x and y.
+
+    Raises
+    ------
+    UsageError
+        They are no two numbers.
+    """
+    try:
+        x, y = (float(v) for v in pair)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"dpi {reprlib.repr(pair)} does not do; give (300, 300)") from error
+    if not all(0.1 < v < 1e6 for v in (x, y)):  # refuses NaN too
+        raise UsageError(f"dpi {x:g}, {y:g} is out of range; give numbers such as (300, 300)")
+    return Resolution(_tidy(x), _tidy(y))
 
 
 def _tidy(dpi: float) -> Fraction:
@@ -83,9 +103,9 @@ def put(block: bytes | None, resolution: Resolution, notes: list[str]) -> bytes 
     if stated is not None:
         pairs = zip(stated.dpi, resolution.dpi, strict=True)
         alike = all(abs(a - b) <= _SAME * b for a, b in pairs)
-        if alike and (stated.unit == _NONE) == (resolution.unit == _NONE):
+        if alike and (stated.unit == NONE) == (resolution.unit == NONE):
             return block
-        if resolution.unit == _NONE:
+        if resolution.unit == NONE:
             return block  # the ratio of pixels' sides says less than what is there
         notes.append(
             f"The resolution of the EXIF data ({stated.dpi[0]:.4g} dpi) gave way to that of "
@@ -111,7 +131,7 @@ def of_exif(block: bytes | None) -> Resolution | None:
         elif count == 1 and kind == _SHORT and tag == _UNIT:
             (values[tag],) = struct.unpack_from(f"{order}H", entry, 8)
     unit = values.get(_UNIT, _INCH)
-    if not (values.get(_X) and values.get(_Y) and _NONE <= unit <= _CENTIMETRE):
+    if not (values.get(_X) and values.get(_Y) and NONE <= unit <= _CENTIMETRE):
         return None
     return Resolution(values[_X], values[_Y], unit)
 
@@ -133,7 +153,7 @@ def held_by(format: str, block: bytes | None) -> Resolution | None:
     resolution = of_exif(block)
     if resolution is None or format not in ("PNG", "JPEG", "BMP"):
         return None
-    fits = resolution.unit != _NONE and max(resolution.dpi) <= 65535
+    fits = resolution.unit != NONE and max(resolution.dpi) <= 65535
     return resolution if fits else None
 
 

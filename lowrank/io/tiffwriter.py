@@ -47,10 +47,7 @@ def write(picture: Picture, tags: Image.Exif | None, icc: bytes | None) -> bytes
         raise ImageError("more than a TIFF of 4 GB holds; write .npy")
     channels = len(picture.mode.channels)
     colours = 3 if channels in (3, 4) else 1
-    ifd = ImageFileDirectory_v2(b"II*\0\x08\0\0\0")
-    if tags is not None:
-        for tag, value in tags.items():
-            ifd[tag] = tags.get_ifd(tag) if tag in TAGS_V2_GROUPS else value
+    ifd = directory(tags, icc)
     layout: dict[int, Any] = {
         _WIDTH: picture.width,
         _HEIGHT: picture.height,
@@ -66,8 +63,6 @@ def write(picture: Picture, tags: Image.Exif | None, icc: bytes | None) -> bytes
     }
     if channels > colours:
         layout[_EXTRA] = (_UNSPECIFIED,) * (channels - colours)
-    if icc is not None:
-        layout[_ICC] = icc
     for tag, stated in layout.items():
         ifd[tag] = stated
     ifd.tagtype[_COUNTS] = ifd.tagtype[_OFFSETS] = ifd.tagtype[_ROWS] = 4  # LONG
@@ -75,6 +70,20 @@ def write(picture: Picture, tags: Image.Exif | None, icc: bytes | None) -> bytes
     ifd.save(stream)
     stream.write(samples.tobytes())
     return stream.getvalue()
+
+
+def directory(
+    tags: Image.Exif | None, icc: bytes | None, *, big: bool = False
+) -> ImageFileDirectory_v2:
+    """A directory of the metadata alone, in the byte order that we write; `big` of a BigTIFF."""
+    head = b"II+\0\x08\0\0\0" + bytes(8) if big else b"II*\0" + bytes(4)
+    ifd = ImageFileDirectory_v2(head)
+    if tags is not None:
+        for tag, value in tags.items():
+            ifd[tag] = tags.get_ifd(tag) if tag in TAGS_V2_GROUPS else value
+    if icc is not None:
+        ifd[_ICC] = icc
+    return ifd
 
 
 def reader_notes(mode: Mode) -> tuple[str, ...]:

@@ -129,6 +129,15 @@ def mode_in(mode: Mode, store: str) -> Mode:
     return MODES["F"] if channels == 1 else array_mode("float32", channels)
 
 
+def may_hold(kept: Mode, mode: Mode) -> bool:
+    """Whether a file of one mode may be that of a picture of another.
+
+    Samples of float64 may have become float32 in any store: `auto` takes factors of float64 where
+    float32 would round them too coarsely, and the samples are float32 all the same.
+    """
+    return kept in (mode, mode_in(mode, "float32"))
+
+
 @dataclass(frozen=True)
 class Metadata:
     """Metadata carried through unread: raw bytes, or None where there is none.

@@ -22,7 +22,7 @@ from lowrank.format import float_file_size
 from lowrank.format.parts import Head, Parts
 from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
-from lowrank.picture import Loaded, Mode, Picture, Source, Turn, mode_in
+from lowrank.picture import Loaded, Mode, Picture, Source, Turn, may_hold
 from lowrank.picture.distance import frames, total
 from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
@@ -37,8 +37,8 @@ def file_facts(path: str | None, parts: Parts, size: int) -> File:
 def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
     """Refuse to compare a file with an image that it cannot have been made from."""
     a, b = loaded.picture, parts.head
-    mode = mode_in(a.mode, b.store)
-    if (a.frames, a.width, a.height, mode) != (b.frames, b.width, b.height, b.mode):
+    sizes = (a.frames, a.width, a.height), (b.frames, b.width, b.height)
+    if sizes[0] != sizes[1] or not may_hold(b.mode, a.mode):
         raise UsageError(
             f"{name} is {_sized(a)}, the file {_sized(b)}; give the image that the file was made "
             "from"
@@ -80,7 +80,7 @@ def measure(
         Certified decompositions of the picture's matrices, of at least the file's
         ranks, where the caller has them already.
     """
-    original, (picture, _) = picture, codec.narrowed(picture, parts.head.store)
+    original, (picture, _) = picture, codec.narrowed(picture, parts.head.mode.dtype)
     turned, B = codec.factors(parts)
     names = turn.names(picture.mode, parts.head.layout, turned)
     A = matrices(picture, parts, turned)

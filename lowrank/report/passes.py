@@ -17,7 +17,7 @@ from lowrank.layouts import turn
 from lowrank.linalg import ResidualNorms, TruncatedSVD
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.streamed import Leading, Wish, leading
-from lowrank.picture import Mode, mode_in
+from lowrank.picture import Mode, may_hold
 from lowrank.picture.axis import unpack
 from lowrank.picture.distance import OfFrame, Pixels, total
 from lowrank.picture.lazy import ByColumns, Lazy, LazyLoaded, Matrix, by_columns, each
@@ -157,7 +157,7 @@ def measured(
 def check_source(loaded: LazyLoaded, parts: Parts) -> None:
     """Refuse to compare a file with a source that it cannot have been made from."""
     p, head = loaded.picture, parts.head
-    if (p.samples_shape, mode_in(p.mode, head.store)) != (head.samples_shape, head.mode):
+    if p.samples_shape != head.samples_shape or not may_hold(head.mode, p.mode):
         raise UsageError(
             f"{loaded.source.path} has samples of {p.samples_shape} {p.mode.title}, the file "
             f"{head.samples_shape} {head.mode.title}; give the source that it was made from"

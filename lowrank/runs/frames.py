@@ -188,7 +188,7 @@ def _all(
     if form != "GIF" and output != "-" and stack.in_parts and not repeated:
         return _by_parts(job, settings, stack, size, output, form)
     written, notes = framewriter.write(_picture(stack, settings), format=form)
-    outcome = work.Outcome(job.input, output, size, notes=_said(stack) + notes)
+    outcome = work.Outcome(job.input, output, size, notes=_said(stack, form) + notes)
     outcome = replace(outcome, summary=_summary(outcome, stack, count, len(written), form))
     return work.write(job, settings, outcome, written, repeated=repeated)
 
@@ -229,7 +229,7 @@ def _by_parts(
             total += len(piece)
             yield piece
 
-    outcome = work.Outcome(job.input, output, size, notes=_said(stack))
+    outcome = work.Outcome(job.input, output, size, notes=_said(stack, form))
     work.write_pieces(job, settings, outcome, pieces())
     return replace(
         outcome, summary=_summary(outcome, stack, len(numbers), total, form), bytes_after=total
@@ -255,17 +255,14 @@ def _zarr(
         _decoded(settings, stack), force=settings.force or settings.skip_existing or repeated,
         allowed=files.permissions(job.input),
     )  # fmt: skip
-    outcome = work.Outcome(job.input, output, size, total, notes=_said(stack))
+    outcome = work.Outcome(job.input, output, size, total, notes=_said(stack, "ZARR"))
     return replace(outcome, summary=_summary(outcome, stack, len(numbers), total, "zarr"))
 
 
-def _said(stack: LowRankStack) -> tuple[str, ...]:
-    if stack.head.metadata.axis is None:
-        return stack.notes
-    return (
-        *stack.notes,
-        "The labels of the frames stay in the .lrk file: no image file holds them.",
-    )
+def _said(stack: LowRankStack, form: str) -> tuple[str, ...]:
+    from lowrank.io import framewriter
+
+    return stack.notes + framewriter.notes(stack.head.metadata, len(stack), format=form)
 
 
 def _summary(outcome: work.Outcome, stack: LowRankStack, count: int, total: int, form: str) -> str:

@@ -233,6 +233,11 @@ def _checked(
     if many and os.path.exists(output) and not os.path.isdir(output):
         raise UsageError(f"several inputs need a folder, and {output} is a file")
     stem, suffix = os.path.splitext(output)
+    if many and suffix.lower() in suffixes.union(made) and not os.path.isdir(output):
+        other = ", or --stack for one stack" if ".lrk" in made else ""
+        raise UsageError(
+            f"several inputs need a folder, and -o {output} names a file; give -o {stem}/{other}"
+        )
     if not many and suffix.lower() in suffixes.difference(made) and not os.path.isdir(output):
         raise UsageError(
             f"-o {output} names what is read here, not what is written; give -o {stem}{made[0]}"

@@ -78,9 +78,10 @@ def _until_a_death(
     list of Job
         Those that were under way when a process died; empty otherwise.
     """
-    pool = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_start_worker
-    )
+    with signals.held():  # what counts the semaphores is started, a process
+        pool = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_start_worker
+        )
     running: dict[Future[Outcome], Job] = {}
     lost: list[Job] = []
     most = processes if processes == 1 else _AHEAD * processes
