@@ -88,15 +88,16 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     if tiled is not None:
         spectra = tiled.spectra() if target.kind == "rank" else []
         told = tiled.forecast() if target.kind in _FORECAST else None
-        tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak)
+        rehearsed = told and told.rehearsed
+        tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak, rehearsed)
         if target.kind == "rank":
             notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {target.value:g} terms.",)
     else:
         counted = picture if range_ is None else _counted(picture, range_)
-        encoder, spectra, forecast = _prepared(counted, layout, target)
+        encoder, spectra, forecast, rehearsed = _prepared(counted, layout, target)
         if range_ is not None and layout != "stack":
             forecast = None  # it counts in levels of 0 to the peak
-        tries = Tries(picture, layout, encoder, range_, forecast)
+        tries = Tries(picture, layout, encoder, range_, forecast, rehearsed=rehearsed)
     if target.kind == "quality":
         step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
         return tries.parts(step), notes
@@ -148,10 +149,16 @@ def _tiled(picture: Picture, levels: Levels | None, target: Target) -> Tiled | N
 
 def _prepared(
     picture: Picture, layout: str, target: Target
-) -> tuple[Callable[[float], Coded], list[NDArray[np.float64]], Forecast | None]:
+) -> tuple[
+    Callable[[float], Coded],
+    list[NDArray[np.float64]],
+    Forecast | None,
+    Callable[[float], float] | None,
+]:
     """What encodes the picture with a step in levels.
 
-    For a rank all singular values, too; for a search on a large picture a forecast.
+    For a rank all singular values, too; for a search on a large picture a forecast, and of a stack
+    what rehearses a step.
     """
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
@@ -159,7 +166,7 @@ def _prepared(
     # Loaded where it is needed: each layout starts the sooner without the others.
     if layout == "stack":
         from lowrank.stores.packed.frames import codec as frames
-        from lowrank.stores.packed.frames.forecast import Forecast
+        from lowrank.stores.packed.frames.rehearsal import Rehearsal
         from lowrank.stores.packed.frames.klt import Stack
         from lowrank.stores.packed.frames.noise import weights
 
@@ -168,14 +175,15 @@ def _prepared(
         stack.once = target.kind == "quality"
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
-        told = None if ranked or target.kind == "quality" else Forecast(stack)
-        return partial(frames.encode, stack, mode=mode, planes=planes), spectra, told
+        told = None if ranked or target.kind == "quality" else Rehearsal(stack)
+        encoder = partial(frames.encode, stack, mode=mode, planes=planes)
+        return encoder, spectra, told, told and told.rehearsed
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 
         rank = int(target.value) if ranked else None
         factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)
-        return partial(channels.encode, factorised), factorised.spectra if ranked else [], None
+        return partial(channels.encode, factorised), factorised.spectra if ranked else [], None, None
     from lowrank.stores.packed.patches import codec as patches
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)
@@ -188,4 +196,4 @@ def _prepared(
 
         forecast = patched.Forecast(source.C, ALPHA_FINER if alpha else 1.0)
     coder = partial(patches.encode, source, again=target.kind != "quality", tune=target.tune)
-    return coder, [], forecast
+    return coder, [], forecast, None

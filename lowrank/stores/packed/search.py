@@ -41,7 +41,7 @@ def meet(
     known: list[tuple[float, float, float]] = []  # how far from the aim, where, what beyond
     aim = (low + high) / 2
     widths = [math.inf]
-    least = 1 / 32  # octaves of a move without a bracket: twice as many each time
+    least = 1 / 128  # octaves of a move without a bracket: twice as many each time
     while True:
         left, right = FINEST if fine is None else fine, COARSEST if coarse is None else coarse
         inside = fine is not None and coarse is not None
@@ -49,7 +49,7 @@ def meet(
             widths.append(right - left)
             if widths[-1] < 1.5 / GRID:
                 break
-        rest = _through([one[1:] for one in sorted(known)[: 3 if inside else 2]])
+        rest = _through([one[1:] for one in sorted(known)[: 3 if inside else 1]])
 
         def told(x: float, rest: Callable[[float], float] = rest) -> float:
             return expected(x) + rest(x)

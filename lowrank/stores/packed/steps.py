@@ -85,9 +85,12 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
     if tries.forecast is not None and stacked:
-        finer, _ = search.meet(
-            measured, lambda octave: tries.expected_psnr(2**octave), psnr, psnr + _PSNR_SLACK
-        )
+        beyond = _rehearsed(tries, psnr)
+
+        def expected(octave: float) -> float:
+            return tries.expected_psnr(2**octave) + beyond
+
+        finer, _ = search.meet(measured, expected, psnr, psnr + _PSNR_SLACK)
     else:
         guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
         if guided is not None:
@@ -99,6 +102,21 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
             f"{measured(search.FINEST):.2f} dB",
         )
     return 2**finer, ()
+
+
+def _rehearsed(tries: Tries, psnr: float) -> float:
+    """What a part of a stack has beyond the PSNR in dB that is forecast, near a PSNR."""
+    beyond = 0.0
+
+    def rehearsed(octave: float) -> float:
+        nonlocal beyond
+        found = tries.rehearsed_psnr(2**octave)
+        beyond = found - tries.expected_psnr(2**octave)
+        return found
+
+    low, high = psnr - _PSNR_SLACK, psnr + 2 * _PSNR_SLACK
+    search.meet(rehearsed, lambda octave: tries.expected_psnr(2**octave), low, high)
+    return beyond
 
 
 def _usual_psnr(octave: float) -> float:

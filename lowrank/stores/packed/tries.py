@@ -38,9 +38,11 @@ class Tries:
     def __init__(
         self, picture: Picture, layout: str, encode: Callable[[float], Coded],
         levels: Levels | None, forecast: Forecast | None, peak: float | None = None,
+        rehearsed: Callable[[float], float] | None = None,
     ) -> None:  # fmt: skip
         self.picture, self.layout, self.levels = picture, layout, levels
         self.forecast = forecast
+        self._rehearsed = rehearsed
         self._peak = peak
         # Of data whose peak is their range: that range, in levels.
         deep = levels.span if levels is not None else self.peak
@@ -124,9 +126,18 @@ class Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        error = self.forecast.squared_error(step * self.unit) + 1 / 12
+        return self._psnr_of(self.forecast.squared_error(step * self.unit))
+
+    def rehearsed_psnr(self, step: float) -> float:
+        """PSNR in dB that a part of the picture lets expect, quantised with a step."""
+        if self._rehearsed is None:
+            raise TypeError("there is nothing to rehearse with")
+        return self._psnr_of(self._rehearsed(step * self.unit))
+
+    def _psnr_of(self, error: float) -> float:
+        """PSNR in dB of a mean squared error of levels before they are rounded."""
         peak = self.peak / (1.0 if self.levels is None else self.levels.unit)
-        return 10 * math.log10(peak**2 / error)
+        return 10 * math.log10(peak**2 / (error + 1 / 12))
 
     def expected_size(self, step: float) -> float:
         """Logarithm of the bytes that the forecast expects of a step."""

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import threads
+from lowrank.layouts.lapped import SIDE
 from lowrank.stores.packed.frames import select
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rates import BIT
 
 _LEAST = 0.12  # planes below this share of the step have nothing to tell
 _SPARSE = 1 << 19  # coefficients that tell how a step will do
-_TRELLIS = 0.95  # squared error of the trellis, to that of a plain quantiser
+_TRELLIS = 1.05  # squared error of the trellis, to that of a plain quantiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,8 @@ def worth(stack: Stack, step: float, *, sparse: bool = False) -> Worth:
     rows = C.shape[1]
     part = slice(None, None, max(1, min(rows // 4, C.size // _SPARSE)) if sparse else 1)
     C = C[:, part, : count * channels]
-    every = rows / C.shape[1]
+    # The last row of patches has less samples than the others.
+    every = stack.height / sum(min(stack.height - SIDE * row, SIDE) for row in range(rows)[part])
     choice = select.Choice(C, step)
     net = every * choice.worth().reshape(count, channels).sum(1)
     net -= BIT * select.column_bits(stack.frames, s[:count], step)

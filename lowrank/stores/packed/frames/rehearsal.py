@@ -1,0 +1,91 @@
+"""What a step will lose, by the trellis itself on some rows of patches of the planes to be kept.
+
+The forecast's plain quantiser is off by a tenth of a decibel to one, by another amount on each
+stack. How many times its error that of the trellis is, a part of the planes tells.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowrank import threads
+from lowrank.layouts.lapped import SIDE, SIZE
+from lowrank.stores.packed.coding.payload import FRACTION
+from lowrank.stores.packed.frames import profile, select, trellis, wanted
+from lowrank.stores.packed.frames.apart import suit
+from lowrank.stores.packed.frames.edges import Edges
+from lowrank.stores.packed.frames.forecast import Forecast, worth
+from lowrank.stores.packed.frames.levels import levels_of
+from lowrank.stores.packed.frames.order import TOGETHER
+from lowrank.stores.packed.frames.samples import power
+
+_ENOUGH = 1 << 18  # coefficients that tell
+_ROWS = 4  # of patches, at least, where there are as many
+_FIRST = 0.11  # squared error of a first component, which the wavelet has
+
+
+class Rehearsal(Forecast):
+    """Error and bits of a stack by step; the error more exactly, at the price of a part of a try."""
+
+    @threads.one_blas_thread()
+    def rehearsed(self, step: float) -> float:
+        """Mean squared error of a sample, in squared levels."""
+        stack = self._stack
+        step *= stack.scale
+        suit(stack, step)
+        found = worth(stack, step)
+        kept = np.flatnonzero(found.net > 0)
+        maps = (kept[:, None] * stack.channels + np.arange(stack.channels)).ravel()
+        expected = float(found.choice.error[maps].sum())
+        C = stack.coefficients(1)
+        rows = C.shape[1]
+        every = max(min(rows // _ROWS, SIZE * rows * C.shape[3] * len(maps) // _ENOUGH), 1)
+        # The last row, of patches that may be short, only where all are taken.
+        part = slice(every // 2, rows if every == 1 else rows - 1, every)
+        some = (C[:, part][:, :, maps] * (1 / step)).astype(np.float32)
+        height = stack.height if every == 1 else some.shape[1] * SIDE
+        edges = Edges(height, stack.width, transform=stack.transform)
+        B = self._basis(step, kept)
+        share = _share(some, edges, np.repeat(np.square(B).sum(0), stack.channels))
+        error = share * expected * step**2 + self._beyond(B)
+        return error / (stack.frames * stack.pixels) / stack.scale**2
+
+    def _basis(self, step: float, kept: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The quantised basis, of frames over their weights."""
+        entries, columns = wanted.quantised(self._stack, step, kept)
+        B: NDArray[np.float64] = entries * power(x.exponent for x in columns)
+        return B if self._stack.weights is None else B / self._stack.weights[:, None]
+
+    def _beyond(self, B: NDArray[np.float64]) -> float:
+        """Squared error of what no planes with a basis come to."""
+        s, U = self._stack.spectrum
+        Q = np.linalg.qr(B)[0]
+        return max(float(np.sum(s**2) - np.sum((Q.T @ (U * s)) ** 2)), 0.0)
+
+
+def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> float:
+    """Squared error of the trellis on some coefficients, to that of a plain quantiser.
+
+    Parameters
+    ----------
+    C : (SIZE, rows, maps, columns) ndarray
+        In steps.
+    edges : Edges
+    gains : (maps,) ndarray
+        How many times its squared error each map adds to that of the samples.
+    """
+    choice = select.Choice(C)
+    fitted, slope = profile.fit(choice.square, choice.kept)
+    orders = []
+    for one in fitted:
+        size = one.scales(slope)
+        coded = size[1:].nonzero()[0] + 1
+        orders.append(coded[np.argsort(-(size[coded] // TOGETHER), kind="stable")].tolist())
+    levels, second = levels_of(C.copy(), orders, edges)
+    first = np.square(C[0]).sum((0, 2), dtype=np.float64)
+    error = np.minimum(first, _FIRST * C.shape[1] * C.shape[3])
+    for x, q, half in zip(C[1:], levels[1:], second[1:], strict=True):
+        gap = x - trellis.values_of(q.astype(np.int32), half, FRACTION) / np.float32(FRACTION)
+        error += np.square(gap, out=gap).sum((0, 2))
+    return float(error @ gains) / max(float(choice.error.sum()), 1e-30)
