@@ -25,7 +25,7 @@ from lowrank.targets import Target
 if TYPE_CHECKING:
     from lowrank.picture.levels import Levels
     from lowrank.stores.packed.frames.tiled import Tiled
-    from lowrank.stores.packed.tries import Forecast
+    from lowrank.stores.packed.tries import Forecast, Rehearsal
 
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
@@ -88,16 +88,15 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     if tiled is not None:
         spectra = tiled.spectra() if target.kind == "rank" else []
         told = tiled.forecast() if target.kind in _FORECAST else None
-        rehearsed = told and told.rehearsed
-        tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak, rehearsed)
+        tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak, told)
         if target.kind == "rank":
             notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {target.value:g} terms.",)
     else:
         counted = picture if range_ is None else _counted(picture, range_)
-        encoder, spectra, forecast, rehearsed = _prepared(counted, layout, target)
+        encoder, spectra, forecast, rehearsal = _prepared(counted, layout, target)
         if range_ is not None and layout != "stack":
             forecast = None  # it counts in levels of 0 to the peak
-        tries = Tries(picture, layout, encoder, range_, forecast, rehearsed=rehearsed)
+        tries = Tries(picture, layout, encoder, range_, forecast, rehearsal=rehearsal)
     if target.kind == "quality":
         step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
         return tries.parts(step), notes
@@ -153,7 +152,7 @@ def _prepared(
     Callable[[float], Coded],
     list[NDArray[np.float64]],
     Forecast | None,
-    Callable[[float], float] | None,
+    Rehearsal | None,
 ]:
     """What encodes the picture with a step in levels.
 
@@ -166,7 +165,7 @@ def _prepared(
     # Loaded where it is needed: each layout starts the sooner without the others.
     if layout == "stack":
         from lowrank.stores.packed.frames import codec as frames
-        from lowrank.stores.packed.frames.rehearsal import Rehearsal
+        from lowrank.stores.packed.frames import rehearsal
         from lowrank.stores.packed.frames.klt import Stack
         from lowrank.stores.packed.frames.noise import weights
 
@@ -175,9 +174,9 @@ def _prepared(
         stack.once = target.kind == "quality"
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
-        told = None if ranked or target.kind == "quality" else Rehearsal(stack)
+        told = None if ranked or target.kind == "quality" else rehearsal.Rehearsal(stack)
         encoder = partial(frames.encode, stack, mode=mode, planes=planes)
-        return encoder, spectra, told, told and told.rehearsed
+        return encoder, spectra, told, told
     if layout == "channels":
         from lowrank.stores.packed.channels import codec as channels
 

@@ -16,6 +16,7 @@ from lowrank.stores.packed.tries import Tries
 from lowrank.targets import Target, spectrum
 
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
+_REHEARSALS, _TRIES = 3, 3  # at most: what they tell hardly changes from step to step
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
 _SURE, _SURE_SLACK = 0.01, 0.06  # dB above the target that an error told by coefficients must be
@@ -78,24 +79,26 @@ def psnr_of(picture: Picture, target: Target, lowest: float, peak: float) -> flo
 
 def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:
     """The coarsest step with a PSNR of a picture, or of a stack, or of its worst frame."""
-    stacked = tries.layout == "stack"
 
     @cache
     def measured(octave: float) -> float:
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
-    if tries.forecast is not None and stacked:
-        beyond = _rehearsed(tries, psnr)
+    high = psnr + _PSNR_SLACK
+    if tries.forecast is not None and tries.layout == "stack":
+        octave, beyond = _near_psnr(tries, psnr, worst=worst)
+        if octave is not None:
+            return 2**octave, ()
 
         def expected(octave: float) -> float:
             return tries.expected_psnr(2**octave) + beyond
 
-        finer, _ = search.meet(measured, expected, psnr, psnr + _PSNR_SLACK)
+        finer, _ = search.meet(measured, expected, psnr, high, close=True)
     else:
         guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
         if guided is not None:
             return 2**guided, ()
-        finer, _ = search.meet(measured, _usual_psnr, psnr, psnr + _PSNR_SLACK)
+        finer, _ = search.meet(measured, _usual_psnr, psnr, high)
     if finer is None:
         return 2**search.FINEST, (
             f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
@@ -104,18 +107,39 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
     return 2**finer, ()
 
 
-def _rehearsed(tries: Tries, psnr: float) -> float:
-    """What a part of a stack has beyond the PSNR in dB that is forecast, near a PSNR."""
-    beyond = 0.0
+def _near_psnr(tries: Tries, psnr: float, *, worst: bool) -> tuple[float | None, float]:
+    """A step for a stack, by tries that are told what is wanted; and what a try has beyond it.
 
-    def rehearsed(octave: float) -> float:
-        nonlocal beyond
+    Each begins where the last one would have done. Where some do not find it, another search has to
+    go on, of tries that know of no aim: the PSNR of these falls.
+    """
+    aim = psnr + _PSNR_SLACK / 2
+    beyond, octave = _rehearsed(tries, aim), math.inf
+    for _ in range(_TRIES):
+        before, last = beyond, octave
+        octave = search.solve(lambda x: tries.expected_psnr(2**x) + before, aim)  # noqa: B023
+        if octave == last:
+            break
+        if not worst:
+            tries.aim(aim)
+        found = tries.worst(2**octave) if worst else tries.reached_psnr(2**octave)
+        if psnr <= found <= psnr + _PSNR_SLACK:
+            return octave, beyond
+        beyond = found - tries.expected_psnr(2**octave)
+    tries.aim(None)
+    return None, beyond
+
+
+def _rehearsed(tries: Tries, aim: float) -> float:
+    """What a rehearsal has beyond the PSNR in dB that is forecast of a stack, where it is one."""
+    beyond = 0.0
+    for _ in range(_REHEARSALS):
+        before = beyond
+        octave = search.solve(lambda x: tries.expected_psnr(2**x) + before, aim)  # noqa: B023
         found = tries.rehearsed_psnr(2**octave)
         beyond = found - tries.expected_psnr(2**octave)
-        return found
-
-    low, high = psnr - _PSNR_SLACK, psnr + 2 * _PSNR_SLACK
-    search.meet(rehearsed, lambda octave: tries.expected_psnr(2**octave), low, high)
+        if abs(found - aim) < _PSNR_SLACK:
+            break
     return beyond
 
 

@@ -46,22 +46,16 @@ class Rehearsal(Forecast):
         some = (C[:, part][:, :, maps] * (1 / step)).astype(np.float32)
         height = stack.height if every == 1 else some.shape[1] * SIDE
         edges = Edges(height, stack.width, transform=stack.transform)
-        B = self._basis(step, kept)
-        share = _share(some, edges, np.repeat(np.square(B).sum(0), stack.channels))
-        error = share * expected * step**2 + self._beyond(B)
+        entries, columns = wanted.quantised(stack, step, kept)
+        B = entries * power(x.exponent for x in columns)
+        weighted = B if stack.weights is None else B / stack.weights[:, None]
+        share = _share(some, edges, np.repeat(np.square(weighted).sum(0), stack.channels))
+        error = share * expected * step**2 + wanted.beyond(stack, B)
         return error / (stack.frames * stack.pixels) / stack.scale**2
 
-    def _basis(self, step: float, kept: NDArray[np.intp]) -> NDArray[np.float64]:
-        """The quantised basis, of frames over their weights."""
-        entries, columns = wanted.quantised(self._stack, step, kept)
-        B: NDArray[np.float64] = entries * power(x.exponent for x in columns)
-        return B if self._stack.weights is None else B / self._stack.weights[:, None]
-
-    def _beyond(self, B: NDArray[np.float64]) -> float:
-        """Squared error of what no planes with a basis come to."""
-        s, U = self._stack.spectrum
-        Q = np.linalg.qr(B)[0]
-        return max(float(np.sum(s**2) - np.sum((Q.T @ (U * s)) ** 2)), 0.0)
+    def aim(self, error: float | None) -> None:
+        """Say which mean squared error of a sample is wanted, in squared levels; or none."""
+        self._stack.aim = error
 
 
 def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> float:
