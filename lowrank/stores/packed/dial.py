@@ -182,7 +182,12 @@ def _prepared(
 
         rank = int(target.value) if ranked else None
         factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)
-        return partial(channels.encode, factorised), factorised.spectra if ranked else [], None, None
+        return (
+            partial(channels.encode, factorised),
+            factorised.spectra if ranked else [],
+            None,
+            None,
+        )
     from lowrank.stores.packed.patches import codec as patches
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned)

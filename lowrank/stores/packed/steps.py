@@ -80,11 +80,10 @@ def psnr_of(picture: Picture, target: Target, lowest: float, peak: float) -> flo
 def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:
     """The coarsest step with a PSNR of a picture, or of a stack, or of its worst frame."""
 
-    @cache
-    def measured(octave: float) -> float:
+    def value(octave: float) -> float:
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
-    high = psnr + _PSNR_SLACK
+    measured, high = cache(value), psnr + _PSNR_SLACK
     if tries.forecast is not None and tries.layout == "stack":
         octave, beyond = _near_psnr(tries, psnr, worst=worst)
         if octave is not None:
@@ -93,7 +92,11 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
         def expected(octave: float) -> float:
             return tries.expected_psnr(2**octave) + beyond
 
-        finer, _ = search.meet(measured, expected, psnr, high, close=True)
+        finer, coarser = search.meet(measured, expected, psnr, high, close=True)
+        if finer is not None and finer != coarser:
+            # Classes and transforms that were learnt meanwhile may make it another encoding.
+            while value(finer) < psnr and finer > search.FINEST:
+                finer -= 1 / search.GRID
     else:
         guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
         if guided is not None:

@@ -90,7 +90,7 @@ from lowrank.stores.packed.coding.rans import Cut, RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, classes, models, wanted
-from lowrank.stores.packed.frames.apart import share_apart, suit
+from lowrank.stores.packed.frames.apart import suit, told_apart
 from lowrank.stores.packed.frames.closed import Closed
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.header import (
@@ -127,7 +127,6 @@ LARGEST = 1 << 20
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
 _USUAL = 1.1
 """Squared error of predicted maps to what a plain quantiser leaves of them without."""
-_DOUBT = 0.08  # share by which an estimate may be wrong
 
 
 # -- encoding --------------------------------------------------------------------------
@@ -151,12 +150,9 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
     suit(stack, step * stack.scale)
     if planes is not None or stack.weights is not None:
         return _encoded(stack, step * stack.scale, mode, planes=planes)
-    if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
-        return _encoded(stack, step, mode, apart=stack.apart[1])
-    share = share_apart(stack, step)
-    if abs(share - 1) > _DOUBT:
-        stack.apart = step, share < 1
-        return _encoded(stack, step, mode, apart=share < 1)
+    apart = told_apart(stack, step)
+    if apart is not None:
+        return _encoded(stack, step, mode, apart=apart)
     across = _encoded(stack, step, mode)
     cost = _cost(across, step)
     across = _as_bytes(across, stack, mode)
@@ -284,9 +280,7 @@ def _steering(
     expected, known = _USUAL * plain, stack.lost
     if known is not None:
         expected[: len(known)] = known[: len(expected)]
-    return Steering(
-        whole / step**2, beyond / step**2, expected, gains, sure=known is not None
-    )
+    return Steering(whole / step**2, beyond / step**2, expected, gains, sure=known is not None)
 
 
 def group_of(shape: tuple[int, int]) -> int:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import threads
-from lowrank.layouts.lapped import SIDE, SIZE
+from lowrank.layouts.lapped import SIDE, SIZE, Floats
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import profile, select, trellis, wanted
-from lowrank.stores.packed.frames.apart import suit
+from lowrank.stores.packed.frames.apart import box, suit, told_apart
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import Forecast, worth
 from lowrank.stores.packed.frames.levels import levels_of
@@ -26,7 +26,7 @@ _FIRST = 0.11  # squared error of a first component, which the wavelet has
 
 
 class Rehearsal(Forecast):
-    """Error and bits of a stack by step; the error more exactly, at the price of a part of a try."""
+    """Error and bits by step, and the error more exactly at the price of a part of an encoding."""
 
     @threads.one_blas_thread()
     def rehearsed(self, step: float) -> float:
@@ -34,24 +34,42 @@ class Rehearsal(Forecast):
         stack = self._stack
         step *= stack.scale
         suit(stack, step)
+        if stack.weights is None and told_apart(stack, step):
+            return self._apart(step)
         found = worth(stack, step)
         kept = np.flatnonzero(found.net > 0)
         maps = (kept[:, None] * stack.channels + np.arange(stack.channels)).ravel()
-        expected = float(found.choice.error[maps].sum())
         C = stack.coefficients(1)
-        rows = C.shape[1]
-        every = max(min(rows // _ROWS, SIZE * rows * C.shape[3] * len(maps) // _ENOUGH), 1)
-        # The last row, of patches that may be short, only where all are taken.
-        part = slice(every // 2, rows if every == 1 else rows - 1, every)
-        some = (C[:, part][:, :, maps] * (1 / step)).astype(np.float32)
-        height = stack.height if every == 1 else some.shape[1] * SIDE
-        edges = Edges(height, stack.width, transform=stack.transform)
+        some, edges = self._some(C, (stack.height, stack.width), len(maps))
         entries, columns = wanted.quantised(stack, step, kept)
         B = entries * power(x.exponent for x in columns)
         weighted = B if stack.weights is None else B / stack.weights[:, None]
-        share = _share(some, edges, np.repeat(np.square(weighted).sum(0), stack.channels))
-        error = share * expected * step**2 + wanted.beyond(stack, B)
+        gains = np.repeat(np.square(weighted).sum(0), stack.channels)
+        share = _share((C[:, some][:, :, maps] * (1 / step)).astype(np.float32), edges, gains)
+        expected = float(found.choice.error[maps].sum())
+        error = share * expected * step * step + wanted.beyond(stack, B)
         return error / (stack.frames * stack.pixels) / stack.scale**2
+
+    def _apart(self, step: float) -> float:
+        """The same of frames that are coded as they are, from a box in the middle."""
+        stack = self._stack
+        rows, columns = box(stack)
+        C = stack.frame_coefficients(slice(None), (rows, columns))
+        C *= np.float32(1 / step)
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        some, edges = self._some(C, (height, width), C.shape[2])
+        share = _share(C[:, some].copy(), edges, np.ones(C.shape[2]))
+        expected = float(select.Choice(C).error.mean())
+        return share * expected * step * step / (height * width)
+
+    def _some(self, C: Floats, frame: tuple[int, int], maps: int) -> tuple[slice, Edges]:
+        """Rows of patches that are enough, of so many maps, and what these have at far edges."""
+        rows = C.shape[1]
+        every = max(min(rows // _ROWS, SIZE * rows * C.shape[3] * maps // _ENOUGH), 1)
+        # The last row, of patches that may be short, only where all are taken.
+        part = slice(every // 2, rows if every == 1 else rows - 1, every)
+        height = frame[0] if every == 1 else SIDE * len(range(rows)[part])
+        return part, Edges(height, frame[1], transform=self._stack.transform)
 
     def aim(self, error: float | None) -> None:
         """Say which mean squared error of a sample is wanted, in squared levels; or none."""

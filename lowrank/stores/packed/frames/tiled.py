@@ -27,10 +27,10 @@ from lowrank.picture.levels import Levels, Scale
 from lowrank.stores.packed.coding.payload import Coded, Norms
 from lowrank.stores.packed.frames import codec, noise, tiles
 from lowrank.stores.packed.frames.edges import LAPPED
-from lowrank.stores.packed.frames.rehearsal import Rehearsal
 from lowrank.stores.packed.frames.header import Shape
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.learn import Learnt
+from lowrank.stores.packed.frames.rehearsal import Rehearsal
 from lowrank.stores.packed.frames.tiles import Box
 
 LARGEST = 1 << 27
