@@ -47,8 +47,9 @@ class Rehearsal(Forecast):
         gains = np.repeat(np.square(weighted).sum(0), stack.channels)
         share = _share((C[:, some][:, :, maps] * (1 / step)).astype(np.float32), edges, gains)
         expected = float(found.choice.error[maps].sum())
-        error = share * expected * step * step + wanted.beyond(stack, B)
-        return error / (stack.frames * stack.pixels) / stack.scale**2
+        error = share * expected * step**2 + wanted.beyond(stack, B)
+        mean: float = error / (stack.frames * stack.pixels) / stack.scale**2
+        return mean
 
     def _apart(self, step: float) -> float:
         """The same of frames that are coded as they are, from a box in the middle."""
@@ -60,7 +61,8 @@ class Rehearsal(Forecast):
         some, edges = self._some(C, (height, width), C.shape[2])
         share = _share(C[:, some].copy(), edges, np.ones(C.shape[2]))
         expected = float(select.Choice(C).error.mean())
-        return share * expected * step * step / (height * width)
+        mean: float = share * expected * step**2 / (height * width)
+        return mean
 
     def _some(self, C: Floats, frame: tuple[int, int], maps: int) -> tuple[slice, Edges]:
         """Rows of patches that are enough, of so many maps, and what these have at far edges."""
