@@ -113,8 +113,8 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
 def _near_psnr(tries: Tries, psnr: float, *, worst: bool) -> tuple[float | None, float]:
     """A step for a stack, by tries that are told what is wanted; and what a try has beyond it.
 
-    Each begins where the last one would have done. Where some do not find it, another search has to
-    go on, of tries that know of no aim: the PSNR of these falls.
+    Each begins where the last one would have done. Where one that heeds no aim does not find it, or
+    some that do, another search goes on, of tries that are told of none: the PSNR of these falls.
     """
     aim = psnr + _PSNR_SLACK / 2
     beyond, octave = _rehearsed(tries, aim), math.inf
@@ -129,6 +129,8 @@ def _near_psnr(tries: Tries, psnr: float, *, worst: bool) -> tuple[float | None,
         if psnr <= found <= psnr + _PSNR_SLACK:
             return octave, beyond
         beyond = found - tries.expected_psnr(2**octave)
+        if not tries.steered:
+            break
     tries.aim(None)
     return None, beyond
 

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
         def aim(self, error: float | None) -> None:
             """Say which error is wanted, where encodings can come near to it."""
 
+        @property
+        def steered(self) -> bool:
+            """Whether the last one did something about it."""
+
 
 class Tries:
     """Encodings of one picture with one step after another, the latest of them at hand."""
@@ -147,6 +151,11 @@ class Tries:
         """Say which PSNR in dB is wanted, or none: encodings to come may be the nearer to it."""
         if self._rehearsal is not None:
             self._rehearsal.aim(None if psnr is None else self._square_of(psnr) - self.beyond)
+
+    @property
+    def steered(self) -> bool:
+        """Whether the last encoding did something about the PSNR that is wanted."""
+        return self._rehearsal is not None and self._rehearsal.steered
 
     def reached_psnr(self, step: float) -> float:
         """PSNR in dB, by decoding; what that has beyond coefficients is known from then on."""

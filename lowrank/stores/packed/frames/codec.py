@@ -245,8 +245,7 @@ def _encoded(
         body = rans.finish(lanes, np.concatenate(late) if late else np.empty(0, np.uint8))
         return write_header(header, channels) + body
 
-    if steering is not None:
-        stack.lost = steering.usual
+    stack.lost = None if steering is None else steering.usual
     made = _synthesis(columns, B, groups.finish(), step, stack.turn, stack.samples.shape)
     rank = min(count, stack.frames, stack.pixels)
 

@@ -77,6 +77,11 @@ class Rehearsal(Forecast):
         """Say which mean squared error of a sample is wanted, in squared levels; or none."""
         self._stack.aim = error
 
+    @property
+    def steered(self) -> bool:
+        """Whether the last encoding did something about it."""
+        return self._stack.lost is not None
+
 
 def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> float:
     """Squared error of the trellis on some coefficients, to that of a plain quantiser.
