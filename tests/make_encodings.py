@@ -53,6 +53,12 @@ STACKED = (
     {"rank": "auto", "store": "float64"},
     {"error": 0.05, "store": "auto"},
     {"size": 60_000, "store": "float16"},
+    {"quality": 30, "store": "packed"},
+    {"quality": 80, "store": "packed"},
+    {"rank": 3, "store": "packed"},
+    {"psnr": 36, "store": "packed"},
+    {"psnr_worst": 40, "store": "packed"},
+    {"size": 3_000, "store": "packed"},
 )
 """Of six frames cut from an image, one beside the other."""
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
+from make_golden import materials
 
 from lowrank import api
-from lowrank.picture import Picture
+from lowrank.picture import MODES, Picture
 from lowrank.picture.distance import compare
 from lowrank.stores.packed import dial, search
+from lowrank.stores.packed.frames import codec as frames
+from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.rehearsal import Rehearsal
 from lowrank.stores.packed.patches import encoder
 from lowrank.stores.packed.tries import Tries
 
@@ -70,14 +76,15 @@ def test_any_falling_function_is_met_or_bracketed(low, high):
     def value(x):
         return -3 * x - 5 * (x > 2) + 0.2 * np.sin(x)
 
-    for expected in (lambda x: -3 * x, lambda x: 0.0 * x, lambda x: -x):
+    cases = itertools.product((lambda x: -3 * x, lambda x: 0.0 * x, lambda x: -x), (False, True))
+    for expected, close in cases:
         calls = []
 
         def counted(x, calls=calls):
             calls.append(x)
             return value(x)
 
-        finer, coarser = search.meet(counted, expected, low, high)
+        finer, coarser = search.meet(counted, expected, low, high, close=close)
         assert len(calls) < 40
         if finer is not None and finer == coarser:
             assert low <= value(finer) <= high
@@ -97,3 +104,80 @@ def test_coefficients_tell_the_error_that_norms_state(crop):
     coded = encoder.encode(source, 20.0, again=True)
     stated = sum(x.error**2 for x in coded.norms())
     assert coded.squared_error() == pytest.approx(stated, rel=1e-4)
+
+
+# -- stacks ----------------------------------------------------------------------------
+
+
+def waves(frames: int, height: int, width: int, noise: float) -> np.ndarray:
+    """Smooth pictures with curves of their own, and noise."""
+    rng = np.random.default_rng(frames)
+    y, x = np.mgrid[:height, :width] / 30
+    maps = np.stack([np.sin(3 * x + k * y + k) + np.cos(2 * k * x - y) for k in range(1, 7)])
+    A = 9000 + 900 * np.tensordot(rng.normal(size=(frames, 6)), maps, 1)
+    return np.rint(A + rng.normal(0, noise, A.shape)).astype(np.uint16)[..., None]
+
+
+def apart(photo) -> np.ndarray:
+    """Parts of a photograph, which have nothing to do with each other."""
+    samples = photo.picture.samples
+    return np.stack([samples[40 * i : 40 * i + 64, 30 * i : 30 * i + 96, :1] for i in range(6)])
+
+
+@pytest.fixture(scope="module")
+def stacks(photo) -> dict[str, np.ndarray]:
+    return {
+        "noise": waves(24, 80, 90, 300.0),
+        "materials": materials(80, 90, 1, 30000).astype(np.uint16),
+        "apart": apart(photo),
+    }
+
+
+def test_a_psnr_of_a_stack_is_met_in_few_encodings(stacks, monkeypatch):
+    count = []
+    encoded = frames._encoded
+
+    def counted(*args, **kwargs):
+        count.append(args[1])
+        return encoded(*args, **kwargs)
+
+    monkeypatch.setattr(frames, "_encoded", counted)
+    wanted = {"noise": (47, 50), "materials": (41, 44, 47), "apart": (38, 44)}
+    for name, several in wanted.items():
+        stack = stacks[name]
+        for psnr in several:
+            back = api.compress(stack, stack=True, psnr=psnr).to_array().reshape(stack.shape)
+            peak = 255.0 if stack.dtype == np.uint8 else float(np.ptp(stack))
+            mse = np.square(back - stack.astype(np.float64)).mean()
+            assert psnr <= 10 * np.log10(peak**2 / mse) <= psnr + 0.1
+    assert len(count) <= 15, "two for each, about"
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("noise", 300.0), ("noise", 1000.0), ("apart", 12.0), ("apart", 40.0)]
+)
+def test_a_rehearsal_tells_what_a_step_loses(stacks, name, step):
+    """As near as a search needs, of planes and of frames that are coded apart."""
+    stack = Stack(stacks[name], None)
+    told = Rehearsal(stack).rehearsed(step)
+    mode = MODES["L" if name == "apart" else "I;16"]
+    coded = frames.encode(stack, step, mode)
+    if name == "apart":
+        assert stack.apart is not None
+        assert stack.apart[1]
+    assert told == pytest.approx(coded.squared_error() / stacks[name].size, rel=0.02)
+
+
+def test_predicted_maps_lose_what_is_wanted(stacks):
+    stack = Stack(stacks["materials"], None)
+    size, mode = stacks["materials"].size, MODES["I;16"]
+    usual = frames.encode(stack, 80.0, mode)
+    assert stack.learnt is not None
+    assert stack.learnt[1] is not None
+    for share in (0.96, 1.04):
+        wanted = stack.aim = share * usual.squared_error() / size
+        for _ in range(2):  # the second one knows what the first one lost
+            coded = frames.encode(stack, 80.0, mode)
+        assert coded.squared_error() / size == pytest.approx(wanted, rel=0.02)
+    stack.aim = None
+    assert frames.encode(stack, 80.0, mode).payload() == usual.payload()

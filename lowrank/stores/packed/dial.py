@@ -26,7 +26,7 @@ from lowrank.targets import Target
 if TYPE_CHECKING:
     from lowrank.picture.levels import Levels
     from lowrank.stores.packed.frames.tiled import Tiled
-    from lowrank.stores.packed.tries import Forecast
+    from lowrank.stores.packed.tries import Forecast, Rehearsal
 
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
@@ -92,15 +92,15 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     if tiled is not None:
         spectra = tiled.spectra() if target.kind == "rank" else []
         told = tiled.forecast() if target.kind in _FORECAST else None
-        tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak)
+        tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak, told)
         if target.kind == "rank":
             notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {target.value:g} terms.",)
     else:
         counted = picture if range_ is None else _counted(picture, range_)
-        encoder, spectra, forecast = _prepared(counted, layout, target)
+        encoder, spectra, forecast, rehearsal = _prepared(counted, layout, target)
         if range_ is not None and layout != "stack":
             forecast = None  # it counts in levels of 0 to the peak
-        tries = Tries(picture, layout, encoder, range_, forecast)
+        tries = Tries(picture, layout, encoder, range_, forecast, rehearsal=rehearsal)
     if target.kind == "quality":
         parts, said = _of_quality(tries, target)
         return parts, notes + said
@@ -177,10 +177,16 @@ def _tiled(picture: Picture, levels: Levels | None, target: Target) -> Tiled | N
 
 def _prepared(
     picture: Picture, layout: str, target: Target
-) -> tuple[Callable[[float], Coded], list[NDArray[np.float64]], Forecast | None]:
+) -> tuple[
+    Callable[[float], Coded],
+    list[NDArray[np.float64]],
+    Forecast | None,
+    Rehearsal | None,
+]:
     """What encodes the picture with a step in levels.
 
-    For a rank all singular values, too; for a search on a large picture a forecast.
+    For a rank all singular values, too; for a search on a large picture a forecast, and of a stack
+    what rehearses a step.
     """
     mode, samples = picture.mode, cast("Samples", picture.samples)
     alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
@@ -188,7 +194,7 @@ def _prepared(
     # Loaded where it is needed: each layout starts the sooner without the others.
     if layout == "stack":
         from lowrank.stores.packed.frames import codec as frames
-        from lowrank.stores.packed.frames.forecast import Forecast
+        from lowrank.stores.packed.frames import rehearsal
         from lowrank.stores.packed.frames.klt import Stack
         from lowrank.stores.packed.frames.noise import weights
 
@@ -197,14 +203,20 @@ def _prepared(
         stack.once = target.kind == "quality"
         planes = int(target.value) if ranked else None
         spectra = [stack.spectrum[0]] if ranked else []
-        told = None if ranked or target.kind == "quality" else Forecast(stack)
-        return partial(frames.encode, stack, mode=mode, planes=planes), spectra, told
+        told = None if ranked or target.kind == "quality" else rehearsal.Rehearsal(stack)
+        encoder = partial(frames.encode, stack, mode=mode, planes=planes)
+        return encoder, spectra, told, told
     if layout == "channels":
         from lowrank.stores.packed.channels import encoder as channels
 
         rank = int(target.value) if ranked else None
         factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)
-        return partial(channels.encode, factorised), factorised.spectra if ranked else [], None
+        return (
+            partial(channels.encode, factorised),
+            factorised.spectra if ranked else [],
+            None,
+            None,
+        )
     from lowrank.stores.packed.patches import encoder as patches
 
     source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned, tune=target.tune)
@@ -217,4 +229,4 @@ def _prepared(
 
         forecast = patched.Forecast(source.C, ALPHA_FINER if alpha else 1.0)
     coder = partial(patches.encode, source, again=target.kind != "quality", tune=target.tune)
-    return coder, [], forecast
+    return coder, [], forecast, None

@@ -17,8 +17,9 @@ def line(low: float, high: float, *, slope: float, start: float) -> Callable[[fl
 
 
 def meet(
-    value: Callable[[float], float], expected: Callable[[float], float], low: float, high: float
-) -> tuple[float | None, float | None]:
+    value: Callable[[float], float], expected: Callable[[float], float], low: float, high: float,
+    *, close: bool = False,
+) -> tuple[float | None, float | None]:  # fmt: skip
     """Find where a falling function lies between `low` and `high`.
 
     What it has beyond what is expected of it changes slowly: it is taken to go through the
@@ -29,6 +30,10 @@ def meet(
     ----------
     value, expected : callable
         Of the step's binary logarithm, both falling; `expected` costs next to nothing.
+    low, high : float
+    close : bool
+        Whether what is expected is nearly right: the first moves are short, and from values on
+        one side of the aim no more is concluded than how far the nearest is off.
 
     Returns
     -------
@@ -41,7 +46,9 @@ def meet(
     known: list[tuple[float, float, float]] = []  # how far from the aim, where, what beyond
     aim = (low + high) / 2
     widths = [math.inf]
-    least = 1 / 32  # octaves of a move without a bracket: twice as many each time
+    least = 1 / (
+        128 if close else 32
+    )  # octaves of a move without a bracket: twice as many each time
     while True:
         left, right = FINEST if fine is None else fine, COARSEST if coarse is None else coarse
         inside = fine is not None and coarse is not None
@@ -49,12 +56,13 @@ def meet(
             widths.append(right - left)
             if widths[-1] < 1.5 / GRID:
                 break
-        rest = _through([one[1:] for one in sorted(known)[: 3 if inside else 2]])
+        points = 3 if inside else 1 if close else 2
+        rest = _through([one[1:] for one in sorted(known)[:points]])
 
         def told(x: float, rest: Callable[[float], float] = rest) -> float:
             return expected(x) + rest(x)
 
-        x = _solve(told, aim, left, right)
+        x = solve(told, aim, left, right)
         if inside:
             if len(widths) > 3 and widths[-1] > widths[-3] / 2:
                 x = (left + right) / 2
@@ -91,7 +99,9 @@ def _through(points: list[tuple[float, float]]) -> Callable[[float], float]:
     return of
 
 
-def _solve(falling: Callable[[float], float], aim: float, left: float, right: float) -> float:
+def solve(
+    falling: Callable[[float], float], aim: float, left: float = FINEST, right: float = COARSEST
+) -> float:
     """Where a falling function comes nearest to a value.
 
     By the secant of the last two values, drawn a little longer so that the bracket closes from

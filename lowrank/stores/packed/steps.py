@@ -17,6 +17,7 @@ from lowrank.targets import Target, spectrum
 
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
 _EXACT = 200.0  # dB, the most that may be asked for: what no error at all comes to
+_REHEARSALS, _TRIES = 3, 3  # at most: what they tell hardly changes from step to step
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
 _SURE, _SURE_SLACK = 0.01, 0.06  # dB above the target that an error told by coefficients must be
@@ -79,27 +80,73 @@ def psnr_of(picture: Picture, target: Target, lowest: float, peak: float) -> flo
 
 def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:
     """The coarsest step with a PSNR of a picture, or of a stack, or of its worst frame."""
-    stacked = tries.layout == "stack"
 
-    @cache
-    def measured(octave: float) -> float:
+    def value(octave: float) -> float:
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
-    if tries.forecast is not None and stacked:
-        finer, _ = search.meet(
-            measured, lambda octave: tries.expected_psnr(2**octave), psnr, psnr + _PSNR_SLACK
-        )
+    measured, high = cache(value), psnr + _PSNR_SLACK
+    if tries.forecast is not None and tries.layout == "stack":
+        octave, beyond = _near_psnr(tries, psnr, worst=worst)
+        if octave is not None:
+            return 2**octave, ()
+
+        def expected(octave: float) -> float:
+            return tries.expected_psnr(2**octave) + beyond
+
+        finer, coarser = search.meet(measured, expected, psnr, high, close=True)
+        if finer is not None and finer != coarser:
+            # Classes and transforms that were learnt meanwhile may make it another encoding.
+            while value(finer) < psnr and finer > search.FINEST:
+                finer -= 1 / search.GRID
     else:
         guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
         if guided is not None:
             return 2**guided, ()
-        finer, _ = search.meet(measured, _usual_psnr, psnr, psnr + _PSNR_SLACK)
+        finer, _ = search.meet(measured, _usual_psnr, psnr, high)
     if finer is None:
         return 2**search.FINEST, (
             f"{psnr:.2f} dB is out of reach: packed as finely as can be, "
             f"{measured(search.FINEST):.2f} dB",
         )
     return 2**finer, ()
+
+
+def _near_psnr(tries: Tries, psnr: float, *, worst: bool) -> tuple[float | None, float]:
+    """A step for a stack, by tries that are told what is wanted; and what a try has beyond it.
+
+    Each begins where the last one would have done. Where one that heeds no aim does not find it, or
+    some that do, another search goes on, of tries that are told of none: the PSNR of these falls.
+    """
+    aim = psnr + _PSNR_SLACK / 2
+    beyond, octave = _rehearsed(tries, aim), math.inf
+    for _ in range(_TRIES):
+        before, last = beyond, octave
+        octave = search.solve(lambda x: tries.expected_psnr(2**x) + before, aim)  # noqa: B023
+        if octave == last:
+            break
+        if not worst:
+            tries.aim(aim)
+        found = tries.worst(2**octave) if worst else tries.reached_psnr(2**octave)
+        if psnr <= found <= psnr + _PSNR_SLACK:
+            return octave, beyond
+        beyond = found - tries.expected_psnr(2**octave)
+        if not tries.steered:
+            break
+    tries.aim(None)
+    return None, beyond
+
+
+def _rehearsed(tries: Tries, aim: float) -> float:
+    """What a rehearsal has beyond the PSNR in dB that is forecast of a stack, where it is one."""
+    beyond = 0.0
+    for _ in range(_REHEARSALS):
+        before = beyond
+        octave = search.solve(lambda x: tries.expected_psnr(2**x) + before, aim)  # noqa: B023
+        found = tries.rehearsed_psnr(2**octave)
+        beyond = found - tries.expected_psnr(2**octave)
+        if abs(found - aim) < _PSNR_SLACK:
+            break
+    return beyond
 
 
 def _usual_psnr(octave: float) -> float:

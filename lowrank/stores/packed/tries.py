@@ -31,6 +31,19 @@ if TYPE_CHECKING:
         def log_bits(self, step: float) -> float:
             """Logarithm of the bits of a sample."""
 
+    class Rehearsal(Protocol):
+        """What a step will lose, as a part of a picture tells that is quantised with it."""
+
+        def rehearsed(self, step: float) -> float:
+            """Mean squared error of a sample, in squared levels."""
+
+        def aim(self, error: float | None) -> None:
+            """Say which error is wanted, where encodings can come near to it."""
+
+        @property
+        def steered(self) -> bool:
+            """Whether the last one did something about it."""
+
 
 class Tries:
     """Encodings of one picture with one step after another, the latest of them at hand."""
@@ -38,9 +51,11 @@ class Tries:
     def __init__(
         self, picture: Picture, layout: str, encode: Callable[[float], Coded],
         levels: Levels | None, forecast: Forecast | None, peak: float | None = None,
+        rehearsal: Rehearsal | None = None,
     ) -> None:  # fmt: skip
         self.picture, self.layout, self.levels = picture, layout, levels
         self.forecast = forecast
+        self._rehearsal = rehearsal
         self._peak = peak
         # Of data whose peak is their range: that range, in levels.
         deep = levels.span if levels is not None else self.peak
@@ -124,9 +139,42 @@ class Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        error = self.forecast.squared_error(step * self.unit) + 1 / 12
-        peak = self.peak / (1.0 if self.levels is None else self.levels.unit)
-        return 10 * math.log10(peak**2 / error)
+        return self._psnr_of(self.forecast.squared_error(step * self.unit))
+
+    def rehearsed_psnr(self, step: float) -> float:
+        """PSNR in dB that a part of the picture lets expect, quantised with a step."""
+        if self._rehearsal is None:
+            raise TypeError("there is no rehearsal")
+        return self._psnr_of(self._rehearsal.rehearsed(step * self.unit))
+
+    def aim(self, psnr: float | None) -> None:
+        """Say which PSNR in dB is wanted, or none: encodings to come may be the nearer to it."""
+        if self._rehearsal is not None:
+            self._rehearsal.aim(None if psnr is None else self._square_of(psnr) - self.beyond)
+
+    @property
+    def steered(self) -> bool:
+        """Whether the last encoding did something about the PSNR that is wanted."""
+        return self._rehearsal is not None and self._rehearsal.steered
+
+    def reached_psnr(self, step: float) -> float:
+        """PSNR in dB, by decoding; what that has beyond coefficients is known from then on."""
+        found = self.psnr(step)
+        self.beyond = self._square_of(found) - self._mean(step)
+        return found
+
+    @property
+    def _peak_levels(self) -> float:
+        """Peak of a PSNR, in levels."""
+        return self.peak / (1.0 if self.levels is None else self.levels.unit)
+
+    def _square_of(self, psnr: float) -> float:
+        """Mean squared error in levels of a PSNR in dB."""
+        return self._peak_levels**2 / 10 ** (psnr / 10)
+
+    def _psnr_of(self, error: float) -> float:
+        """PSNR in dB of a mean squared error of levels before they are rounded."""
+        return 10 * math.log10(self._peak_levels**2 / (error + 1 / 12))
 
     def expected_size(self, step: float) -> float:
         """Logarithm of the bytes that the forecast expects of a step."""

@@ -14,7 +14,19 @@ from lowrank.stores.packed.frames.rates import BIT
 _SAMPLES = 1 << 20
 _FEW = 1 << 20  # samples that tell which transform suits, of so many planes
 _PLANES = 48
+_DOUBT = 0.08  # share by which an estimate may be wrong
 _BETTER = 0.98  # share of the cost that another transform may leave
+
+
+def told_apart(stack: Stack, step: float) -> bool | None:
+    """Whether the frames are better coded apart, where an estimate is enough to tell."""
+    if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
+        return stack.apart[1]
+    share = share_apart(stack, step)
+    if abs(share - 1) <= _DOUBT:
+        return None
+    stack.apart = step, share < 1
+    return share < 1
 
 
 def share_apart(stack: Stack, step: float) -> float:
@@ -25,7 +37,7 @@ def share_apart(stack: Stack, step: float) -> float:
     coefficients, too.
     """
     s, U = stack.spectrum
-    C = stack.frame_coefficients(slice(None), _box(stack))
+    C = stack.frame_coefficients(slice(None), box(stack))
     C *= np.float32(1 / step)
     size, rows, _, columns = C.shape
     part = rows * columns / (stack.grid[0] * stack.grid[1])
@@ -76,7 +88,7 @@ def _cost(C: NDArray[np.float32]) -> NDArray[np.float64]:
     return result
 
 
-def _box(stack: Stack) -> tuple[slice, slice]:
+def box(stack: Stack) -> tuple[slice, slice]:
     """Rows and columns of whole patches, about square, in the middle."""
     most = _SAMPLES / (stack.frames * stack.channels * SIDE * SIDE)
     side = max(int(np.sqrt(most)), 2)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lowrank import pace
 from lowrank.layouts.lapped import SIZE, Floats, grid
 from lowrank.stores.packed.coding import wavelet
+from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.frames import learn, models, profile
 from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
@@ -24,6 +25,7 @@ from lowrank.stores.packed.frames.order import arranged, batches, by_map
 from lowrank.stores.packed.frames.plain import Quantised, Written, write
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
+from lowrank.stores.packed.frames.steering import Steering
 from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.phases import Writer
@@ -43,15 +45,17 @@ class Closed:
         Of first components, for what a bit is worth there.
     first_group : int
         How many maps the first group has.
+    steering : Steering or None
+        What a bit is worth; None where no error is wanted.
     """
 
     def __init__(
         self, Y: Planes, learnt: learn.Learnt, edges: Edges, rans: RansWriter, coder: Writer,
-        zero: float, rise: float, first_group: int,
+        zero: float, rise: float, first_group: int, steering: Steering | None,
     ) -> None:  # fmt: skip
         self._frame = Y.shape[1], Y.shape[2]
         self._Y = Y.reshape(len(Y), -1)
-        self._learnt, self._edges = learnt, edges
+        self._learnt, self._edges, self._steering = learnt, edges, steering
         self._pixels: Sorted | None = None
         # First components are quantised before it is known what they will cost.
         self._trial = Writer(RansWriter(), zero=zero, rise=rise, models=models.fresh())
@@ -93,6 +97,10 @@ class Closed:
                 self._pixels.sort(flat)
             if predicted is not None:
                 flat += predicted
+            if self._steering is not None:
+                gap = np.subtract(flat, self._Y[some], dtype=np.float32)
+                gap *= np.float32(1 / FRACTION)
+                self._steering.lost(some, np.square(gap).sum(1, dtype=np.float64))
             self._Y[some] = flat
         self.profiles += fitted
         self.coarsest += lows
@@ -147,7 +155,8 @@ class Closed:
                 {k: v.astype(np.float64) for k, v in b.items()} for b in self._bands
             ]
             means_of.append(wavelet.inverse(low.astype(np.float64), exact))
-        levels, second = levels_of(C, orders, self._edges)
+        worth = 1.0 if self._steering is None else self._steering.worth
+        levels, second = levels_of(C, orders, self._edges, worth)
         where = [(order, slice(None), c) for c, order in enumerate(orders)]
         maps = Quantised((rows, columns), self._edges, orders, means_of, levels, second, where)
         return maps, levels

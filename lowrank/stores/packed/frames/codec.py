@@ -90,7 +90,7 @@ from lowrank.stores.packed.coding.rans import Cut, RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.start import LANES, coarse_step
 from lowrank.stores.packed.frames import basis, classes, models, wanted
-from lowrank.stores.packed.frames.apart import share_apart, suit
+from lowrank.stores.packed.frames.apart import suit, told_apart
 from lowrank.stores.packed.frames.closed import Closed
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.header import (
@@ -113,6 +113,7 @@ from lowrank.stores.packed.frames.samples import (
     planes_of,
     power,
 )
+from lowrank.stores.packed.frames.steering import Steering
 from lowrank.stores.packed.frames.walk import Carried, Walk
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
@@ -124,7 +125,8 @@ BITS_PER_LANE = 2560
 LARGEST = 1 << 20
 """Bound of levels, and of what a step may make of a coefficient."""
 _FINEST = 2.0**-4  # of steps, in levels: a finer one gains nothing
-_DOUBT = 0.08  # share by which an estimate may be wrong
+_USUAL = 1.1
+"""Squared error of predicted maps to what a plain quantiser leaves of them without."""
 
 
 # -- encoding --------------------------------------------------------------------------
@@ -148,12 +150,9 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
     suit(stack, step * stack.scale)
     if planes is not None or stack.weights is not None:
         return _encoded(stack, step * stack.scale, mode, planes=planes)
-    if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
-        return _encoded(stack, step, mode, apart=stack.apart[1])
-    share = share_apart(stack, step)
-    if abs(share - 1) > _DOUBT:
-        stack.apart = step, share < 1
-        return _encoded(stack, step, mode, apart=share < 1)
+    apart = told_apart(stack, step)
+    if apart is not None:
+        return _encoded(stack, step, mode, apart=apart)
     across = _encoded(stack, step, mode)
     cost = _cost(across, step)
     across = _as_bytes(across, stack, mode)
@@ -204,12 +203,14 @@ def _encoded(
     maps, each = count * channels, group_of(shape)
     learnt = wanted.learnt(stack, M, step, maps)
     groups: Plain | Closed
+    steering = None
     if learnt is None:
         groups = Plain(
             wanted.groups(stack, M, maps, each, step), coder, edges, (stack.height, stack.width)
         )
     else:
-        groups = Closed(*learnt, edges, rans, coder, ZERO, RISE, each)
+        steering = _steering(stack, step, B, learnt[1].error[:maps])
+        groups = Closed(*learnt, edges, rans, coder, ZERO, RISE, each, steering)
     writers: list[Callable[[], Written]] = []
     written: list[Written] = []
     for start in range(0, maps, each):
@@ -236,6 +237,7 @@ def _encoded(
         )  # fmt: skip
         return write_header(header, channels) + rans.finish(lanes, late)
 
+    stack.lost = None if steering is None else steering.usual
     made = _synthesis(columns, B, groups.finish(), step, stack.turn, stack.samples.shape)
     rank = min(count, stack.frames, stack.pixels)
 
@@ -255,6 +257,21 @@ def _encoded(
         return norms()[0].error ** 2
 
     return Coded(lambda: len(payload()), (rank,), payload, samples, norms, squared_error)
+
+
+def _steering(
+    stack: Stack, step: float, B: NDArray[np.float64] | None, plain: NDArray[np.float64]
+) -> Steering | None:
+    """What comes near to the error that is wanted of a stack, if one is."""
+    if stack.aim is None or stack.weights is not None or B is None:
+        return None
+    whole = stack.aim * stack.frames * stack.pixels
+    gains = np.repeat(np.square(B).sum(0), stack.channels)
+    beyond = wanted.beyond(stack, B)
+    expected, known = _USUAL * plain, stack.lost
+    if known is not None:
+        expected[: len(known)] = known[: len(expected)]
+    return Steering(whole / step**2, beyond / step**2, expected, gains, sure=known is not None)
 
 
 def group_of(shape: tuple[int, int]) -> int:

@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import threads
+from lowrank.layouts.lapped import SIDE
 from lowrank.stores.packed.frames import select
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rates import BIT
 
 _LEAST = 0.12  # planes below this share of the step have nothing to tell
 _SPARSE = 1 << 19  # coefficients that tell how a step will do
-_TRELLIS = 0.95  # squared error of the trellis, to that of a plain quantiser
+_OCTAVE = 4  # steps to an octave that are forecast
+_TRELLIS = 1.05  # squared error of the trellis, to that of a plain quantiser
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,8 @@ def worth(stack: Stack, step: float, *, sparse: bool = False) -> Worth:
     rows = C.shape[1]
     part = slice(None, None, max(1, min(rows // 4, C.size // _SPARSE)) if sparse else 1)
     C = C[:, part, : count * channels]
-    every = rows / C.shape[1]
+    # The last row of patches has less samples than the others.
+    every = stack.height / sum(min(stack.height - SIDE * row, SIDE) for row in range(rows)[part])
     choice = select.Choice(C, step)
     net = every * choice.worth().reshape(count, channels).sum(1)
     net -= BIT * select.column_bits(stack.frames, s[:count], step)
@@ -70,17 +73,26 @@ class Forecast:
 
     def squared_error(self, step: float) -> float:
         """Mean squared error of a sample, in squared levels."""
-        return self._told(step, self._stack.transform)[0]
+        return math.exp(self._of(step)[0])
 
     def log_bits(self, step: float) -> float:
         """Logarithm of the bits of a sample."""
-        return self._told(step, self._stack.transform)[1]
+        return self._of(step)[1]
+
+    def _of(self, step: float) -> tuple[float, float]:
+        """Logarithms of both: a line between two steps not far apart."""
+        place = _OCTAVE * math.log2(step)
+        low = math.floor(place)
+        some = self._stack.transform
+        (error, bits), (more, less) = self._told(low, some), self._told(low + 1, some)
+        share = place - low
+        return error + share * (more - error), bits + share * (less - bits)
 
     @threads.one_blas_thread()
-    def _tell(self, step: float, _: int) -> tuple[float, float]:
+    def _tell(self, place: int, _: int) -> tuple[float, float]:
         """Both of a step; all else that is known of it is large, and forgotten."""
         stack = self._stack
-        step *= stack.scale
+        step = stack.scale * 2.0 ** (place / _OCTAVE)
         s, found = stack.spectrum[0], worth(stack, step, sparse=True)
         count = len(found.net)
         maps = found.choice.error.reshape(count, -1).sum(1) * found.every * step**2
@@ -90,6 +102,6 @@ class Forecast:
         bits = each.reshape(count, -1).sum(1) * found.every
         bits += select.column_bits(stack.frames, s[:count], step)
         return (
-            float(error / self._size) / stack.scale**2,
+            math.log(max(float(error / self._size) / stack.scale**2, 1e-30)),
             math.log((float(bits[found.net > 0].sum()) + 800) / self._size),
         )

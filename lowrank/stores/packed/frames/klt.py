@@ -72,6 +72,10 @@ class Stack:
         """A step, and whether the frames are better coded apart with one like it."""
         self.once = False
         """Whether it is encoded once: the coefficients are not kept for another time."""
+        self.aim: float | None = None
+        """Mean squared error of a sample that is wanted, in squared levels, if one is."""
+        self.lost: NDArray[np.float64] | None = None
+        """Squared error of each map with the last step, in squared steps, where one is wanted."""
         self.learnt: tuple[float, Learnt | None] | None = None
         """A step, and the classes of pixels that suit one like it."""
         self.transform = LAPPED

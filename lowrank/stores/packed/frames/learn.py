@@ -55,6 +55,8 @@ class Learnt:
     classes: Classes
     square: NDArray[np.float64]
     kept: NDArray[np.bool_]
+    error: NDArray[np.float64]
+    """Squared error of each map that is not predicted, quantised plainly, in squared steps."""
 
 
 def targets(stack: Stack, M: NDArray[np.float64], step: float) -> Planes:
@@ -110,22 +112,24 @@ def _scaled(known: Learnt, ratio: float, maps: int) -> Learnt:
     coarse = np.array(classes.coarse)
     centres = np.rint(classes.centres * ratio / 2.0**coarse).astype(np.int64) << coarse
     square = known.square[:, :maps] * ratio**2
-    return Learnt(replace(classes, centres=centres), square, known.kept[:, :maps])
+    classes = replace(classes, centres=centres)
+    return Learnt(classes, square, known.kept[:, :maps], known.error[:maps])
 
 
-Weighed = tuple[NDArray[np.float64], NDArray[np.bool_], float]
+Weighed = tuple[NDArray[np.float64], NDArray[np.bool_], float, NDArray[np.float64]]
 
 
 def _weigh(Y: NDArray[np.float64] | Planes, transform: int) -> Weighed:
-    """Of planes, mean squares and kept components, and what they cost in squared steps."""
-    squares, kept, cost = [], [], 0.0
+    """Of planes mean squares, kept components, what they cost in squared steps, and errors."""
+    squares, kept, cost, errors = [], [], 0.0, []
     for start in range(0, len(Y), _TOGETHER):
         C = coefficients(Y[start : start + _TOGETHER], transform)
         choice = Choice(C)
         squares.append(choice.square)
         kept.append(choice.kept)
+        errors.append(choice.error)
         cost += float(np.vdot(C, C)) - float(np.maximum(choice.gain - BIT * choice.bits, 0).sum())
-    return np.concatenate(squares, 1), np.concatenate(kept, 1), cost
+    return np.concatenate(squares, 1), np.concatenate(kept, 1), cost, np.concatenate(errors)
 
 
 def coefficients(Y: NDArray[np.float64] | Planes, transform: int) -> NDArray[np.float32]:
@@ -162,7 +166,7 @@ def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple
             kept.append(found[1])
             cost += found[2]
     pixels.restore(flat)
-    learnt = Learnt(classes, np.concatenate(squares, 1), np.concatenate(kept, 1))
+    learnt = Learnt(classes, np.concatenate(squares, 1), np.concatenate(kept, 1), whole[3])
     return cost + BIT * bits, learnt
 
 

@@ -16,9 +16,11 @@ _WAITING = np.uint8(128)
 
 
 def levels_of(
-    C: NDArray[np.float32], orders: list[list[int]], edges: Edges
+    C: NDArray[np.float32], orders: list[list[int]], edges: Edges, worth: float = 1.0
 ) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.uint8]]:
     """Levels of (SIZE, rows, maps, columns) coefficients, and which are of the second quantiser.
+
+    A bit is worth so many times what it usually is.
 
     Levels of 16 bits stand where the coefficients did: a group is most of an encoder's memory.
     Where a level is 0, what is said of its quantiser has no meaning.
@@ -33,6 +35,7 @@ def levels_of(
     narrow = most < trellis.NARROW
     grids = C.view(np.int16)[..., ::2] if narrow else np.zeros(C.shape, np.int32)
     alike.pop((), None)
+    costs = rates() if worth == 1 else rates() * np.float32(worth)
     for kept, maps in alike.items():
         for down, across, order in edges.parts(kept, rows, columns):
             each = max(1, trellis.LANES // (len(down) * len(across)))
@@ -43,7 +46,7 @@ def levels_of(
                 shape = len(order), -1
                 rows_of = expected[here].reshape(shape)
                 rows_of ^= _WAITING
-                q, second = trellis.quantise(x_of.reshape(shape), rows_of, rates())
+                q, second = trellis.quantise(x_of.reshape(shape), rows_of, costs)
                 grids[here] = q.reshape(x_of.shape)
                 expected[here] = second.reshape(x_of.shape)
     for levels, known in zip(grids, expected, strict=True):

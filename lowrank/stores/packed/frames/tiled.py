@@ -27,10 +27,10 @@ from lowrank.picture.levels import Levels, Scale
 from lowrank.stores.packed.coding.payload import Coded, Norms
 from lowrank.stores.packed.frames import codec, noise, tiles
 from lowrank.stores.packed.frames.edges import LAPPED
-from lowrank.stores.packed.frames.forecast import Forecast
 from lowrank.stores.packed.frames.header import Shape
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.learn import Learnt
+from lowrank.stores.packed.frames.rehearsal import Rehearsal
 from lowrank.stores.packed.frames.tiles import Box
 
 LARGEST = 1 << 27
@@ -165,7 +165,7 @@ class Tiled:
             self._keep(i, stack)
         return found
 
-    def forecast(self) -> Forecast:
+    def forecast(self) -> Rehearsal:
         """What a step will lose and cost, from a window of each tile."""
         frames, _, _, channels = self.size
         each = _TOLD // (frames * channels * len(self.boxes))
@@ -179,7 +179,7 @@ class Tiled:
             left = box.columns.start + (wide - width) // 2 // SIDE * SIDE
             bottom = min(top + side, box.rows.stop)
             parts.append(self._window(Box(slice(top, bottom), slice(left, left + width))))
-        return Forecast(Stack(self._counted(np.concatenate(parts, 1)), self.turn, self.weights))
+        return Rehearsal(Stack(self._counted(np.concatenate(parts, 1)), self.turn, self.weights))
 
     # -- encoding ----------------------------------------------------------------------
 

@@ -56,6 +56,15 @@ def quantised(
     return entries, basis.plan(entries, exponents)
 
 
+def beyond(stack: Stack, B: NDArray[np.float64]) -> float:
+    """Squared error of what no planes with a basis come to."""
+    if stack.weights is not None:
+        B = B / stack.weights[:, None]
+    s, U = stack.spectrum
+    Q = np.linalg.qr(B)[0]
+    return max(float(np.sum(s**2) - np.sum((Q.T @ (U * s)) ** 2)), 0.0)
+
+
 def matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     """What makes the planes of U those that suit the quantised basis, by least squares."""
     if stack.weights is not None:
