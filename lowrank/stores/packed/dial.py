@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -97,10 +97,11 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
             notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {target.value:g} terms.",)
     else:
         counted = picture if range_ is None else _counted(picture, range_)
-        encoder, spectra, forecast, rehearsal = _prepared(counted, layout, target)
+        ready = _prepared(counted, layout, target)
+        spectra, forecast = ready.spectra, ready.forecast
         if range_ is not None and layout != "stack":
             forecast = None  # it counts in levels of 0 to the peak
-        tries = Tries(picture, layout, encoder, range_, forecast, rehearsal=rehearsal)
+        tries = Tries(picture, layout, ready.encode, range_, forecast, rehearsal=ready.rehearsal)
     if target.kind == "quality":
         parts, said = _of_quality(tries, target)
         return parts, notes + said
@@ -175,58 +176,77 @@ def _tiled(picture: Picture, levels: Levels | None, target: Target) -> Tiled | N
     )  # fmt: skip
 
 
-def _prepared(
-    picture: Picture, layout: str, target: Target
-) -> tuple[
-    Callable[[float], Coded],
-    list[NDArray[np.float64]],
-    Forecast | None,
-    Rehearsal | None,
-]:
-    """What encodes the picture with a step in levels.
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """What encodes a picture with a step in levels, and what helps a search for the step.
 
-    For a rank all singular values, too; for a search on a large picture a forecast, and of a stack
-    what rehearses a step.
+    Attributes
+    ----------
+    encode : callable
+    spectra : list of (r,) ndarray
+        All singular values of each matrix, where a rank is asked for.
+    forecast : Forecast or None
+    rehearsal : Rehearsal or None
     """
-    mode, samples = picture.mode, cast("Samples", picture.samples)
-    alpha, ranked = "alpha" in mode.channels, target.kind == "rank"
-    turned = turn.of(picture, layout, packed=True, ranked=ranked)
-    # Loaded where it is needed: each layout starts the sooner without the others.
+
+    encode: Callable[[float], Coded]
+    spectra: list[NDArray[np.float64]] = field(default_factory=list)
+    forecast: Forecast | None = None
+    rehearsal: Rehearsal | None = None
+
+
+def _prepared(picture: Picture, layout: str, target: Target) -> _Ready:
+    """What encodes a picture; each layout loads where it is needed, and starts the sooner."""
     if layout == "stack":
-        from lowrank.stores.packed.frames import codec as frames
-        from lowrank.stores.packed.frames import rehearsal
-        from lowrank.stores.packed.frames.klt import Stack
-        from lowrank.stores.packed.frames.noise import weights
+        return _stack(picture, target)
+    return _channels(picture, target) if layout == "channels" else _patches(picture, target)
 
-        by_noise = weights(samples) if target.weights == "noise" else None
-        stack = Stack(samples, turn.of_stack(picture), by_noise)
-        stack.once = target.kind == "quality"
-        planes = int(target.value) if ranked else None
-        spectra = [stack.spectrum[0]] if ranked else []
-        told = None if ranked or target.kind == "quality" else rehearsal.Rehearsal(stack)
-        encoder = partial(frames.encode, stack, mode=mode, planes=planes)
-        return encoder, spectra, told, told
-    if layout == "channels":
-        from lowrank.stores.packed.channels import encoder as channels
 
-        rank = int(target.value) if ranked else None
-        factorised = channels.prepare(samples, mode.bits, alpha=alpha, turn=turned, rank=rank)
-        return (
-            partial(channels.encode, factorised),
-            factorised.spectra if ranked else [],
-            None,
-            None,
-        )
-    from lowrank.stores.packed.patches import encoder as patches
+def _stack(picture: Picture, target: Target) -> _Ready:
+    from lowrank.stores.packed.frames import codec as frames
+    from lowrank.stores.packed.frames.klt import Stack
+    from lowrank.stores.packed.frames.noise import weights
+    from lowrank.stores.packed.frames.rehearsal import Rehearsal
 
-    source = patches.prepare(samples, mode.bits, alpha=alpha, turn=turned, tune=target.tune)
-    forecast = None
+    samples = cast("Samples", picture.samples)
+    by_noise = weights(samples) if target.weights == "noise" else None
+    stack = Stack(samples, turn.of_stack(picture), by_noise)
+    stack.once = target.kind == "quality"
+    planes = int(target.value) if target.kind == "rank" else None
+    encode = partial(frames.encode, stack, mode=picture.mode, planes=planes)
+    if target.kind == "rank":
+        return _Ready(encode, [stack.spectrum[0]])
+    told = None if target.kind == "quality" else Rehearsal(stack)
+    return _Ready(encode, forecast=told, rehearsal=told)
+
+
+def _channels(picture: Picture, target: Target) -> _Ready:
+    from lowrank.stores.packed.channels import encoder
+
+    mode, ranked = picture.mode, target.kind == "rank"
+    source = encoder.prepare(
+        cast("Samples", picture.samples), mode.bits, alpha="alpha" in mode.channels,
+        turn=turn.of(picture, "channels", packed=True, ranked=ranked),
+        rank=int(target.value) if ranked else None,
+    )  # fmt: skip
+    return _Ready(partial(encoder.encode, source), source.spectra if ranked else [])
+
+
+def _patches(picture: Picture, target: Target) -> _Ready:
+    from lowrank.stores.packed.patches import encoder
+
+    mode, searched = picture.mode, target.kind != "quality"
+    alpha = "alpha" in mode.channels
+    source = encoder.prepare(
+        cast("Samples", picture.samples), mode.bits, alpha=alpha,
+        turn=turn.of(picture, "patches", packed=True), tune=target.tune,
+    )  # fmt: skip
+    encode = partial(encoder.encode, source, again=searched, tune=target.tune)
     # What is not coded as coefficients no coefficient tells.
     plain = picture.metadata.nodata is None
     many = _LARGE if target.kind != "size" else _NOT_SMALL
-    if target.kind != "quality" and plain and picture.width * picture.height > many:
-        from lowrank.stores.packed.patches import forecast as patched
+    if not (searched and plain and picture.width * picture.height > many):
+        return _Ready(encode)
+    from lowrank.stores.packed.patches.forecast import Forecast
 
-        forecast = patched.Forecast(source.C, ALPHA_FINER if alpha else 1.0)
-    coder = partial(patches.encode, source, again=target.kind != "quality", tune=target.tune)
-    return coder, [], forecast, None
+    return _Ready(encode, forecast=Forecast(source.C, ALPHA_FINER if alpha else 1.0))
