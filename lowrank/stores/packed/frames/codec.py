@@ -150,6 +150,7 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
         return _encoded(stack, step * stack.scale, mode, planes=planes)
     if stack.apart is not None and stack.apart[0] / 2 < step < stack.apart[0] * 2:
         return _encoded(stack, step, mode, apart=stack.apart[1])
+    wanted.release(stack)  # what is looked at takes as much memory again
     share = share_apart(stack, step)
     if abs(share - 1) > _DOUBT:
         stack.apart = step, share < 1

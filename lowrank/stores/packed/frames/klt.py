@@ -35,10 +35,15 @@ MOST = 8192
 _SLAB = 1 << 18, 1 << 21
 """Samples of a slab, at least and at most: between them the square of the frames, whose products
 are then as large as what they are sums of."""
+_SMALLER = 1 << 16
+"""Samples of a slab at least, where products go elsewhere: they are as large, and beside others."""
 _TOGETHER = 1 << 19
 """Samples of planes that are transformed at once, at least, and ..."""
 _PARTS = 8
 """... in so many parts at most, each of which takes a pass over the samples."""
+_PIECE = 16
+"""Planes of these that are there at a time: so many times a vector of any processor, whose
+coefficients are the same to the last bit as with others beside them."""
 _GROWTH = 16  # planes that are added at least, where more are needed
 
 
@@ -85,9 +90,9 @@ class Stack:
         """Numbers of a frame, n."""
         return int(self.height * self.width * self.channels)
 
-    def slabs(self) -> Iterator[slice]:
+    def slabs(self, least: int = _SMALLER) -> Iterator[slice]:
         """Rows of the frames, some at a time."""
-        size = min(max(_SLAB[0], self.frames**2), _SLAB[1])
+        size = min(max(least, self.frames**2), _SLAB[1])
         step = max(size // (self.frames * self.width * self.channels), 1)
         for top in range(0, self.height, step):
             yield slice(top, min(top + step, self.height))
@@ -121,7 +126,7 @@ class Stack:
         """A A^T."""
         G = np.zeros((self.frames, self.frames))
         with threads.one_blas_thread():
-            for part in self.slabs():
+            for part in self.slabs(_SLAB[0]):
                 X = self.weighted(part).reshape(self.frames, -1)
                 G += X @ X.T
         return G
@@ -176,16 +181,15 @@ class Stack:
     def _analyse(self, U: NDArray[np.float64], out: Floats) -> None:
         """Write coefficients of U^T A."""
         kind, channels = out.dtype, self.channels
-        each = _some(U.shape[1], self.pixels)
-        for first in range(0, U.shape[1], each):
-            some = U[:, first : first + each].T
+        for piece in _pieces(U.shape[1], self.pixels):
+            some = U[:, piece].T
             planes = np.empty((self.height, self.width, len(some), channels), kind)
             with threads.one_blas_thread():
                 for part in self.slabs():
                     X = self.weighted(part)
                     Z = some @ X.reshape(self.frames, -1)
                     planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
-            here = out[:, :, first * channels : (first + len(some)) * channels]
+            here = out[:, :, piece.start * channels : piece.stop * channels]
             analyse(planes.reshape(self.height, self.width, -1), here, transform=self.transform)
 
     def frame_coefficients(
@@ -197,12 +201,11 @@ class Stack:
         R = axes(self.turn)
         rows, columns = grid(height, width)
         out = np.empty((SIZE, rows, count * channels, columns), np.float32)
-        each = _some(count, height * width * channels)
-        for first in range(0, count, each):
-            X = samples[first : first + each].astype(np.float32)
+        for piece in _pieces(count, height * width * channels):
+            X = samples[piece].astype(np.float32)
             if R is not None:
                 X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
-            here = out[:, :, first * channels : (first + len(X)) * channels]
+            here = out[:, :, piece.start * channels : piece.stop * channels]
             planes = X.transpose(1, 2, 0, 3).reshape(height, width, -1)
             del X
             analyse(planes, here, transform=self.transform)
@@ -215,6 +218,10 @@ class Stack:
         return SIDE * min(most * math.sqrt(self.frames), float(self.spectrum[0][0]))
 
 
-def _some(planes: int, pixels: int) -> int:
+def _pieces(planes: int, pixels: int) -> Iterator[slice]:
     """Planes that are transformed at once."""
-    return max(_TOGETHER // pixels, -(-planes // _PARTS), 1)
+    each = max(_TOGETHER // pixels, -(-planes // _PARTS), 1)
+    for first in range(0, planes, each):
+        last = min(first + each, planes)
+        for start in range(first, last, _PIECE):
+            yield slice(start, min(start + _PIECE, last))
