@@ -24,6 +24,7 @@ def share_apart(stack: Stack, step: float) -> float:
     estimated from the same coefficients: a transform across the frames is one of the
     coefficients, too.
     """
+    stack.put_aside()  # what is looked at takes as much memory again
     s, U = stack.spectrum
     C = stack.frame_coefficients(slice(None), _box(stack))
     C *= np.float32(1 / step)
@@ -43,6 +44,7 @@ def suit(stack: Stack, step: float) -> None:
     """Choose the transform of patches, by what a strip of some planes would cost with each."""
     if stack.suited is not None and stack.suited / 2 < step < stack.suited * 2:
         return
+    stack.put_aside()
     part = slice(None, None, max(1, len(stack.spectrum[0]) // _PLANES))
     most = _FEW // (stack.frames * stack.channels * 2 * SIDE)
     box = _middle(stack.height, 2), _middle(stack.width, max(most // SIDE, 2))

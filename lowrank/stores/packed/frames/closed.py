@@ -20,7 +20,7 @@ from lowrank.stores.packed.frames import learn, models, profile
 from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of
-from lowrank.stores.packed.frames.order import arranged, batches, by_map
+from lowrank.stores.packed.frames.order import apart, arranged, batches, by_map
 from lowrank.stores.packed.frames.plain import Quantised, Written, write
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
@@ -50,7 +50,7 @@ class Closed:
         zero: float, rise: float, first_group: int,
     ) -> None:  # fmt: skip
         self._frame = Y.shape[1], Y.shape[2]
-        self._Y = Y.reshape(len(Y), -1)
+        self._Y = Y.reshape(len(Y), -1).astype(np.int32)
         self._learnt, self._edges = learnt, edges
         self._pixels: Sorted | None = None
         # First components are quantised before it is known what they will cost.
@@ -96,17 +96,15 @@ class Closed:
             self._Y[some] = flat
         self.profiles += fitted
         self.coarsest += lows
-        coded = arranged(levels, plan)
+        parts = apart(arranged(levels, plan), plan)
 
         def written() -> Written:
             for number, W in sent:
                 self._weights.code(number, W)
-            walk = Walk(
-                (rows, columns), scales, lows, self._coder, self._edges, self._carried, coded
-            )
+            walk = Walk((rows, columns), scales, lows, self._coder, self._edges, self._carried)
             for c, one in enumerate(bands):
                 walk.first(c, [{k: v.astype(np.float32) for k, v in x.items()} for x in one])
-            return write(walk, plan, self._coder)
+            return write(walk, plan, parts, self._coder)
 
         return written
 
@@ -147,10 +145,9 @@ class Closed:
                 {k: v.astype(np.float64) for k, v in b.items()} for b in self._bands
             ]
             means_of.append(wavelet.inverse(low.astype(np.float64), exact))
-        levels, second = levels_of(C, orders, self._edges)
+        levels = levels_of(C, orders, self._edges)
         where = [(order, slice(None), c) for c, order in enumerate(orders)]
-        maps = Quantised((rows, columns), self._edges, orders, means_of, levels, second, where)
-        return maps, levels
+        return Quantised((rows, columns), self._edges, orders, means_of, levels, where), levels
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded."""

@@ -11,6 +11,7 @@ H. Hotelling, J. Educ. Psychol. 24 (1933); K. Karhunen (1947), M. Loève (1948).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from functools import cached_property
@@ -44,6 +45,9 @@ _PARTS = 8
 _PIECE = 16
 """Planes of these that are there at a time: so many times a vector of any processor, whose
 coefficients are the same to the last bit as with others beside them."""
+LARGE = 1 << 19
+"""Samples of a stack that takes more memory than Python itself."""
+_DEAR = 2  # bytes a sample: coefficients that take more are computed again rather than kept
 _GROWTH = 16  # planes that are added at least, where more are needed
 
 
@@ -84,6 +88,8 @@ class Stack:
         self.suited: float | None = None
         """A step like which it was chosen for."""
         self._C: Floats | None = None
+        self._ends: list[int] = []
+        """How many planes there were coefficients of, time after time."""
 
     @property
     def pixels(self) -> int:
@@ -143,15 +149,21 @@ class Stack:
     def coefficients(self, planes: int) -> Floats:
         """[frequency, row, plane x channel, column] of the first planes of U^T A, at least."""
         done = 0 if self._C is None else self._C.shape[2] // self.channels
-        if done < planes:
-            s, U = self.spectrum
-            more = min(max(planes, done + _GROWTH), len(s))
+        s, U = self.spectrum
+        ends = [*self._ends]
+        if not ends or ends[-1] < planes:
+            ends.append(min(max(planes, _GROWTH + (ends[-1] if ends else 0)), len(s)))
+        if done < ends[-1]:
             kind = np.dtype(np.float64 if self.samples.dtype.itemsize > 2 else np.float32)
-            C = np.empty((SIZE, self.grid[0], more * self.channels, self.grid[1]), kind)
+            C = np.empty((SIZE, self.grid[0], ends[-1] * self.channels, self.grid[1]), kind)
             if self._C is not None:
                 C[:, :, : self._C.shape[2]] = self._C
-            self._C = C
-            self._analyse(U[:, done:more], C[:, :, done * self.channels :])
+            self._C, self._ends = C, ends
+            # In the steps in which they were asked for first: to the last bit they are the same.
+            for first, last in itertools.pairwise([0, *ends]):
+                if first >= done:
+                    here = slice(first * self.channels, last * self.channels)
+                    self._analyse(U[:, first:last], C[:, :, here])
         if self._C is None:
             raise ValueError("no planes")
         return self._C
@@ -170,13 +182,19 @@ class Stack:
         return result.reshape(*X.shape[1:3], -1)
 
     @property
-    def held(self) -> int:
-        """Bytes of the coefficients that are kept."""
-        return 0 if self._C is None else self._C.nbytes
+    def spared(self) -> bool:
+        """Whether coefficients are not kept for another time: there is none, or they are dear."""
+        size, held = self.samples.size, 0 if self._C is None else self._C.nbytes
+        return self.once or (size >= LARGE and held > _DEAR * size)
 
     def forget(self) -> None:
-        """Keep no coefficients; they are computed again where they are asked for."""
-        self._C = None
+        """Keep no coefficients; those that are asked for are computed again."""
+        self._C, self._ends = None, []
+
+    def put_aside(self) -> None:
+        """Keep none of a large stack until any are asked for: then the same are computed again."""
+        if self.samples.size >= LARGE and self.spared:
+            self._C = None
 
     def _analyse(self, U: NDArray[np.float64], out: Floats) -> None:
         """Write coefficients of U^T A."""
@@ -206,7 +224,7 @@ class Stack:
             if R is not None:
                 X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
             here = out[:, :, piece.start * channels : piece.stop * channels]
-            planes = X.transpose(1, 2, 0, 3).reshape(height, width, -1)
+            planes = np.ascontiguousarray(X.transpose(1, 2, 0, 3)).reshape(height, width, -1)
             del X
             analyse(planes, here, transform=self.transform)
         return out
