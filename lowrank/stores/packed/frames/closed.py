@@ -20,7 +20,7 @@ from lowrank.stores.packed.frames import learn, models, profile
 from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of
-from lowrank.stores.packed.frames.order import apart, arranged, batches, by_map
+from lowrank.stores.packed.frames.order import arranged, batches, by_map
 from lowrank.stores.packed.frames.plain import Quantised, Written, write
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
@@ -96,7 +96,7 @@ class Closed:
             self._Y[some] = flat
         self.profiles += fitted
         self.coarsest += lows
-        parts = apart(arranged(levels, plan), plan)
+        parts = arranged(levels, plan)
 
         def written() -> Written:
             for number, W in sent:
@@ -146,8 +146,12 @@ class Closed:
             ]
             means_of.append(wavelet.inverse(low.astype(np.float64), exact))
         levels = levels_of(C, orders, self._edges)
-        where = [(order, slice(None), c) for c, order in enumerate(orders)]
-        return Quantised((rows, columns), self._edges, orders, means_of, levels, where), levels
+
+        def levels_of_map(c: int) -> NDArray[Any]:
+            return levels[orders[c], :, c]
+
+        maps = Quantised((rows, columns), self._edges, orders, means_of, levels_of_map)
+        return maps, levels
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded."""

@@ -39,12 +39,11 @@ def levels_of(
             for some in range(0, len(maps), each):
                 part = maps[some : some + each]
                 here = np.ix_(order, down, part, across)
-                x_of = C[here]
-                shape = len(order), -1
-                rows_of = expected[here].reshape(shape)
+                shape = len(order), len(down), len(part), len(across)
+                rows_of = expected[here].reshape(len(order), -1)
                 rows_of ^= _WAITING
-                q, second = trellis.quantise(x_of.reshape(shape), rows_of, rates())
-                grids[here] = trellis.values_of(q, second, 2).reshape(x_of.shape)
+                q, second = trellis.quantise(C[here].reshape(len(order), -1), rows_of, rates())
+                grids[here] = trellis.values_of(q, second, 2).reshape(shape)
                 expected[here] = 0
     for levels, known in zip(grids, expected, strict=True):
         np.copyto(levels, 0, where=known >= _WAITING)

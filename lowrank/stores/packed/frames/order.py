@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from functools import cache
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,11 +68,6 @@ class Plan:
             both = zip(self._channels[start:end], self._indices[start:end], strict=True)
             yield [Component(c, i) for c, i in both]
 
-    @property
-    def components(self) -> int:
-        """Of all batches."""
-        return len(self._indices)
-
 
 def batches(scales: list[NDArray[np.int64]], patches: int) -> Plan:
     """Kept components but the first of each plane, in descending scale, coded some at a time.
@@ -108,28 +103,27 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> Plan:
     return result
 
 
-def arranged(levels: NDArray[np.integer], plan: Plan) -> NDArray[np.integer]:
-    """(components, patches) levels in the order of coding."""
+def arranged(levels: NDArray[np.integer], plan: Plan) -> list[NDArray[np.integer]]:
+    """(components, patches) levels of each batch, to be forgotten one after the other."""
     _, rows, _, columns = levels.shape
-    result = np.empty((plan.components, rows, columns), levels.dtype)
-    for one, x in zip(result, chain.from_iterable(plan), strict=True):
-        one[:] = levels[x.index, :, x.channel]
-    return result.reshape(len(result), rows * columns)
+    parts: list[NDArray[np.integer]] = []
+    for batch in plan:
+        part = np.empty((len(batch), rows, columns), levels.dtype)
+        for one, x in zip(part, batch, strict=True):
+            one[:] = levels[x.index, :, x.channel]
+        parts.append(part.reshape(len(batch), rows * columns))
+    return parts
 
 
-def apart(levels: NDArray[np.integer], plan: Plan) -> list[NDArray[np.integer]]:
-    """The same of each batch, which then can be forgotten one after the other."""
-    ends = np.cumsum([len(batch) for batch in plan], dtype=np.intp)
-    return [part.copy() for part in np.split(levels, ends[:-1])] if len(plan) else []
-
-
-def by_map(plan: Plan, count: int) -> tuple[list[list[int]], list[array[int]]]:
-    """The components of each of so many maps in the order of coding, and their places in it."""
+def by_map(plan: Plan, count: int) -> tuple[list[list[int]], list[tuple[array[int], array[int]]]]:
+    """The components of each of so many maps in the order of coding; their batches, and places."""
     orders: list[list[int]] = [[] for _ in range(count)]
-    places = [array("q") for _ in range(count)]
-    for place, x in enumerate(chain.from_iterable(plan)):
-        orders[x.channel].append(x.index)
-        places[x.channel].append(place)
+    places = [(array("i"), array("i")) for _ in range(count)]
+    for number, batch in enumerate(plan):
+        for place, x in enumerate(batch):
+            orders[x.channel].append(x.index)
+            places[x.channel][0].append(number)
+            places[x.channel][1].append(place)
     return orders, places
 
 

@@ -15,7 +15,7 @@ from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import profile
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of
-from lowrank.stores.packed.frames.order import Plan, apart, arranged, batches, by_map
+from lowrank.stores.packed.frames.order import Plan, arranged, batches, by_map
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.frames.samples import Plane, planes_of
 from lowrank.stores.packed.frames.select import Choice
@@ -69,17 +69,20 @@ class Plain:
         lows, bands = firsts(C)
         levels = levels_of(C, orders, self._edges)
         del C
-        coded = arranged(levels, plan)
+        parts = arranged(levels, plan)
         del levels  # in the memory of the coefficients
         walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried)
         for c, one in enumerate(bands):
             walk.first(c, one)
-        maps = Quantised(shape, self._edges, orders, walk.firsts, coded, where)
+
+        def levels_of_map(c: int) -> NDArray[Any]:
+            return np.array([parts[batch][place] for batch, place in zip(*where[c], strict=True)])
+
+        maps = Quantised(shape, self._edges, orders, walk.firsts, levels_of_map)
         self._planes += planes_of(maps, self._frame)
-        del maps
         self.profiles += fitted
         self.coarsest += lows
-        return partial(write, walk, plan, apart(coded, plan), self._coder)
+        return partial(write, walk, plan, parts, self._coder)
 
     def finish(self) -> list[Plane]:
         """The planes as they will be decoded, which are not kept."""
@@ -99,22 +102,20 @@ class Quantised:
         Components of each map.
     firsts : list of ndarray
         Their first ones, in steps.
-    levels : ndarray
-        What `levels_of` gives, in any order.
-    where : list
-        Index of the components of each map among them.
+    levels : callable
+        Gives what `levels_of` does of a map, by its number.
     """
 
     def __init__(
         self, shape: tuple[int, int], edges: Edges, indices: list[list[int]],
-        firsts: list[Floats], levels: NDArray[Any], where: list[Any],
+        firsts: list[Floats], levels: Callable[[int], NDArray[Any]],
     ) -> None:  # fmt: skip
         self.shape, self.edges, self.indices, self.firsts = shape, edges, indices, firsts
-        self._levels, self._where = levels, where
+        self._levels = levels
 
     def maps_of(self, c: int, /) -> NDArray[np.float32]:
         """(components, patches) coefficients of a map, in sixteenths of a step."""
-        values: NDArray[np.float32] = self._levels[self._where[c]].astype(np.float32)
+        values: NDArray[np.float32] = self._levels(c).astype(np.float32)
         values *= np.float32(FRACTION // 2)
         return values.reshape(len(values), self.shape[0] * self.shape[1])
 
