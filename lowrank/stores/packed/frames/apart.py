@@ -9,7 +9,7 @@ from lowrank.layouts.lapped import SIDE
 from lowrank.stores.packed.frames import select
 from lowrank.stores.packed.frames.edges import LAPPED, STEPS, analyse
 from lowrank.stores.packed.frames.klt import Stack
-from lowrank.stores.packed.frames.rates import BIT
+from lowrank.stores.packed.frames.rates import BIT, TOGETHER
 
 _SAMPLES = 1 << 20
 _FEW = 1 << 20  # samples that tell which transform suits, of so many planes
@@ -36,6 +36,7 @@ def share_apart(stack: Stack, step: float) -> float:
     estimated from the same coefficients: a transform across the frames is one of the
     coefficients, too.
     """
+    stack.put_aside()  # what is looked at takes as much memory again
     s, U = stack.spectrum
     C = stack.frame_coefficients(slice(None), box(stack))
     C *= np.float32(1 / step)
@@ -55,6 +56,7 @@ def suit(stack: Stack, step: float) -> None:
     """Choose the transform of patches, by what a strip of some planes would cost with each."""
     if stack.suited is not None and stack.suited / 2 < step < stack.suited * 2:
         return
+    stack.put_aside()
     part = slice(None, None, max(1, len(stack.spectrum[0]) // _PLANES))
     most = _FEW // (stack.frames * stack.channels * 2 * SIDE)
     box = _middle(stack.height, 2), _middle(stack.width, max(most // SIDE, 2))
@@ -74,7 +76,7 @@ def suit(stack: Stack, step: float) -> None:
 def _klt(planes: NDArray[np.float32], price: NDArray[np.float64]) -> float:
     """Cost of the planes that are worth theirs, and of what is lost with the others."""
     channels = planes.shape[2] // len(price)
-    whole = np.square(planes).sum((0, 1, 3), dtype=np.float64).reshape(len(price), channels).sum(1)
+    whole = _squares(planes).reshape(len(price), channels).sum(1)
     coded = _cost(planes).reshape(len(price), channels).sum(1) + price
     return max(float(np.minimum(whole, coded).sum()), 1e-30)
 
@@ -82,10 +84,17 @@ def _klt(planes: NDArray[np.float32], price: NDArray[np.float64]) -> float:
 def _cost(C: NDArray[np.float32]) -> NDArray[np.float64]:
     """Squared error and bits of each map, in squared steps."""
     choice = select.Choice(C)
-    lost = np.square(C).sum((0, 1, 3), dtype=np.float64)
+    lost = _squares(C)
     net = np.maximum(choice.gain - BIT * choice.bits, 0).sum(0)
     result: NDArray[np.float64] = lost - net
     return result
+
+
+def _squares(C: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sum of squares of each map: some at a time, for all their squares take as much memory."""
+    each = max(1, TOGETHER * C.shape[2] // C.size)
+    parts = (C[:, :, first : first + each] for first in range(0, C.shape[2], each))
+    return np.concatenate([np.square(x).sum((0, 1, 3), dtype=np.float64) for x in parts])
 
 
 def box(stack: Stack) -> tuple[slice, slice]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from lowrank.stores.packed.patches.contexts import CAP, UNIT, rows_of
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 Integers = NDArray[np.int64]
-Planes = NDArray[np.int32]
+Planes = NDArray[np.signedinteger[Any]]
 MOST, WIDEST = 64, 32
 """Classes, and maps that tell them, at most."""
 _LARGEST = (1 << 23) - 1
@@ -136,7 +137,7 @@ class Sorted:
         squares = np.square(classes.centres).sum(1)[:, None].astype(np.float64)
         for start in range(0, len(labels), _TOLD):
             part = slice(start, start + _TOLD)
-            z = Y[:, part] >> classes.unit << _WRAP >> _WRAP
+            z = Y[:, part].astype(np.int32) >> classes.unit << _WRAP >> _WRAP
             labels[part] = (weights @ z.astype(np.float64) + squares).argmin(0)
         self.order = labels.argsort(kind="stable")
         """Pixel of each place."""

@@ -54,7 +54,7 @@ class Closed:
         zero: float, rise: float, first_group: int, steering: Steering | None,
     ) -> None:  # fmt: skip
         self._frame = Y.shape[1], Y.shape[2]
-        self._Y = Y.reshape(len(Y), -1)
+        self._Y = Y.reshape(len(Y), -1).astype(np.int32)
         self._learnt, self._edges, self._steering = learnt, edges, steering
         self._pixels: Sorted | None = None
         # First components are quantised before it is known what they will cost.
@@ -104,17 +104,15 @@ class Closed:
             self._Y[some] = flat
         self.profiles += fitted
         self.coarsest += lows
-        coded = arranged(levels, plan)
+        parts = arranged(levels, plan)
 
         def written() -> Written:
             for number, W in sent:
                 self._weights.code(number, W)
-            walk = Walk(
-                (rows, columns), scales, lows, self._coder, self._edges, self._carried, coded
-            )
+            walk = Walk((rows, columns), scales, lows, self._coder, self._edges, self._carried)
             for c, one in enumerate(bands):
                 walk.first(c, [{k: v.astype(np.float32) for k, v in x.items()} for x in one])
-            return write(walk, plan, self._coder)
+            return write(walk, plan, parts, self._coder)
 
         return written
 
@@ -156,9 +154,12 @@ class Closed:
             ]
             means_of.append(wavelet.inverse(low.astype(np.float64), exact))
         worth = 1.0 if self._steering is None else self._steering.worth
-        levels, second = levels_of(C, orders, self._edges, worth)
-        where = [(order, slice(None), c) for c, order in enumerate(orders)]
-        maps = Quantised((rows, columns), self._edges, orders, means_of, levels, second, where)
+        levels = levels_of(C, orders, self._edges, worth)
+
+        def levels_of_map(c: int) -> NDArray[Any]:
+            return levels[orders[c], :, c]
+
+        maps = Quantised((rows, columns), self._edges, orders, means_of, levels_of_map)
         return maps, levels
 
     def finish(self) -> list[Plane]:

@@ -66,7 +66,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -102,7 +101,7 @@ from lowrank.stores.packed.frames.header import (
     read_header,
     write_header,
 )
-from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.klt import LARGE, Stack
 from lowrank.stores.packed.frames.order import batches
 from lowrank.stores.packed.frames.plain import Plain, Written
 from lowrank.stores.packed.frames.rates import BIT
@@ -154,8 +153,9 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
     if apart is not None:
         return _encoded(stack, step, mode, apart=apart)
     across = _encoded(stack, step, mode)
+    across.norms()
+    across.payload()  # now its planes are not kept, which take memory
     cost = _cost(across, step)
-    across = _as_bytes(across, stack, mode)
     themselves = _encoded(stack, step, mode, apart=True)
     better = _cost(themselves, step) < cost
     stack.apart = step, better
@@ -165,19 +165,6 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
 def _cost(coded: Coded, step: float) -> float:
     """Squared error and bits of an encoding, in squared steps."""
     return (coded.norms()[0].error / step) ** 2 + BIT * 8 * coded.length
-
-
-def _as_bytes(coded: Coded, stack: Stack, mode: Mode) -> Coded:
-    """An encoding without its planes, which take memory: decoding gives them again."""
-    payload, norms = coded.payload(), coded.norms()
-    return replace(
-        coded,
-        size=lambda: len(payload),
-        payload=lambda: payload,
-        samples=lambda: decode(payload, stack.samples.shape, Scale(mode)).samples,
-        norms=lambda: norms,
-        squared_error=lambda: norms[0].error ** 2,
-    )
 
 
 def _encoded(
@@ -217,12 +204,12 @@ def _encoded(
         writers.append(groups.group(slice(start, min(start + each, maps))))
         if maps > each:  # what is to be written takes memory
             written.append(writers.pop()())
-        if stack.samples.size >= wanted.LARGE:
+        if stack.samples.size >= LARGE:
             give_back()
 
     @cache
     @threads.one_blas_thread()
-    def payload() -> bytes:
+    def stream() -> bytes:
         wanted.release(stack)
         while writers:
             written.append(writers.pop()())
@@ -238,7 +225,7 @@ def _encoded(
         return write_header(header, channels) + rans.finish(lanes, late)
 
     stack.lost = None if steering is None else steering.usual
-    made = _synthesis(columns, B, groups.finish(), step, stack.turn, stack.samples.shape)
+    made = [_synthesis(columns, B, groups.finish(), step, stack.turn, stack.samples.shape)]
     rank = min(count, stack.frames, stack.pixels)
 
     @cache
@@ -248,15 +235,22 @@ def _encoded(
         tail = math.sqrt(float(np.sum(beyond**2)))
         norm = math.sqrt(max(float(np.trace(stack.plain.gram)), 0.0))
         next_ = float(beyond[0]) if len(beyond) else 0.0
-        return (Norms(norm, next_, tail, max(_error(stack, made), tail)),)
+        return (Norms(norm, next_, tail, max(_error(stack, made[0]), tail)),)
+
+    def payload() -> bytes:
+        if norms.cache_info().currsize:  # the planes, which take memory, have told what they can
+            made.clear()
+        return stream()
 
     def samples() -> Samples:
-        return made.samples(Scale(mode))
+        if not made:
+            return decode(stream(), stack.samples.shape, Scale(mode)).samples
+        return made[0].samples(Scale(mode))
 
     def squared_error() -> float:
         return norms()[0].error ** 2
 
-    return Coded(lambda: len(payload()), (rank,), payload, samples, norms, squared_error)
+    return Coded(lambda: len(stream()), (rank,), payload, samples, norms, squared_error)
 
 
 def _steering(

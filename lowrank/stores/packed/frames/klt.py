@@ -11,6 +11,7 @@ H. Hotelling, J. Educ. Psychol. 24 (1933); K. Karhunen (1947), M. Loève (1948).
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from functools import cached_property
@@ -35,10 +36,18 @@ MOST = 8192
 _SLAB = 1 << 18, 1 << 21
 """Samples of a slab, at least and at most: between them the square of the frames, whose products
 are then as large as what they are sums of."""
+_SMALLER = 1 << 16
+"""Samples of a slab at least, where products go elsewhere: they are as large, and beside others."""
 _TOGETHER = 1 << 19
 """Samples of planes that are transformed at once, at least, and ..."""
 _PARTS = 8
 """... in so many parts at most, each of which takes a pass over the samples."""
+_PIECE = 16
+"""Planes of these that are there at a time: so many times a vector of any processor, whose
+coefficients are the same to the last bit as with others beside them."""
+LARGE = 1 << 19
+"""Samples of a stack that takes more memory than Python itself."""
+_DEAR = 2  # bytes a sample: coefficients that take more are computed again rather than kept
 _GROWTH = 16  # planes that are added at least, where more are needed
 
 
@@ -83,15 +92,17 @@ class Stack:
         self.suited: float | None = None
         """A step like which it was chosen for."""
         self._C: Floats | None = None
+        self._ends: list[int] = []
+        """How many planes there were coefficients of, time after time."""
 
     @property
     def pixels(self) -> int:
         """Numbers of a frame, n."""
         return int(self.height * self.width * self.channels)
 
-    def slabs(self) -> Iterator[slice]:
+    def slabs(self, least: int = _SMALLER) -> Iterator[slice]:
         """Rows of the frames, some at a time."""
-        size = min(max(_SLAB[0], self.frames**2), _SLAB[1])
+        size = min(max(least, self.frames**2), _SLAB[1])
         step = max(size // (self.frames * self.width * self.channels), 1)
         for top in range(0, self.height, step):
             yield slice(top, min(top + step, self.height))
@@ -125,7 +136,7 @@ class Stack:
         """A A^T."""
         G = np.zeros((self.frames, self.frames))
         with threads.one_blas_thread():
-            for part in self.slabs():
+            for part in self.slabs(_SLAB[0]):
                 X = self.weighted(part).reshape(self.frames, -1)
                 G += X @ X.T
         return G
@@ -142,15 +153,21 @@ class Stack:
     def coefficients(self, planes: int) -> Floats:
         """[frequency, row, plane x channel, column] of the first planes of U^T A, at least."""
         done = 0 if self._C is None else self._C.shape[2] // self.channels
-        if done < planes:
-            s, U = self.spectrum
-            more = min(max(planes, done + _GROWTH), len(s))
+        s, U = self.spectrum
+        ends = [*self._ends]
+        if not ends or ends[-1] < planes:
+            ends.append(min(max(planes, _GROWTH + (ends[-1] if ends else 0)), len(s)))
+        if done < ends[-1]:
             kind = np.dtype(np.float64 if self.samples.dtype.itemsize > 2 else np.float32)
-            C = np.empty((SIZE, self.grid[0], more * self.channels, self.grid[1]), kind)
+            C = np.empty((SIZE, self.grid[0], ends[-1] * self.channels, self.grid[1]), kind)
             if self._C is not None:
                 C[:, :, : self._C.shape[2]] = self._C
-            self._C = C
-            self._analyse(U[:, done:more], C[:, :, done * self.channels :])
+            self._C, self._ends = C, ends
+            # In the steps in which they were asked for first: to the last bit they are the same.
+            for first, last in itertools.pairwise([0, *ends]):
+                if first >= done:
+                    here = slice(first * self.channels, last * self.channels)
+                    self._analyse(U[:, first:last], C[:, :, here])
         if self._C is None:
             raise ValueError("no planes")
         return self._C
@@ -169,27 +186,32 @@ class Stack:
         return result.reshape(*X.shape[1:3], -1)
 
     @property
-    def held(self) -> int:
-        """Bytes of the coefficients that are kept."""
-        return 0 if self._C is None else self._C.nbytes
+    def spared(self) -> bool:
+        """Whether coefficients are not kept for another time: there is none, or they are dear."""
+        size, held = self.samples.size, 0 if self._C is None else self._C.nbytes
+        return self.once or (size >= LARGE and held > _DEAR * size)
 
     def forget(self) -> None:
-        """Keep no coefficients; they are computed again where they are asked for."""
-        self._C = None
+        """Keep no coefficients; those that are asked for are computed again."""
+        self._C, self._ends = None, []
+
+    def put_aside(self) -> None:
+        """Keep none of a large stack until any are asked for: then the same are computed again."""
+        if self.samples.size >= LARGE and self.spared:
+            self._C = None
 
     def _analyse(self, U: NDArray[np.float64], out: Floats) -> None:
         """Write coefficients of U^T A."""
         kind, channels = out.dtype, self.channels
-        each = _some(U.shape[1], self.pixels)
-        for first in range(0, U.shape[1], each):
-            some = U[:, first : first + each].T
+        for piece in _pieces(U.shape[1], self.pixels):
+            some = U[:, piece].T
             planes = np.empty((self.height, self.width, len(some), channels), kind)
             with threads.one_blas_thread():
                 for part in self.slabs():
                     X = self.weighted(part)
                     Z = some @ X.reshape(self.frames, -1)
                     planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
-            here = out[:, :, first * channels : (first + len(some)) * channels]
+            here = out[:, :, piece.start * channels : piece.stop * channels]
             analyse(planes.reshape(self.height, self.width, -1), here, transform=self.transform)
 
     def frame_coefficients(
@@ -201,13 +223,12 @@ class Stack:
         R = axes(self.turn)
         rows, columns = grid(height, width)
         out = np.empty((SIZE, rows, count * channels, columns), np.float32)
-        each = _some(count, height * width * channels)
-        for first in range(0, count, each):
-            X = samples[first : first + each].astype(np.float32)
+        for piece in _pieces(count, height * width * channels):
+            X = samples[piece].astype(np.float32)
             if R is not None:
                 X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
-            here = out[:, :, first * channels : (first + len(X)) * channels]
-            planes = X.transpose(1, 2, 0, 3).reshape(height, width, -1)
+            here = out[:, :, piece.start * channels : piece.stop * channels]
+            planes = np.ascontiguousarray(X.transpose(1, 2, 0, 3)).reshape(height, width, -1)
             del X
             analyse(planes, here, transform=self.transform)
         return out
@@ -219,6 +240,10 @@ class Stack:
         return SIDE * min(most * math.sqrt(self.frames), float(self.spectrum[0][0]))
 
 
-def _some(planes: int, pixels: int) -> int:
+def _pieces(planes: int, pixels: int) -> Iterator[slice]:
     """Planes that are transformed at once."""
-    return max(_TOGETHER // pixels, -(-planes // _PARTS), 1)
+    each = max(_TOGETHER // pixels, -(-planes // _PARTS), 1)
+    for first in range(0, planes, each):
+        last = min(first + each, planes)
+        for start in range(first, last, _PIECE):
+            yield slice(start, min(start + _PIECE, last))

@@ -42,7 +42,7 @@ _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
 _MUCH = 0.9  # share below which no other number is tried
 _ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
-_NUMBERS = 1 << 17  # of equations that are solved at once
+_NUMBERS = 1 << 15  # of equations that are solved at once
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
 _PIXELS = 1 << 12  # whose distances from all centres are known at a time
@@ -60,14 +60,19 @@ class Learnt:
 
 
 def targets(stack: Stack, M: NDArray[np.float64], step: float) -> Planes:
-    """(maps, height, width) planes that suit the basis, in sixteenths of a step."""
+    """(maps, height, width) planes that suit the basis, in sixteenths of a step.
+
+    In 16 bits, where they hold them all.
+    """
     planes, channels = len(M), stack.channels
-    out = np.empty((planes, channels, stack.height, stack.width), np.int32)
+    out: Planes = np.empty((planes, channels, stack.height, stack.width), np.int16)
     T = (M @ stack.spectrum[1][:, : M.shape[1]].T) * (FRACTION / step)
     with threads.one_blas_thread():
         for part in stack.slabs():
             X = stack.weighted(part)
             Z = np.rint(T @ X.reshape(stack.frames, -1)).reshape(planes, *X.shape[1:])
+            if out.itemsize == 2 and max(Z.max(), -Z.min()) >= 1 << 15:
+                out = out.astype(np.int32)
             out[:, :, part] = Z.transpose(0, 3, 1, 2)
     return out.reshape(-1, stack.height, stack.width)
 
@@ -129,12 +134,13 @@ def _weigh(Y: NDArray[np.float64] | Planes, transform: int) -> Weighed:
         kept.append(choice.kept)
         errors.append(choice.error)
         cost += float(np.vdot(C, C)) - float(np.maximum(choice.gain - BIT * choice.bits, 0).sum())
+        del C
     return np.concatenate(squares, 1), np.concatenate(kept, 1), cost, np.concatenate(errors)
 
 
 def coefficients(Y: NDArray[np.float64] | Planes, transform: int) -> NDArray[np.float32]:
     """(SIZE, rows, maps, columns) of planes in sixteenths of a step, in steps."""
-    planes = Y.transpose(1, 2, 0).astype(np.float32)
+    planes = Y.transpose(1, 2, 0).astype(np.float32, order="C")
     planes *= np.float32(1 / FRACTION)
     return analyse(planes, transform=transform)
 

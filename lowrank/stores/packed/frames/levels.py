@@ -17,13 +17,12 @@ _WAITING = np.uint8(128)
 
 def levels_of(
     C: NDArray[np.float32], orders: list[list[int]], edges: Edges, worth: float = 1.0
-) -> tuple[NDArray[np.signedinteger[Any]], NDArray[np.uint8]]:
-    """Levels of (SIZE, rows, maps, columns) coefficients, and which are of the second quantiser.
+) -> NDArray[np.signedinteger[Any]]:
+    """What the levels of (SIZE, rows, maps, columns) coefficients stand for, in half steps.
 
-    A bit is worth so many times what it usually is.
-
-    Levels of 16 bits stand where the coefficients did: a group is most of an encoder's memory.
-    Where a level is 0, what is said of its quantiser has no meaning.
+    A bit is worth so many times what it usually is. Those of the first quantiser are even, of the
+    second odd: no more needs to be known of a level.
+    In 16 bits they stand where the coefficients did: a group is most of an encoder's memory.
     """
     _, rows, _, columns = C.shape
     alike: dict[tuple[int, ...], list[int]] = {}
@@ -42,13 +41,12 @@ def levels_of(
             for some in range(0, len(maps), each):
                 part = maps[some : some + each]
                 here = np.ix_(order, down, part, across)
-                x_of = C[here]
-                shape = len(order), -1
-                rows_of = expected[here].reshape(shape)
+                shape = len(order), len(down), len(part), len(across)
+                rows_of = expected[here].reshape(len(order), -1)
                 rows_of ^= _WAITING
-                q, second = trellis.quantise(x_of.reshape(shape), rows_of, costs)
-                grids[here] = q.reshape(x_of.shape)
-                expected[here] = second.reshape(x_of.shape)
+                q, second = trellis.quantise(C[here].reshape(len(order), -1), rows_of, costs)
+                grids[here] = trellis.values_of(q, second, 2).reshape(shape)
+                expected[here] = 0
     for levels, known in zip(grids, expected, strict=True):
         np.copyto(levels, 0, where=known >= _WAITING)
-    return grids, expected
+    return grids

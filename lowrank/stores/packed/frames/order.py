@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from functools import cache, lru_cache
-from itertools import chain, islice
+from functools import cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,10 @@ NONE = -1
 """Row of a map that is not there."""
 WIDTH = NEIGHBOURS + len(BEFORE)
 _PHASES = np.array([(PHASES[p], PHASES[BESIDE[p]], PHASES[ABOVE[p]]) for p in range(4)])
+_REMEMBERED = 1 << 9
+"""Kinds of components whose predictors are remembered: planes that are alike come together."""
+Shape = tuple[int, int, bool, bool]
+"""A frequency, the number of what is coded of its plane, and whether planes before have it."""
 SHARE = 0.85
 """Of the weights of a plane's own maps, where another plane helps."""
 
@@ -63,11 +67,6 @@ class Plan:
         for start, end in zip(self._ends, self._ends[1:], strict=False):
             both = zip(self._channels[start:end], self._indices[start:end], strict=True)
             yield [Component(c, i) for c, i in both]
-
-    @property
-    def components(self) -> int:
-        """Of all batches."""
-        return len(self._indices)
 
 
 def batches(scales: list[NDArray[np.int64]], patches: int) -> Plan:
@@ -104,22 +103,27 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> Plan:
     return result
 
 
-def arranged(levels: NDArray[np.integer], plan: Plan) -> NDArray[np.integer]:
-    """(components, patches) levels in the order of coding."""
+def arranged(levels: NDArray[np.integer], plan: Plan) -> list[NDArray[np.integer]]:
+    """(components, patches) levels of each batch, to be forgotten one after the other."""
     _, rows, _, columns = levels.shape
-    result = np.empty((plan.components, rows, columns), levels.dtype)
-    for one, x in zip(result, chain.from_iterable(plan), strict=True):
-        one[:] = levels[x.index, :, x.channel]
-    return result.reshape(len(result), rows * columns)
+    parts: list[NDArray[np.integer]] = []
+    for batch in plan:
+        part = np.empty((len(batch), rows, columns), levels.dtype)
+        for one, x in zip(part, batch, strict=True):
+            one[:] = levels[x.index, :, x.channel]
+        parts.append(part.reshape(len(batch), rows * columns))
+    return parts
 
 
-def by_map(plan: Plan, count: int) -> tuple[list[list[int]], list[array[int]]]:
-    """The components of each of so many maps in the order of coding, and their places in it."""
+def by_map(plan: Plan, count: int) -> tuple[list[list[int]], list[tuple[array[int], array[int]]]]:
+    """The components of each of so many maps in the order of coding; their batches, and places."""
     orders: list[list[int]] = [[] for _ in range(count)]
-    places = [array("q") for _ in range(count)]
-    for place, x in enumerate(chain.from_iterable(plan)):
-        orders[x.channel].append(x.index)
-        places[x.channel].append(place)
+    places = [(array("i"), array("i")) for _ in range(count)]
+    for number, batch in enumerate(plan):
+        for place, x in enumerate(batch):
+            orders[x.channel].append(x.index)
+            places[x.channel][0].append(number)
+            places[x.channel][1].append(place)
     return orders, places
 
 
@@ -142,7 +146,7 @@ class Predictors:
         self._coded_after: dict[tuple[int, int], int] = {}
         """Number of what is coded of a plane, by that before and the component that came."""
         self._best: dict[tuple[int, int], tuple[int, ...]] = {}
-        self._weights: dict[tuple[object, ...], NDArray[np.float32]] = {}
+        self._weights: dict[Shape, NDArray[np.float32]] = {}
 
     def of(
         self, batch: list[Component]
@@ -152,7 +156,12 @@ class Predictors:
         Weights are (planes, components, 3, rows): of what a plane gives to its own places,
         to those beside it and to those above and below.
         """
-        rows, weights = [], []
+        if max(len(self._best), len(self._weights)) > _REMEMBERED:
+            self._best.clear()
+            self._weights.clear()
+        rows: list[list[int]] = []
+        shapes: list[Shape] = []
+        fresh: dict[Shape, tuple[int, ...]] = {}
         for x in batch:
             place = x.channel + self._skip
             coded = self.rows[place]
@@ -164,14 +173,15 @@ class Predictors:
             used = [coded[j] for j in best]
             first = self.rows[place - 1][x.index] if place else NONE
             second = self.rows[place - 2][x.index] if place > 1 else NONE
-            used += [row for row in (first, second) if row >= 0]
-            rows.append(used + [0] * (WIDTH - len(used)))
-            shape = (*key, first < 0, second < 0)
-            found = self._weights.get(shape)
-            if found is None:
-                helped = tuple(i for i, row in enumerate((first, second)) if row >= 0)
-                found = self._weights[shape] = _weights(x.index, best, helped)
-            weights.append(found)
+            rest = [0] * (NEIGHBOURS - len(used))
+            rows.append([*used, *rest, max(first, 0), max(second, 0)])
+            shape = (*key, first >= 0, second >= 0)
+            if shape not in self._weights:
+                fresh[shape] = best
+            shapes.append(shape)
+        if fresh:
+            self._weights.update(zip(fresh, _weights(fresh), strict=True))
+        weights = [self._weights[shape] for shape in shapes]
         own = np.array([_own(orientation(x.index)) for x in batch], np.float32)
         return np.array(rows), np.array(weights).swapaxes(0, 1), own.T[:, :, None]
 
@@ -197,29 +207,34 @@ def _whole(weight: float) -> float:
     return float(np.floor(weight * UNIT / 16384 + 0.5))
 
 
-@lru_cache(1 << 14)
-def _weights(index: int, best: tuple[int, ...], helped: tuple[int, ...]) -> NDArray[np.float32]:
-    """(4, 3, rows) weights of one component's predictors."""
-    near, kind, count = distances()[index], orientation(index), len(best)
-    share = [(1 << 20) // (77 + int(near[i])) for i in best]
-    total = sum(share)
-    part = SHARE if helped else 1.0
-    rest = [0.0] * (WIDTH - count)
-    others = rest.copy()
-    for i, back in enumerate(helped):
-        others[i] = BEFORE[back]
-    phases = []
-    for table in WEIGHTS:
-        w = table[kind]
-        here = [
-            part * (w[5] * x // total + (w[i] if i < 4 else w[4] // (count - 4)))
-            for i, x in enumerate(share)
-        ]
-        beside = [w[6] * x // total for x in share]
-        above = [w[7] * x // total for x in share]
-        beside[0] += w[8]
-        above[0] += w[9]
-        phases.append((here + others, beside + rest, above + rest))
-    planes = np.array(phases)[_PHASES, range(3)]
+@cache
+def _tables() -> NDArray[np.int64]:
+    """(phases, SIZE, numbers) of WEIGHTS, by frequency."""
+    kinds = [orientation(index) for index in range(SIZE)]
+    return np.array(WEIGHTS, np.int64)[:, kinds]
+
+
+def _weights(shapes: dict[Shape, tuple[int, ...]]) -> NDArray[np.float32]:
+    """(components, 4, 3, rows): weights of predictors, of the nearest maps and of other planes'.
+
+    Small frames have thousands of kinds: those of a batch are computed at once, sooner than kept.
+    """
+    index = np.array([shape[0] for shape in shapes])
+    helped = np.array([shape[2:] for shape in shapes])
+    count = np.array([len(best) for best in shapes.values()])[:, None]
+    near = np.array([best + (0,) * (NEIGHBOURS - len(best)) for best in shapes.values()])
+    there = np.arange(NEIGHBOURS) < count
+    share = (1 << 20) // (77 + distances()[index[:, None], near]) * there
+    w = _tables()[:, index]
+    shares = w[:, :, 5:8, None] * share[:, None] // share.sum(1)[:, None, None]
+    each = np.repeat(w[:, :, 4:5] // np.maximum(count - 4, 1), NEIGHBOURS, axis=2)
+    each[:, :, :4] = w[:, :, :4]
+    phases = np.zeros((len(w), len(index), 3, WIDTH))
+    phases[..., :NEIGHBOURS] = shares
+    phases[:, :, 0, :NEIGHBOURS] += each * there
+    phases[:, :, 0] *= np.where(helped.any(1), SHARE, 1.0)[:, None]
+    phases[:, :, 0, NEIGHBOURS:] = helped * BEFORE
+    phases[:, :, 1:, 0] += w[:, :, 8:10]
+    planes = phases.transpose(2, 0, 1, 3)[range(3), _PHASES].swapaxes(1, 2)
     result: NDArray[np.float32] = np.floor(planes * (UNIT / 16384) + 0.5).astype(np.float32)
-    return result
+    return result.swapaxes(0, 1)

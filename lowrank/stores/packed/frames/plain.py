@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lowrank import pace
 from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding.payload import FRACTION
-from lowrank.stores.packed.frames import profile, trellis
+from lowrank.stores.packed.frames import profile
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of
 from lowrank.stores.packed.frames.order import Plan, arranged, batches, by_map
@@ -67,26 +67,27 @@ class Plain:
         plan = batches(scales, shape[0] * shape[1])
         orders, where = by_map(plan, count)
         lows, bands = firsts(C)
-        levels, second = levels_of(C, orders, self._edges)
+        levels = levels_of(C, orders, self._edges)
         del C
-        # One after the other: each takes as much memory again, until the next.
-        coded = arranged(levels, plan)
-        del levels
-        halves = arranged(second, plan)
-        del second
-        walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried, coded)
+        parts = arranged(levels, plan)
+        del levels  # in the memory of the coefficients
+        walk = Walk(shape, scales, lows, self._coder, self._edges, self._carried)
         for c, one in enumerate(bands):
             walk.first(c, one)
-        maps = Quantised(shape, self._edges, orders, walk.firsts, coded, halves, where)
-        del coded, halves
+
+        def levels_of_map(c: int) -> NDArray[Any]:
+            return np.array([parts[batch][place] for batch, place in zip(*where[c], strict=True)])
+
+        maps = Quantised(shape, self._edges, orders, walk.firsts, levels_of_map)
         self._planes += planes_of(maps, self._frame)
         self.profiles += fitted
         self.coarsest += lows
-        return partial(write, walk, plan, self._coder)
+        return partial(write, walk, plan, parts, self._coder)
 
     def finish(self) -> list[Plane]:
-        """The planes as they will be decoded."""
-        return self._planes
+        """The planes as they will be decoded, which are not kept."""
+        planes, self._planes = self._planes, []
+        return planes
 
 
 class Quantised:
@@ -101,24 +102,21 @@ class Quantised:
         Components of each map.
     firsts : list of ndarray
         Their first ones, in steps.
-    levels, second : ndarray
-        What `levels_of` gives, in any order.
-    where : list
-        Index of the components of each map among them.
+    levels : callable
+        Gives what `levels_of` does of a map, by its number.
     """
 
     def __init__(
         self, shape: tuple[int, int], edges: Edges, indices: list[list[int]],
-        firsts: list[Floats], levels: NDArray[Any], second: NDArray[Any], where: list[Any],
+        firsts: list[Floats], levels: Callable[[int], NDArray[Any]],
     ) -> None:  # fmt: skip
         self.shape, self.edges, self.indices, self.firsts = shape, edges, indices, firsts
-        self._levels, self._second, self._where = levels, second, where
+        self._levels = levels
 
     def maps_of(self, c: int, /) -> NDArray[np.float32]:
         """(components, patches) coefficients of a map, in sixteenths of a step."""
-        part = self._where[c]
-        levels = self._levels[part].astype(np.int32)
-        values = trellis.values_of(levels, self._second[part], FRACTION).astype(np.float32)
+        values: NDArray[np.float32] = self._levels(c).astype(np.float32)
+        values *= np.float32(FRACTION // 2)
         return values.reshape(len(values), self.shape[0] * self.shape[1])
 
 
@@ -129,12 +127,16 @@ class Written(NamedTuple):
     symbols: int
 
 
-def write(walk: Walk, plan: Plan, coder: Writer) -> Written:
-    """Collect a group but for its first components."""
+def write(walk: Walk, plan: Plan, parts: list[NDArray[Any]], coder: Writer) -> Written:
+    """Collect a group but for its first components.
+
+    Each of its parts, the values of a batch, is forgotten as soon as it stands in the stream.
+    """
     passes = []
+    parts.reverse()
     for batch in pace.steps("coding", plan):
         coder.signs = []
-        walk.next(batch)
+        walk.next(batch, parts.pop())
         passes.append(coder.signs)
     walk.leave()
     return Written(passes, walk.symbols)

@@ -72,5 +72,6 @@ def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.intp]:
     before, after = every[:, :, : b - 1 - low], every[:, :, a + 1 - low :]
     e[:, :, b - a - before.shape[2] :] += _PLANE * before
     e[:, :, : after.shape[2]] += _PLANE * after
+    del every, size, grid, place, before, after
     e *= np.float32(UNIT)
     return rows_of(e)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from lowrank import threads
 from lowrank.layouts.lapped import SIDE, SIZE, Floats
-from lowrank.stores.packed.coding.payload import FRACTION
-from lowrank.stores.packed.frames import profile, select, trellis, wanted
+from lowrank.stores.packed.frames import profile, select, wanted
 from lowrank.stores.packed.frames.apart import box, suit, told_apart
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import Forecast, worth
@@ -101,10 +100,10 @@ def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> 
         size = one.scales(slope)
         coded = size[1:].nonzero()[0] + 1
         orders.append(coded[np.argsort(-(size[coded] // TOGETHER), kind="stable")].tolist())
-    levels, second = levels_of(C.copy(), orders, edges)
+    values = levels_of(C.copy(), orders, edges)
     first = np.square(C[0]).sum((0, 2), dtype=np.float64)
     error = np.minimum(first, _FIRST * C.shape[1] * C.shape[3])
-    for x, q, half in zip(C[1:], levels[1:], second[1:], strict=True):
-        gap = x - trellis.values_of(q.astype(np.int32), half, FRACTION) / np.float32(FRACTION)
+    for x, halves in zip(C[1:], values[1:], strict=True):
+        gap = x - halves * np.float32(0.5)
         error += np.square(gap, out=gap).sum((0, 2))
     return float(error @ gains) / max(float(choice.error.sum()), 1e-30)

@@ -33,35 +33,41 @@ EXACT = 2.0**53
 _SLAB = 1 << 16
 
 
+class _Bases:
+    """Patches of all components, whole ones and those at the edges."""
+
+    def __init__(self, edges: Edges) -> None:
+        self.whole = _basis((SIDE, SIDE), edges.transform)
+        self.edges = [(at, n, _basis(n, edges.transform)) for at, n in _at_edges(edges)]
+
+
 class _Edged(Channel):
     """A plane whose patches at the far edges have less than 16 rows or columns of samples."""
 
     def __init__(
-        self, first: Floats, indices: list[int], maps: Floats, scale: float, edges: Edges
+        self, first: Floats, indices: list[int], maps: Floats, scale: float, bases: _Bases
     ) -> None:
-        kind = edges.transform
-        super().__init__(first, _basis(indices, (SIDE, SIDE), kind), maps, scale)
-        # Whole numbers of at most 2^24: half as wide they are the same.
-        self._edges = [
-            (at, _basis(indices, count, kind).astype(np.float32))
-            for at, count in _at_edges(edges)
-            if len(indices)
-        ]
+        super().__init__(first, bases.whole[indices].T, maps, scale)
+        self._indices = indices
+        self._edges = bases.edges if indices else []
 
     def patches(self, rows: slice, out: Floats) -> None:
         super().patches(rows, out)
         height = self.first.shape[0]
-        for (below, beside), matrix in self._edges:
+        for (below, beside), (y, x), matrix in self._edges:
             some = slice(height - 1, height) if below else slice(rows.start, rows.stop)
             if some.stop > rows.stop:
                 continue
             here = slice(some.start - rows.start, some.stop - rows.start)
             columns = slice(-1, None) if beside else slice(None)
             Q = self.maps[:, some, columns]
-            product = matrix.astype(np.float64) @ Q.reshape(len(Q), -1).astype(np.float64)
+            chosen = matrix[self._indices].T.astype(np.float64)
+            product = chosen @ Q.reshape(len(Q), -1).astype(np.float64)
             product *= self.scale
             mean = self.first[some, columns]
-            np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out[:, :, here, columns])
+            patches = out[:, :, here, columns]
+            patches[:] = mean
+            patches[:y, :x] += product.reshape(y, x, *mean.shape)
 
 
 def _at_edges(edges: Edges) -> list[tuple[tuple[bool, bool], tuple[int, int]]]:
@@ -75,13 +81,15 @@ def _at_edges(edges: Edges) -> list[tuple[tuple[bool, bool], tuple[int, int]]]:
     return [(at, count) for at, count, there in every if there]
 
 
-def _basis(indices: list[int], count: tuple[int, int], transform: int) -> NDArray[np.float64]:
-    """(SIZE, components) patches of each, of so many rows and columns, times 2^24."""
-    down, across = (waves(n, transform) for n in count)
-    i = np.array(indices, np.intp)
-    patches = (down[i // SIDE, :, None] * across[i % SIDE, None, :]).reshape(len(i), SIZE)
+def _basis(count: tuple[int, int], transform: int) -> NDArray[np.float32]:
+    """(components, samples) patches of each, of so many rows and columns, times 2^24.
+
+    Whole numbers of at most that: half as wide they are the same.
+    """
+    down, across = (waves(n, transform)[:, :n] for n in count)
+    patches = (down[:, None, :, None] * across[None, :, None, :]).reshape(SIZE, -1)
     patches *= float(1 << _PRECISION)
-    return np.ascontiguousarray(np.rint(patches, out=patches).T)
+    return np.rint(patches, out=patches).astype(np.float32)
 
 
 class Maps(Protocol):
@@ -101,11 +109,12 @@ def planes_of(walk: Maps, size: tuple[int, int]) -> list[Plane]:
     edges = walk.edges
     rows, columns = walk.shape
     whole = np.empty((rows * SIDE, columns * SIDE), np.int32)
+    bases = _Bases(edges)
     planes = []
     for c in range(len(walk.firsts)):
         first = walk.firsts[c] * (FRACTION / SIDE)
         maps = walk.maps_of(c).reshape(-1, *walk.shape)
-        channel = _Edged(first, walk.indices[c], maps, 2.0**-_PRECISION, edges)
+        channel = _Edged(first, walk.indices[c], maps, 2.0**-_PRECISION, bases)
 
         def emit(top: int, block: Floats) -> None:
             y, x, rows, _, columns = block.shape

@@ -32,8 +32,8 @@ LEVELS = 64
 """Levels whose rates are told apart."""
 LANES = 1 << 10
 """Trellises that are followed at once: what their paths take is most of an encoder's memory."""
-NARROW = (1 << 15) - 2
-"""Coefficients below have levels of 16 bits."""
+NARROW = (1 << 14) - 2
+"""Coefficients below have levels whose values, in half steps, take 16 bits."""
 _AT_ONCE = 1 << 13  # coefficients whose levels are weighed at once
 _LARGEST = (1 << 20) - 1
 _SHIFTS = np.array([[0], [1]], np.int32)
@@ -85,8 +85,8 @@ def _path(
 ) -> None:  # fmt: skip
     """Magnitudes of the levels of some lanes."""
     count, lanes = x.shape
-    levels = np.empty((count, 4, lanes), result.dtype)
     wide = -(-lanes // 8)
+    kept = np.empty((count, 2, wide), np.uint8)
     picks = np.empty((count, STATES, wide), np.uint8)
     total = np.full((STATES, lanes), np.float32(1e30))
     total[0] = 0
@@ -94,7 +94,8 @@ def _path(
     each = max(1, _AT_ONCE // max(lanes, 1))
     for start in range(0, count, each):
         part = slice(start, min(start + each, count))
-        costs = _candidates(np.abs(x[part]), rows[part], rates, levels[part])
+        costs, above = _candidates(np.abs(x[part]), rows[part], rates)
+        kept[part] = np.packbits(above, axis=2, bitorder="little")
         chosen = np.empty((len(costs), STATES, lanes), np.bool_)
         for one, pick in zip(costs, chosen, strict=True):
             # Indices are all in range: to say so spares a buffer.
@@ -117,22 +118,36 @@ def _path(
             np.multiply(state, 2, out=step)
             step += pick_of
             _BEFORE.reshape(-1).take(step, out=state, mode="clip")
-        taken = _TAKEN.reshape(-1).take(steps[: len(bits)])
-        second[part] = taken >> 1
-        result[part] = np.take_along_axis(levels[part], taken[:, None], 1)[:, 0]
+        taken = _TAKEN.astype(np.uint8).reshape(-1).take(steps[: len(bits)])
+        half = np.right_shift(taken, 1, out=second[part])
+        odd = taken & 1
+        # The levels again, of the path alone: those of all candidates are most of the memory.
+        low = _low(np.abs(x[part]), half * np.float32(0.5))
+        low += (low & 1) ^ odd
+        there = np.unpackbits(kept[part], axis=2, count=lanes, bitorder="little")
+        odd |= np.where(half, there[:, 1], there[:, 0])
+        np.multiply(low, odd, out=result[part], casting="unsafe")
+
+
+def _low(a: NDArray[np.float32], halves: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Levels at magnitudes or below: one above, and this, are an even and an odd one."""
+    low: NDArray[np.int32] = np.minimum(a + halves, np.float32(_LARGEST - 1)).astype(np.int32)
+    return low
 
 
 def _candidates(
-    a: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32],
-    levels: NDArray[np.integer],
-) -> NDArray[np.float32]:  # fmt: skip
-    """Best even and best odd level of either quantiser, and what each costs."""
+    a: NDArray[np.float32], rows: NDArray[np.uint8], rates: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """What the best even and the best odd level of either quantiser cost.
+
+    And where the even one is that beside the magnitude, sooner than 0.
+    """
     row = rows[:, None] * np.int32(LEVELS) + _SHIFTS * np.int32(rates.shape[1] * LEVELS)
     a = a[:, None]
-    low = np.minimum(a + _HALVES, np.float32(_LARGEST - 1)).astype(np.int32)
+    low = _low(a, _HALVES)
     odd = low & 1
     zero = a * a + rates.take(row)
-    costs = np.empty(levels.shape, np.float32)
+    costs = np.empty((len(a), 4, a.shape[2]), np.float32)
     for parity in (0, 1):
         level = low + (odd ^ parity)
         gap = level.astype(np.float32)
@@ -141,14 +156,17 @@ def _candidates(
         gap *= gap
         gap += rates.take(np.minimum(level, LEVELS - 1) + row)
         if parity == 0:
-            level *= zero > gap
+            above = np.greater(zero, gap)
             np.minimum(gap, zero, out=gap)
-        levels[:, parity::2], costs[:, parity::2] = level, gap
-    return costs
+        costs[:, parity::2] = gap
+    return costs, above
 
 
 def values_of(levels: NDArray[Any], second: NDArray[np.uint8], unit: int) -> NDArray[Any]:
     """What levels stand for, in units of 1/`unit` step: whole numbers."""
-    half: NDArray[Any] = np.sign(levels) * second * (unit // 2)
-    result: NDArray[Any] = levels * unit - half
+    half: NDArray[Any] = np.sign(levels)
+    half *= second
+    half *= unit // 2
+    result: NDArray[Any] = levels * unit
+    result -= half
     return result

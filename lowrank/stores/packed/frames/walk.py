@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,13 @@ from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import trellis
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.models import SECOND
-from lowrank.stores.packed.frames.order import BEFORE, Predictors
+from lowrank.stores.packed.frames.order import BEFORE, WIDTH, Predictors
 from lowrank.stores.packed.patches import means
 from lowrank.stores.packed.patches.contexts import CAP, PAD, Board, Phase, Quarters
 from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
+T = TypeVar("T", bound=np.generic)
 _LARGEST = (1 << 15) // FRACTION
 """Levels whose values take more than 16 bits."""
 _NEXT = trellis.NEXT.reshape(-1)
@@ -51,8 +52,6 @@ class Walk:
     edges : Edges
     carried : Carried
         What the group before left; changed to what this one leaves by `leave`.
-    levels : (components, patches) ndarray of int16 or int32, optional
-        What to write, in the order of coding; becomes the maps.
     """
 
     def __init__(
@@ -63,30 +62,30 @@ class Walk:
         coder: Reader | Writer,
         edges: Edges,
         carried: Carried,
-        levels: NDArray[Any] | None = None,
     ) -> None:
         self.shape, self.coder, self.edges, self.carried = shape, coder, edges, carried
         self._coarsest = coarsest
-        planes = len(scales)
+        planes = self._planes = len(scales)
         kept = [int((x[1:] > 0).sum()) for x in scales]
         self.quarters = Quarters(*shape)
         self._unused = np.array([self.quarters.scatter(x) for x in edges.unused(shape)])
         before = 0 if carried.known is None else len(carried.known)
         self._first = before
-        self.known = np.zeros((before + planes + sum(kept), self.quarters.size), np.uint8)
-        if carried.known is not None:
-            self.known[:before] = carried.known
-        self.symbols = self.known.size
+        self._patches = shape[0] * shape[1]
+        self._components = sum(kept)
+        self.symbols = (before + planes + self._components) * self.quarters.size
+        self._room = np.zeros((0, WIDTH, self.quarters.size), np.float32)
+        self._edged: list[NDArray[np.uint8]] = []
+        self._known: NDArray[np.uint8] | None = None
         self._count = before + planes
         self._predictors = Predictors(list(carried.rows), planes)
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in scales]
-        if levels is None:
-            levels = np.zeros((sum(kept), shape[0] * shape[1]), np.int16)
-        self.maps = levels
+        reads = self._components if isinstance(coder, Reader) else 0
+        self.maps: NDArray[Any] = np.zeros((reads, self._patches), np.int16)
         """Coefficients of the components in the order of coding, in sixteenths of a step: in 16
-        bits, until one comes that takes 32."""
+        bits, until one comes that takes 32. What writes has them elsewhere."""
         self._used = 0
         self._places = [array("q") for _ in scales]
         self._board: Board | None = None
@@ -107,18 +106,40 @@ class Walk:
     def _mean(self, plane: int, bands: list[dict[str, Floats]]) -> None:
         mean = wavelet.inverse(self._coarsest[plane].astype(np.float64), bands)
         self.firsts.append(mean)
-        row = self._first + plane
         edges = means.gradient(mean.astype(np.float32)) * _FIRST
-        self.known[row] = self.quarters.scatter(np.minimum(edges, np.float32(CAP)))
-        self._predictors.add(Component(plane, 0), row)
+        np.minimum(edges, np.float32(CAP), out=edges)
+        self._edged.append(self._bare(self.quarters.scatter(edges.astype(np.uint8))))
+        self._predictors.add(Component(plane, 0), self._first + plane)
 
-    def next(self, batch: list[Component], *, signs: bool = True) -> None:
+    @property
+    def known(self) -> NDArray[np.uint8]:
+        """Magnitudes of all maps, of the planes before, of first components and of others.
+
+        They are many, so that they are made where the first components are all there, and without
+        the zeros that stand around quarters.
+        """
+        if self._known is None:
+            before = self.carried.known
+            count = self._first + self._planes + self._components
+            self._known = np.zeros((count, 4, self.quarters.count), np.uint8)
+            if before is not None:
+                self._known[: len(before)] = before
+            for row, edged in enumerate(self._edged, self._first):
+                self._known[row] = edged
+            self._edged = []
+        return self._known
+
+    def next(
+        self, batch: list[Component], levels: NDArray[Any] | None = None, *, signs: bool = True
+    ) -> None:
         """Code a batch of components after the first ones.
 
         Parameters
         ----------
         batch : list of Component
             Of different planes.
+        levels : (components, patches) ndarray, optional
+            What to write, in half steps.
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
@@ -128,7 +149,7 @@ class Walk:
         starts = np.array([[x.channel * shape.size] for x in batch])
         kinds = np.array([self.edges.kind(x.index) for x in batch])
         unused = self._unused[kinds] if kinds.any() else None
-        used = self._used * self.maps.shape[1]
+        used = self._used * self._patches
         for phase, cells, places in self._cells(count):
             rows = board.rows(phase, own)
             where = starts + phase.places
@@ -141,8 +162,8 @@ class Walk:
             flat = rows.ravel()
             if isinstance(self.coder, Reader):
                 hit, q = self.coder.phase(flat, None, signs=signs)
-            else:
-                part = self.maps.reshape(-1).take(used + places).astype(np.int32)
+            elif levels is not None:
+                part = levels.reshape(-1).take(places)
                 part.reshape(count, -1)[:, phase.pads] = 0
                 hit, q = _written(self.coder, flat, part)
             half, magnitude = second.take(hit), np.abs(q)
@@ -153,6 +174,8 @@ class Walk:
                 following[beyond] = before[beyond]
             states[where] = following
             known[cells.take(hit)] = np.minimum(2 * magnitude - half, CAP)
+            if levels is not None:
+                continue
             here = used + places.take(hit)
             if len(q) and self.maps.itemsize == 2 and int(magnitude.max()) >= _LARGEST:
                 self.maps = self.maps.astype(np.int32)
@@ -160,13 +183,19 @@ class Walk:
             if not signs:
                 self._unsigned.append(here)
         self.coder.models.learn()
-        self.known[self._count : self._count + count] = board.known
+        self.known[self._count : self._count + count] = self._bare(board.known)
         for i, x in enumerate(batch):
             self._predictors.add(x, self._count + i)
             self.indices[x.channel].append(x.index)
             self._places[x.channel].append(self._used + i)
         self._count += count
         self._used += count
+
+    def _bare(self, flat: NDArray[T]) -> NDArray[T]:
+        """Four planes of some maps, without the zeros around them: a view."""
+        shape = self.quarters
+        planes = flat.reshape(*flat.shape[:-1], 4, shape.plane)
+        return planes[..., shape.guard : shape.guard + shape.count]
 
     def _cells(self, count: int) -> list[tuple[Phase, NDArray[np.intp], NDArray[np.intp]]]:
         """Of each phase where each place of so many maps stands in their planes, and in them."""
@@ -175,7 +204,7 @@ class Walk:
             found = []
             for phase in self.quarters.phases:
                 cells = rows * self.quarters.size + phase.places
-                places = rows * self.maps.shape[1] + self.quarters.where[phase.places]
+                places = rows * self._patches + self.quarters.where[phase.places]
                 found.append((phase, cells.ravel(), places.ravel()))
             self._laid = count, found
         return self._laid[1]
@@ -209,7 +238,10 @@ class Walk:
             board = self._board = Board(shape, count)
         rows, weights, own = self._predictors.of(batch)
         sums = np.empty((count, 3, shape.size), np.float32)
-        known = self.known[rows].astype(np.float32)
+        if len(self._room) < count:
+            self._room = np.zeros((count, WIDTH, shape.size), np.float32)
+        known = self._room[:count]
+        self._bare(known)[:] = self.known[rows]
         for plane, part in enumerate(shape.parts):
             sums[:, :, part] = weights[plane] @ known[:, :, part]
         board.expect(sums)
@@ -231,8 +263,8 @@ class Walk:
                     kept.append(row)
             new.append(renumbered)
         self.carried.known, self.carried.rows = self.known[kept], new
-        self.known, self.states, self._board = self.known[:0].copy(), self.states[:0].copy(), None
-        self._predictors, self._laid = Predictors([], 0), (0, [])
+        self._known, self.states, self._board = self.known[:0].copy(), self.states[:0].copy(), None
+        self._predictors, self._laid, self._room = Predictors([], 0), (0, []), self._room[:0].copy()
 
 
 def firsts(
@@ -248,12 +280,13 @@ def firsts(
 
 
 def _written(
-    coder: Writer, rows: NDArray[np.intp], levels: NDArray[np.int32]
+    coder: Writer, rows: NDArray[np.intp], halves: NDArray[Any]
 ) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
-    """Collect levels; places and values of the non-zeros."""
-    flat = levels.ravel()
-    flags = flat != 0
+    """Collect what stands for so many half steps; places and levels of the non-zeros."""
+    flags = halves != 0
     hit = flags.nonzero()[0]
-    values: NDArray[Any] = flat.take(hit)
-    coder.collect(rows, flags, hit, values)
-    return hit, values
+    levels = halves.take(hit).astype(np.int32)
+    levels += levels > 0  # away from zero: that of an odd number is of the second quantiser
+    levels >>= 1
+    coder.collect(rows, flags, hit, levels)
+    return hit, levels

@@ -12,15 +12,12 @@ from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import basis, classes, learn, select
 from lowrank.stores.packed.frames.forecast import worth
-from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.klt import LARGE, Stack
 from lowrank.stores.packed.frames.samples import EXACT, power
 
-LARGE = 1 << 19
-"""Samples of a stack that takes more memory than Python itself."""
 _LEAK = 0.04
 """What an error of the basis costs in planes, to what it costs beyond them: there it is lost, but
 planes are those of the quantised basis, so that of N columns of N none is."""
-_DEAR = 2  # bytes a sample: coefficients that take more are computed again rather than kept
 
 
 def kept(stack: Stack, step: float, planes: int | None) -> NDArray[np.intp]:
@@ -74,14 +71,9 @@ def matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
 
 
-def spared(stack: Stack) -> bool:
-    """Whether coefficients are not kept for another time: there is none, or they are dear."""
-    return stack.once or (stack.samples.size >= LARGE and stack.held > _DEAR * stack.samples.size)
-
-
 def release(stack: Stack) -> None:
     """Forget the coefficients of a large stack, where what comes needs none of them."""
-    if stack.samples.size >= LARGE and spared(stack):
+    if stack.samples.size >= LARGE and stack.spared:
         stack.forget()
 
 
@@ -106,7 +98,7 @@ def groups(
 ) -> Iterator[NDArray[np.float32]]:
     """The coefficients of each group; where those of the stack are not kept, in their memory."""
     parts = [slice(i, min(i + each, maps)) for i in range(0, maps, each)]
-    if M is None or not spared(stack):
+    if M is None or not stack.spared:
         yield from (_coefficients(stack, M, part, step) for part in parts)
         return
     held = [_matched(stack, M, parts, step)]

@@ -66,7 +66,7 @@ class Channel:
     def __init__(
         self,
         first: Floats,
-        basis: NDArray[np.float64],
+        basis: Floats,
         maps: Floats,
         scale: float | NDArray[np.float64],
     ) -> None:
@@ -128,9 +128,7 @@ class Channel:
         return product.reshape(side, side, count)
 
 
-def _by_symmetry(
-    basis: NDArray[np.float64], kind: np.dtype[Any]
-) -> tuple[Some, tuple[tuple[Some, Some], ...]]:
+def _by_symmetry(basis: Floats, kind: np.dtype[Any]) -> tuple[Some, tuple[tuple[Some, Some], ...]]:
     """The components of neither symmetry, and of each: even or odd down, even or odd across."""
     patches = basis.reshape(SIDE, SIDE, -1)
     top, left = patches[:HALF], patches[:, :HALF]
@@ -139,7 +137,7 @@ def _by_symmetry(
     across = [(left == sign * right).all(axis=(0, 1)) for sign in (1, -1)]
     taken = np.zeros(basis.shape[1], bool)
 
-    def some(there: NDArray[np.bool_], part: NDArray[np.float64]) -> Some:
+    def some(there: NDArray[np.bool_], part: Floats) -> Some:
         chosen = (there & ~taken).nonzero()[0]  # one of zeros alone is of every symmetry
         taken[chosen] = True
         size = part.shape[0] * part.shape[1]
