@@ -17,7 +17,7 @@ from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.frames import classes, header, learn
+from lowrank.stores.packed.frames import classes, encoder, header, learn, order
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames.classes import Classes, Sorted, Weights
 from lowrank.stores.packed.frames.klt import Stack
@@ -34,7 +34,7 @@ def picture() -> Picture:
 
 @pytest.fixture(scope="module")
 def coded(picture):
-    return room.encode(Stack(picture.samples, None), STEP, picture.mode)
+    return encoder.encode(Stack(picture.samples, None), STEP, picture.mode)
 
 
 def header_of(payload, picture):
@@ -51,7 +51,7 @@ def some(rng, count=3, base=2, each=2, *, unit=1):
 
 def test_they_are_smaller_and_as_near_where_materials_differ(picture, coded, monkeypatch):
     monkeypatch.setattr(learn, "COUNTS", ())
-    plain = room.encode(Stack(picture.samples, None), STEP, picture.mode)
+    plain = encoder.encode(Stack(picture.samples, None), STEP, picture.mode)
     assert header_of(coded.payload(), picture).classes is not None
     assert header_of(plain.payload(), picture).classes is None
     assert coded.length < 0.95 * plain.length
@@ -70,14 +70,14 @@ def test_noise_has_no_classes():
     rng = np.random.default_rng(1)
     A = (rng.normal(900, 30, (12, 4)) @ rng.normal(1, 1, (4, 1600)) / 40).reshape(12, 40, 40, 1)
     A = np.rint(np.clip(A + rng.normal(300, 40, A.shape), 0, 65535)).astype(np.uint16)
-    payload = room.encode(Stack(A, None), 60.0, MODES["I;16"]).payload()
+    payload = encoder.encode(Stack(A, None), 60.0, MODES["I;16"]).payload()
     assert room.outline(payload, A.shape).read[0].classes is None
 
 
 def test_in_groups_with_weights_and_a_rank(picture, monkeypatch):
-    monkeypatch.setattr(room, "GROUP", 256 * 12 * 3)
+    monkeypatch.setattr(order, "GROUP", 256 * 12 * 3)
     weights = np.linspace(0.4, 1, len(picture.samples))
-    coded = room.encode(Stack(picture.samples, None, weights), STEP, picture.mode)
+    coded = encoder.encode(Stack(picture.samples, None, weights), STEP, picture.mode)
     payload, shape = coded.payload(), picture.samples.shape
     assert header_of(payload, picture).classes is not None
     assert np.array_equal(room.decode(payload, shape, Scale(picture.mode)).samples, coded.samples())

@@ -10,7 +10,7 @@ import pytest
 import lowrank
 from lowrank.errors import UsageError
 from lowrank.picture import MODES
-from lowrank.stores.packed.frames import codec, edges, klt, noise
+from lowrank.stores.packed.frames import edges, encoder, klt, noise
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.rates import BIT
 
@@ -68,12 +68,12 @@ def test_the_transform_is_one_that_costs_little(monkeypatch):
         stack = klt.Stack(A.astype(np.uint16)[..., None], None)
         if transform is not None:
             stack.transform = transform
-        one = codec.encode(stack, 8.0, MODES["I;16"])
+        one = encoder.encode(stack, 8.0, MODES["I;16"])
         return one.squared_error() / 64 + 8 * BIT * len(one.payload()), stack.transform
 
     found, chosen = zip(*map(cost, (smooth, holed)), strict=True)
     assert chosen[1] != edges.LAPPED
-    monkeypatch.setattr(codec, "suit", lambda *_: None)
+    monkeypatch.setattr(encoder, "suit", lambda *_: None)
     for A, own, transform in zip((smooth, holed), found, chosen, strict=True):
         others = {kind: cost(A, kind)[0] for kind in set(range(4)) - {transform}}
         assert own < 1.05 * min(others.values())

@@ -12,7 +12,7 @@ from lowrank import api
 from lowrank.picture import MODES, Picture
 from lowrank.picture.distance import compare
 from lowrank.stores.packed import dial, search
-from lowrank.stores.packed.frames import codec as frames
+from lowrank.stores.packed.frames import encoder as frames
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rehearsal import Rehearsal
 from lowrank.stores.packed.patches import encoder

@@ -91,6 +91,7 @@ INSIDE = {
         ("apart", "forecast", "header", "learn", "plain"),
         ("closed", "wanted"),
         ("codec", "rehearsal"),
+        ("encoder",),
         ("tiles",),
         ("tiled",),
     ),

@@ -21,7 +21,7 @@ from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.frames import basis, trellis
+from lowrank.stores.packed.frames import basis, encoder, order, trellis
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames.apart import share_apart
 from lowrank.stores.packed.frames.klt import Stack
@@ -176,7 +176,7 @@ def test_frames_that_have_nothing_in_common_are_coded_apart():
     picture = Picture(np.array(A, np.uint8)[..., None], MODES["L"])
     stack = Stack(picture.samples, None)
     assert share_apart(stack, 8.0) < 1
-    coded = room.encode(stack, 8.0, picture.mode)
+    coded = encoder.encode(stack, 8.0, picture.mode)
     header, _ = room.outline(coded.payload(), picture.samples.shape).read
     assert header.columns is None
     assert np.array_equal(
@@ -188,7 +188,7 @@ def test_frames_that_have_nothing_in_common_are_coded_apart():
 
 
 def test_groups_of_planes_change_nothing_but_the_order(stack, monkeypatch):
-    monkeypatch.setattr(room, "GROUP", 12 * 256 * 2)
+    monkeypatch.setattr(order, "GROUP", 12 * 256 * 2)
     data = encoded(stack, Target("quality", 80))
     assert compare(stack, Picture(decoded(data), stack.mode)).psnr_db > 40
     monkeypatch.undo()

@@ -203,7 +203,7 @@ def _prepared(picture: Picture, layout: str, target: Target) -> _Ready:
 
 
 def _stack(picture: Picture, target: Target) -> _Ready:
-    from lowrank.stores.packed.frames import codec as frames
+    from lowrank.stores.packed.frames import encoder as frames
     from lowrank.stores.packed.frames.klt import Stack
     from lowrank.stores.packed.frames.noise import weights
     from lowrank.stores.packed.frames.rehearsal import Rehearsal

@@ -8,6 +8,8 @@ rest of it is large, neighbours in time are large, too.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,6 +46,11 @@ class Column:
     def __init__(self, exponent: int, differences: bool, shift: int, size: int) -> None:
         self.exponent, self.differences = exponent, differences
         self.shift, self.size = shift, size
+
+
+def unit_of(columns: list[Column] | None) -> float:
+    """A power of two of which all entries are multiples; 1 of no basis."""
+    return math.ldexp(1.0, -max(x.exponent for x in columns)) if columns else 1.0
 
 
 def exponent_of(step: float, sigma: float) -> int:

@@ -26,6 +26,8 @@ from lowrank.stores.packed.patches.order import (
     orientation,
 )
 
+GROUP = 1 << 21
+"""Coefficients of the maps that are coded together."""
 BATCH = 6144
 """Coefficients below which another map joins a batch."""
 LARGEST_BATCH = 64
@@ -43,6 +45,11 @@ Shape = tuple[int, int, bool, bool]
 """A frequency, the number of what is coded of its plane, and whether planes before have it."""
 SHARE = 0.85
 """Of the weights of a plane's own maps, where another plane helps."""
+
+
+def group_of(shape: tuple[int, int]) -> int:
+    """Maps of a group."""
+    return max(1, GROUP // (SIZE * shape[0] * shape[1]))
 
 
 class Plan:

@@ -25,7 +25,7 @@ from lowrank.picture import Mode, Picture, Turn, distance, gaps
 from lowrank.picture.distance import OfFrame
 from lowrank.picture.levels import Levels, Scale
 from lowrank.stores.packed.coding.payload import Coded, Norms
-from lowrank.stores.packed.frames import codec, noise, tiles
+from lowrank.stores.packed.frames import codec, encoder, noise, tiles
 from lowrank.stores.packed.frames.edges import LAPPED
 from lowrank.stores.packed.frames.header import Shape
 from lowrank.stores.packed.frames.klt import Stack
@@ -184,7 +184,7 @@ class Tiled:
     # -- encoding ----------------------------------------------------------------------
 
     def encode(self, step: float) -> Coded:
-        """Encode all tiles with one quantiser step, in levels; see codec.encode."""
+        """Encode all tiles with one quantiser step, in levels; see encoder.encode."""
         payloads: list[bytes] = []
         planes, error = 0, 0.0
         off: list[OfFrame] = []
@@ -195,7 +195,7 @@ class Tiled:
             stack = self._stack(i, window)
             if not self.measured and self.levels is not None:
                 del window
-            coded = codec.encode(stack, step, self.mode, planes=self.planes)
+            coded = encoder.encode(stack, step, self.mode, planes=self.planes)
             payloads.append(coded.payload())
             planes += codec.outline(payloads[-1], box.size(self.size)).components[0]
             error += coded.squared_error()
