@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from lowrank.stores.packed.frames import trellis
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.rates import expected_rows, rates
 
+Quantised = tuple[tuple[NDArray[np.intp], ...], list[int], NDArray[np.float32], NDArray[Any]]
 _WAITING = np.uint8(128)
 """Added to the context row of a coefficient that has no level yet."""
 
@@ -24,15 +26,43 @@ def levels_of(
     second odd: no more needs to be known of a level.
     In 16 bits they stand where the coefficients did: a group is most of an encoder's memory.
     """
-    _, rows, _, columns = C.shape
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for c, order in enumerate(orders):
-        alike.setdefault(tuple(order), []).append(c)
     expected = expected_rows(C)
     expected |= _WAITING
     most = max(float(C.max()), -float(C.min()))
     narrow = most < trellis.NARROW
     grids = C.view(np.int16)[..., ::2] if narrow else np.zeros(C.shape, np.int32)
+    for here, _, _, values in _quantised(C, expected, orders, edges, worth):
+        grids[here] = values
+        expected[here] = 0
+    for levels, known in zip(grids, expected, strict=True):
+        np.copyto(levels, 0, where=known >= _WAITING)
+    return grids
+
+
+def lost_of(C: NDArray[np.float32], orders: list[list[int]], edges: Edges) -> NDArray[np.float64]:
+    """Squared error of such levels in each map, but in first components, in squared steps."""
+    error = np.zeros(C.shape[2])
+    for x in C[1:]:
+        error += np.square(x).sum((0, 2))
+    expected = expected_rows(C)
+    expected |= _WAITING
+    for _, part, x, values in _quantised(C, expected, orders, edges, 1.0):
+        gap = x - values * np.float32(0.5)
+        gap *= gap
+        gap -= np.square(x)
+        error[part] += gap.sum((0, 1, 3), dtype=np.float64)
+    return error
+
+
+def _quantised(
+    C: NDArray[np.float32], expected: NDArray[np.uint8], orders: list[list[int]], edges: Edges,
+    worth: float,
+) -> Iterator[Quantised]:  # fmt: skip
+    """Where levels stand, of which maps, the coefficients, and the levels in half steps."""
+    _, rows, _, columns = C.shape
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for c, order in enumerate(orders):
+        alike.setdefault(tuple(order), []).append(c)
     alike.pop((), None)
     costs = rates() if worth == 1 else rates() * np.float32(worth)
     for kept, maps in alike.items():
@@ -41,12 +71,8 @@ def levels_of(
             for some in range(0, len(maps), each):
                 part = maps[some : some + each]
                 here = np.ix_(order, down, part, across)
-                shape = len(order), len(down), len(part), len(across)
+                x = C[here]
                 rows_of = expected[here].reshape(len(order), -1)
                 rows_of ^= _WAITING
-                q, second = trellis.quantise(C[here].reshape(len(order), -1), rows_of, costs)
-                grids[here] = trellis.values_of(q, second, 2).reshape(shape)
-                expected[here] = 0
-    for levels, known in zip(grids, expected, strict=True):
-        np.copyto(levels, 0, where=known >= _WAITING)
-    return grids
+                q, second = trellis.quantise(x.reshape(len(order), -1), rows_of, costs)
+                yield here, part, x, trellis.values_of(q, second, 2).reshape(x.shape)

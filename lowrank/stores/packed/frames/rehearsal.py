@@ -15,7 +15,7 @@ from lowrank.stores.packed.frames import profile, select, wanted
 from lowrank.stores.packed.frames.apart import box, suit, told_apart
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.forecast import Forecast, worth
-from lowrank.stores.packed.frames.levels import levels_of
+from lowrank.stores.packed.frames.levels import lost_of
 from lowrank.stores.packed.frames.order import TOGETHER
 from lowrank.stores.packed.frames.samples import power
 
@@ -44,7 +44,10 @@ class Rehearsal(Forecast):
         B = entries * power(x.exponent for x in columns)
         weighted = B if stack.weights is None else B / stack.weights[:, None]
         gains = np.repeat(np.square(weighted).sum(0), stack.channels)
-        share = _share((C[:, some][:, :, maps] * (1 / step)).astype(np.float32), edges, gains)
+        sample = _taken(C[:, some], maps, 1 / step)
+        del C
+        stack.put_aside()  # what is tried takes as much memory again
+        share = _share(sample, edges, gains)
         expected = float(found.choice.error[maps].sum())
         error = share * expected * step**2 + wanted.beyond(stack, B)
         mean: float = error / (stack.frames * stack.pixels) / stack.scale**2
@@ -58,8 +61,8 @@ class Rehearsal(Forecast):
         C *= np.float32(1 / step)
         height, width = rows.stop - rows.start, columns.stop - columns.start
         some, edges = self._some(C, (height, width), C.shape[2])
-        share = _share(C[:, some].copy(), edges, np.ones(C.shape[2]))
         expected = float(select.Choice(C).error.mean())
+        share = _share(C[:, some], edges, np.ones(C.shape[2]))
         mean: float = share * expected * step**2 / (height * width)
         return mean
 
@@ -82,6 +85,14 @@ class Rehearsal(Forecast):
         return self._stack.lost is not None
 
 
+def _taken(C: Floats, maps: NDArray[np.intp], unit: float) -> NDArray[np.float32]:
+    """Some maps of coefficients, times a number."""
+    taken = np.empty((*C.shape[:2], len(maps), C.shape[3]), np.float32)
+    for x, out in zip(C, taken, strict=True):
+        np.multiply(x[:, maps], unit, out=out, casting="same_kind")
+    return taken
+
+
 def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> float:
     """Squared error of the trellis on some coefficients, to that of a plain quantiser.
 
@@ -100,10 +111,6 @@ def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> 
         size = one.scales(slope)
         coded = size[1:].nonzero()[0] + 1
         orders.append(coded[np.argsort(-(size[coded] // TOGETHER), kind="stable")].tolist())
-    values = levels_of(C.copy(), orders, edges)
     first = np.square(C[0]).sum((0, 2), dtype=np.float64)
-    error = np.minimum(first, _FIRST * C.shape[1] * C.shape[3])
-    for x, halves in zip(C[1:], values[1:], strict=True):
-        gap = x - halves * np.float32(0.5)
-        error += np.square(gap, out=gap).sum((0, 2))
+    error = np.minimum(first, _FIRST * C.shape[1] * C.shape[3]) + lost_of(C, orders, edges)
     return float(error @ gains) / max(float(choice.error.sum()), 1e-30)
