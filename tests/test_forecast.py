@@ -142,7 +142,7 @@ def test_a_psnr_of_a_stack_is_met_in_few_encodings(stacks, monkeypatch):
         return encoded(*args, **kwargs)
 
     monkeypatch.setattr(frames, "_encoded", counted)
-    wanted = {"noise": (47, 50), "materials": (41, 44, 47), "apart": (38, 44)}
+    wanted = {"noise": (47,), "materials": (41, 44), "apart": (38,)}
     for name, several in wanted.items():
         stack = stacks[name]
         for psnr in several:
@@ -150,7 +150,7 @@ def test_a_psnr_of_a_stack_is_met_in_few_encodings(stacks, monkeypatch):
             peak = 255.0 if stack.dtype == np.uint8 else float(np.ptp(stack))
             mse = np.square(back - stack.astype(np.float64)).mean()
             assert psnr <= 10 * np.log10(peak**2 / mse) <= psnr + 0.1
-    assert len(count) <= 15, "two for each, about"
+    assert len(count) <= 7, "three for two, about"
 
 
 @pytest.mark.parametrize(
