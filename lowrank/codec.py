@@ -15,7 +15,7 @@ from lowrank.limits import fits
 from lowrank.names import AUTO, CHOICES, LAYOUTS
 from lowrank.picture import Picture, Turn, mode_in
 from lowrank.stores import Decoded, Encoded, Factored, Stated
-from lowrank.targets import Target, choice
+from lowrank.targets import MOST_PSNR, Target, choice
 
 _ROUNDING_SHARE = 0.01  # of an error that the rounding of samples to float32 may take, if unasked
 _BOUNDS = ("max_error", "error", "energy", "psnr", "psnr_worst")
@@ -68,6 +68,8 @@ def encode(
 
 def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, str]:
     """What is left of an error once samples are float32; or store float64 for `auto`."""
+    from lowrank.targets import spectrum  # where samples are float64 and an error is asked for
+
     kept, _ = narrowed(picture, store)
     rounding, allowed = _rounding(picture, kept, target)
     if rounding > _ROUNDING_SHARE * allowed and store == AUTO:
@@ -75,7 +77,8 @@ def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, s
     if rounding >= allowed > 0:
         said = f"{rounding:.3g}"
         if target.kind.startswith("psnr"):
-            said = f"so much that {20 * math.log10(picture.peak / rounding):.2f} dB are left"
+            left_db = spectrum.psnr_of_tail(rounding, picture.peak, 1)
+            said = f"so much that {left_db:.2f} dB are left"
         elif target.kind != "max_error":
             said = f"an error of {rounding:.3g}"
         raise UsageError(
@@ -89,12 +92,14 @@ def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, s
         "max_error": max(allowed - rounding, 0.0), "error": left, "energy": 1 - left**2,
     }.get(target.kind)  # fmt: skip
     if value is None:
-        value = min(target.value + 20 * math.log10(allowed / left), 200.0)
+        value = min(target.value + 20 * math.log10(allowed / left), MOST_PSNR)
     return replace(target, value=value), store
 
 
 def _rounding(picture: Picture, kept: Picture, target: Target) -> tuple[float, float]:
     """How far samples are from those that are kept, and may be, as a target counts it."""
+    from lowrank.targets import spectrum
+
     d = np.subtract(picture.samples, kept.samples, dtype=np.float64)
     if target.kind == "max_error":
         return float(np.abs(d).max()), target.value
@@ -104,7 +109,7 @@ def _rounding(picture: Picture, kept: Picture, target: Target) -> tuple[float, f
         return float(np.linalg.norm(d)) / norm, share
     frames = picture.each(d) if target.kind == "psnr_worst" else [d]
     worst = max(math.sqrt(float(np.mean(np.square(x)))) for x in frames)
-    return worst, picture.peak * 10 ** (-target.value / 20)
+    return worst, spectrum.tail_for_psnr(target.value, picture.peak, 1)
 
 
 def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:

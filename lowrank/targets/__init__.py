@@ -64,6 +64,9 @@ class _Wish(NamedTuple):
     advice: str
 
 
+MOST_PSNR = 200.0
+"""Decibels, the most that may be asked for: what no error at all comes to."""
+_DECIBELS = _Wish(("--psnr",), 0, MOST_PSNR, _decibels, "a number from 0 to 200, in dB")
 _RANK = _Wish(("-k", "--rank"), 1, 2**31 - 1, _whole, "a whole number from 1 on")
 _PIXELS = _Wish(("--max-pixels",), 1, 2**63, _size, "a number of pixels, such as 500M")
 _MEMORY = _Wish(("--memory",), 1, 2**63, _size, "a number of bytes, such as 500M or 2G")
@@ -79,8 +82,8 @@ _WISHES: dict[Kind, _Wish] = {
         _number,
         "a number from 0 on, in units of the samples, such as 2",
     ),
-    "psnr": _Wish(("--psnr",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
-    "psnr_worst": _Wish(("--psnr-worst",), 0, 200, _decibels, "a number from 0 to 200, in dB"),
+    "psnr": _DECIBELS,
+    "psnr_worst": _DECIBELS._replace(options=("--psnr-worst",)),
     "size": _Wish(("--size",), 1, 2**63, _size, "a number of bytes, such as 20k or 1.5M"),
     "quality": _Wish(("-q", "--quality"), 1, 100, _quality, "a number from 1 to 100"),
 }

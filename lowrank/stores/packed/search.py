@@ -46,9 +46,8 @@ def meet(
     known: list[tuple[float, float, float]] = []  # how far from the aim, where, what beyond
     aim = (low + high) / 2
     widths = [math.inf]
-    least = 1 / (
-        128 if close else 32
-    )  # octaves of a move without a bracket: twice as many each time
+    # Octaves of a move without a bracket: twice as many each time.
+    least = 1 / 128 if close else 1 / 32
     while True:
         left, right = FINEST if fine is None else fine, COARSEST if coarse is None else coarse
         inside = fine is not None and coarse is not None

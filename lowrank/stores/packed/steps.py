@@ -13,10 +13,9 @@ from lowrank.errors import UsageError
 from lowrank.picture import Picture
 from lowrank.stores.packed import search
 from lowrank.stores.packed.tries import Tries
-from lowrank.targets import Target, spectrum
+from lowrank.targets import MOST_PSNR, Target, spectrum
 
 _PSNR_SLACK = 0.1  # dB above the target that a search accepts
-_EXACT = 200.0  # dB, the most that may be asked for: what no error at all comes to
 _REHEARSALS, _TRIES = 3, 3  # at most: what they tell hardly changes from step to step
 _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
@@ -75,7 +74,7 @@ def psnr_of(picture: Picture, target: Target, lowest: float, peak: float) -> flo
         for low in {0.0, lowest}
     )
     mse = spectrum.allowed_tail(target, math.sqrt(norm2), peak, flat.size) ** 2 / flat.size
-    return 10 * math.log10(peak**2 / mse) if mse else _EXACT
+    return 10 * math.log10(peak**2 / mse) if mse else MOST_PSNR
 
 
 def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, tuple[str, ...]]:

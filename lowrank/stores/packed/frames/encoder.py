@@ -174,8 +174,7 @@ def _steering(
     if stack.aim is None or stack.weights is not None or B is None:
         return None
     whole = stack.aim * stack.frames * stack.pixels
-    gains = np.repeat(np.square(B).sum(0), stack.channels)
-    beyond = wanted.beyond(stack, B)
+    gains, beyond = wanted.gains(stack, B), wanted.beyond(stack, B)
     expected, known = _USUAL * plain, stack.lost
     if known is not None:
         expected[: len(known)] = known[: len(expected)]

@@ -42,12 +42,10 @@ class Rehearsal(Forecast):
         some, edges = self._some(C, (stack.height, stack.width), len(maps))
         entries, columns = wanted.quantised(stack, step, kept)
         B = entries * power(x.exponent for x in columns)
-        weighted = B if stack.weights is None else B / stack.weights[:, None]
-        gains = np.repeat(np.square(weighted).sum(0), stack.channels)
         sample = _taken(C[:, some], maps, 1 / step)
         del C
         stack.put_aside()  # what is tried takes as much memory again
-        share = _share(sample, edges, gains)
+        share = _share(sample, edges, wanted.gains(stack, B))
         expected = float(found.choice.error[maps].sum())
         error = share * expected * step**2 + wanted.beyond(stack, B)
         mean: float = error / (stack.frames * stack.pixels) / stack.scale**2

@@ -53,19 +53,26 @@ def quantised(
     return entries, basis.plan(entries, exponents)
 
 
+def _weighed(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A basis, its frames counting as those of the stack do."""
+    return B if stack.weights is None else B / stack.weights[:, None]
+
+
+def gains(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(maps,) how many times its squared error each map adds to that of all samples."""
+    return np.repeat(np.square(_weighed(stack, B)).sum(0), stack.channels)
+
+
 def beyond(stack: Stack, B: NDArray[np.float64]) -> float:
     """Squared error of what no planes with a basis come to."""
-    if stack.weights is not None:
-        B = B / stack.weights[:, None]
     s, U = stack.spectrum
-    Q = np.linalg.qr(B)[0]
+    Q = np.linalg.qr(_weighed(stack, B))[0]
     return max(float(np.sum(s**2) - np.sum((Q.T @ (U * s)) ** 2)), 0.0)
 
 
 def matched(stack: Stack, B: NDArray[np.float64]) -> NDArray[np.float64]:
     """What makes the planes of U those that suit the quantised basis, by least squares."""
-    if stack.weights is not None:
-        B = B / stack.weights[:, None]
+    B = _weighed(stack, B)
     C = stack.coefficients(B.shape[1])
     known = stack.spectrum[1][:, : C.shape[2] // stack.channels]
     return np.asarray(np.linalg.lstsq(B.T @ B, B.T @ known, rcond=None)[0], np.float64)
