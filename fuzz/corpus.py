@@ -25,7 +25,7 @@ from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import LowrankError
 from lowrank.io import pillow
-from lowrank.runs import work
+from lowrank.runs import tasks, work
 from lowrank.runs.plan import Job
 
 LONG = 60
@@ -47,7 +47,7 @@ def in_process(path: Path, folder: Path) -> tuple[str, str]:
         with reading.limited():
             pillow.read(path.read_bytes(), name=str(path))
         with reading.limited(LONG):
-            work.compress(Job(str(path), str(output)), work.Compressing())
+            work.compress(Job(str(path), str(output)), tasks.Compressing())
             parts = lrk.parse(output.read_bytes(), name="out", max_pixels=10**9)
             codec.decode(parts)
         outcome, fault = "compressed and decoded", ""

@@ -38,13 +38,13 @@ while True:
         files.write_atomic("target.lrk", data, force=True)
 """
 SHORTEN = """
-from lowrank.runs import work
+from lowrank.runs import tasks, work
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 print("writing", flush=True)
 while True:
     for rank in (2, 30):
-        settings = work.Compressing(target=Target("rank", rank), force=True)
+        settings = tasks.Compressing(target=Target("rank", rank), force=True)
         work.compress(Job("picture.lrk", "target.lrk"), settings)
 """
 RUN = ("-m", "lowrank", "compress", "picture.lrk", "-k", "30", "-o", "target.lrk", "-f", "--quiet")

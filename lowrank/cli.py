@@ -105,9 +105,9 @@ def compress(
     which, along = targets.frames(frames), targets.axis(axis)
     from lowrank.io.formats import SUFFIXES
     from lowrank.io.taking import Taking
-    from lowrank.runs import plan, work
+    from lowrank.runs import plan, tasks, work
 
-    settings = work.Compressing(
+    settings = tasks.Compressing(
         target=targets.weighted(targets.tuned(wanted, tune, "--tune"), weights, "--weights"),
         layout=layout,
         store=store,
@@ -195,9 +195,9 @@ def decompress(
     which, point = targets.frames(frames), targets.pixel(pixel)
     from lowrank.io.formats import WRITTEN
     from lowrank.runs import frames as stacks
-    from lowrank.runs import plan, work
+    from lowrank.runs import plan, tasks
 
-    settings = work.Decompressing(
+    settings = tasks.Decompressing(
         rank=kept,
         partial=partial,
         format=format,

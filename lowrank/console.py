@@ -15,7 +15,7 @@ from lowrank.errors import FileError, UsageError, printable
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
     from lowrank.runs.plan import Job, Plan
-    from lowrank.runs.work import Outcome, Settings, Worker
+    from lowrank.runs.tasks import Outcome, Settings, Worker
 
 
 def say(line: str, *, aside: bool = False) -> None:
@@ -97,7 +97,7 @@ def run(
         The exit code: 0, or that of the first failure.
     """
     from lowrank import signals
-    from lowrank.runs import work
+    from lowrank.runs import tasks
 
     planned, many = plan.jobs, plan.many
     to_stdout = any(job.output == "-" for job in planned)
@@ -115,7 +115,7 @@ def run(
         pairs = [(job.input, job.output) for job in planned]
         lists.check(manifest, pairs, force=settings.force or settings.skip_existing)
     signals.unwind()
-    total = work.Total(passed=plan.passed)
+    total = tasks.Total(passed=plan.passed)
     for path, text in plan.notes:
         notes(path, (text,), quiet=quiet)
     bar = many and not quiet and not (json and on_terminal(sys.stdout))
@@ -123,7 +123,7 @@ def run(
         worker, planned, settings, processes=processes, dask=dask, quiet=quiet, bar=bar
     )
     listed = []
-    failed = (work.Outcome(path, "", error=cause) for path, cause in plan.failed)
+    failed = (tasks.Outcome(path, "", error=cause) for path, cause in plan.failed)
     for outcome in chain(failed, outcomes):
         total.add(outcome)
         if outcome.error:

@@ -45,7 +45,7 @@ def verify(
         raise UsageError("--frames and --axis say how an original was taken; give --against, too")
     from lowrank.io.taking import Taking
     from lowrank.runs import verify as checks
-    from lowrank.runs.work import Outcome
+    from lowrank.runs.tasks import Outcome
 
     planned, listed = _planned(inputs, manifest, recursive=recursive)
     if against is not None:

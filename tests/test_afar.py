@@ -16,7 +16,7 @@ from PIL import Image
 import lowrank
 from lowrank.errors import FileError, ImageError, UsageError
 from lowrank.runs import frames as stacks
-from lowrank.runs import plan, verify, work
+from lowrank.runs import plan, tasks, verify, work
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -66,13 +66,13 @@ def web(request, tmp_path):
 
 
 def compress(source, output=None, kind="rank", value=4.0, **options):
-    settings = work.Compressing(target=Target(kind, value), **options)
+    settings = tasks.Compressing(target=Target(kind, value), **options)
     job = Job(str(source), output)
     return work.compressor([job], settings)(job, settings)
 
 
 def decompress(source, output=None, **options):
-    return stacks.decompress(Job(str(source), output), work.Decompressing(**options))
+    return stacks.decompress(Job(str(source), output), tasks.Decompressing(**options))
 
 
 def test_a_web_server_gives_what_a_folder_does(web, tmp_path, monkeypatch):
@@ -205,7 +205,7 @@ def test_an_array_of_zarr_is_compressed_as_it_lies(tmp_path, monkeypatch):
     (job,) = planned.jobs
     for name, target in (("passes", Target("rank", 4.0)), ("whole", Target("quality", 60.0))):
         memory = 1 << 27 if name == "passes" else None
-        settings = work.Compressing(target=target, memory=memory, force=True)
+        settings = tasks.Compressing(target=target, memory=memory, force=True)
         outcome = work.compressor([job], settings)(job, settings)
         assert (outcome.error, outcome.output) == (None, "a.lrk")
         data = (tmp_path / "a.lrk").read_bytes()

@@ -20,9 +20,9 @@ from rich.console import Console
 import lowrank
 from lowrank.errors import FormatError
 from lowrank.io import pillow
-from lowrank.runs import pool, work
+from lowrank.runs import pool, tasks, work
 from lowrank.runs.plan import Job, several
-from lowrank.runs.work import Compressing, Outcome
+from lowrank.runs.tasks import Compressing, Outcome
 from lowrank.targets import Target
 from lowrank.views import as_json, progress, tables
 
@@ -167,7 +167,7 @@ def test_a_batch_ends_with_a_table_of_80_columns(tree, cli):
 
 
 def test_a_large_total_fits_80_columns():
-    total = work.Total(10**6, 10**6, 10**6, 10**12, 10**11, 1.5, "a.png")
+    total = tasks.Total(10**6, 10**6, 10**6, 10**12, 10**11, 1.5, "a.png")
     stream = io.StringIO()
     Console(file=stream, width=80).print(tables.total(total))
     assert "1,000,000,000,000" in stream.getvalue()
@@ -175,7 +175,7 @@ def test_a_large_total_fits_80_columns():
 
 
 def test_nothing_was_done_is_said_too():
-    total = work.Total()
+    total = tasks.Total()
     total.add(Outcome("a", "b", error=FormatError("bad")))
     total.add(Outcome("a", "b", skipped=True))
     assert as_json.total_object(total)["summary"]["worst_input"] is None

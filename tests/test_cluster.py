@@ -13,7 +13,7 @@ from PIL import Image
 
 from lowrank.errors import FileError
 from lowrank.runs import cluster as ours
-from lowrank.runs import work
+from lowrank.runs import tasks, work
 from lowrank.runs.plan import Job
 from lowrank.stores import spread
 from lowrank.targets import Target
@@ -96,7 +96,7 @@ def test_a_worker_that_dies_loses_nothing(cluster, tree, monkeypatch, allowed):
     if allowed:
         images = [path for path in images if path.name != "2.png"]
     jobs = [Job(str(path), str(tree / "out" / f"{path.stem}.lrk")) for path in images]
-    settings = work.Compressing(target=Target("rank", 5))
+    settings = tasks.Compressing(target=Target("rank", 5))
     found = list(ours.run(dies, jobs, settings, address=cluster.scheduler_address))
     assert sorted(x.input for x in found) == sorted(job.input for job in jobs)
     assert [Path(x.input).name for x in found if x.error] == ([] if allowed else ["2.png"])
@@ -110,7 +110,7 @@ def test_a_scheduler_that_is_not_there_is_one_line(tree, monkeypatch):
             ours.run(
                 work.compress,
                 [Job("a.png", "a.lrk")],
-                work.Compressing(),
+                tasks.Compressing(),
                 address="tcp://127.0.0.1:9",
             )
         )
@@ -145,7 +145,7 @@ class Served:
 
 
 def test_a_job_is_waited_for_as_long_as_there_is_a_worker_to_do_it():
-    job, outcome = Job("a.png", "a.lrk"), work.Outcome("a.png", "a.lrk")
+    job, outcome = Job("a.png", "a.lrk"), tasks.Outcome("a.png", "a.lrk")
     assert ours._outcome(Served(1), Waiting(5, outcome), job) is outcome
     lost = ours._outcome(Served(0), Waiting(1, outcome), job)
     assert "no workers left to do a.png" in str(lost.error)

@@ -23,7 +23,7 @@ from lowrank.io import formats, images, modes, pillow
 from lowrank.layouts import lapped, turn
 from lowrank.picture import MODES, Metadata, Picture, thumbnail
 from lowrank.report import ask
-from lowrank.runs import work
+from lowrank.runs import tasks, work
 from lowrank.runs.plan import Job
 from lowrank.stores import packed
 from lowrank.stores.packed.channels import codec as channels
@@ -524,8 +524,8 @@ def test_an_output_that_cannot_be_is_refused_before_any_work(place, monkeypatch,
         files.write_atomic(name, b"data", force=True)
     monkeypatch.setattr(files, "read_bytes", read)
     worker, settings = {
-        "compress": (work.compress, work.Compressing(force=True)),
-        "decompress": (work.decompress, work.Decompressing(force=True)),
+        "compress": (work.compress, tasks.Compressing(force=True)),
+        "decompress": (work.decompress, tasks.Decompressing(force=True)),
     }[command]
     source = "p.png" if command == "compress" else "floats.lrk"
     with pytest.raises(FileError) as early:

@@ -133,7 +133,8 @@ INSIDE = {
     ),
     "runs": (
         ("journal", "manifest", "plan"),
-        ("proof",),
+        ("proof", "tasks"),
+        ("outputs",),
         ("work",),
         ("afar", "reread"),
         ("cluster", "frames", "large", "pool", "verify"),

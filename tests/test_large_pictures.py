@@ -17,7 +17,7 @@ from lowrank.io.matrices import InFile, OfBands, OfChannel
 from lowrank.io.taking import Taking
 from lowrank.linalg import space, streamed
 from lowrank.linalg.passes import Held, Passes
-from lowrank.runs import large, manifest, reread, work
+from lowrank.runs import large, manifest, reread, tasks
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -73,7 +73,7 @@ def test_any_part_of_a_tiff_is_read_as_it_is(name, tmp_path):
 
 
 def compress(path, out, kind="rank", value=4.0, **options):
-    settings = work.Compressing(target=Target(kind, value), memory=1 << 27, **options)
+    settings = tasks.Compressing(target=Target(kind, value), memory=1 << 27, **options)
     return large.compress(Job(str(path), str(out)), settings)
 
 

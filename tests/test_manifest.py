@@ -22,7 +22,7 @@ from lowrank import api, files
 from lowrank.errors import FileError, FormatError
 from lowrank.io import pillow
 from lowrank.picture import Picture
-from lowrank.runs import manifest, work
+from lowrank.runs import manifest, tasks, work
 from lowrank.runs.manifest import Entry
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
@@ -177,7 +177,7 @@ def test_a_manifest_is_refused_before_any_work(cli, small_png, tmp_path):
 
 def test_an_output_that_does_not_read_back_gets_no_name(small_png, monkeypatch):
     output = str(small_png.with_suffix(".lrk"))
-    settings = work.Compressing(target=Target("rank", 3), check=True)
+    settings = tasks.Compressing(target=Target("rank", 3), check=True)
     job = Job(str(small_png), output)
     whole = files.read_bytes
 
@@ -204,7 +204,7 @@ def test_an_output_of_another_picture_gets_no_name(small_png, monkeypatch):
     upside_down = Picture(one.samples[::-1], one.mode)
     other = codec.encode(upside_down, Target("rank", 3))
     monkeypatch.setattr(codec, "encode", lambda *_, **__: other)
-    settings = work.Compressing(target=Target("rank", 3), check=True)
+    settings = tasks.Compressing(target=Target("rank", 3), check=True)
     with pytest.raises(FormatError, match="another picture"):
         work.compress(Job(str(small_png)), settings)
     assert os.listdir(small_png.parent) == ["in.png"]
@@ -223,7 +223,7 @@ def test_no_sound_output_is_refused(mode, target, tmp_path):
     path = tmp_path / f"a{suffix}"
     form = "TIFF" if suffix == ".tif" else "PNG"
     path.write_bytes(pillow.write(picture(mode, 24, 33), format=form))
-    work.compress(Job(str(path)), work.Compressing(target=target, check=True))
+    work.compress(Job(str(path)), tasks.Compressing(target=target, check=True))
 
 
 # -- kills --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from lowrank.errors import FormatError, ImageError, LowrankError, UsageError
 from lowrank.io import pillow
 from lowrank.picture import gaps
 from lowrank.report import ask
-from lowrank.runs import work
+from lowrank.runs import tasks, work
 from lowrank.runs.plan import Job
 
 RNG = np.random.default_rng(8)
@@ -213,10 +213,10 @@ def test_masked_samples_of_any_type_are_left_out(dtype: str) -> None:
 def test_the_command_takes_it_and_the_report_knows_it(tmp_path: Path) -> None:
     source, packed, back = (str(tmp_path / name) for name in ("a.tif", "a.lrk", "b.tif"))
     Path(source).write_bytes(tiff(raster(math.nan)[:, :, None]))
-    settings = work.Compressing(target=targets.Target("rank", 6), nodata=math.nan, measure=True)
+    settings = tasks.Compressing(target=targets.Target("rank", 6), nodata=math.nan, measure=True)
     outcome = work.compress(Job(source, packed), settings)
     assert outcome.report is not None
-    work.decompress(Job(packed, back), work.Decompressing())
+    work.decompress(Job(packed, back), tasks.Decompressing())
     with Image.open(back) as image:
         assert same(np.asarray(image)[GAPS], raster(math.nan)[GAPS])
     for ranks in ([], [2, 3]):

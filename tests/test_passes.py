@@ -229,7 +229,7 @@ class Killed(BaseException):
 
 def test_a_run_that_was_killed_goes_on_and_writes_the_same_file(tmp_path, monkeypatch, route):
     from lowrank import targets
-    from lowrank.runs import journal, large, work
+    from lowrank.runs import journal, large, tasks
     from lowrank.runs.plan import Job
 
     monkeypatch.setattr(slabs, "_BLOCK", 1 << 12)
@@ -239,7 +239,7 @@ def test_a_run_that_was_killed_goes_on_and_writes_the_same_file(tmp_path, monkey
     where = tmp_path / "passes"
 
     def run(name, resume=None):
-        settings = work.Compressing(
+        settings = tasks.Compressing(
             target=targets.Target("rank", 6.0), memory=1 << 26, resume=resume, force=True
         )
         job = Job(str(tmp_path / "a.npy"), str(tmp_path / name))
@@ -323,13 +323,13 @@ def test_arrays_are_read_from_a_store_and_files_written_to_one(tmp_path, frames)
     fsspec = pytest.importorskip("fsspec", reason="the extra cloud is not installed")
     from lowrank import targets
     from lowrank.errors import FileError
-    from lowrank.runs import large, work
+    from lowrank.runs import large, tasks, work
     from lowrank.runs.plan import Job
 
     store = fsspec.filesystem("memory")
     np.save(tmp_path / "a.npy", frames)
     store.pipe("/scale/a.npy", (tmp_path / "a.npy").read_bytes())
-    settings = work.Compressing(target=targets.Target("rank", 6.0))
+    settings = tasks.Compressing(target=targets.Target("rank", 6.0))
     assert work.compressor([Job("memory://scale/a.npy")], settings) is large.compress
     outcome = large.compress(Job("memory://scale/a.npy"), settings)
     assert outcome.output == "memory://scale/a.lrk"

@@ -12,7 +12,7 @@ import pytest
 
 import lowrank
 from lowrank.linalg import slabs
-from lowrank.runs import large, work
+from lowrank.runs import large, tasks
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -35,7 +35,7 @@ def cluster(workers):
 
 
 def compressed(path, out, address=None):
-    settings = work.Compressing(
+    settings = tasks.Compressing(
         target=Target("rank", 5.0), memory=1 << 28, force=True, spread=address
     )
     assert large.compress(Job(str(path), str(out)), settings).error is None

@@ -17,7 +17,7 @@ from conftest import ROOT, picture
 from lowrank import api, cli, console, files, moves, signals, threads
 from lowrank.errors import FileError
 from lowrank.io import pillow
-from lowrank.runs import manifest, plan, work
+from lowrank.runs import manifest, plan, tasks, work
 from lowrank.targets import Target
 
 UNIX = ("fchmod", "fchown", "sched_getaffinity", "getuid", "fork", "mkfifo")
@@ -42,7 +42,7 @@ def test_a_batch_on_windows(windows, tmp_path):
     """Compressed, checked, listed and preserved without a call that Windows lacks."""
     source = tmp_path / "a.png"
     source.write_bytes(pillow.write(picture("RGB", 20, 30), format="PNG"))
-    settings = work.Compressing(
+    settings = tasks.Compressing(
         target=Target("rank", 2), check=True, manifest="m.csv", preserve=True, force=True
     )
     for _ in range(2):  # the second one replaces

@@ -23,7 +23,7 @@ from lowrank.picture import MODES, Loaded, Picture
 from lowrank.picture.distance import frames
 from lowrank.picture.levels import Scale
 from lowrank.report import compared, measure, passes
-from lowrank.runs import large, work
+from lowrank.runs import large, tasks
 from lowrank.runs.plan import Job
 from lowrank.stores.packed.coding.payload import Outline
 from lowrank.stores.packed.frames import codec as room
@@ -262,7 +262,7 @@ def test_a_report_in_passes_is_that_of_all_at_once(stack, data, tmp_path):
 def test_what_is_coded_in_tiles_is_measured_in_passes(stack, small, tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", stack.samples[..., 0])
     monkeypatch.setattr(limits, "LARGE", 0)
-    wish = work.Compressing(
+    wish = tasks.Compressing(
         target=Target("quality", 97), measure=True, memory=1 << 26, taking=Taking(stack=True)
     )
     output = tmp_path / "a.lrk"

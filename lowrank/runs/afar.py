@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lowrank.errors import LowrankError, UsageError
 from lowrank.io import cloud
-from lowrank.runs import work
+from lowrank.runs import tasks
 from lowrank.runs.plan import Job
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def placed(job: Job) -> Job:
 
 
 def done(
-    worker: work.Worker, job: Job, settings: work.Settings, *, writes: bool = True
-) -> work.Outcome:
+    worker: tasks.Worker, job: Job, settings: tasks.Settings, *, writes: bool = True
+) -> tasks.Outcome:
     """Do a job whose input, or output, is a URL: here, in a folder of its own.
 
     Parameters
@@ -57,7 +57,7 @@ def done(
         raise UsageError(f"-o {job.folder}: frames are written to folders here; name one file")
     if far and job.output:
         if settings.skip_existing and cloud.exists(job.output):
-            return work.Outcome(job.input, job.output, skipped=True)
+            return tasks.Outcome(job.input, job.output, skipped=True)
         cloud.check_output(job.output, force=settings.force)
     with TemporaryDirectory(prefix="lowrank-") as folder:
         here = job

@@ -20,7 +20,7 @@ from lowrank.errors import FileError, UsageError
 from lowrank.io.wall import one_line
 from lowrank.runs import work
 from lowrank.runs.plan import Job
-from lowrank.runs.work import Outcome, Settings, Worker
+from lowrank.runs.tasks import Outcome, Settings, Worker
 from lowrank.stores import spread
 
 if TYPE_CHECKING:

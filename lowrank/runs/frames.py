@@ -16,7 +16,7 @@ from lowrank.errors import UsageError
 from lowrank.format import header
 from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
-from lowrank.runs import work
+from lowrank.runs import outputs, tasks, work
 from lowrank.runs.plan import Job
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _INDEX = "zarr.json"  # the file of an array of zarr that is always there
 _START = 64  # bytes that tell a stack from a picture, and more
 
 
-def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False) -> work.Outcome:
+def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = False) -> tasks.Outcome:
     """Rebuild what is in one `.lrk` file, a picture or a stack, and write it."""
     if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
         from lowrank.runs import afar
@@ -53,7 +53,7 @@ def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False
             )
         return work.decompress(job, settings, repeated=repeated, data=data)
     if job.output and _is_done(job, job.output, settings):
-        return work.Outcome(job.input, job.output, skipped=True)
+        return tasks.Outcome(job.input, job.output, skipped=True)
     if job.output:
         _check_output(job, job.output, settings, repeated=repeated)
     stack = _opened(job, settings, data)
@@ -67,25 +67,25 @@ def decompress(job: Job, settings: work.Decompressing, *, repeated: bool = False
     return _all(job, settings, stack, size, repeated=repeated)
 
 
-def _is_done(job: Job, output: str, settings: work.Decompressing) -> bool:
+def _is_done(job: Job, output: str, settings: tasks.Decompressing) -> bool:
     there = os.path.join(output, _INDEX) if _is_zarr(output) else output
-    return work.is_done(job, there, settings)
+    return outputs.is_done(job, there, settings)
 
 
-def _check_output(job: Job, output: str, settings: work.Decompressing, *, repeated: bool) -> None:
+def _check_output(job: Job, output: str, settings: tasks.Decompressing, *, repeated: bool) -> None:
     if _is_zarr(output):
         from lowrank.io import zarr
 
         zarr.check_output(output, force=settings.force or settings.skip_existing or repeated)
     else:
-        work.check_output(job, output, settings, repeated=repeated)
+        outputs.check_output(job, output, settings, repeated=repeated)
 
 
 def _is_zarr(output: str) -> bool:
     return output.lower().endswith(formats.ZARR)
 
 
-def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRankStack:
+def _opened(job: Job, settings: tasks.Decompressing, data: bytes | None) -> LowRankStack:
     from lowrank.objects import stack as stacks
 
     if data is None and not settings.partial:
@@ -100,8 +100,8 @@ def _opened(job: Job, settings: work.Decompressing, data: bytes | None) -> LowRa
 
 
 def _trace(
-    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
-) -> work.Outcome:
+    job: Job, settings: tasks.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
+) -> tasks.Outcome:
     y, x = settings.pixel or (0, 0)
     stem, suffix = os.path.splitext(job.output or "")
     if suffix.lower() in (*formats.WRITTEN, formats.ZARR):
@@ -123,31 +123,31 @@ def _trace(
     output = job.output or (f"{job.stem}.csv" if job.stem else "")
     summary = f"{job.input} -> {output}: the trace of pixel {y},{x} over {len(numbers)} frames"
     facts = {} if output else {"trace": [dict(zip(names, row, strict=True)) for row in rows]}
-    outcome = work.Outcome(
+    outcome = tasks.Outcome(
         job.input, output or "-", size, summary=summary, notes=stack.notes, facts=facts
     )
-    return work.write(job, settings, outcome, written, repeated=repeated)
+    return outputs.write(job, settings, outcome, written, repeated=repeated)
 
 
-def _numbers(settings: work.Decompressing, stack: LowRankStack) -> range:
+def _numbers(settings: tasks.Decompressing, stack: LowRankStack) -> range:
     from lowrank.io.taking import Taking
 
     return Taking(frames=settings.frames).chosen(len(stack))
 
 
 def _one(
-    job: Job, settings: work.Decompressing, stack: LowRankStack, i: int, size: int, *,
+    job: Job, settings: tasks.Decompressing, stack: LowRankStack, i: int, size: int, *,
     repeated: bool,
-) -> work.Outcome:  # fmt: skip
+) -> tasks.Outcome:  # fmt: skip
     (number,) = _numbers(settings, stack)
     head = stack.head
     samples = np.asarray(stack[number], head.mode.dtype).reshape(head.samples_shape[1:])
     metadata = head.metadata
     picture = Picture(samples, head.mode, Metadata(metadata.exif, metadata.icc, metadata.xmp))
-    output, form = work.named(job, settings.format, formats.default_suffix(head.mode), head.mode)
-    if work.is_done(job, output, settings):
-        return work.Outcome(job.input, output, skipped=True)
-    work.check_output(job, output, settings, repeated=repeated)
+    output, form = outputs.named(job, settings.format, formats.default_suffix(head.mode), head.mode)
+    if outputs.is_done(job, output, settings):
+        return tasks.Outcome(job.input, output, skipped=True)
+    outputs.check_output(job, output, settings, repeated=repeated)
     level = {} if settings.png_level is None else {"png_level": settings.png_level}
     written = images.write(picture, format=form, **level)
     summary = (
@@ -155,13 +155,13 @@ def _one(
         f"{head.mode.title}, {len(written):,} bytes {form}"
     )
     notes = images.write_notes(picture, format=form) + stack.notes
-    outcome = work.Outcome(job.input, output, size, summary=summary, notes=notes)
-    return work.write(job, settings, outcome, written, repeated=repeated)
+    outcome = tasks.Outcome(job.input, output, size, summary=summary, notes=notes)
+    return outputs.write(job, settings, outcome, written, repeated=repeated)
 
 
 def _all(
-    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
-) -> work.Outcome:
+    job: Job, settings: tasks.Decompressing, stack: LowRankStack, size: int, *, repeated: bool
+) -> tasks.Outcome:
     from lowrank.io import framewriter  # a stack is written
 
     head = stack.head
@@ -182,21 +182,21 @@ def _all(
     form = framewriter.format_for(output if is_named else suffix, head.mode, count)
     if settings.format and form != framewriter.format_for(suffix, head.mode, count):
         raise UsageError(f"--format {settings.format} contradicts -o {output}; leave out one")
-    if work.is_done(job, output, settings):
-        return work.Outcome(job.input, output, skipped=True)
-    work.check_output(job, output, settings, repeated=repeated)
+    if outputs.is_done(job, output, settings):
+        return tasks.Outcome(job.input, output, skipped=True)
+    outputs.check_output(job, output, settings, repeated=repeated)
     if form != "GIF" and output != "-" and stack.in_parts and not repeated:
         return _by_parts(job, settings, stack, size, output, form)
     written, notes = framewriter.write(_picture(stack, settings), format=form)
-    outcome = work.Outcome(job.input, output, size, notes=_said(stack, form) + notes)
+    outcome = tasks.Outcome(job.input, output, size, notes=_said(stack, form) + notes)
     outcome = replace(outcome, summary=_summary(outcome, stack, count, len(written), form))
-    return work.write(job, settings, outcome, written, repeated=repeated)
+    return outputs.write(job, settings, outcome, written, repeated=repeated)
 
 
 _AT_A_TIME = 1 << 25  # samples that are decoded before they are written
 
 
-def _decoded(settings: work.Decompressing, stack: LowRankStack) -> Iterator[NDArray[Any]]:
+def _decoded(settings: tasks.Decompressing, stack: LowRankStack) -> Iterator[NDArray[Any]]:
     """Frames as they are decoded: no more than some of them are held, where that can be."""
     from lowrank import pace
 
@@ -213,8 +213,8 @@ def _decoded(settings: work.Decompressing, stack: LowRankStack) -> Iterator[NDAr
 
 
 def _by_parts(
-    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, output: str, form: str
-) -> work.Outcome:
+    job: Job, settings: tasks.Decompressing, stack: LowRankStack, size: int, output: str, form: str
+) -> tasks.Outcome:
     """Write a stack as its frames are decoded."""
     from lowrank.io import framewriter
 
@@ -229,22 +229,22 @@ def _by_parts(
             total += len(piece)
             yield piece
 
-    outcome = work.Outcome(job.input, output, size, notes=_said(stack, form))
-    work.write_pieces(job, settings, outcome, pieces())
+    outcome = tasks.Outcome(job.input, output, size, notes=_said(stack, form))
+    outputs.write_pieces(job, settings, outcome, pieces())
     return replace(
         outcome, summary=_summary(outcome, stack, len(numbers), total, form), bytes_after=total
     )
 
 
 def _zarr(
-    job: Job, settings: work.Decompressing, stack: LowRankStack, size: int, output: str, *,
+    job: Job, settings: tasks.Decompressing, stack: LowRankStack, size: int, output: str, *,
     repeated: bool,
-) -> work.Outcome:  # fmt: skip
+) -> tasks.Outcome:  # fmt: skip
     """Write a stack as an array of zarr, a chunk a frame."""
     from lowrank.io import zarr
 
     if _is_done(job, output, settings):
-        return work.Outcome(job.input, output, skipped=True)
+        return tasks.Outcome(job.input, output, skipped=True)
     if settings.preserve:
         raise UsageError("-p keeps times and mode of a file, and an array of zarr is a folder")
     head, numbers = stack.head, _numbers(settings, stack)
@@ -255,7 +255,7 @@ def _zarr(
         _decoded(settings, stack), force=settings.force or settings.skip_existing or repeated,
         allowed=files.permissions(job.input),
     )  # fmt: skip
-    outcome = work.Outcome(job.input, output, size, total, notes=_said(stack, "ZARR"))
+    outcome = tasks.Outcome(job.input, output, size, total, notes=_said(stack, "ZARR"))
     return replace(outcome, summary=_summary(outcome, stack, len(numbers), total, "zarr"))
 
 
@@ -265,7 +265,7 @@ def _said(stack: LowRankStack, form: str) -> tuple[str, ...]:
     return stack.notes + framewriter.notes(stack.head.metadata, len(stack), format=form)
 
 
-def _summary(outcome: work.Outcome, stack: LowRankStack, count: int, total: int, form: str) -> str:
+def _summary(outcome: tasks.Outcome, stack: LowRankStack, count: int, total: int, form: str) -> str:
     head = stack.head
     return (
         f"{outcome.input} -> {outcome.output}: {count} frames of {head.width}x{head.height} "
@@ -273,7 +273,7 @@ def _summary(outcome: work.Outcome, stack: LowRankStack, count: int, total: int,
     )
 
 
-def _picture(stack: LowRankStack, settings: work.Decompressing) -> Picture:
+def _picture(stack: LowRankStack, settings: tasks.Decompressing) -> Picture:
     """All frames, or those that are asked for, with their labels."""
     head = stack.head
     numbers = _numbers(settings, stack)
@@ -286,9 +286,9 @@ def _picture(stack: LowRankStack, settings: work.Decompressing) -> Picture:
 
 
 def _folder(
-    job: Job, folder: str, settings: work.Decompressing, stack: LowRankStack, size: int, *,
+    job: Job, folder: str, settings: tasks.Decompressing, stack: LowRankStack, size: int, *,
     repeated: bool,
-) -> work.Outcome:  # fmt: skip
+) -> tasks.Outcome:  # fmt: skip
     """A file for each frame, named by its number; none is written where one may not be."""
     from lowrank.io import framewriter  # a stack is written
 
@@ -301,7 +301,7 @@ def _folder(
     digits = max(len(str(len(stack) - 1)), 3)
     paths = [os.path.join(folder, f"{i:0{digits}d}{suffix}") for i in numbers]
     for path in paths:
-        work.check_output(job, path, settings, repeated=repeated)
+        outputs.check_output(job, path, settings, repeated=repeated)
     picture = _picture(stack, settings)
     total = 0
     notes: tuple[str, ...] = ()
@@ -310,7 +310,7 @@ def _folder(
         frame = framewriter.frame(picture, i)
         written = images.write(frame, format=form, **level)
         notes = images.write_notes(frame, format=form)
-        work.write(job, settings, work.Outcome(job.input, path), written, repeated=repeated)
+        outputs.write(job, settings, tasks.Outcome(job.input, path), written, repeated=repeated)
         total += len(written)
     summary = f"{job.input} -> {folder}: {len(paths)} frames, {total:,} bytes {form}"
-    return work.Outcome(job.input, folder, size, total, summary=summary, notes=stack.notes + notes)
+    return tasks.Outcome(job.input, folder, size, total, summary=summary, notes=stack.notes + notes)

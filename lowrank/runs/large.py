@@ -15,7 +15,7 @@ from lowrank.errors import LimitError, UsageError
 from lowrank.io import cloud
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
-from lowrank.runs import afar, work
+from lowrank.runs import afar, outputs, tasks, work
 from lowrank.runs.journal import Journal
 from lowrank.runs.plan import Job
 from lowrank.runs.reread import Reread, parts_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lowrank.report import Report
 
 
-def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) -> work.Outcome:
+def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -> tasks.Outcome:
     """Compress one source in passes; as ever, where it is small, or passes cannot do it."""
     if settings.spread is not None:  # a worker has a folder of its own
         here = job.input if cloud.is_url(job.input) else os.path.abspath(job.input)
@@ -51,15 +51,15 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     far = cloud.is_url(output)
     if far:
         cloud.check_output(output, force=settings.force)
-    if work.is_done(job, output, settings):
-        outcome = work.Outcome(job.input, output, skipped=True)
+    if outputs.is_done(job, output, settings):
+        outcome = tasks.Outcome(job.input, output, skipped=True)
         if proof is None or settings.manifest is None:
             return outcome
         there = replace(proof, began=None)
         there.examine(output)
         return replace(outcome, entry=there.entry(job.input))
     if not far:
-        work.check_output(job, output, settings, repeated=repeated)
+        outputs.check_output(job, output, settings, repeated=repeated)
     kept = None
     if settings.resume is not None:
         if files.same_file(settings.resume, output):
@@ -82,7 +82,7 @@ def compress(job: Job, settings: work.Compressing, *, repeated: bool = False) ->
     return outcome
 
 
-def _whole(job: Job, settings: work.Compressing, *, repeated: bool) -> work.Outcome:
+def _whole(job: Job, settings: tasks.Compressing, *, repeated: bool) -> tasks.Outcome:
     """Compress a source that is read whole, and say so where passes were asked for.
 
     Raises
@@ -114,7 +114,7 @@ def _whole(job: Job, settings: work.Compressing, *, repeated: bool) -> work.Outc
     )
 
 
-def _measured_later(job: Job, settings: work.Compressing, *, repeated: bool) -> work.Outcome:
+def _measured_later(job: Job, settings: tasks.Compressing, *, repeated: bool) -> tasks.Outcome:
     """Compress a source, and measure in passes what was coded in tiles of it."""
     output = job.place(".lrk")
     if not settings.measure or output == "-" or job.frames or settings.nodata is not None:
@@ -139,13 +139,13 @@ def _measured_later(job: Job, settings: work.Compressing, *, repeated: bool) -> 
     return replace(outcome, report=found)
 
 
-def _by_ranges(url: str, settings: work.Compressing) -> bool:
+def _by_ranges(url: str, settings: tasks.Compressing) -> bool:
     """Whether a source elsewhere is read in passes where it is; else it is brought here."""
     can = store_passes.suits(settings.target, settings.layout, settings.store) is not None
     return can and url.lower().endswith(".npy") and cloud.gives_ranges(url)
 
 
-def _report(loaded: LazyLoaded, outcome: work.Outcome, encoded: Streamed, memory: int) -> Report:
+def _report(loaded: LazyLoaded, outcome: tasks.Outcome, encoded: Streamed, memory: int) -> Report:
     from lowrank.report import measure, passes
 
     name, size = outcome.output, outcome.bytes_after
@@ -156,7 +156,7 @@ def _report(loaded: LazyLoaded, outcome: work.Outcome, encoded: Streamed, memory
     )  # fmt: skip
 
 
-def _key(loaded: LazyLoaded, settings: work.Compressing) -> str:
+def _key(loaded: LazyLoaded, settings: tasks.Compressing) -> str:
     """What a file of passes is told from those of other jobs by."""
     p, target = loaded.picture, settings.target
     return repr(
@@ -167,7 +167,7 @@ def _key(loaded: LazyLoaded, settings: work.Compressing) -> str:
     )  # fmt: skip
 
 
-def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
+def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
     """What is to be read in passes: large, or of whatever size where --memory bounds it."""
     can = store_passes.suits(settings.target, settings.layout, settings.store) is not None
     if not can or settings.nodata is not None or (settings.check and job.output == "-"):
@@ -193,9 +193,9 @@ def source(job: Job, settings: work.Compressing) -> LazyLoaded | None:
 
 
 def written(
-    job: Job, settings: work.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed,
+    job: Job, settings: tasks.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed,
     proof: Reread | None = None,
-) -> work.Outcome:  # fmt: skip
+) -> tasks.Outcome:  # fmt: skip
     """Write a file while its long vectors are made."""
     data = None
     if output == "-":
@@ -217,7 +217,7 @@ def written(
             output, encoded.write,
             force=settings.force or (settings.skip_existing and files.regular(output) is not None),
             allowed=files.permissions(*names),
-            preserved=work.newest(job) if settings.preserve else None,
+            preserved=outputs.newest(job) if settings.preserve else None,
             inspect=proof.examine if proof else None,
         )  # fmt: skip
         there = files.regular(output)
@@ -226,7 +226,7 @@ def written(
     against = (
         f"{before / after:.2f}x smaller" if 0 < after <= before else f"{after / before:.2f}x larger"
     )
-    return work.Outcome(
+    return tasks.Outcome(
         job.input, output, before, after,
         summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
         f"{work.ranks(encoded.parts)}, error {error:.3%}",

@@ -21,7 +21,7 @@ from lowrank import signals, threads
 from lowrank.errors import FileError
 from lowrank.runs import work
 from lowrank.runs.plan import Job
-from lowrank.runs.work import Outcome, Settings, Worker
+from lowrank.runs.tasks import Outcome, Settings, Worker
 
 _POLL = 0.2  # seconds between two looks at whether a signal came
 _AHEAD = 2  # jobs given out for each of several processes

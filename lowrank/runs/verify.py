@@ -19,7 +19,7 @@ from lowrank.report.compared import Compared
 from lowrank.runs import proof, work
 from lowrank.runs.manifest import Entry
 from lowrank.runs.plan import Job, Plan
-from lowrank.runs.work import Outcome, Settings
+from lowrank.runs.tasks import Outcome, Settings
 
 _AT_A_TIME = 1 << 24  # samples that are decoded together
 WHOLE = "whole"

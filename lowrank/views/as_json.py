@@ -10,8 +10,8 @@ from lowrank.report import finite
 
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
+    from lowrank.runs.tasks import Outcome, Total
     from lowrank.runs.verify import Tally
-    from lowrank.runs.work import Outcome, Total
 
 
 def result_object(result: Result) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from lowrank.runs.work import Outcome
+from lowrank.runs.tasks import Outcome
 
 
 class _Rate(ProgressColumn):

@@ -21,8 +21,8 @@ from lowrank.views import words
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
     from lowrank.report.stacks import OfStack
+    from lowrank.runs.tasks import Total
     from lowrank.runs.verify import Tally
-    from lowrank.runs.work import Total
 
 _PLOT_ROWS = 7
 _PLOT_COLUMNS = 64

@@ -1,0 +1,124 @@
+"""Outputs of the commands: their names, whether they may be written, and the writing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lowrank import files
+from lowrank.errors import UsageError
+from lowrank.io import formats
+from lowrank.picture import Mode
+from lowrank.runs.plan import Job
+from lowrank.runs.tasks import Outcome, Settings
+
+if TYPE_CHECKING:
+    from lowrank.runs.proof import Proof
+
+
+def named(job: Job, format: str | None, suffix: str, mode: Mode) -> tuple[str, str]:
+    """Path and format of a picture's output; `suffix` where nothing says another.
+
+    Raises
+    ------
+    UsageError
+        Name and format contradict each other.
+    """
+    if format:
+        suffix = f".{format.lower().lstrip('.')}"
+    # Names that are made here follow the format; standard output has no name to follow.
+    output = job.place(suffix)
+    follows = job.output not in (None, "-") and (
+        os.path.splitext(output)[1] != "" or not (format or files.special(output))
+    )
+    form = formats.format_for(output if follows else suffix, mode)
+    if format and form != formats.format_for(suffix, mode):
+        raise UsageError(f"--format {format} contradicts -o {output}; leave out one")
+    return output, form
+
+
+def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -> None:
+    """Refuse early what would be refused late, before any work is done."""
+    beside = job.output is None and job.stem is None and not job.frames
+    if beside and not os.path.lexists(job.input):
+        return  # that there is no input is what whoever reads it says
+    if output != "-":
+        files.check_output(
+            output,
+            force=settings.force or settings.skip_existing or repeated,
+            inputs=(job.input, *job.frames),
+            makes_folder=job.stem is not None,
+        )
+
+
+def is_done(job: Job, output: str, settings: Settings) -> bool:
+    """Whether the output is there, and not older than its source."""
+    there, source = files.regular(output), newest(job)
+    if not settings.skip_existing or there is None:
+        return False
+    return source is None or there.st_mtime_ns >= source.st_mtime_ns
+
+
+def newest(job: Job) -> os.stat_result | None:
+    """Status of the input, of several of the one that was changed last; None of no file."""
+    found = map(files.regular, job.frames or (job.input,))
+    return max(filter(None, found), key=lambda status: status.st_mtime_ns, default=None)
+
+
+def write(
+    job: Job,
+    settings: Settings,
+    outcome: Outcome,
+    written: bytes,
+    *,
+    repeated: bool,
+    proof: Proof | None = None,
+) -> Outcome:
+    """Write an output, whole or not at all."""
+    examine = proof.examine if proof else None
+    if outcome.output == "-":
+        if examine:
+            examine(written)
+        return replace(outcome, bytes_after=len(written), data=written)
+    if job.stem:
+        files.make_folder(os.path.dirname(outcome.output))
+    if repeated and _holds(outcome.output, written):
+        if examine:
+            examine(written)
+    else:
+        source = newest(job)
+        files.write_atomic(
+            outcome.output,
+            written,
+            force=settings.force or (settings.skip_existing and _exists(outcome.output)),
+            allowed=files.permissions(*(job.frames or (job.input,))),
+            preserved=source if settings.preserve else None,
+            examine=examine,
+        )
+    entry = proof.entry() if proof and proof.listed else None
+    return replace(outcome, bytes_after=len(written), entry=entry)
+
+
+def write_pieces(
+    job: Job, settings: Settings, outcome: Outcome, pieces: Iterable[bytes | memoryview]
+) -> None:
+    """Write an output as its pieces come, whole or not at all."""
+    if job.stem:
+        files.make_folder(os.path.dirname(outcome.output))
+    files.write_atomic(
+        outcome.output,
+        pieces,
+        force=settings.force or (settings.skip_existing and _exists(outcome.output)),
+        allowed=files.permissions(*(job.frames or (job.input,))),
+        preserved=newest(job) if settings.preserve else None,
+    )
+
+
+def _holds(path: str, data: bytes) -> bool:
+    return os.path.isfile(path) and files.read_bytes(path) == data
+
+
+def _exists(path: str) -> bool:
+    return files.regular(path) is not None
