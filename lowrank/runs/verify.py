@@ -121,6 +121,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
                 "against": found.path, "factor_error": found.factor_error,
                 "stated_error": found.stated_error, "psnr_db": found.pixels.psnr_db,
                 "rmse": found.pixels.rmse, "max_abs_error": found.pixels.max_abs_error,
+                "peak": found.pixels.peak,
             }  # fmt: skip
             summary += f"; {beside(facts)}"
             if found.above:
