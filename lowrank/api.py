@@ -361,5 +361,5 @@ def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
         if not isinstance(unit, str):
             raise TypeError("the unit is no text")
         return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the frames cannot be called so: {error}") from error

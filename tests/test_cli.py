@@ -31,7 +31,7 @@ STORAGE = {
     "floats", "original_floats", "float_ratio", "bytes", "raw_bytes", "byte_ratio",
     "source_ratio", "break_even_rank",
 }  # fmt: skip
-PIXELS = {"psnr_db", "rmse", "max_abs_error"}
+PIXELS = {"psnr_db", "rmse", "max_abs_error", "peak"}
 
 
 @pytest.fixture
@@ -704,3 +704,35 @@ def test_rich_is_loaded_only_where_something_is_drawn(small_png, small_lrk, tmp_
     ):
         assert "rich" not in loaded(run, tmp_path), run
     assert "rich" in loaded(("report", "in.lrk"), tmp_path)
+
+
+PEAKS = {
+    "bool": (1, (9, 24, 30)), "uint8": (255, (24, 30)), "uint8 colour": (255, (24, 30, 3)),
+    "uint16": (65535, (24, 30)), "uint16 colour": (None, (24, 30, 3)), "int16": (None, (24, 30)),
+    "float32": (None, (24, 30)), "int8": (255, (9, 24, 30)), "uint16 stack": (None, (9, 24, 30)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PEAKS)
+def test_every_table_page_and_object_says_the_peak_of_its_psnr(cli, tmp_path, kind):
+    """The peak of the type, or the range of the data, which 9 frames of a stack have as well."""
+    peak, shape = PEAKS[kind]
+    A = np.random.default_rng(0).normal(60, 20, shape).clip(1, 120)
+    A = A > 60 if kind == "bool" else A.astype(kind.split()[0])
+    span = float(A.max()) - float(A.min())
+    peak = peak or span
+    np.save(tmp_path / "a.npy", A)
+    cli("compress", "a.npy", "-k", "3", "--store", "float32", "--quiet").succeeded()
+    said = json.loads(cli("report", "a.npy", "a.lrk", "--json").succeeded().text)["pixels"]
+    assert said["peak"] == pytest.approx(peak)
+    error = A.astype(float) - lowrank.open(tmp_path / "a.lrk").to_array()
+    assert said["psnr_db"] == pytest.approx(10 * np.log10(peak**2 / np.mean(error**2)))
+    one = json.loads(cli("verify", "a.lrk", "--against", "a.npy", "--json").succeeded().text)
+    assert one["peak"] == said["peak"]
+    sentence = f"PSNR has the peak {peak:.9g}"
+    for arguments in (["a.lrk"], ["-k", "1,2"], []):
+        shown = " ".join(cli("report", "a.npy", *arguments).succeeded().text.split())
+        assert sentence in shown, arguments
+    if kind != "uint16 colour":  # which has no page
+        cli("report", "a.npy", "a.lrk", "--html", "a.html", "--quiet").succeeded()
+        assert sentence in (tmp_path / "a.html").read_text("utf-8")

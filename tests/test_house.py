@@ -46,10 +46,13 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "matrices", "nodata", "pngwriter", "resolution"),
+            *("dtypes", "formats", "heif", "nodata", "pngwriter", "resolution"),
             *("taking", "tiff", "wall", "web"),
         ),
-        ("folders", "jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter", "zarr"),
+        (
+            *("folders", "jp2", "jxl", "matrices", "metadata", "npy", "png", "pnm"),
+            *("tiffwriter", "zarr"),
+        ),
         ("cloud", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),

@@ -7,11 +7,13 @@ import copy
 import io
 import json
 import os
+import pathlib
 import pickle
 import re
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import consumer
@@ -342,6 +344,85 @@ MISTAKEN_IMAGES = {
     "a closed file": closed_file(),
     "a text file": io.StringIO("text"),
 }
+
+
+class Lazy:
+    """An array that gives its samples when it is asked for them."""
+
+    def __init__(self, samples, take, dtype=None):
+        self.shape, self.dtype = samples.shape, dtype or samples.dtype
+        self._samples, self._take = samples, take
+
+    def __getitem__(self, key):
+        return self._take(self._samples[key])
+
+
+class Tensor(Lazy):
+    """One whose types are not numpy's, and which numpy can ask for an array all the same."""
+
+    def __array__(self, dtype=None, copy=None):
+        return self._take(self._samples)
+
+
+FRAMES = np.random.default_rng(5).integers(0, 4000, (9, 7, 8)).astype(np.uint16)
+
+
+def gone(samples):
+    raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize("memory", [None, "10M"])
+@pytest.mark.parametrize(
+    "array",
+    [
+        Lazy(FRAMES, gone),
+        Lazy(FRAMES, lambda x: x[:, :1]),  # which numpy would repeat
+        Lazy(FRAMES, lambda x: x, "torch.uint16"),
+        Tensor(FRAMES, gone, "torch.uint16"),
+        (frame for frame in FRAMES),
+        pathlib.Path().glob("*.png"),
+    ],
+    ids=["raises", "smaller", "unknown type", "raises as a whole", "generator", "glob"],
+)
+def test_whatever_a_lazy_array_does_is_our_error(array, memory):
+    with pytest.raises(LowrankError) as caught:
+        lowrank.compress(array, stack=True, rank=2, memory=memory)
+    one_line(caught.value)
+
+
+def test_arrays_of_other_libraries_are_asked_for_as_numpy_asks():
+    expected = lowrank.compress(FRAMES, stack=True, rank=2)
+    tensor = Tensor(FRAMES, lambda x: x, "torch.uint16")
+    assert lowrank.compress(tensor, stack=True, rank=2) == expected
+    lines = pytest.importorskip("dask.array").from_array(FRAMES, chunks=(4, 7, 3))
+    unknown = lines[lines[:, 0, 0] >= 0]  # how many that are, dask does not know
+    assert lowrank.compress(unknown, stack=True, rank=2) == expected
+
+
+def test_a_lazy_array_may_be_made_of_pictures_that_another_thread_reads(small_png):
+    def read(samples):
+        one = ThreadPoolExecutor(1)
+        one.submit(lowrank.compress, small_png, rank=1).result(timeout=60)
+        one.shutdown(wait=False)
+        return samples
+
+    stack = lowrank.compress(Lazy(FRAMES, read), stack=True, rank=2)
+    assert stack == lowrank.compress(FRAMES, stack=True, rank=2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"stack": "no"}, {"stack": 2}, {"stack": FRAMES}, {"stack": None},
+        {"values": [10**400] * 9}, {"values": [np.nan] * 9}, {"values": [None] * 9},
+        {"labels": 3}, {"labels": ["a"]}, {"unit": None},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_mistakes_about_frames_are_usage_errors(wrong):
+    with pytest.raises(UsageError) as caught:
+        lowrank.compress(FRAMES, rank=2, **({"stack": True} | wrong))
+    one_line(caught.value)
 
 
 def one_line(error):

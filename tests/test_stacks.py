@@ -133,6 +133,10 @@ KEYS = [
     np.s_[True, ..., 1],
     np.s_[[]],
     np.s_[4, 5, 6],
+    np.s_[4, 5, ..., 2],
+    np.s_[4, 5, 6, ...],
+    np.s_[[2, 1], ..., 3, [0, 1]],
+    np.s_[None, [2, 1], 3, ..., [[0], [1]]],
     (),
 ]
 
@@ -151,7 +155,7 @@ def test_indexing_is_numpys_on_the_decoded_stack(dtype, store, colours, tmp_path
         # Opened anew: what was checked for one key is not yet for the next.
         for stack in (memory, opened(memory, tmp_path)):
             found = stack[key]
-            assert found.shape == whole[key].shape, key
+            assert (type(found), found.shape) == (type(whole[key]), whole[key].shape), key
             assert found.tobytes() == np.ascontiguousarray(whole[key]).tobytes(), key
 
 

@@ -233,6 +233,33 @@ def test_dots_in_a_name_are_part_of_it(cli, tmp_path):
     assert sorted(row["against"] for row in rows) == sorted(f"in{os.sep}{name}" for name in names)
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_a_folder_may_be_the_frames_of_a_stack_itself(monkeypatch, cli, tmp_path, large):
+    from lowrank.report import ask
+
+    if large:  # it is read in passes
+        monkeypatch.setattr(ask, "LARGE", 1)
+    rng = np.random.default_rng(0)
+    frames = (60 * rng.random((5, 2)) @ rng.random((2, 72))).reshape(5, 9, 8).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    for i, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "in" / f"{i}.png")
+    cli("compress", "in", "--stack", "-k", "2", "-o", "movie.lrk").succeeded()
+    decoded = lowrank.open(tmp_path / "movie.lrk").to_array()
+    rmse = math.sqrt(np.mean((decoded - 1.0 * frames) ** 2))
+    done = cli("verify", "movie.lrk", "--against", "in", "--json").succeeded()
+    row = json.loads(done.text)
+    assert (row["against"], row["state"]) == (os.path.join("in", "0.png"), "whole")
+    assert row["rmse"] == pytest.approx(rmse)
+    # Of some of its pictures, with what was said to compress; of others, it is not.
+    cli("compress", "in", "--stack", "--frames", "1:4", "-k", "2", "-o", "some.lrk").succeeded()
+    cli("verify", "some.lrk", "--against", "in", "--frames", "1:4").succeeded()
+    assert "5 frames" in cli("verify", "some.lrk", "--against", "in").failed(1)
+    Image.fromarray(frames[0]).save(tmp_path / "one.png")
+    cli("compress", "one.png", "-k", "2").succeeded()
+    assert "no original" in cli("verify", "one.lrk", "--against", "in").failed(1)
+
+
 def test_a_stack_is_measured_beside_its_array(cli, tmp_path):
     A = np.einsum("nk,kij->nij", *(np.random.default_rng(0).random(x) for x in ((9, 2), (2, 8, 7))))
     (tmp_path / "in").mkdir()

@@ -12,7 +12,7 @@ from lowrank.errors import ImageError, LimitError
 from lowrank.io import nodata as missing
 from lowrank.io.dtypes import typed
 from lowrank.io.modes import check_finite
-from lowrank.io.wall import naming, one_line
+from lowrank.io.wall import naming, thin_wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, MAX_CHANNELS, Loaded, Metadata, Picture, Source
 from lowrank.picture.gaps import Mask, held
@@ -46,11 +46,26 @@ def from_array(
     hidden = fill = None
     if isinstance(array, np.ma.MaskedArray):
         hidden, fill = np.ma.getmaskarray(array), array.fill_value
-    try:
-        samples = np.asarray(array)
-    except (TypeError, ValueError) as error:
-        raise ImageError(f"not an array of samples ({one_line(error)})") from error
+    samples = asked(array)
     return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden, fill=fill)
+
+
+def asked(array: ArrayLike) -> Samples:
+    """What numpy makes an array of.
+
+    Raises
+    ------
+    ImageError
+        Nothing, or of an object that is no sequence an array of that one object.
+    """
+    with thin_wall("make an array of it", "give an array of numbers"):
+        samples = np.asarray(array)
+    if samples.ndim == 0 and samples.dtype == object:
+        raise ImageError(
+            f"{type(array).__name__} is no image and no array of samples; give a path, an array, "
+            "or a list of them"
+        )
+    return samples
 
 
 @naming

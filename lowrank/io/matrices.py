@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import ImageError
+from lowrank.io.wall import thin_wall
 from lowrank.limits import let_go
 
 if TYPE_CHECKING:
@@ -97,6 +98,19 @@ def _read_at(stream: Any, view: memoryview, at: int) -> int:
     return int(stream.readinto(view) or 0)
 
 
+def fitting(found: Samples, shape: tuple[int, ...]) -> Samples:
+    """What an array gave, if that is as much as its own shape says.
+
+    Raises
+    ------
+    ImageError
+        It is not; and numpy might repeat it until it were.
+    """
+    if found.shape != shape:
+        raise ImageError(f"the array gave {found.shape} where its own shape says {shape}")
+    return found
+
+
 class OfArray:
     """An array of frames, which has a shape, a dtype and slices: zarr's, h5py's, dask's, numpy's.
 
@@ -147,8 +161,11 @@ class OfArray:
         return tuple(key)
 
     def _taken(self, frames: slice, lines: slice) -> Samples:
-        with self._lock:  # not every library likes to be asked twice at a time
+        # Not every library likes to be asked twice at a time.
+        with self._lock, thin_wall("read the array", "give an array of numbers"):
             found = np.moveaxis(np.asarray(self.array[self._key(frames, lines)]), self._at, 0)
+        expected = frames.stop - frames.start, lines.stop - lines.start, *self._sides[1:]
+        found = fitting(found, expected)
         if isinstance(self.array, np.ndarray):
             found = found.copy()
             let_go(self.array)

@@ -8,6 +8,7 @@ and mode. Several pictures are a stack where that is asked for.
 
 from __future__ import annotations
 
+import numbers
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from lowrank.errors import ImageError, UsageError
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
+from lowrank.io.matrices import fitting
 from lowrank.io.modes import check_finite
 from lowrank.io.taking import USUAL, Taking, several
-from lowrank.io.wall import naming, one_line, wall
+from lowrank.io.wall import naming, thin_wall
 from lowrank.picture import DTYPES, Loaded, Metadata, Picture, Source
 from lowrank.picture.axis import Axis
 
@@ -117,15 +119,13 @@ def of_array(
     if not is_array(array):
         several = array if isinstance(array, list | tuple) else ()
         masked = [x for x in several if isinstance(x, np.ma.MaskedArray)]
-        try:
-            if masked:  # numpy's asarray drops the masks, and its stack the fill value
+        if masked:  # numpy's asarray drops the masks, and its stack the fill value
+            with thin_wall("stack masked arrays", "give arrays of one shape"):
                 array = np.ma.stack(several)
-                if masked[0].fill_value != array.fill_value:
-                    array.fill_value = masked[0].fill_value
-            else:
-                array = np.asarray(array)
-        except (TypeError, ValueError) as error:
-            raise ImageError(f"not an array of samples ({one_line(error)})") from error
+            if masked[0].fill_value != array.fill_value:
+                array.fill_value = masked[0].fill_value
+        else:
+            array = arrays.asked(array)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in PICTURES
     if not taking.asked and (len(shape) < 3 or (len(shape) == 3 and (pictured or not stacks))):
@@ -151,7 +151,7 @@ def of_array(
     chosen = taking.chosen(shape[at])
     sides = tuple(x for i, x in enumerate(shape) if i != at)
     pages.check_room((len(chosen), *sides), dtype, max_pixels)
-    with wall(f"read {name}", "give an array of numbers"):
+    with thin_wall(f"read {name}", "give an array of numbers"):  # dask may read pictures for it
         samples, hidden = _taken(array, at, chosen, sides)
     notes: list[str] = []
     if len(shape) == 3:
@@ -184,8 +184,16 @@ def _shown(shape: tuple[int, ...]) -> str:
 
 
 def is_array(array: Any) -> bool:
-    """Whether something has a shape, a dtype and slices."""
-    return all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__"))
+    """Whether something has a shape, a dtype and slices, as numpy knows them.
+
+    What has others (a tensor's dtype, a side of dask's that nobody knows) may still be one for
+    `np.asarray`.
+    """
+    try:
+        shape, _ = tuple(array.shape), np.dtype(array.dtype)
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return hasattr(array, "__getitem__") and all(isinstance(x, numbers.Integral) for x in shape)
 
 
 def _taken(
@@ -206,7 +214,7 @@ def _taken(
         # Lazy arrays know no negative steps, and not all of them know others.
         low, high = min(some), max(some) + 1
         slab = np.moveaxis(np.asarray(array[(slice(None),) * at + (slice(low, high),)]), at, 0)
-        samples[first : first + step] = slab[[i - low for i in some]]
+        samples[first : first + step] = fitting(slab, (high - low, *sides))[[i - low for i in some]]
     return samples, None
 
 

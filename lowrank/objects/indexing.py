@@ -43,11 +43,12 @@ def split(key: Any, shape: tuple[int, ...]) -> tuple[list[Line], tuple[Any, ...]
     if used > len(shape) or len(dots) > 1:
         raise IndexError(f"an index of {used} axes, of a stack that has {len(shape)}")
     at = dots[0] if dots else len(keys)
-    keys[at : at + 1] = [slice(None)] * (len(shape) - used)
+    # Dots that stand for no axis are numpy's still: they part what is beside them.
+    keys[at : at + 1] = [slice(None)] * (len(shape) - used) or keys[at : at + 1]
     lines: list[Line] = []
     block: list[Any] = []
     for k in keys:
-        if not _axes(k):  # a new axis; numpy makes one of a single truth, too
+        if not _axes(k):  # a new axis, dots; numpy makes an axis of a single truth, too
             block.append(k)
         for one in _apart(k, shape[len(lines) :]):
             line, inside = _line(one, shape[len(lines)], len(lines))

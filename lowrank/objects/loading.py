@@ -122,11 +122,12 @@ def taken(stack: object, axis: object) -> Taking:
     Raises
     ------
     UsageError
-        The axis is no whole number.
+        `stack` is neither true nor false, or the axis no whole number.
     """
+    stack = targets.truth(stack, "stack")
     if not isinstance(axis, numbers.Integral) or isinstance(axis, bool):
         raise UsageError(f"axis {reprlib.repr(axis)} does not do; give a whole number, or -1")
-    return Taking(bool(stack) or axis != 0, int(axis) if axis else None)
+    return Taking(stack or axis != 0, int(axis) if axis else None)
 
 
 def with_axis(loaded: Loaded, named: Axis) -> Loaded:

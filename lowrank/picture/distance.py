@@ -19,11 +19,16 @@ _ROWS = 256  # at a time
 
 @dataclass(frozen=True)
 class Pixels:
-    """The saved image, rounded and clipped; PSNR is None where the images are equal."""
+    """The saved image, rounded and clipped; PSNR is None where the images are equal.
+
+    `peak` is that of the PSNR: the largest sample of the type, 1, 255 or 65,535 (of one grey
+    picture in uint16), or the range of the data; see `Picture.peak`.
+    """
 
     psnr_db: float | None
     rmse: float
     max_abs_error: float
+    peak: float
 
 
 class OfFrame(NamedTuple):
@@ -83,4 +88,5 @@ def total(of: list[OfFrame], peak: float) -> Pixels:
         psnr_db=10 * math.log10(peak * peak / mse) if mse else None,
         rmse=math.sqrt(mse),
         max_abs_error=max(x.largest for x in of),
+        peak=peak,
     )

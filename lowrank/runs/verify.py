@@ -13,6 +13,7 @@ from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
 from lowrank.format.parts import Parts
+from lowrank.io import folders
 from lowrank.io.taking import USUAL, Taking
 from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
@@ -120,6 +121,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
                 "against": found.path, "factor_error": found.factor_error,
                 "stated_error": found.stated_error, "psnr_db": found.pixels.psnr_db,
                 "rmse": found.pixels.rmse, "max_abs_error": found.pixels.max_abs_error,
+                "peak": found.pixels.peak,
             }  # fmt: skip
             summary += f"; {beside(facts)}"
             if found.above:
@@ -174,13 +176,14 @@ def _memory(name: str) -> LimitError:
 
 def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
     """The file beside the original that it is nearest to, of those with its name."""
-    if not job.originals:
+    originals = job.originals or _as_frames(job.tree, parts)
+    if not originals:
         raise _UnmatchedError(f"no original of {job.input} in {job.tree}; leave out --against")
     found: list[Compared] = []
     failures: list[LowrankError] = []
     taking = settings.taking
     later_as = taking if taking.asked else Taking(stack=parts.head.frames is not None)
-    for path in job.originals:
+    for path in originals:
         try:
             later = ask.read_later(path, parts, later_as)
             if later is not None:
@@ -200,6 +203,15 @@ def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
     return min(found, key=lambda x: (x.above, x.factor_error))
 
 
+def _as_frames(tree: str, parts: Parts) -> tuple[str, ...]:
+    """The folder of the originals itself, where it may be the frames of a stack; else none."""
+    try:
+        there = len(folders.frames_of(tree)[0])
+    except FileError:
+        return ()
+    return (tree,) if parts.head.frames is not None and there >= parts.head.frames else ()
+
+
 # -- originals ---------------------------------------------------------------------------
 
 
@@ -207,7 +219,8 @@ def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
     """Give every file of a plan the images of a tree that it may have been made from.
 
     Those at the same place in the tree, `sub/a.png` for `sub/a.lrk` and for `sub/a.png.lrk`;
-    where there are none, those of the same name anywhere in it.
+    where there are none, those of the same name anywhere in it. Where there are none of these
+    either, the pictures of the folder itself may be the frames of a stack.
 
     Raises
     ------

@@ -298,6 +298,15 @@ def pixel(text: str | None) -> tuple[int, int] | None:
     return y, x
 
 
+def truth(value: object, name: str) -> bool:
+    """Return True or False, also as numpy has them or as 1 and 0."""
+    known = {True: True, False: False}
+    try:
+        return known[value]  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{name} {reprlib.repr(value)} is neither True nor False") from None
+
+
 def missing(value: object) -> float | None:
     """Return the value of pixels without data given as a number."""
     if value is None:

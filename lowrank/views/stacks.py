@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lowrank.errors import printable
 from lowrank.report.stacks import Alone, OfStack, Residual
+from lowrank.views import words
 
 _AS_GOOD = 1.05  # a stack that takes as many bytes as its frames alone, but for this
 
@@ -25,7 +26,9 @@ def sentences(s: OfStack, size: int) -> list[str]:
     found = []
     if s.frame_psnr_db is not None:
         label = f" ({printable(s.worst_label)})" if s.worst_label else ""
-        found.append(f"The worst frame is {s.frame_psnr_db.worst_frame}{label}; {_peak(s)}.")
+        found.append(
+            f"The worst frame is {s.frame_psnr_db.worst_frame}{label}; {words.peak(s.peak or 1)}"
+        )
     if s.residual is not None:
         found.append(noise(s.residual))
     if s.kept is not None:
@@ -44,12 +47,6 @@ def _decibels(value: float | None) -> str:
     return "exact" if value is None else f"{value:.2f}"
 
 
-def _peak(s: OfStack) -> str:
-    if s.dtype in ("uint8", "int8"):
-        return "PSNR has the peak 255"
-    return f"PSNR has the data's own range as peak, {s.peak:g}"
-
-
 def noise(r: Residual) -> str:
     """Whether what was left out looks like noise, in a sentence or two."""
     pairs = f"{r.along_frames:+.2f} along frames, {r.along_rows:+.2f} and {r.along_columns:+.2f}"
@@ -57,7 +54,9 @@ def noise(r: Residual) -> str:
     found = f"The residual is {said} (neighbours correlate by {pairs} along rows and columns)."
     if r.gavish_donoho_rank is None:
         return found
-    return f"{found} {r.gavish_donoho_rank} terms stand above the noise (Gavish-Donoho)."
+    k = r.gavish_donoho_rank
+    terms = "1 term stands" if k == 1 else f"{k} terms stand"
+    return f"{found} {terms} above the noise (Gavish-Donoho)."
 
 
 def verdict(alone: Alone, size: int, *, floats: bool) -> str:

@@ -49,7 +49,7 @@ def report(r: Report, store: str = "") -> RenderableType:
     ]
     items += [_verdict(r), _BLANK, _storage(r), *_larger_than_source(r.storage)]
     if r.pixels:
-        items += [_BLANK, _pixels(r.pixels, "image" if r.stack is None else "stack"), *_peak(r)]
+        items += [_BLANK, _pixels(r.pixels, r.stack)]
     if r.stack is not None:
         items += [_BLANK, *_frames(r.stack, r.storage.bytes)]
     return Group(*items)
@@ -72,10 +72,11 @@ def result(x: Result) -> RenderableType:
                 f"break-even rank {x.reports[0].storage.break_even_rank:.1f}; "
                 f"Gavish-Donoho (-k auto): {targets.several(x.auto)}"
             ),
+            Text(words.peak(x.peak)),
         ]
     else:
         items += [Text(f"{x.store} factors, in no file")] if x.store else []
-        items += [_BLANK, ladder(list(x.reports), x.peak)]
+        items += [_BLANK, ladder(list(x.reports), x.peak), Text(words.peak(x.peak))]
         items += [_group_of_rank(r) for r in x.reports]
     return Group(*items)
 
@@ -246,28 +247,18 @@ def _larger_than_source(s: Storage) -> list[Text]:
     ]
 
 
-def _pixels(p: Pixels, what: str) -> RenderableType:
+def _pixels(p: Pixels, stack: OfStack | None) -> RenderableType:
+    what = "image" if stack is None else "stack"
     table = table_of(f"saved {what}", "PSNR dB", "RMSE", "largest error")
     psnr = "equal" if p.psnr_db is None else f"{p.psnr_db:.2f}"
     table.add_row("rounded and clipped", psnr, f"{p.rmse:.3f}", f"{p.max_abs_error:g}")
-    return Group(
-        table,
-        Text(
-            f"Rounding and clipping leave the set of rank-k matrices, so the saved {what} "
-            "may be a little nearer to the original than the bounds allow."
-        ),
+    said = (
+        f"Rounding and clipping leave the set of rank-k matrices, so the saved {what} "
+        "may be a little nearer to the original than the bounds allow."
     )
-
-
-def _peak(r: Report) -> list[Text]:
-    """Say the peak of a PSNR that is the range of the data: it follows from PSNR and RMSE."""
-    p = r.pixels
-    if p is None or p.psnr_db is None or r.source is None or r.source.dtype is None:
-        return []
-    if r.source.dtype in ("uint8", "int8"):
-        return [Text("PSNR has the peak 255.")]
-    peak = p.rmse * 10 ** (p.psnr_db / 20)
-    return [Text(f"PSNR has the peak {peak:.6g}, the data's own range.")]
+    if p.psnr_db is not None and stack is None:  # of a stack it is said of its frames
+        said += f" {words.peak(p.peak)}"
+    return Group(table, Text(said))
 
 
 def _frames(s: OfStack, size: int) -> list[RenderableType]:

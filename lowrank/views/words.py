@@ -26,6 +26,12 @@ def level(value: float | None) -> str:
     return f"{value:.{max(0, 5 - max(0, math.floor(math.log10(value))))}f}"[:8].rstrip(".")
 
 
+def peak(value: float) -> str:
+    """Return the sentence that says what a PSNR is measured against."""
+    of = {1.0: "", 255.0: "", 65535.0: ", the range of 16 bits"}
+    return f"PSNR has the peak {value:.9g}{of.get(value, ', the range of the data')}."
+
+
 def share(value: float) -> str:
     """Return a share in at most six characters."""
     return "100%" if value >= 0.99995 else f"{value:.2%}"

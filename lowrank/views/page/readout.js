@@ -120,7 +120,7 @@ class Readout {
       const bound = found[`${name}_bound`];
       this.beside(name, found[name], bound, bound <= 1e-6 * found.norm);
     }
-    Readout.psnr(found.psnr ?? Infinity, "");
+    this.psnr(found.psnr ?? Infinity, "");
     Readout.stored(found.bytes, found.raw_bytes, "raw");
   }
 
@@ -136,7 +136,7 @@ class Readout {
         const bound = bounds[name][k];
         this.beside(name, own[name], bound, bounds.isNothing(bound));
       }
-      Readout.psnr(own.psnr ?? Infinity, "");
+      this.psnr(own.psnr ?? Infinity, "");
     } else if (copied !== null) {
       this.tellBounds(k);
     } else if (changed) {
@@ -159,7 +159,7 @@ class Readout {
     }
     const samples = Math.sqrt(data.channels.length * data.m * data.n);
     const tail = bounds.isNothing(bounds.frobenius[k]) ? 0 : bounds.frobenius[k];
-    Readout.psnr(20 * Math.log10((data.whole_peak * samples) / tail), "from the bound, not measured");
+    this.psnr(20 * Math.log10((data.peak * samples) / tail), "from the bound, not measured; ");
   }
 
   tellCopy(k, found) {
@@ -186,9 +186,9 @@ class Readout {
     );
   }
 
-  static psnr(value, kind) {
+  psnr(value, kind) {
     Words.say("psnr", value === Infinity ? "exact" : `${value.toFixed(2)} dB`);
-    Words.say("psnr-kind", kind);
+    Words.say("psnr-kind", `${kind}peak ${Words.level(this.data.peak)}`);
   }
 
   static stored(ours, all, what) {
