@@ -16,6 +16,12 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
+def number_of(number: int, what: str, one: str = "", many: str = "") -> str:
+    """A number of things, and a verb that goes with it: `1 term stands`, `2,000 terms stand`."""
+    verb = one if number == 1 else many
+    return f"{number:,} {what}{'' if number == 1 else 's'}{verb and ' '}{verb}"
+
+
 class LowrankError(Exception):
     """Base of all errors: one line that says what is wrong and what to do.
 

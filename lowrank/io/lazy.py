@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lowrank.errors import ImageError, UsageError
+from lowrank.errors import ImageError, UsageError, number_of
 from lowrank.io import cloud, dtypes, images, metadata, npy, pages, sources, tifffile, zarr
 from lowrank.io.matrices import InFile, OfArray, OfBands, OfChannel, OfFrames
 from lowrank.io.taking import TIFFS, Taking
@@ -133,7 +133,8 @@ def of_files(
     )  # fmt: skip
     notes = [*first.notes]
     notes += pages.left_out([p.metadata])
-    notes.append(pages.taken_for(lazy, f"{len(chosen)} pictures in the order of their names"))
+    pictures = number_of(len(chosen), "picture")
+    notes.append(pages.taken_for(lazy, f"{pictures} in the order of their names"))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
     return LazyLoaded(lazy, source, tuple(filter(None, notes)))
 
@@ -352,7 +353,8 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
     lazy = Lazy(matrix, typed, height, width, len(chosen))
     source = Source(path, "TIFF", typed.title, width, height, size)
-    return LazyLoaded(lazy, source, (pages.taken_for(lazy, f"its {len(chosen)} images"),))
+    note = pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}")
+    return LazyLoaded(lazy, source, (note,))
 
 
 def _low_first(path: str) -> bool:

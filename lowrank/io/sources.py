@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import ImageError, UsageError
+from lowrank.errors import ImageError, UsageError, number_of
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite
@@ -298,7 +298,8 @@ def _stacked(
     )
     said = list(dict.fromkeys(notes))
     said += pages.left_out(carried)
-    said.append(pages.taken_for(picture, f"{len(samples)} pictures in the order of their names"))
+    pictures = number_of(len(samples), "picture")
+    said.append(pages.taken_for(picture, f"{pictures} in the order of their names"))
     picture = missing.taken(picture, nodata, said)
     mode = first.picture.mode
     source = Source(first.source.path, first.source.format, mode.name, picture.width,

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lowrank import targets
-from lowrank.errors import printable
+from lowrank.errors import number_of, printable
 from lowrank.picture.distance import Pixels
 from lowrank.report import OfMatrix, Report, Storage
 from lowrank.views import words
@@ -131,7 +131,7 @@ def _source_line(r: Report) -> Text:
     if r.source:
         s = r.source
         text.append(printable(s.path), style="bold")
-        many = "" if r.stack is None else f"{r.stack.frames} frames of "
+        many = "" if r.stack is None else f"{number_of(r.stack.frames, 'frame')} of "
         text.append(f"  {many}{s.width}x{s.height} {s.title}, {s.format}, {s.bytes:,} bytes")
     return text
 
