@@ -92,6 +92,12 @@ def errors(c: OfMatrix) -> list[str]:
     ]
 
 
+def _reached(psnr: float | None) -> str:
+    if psnr is None:
+        return "-"
+    return f"{psnr:.2f}" if math.isfinite(psnr) else "exact"
+
+
 def peers(ours: Report, others: Iterable[Peer]) -> tuple[list[str], list[list[str]], list[str]]:
     """Heads and rows of a table of other codecs beside ours, and what is to be said of some."""
     size, pixels = ours.storage.bytes, ours.pixels
@@ -100,7 +106,7 @@ def peers(ours: Report, others: Iterable[Peer]) -> tuple[list[str], list[list[st
     rows = [
         [
             f"{x.codec}, tune={x.tune}" if x.tune else x.codec,
-            "-" if x.psnr_db is None else f"{x.psnr_db:.2f}",
+            _reached(x.psnr_db),
             "-" if x.bytes is None else f"{x.bytes:,}",
             "-" if x.bytes is None else f"{x.bytes / size:.2f}x",
         ]

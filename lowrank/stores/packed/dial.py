@@ -72,7 +72,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
             "or give integers of 16 bits"
         )
     if target.kind == "auto":
-        raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
+        raise UsageError(f"rank auto is of float stores; for a packed one give {_DIALS}")
     if target.kind == "rank" and layout == "patches":
         raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
     range_ = _range(picture)
