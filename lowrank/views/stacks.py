@@ -46,7 +46,7 @@ def _decibels(value: float | None) -> str:
 
 def _peak(s: OfStack) -> str:
     if s.dtype in ("uint8", "int8"):
-        return "PSNR has the peak 255"
+        return f"PSNR has the peak {s.peak:g}"
     return f"PSNR has the data's own range as peak, {s.peak:g}"
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PLOT_ROWS = 7
 _PLOT_COLUMNS = 64
 _FAINTEST = 1e-6  # share of the largest singular value below which one has no bar
+_OF_BYTES = 255.0
 _FLAT = 1e-9  # decades that are none
 _UNBOUND = 10_000  # columns, more than any table has
 _BLANK = Text("")
@@ -263,14 +264,16 @@ def _pixels(p: Pixels, what: str) -> RenderableType:
 
 
 def _peak(r: Report) -> list[Text]:
-    """Say the peak of a PSNR that is the range of the data: it follows from PSNR and RMSE."""
-    p = r.pixels
-    if p is None or p.psnr_db is None or r.source is None or r.source.dtype is None:
+    """Say the peak of a picture's PSNR, which follows from PSNR and RMSE: of bytes all know it."""
+    p, s = r.pixels, r.source
+    if p is None or p.psnr_db is None or s is None or r.stack is not None:
         return []
-    if r.source.dtype in ("uint8", "int8"):
-        return [Text("PSNR has the peak 255.")]
+    own = s.dtype not in (None, "uint8", "int8") or s.mode == "F"
     peak = p.rmse * 10 ** (p.psnr_db / 20)
-    return [Text(f"PSNR has the peak {peak:.6g}, the data's own range.")]
+    if s.dtype is None and not own and abs(peak - _OF_BYTES) < 1:
+        return []
+    whose = ", the data's own range" if own else ""
+    return [Text(f"PSNR has the peak {peak:.6g}{whose}.")]
 
 
 def _frames(s: OfStack, size: int) -> list[RenderableType]:
