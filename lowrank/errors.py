@@ -57,6 +57,13 @@ class LimitError(LowrankError):
     """An image or file is larger than the limit on pixels allows."""
 
 
+def naming(error: LowrankError, name: str) -> LowrankError:
+    """The same error; one about samples or a limit says of which file, where it does not yet."""
+    shown = "standard input" if name == "-" else printable(name)
+    about = isinstance(error, ImageError | LimitError) and shown not in str(error)
+    return type(error)(f"{shown}: {error}") if about else error
+
+
 class FormatError(LowrankError):
     """A `.lrk` file is damaged, or of a kind that this version does not know."""
 

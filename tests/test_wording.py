@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from conftest import picture
+from PIL import Image
 
 import lowrank
 from lowrank.errors import number_of
@@ -104,3 +105,65 @@ def test_what_is_no_number_is_not_called_out_of_range(cli, text):
     said = cli("compress", "a.png", "-j", text).failed(2)
     assert "is not understood; give a whole number from 1 on" in said
     assert "is out of range" in cli("compress", "a.png", "-j", "0").failed(2)
+
+
+def test_what_is_said_of_some_frames_says_of_which(cli, tmp_path):
+    pages = [Image.fromarray(picture("RGB", 12, 14, seed).samples) for seed in range(4)]
+    for name in ("a.png", "c.png"):
+        pages[0].save(tmp_path / name)
+    pages[1].save(tmp_path / "b.gif", save_all=True, append_images=pages[2:])
+    pages[1].quantize(8).save(tmp_path / "d.png")
+    err = (
+        cli("compress", "a.png", "b.gif", "c.png", "d.png", "--stack", "-k", 2, "-o", "x.lrk")
+        .succeeded()
+        .err
+    )
+    assert "a.png: b.gif: Only the first of 3 images was read" in err
+    assert "a.png: b.gif and 1 other: The palette is stored as RGB samples" in err
+    for name in ("e.png", "f.png"):
+        pages[2].quantize(8).save(tmp_path / name)
+    err = cli("compress", "e.png", "f.png", "--stack", "-k", 2, "-o", "y.lrk").succeeded().err
+    assert "e.png: The palette is stored as RGB samples" in err  # of all
+
+
+def test_a_palette_of_greys_is_not_called_colour(cli, tmp_path):
+    pages = [Image.fromarray(picture("L", 12, 14, seed).samples[..., 0]) for seed in range(3)]
+    pages[0].save(tmp_path / "grey.gif", save_all=True, append_images=pages[1:])
+    err = cli("compress", "grey.gif", "-k", 2).succeeded().err
+    assert "stack of 3 frames of 14x12 L" in err
+    assert "RGB" not in err
+
+
+@pytest.mark.parametrize("order", [">", "<", "="])
+@pytest.mark.parametrize("shape", [(6, 8), (6, 8, 3), (4, 6, 8), (4, 6, 8, 3)])
+def test_a_type_has_one_name_in_either_order_of_bytes(cli, tmp_path, order, shape):
+    for kind, name in (("u2", "uint16"), ("f8", "float64"), ("c8", "complex64"), ("U2", "str64")):
+        np.save(tmp_path / "in.npy", np.zeros(shape).astype(order + kind))
+        done = cli("compress", "in.npy", "-k", 2, "-f")
+        assert name in done.err
+        assert not re.search(r"[<>|=][a-zA-Z]\d", done.err), done.err
+        assert "(s)" not in done.err
+
+
+def test_samples_that_no_file_holds_say_of_which_file_they_are(cli, tmp_path):
+    for name, value in (("large", 1e300), ("small", 1e-300)):
+        np.save(tmp_path / f"{name}.npy", np.full((4, 5), value))
+        np.save(tmp_path / f"{name}s.npy", np.full((3, 4, 5), value))
+        for file in (f"{name}.npy", f"{name}s.npy"):
+            for run in (("compress", file, "-k", 2), ("report", file), ("report", file, "-k", 1)):
+                assert f"{file}: samples" in cli(*run).failed()
+    data = (tmp_path / "large.npy").read_bytes()
+    assert "standard input: samples" in cli("compress", "-", "-k", 2, stdin=data).failed()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e5, 1e30])
+def test_an_error_is_read_in_digits_not_in_zeros(cli, tmp_path, scale):
+    samples = picture("F", 20, 24).samples[..., 0] * np.float32(scale)
+    np.save(tmp_path / "in.npy", samples)
+    cli("compress", "in.npy", "-k", 2).succeeded()
+    text = cli("report", "in.npy", "in.lrk").succeeded().text
+    (row,) = [x.split() for x in text.splitlines() if x.startswith("rounded and clipped")]
+    decoded = lowrank.open(tmp_path / "in.lrk").to_array()
+    error = np.sqrt(np.mean((decoded.astype(float) - samples) ** 2))
+    assert float(row[4]) == pytest.approx(error, rel=1e-3)
+    assert len(row[4]) <= 11

@@ -198,7 +198,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         starts = start + np.arange(lines, dtype=np.int64) * (length * dtype.itemsize)
         matrix = line(path, dtype, starts, length, transposed=columns)
         lazy = Lazy(matrix, mode, shape[0], shape[1], None)
-        note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtype}")
+        note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtypes.named(dtype)}")
         source = Source(path, "NPY", mode.title, shape[1], shape[0], there(path))
         return LazyLoaded(lazy, source, (note,))
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
@@ -210,7 +210,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         each = width * channels
         starts = start + np.arange(height, dtype=np.int64) * (each * dtype.itemsize)
         lazy = _picture(line(path, dtype, starts, each), mode, channels)
-        what = f"an array of {height} x {width} x {channels} {dtype}"
+        what = f"an array of {height} x {width} x {channels} {dtypes.named(dtype)}"
         note = pages.taken_for(
             lazy, f"{what}; stack=True or --stack takes its first axis for frames"
         )

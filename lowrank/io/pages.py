@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from lowrank.errors import ImageError, LimitError, number_of
 from lowrank.io import dtypes, metadata, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
-from lowrank.io.modes import check_finite, from_image
+from lowrank.io.modes import check_finite, from_image, stored_as
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import FRAME, STACK, fits, stack_fits
@@ -207,7 +207,7 @@ def _frames(
         if animated:
             image.load()
             time += float(image.info.get("duration", 0) or 0)
-    _settle(stack, image)
+    _settle(stack, image, notes)
     if list(chosen) != order and stack.samples is not None:
         turn = [place[number] for number in chosen]
         stack.samples = stack.samples[turn]
@@ -229,7 +229,7 @@ def _frame(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Samples, 
     return from_image(image, raw, notes, reader)
 
 
-def _settle(stack: _Stack, image: Image.Image) -> None:
+def _settle(stack: _Stack, image: Image.Image, notes: list[str]) -> None:
     """Take back what a decoder widened: integers of 16 bits, grey frames, frames without alpha."""
     samples = stack.samples
     if samples is None:
@@ -246,6 +246,7 @@ def _settle(stack: _Stack, image: Image.Image) -> None:
         first = samples[..., :1]
         if all(np.array_equal(samples[..., c : c + 1], first) for c in (1, 2)):
             stack.samples, stack.mode = np.ascontiguousarray(first), MODES["L"]
+            notes[:] = [stored_as("L") if x == stored_as("RGB") else x for x in notes]
 
 
 def _joint(a: Mode, b: Mode) -> Mode:

@@ -253,7 +253,7 @@ def _larger_than_source(s: Storage) -> list[Text]:
 def _pixels(p: Pixels, what: str) -> RenderableType:
     table = table_of(f"saved {what}", "PSNR dB", "RMSE", "largest error")
     psnr = "equal" if p.psnr_db is None else f"{p.psnr_db:.2f}"
-    table.add_row("rounded and clipped", psnr, f"{p.rmse:.3f}", f"{p.max_abs_error:g}")
+    table.add_row("rounded and clipped", psnr, words.rmse(p.rmse), f"{p.max_abs_error:g}")
     return Group(
         table,
         Text(
