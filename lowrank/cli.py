@@ -371,10 +371,10 @@ def run() -> int:
     try:
         code = app(standalone_mode=False, prog_name="lowrank")
     except LowrankError as error:
-        console.error(error)
+        console.failed(error, sys.argv)
         return error.exit_code
     except MemoryError:
-        console.error("not enough memory; give a smaller image")
+        console.failed("not enough memory; give a smaller image", sys.argv)
         return 1
     except OSError as error:  # not a closed pipe: at that, Typer leaves quietly with 1
         console.let_go()
@@ -384,13 +384,14 @@ def run() -> int:
         message = getattr(error, "format_message", None)
         if message is not None:
             usage = str(message()).rstrip(".")
-            console.error(f"{usage}; lowrank --help lists commands and options")
+            console.failed(f"{usage}; lowrank --help lists commands and options", sys.argv)
             return 2
         if os.environ.get("LOWRANK_DEBUG"):
             raise
-        console.error(
+        console.failed(
             f"a defect of lowrank ({type(error).__name__}: {error}); "
-            "please report it with the command; LOWRANK_DEBUG=1 shows where"
+            "please report it with the command; LOWRANK_DEBUG=1 shows where",
+            sys.argv,
         )
         return 1
     return code if isinstance(code, int) else 0

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
 from lowrank.errors import FileError, UsageError, printable
@@ -26,10 +26,15 @@ def say(line: str, *, aside: bool = False) -> None:
     _write(printable(line), sys.stderr if aside else sys.stdout)
 
 
+_told = False
+
+
 def say_json(fields: dict[str, Any], *, lines: bool = False) -> None:
     """Write an object to standard output."""
+    global _told  # noqa: PLW0603 - there is one standard output
     from lowrank.views import as_json
 
+    _told = True
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     _write(as_json.dumps(fields, lines=lines, encoding=encoding), sys.stdout)
 
@@ -59,6 +64,23 @@ def error(message: Exception | str) -> None:
         say(f"lowrank: error: {' '.join(filter(None, lines))}", aside=True)
     except OSError:  # nobody can be told, but by the exit code
         let_go()
+
+
+def failed(message: Exception | str, typed: list[str]) -> None:
+    """Say why a command ends early: in one line, and as JSON if that was asked for.
+
+    Parameters
+    ----------
+    message : Exception or str
+    typed : list of str
+        The command line. Where objects were written already, what they say stands.
+    """
+    error(message)
+    if "--json" in takewhile(lambda word: word != "--", typed) and not _told:
+        try:
+            say_json({"error": printable(str(message))}, lines=True)
+        except OSError:
+            let_go()
 
 
 def run(

@@ -16,6 +16,12 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
+def number_of(number: int, what: str, one: str = "", many: str = "") -> str:
+    """A number of things, and a verb that goes with it: `1 term stands`, `2,000 terms stand`."""
+    verb = one if number == 1 else many
+    return f"{number:,} {what}{'' if number == 1 else 's'}{verb and ' '}{verb}"
+
+
 class LowrankError(Exception):
     """Base of all errors: one line that says what is wrong and what to do.
 
@@ -49,6 +55,13 @@ class ArgumentError(ImageError, UsageError):
 
 class LimitError(LowrankError):
     """An image or file is larger than the limit on pixels allows."""
+
+
+def naming(error: LowrankError, name: str) -> LowrankError:
+    """The same error; one about samples or a limit says of which file, where it does not yet."""
+    shown = "standard input" if name == "-" else printable(name)
+    about = isinstance(error, ImageError | LimitError) and shown not in str(error)
+    return type(error)(f"{shown}: {error}") if about else error
 
 
 class FormatError(LowrankError):

@@ -29,7 +29,14 @@ from PIL import Image, ImageFile, ImageSequence
 
 from lowrank import api, codec, targets
 from lowrank import format as lrk
-from lowrank.errors import FormatError, LimitError, LowrankError, TruncatedError, UsageError
+from lowrank.errors import (
+    FormatError,
+    LimitError,
+    LowrankError,
+    TruncatedError,
+    UsageError,
+    number_of,
+)
 from lowrank.format.parts import Parts
 from lowrank.io import modes, pages, pillow, resolution
 from lowrank.io.metadata import EXIF_PREFIX
@@ -172,7 +179,7 @@ def _as_pillow_says() -> Iterator[None]:
     try:
         yield
     except TruncatedError as error:
-        terms = f" ({error.terms} of {error.total} terms)" if error.total else ""
+        terms = f" ({error.terms} of {number_of(error.total, 'term')})" if error.total else ""
         raise OSError(f"image file is truncated{terms}") from error
     except LowrankError as error:
         raise OSError(str(error)) from error

@@ -13,7 +13,7 @@ from lowrank.errors import FileError, UsageError
 FileLike = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]
 Target = str | os.PathLike[str] | IO[bytes]
 
-BYTES, OBJECT = "the bytes", "the file object"
+BYTES, OBJECT = "the file given as bytes", "the file object"
 """What messages call a file without a path."""
 
 

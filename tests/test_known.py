@@ -48,6 +48,7 @@ STARTS = {
     "DjVu": b"AT&TFORM",
     "DDS": b"DDS |\0\0\0",
     "ZIP": b"PK\3\4\x14\0",
+    "an archive of no files": b"PK\5\6" + bytes(18),
 }
 
 

@@ -212,7 +212,8 @@ def test_a_damaged_term_cuts_the_file_before_it_and_the_rest_joins_the_tail(name
         path = tmp_path / "bad.lrk"
         path.write_bytes(bad)
         image = lowrank.open(path, partial=True)
-        assert image.notes == (f"the file is damaged: {total - j} terms are lost",)
+        lost = "1 term is" if total - j == 1 else f"{total - j} terms are"
+        assert image.notes == (f"the file is damaged: {lost} lost",)
         image.save(path)
         again = lowrank.open(path)  # whole, and as good
         assert (again.parts.missing, again.notes) == (None, ())

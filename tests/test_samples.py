@@ -143,7 +143,7 @@ def test_a_value_in_some_channels_only_is_taken_for_data_and_said():
     A = samples("int16", 4, 4, 5)
     A[0, 0], A[1, 1, 2] = -9999, -9999
     loaded = arrays.from_array(A, nodata=-9999)
-    assert any(note.startswith("1 pixels are -9999 in some channels only") for note in loaded.notes)
+    assert any(note.startswith("1 pixel is -9999 in some channels only") for note in loaded.notes)
     assert loaded.picture.samples[1, 1, 2] == -9999
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowrank.errors import FormatError, LimitError
+from lowrank.errors import FormatError, LimitError, number_of
 from lowrank.format.fields import (
     CHUNK_START,
     FRAMES,
@@ -136,7 +136,8 @@ class _Header:
         claims = f"{self.name} claims {width}x{height} pixels"
         limit = f"more than the limit of {max_pixels}; --max-pixels raises it"
         if head.frames is not None:
-            claims = f"{self.name} claims {head.frames} frames of {width}x{height} pixels"
+            frames = number_of(head.frames, "frame")
+            claims = f"{self.name} claims {frames} of {width}x{height} pixels"
         if width * height > max_pixels:
             raise LimitError(f"{claims}, {limit}")
         if not stack_fits(head.frames or 0, width * height, max_pixels):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank.errors import number_of
 from lowrank.picture import Metadata, Mode, Picture, Turn
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ class Parts:
         """What the file should hold and does not, a plain sentence each."""
         if self.missing is None:
             return self.damage
-        lost = f"{self.missing.count} {self.missing.what} are lost"
+        lost = f"{number_of(self.missing.count, self.missing.what[:-1], 'is', 'are')} lost"
         if not self.missing.count:
             lost = "all of the picture is there"
         elif not self.missing.checked:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, TruncatedError, printable
+from lowrank.errors import FormatError, TruncatedError, number_of, printable
 from lowrank.format import header
 from lowrank.format.fields import (
     CHUNK_BYTES,
@@ -96,7 +96,7 @@ class Reader:
 
     def cut(self, there: bool, *, terms: int = 0, total: int = 0) -> TruncatedError:
         """The error of a file that ends early."""
-        after = f", after {terms} of {total} terms" if total else ""
+        after = f", after {terms} of {number_of(total, 'term')}" if total else ""
         what = f"file ends early{after}, in {self.name}"
         advice = "decompress --partial decodes what is there"
         if self.partial or not there:

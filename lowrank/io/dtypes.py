@@ -6,10 +6,12 @@ it has. Half floats and integers of 64 bits become the narrowest type that holds
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import ImageError
+from lowrank.errors import ImageError, number_of
 from lowrank.picture import DTYPES, MODES, Mode, array_mode
 
 Samples = NDArray[np.generic]
@@ -52,6 +54,11 @@ def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
     return np.array(samples, dtype=mode.dtype, order="C"), mode
 
 
+def named(dtype: np.dtype[Any]) -> str:
+    """What a type is called, whatever the order of its bytes."""
+    return dtype.newbyteorder("=").name
+
+
 def _type_of(samples: Samples, channels: int, notes: list[str]) -> str:
     """The name of the type that samples are kept in."""
     dtype = samples.dtype
@@ -71,7 +78,7 @@ def _type_of(samples: Samples, channels: int, notes: list[str]) -> str:
         return "float64"
     if dtype.kind not in "iu":
         raise ImageError(
-            f"{channels} channel(s) of {dtype} are not an image; "
+            f"{number_of(channels, 'channel')} of {native.name} cannot be an image; "
             "give integers or floats, or one channel of bool"
         )
     low, high = (int(x) for x in (samples.min(), samples.max())) if samples.size else (0, 0)

@@ -92,6 +92,8 @@ FORMATS = {format.name: format for format in _TABLE}
 
 READABLE = tuple(name for name, x in FORMATS.items() if x.pillow and not x.extra)
 """Formats that Pillow itself reads, by its names (a JPEG may turn out to be an MPO)."""
+TAKEN = ", ".join((*READABLE, *FORMATS["NPY"].suffixes, *FORMATS["NPZ"].suffixes))
+"""What is read without an extra, for messages."""
 WRITABLE = tuple(name for name, x in FORMATS.items() if x.pillow and x.modes)
 """Formats that Pillow writes."""
 SUFFIXES = frozenset(suffix for format in _TABLE for suffix in format.suffixes)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import ImageError, LimitError, UsageError
+from lowrank.errors import ImageError, LimitError, UsageError, number_of
 from lowrank.io import images, npy, tiffwriter
 from lowrank.io import metadata as metadata_of
 from lowrank.io.formats import STACKS, ZARR
@@ -52,8 +52,8 @@ def format_for(path_or_suffix: str, mode: Mode, frames: int) -> str:
     format = STACKS.get(suffix.lower())
     if format is None:
         raise UsageError(
-            f"{suffix} holds no stack of {frames} frames; give {', '.join((*STACKS, ZARR))} or a "
-            "folder, or take one of them with --frames"
+            f"{suffix} holds no stack of {number_of(frames, 'frame')}; give "
+            f"{', '.join((*STACKS, ZARR))} or a folder, or take one of them with --frames"
         )
     if format == "GIF" and mode.name not in _ANIMATED:
         raise ImageError(f".gif cannot hold {mode.title} without loss; write .tif or .npy")
@@ -111,7 +111,10 @@ def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
         pauses.append(pauses[-1])
     shown = [to_image(frame(picture, i)) for i in range(frames)]
     lossy = sum(image.getcolors(_PALETTE) is None for image in shown)
-    notes = [f"{lossy} frames have more than {_PALETTE} colours, which GIF cannot hold: reduced."]
+    notes = [
+        f"{number_of(lossy, 'frame', 'has', 'have')} more than {_PALETTE} colours, which GIF "
+        "cannot hold: reduced."
+    ]
     stream = BytesIO()
     with wall("write GIF", "choose another format"):
         shown[0].save(

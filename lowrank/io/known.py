@@ -63,6 +63,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\0\5\x16\7", "the AppleDouble companion of another file; give that file"),
     (b"version https://git-lfs", "a pointer of Git LFS, not the file itself; git lfs pull gets it"),
     (b"PK\3\4", "a ZIP archive; give the images in it"),
+    (b"PK\5\6", "an archive of no files; save an array, or give the images themselves"),
     (b"\x1f\x8b", "a gzip file; unpack it first"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video; give one of its frames"),
 )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lowrank.errors import ImageError, UsageError
+from lowrank.errors import ImageError, UsageError, number_of
 from lowrank.io import cloud, dtypes, images, metadata, npy, pages, sources, tifffile, zarr
 from lowrank.io.matrices import InFile, OfArray, OfBands, OfChannel, OfFrames
 from lowrank.io.taking import TIFFS, Taking
@@ -133,7 +133,8 @@ def of_files(
     )  # fmt: skip
     notes = [*first.notes]
     notes += pages.left_out([p.metadata])
-    notes.append(pages.taken_for(lazy, f"{len(chosen)} pictures in the order of their names"))
+    pictures = number_of(len(chosen), "picture")
+    notes.append(pages.taken_for(lazy, f"{pictures} in the order of their names"))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
     return LazyLoaded(lazy, source, tuple(filter(None, notes)))
 
@@ -197,7 +198,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         starts = start + np.arange(lines, dtype=np.int64) * (length * dtype.itemsize)
         matrix = line(path, dtype, starts, length, transposed=columns)
         lazy = Lazy(matrix, mode, shape[0], shape[1], None)
-        note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtype}")
+        note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtypes.named(dtype)}")
         source = Source(path, "NPY", mode.title, shape[1], shape[0], there(path))
         return LazyLoaded(lazy, source, (note,))
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
@@ -209,7 +210,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         each = width * channels
         starts = start + np.arange(height, dtype=np.int64) * (each * dtype.itemsize)
         lazy = _picture(line(path, dtype, starts, each), mode, channels)
-        what = f"an array of {height} x {width} x {channels} {dtype}"
+        what = f"an array of {height} x {width} x {channels} {dtypes.named(dtype)}"
         note = pages.taken_for(
             lazy, f"{what}; stack=True or --stack takes its first axis for frames"
         )
@@ -352,7 +353,8 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
     lazy = Lazy(matrix, typed, height, width, len(chosen))
     source = Source(path, "TIFF", typed.title, width, height, size)
-    return LazyLoaded(lazy, source, (pages.taken_for(lazy, f"its {len(chosen)} images"),))
+    note = pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}")
+    return LazyLoaded(lazy, source, (note,))
 
 
 def _low_first(path: str) -> bool:

@@ -40,6 +40,11 @@ _BAND = 1 << 15  # pixels at a time: less than what malloc takes from the system
 _ROUNDED = {"YCbCr": "RGB", "HSV": "RGB", "La": "LA", "RGBa": "RGBA"}
 
 
+def stored_as(mode: str) -> str:
+    """The note on a palette."""
+    return f"The palette is stored as {mode} samples."
+
+
 def from_image(
     image: Image.Image, raw: str, notes: list[str], reader: Reader | None = None
 ) -> tuple[Samples, Mode]:
@@ -73,7 +78,7 @@ def from_image(
         return _shaped(*(_narrowed(samples, notes) if name == "I" else (samples, name)))
     if name in ("P", "PA"):
         target = "RGBA" if image.has_transparency_data else "RGB"
-        notes.append(f"The palette is stored as {target} samples.")
+        notes.append(stored_as(target))
         image, name, key = image.convert(target), target, None
     elif name in _ROUNDED:
         target = _ROUNDED[name]

@@ -6,7 +6,7 @@ import math
 
 from PIL import Image
 
-from lowrank.errors import ImageError
+from lowrank.errors import ImageError, number_of
 from lowrank.picture import Picture, gaps
 from lowrank.picture.gaps import Mask
 
@@ -49,16 +49,18 @@ def taken(
     if not count:
         notes.append(f"No pixel is {value:.9g}: nothing was taken for missing data.")
     else:
+        have = "has" if count == 1 else "have"
         notes.append(
-            f"{count:,} of {empty.size:,} pixels have no data ({value:.9g}): they are filled for "
-            "the factorisation, restored after decoding, and left out of the errors of pixels."
+            f"{count:,} of {number_of(empty.size, 'pixel')} {have} no data ({value:.9g}): filled "
+            "for the factorisation, restored after decoding, left out of the errors of pixels."
         )
     some = 0
     if hidden is None and picture.mode.colours > 1 and not math.isnan(value):  # NaN is refused
         some = gaps.partly(picture.samples, picture.mode.colours, held)
     if some:
         notes.append(
-            f"{some:,} pixels are {value:.9g} in some channels only: these were taken for data."
+            f"{number_of(some, 'pixel', 'is', 'are')} {value:.9g} in some channels only: taken for "
+            "data."
         )
     return gaps.filled(picture, empty, held)
 
@@ -83,13 +85,14 @@ def _suspicion(picture: Picture, stated: float | None) -> list[str]:
         if not count:
             return []
         return [
-            f"{count:,} pixels have the no-data value that the file states and were taken for "
-            f"data; --nodata {stated:.9g} leaves them out."
+            f"{number_of(count, 'pixel', 'has', 'have')} the no-data value that the file states: "
+            f"taken for data; --nodata {stated:.9g} leaves out what has it."
         ]
     found = gaps.suspected(samples) if mode.name == "F" else None
     if found is None:
         return []
+    lie = "lies" if found[1] == 1 else "lie"
     return [
-        f"{found[1]:,} samples of {found[0]:.9g} lie far from all others and were taken for data; "
-        f"if they mean that there is none, --nodata {found[0]:.9g} leaves them out."
+        f"{number_of(found[1], 'sample')} of {found[0]:.9g} {lie} far from all others: taken for "
+        f"data; if that means that there is none, --nodata {found[0]:.9g} leaves it out."
     ]

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from lowrank.errors import ImageError, LimitError
+from lowrank.errors import ImageError, LimitError, number_of
 from lowrank.io import dtypes, metadata, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
-from lowrank.io.modes import check_finite, from_image
+from lowrank.io.modes import check_finite, from_image, stored_as
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import FRAME, STACK, fits, stack_fits
@@ -174,7 +174,7 @@ def check_room(shape: tuple[int, ...], dtype: np.dtype[Any], max_pixels: int) ->
     LimitError
     """
     frames, height, width = shape[:3]
-    claims = f"{frames} frames of {width} x {height} pixels"
+    claims = f"{number_of(frames, 'frame')} of {width} x {height} pixels"
     if not stack_fits(frames, height * width, max_pixels):
         raise LimitError(
             f"{claims} are above the limit of {max_pixels:,} a frame, and {STACK} times as many "
@@ -207,7 +207,7 @@ def _frames(
         if animated:
             image.load()
             time += float(image.info.get("duration", 0) or 0)
-    _settle(stack, image)
+    _settle(stack, image, notes)
     if list(chosen) != order and stack.samples is not None:
         turn = [place[number] for number in chosen]
         stack.samples = stack.samples[turn]
@@ -229,7 +229,7 @@ def _frame(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Samples, 
     return from_image(image, raw, notes, reader)
 
 
-def _settle(stack: _Stack, image: Image.Image) -> None:
+def _settle(stack: _Stack, image: Image.Image, notes: list[str]) -> None:
     """Take back what a decoder widened: integers of 16 bits, grey frames, frames without alpha."""
     samples = stack.samples
     if samples is None:
@@ -246,6 +246,7 @@ def _settle(stack: _Stack, image: Image.Image) -> None:
         first = samples[..., :1]
         if all(np.array_equal(samples[..., c : c + 1], first) for c in (1, 2)):
             stack.samples, stack.mode = np.ascontiguousarray(first), MODES["L"]
+            notes[:] = [stored_as("L") if x == stored_as("RGB") else x for x in notes]
 
 
 def _joint(a: Mode, b: Mode) -> Mode:
@@ -280,9 +281,8 @@ def _loaded(
         carried = Metadata(carried.exif, carried.icc, carried.xmp, None, axis)
     picture = Picture(samples[0] if one else samples, mode, carried)
     said = list(dict.fromkeys(notes))
-    said.append(
-        taken_for(picture, f"image {taking.frames} of it" if one else f"its {stack.count} images")
-    )
+    images = f"image {taking.frames} of it" if one else f"its {number_of(stack.count, 'image')}"
+    said.append(taken_for(picture, images))
     picture = missing.taken(picture, nodata, said, stated=stated)
     check_finite(picture.samples, mode)
     size = size or picture.samples.nbytes
@@ -297,7 +297,7 @@ def taken_for(picture: Picture | Lazy, what: str) -> str:
     size = f"{picture.width}x{picture.height} {picture.mode.title}"
     if picture.frames is None:
         return f"Taken for one picture of {size}: {what}."
-    return f"Taken for a stack of {picture.frames} frames of {size}: {what}."
+    return f"Taken for a stack of {number_of(picture.frames, 'frame')} of {size}: {what}."
 
 
 def _by_tifffile(
@@ -317,7 +317,7 @@ def _by_tifffile(
             samples[i] = file.frame(number)
         notes = tiff.said_of(data)
         if file.others:
-            notes.append(f"{file.others} images of other sizes or types were left out.")
+            notes.append(f"Left out: {number_of(file.others, 'image')} of another size or type.")
         carried, stated = metadata.of_tiff(data, notes)
         notes += dict.fromkeys(file.notes)
         typed, mode = dtypes.typed(samples, notes)

@@ -26,7 +26,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.io import metadata
-from lowrank.io.formats import FORMATS, READABLE, WRITABLE, check_holds
+from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
@@ -83,7 +83,9 @@ def read(
         except UnidentifiedImageError as error:
             from lowrank.io import known
 
-            unread = f"not an image, or damaged at its start; give one of {', '.join(READABLE)}"
+            unread = (
+                f"not an image, or damaged at its start; give one of {TAKEN}, or a folder of them"
+            )
             said = known.name(data) if formats == READABLE else None
             raise ImageError(said or unread) from error
         with opened as image:

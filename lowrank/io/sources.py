@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import ImageError, UsageError
+from lowrank.errors import ImageError, UsageError, number_of
 from lowrank.io import arrays, dtypes, images, npy, pages, pillow
 from lowrank.io import nodata as missing
 from lowrank.io.matrices import fitting
@@ -136,7 +136,8 @@ def of_array(
         note = ""
         if stacks or (len(shape) == 3 and shape[2] > 4):
             other = "; stack=True or --stack takes its first axis for frames"
-            what = f"an array of {_shown(shape)} {dtype}{other if len(shape) == 3 else ''}"
+            what = f"an array of {_shown(shape)} {dtypes.named(dtype)}"
+            what += other if len(shape) == 3 else ""
             note = pages.taken_for(loaded.picture, what)
         return Loaded(loaded.picture, loaded.source, tuple(filter(None, (*loaded.notes, note))))
     if len(shape) not in (3, 4) or 0 in shape:
@@ -176,7 +177,7 @@ def counted(shape: tuple[int, ...], dtype: np.dtype[Any], at: int, taking: Takin
     """What an array of frames is, for a note; where bands may be last, how to say that they are."""
     last = taking.axis is None and min(shape) == shape[-1] < shape[0] and len(shape) == 3
     hint = "; axis=-1 or --axis -1 takes its last" if last else ""
-    return f"an array of {_shown(shape)} {dtype}, axis {at} counting frames{hint}"
+    return f"an array of {_shown(shape)} {dtypes.named(dtype)}, axis {at} counting frames{hint}"
 
 
 def _shown(shape: tuple[int, ...]) -> str:
@@ -255,7 +256,7 @@ def of_files(
         )
     samples: Samples | None = None
     first: Loaded | None = None
-    notes: list[str] = []
+    notes: dict[str, list[str]] = {}
     carried: dict[Metadata, None] = {}
     size = 0
     for i, path in enumerate(chosen):
@@ -263,7 +264,8 @@ def of_files(
         size += len(data)
         one = images.read(data, name=path, max_pixels=max_pixels)
         picture = one.picture
-        notes += one.notes
+        for note in one.notes:
+            notes.setdefault(note, []).append(path)
         if samples is None or first is None:
             first = one
             shape = (len(chosen), *picture.samples.shape)
@@ -280,7 +282,16 @@ def of_files(
         carried[picture.metadata] = None
     if samples is None or first is None:
         raise ImageError("no frames: give at least one picture")
-    return _stacked(samples, first, chosen, notes, size, nodata, carried)
+    said = [_said_of(names, len(chosen)) + note for note, names in notes.items()]
+    return _stacked(samples, first, chosen, said, size, nodata, carried)
+
+
+def _said_of(names: list[str], frames: int) -> str:
+    """Of which frames of a stack something is said, before a colon; nothing where of all."""
+    if len(names) == frames:
+        return ""
+    more = f" and {number_of(len(names) - 1, 'other')}" if len(names) > 1 else ""
+    return f"{names[0]}{more}: "
 
 
 def _joined(loaded: list[Loaded], names: list[str]) -> Loaded:
@@ -304,9 +315,9 @@ def _stacked(
     picture = Picture(
         samples, first.picture.mode, Metadata(icc=metadata.icc, nodata=None, axis=block)
     )
-    said = list(dict.fromkeys(notes))
-    said += pages.left_out(carried)
-    said.append(pages.taken_for(picture, f"{len(samples)} pictures in the order of their names"))
+    said = [*notes, *pages.left_out(carried)]
+    pictures = number_of(len(samples), "picture")
+    said.append(pages.taken_for(picture, f"{pictures} in the order of their names"))
     picture = missing.taken(picture, nodata, said)
     mode = first.picture.mode
     source = Source(first.source.path, first.source.format, mode.name, picture.width,

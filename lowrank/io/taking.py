@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lowrank.errors import UsageError
+from lowrank.errors import UsageError, number_of
 
 
 class Taking(NamedTuple):
@@ -40,12 +40,14 @@ class Taking(NamedTuple):
         wanted = self.frames
         if isinstance(wanted, int):
             if not -frames <= wanted < frames:
-                raise UsageError(f"frame {wanted} does not exist; give 0 to {frames - 1}")
+                there = "0" if frames == 1 else f"0 to {frames - 1}"
+                raise UsageError(f"frame {wanted} does not exist; give {there}")
             return range(wanted % frames, wanted % frames + 1)
         found = range(frames)[wanted or slice(None)]
         if not found:
             raise UsageError(
-                f"--frames takes none of {frames} frames; give some, such as 0:{frames}"
+                f"--frames takes none of {number_of(frames, 'frame')}; give some, such as "
+                f"0:{frames}"
             )
         return found
 

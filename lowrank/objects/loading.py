@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 import PIL.Image
 
 from lowrank import files, streams, targets
-from lowrank.errors import ArgumentError, ImageError, UsageError
+from lowrank.errors import ArgumentError, ImageError, UsageError, number_of
 from lowrank.io import arrays, folders, npy, pages, pillow, sources
 from lowrank.io.formats import ZARR
 from lowrank.io.taking import USUAL, Taking
@@ -154,7 +154,8 @@ def labels(named: Axis, frames: int | None) -> bytes | None:
         axis.unpack(block := named.pack(), frames)
     except ValueError as error:
         raise UsageError(
-            f"the frames cannot be called so: {error}; give one for each of {frames} frames"
+            f"the frames cannot be called so: {error}; give one for each of "
+            f"{number_of(frames, 'frame')}"
         ) from error
     return block
 

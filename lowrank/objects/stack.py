@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lowrank import codec, files, targets
-from lowrank.errors import LimitError, UsageError
+from lowrank.errors import LimitError, UsageError, number_of
 from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Parts
@@ -85,7 +85,7 @@ class LowRankStack(Kept):
     def __repr__(self) -> str:
         head = self.head
         return (
-            f"<LowRankStack {head.frames} frames of {head.width}x{head.height} "
+            f"<LowRankStack {number_of(len(self), 'frame')} of {head.width}x{head.height} "
             f"{head.mode.title}, rank {self.ranks[0]}, {head.store}>"
         )
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
-from lowrank.errors import UsageError
+from lowrank.errors import LowrankError, UsageError, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
 from lowrank.io import images
@@ -310,7 +310,10 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
 
 def _as_kept(loaded: Loaded, store: str) -> Loaded:
     """An image with its samples in the type that a store keeps them in."""
-    picture, notes = codec.narrowed(loaded.picture, store)
+    try:
+        picture, notes = codec.narrowed(loaded.picture, store)
+    except LowrankError as error:
+        raise naming(error, loaded.source.path) from error
     return replace(loaded, picture=picture, notes=loaded.notes + notes)
 
 

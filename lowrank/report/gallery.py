@@ -107,7 +107,7 @@ def _copy(original: Picture) -> tuple[Picture, list[int], list[str]]:
             f"{one.width} × {one.height} by averaging."
         )
     if step > 1:
-        notes.append(f"Every {step}th of {N:,} frames is shown.")
+        notes.append(f"One in {step} of {N:,} frames is shown.")
     if notes:
         notes.append("What the page measures is this copy's; the report is about the stack itself.")
     shown = [thumbnail.reduced(frames[i], side).samples for i in numbers]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import codec, layouts, linalg, threads
-from lowrank.errors import UsageError
+from lowrank.errors import UsageError, number_of
 from lowrank.format import float_file_size
 from lowrank.format.parts import Head, Parts
 from lowrank.layouts import turn
@@ -46,7 +46,7 @@ def check_same_image(loaded: Loaded, parts: Parts, name: str) -> None:
 
 
 def _sized(x: Picture | Head) -> str:
-    many = "" if x.frames is None else f"{x.frames} frames of "
+    many = "" if x.frames is None else f"{number_of(x.frames, 'frame')} of "
     return f"{many}{x.width}x{x.height} {x.mode.title}"
 
 

@@ -132,7 +132,10 @@ def against(
     if picture.frames is not None:
         return [_frame_by_frame(picture, name, size, psnr) for name in codecs]
     if picture.mode.name not in ("L", "RGB", "RGBA"):
-        raise UsageError(f"--against compares L, RGB and RGBA, not {picture.mode.title}")
+        raise UsageError(
+            f"--against compares L, RGB and RGBA, and this picture is {picture.mode.title}; leave "
+            "--against out"
+        )
     return [_peer(picture, name, size, psnr) for name in codecs]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lowrank import files
 from lowrank import format as lrk
-from lowrank.errors import UsageError
+from lowrank.errors import UsageError, number_of
 from lowrank.format import header
 from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
@@ -121,7 +121,8 @@ def _trace(
     lines = [",".join(map(str, row)) for row in (names, *rows)]
     written = ("\n".join(lines) + "\n").encode()
     output = job.output or (f"{job.stem}.csv" if job.stem else "")
-    summary = f"{job.input} -> {output}: the trace of pixel {y},{x} over {len(numbers)} frames"
+    frames = number_of(len(numbers), "frame")
+    summary = f"{job.input} -> {output}: the trace of pixel {y},{x} over {frames}"
     facts = {} if output else {"trace": [dict(zip(names, row, strict=True)) for row in rows]}
     outcome = tasks.Outcome(
         job.input, output or "-", size, summary=summary, notes=stack.notes, facts=facts
@@ -268,8 +269,8 @@ def _said(stack: LowRankStack, form: str) -> tuple[str, ...]:
 def _summary(outcome: tasks.Outcome, stack: LowRankStack, count: int, total: int, form: str) -> str:
     head = stack.head
     return (
-        f"{outcome.input} -> {outcome.output}: {count} frames of {head.width}x{head.height} "
-        f"{head.mode.title}, {total:,} bytes {form}"
+        f"{outcome.input} -> {outcome.output}: {number_of(count, 'frame')} of "
+        f"{head.width}x{head.height} {head.mode.title}, {total:,} bytes {form}"
     )
 
 
@@ -312,5 +313,5 @@ def _folder(
         notes = images.write_notes(frame, format=form)
         outputs.write(job, settings, tasks.Outcome(job.input, path), written, repeated=repeated)
         total += len(written)
-    summary = f"{job.input} -> {folder}: {len(paths)} frames, {total:,} bytes {form}"
+    summary = f"{job.input} -> {folder}: {number_of(len(paths), 'frame')}, {total:,} bytes {form}"
     return tasks.Outcome(job.input, folder, size, total, summary=summary, notes=stack.notes + notes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lowrank import codec, files, targets
 from lowrank import format as lrk
-from lowrank.errors import LimitError, LowrankError, UsageError
+from lowrank.errors import LimitError, LowrankError, UsageError, naming, number_of
 from lowrank.format.parts import Parts
 from lowrank.io import formats, images
 from lowrank.io.taking import several
@@ -216,7 +216,7 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     summary = f"{job.input} -> {output}: {ranks(parts)}, {len(written):,} bytes"
     notes: tuple[str, ...] = ()
     if target.kind == "rank" and target.value > max(longer.ranks):
-        notes = (f"it has {max(longer.ranks)} terms of a matrix at most: kept all",)
+        notes = (f"it has {number_of(max(longer.ranks), 'term')} of a matrix at most: kept all",)
     report: Report | None = None
     if settings.measure:  # as of a file alone: what it states
         from lowrank.report import measure
@@ -237,7 +237,7 @@ def attempt(worker: Worker, job: Job, settings: Settings, *, repeated: bool = Fa
     try:
         return worker(job, settings, repeated=repeated)
     except LowrankError as error:
-        return Outcome(job.input, job.output or "", error=error)
+        return Outcome(job.input, job.output or "", error=naming(error, job.input))
     except MemoryError:
         limit = LimitError(f"not enough memory for {job.input}; give a smaller image")
         return Outcome(job.input, job.output or "", error=limit)

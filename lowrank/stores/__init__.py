@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import UsageError
+from lowrank.errors import UsageError, number_of
 from lowrank.format.parts import Parts
 from lowrank.names import AUTO
 from lowrank.picture import Picture, Turn
@@ -97,12 +97,17 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
 
+def at_most(m: int, n: int) -> str:
+    """The note on a rank that was asked for, and that no matrix of m x n has."""
+    return f"no {m}x{n} matrix has a rank above {min(m, n)}: kept {min(m, n)}"
+
+
 def lost(parts: Parts, decoded: int, total: int, unit: str) -> tuple[str, ...]:
     """Return what was not in the file or was damaged, and how much of it was decoded."""
     missing = parts.missing
     if missing is None:
         return parts.damage
-    note = f"the file {missing.why}: decoded {decoded} of {total} {unit}"
+    note = f"the file {missing.why}: decoded {decoded} of {number_of(total, unit)}"
     if not missing.checked:
         note += ", with no checksum behind them"
     return (*parts.damage, note)

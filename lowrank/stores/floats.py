@@ -117,7 +117,7 @@ def decode(parts: Parts, *, rank: int | None = None) -> Decoded:
 
 def _lost(parts: Parts) -> tuple[str, ...]:
     here = sum(parts.ranks)
-    return lost(parts, here, here + (parts.missing.count if parts.missing else 0), "terms")
+    return lost(parts, here, here + (parts.missing.count if parts.missing else 0), "term")
 
 
 # -- what a file says ------------------------------------------------------------------

@@ -30,7 +30,7 @@ from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
 from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS, TUNES
 from lowrank.picture import mode_in
 from lowrank.picture.lazy import ByColumns, Lazy, by_columns
-from lowrank.stores import resolve, rounding, spread
+from lowrank.stores import at_most, resolve, rounding, spread
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
 from lowrank.targets import Target, choice, spectrum
 
@@ -236,7 +236,7 @@ def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
     m, n = head.shape
     if target.kind == "rank":
         if target.value > limit:
-            notes.append(f"the {m}x{n} matrices have rank {limit} at most: kept {limit}")
+            notes.append(at_most(m, n))
         return Wish(rank=min(int(target.value), limit))
     if target.kind == "size":
 

@@ -19,7 +19,7 @@ from lowrank.layouts import turn
 from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Picture, Turn
-from lowrank.stores import Encoded, rounding
+from lowrank.stores import Encoded, at_most, rounding
 from lowrank.targets import Target
 
 AUTO_EXCESS = 1e-3
@@ -74,7 +74,7 @@ def encode(
             picture, A, target, head, turned=turned is not None, certify=certify
         )
     if target.kind == "rank" and target.value > min(m, n):
-        notes.append(f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}")
+        notes.append(at_most(m, n))
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
     if store not in (AUTO, "float64") and picture.mode.bits == 32 and _beyond_float32(picture):

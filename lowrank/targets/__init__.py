@@ -241,12 +241,12 @@ def pixels(value: object) -> int:
 
 def whole(text: str, option: str, low: int, high: int | None = None) -> int:
     """Return a whole number given as a text."""
+    span = f"from {low} on" if high is None else f"from {low} to {high}"
     try:
         value = int(text)
     except ValueError:
-        value = low - 1
+        raise UsageError(f"{option} {text} is not understood; give a whole number {span}") from None
     if value < low or (high is not None and value > high):
-        span = f"from {low} on" if high is None else f"from {low} to {high}"
         raise UsageError(f"{option} {text} is out of range; give a whole number {span}")
     return value
 
@@ -323,7 +323,8 @@ def choice(text: object, option: str, known: tuple[str, ...]) -> None:
     """Refuse what is not among the known names."""
     if text is not None and not (isinstance(text, str) and text in known):
         shown = text if isinstance(text, str) else reprlib.repr(text)
-        raise UsageError(f"{option} {shown}: unknown; give one of {', '.join(known)}")
+        some = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
+        raise UsageError(f"{option} {shown}: unknown; give {some}")
 
 
 def several(ranks: Iterable[int]) -> str:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import UsageError
+from lowrank.errors import UsageError, number_of
 from lowrank.targets import Target
 
 
@@ -51,7 +51,8 @@ def terms_that_fit(target: Target, empty: int, one: int) -> int:
     terms = int(target.value - empty) // (one - empty)
     if terms < 1:
         raise UsageError(
-            f"{target.value:.0f} bytes hold no term of this image; a file of one takes {one} bytes"
+            f"{number_of(int(target.value), 'byte')} cannot hold a term of this image; a file of "
+            f"one takes {one:,}"
         )
     return terms
 

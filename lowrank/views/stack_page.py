@@ -16,6 +16,7 @@ import numpy as np
 
 from lowrank import __version__
 from lowrank import format as lrk
+from lowrank.errors import number_of
 from lowrank.report.ask import Result
 from lowrank.report.gallery import Gallery
 from lowrank.views import stacks, words
@@ -59,8 +60,8 @@ def _facts(result: Result) -> str:
         return ""
     s = report.source
     return (
-        f"{report.stack.frames:,} frames of {s.width} × {s.height} {s.mode}, {s.format}, "
-        f"{s.bytes:,} bytes"
+        f"{number_of(report.stack.frames, 'frame')} of {s.width} × {s.height} {s.mode}, "
+        f"{s.format}, {s.bytes:,} bytes"
     )
 
 
@@ -81,9 +82,7 @@ def _report(result: Result) -> str:
     for r in result.reports[:1]:
         said += stacks.sentences(r.stack, r.storage.bytes) if r.stack else []
     if result.auto:
-        said.append(
-            f"Terms above the noise, by the threshold of Gavish and Donoho: {result.auto[0]}."
-        )
+        said.append(stacks.above_noise(result.auto[0]))
     others = peers(result) if result.peers else ""
     return table + "".join(f"<p>{escaped(line)}</p>" for line in said) + others
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowrank.errors import printable
+from lowrank.errors import number_of, printable
 from lowrank.report.stacks import Alone, OfStack, Residual
 from lowrank.views import words
 
@@ -54,9 +54,13 @@ def noise(r: Residual) -> str:
     found = f"The residual is {said} (neighbours correlate by {pairs} along rows and columns)."
     if r.gavish_donoho_rank is None:
         return found
-    k = r.gavish_donoho_rank
-    terms = "1 term stands" if k == 1 else f"{k} terms stand"
-    return f"{found} {terms} above the noise (Gavish-Donoho)."
+    return f"{found} {above_noise(r.gavish_donoho_rank)}"
+
+
+def above_noise(terms: int) -> str:
+    """How many terms are signal, in a sentence."""
+    stand = number_of(terms, "term", "stands", "stand")
+    return f"{stand} above the noise (Gavish-Donoho)."
 
 
 def verdict(alone: Alone, size: int, *, floats: bool) -> str:

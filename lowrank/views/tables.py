@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lowrank import targets
-from lowrank.errors import printable
+from lowrank.errors import number_of, printable
 from lowrank.picture.distance import Pixels
 from lowrank.report import OfMatrix, Report, Storage
 from lowrank.views import words
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 _PLOT_ROWS = 7
 _PLOT_COLUMNS = 64
+_FAINTEST = 1e-6  # share of the largest singular value below which one has no bar
+_FLAT = 1e-9  # decades that are none
 _UNBOUND = 10_000  # columns, more than any table has
 _BLANK = Text("")
+_NARROWEST_LINES = 40  # columns that sentences have, where a terminal has fewer it breaks them
 _NARROWEST = 16  # bits of a float: a file of less has been quantised
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
@@ -35,7 +38,8 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 def show(*items: RenderableType) -> None:
     """Write tables to standard output."""
     console = Console(highlight=False, soft_wrap=False)
-    console.width = console.width or 80  # COLUMNS=0, of a terminal that has no size yet
+    width = console.width or 80  # COLUMNS=0, of a terminal that has no size yet
+    console.width = max(width, _NARROWEST_LINES)
     console.print(Group(*items), crop=False)
 
 
@@ -60,14 +64,13 @@ def result(x: Result) -> RenderableType:
     if len(x.reports) == 1 and not x.spectra:
         return Group(report(x.reports[0], x.store), *(_peers(x) if x.peers else ()))
     items: list[RenderableType] = [_source_line(x.reports[0])]
-    stack = x.reports[0].stack
     if x.spectra:
         items += [
             Text(f"what each rank would cost and lose, from the spectrum; {x.store} factors"),
             _BLANK,
             ladder(list(x.reports), x.peak),
             _BLANK,
-            spectrum(list(x.spectra), "of the channels" if stack is None else ""),
+            spectrum(list(x.spectra)),
             Text(
                 f"break-even rank {x.reports[0].storage.break_even_rank:.1f}; "
                 f"Gavish-Donoho (-k auto): {targets.several(x.auto)}"
@@ -132,7 +135,7 @@ def _source_line(r: Report) -> Text:
     if r.source:
         s = r.source
         text.append(printable(s.path), style="bold")
-        many = "" if r.stack is None else f"{r.stack.frames} frames of "
+        many = "" if r.stack is None else f"{number_of(r.stack.frames, 'frame')} of "
         text.append(f"  {many}{s.width}x{s.height} {s.title}, {s.format}, {s.bytes:,} bytes")
     return text
 
@@ -251,7 +254,7 @@ def _pixels(p: Pixels, stack: OfStack | None) -> RenderableType:
     what = "image" if stack is None else "stack"
     table = table_of(f"saved {what}", "PSNR dB", "RMSE", "largest error")
     psnr = "equal" if p.psnr_db is None else f"{p.psnr_db:.2f}"
-    table.add_row("rounded and clipped", psnr, f"{p.rmse:.3f}", f"{p.max_abs_error:g}")
+    table.add_row("rounded and clipped", psnr, words.rmse(p.rmse), f"{p.max_abs_error:g}")
     said = (
         f"Rounding and clipping leave the set of rank-k matrices, so the saved {what} "
         "may be a little nearer to the original than the bounds allow."
@@ -309,20 +312,27 @@ def _psnr(error: float, peak: float, samples: int) -> float | None:
     return 20 * math.log10(peak * math.sqrt(samples) / error) if error else None
 
 
-def spectrum(spectra: list[NDArray[np.float64]], of: str = "of the channels") -> Text:
-    """Return the singular values as bars: index and sigma both on logarithmic scales."""
-    s = np.sqrt(np.mean([x * x for x in spectra], axis=0))
+def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
+    """Return the singular values as bars: index and sigma both on logarithmic scales.
+
+    What is below a millionth of the largest has no bar.
+    """
+    largest = max(float(s[0]) for s in spectra)
+    if not largest:
+        return Text("singular values σᵢ: all are 0\n")
+    s = largest * np.sqrt(np.mean([(x / largest) ** 2 for x in spectra], axis=0))
     columns = min(_PLOT_COLUMNS, len(s))
     edges = np.array(sorted({round(x) for x in np.geomspace(1, len(s), columns)})) - 1
-    floor = max(float(s[0]) * 1e-6, 1e-12)
-    values = np.log10(np.maximum(s[edges], floor))
-    low, high = math.floor(values.min()), values.max()
-    heights = (values - low) / max(high - low, 1e-9) * _PLOT_ROWS * 8
+    seen = s[edges] > s[0] * _FAINTEST
+    values = np.log10(s[edges], where=seen, out=np.full(len(edges), -np.inf))
+    low, high = math.floor(values[seen].min()), values.max()
+    low -= high - low < _FLAT
+    heights = np.maximum(values - low, 0) / (high - low) * _PLOT_ROWS * 8
     # Each bar is as wide as its share of the logarithmic axis.
     ticks = np.log(edges + 1) / max(math.log(len(s)), 1e-9)
     at = np.clip(np.searchsorted(ticks, np.linspace(0, 1, _PLOT_COLUMNS), "right") - 1, 0, None)
     text = Text(no_wrap=True, overflow="ignore")
-    means = f" (root mean square {of})" if of else ""
+    means = " (root mean square of the channels)" if len(spectra) > 1 else ""
     text.append(f"singular values σᵢ{means}, both axes logarithmic\n")
     for row in reversed(range(_PLOT_ROWS)):
         label = f"{10 ** (low + (row + 1) / _PLOT_ROWS * (high - low)):9.3g} "

@@ -32,6 +32,11 @@ def peak(value: float) -> str:
     return f"PSNR has the peak {value:.9g}{of.get(value, ', the range of the data')}."
 
 
+def rmse(value: float) -> str:
+    """Return a root mean square error: of levels of bytes in thousandths, else in five digits."""
+    return f"{value:.3f}" if value == 0 or 0.1 <= value < 1e5 else f"{value:.5g}"
+
+
 def share(value: float) -> str:
     """Return a share in at most six characters."""
     return "100%" if value >= 0.99995 else f"{value:.2%}"
@@ -98,6 +103,12 @@ def errors(c: OfMatrix) -> list[str]:
     ]
 
 
+def _reached(psnr: float | None) -> str:
+    if psnr is None:
+        return "-"
+    return f"{psnr:.2f}" if math.isfinite(psnr) else "exact"
+
+
 def peers(ours: Report, others: Iterable[Peer]) -> tuple[list[str], list[list[str]], list[str]]:
     """Heads and rows of a table of other codecs beside ours, and what is to be said of some."""
     size, pixels = ours.storage.bytes, ours.pixels
@@ -106,7 +117,7 @@ def peers(ours: Report, others: Iterable[Peer]) -> tuple[list[str], list[list[st
     rows = [
         [
             f"{x.codec}, tune={x.tune}" if x.tune else x.codec,
-            "-" if x.psnr_db is None else f"{x.psnr_db:.2f}",
+            _reached(x.psnr_db),
             "-" if x.bytes is None else f"{x.bytes:,}",
             "-" if x.bytes is None else f"{x.bytes / size:.2f}x",
         ]

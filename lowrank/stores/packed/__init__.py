@@ -165,7 +165,7 @@ def stated(parts: Parts) -> tuple[Stated, ...]:
 def shorten(parts: Parts, target: Target) -> Parts:
     """Refuse: the components of a packed file depend on each other."""
     raise UsageError(
-        f"a packed file cannot be shortened, and {parts.name} is one; compress its source again"
+        f"{parts.name} is packed, and no packed file can be shortened; compress its source again"
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import UsageError
+from lowrank.errors import UsageError, number_of
 from lowrank.format.parts import Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
@@ -72,7 +72,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
             "or give integers of 16 bits"
         )
     if target.kind == "auto":
-        raise UsageError(f"the packed store takes {_DIALS}, or a rank by its number")
+        raise UsageError(f"rank auto is of float stores; for a packed one give {_DIALS}")
     if target.kind == "rank" and layout == "patches":
         raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
     range_ = _range(picture)
@@ -94,7 +94,8 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
         told = tiled.forecast() if target.kind in _FORECAST else None
         tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak, told)
         if target.kind == "rank":
-            notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {target.value:g} terms.",)
+            terms = number_of(int(target.value), "term")
+            notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {terms}.",)
     else:
         counted = picture if range_ is None else _counted(picture, range_)
         ready = _prepared(counted, layout, target)
@@ -137,7 +138,8 @@ def _of_quality(tries: Tries, target: Target) -> tuple[Parts, tuple[str, ...]]:
     span = tries.peak if picture.frames is not None else float(np.ptp(picture.samples))
     share = max(span, 1.0) / _DEEP
     if share < _DIM:
-        note = f"These samples are {span:,.0f} levels apart at most: quality counts in that range."
+        far = number_of(round(span), "level")
+        note = f"These samples are {far} apart at most: quality counts in that range."
         return tries.parts(step * share), (note,)
     parts = tries.parts(step)
     mean = parts.body.matrices[0].norm / math.sqrt(picture.samples.size)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank.errors import UsageError
+from lowrank.errors import UsageError, number_of
 from lowrank.picture import Picture
+from lowrank.stores import at_most
 from lowrank.stores.packed import search
 from lowrank.stores.packed.tries import Tries
 from lowrank.targets import MOST_PSNR, Target, spectrum
@@ -43,8 +44,7 @@ def for_rank(
     def measured(octave: float) -> float:
         return -math.log(excess(2**octave))
 
-    beyond = f"the {m}x{n} matrices have rank {min(m, n)} at most: kept {min(m, n)}"
-    notes = (beyond,) if k > min(m, n) else ()
+    notes = (at_most(m, n),) if k > min(m, n) else ()
     low = -math.log(_EXCESS)
     noise = math.sqrt(_EXCESS * least / (channels * k * (m + n))) / tries.unit
     start = math.log2(max(4 * noise, 2**search.FINEST))
@@ -225,7 +225,7 @@ def for_size(tries: Tries, size: int) -> float:
         _, coarser = search.meet(measured, line, low, high)
     if coarser is None:
         raise UsageError(
-            f"{size} bytes do not hold this image; "
+            f"{number_of(size, 'byte')} cannot hold this image; "
             f"{math.exp(measured(search.COARSEST)):.0f} is the least that the packed store takes"
         )
     while lrk.file_size(tries.parts(2**coarser)) > size and coarser < search.COARSEST:

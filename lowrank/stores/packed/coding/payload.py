@@ -110,7 +110,7 @@ class Decoded:
     samples: Samples
     total: int
     decoded: int
-    unit: str = "components"
+    unit: str = "component"
 
 
 def levels_of(samples: Samples) -> tuple[int, int] | None:

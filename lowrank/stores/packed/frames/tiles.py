@@ -183,7 +183,7 @@ def decode(
     for box, made in _made(payload, size, found, rank=rank, partial=partial):
         made.samples(scale, samples[:, box.rows, box.columns])
         done += 1
-    return Decoded(samples, len(found.boxes), done, "tiles")
+    return Decoded(samples, len(found.boxes), done, "tile")
 
 
 def factors(
