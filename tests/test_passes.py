@@ -45,7 +45,7 @@ def route(request, monkeypatch):
 
 
 def solved(A, wish, memory=1 << 30, **options):
-    found, _ = leading(Passes(Held(A), memory=memory), wish, **options)
+    found = leading(Passes(Held(A), memory=memory), wish, **options)
     return found, np.hstack([rows for _, rows in found.rows()])
 
 
