@@ -270,7 +270,7 @@ class _Solver:
         )  # fmt: skip
 
     def _of_nothing(self, *, certify: bool) -> Leading:
-        k = min(self.wish.rank or 1, self.most)
+        k = 0 if self.wish.share is not None else min(self.wish.rank or 1, self.most)
         return Leading(
             np.eye(self.size, k), np.zeros(k), 0.0, 0.0, 0.0, certify, 0.0, None,
             self.passes, self.cast,

@@ -41,7 +41,7 @@ from lowrank.targets import Target, choice, spectrum
 Maker = Callable[[ByColumns], Passes]
 KINDS = ("rank", "auto", "energy", "error", "size")
 """Targets that passes can meet."""
-OF_EACH = ("rank", "auto")
+_OF_EACH = ("rank", "auto")
 """Those of them that say of each of several matrices how many terms it keeps."""
 
 
@@ -54,6 +54,21 @@ def suits(target: Target, layout: str | None, store: str | None) -> str | None:
         return None
     _, wanted = resolve(target, layout or "stack", store)
     return wanted if wanted in FLOAT_CHOICES else None
+
+
+def can(lazy: Lazy, target: Target, layout: str | None) -> bool:
+    """Whether passes can do of a picture what `suits` them.
+
+    Raises
+    ------
+    UsageError
+        It is a stack, and a layout of pictures is asked for.
+    """
+    if lazy.frames is None:
+        return layout != "stack" and not (lazy.others and target.kind not in _OF_EACH)
+    if layout == "channels":
+        raise UsageError("layout stack is that of a stack, and its only one")
+    return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,9 +256,7 @@ def of_source(
     from lowrank.io import lazy
 
     loaded = lazy.of(source, taking, least=LARGE if memory is None and dask is None else 0)
-    if loaded is None or (layout == "stack") > (loaded.picture.frames is not None):
-        return None
-    if loaded.picture.others and target.kind not in OF_EACH:
+    if loaded is None or not can(loaded.picture, target, layout):
         return None
     if labels is not None:
         loaded = lazy.labelled(loaded, labels(loaded.picture.frames))
