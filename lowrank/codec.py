@@ -12,12 +12,11 @@ from lowrank import stores
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
-from lowrank.names import AUTO, CHOICES, LAYOUTS
+from lowrank.names import CHOICES, LAYOUTS
 from lowrank.picture import Picture, Turn, mode_in
 from lowrank.stores import Decoded, Encoded, Factored, Stated
-from lowrank.targets import MOST_PSNR, Target, choice
+from lowrank.targets import Target, choice
 
-_ROUNDING_SHARE = 0.01  # of an error that the rounding of samples to float32 may take, if unasked
 _BOUNDS = ("max_error", "error", "energy", "psnr", "psnr_worst")
 """Targets that say how far the samples may be from those of the source."""
 
@@ -68,35 +67,15 @@ def encode(
 
 def _of_float64(picture: Picture, target: Target, store: str) -> tuple[Target, str]:
     """What is left of an error once samples are float32; or store float64 for `auto`."""
-    from lowrank.targets import spectrum  # where samples are float64 and an error is asked for
+    from lowrank.stores import rounding  # where samples are float64 and an error is asked for
 
     kept, _ = narrowed(picture, store)
-    rounding, allowed = _rounding(picture, kept, target)
-    if rounding > _ROUNDING_SHARE * allowed and store == AUTO:
-        return target, "float64"
-    if rounding >= allowed > 0:
-        said = f"{rounding:.3g}"
-        if target.kind.startswith("psnr"):
-            left_db = spectrum.psnr_of_tail(rounding, picture.peak, 1)
-            said = f"so much that {left_db:.2f} dB are left"
-        elif target.kind != "max_error":
-            said = f"an error of {rounding:.3g}"
-        raise UsageError(
-            f"{target.kind} {target.value!r}: to round the samples to float32 alone takes "
-            f"{said}; give store float64"
-        )
-    if not rounding:
-        return target, store
-    left = math.sqrt(max(allowed**2 - rounding**2, 0.0))
-    value = {
-        "max_error": max(allowed - rounding, 0.0), "error": left, "energy": 1 - left**2,
-    }.get(target.kind)  # fmt: skip
-    if value is None:
-        value = min(target.value + 20 * math.log10(allowed / left), MOST_PSNR)
-    return replace(target, value=value), store
+    lost, allowed = _lost(picture, kept, target)
+    peak = picture.peak if target.kind.startswith("psnr") else 1.0
+    return rounding.beside_samples(target, store, lost, allowed, peak)
 
 
-def _rounding(picture: Picture, kept: Picture, target: Target) -> tuple[float, float]:
+def _lost(picture: Picture, kept: Picture, target: Target) -> tuple[float, float]:
     """How far samples are from those that are kept, and may be, as a target counts it."""
     from lowrank.targets import spectrum
 
@@ -105,8 +84,7 @@ def _rounding(picture: Picture, kept: Picture, target: Target) -> tuple[float, f
         return float(np.abs(d).max()), target.value
     if target.kind in ("error", "energy"):
         norm = float(np.linalg.norm(picture.samples)) or 1.0
-        share = math.sqrt(1 - target.value) if target.kind == "energy" else target.value
-        return float(np.linalg.norm(d)) / norm, share
+        return float(np.linalg.norm(d)) / norm, spectrum.allowed_share(target)
     frames = picture.each(d) if target.kind == "psnr_worst" else [d]
     worst = max(math.sqrt(float(np.mean(np.square(x)))) for x in frames)
     return worst, spectrum.tail_for_psnr(target.value, picture.peak, 1)

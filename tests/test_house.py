@@ -74,7 +74,8 @@ INSIDE = {
         ("growing", "packed", "rounding", "spread", "sums"),
         ("largest",),
         ("truncation",),
-        ("floats", "passes"),
+        ("floats", "widths"),
+        ("passes",),
     ),
     "stores.packed": (
         ("coding",),

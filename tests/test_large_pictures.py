@@ -182,7 +182,7 @@ def noise(monkeypatch):
 
 def solved(A, rank=None, share=None):
     P = Passes(Held(A), memory=1 << 30)
-    found, _ = streamed.leading(P, streamed.Wish(rank=rank, share=share))
+    found = streamed.leading(P, streamed.Wish(rank=rank, share=share))
     return found, P.number
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import lowrank
 from lowrank import linalg
-from lowrank.errors import ImageError, LimitError
+from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.linalg import passes, slabs, streamed
 from lowrank.linalg.passes import Held, Passes
 from lowrank.linalg.streamed import Wish, leading
@@ -45,7 +45,7 @@ def route(request, monkeypatch):
 
 
 def solved(A, wish, memory=1 << 30, **options):
-    found, _ = leading(Passes(Held(A), memory=memory), wish, **options)
+    found = leading(Passes(Held(A), memory=memory), wish, **options)
     return found, np.hstack([rows for _, rows in found.rows()])
 
 
@@ -63,6 +63,17 @@ def test_passes_find_the_leading_triplets(name, route):
     assert np.abs(found.left.T @ found.left - np.eye(k)).max() < 1e-12
     error = np.linalg.norm((A - (found.left * found.s) @ V) / exact[0])
     assert error <= np.linalg.norm(exact[k:] / exact[0]) * (1 + 1e-5) + 1e-13
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_values_at_the_rounding_of_float32_are_found_too(route, seed):
+    """A high level, terms that vary about it, and what float32 made of them: 1e-8 of the first."""
+    rng = np.random.default_rng(seed)
+    A = (1e4 + rng.standard_normal((80, 3)) @ rng.standard_normal((3, 60))).astype(np.float32)
+    found, _ = solved(A, Wish(rank=6))
+    exact = np.linalg.svd(A.astype(np.float64), compute_uv=False)
+    assert found.s == pytest.approx(exact[:6], rel=1e-6)
+    assert found.tail == pytest.approx(np.linalg.norm(exact[6:]), rel=1e-6)
 
 
 def test_a_share_is_met_by_the_fewest_terms(route):
@@ -225,6 +236,16 @@ def test_arrays_that_have_slices_are_read_in_passes(frames, tmp_path):
 
 class Killed(BaseException):
     pass
+
+
+def test_a_layout_of_pictures_is_none_of_a_stack(frames, tmp_path, cli):
+    np.save(tmp_path / "a.npy", frames)
+    for source in (frames, tmp_path / "a.npy"):
+        with pytest.raises(UsageError, match="layout stack is that of a stack"):
+            lowrank.compress(source, stack=True, layout="channels", rank=2, memory="50M")
+    assert "layout stack" in cli(
+        "compress", "a.npy", "-k", "2", "--layout", "channels", "--memory", "50M"
+    ).failed(2)  # fmt: skip
 
 
 def test_a_run_that_was_killed_goes_on_and_writes_the_same_file(tmp_path, monkeypatch, route):

@@ -30,7 +30,6 @@ _WIDER = 128  # and so many, as long as the block is not
 _TALLEST = 1 << 22  # entries of one that is widened so
 _EVERY = 16  # rows, of which one is looked at for what all share
 _GROUPS = 64  # of blocks: a machine takes one at a time, and sends one sum back
-STORES = ("float16", "float32")
 
 
 class Columns(Protocol):
@@ -152,28 +151,32 @@ class Summed:
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """Smallest and largest entry, NaN where there is one, and whether float32 lacks any."""
+    """Smallest and largest entry, NaN where there is one, and what float64 loses in float32.
+
+    That is a sum of squares, beside that of the entries themselves.
+    """
 
     at_once = 1
 
     def zero(self, size: int) -> list[Any]:
         """Nothing seen."""
-        return [np.array([math.inf, -math.inf, 0.0])]
+        return [np.array([math.inf, -math.inf]), np.zeros(2)]
 
     def add(self, state: list[Any], raw: NDArray[Any]) -> None:
         """Look at a block."""
-        seen = state[0]
-        with np.errstate(over="ignore", invalid="ignore"):
-            inexact = raw.dtype.itemsize > 4 and not np.array_equal(raw.astype(np.float32), raw)
+        seen, squares = state
         # NaN passes through minimum and maximum.
         seen[0] = np.minimum(seen[0], float(raw.min()))
         seen[1] = np.maximum(seen[1], float(raw.max()))
-        seen[2] = max(seen[2], float(inexact))
+        if raw.dtype.itemsize > 4:
+            with np.errstate(over="ignore", invalid="ignore"):
+                squares += (_squares(raw - raw.astype(np.float32)), _squares(raw))
 
     def join(self, state: list[Any], later: list[Any]) -> list[Any]:
-        """Extremes of both."""
-        (a,), (b,) = state, later
-        return [np.array([np.minimum(a[0], b[0]), np.maximum(a[1], b[1]), max(a[2], b[2])])]
+        """Extremes of both, and sums."""
+        (a, squares), (b, others) = state, later
+        extremes = np.array([np.minimum(a[0], b[0]), np.maximum(a[1], b[1])])
+        return [extremes, squares + others]
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,20 +266,16 @@ class Image:
     ----------
     W : (r, size) ndarray of float64
         Orthonormal rows.
-    norms : (r,) ndarray of float64
-        What rows of Y are about long, so that rounding them to a store can be measured; 0 of
-        those that are not to be.
     """
 
     cast: Cast
     W: Floats
-    norms: Floats
     at_once = 1
 
     def zero(self, size: int) -> list[Any]:
-        """A Y^T, the triangle R of Y^T = Q R, and squares of rounding for each store."""
+        """A Y^T, and the triangle R of Y^T = Q R."""
         r = len(self.W)
-        return [np.zeros((size, r)), np.zeros((r, r)), np.zeros((len(STORES), r))]
+        return [np.zeros((size, r)), np.zeros((r, r))]
 
     def add(self, state: list[Any], raw: NDArray[Any]) -> None:
         """Take a block: R is as accurate as a QR factorisation of all of Y^T."""
@@ -284,15 +283,11 @@ class Image:
         Y = self.W @ block
         state[0] += block @ Y.T
         state[1] = np.linalg.qr(np.vstack([state[1], Y.T]), mode="r")
-        unit = Y / np.where(self.norms > 0.0, self.norms, math.inf)[:, np.newaxis]
-        for i, store in enumerate(STORES):
-            lost = unit.astype(store) - unit
-            state[2][i] += np.einsum("ij,ij->i", lost, lost)
 
     def join(self, state: list[Any], later: list[Any]) -> list[Any]:
         """Sums, and one triangle of two."""
         R = np.linalg.qr(np.vstack([state[1], later[1]]), mode="r")
-        return [state[0] + later[0], R, state[2] + later[2]]
+        return [state[0] + later[0], R]
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,6 +309,32 @@ class Rows:
     def join(self, state: list[Any], later: list[Any]) -> list[Any]:
         """One after the other."""
         return [*state, *later]
+
+
+@dataclass(frozen=True, eq=False)
+class Rounding(Summed):
+    """Products of rows V = W A and of what a store makes of them: those of [V' - V, V'].
+
+    Attributes
+    ----------
+    W : (r, size) ndarray of float64
+    store : str
+    """
+
+    cast: Cast
+    W: Floats
+    store: str
+
+    def zero(self, size: int) -> list[Any]:
+        """Zeros."""
+        return [np.zeros((2 * len(self.W), 2 * len(self.W)))]
+
+    def add(self, state: list[Any], raw: NDArray[Any]) -> None:
+        """Add the block's own."""
+        V = self.W @ self.cast.double(raw)
+        rounded = V.astype(self.store).astype(np.float64)
+        both = np.vstack([rounded - V, rounded])
+        state[0] += both @ both.T
 
 
 def _squares(block: Floats) -> float:

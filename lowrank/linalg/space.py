@@ -26,7 +26,8 @@ SETTLED = 1e-4
 """Residual of a Ritz pair, against its eigenvalue."""
 ROUGH = 1e-2
 """The same of what will do where no better is to be had, and is said to be no better."""
-_CLEAR = 1e-4  # of the largest singular value, what a space in float32 knows well
+_CLEAR = 1e-4  # of the largest singular value, what a space in float32 knows well enough to go on
+_SURE = 1e-2  # the same of what is left without others, which no residual shows any more
 _KEPT = 0.5  # of a space that begins again
 _FULL = 0.6  # of it, that may be wanted
 _MARGIN = 2  # blocks beside what is wanted, before a space is looked at
@@ -219,7 +220,8 @@ class Space:
 
     def _settled(self, values: Floats, residuals: Floats, number: int) -> int | None:
         """How many of the leading values a space in float32 knows well, once all have settled."""
-        clear = int(np.count_nonzero(values >= _CLEAR**2 * values[0]))
+        least = _SURE if len(self.known) else _CLEAR
+        clear = int(np.count_nonzero(values >= least**2 * values[0]))
         worst = float(np.max(residuals[:clear] / (SETTLED * values[:clear])))
         if worst <= (ROUGH / SETTLED if number == _PASSES else 1.0):
             return clear

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lowrank.errors import ImageError, LimitError, UsageError
+from lowrank.errors import LimitError, UsageError
 from lowrank.linalg import krylov, slabs
 from lowrank.linalg.basis import leading_of
 from lowrank.linalg.certificate import ZERO, norm_below
@@ -62,6 +62,26 @@ class Wish:
     choose: Callable[[Floats], int] | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a pass sees of entries, before anything is computed with them.
+
+    Attributes
+    ----------
+    low, high : float
+        Smallest and largest entry.
+    lost : float
+        Share of ||A||_F by which they are off in float32; 0 of what is not float64.
+    exponent : int
+        Power of two that brings them into safe range.
+    """
+
+    low: float
+    high: float
+    lost: float
+    exponent: int
+
+
 @dataclass(frozen=True, eq=False)
 class Leading:
     """Leading triplets, of which the long vectors are not made yet.
@@ -74,8 +94,6 @@ class Leading:
     sigma_next, tail, norm : float
         As of `TruncatedSVD`.
     certified : bool
-    rounding : dict of str to (k,) ndarray
-        For stores: squared distance of a term's other vector to what a store makes of it.
     within : float
         0; or how near singular values are only known to be to those of the matrix, as a share of
         themselves, where they stand so close together that passes come to no more.
@@ -89,18 +107,46 @@ class Leading:
     tail: float
     norm: float
     certified: bool
-    rounding: dict[str, Floats]
     within: float
     beyond: Floats | None
     _passes: Passes
     _cast: Cast
 
+    @property
+    def length(self) -> int:
+        """Of the other vectors."""
+        return self._passes.length
+
+    def rounded(self, store: str, number: int) -> tuple[Floats, int]:
+        """Products of the other vectors and of what a store makes of them, in a pass.
+
+        Parameters
+        ----------
+        store : str
+        number : int
+            Passes so far, over all matrices.
+
+        Returns
+        -------
+        products : (2k, 2k) ndarray of float64
+            Those of rows [V' - V, V'], where V are the vectors, and V' the rounded ones.
+        number : int
+            Passes, with this one.
+        """
+        self._passes.number = number
+        (products,) = self._passes.total(slabs.Rounding(self._cast, self._to_rows(), store))
+        return products, self._passes.number
+
+    def _to_rows(self) -> Floats:
+        """W = S^-1 U^T, by which the other vectors are W A."""
+        scaled = np.ldexp(self.s, -self._cast.exponent)
+        found: Floats = (self.left / np.where(scaled > 0.0, scaled, math.inf)).T
+        return found
+
     def rows(self) -> Iterator[tuple[slice, Floats]]:
         """The other vectors, as rows: (columns, (k, w) ndarray), from left to right."""
         k = len(self.s)
-        scaled = np.ldexp(self.s, -self._cast.exponent)
-        W = (self.left / np.where(scaled > 0.0, scaled, math.inf)).T
-        for columns, found in self._passes.each(slabs.Rows(self._cast, W)):
+        for columns, found in self._passes.each(slabs.Rows(self._cast, self._to_rows())):
             rows = np.hstack(found)
             for j in np.flatnonzero(self.s == 0.0):  # beyond the rank: any unit vector will do
                 rows[j] = np.arange(columns.start, columns.stop) == j
@@ -114,7 +160,8 @@ def leading(
     narrow: bool = False,
     certify: bool = False,
     start: Floats | None = None,
-) -> tuple[Leading, bool]:
+    seen: Seen | None = None,
+) -> Leading:
     """Compute leading triplets and what is left out.
 
     Parameters
@@ -127,12 +174,8 @@ def leading(
         Prove that sigma_(k+1) is what is said, up to `LARGEST_GRAM` rows.
     start : (size,) ndarray of float64, optional
         A left vector that may be near to a leading one: a space finds that sooner.
-
-    Returns
-    -------
-    found : Leading
-    exact : bool
-        float32 holds every entry.
+    seen : Seen, optional
+        What `scanned` gives, where it is known.
 
     Raises
     ------
@@ -150,25 +193,32 @@ def leading(
     from a block that depends on the data: that it misses a vector has a chance of nothing, and a
     proof says that it did not.
     """
-    cast, exact = _cast(passes, narrow)
+    seen = seen or scanned(passes)
+    cast = Cast(seen.exponent if seen else 0, narrow)
     if wish.choose is not None and passes.size > LARGEST_GRAM:
         raise UsageError(
             f"rank auto needs all singular values, and {passes.size:,} are more than the "
             f"{LARGEST_GRAM:,} of a matrix in passes; give -k, --energy or --error"
         )
     solver = _Solver(passes, wish, cast, start)
-    return solver.found(certify=certify), exact
+    return solver.found(certify=certify)
 
 
-def _cast(passes: Passes, narrow: bool) -> tuple[Cast, bool]:
+def scanned(passes: Passes) -> Seen | None:
+    """Look at all entries, in a pass; None of integers that are small whatever they are.
+
+    Raises
+    ------
+    ImageError
+        They are no finite numbers.
+    """
     dtype = passes.dtype
     if dtype.kind in "biu" and dtype.itemsize <= 2:
-        return Cast(), True
-    low, high, inexact = passes.total(slabs.Scan())[0]
-    if narrow and max(abs(low), abs(high)) > np.finfo(np.float32).max:
-        raise ImageError("samples beyond the range of float32, which no file holds; scale them")
+        return None
+    extremes, squares = passes.total(slabs.Scan())
+    (low, high), (lost, square) = extremes.tolist(), squares.tolist()
     exponent = scale_of(max(high, -low))
-    return Cast(exponent, narrow and dtype == np.float64), not inexact
+    return Seen(low, high, math.sqrt(lost / square) if lost else 0.0, exponent)
 
 
 class _Solver:
@@ -193,7 +243,7 @@ class _Solver:
         if self.square == 0.0:
             return self._of_nothing(certify=certify)
         while True:
-            left, s, rounding, within = self._polished(W)
+            left, s, within = self._polished(W)
             k, enough = self._rank(s)
             rough = self.size > LARGEST_GRAM and within <= ROUGH
             if within and not rough:
@@ -215,17 +265,14 @@ class _Solver:
         signs = _signs(left[:, :k])
         return Leading(
             left[:, :k] * signs, np.ldexp(s[:k], unit), math.ldexp(sigma_next, unit),
-            math.ldexp(tail, unit), math.ldexp(norm, unit), certified,
-            {name: x[:k] for name, x in rounding.items()}, within,
+            math.ldexp(tail, unit), math.ldexp(norm, unit), certified, within,
             left[:, k].copy() if left.shape[1] > k else None, self.passes, self.cast,
         )  # fmt: skip
 
     def _of_nothing(self, *, certify: bool) -> Leading:
-        k = min(self.wish.rank or 1, self.most)
-        zeros = np.zeros(k)
-        rounding = dict.fromkeys(slabs.STORES, zeros)
+        k = 0 if self.wish.share is not None else min(self.wish.rank or 1, self.most)
         return Leading(
-            np.eye(self.size, k), zeros, 0.0, 0.0, 0.0, certify, rounding, 0.0, None,
+            np.eye(self.size, k), np.zeros(k), 0.0, 0.0, 0.0, certify, 0.0, None,
             self.passes, self.cast,
         )  # fmt: skip
 
@@ -330,23 +377,20 @@ class _Solver:
 
         What is left of the largest ones would hide the smallest. And squares of their values.
         """
-        Z, R, _ = self.passes.total(slabs.Image(self.cast, W, np.zeros(len(W))))
+        Z, R = self.passes.total(slabs.Image(self.cast, W))
         inner, s, _ = np.linalg.svd(R.T)
         return np.linalg.qr((Z @ inner) / np.maximum(s, ZERO * s[0]) ** 2)[0], s * s
 
     # -- Rayleigh and Ritz -----------------------------------------------------------------
 
-    def _polished(self, W: Floats) -> tuple[Floats, Floats, dict[str, Floats], float]:
+    def _polished(self, W: Floats) -> tuple[Floats, Floats, float]:
         """Triplets in the span of rows, which residuals extend until they are small.
 
         Last, 0; or the largest residual against its value, where some are not small yet.
         """
         count = len(W)
-        norms = np.zeros(len(W))
         for _ in range(_POLISHING):
-            Z, R, lost = self.passes.total(slabs.Image(self.cast, W, norms))
-            if not norms.any():
-                norms = np.linalg.norm(R, axis=0)
+            Z, R = self.passes.total(slabs.Image(self.cast, W))
             inner, s, _ = np.linalg.svd(R.T)
             left = W.T @ inner[:, :count]
             s = s[:count]
@@ -363,9 +407,8 @@ class _Solver:
                 break
             extra = residual[:, large] / sizes[large]
             W = np.linalg.qr(np.hstack([left, extra]))[0].T
-            norms = np.zeros(len(W))
         within = float((sizes / divisor).max()) if large.any() else 0.0
-        return left, s, dict(zip(slabs.STORES, lost[:, :count], strict=True)), within
+        return left, s, within
 
     def _tail(self, left: Floats, s: Floats) -> float:
         difference = self.square - float(s @ s)

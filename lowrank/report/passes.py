@@ -136,9 +136,9 @@ def measured(
         if found:
             mine = found[i]
         else:
-            mine, _ = leading(Passes(columns, memory=memory), Wish(rank=k), certify=True)
+            mine = leading(Passes(columns, memory=memory), Wish(rank=k), certify=True)
         residual = Passes(_Residual(columns, B), memory=memory)
-        rest, _ = leading(residual, Wish(rank=0), start=mine.beyond)
+        rest = leading(residual, Wish(rank=0), start=mine.beyond)
         exact = TruncatedSVD(
             np.empty((matrix.m, 0)), mine.s, np.empty((0, matrix.n)), mine.sigma_next, mine.tail,
             mine.norm, mine.certified,

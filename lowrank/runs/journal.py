@@ -20,7 +20,7 @@ import numpy as np
 
 from lowrank.errors import FileError, UsageError
 
-_SIGNATURE = b"lowrank passes 2\n"
+_SIGNATURE = b"lowrank passes 3\n"
 _RECORD = struct.Struct("<IIIQI")  # pass, groups done, arrays, bytes, CRC-32
 _EVERY = 20.0  # seconds between records in the middle of a pass
 

@@ -183,12 +183,8 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
         )  # fmt: skip
     else:
         loaded = lazy.of_path(job.input, settings.taking, least=least)
-    if loaded is None or (settings.layout == "stack") > (loaded.picture.frames is not None):
+    if loaded is None or not store_passes.can(loaded.picture, settings.target, settings.layout):
         return None
-    if loaded.picture.others and settings.target.kind not in store_passes.OF_EACH:
-        return None
-    if loaded.picture.frames is not None and settings.layout == "channels":
-        raise UsageError("layout stack is that of a stack, and its only one")
     return loaded
 
 

@@ -18,28 +18,31 @@ from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import linalg
-from lowrank.errors import UsageError
+from lowrank.errors import ImageError, UsageError
 from lowrank.format import streaming
 from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io.taking import Taking
 from lowrank.limits import LARGE, half
-from lowrank.linalg import slabs
-from lowrank.linalg.matrix import Floats as Doubles
 from lowrank.linalg.passes import Passes
-from lowrank.linalg.streamed import GRAM_SIDE, Leading, Wish, leading
-from lowrank.names import AUTO, AUTO_WIDTH, CHOICES, FLOAT_CHOICES, LAYOUTS, TUNES
+from lowrank.linalg.streamed import GRAM_SIDE, Leading, Seen, Wish, leading, scanned
+from lowrank.names import (
+    AUTO,
+    AUTO_WIDTH,
+    CHOICES,
+    FLOAT_CHOICES,
+    LAYOUTS,
+    TUNES,
+)  # fmt: skip
 from lowrank.picture import mode_in
 from lowrank.picture.lazy import ByColumns, Lazy, by_columns
-from lowrank.stores import at_most, resolve, rounding, spread
-from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
+from lowrank.stores import at_most, resolve, rounding, spread, widths
 from lowrank.targets import Target, choice, spectrum
 
 Maker = Callable[[ByColumns], Passes]
 KINDS = ("rank", "auto", "energy", "error", "size")
 """Targets that passes can meet."""
-OF_EACH = ("rank", "auto")
+_OF_EACH = ("rank", "auto")
 """Those of them that say of each of several matrices how many terms it keeps."""
-_MARGIN = 1.02  # for what is not quite orthogonal of roundings, which are known by their lengths
 
 
 def suits(target: Target, layout: str | None, store: str | None) -> str | None:
@@ -51,6 +54,21 @@ def suits(target: Target, layout: str | None, store: str | None) -> str | None:
         return None
     _, wanted = resolve(target, layout or "stack", store)
     return wanted if wanted in FLOAT_CHOICES else None
+
+
+def can(lazy: Lazy, target: Target, layout: str | None) -> bool:
+    """Whether passes can do of a picture what `suits` them.
+
+    Raises
+    ------
+    UsageError
+        It is a stack, and a layout of pictures is asked for.
+    """
+    if lazy.frames is None:
+        return layout != "stack" and not (lazy.others and target.kind not in _OF_EACH)
+    if layout == "channels":
+        raise UsageError("layout stack is that of a stack, and its only one")
+    return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +160,21 @@ def encode(
     """
     every = [by_columns(matrix) for matrix in lazy.matrices]
     m, n = lazy.matrix.m, lazy.matrix.n
+    walks: list[Passes] = []
+    seen: list[Seen | None] = []
+    number = 0
+    for columns in every:
+        walks.append(passes(columns))
+        walks[-1].number = number
+        seen.append(scanned(walks[-1]))
+        number = walks[-1].number
+    lost = max((x.lost for x in seen if x is not None), default=0.0)
+    left = target
+    if lazy.mode.dtype == "float64" and store != "float64":
+        _check_range(seen)
+        if target.kind in ("error", "energy"):  # of one matrix
+            allowed = spectrum.allowed_share(target)
+            left, store = rounding.beside_samples(target, store, lost, allowed)
     narrow = lazy.mode.dtype == "float64" and store != "float64"
     mode = mode_in(lazy.mode, store)
     head = Head(
@@ -149,31 +182,34 @@ def encode(
         AUTO_WIDTH if store == AUTO else store, lazy.metadata, lazy.frames,
     )  # fmt: skip
     notes: list[str] = []
-    wish = _wish(target, head, min(m, n), notes)
+    wish = _wish(left, head, min(m, n), notes)
     if store == AUTO and target.kind == "size":
         store = AUTO_WIDTH
     proof = certify or (measure and every[0].size <= GRAM_SIDE)
-    asked, number = store, 0
+    asked = store
     while True:
         found: list[Leading] = []
-        exact = True
-        for columns in every:
-            made = passes(columns)
+        for made, of in zip(walks, seen, strict=True):
             made.number = number
-            one, same = leading(made, wish, narrow=narrow, certify=proof)
-            found.append(one)
-            exact, number = exact and same, made.number
-        store = _narrowest(found, lazy) if asked == AUTO else asked
+            found.append(leading(made, wish, narrow=narrow, certify=proof, seen=of))
+            number = made.number
+        rounded = widths.Rounded(found, number)
+        store = widths.narrowest(rounded, lazy, seen) if asked == AUTO else asked
         if not wish.share:
             break
-        (one,) = found  # a share is that of one matrix
-        store, budget = _rounded(one, target, asked, store)
+        store, budget = widths.kept(rounded, left, asked, store)
+        number = rounded.number
         if budget is None:
             break
         wish = Wish(share=budget)
     if narrow and mode != lazy.mode:
-        how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
+        how = "rounded to float32" if lost else "kept as float32, which holds them exactly"
         notes.append(f"Samples of float64 were {how}; store float64 keeps the type.")
+    if store != "float64" and lazy.mode.bits == 32 and lazy.mode.limits and _beyond_float32(seen):
+        notes.append(
+            f"{store} factors hold 24 bits at most: samples beyond 16,777,216 are rounded; "
+            "store float64 holds them."
+        )
     if certify and not all(x.certified for x in found):
         notes.append(
             "Nothing is proved: a proof needs the Gram matrix of the shorter side, up to "
@@ -220,9 +256,7 @@ def of_source(
     from lowrank.io import lazy
 
     loaded = lazy.of(source, taking, least=LARGE if memory is None and dask is None else 0)
-    if loaded is None or (layout == "stack") > (loaded.picture.frames is not None):
-        return None
-    if loaded.picture.others and target.kind not in OF_EACH:
+    if loaded is None or not can(loaded.picture, target, layout):
         return None
     if labels is not None:
         loaded = lazy.labelled(loaded, labels(loaded.picture.frames))
@@ -259,53 +293,20 @@ def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
     )
 
 
-def _rounded(x: Leading, target: Target, asked: str, store: str) -> tuple[str, float | None]:
-    """The store that keeps what is asked for once factors are rounded, None beside it.
-
-    Or, where a term more is wanted, what may be lost besides the rounding, as a share of ||A||_F.
+def _check_range(seen: list[Seen | None]) -> None:
+    """Refuse samples of float64 that float32 does not hold.
 
     Raises
     ------
-    UsageError
-        The store's rounding alone is more than may be lost.
+    ImageError
+        They are beyond it, or all below it.
     """
-    allowed = x.norm * spectrum.allowed_tail(target, 1.0, 1.0, 1)
-    while True:
-        lost = math.sqrt(_MARGIN * _square(x, store))
-        if math.hypot(x.tail, lost) <= allowed * (1 + rounding.EXACT) or not lost:
-            return store, None
-        if lost < allowed:
-            return store, math.sqrt(allowed**2 - lost**2) / x.norm
-        if asked != AUTO:
-            raise rounding.out_of_reach(target, store, lost / x.norm)
-        store = rounding.wider(store)
+    largest = max(max(x.high, -x.low) for x in seen if x is not None)
+    if largest > float(np.finfo(np.float32).max):
+        raise ImageError("samples beyond the range of float32, which no file holds; scale them")
+    if largest > 0.0 and not np.float32(largest):
+        raise ImageError("samples below the range of float32, which no file holds; scale them")
 
 
-def _square(x: Leading, store: str) -> float:
-    """||A_k - B||_F^2, where B is A_k with its vectors rounded to the store's type.
-
-    Roundings of orthonormal vectors are as good as orthogonal: their squares add up.
-    """
-    if store not in x.rounding:
-        return 0.0
-    return float(x.s**2 @ (x.rounding[store] + _lost(x.left, store)))
-
-
-def _narrowest(found: list[Leading], lazy: Lazy) -> str:
-    """Narrowest float type whose rounding does not show, as `truncation` has it."""
-    norm = math.hypot(*(x.norm for x in found))
-    tail = math.hypot(*(x.tail for x in found))
-    floor = AUTO_FLOOR * norm
-    if lazy.mode.bits <= 8:
-        floor = AUTO_FLOOR * 255.0 * math.sqrt(lazy.matrix.m * lazy.matrix.n * len(found))
-    allowed = max(tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), floor)
-    for store in slabs.STORES:
-        if math.sqrt(sum(_square(x, store) for x in found)) < allowed:
-            return store
-    return "float64"
-
-
-def _lost(left: Doubles, store: str) -> Doubles:
-    """Squared distance of columns to what a store makes of them."""
-    lost: Doubles = np.square(left.astype(store).astype(np.float64) - left).sum(axis=0)
-    return lost
+def _beyond_float32(seen: list[Seen | None]) -> bool:
+    return any(x is not None and max(x.high, -x.low) > 1 << 24 for x in seen)

@@ -204,18 +204,14 @@ def _stored(exact: TruncatedSVD, k: int, store: str) -> Factors:
 
 
 def _narrowest_store(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> str:
-    """Narrowest float type whose rounding does not show, over all matrices together.
-
-    What rounding adds is orthogonal to the residual up to second order, so the
-    squares of the two add up.
-    """
+    """Narrowest float type whose rounding does not show, over all matrices together."""
     tail = math.sqrt(sum(x.tail**2 for x in exact))
     allowed = max(
         tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1),
         AUTO_FLOOR * _fine_scale(picture) * math.sqrt(picture.samples.size),
     )
     for store in ("float16", "float32"):
-        if math.sqrt(sum(rounding.error(x, store) ** 2 for x in exact)) < allowed:
+        if sum(rounding.of(x, store).added(x.tail) for x in exact) < allowed**2:
             return store
     return "float64"
 

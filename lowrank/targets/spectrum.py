@@ -57,6 +57,11 @@ def terms_that_fit(target: Target, empty: int, one: int) -> int:
     return terms
 
 
+def allowed_share(target: Target) -> float:
+    """Share of ||A||_F that may be lost where an energy or an error is asked for."""
+    return math.sqrt(1 - target.value) if target.kind == "energy" else target.value
+
+
 def allowed_tail(target: Target, norm: float, peak: float, samples: int) -> float:
     """Largest Frobenius error, in levels, that meets an energy, error or PSNR target.
 
@@ -70,7 +75,7 @@ def allowed_tail(target: Target, norm: float, peak: float, samples: int) -> floa
     samples : int
     """
     if target.kind in ("energy", "error"):
-        share = math.sqrt(1 - target.value) if target.kind == "energy" else target.value
+        share = allowed_share(target)
         # All may be lost: the rounding of a sum of squares keeps no term.
         return norm * (share if share < 1 else 1 + 1e-9)
     return tail_for_psnr(target.value, peak, samples)
