@@ -107,5 +107,5 @@ def test_the_peak_that_is_said_is_that_of_the_psnr(cli, tmp_path, mode, peak, fr
     if peak is None or (mode == "I;16" and frames > 1):  # a stack's is its range
         peak = float(samples.max()) - float(samples.min())
     assert found["psnr_db"] == pytest.approx(20 * np.log10(peak / found["rmse"]))
-    said = re.findall(r"peak,?\s([\d.]+)", text)
+    said = re.findall(r"peak,?\s+([\d.]+)", text)
     assert [float(x.rstrip(".")) for x in said] == [pytest.approx(peak, rel=1e-5)]
