@@ -162,6 +162,17 @@ def test_the_order_of_memory_is_kept():
     assert lowrank.open(data).parts.head.frames == 30  # the first axis of memory is the last
 
 
+def test_a_chunk_keeps_what_stands_above_its_noise():
+    rng = np.random.default_rng(3)
+    signal = rng.standard_normal((40, 3)) @ rng.standard_normal((3, 600))
+    A = (signal + 0.05 * rng.standard_normal(signal.shape)).astype(np.float32)
+    for codec in (Lowrank(rank="auto"), numcodecs.get_codec(Lowrank(rank="auto").get_config())):
+        data, found = through(codec, A)
+        assert lowrank.open(bytes(data)).ranks == (3,)
+        assert np.linalg.norm(found - signal) < 0.5 * np.linalg.norm(A - signal)
+    assert LowrankCodec.from_dict(LowrankCodec(rank="auto").to_dict()) == LowrankCodec(rank="auto")
+
+
 @pytest.mark.parametrize(
     ("wish", "says"),
     [

@@ -16,7 +16,8 @@ from PIL import Image, ImageOps
 import lowrank
 from lowrank import codec
 from lowrank import format as lrk
-from lowrank.io import formats, pillow
+from lowrank.io import formats, images, pillow
+from lowrank.picture import Picture, array_mode
 from lowrank.report import ask, exhibit
 from lowrank.views import html as view
 
@@ -83,6 +84,13 @@ def embedded(path):
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     data = json.loads(found[1])
     return data, lrk.parse(base64.b64decode(data["lrk"]), name="embedded", max_pixels=1 << 24)
+
+
+def a_tiff(A):
+    """A picture of several channels as a file, which the extra `tiff` reads."""
+    pytest.importorskip("tifffile")
+    mode = array_mode(A.dtype.name, A.shape[2])
+    return images.write(Picture(A, mode), format="TIFF")
 
 
 def canvas(page):
@@ -474,6 +482,51 @@ def whole_errors(A, k):
     """Spectral and Frobenius error of the best rank k, from numpy's decomposition."""
     s = np.linalg.svd(A.astype(float), compute_uv=False)
     return s[k], np.linalg.norm(s[k:]), 1 - np.linalg.norm(s[k:]) ** 2 / np.linalg.norm(s) ** 2
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32", "float64"])
+@pytest.mark.parametrize("ranks", [(), (5,)])
+def test_colours_of_any_type_have_a_page(make, visit, cli, dtype, ranks, tmp_path):
+    """They are shown in 8 bits; the numbers in front are those of the samples themselves."""
+    colours = picture("RGB", 60, 90).samples.astype(np.float64)
+    A = (colours * 90 - 5e3 * (dtype[0] != "u")).astype(dtype)
+    low, high = A.min().astype(float), A.max().astype(float)
+    source = a_tiff(A)
+    lowrank.compress(A, rank=5).save(tmp_path / "in.lrk")
+    file = None if ranks else tmp_path / "in.lrk"
+    path = make(source, name="in.tif", file=file, ranks=ranks)
+    told = json.loads(cli("report", "in.tif", "in.lrk", "--json").succeeded().text)
+    data, parts = embedded(path)
+    page = visit(path)
+    E = A - lowrank.open(tmp_path / "in.lrk").to_array().astype(float)
+    psnr = 20 * np.log10((high - low) / np.sqrt(np.mean(E**2)))
+    assert told["pixels"]["psnr_db"] == pytest.approx(psnr, rel=1e-6)
+    if file:  # it is what is seen first
+        decoded = lowrank.open(file).to_array()
+        assert_within_a_level(canvas(page), displayed(decoded, "RGB", low, high))
+        page.check("input[value=sum]")
+    set_rank(page, 5)
+    wanted = codec.decode(parts, rank=5).picture.samples
+    assert_within_a_level(canvas(page), displayed(wanted, "RGB", 0, 255))
+    assert number(page, "psnr") == pytest.approx(psnr, abs=6e-3)
+    frobenius = np.sqrt(sum(c["frobenius_error"] ** 2 for c in told["channels"]))
+    assert number(page, "frobenius") == pytest.approx(frobenius, rel=1e-4)
+    assert np.linalg.norm(E) == pytest.approx(frobenius, rel=1e-2)  # which rounding is no part of
+    copy = pillow.read(base64.b64decode(data["png"]), name="x", max_pixels=1 << 24).picture.samples
+    off = copy.astype(float) - wanted
+    said = page.inner_text("#copy-said")
+    of_copy = 20 * np.log10(255 / np.sqrt(np.mean(off**2)))
+    assert float(re.search(r"PSNR ([\d.]+)", said)[1]) == pytest.approx(of_copy, abs=0.02)
+    page.check("input[value=original]")
+    assert_within_a_level(canvas(page), displayed(A, "RGB", low, high))
+    assert f"peak {data['peak']:,.5g}"[:7] == page.inner_text("#psnr-kind")[:7]
+    assert "8 bits" in page.inner_text("footer")
+
+
+def test_pages_of_other_numbers_of_channels_say_what_has_one(make):
+    source = a_tiff(np.ones((9, 8, 5), np.uint16))
+    with pytest.raises(lowrank.UsageError, match=r"three as red, green and blue.*--axis -1"):
+        make(source, name="in.tif", ranks=[1])
 
 
 @pytest.mark.parametrize("ranks", [(), (20,), (3, 20)])

@@ -516,3 +516,12 @@ def test_a_gif_has_the_times_of_its_frames_and_says_what_it_has_not(cli, tmp_pat
                 image.seek(page)
                 found.append(image.info["duration"])
         assert found == pauses
+
+
+@pytest.mark.parametrize("named", [{"labels": "abcd"}, {"values": [1, 2, 4, 8], "unit": "s"}, {}])
+def test_whatever_leaves_the_labels_of_frames_out_says_so(cli, tmp_path, named):
+    A = np.random.default_rng(0).integers(0, 255, (4, 9, 8)).astype(np.uint8)
+    lowrank.compress(A, stack=True, rank=2, **named).save(tmp_path / "a.lrk")
+    for output in ("a.tif", "a.npy", "folder/"):
+        run = cli("decompress", "a.lrk", "-o", output).succeeded()
+        assert ("labels of the frames stay" in run.err) == bool(named), output

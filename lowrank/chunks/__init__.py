@@ -25,7 +25,7 @@ import re
 import struct
 import zlib
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,8 @@ class Wish:
 
     Attributes
     ----------
-    rank : int, optional
-        Terms of the matrix.
+    rank : int or "auto", optional
+        Terms of the matrix; "auto" is the threshold of Gavish and Donoho.
     error : float, optional
         Largest relative Frobenius error of the decoded chunk, 0 to 1: measured, rounding to the
         samples' type included.
@@ -70,7 +70,7 @@ class Wish:
         None is given, or several, or one is out of its range.
     """
 
-    rank: int | None = None
+    rank: int | Literal["auto"] | None = None
     error: float | None = None
     max_error: float | None = None
     store: str = AUTO
@@ -206,7 +206,7 @@ def _factorised(chunk: NDArray[Any], wish: Wish) -> bytes | None:
             )
         except UsageError:
             return None  # out of reach of such factors
-        if target.kind == "rank":
+        if target.kind in ("rank", "auto"):
             return lrk.serialize(parts)
         found = codec.decode(parts).picture.samples.reshape(chunk.shape)
         allowed, lost = wish.judged(exact, np.subtract(found, exact, dtype=np.float64))

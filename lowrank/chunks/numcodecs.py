@@ -12,7 +12,7 @@ True
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from lowrank import chunks
 
@@ -28,8 +28,8 @@ class Lowrank(Codec):
 
     Parameters
     ----------
-    rank : int, optional
-        Terms of each chunk's matrix.
+    rank : int or "auto", optional
+        Terms of each chunk's matrix; "auto" is the threshold of Gavish and Donoho.
     error : float, optional
         Largest relative Frobenius error of each decoded chunk, 0 to 1.
     max_error : float, optional
@@ -53,7 +53,7 @@ class Lowrank(Codec):
 
     def __init__(
         self,
-        rank: int | None = None,
+        rank: int | Literal["auto"] | None = None,
         error: float | None = None,
         max_error: float | None = None,
         store: str = "auto",

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lowrank import chunks
 from lowrank.errors import FormatError
@@ -40,7 +40,7 @@ class LowrankCodec(ArrayBytesCodec):
 
     is_fixed_size = False
 
-    rank: int | None = None
+    rank: int | Literal["auto"] | None = None
     error: float | None = None
     max_error: float | None = None
     store: str = "auto"

@@ -89,9 +89,14 @@ def notes(said: Metadata, frames: int, *, format: str) -> tuple[str, ...]:
     if format == "GIF" and labels.unit == "ms" and not labels.labels:
         last = "How long the last frame is to stand is not kept: as long as the one before it."
         return (*found, last) if frames > 1 else found
-    if labels != Axis():
-        found += ("The labels of the frames stay in the .lrk file: no image file holds them.",)
-    return found
+    return found + of_labels(labels)
+
+
+def of_labels(labels: Axis) -> tuple[str, ...]:
+    """Say that labels, values and their unit are left out, by files as by a folder of them."""
+    if labels == Axis():
+        return ()
+    return ("The labels of the frames stay in the .lrk file: no image file holds them.",)
 
 
 def frame(picture: Picture, i: int) -> Picture:

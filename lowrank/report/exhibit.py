@@ -31,6 +31,7 @@ TERM_BYTES = 1_250_000
 """Bytes of factors that a page carries at most: 160 terms of a 768x512 photograph."""
 
 _SLAB = 256  # columns transformed at once
+_COLOURS = 3  # channels of any type that are shown as red, green and blue
 _START = 20  # the rank that a page opens with, where nothing asks for another
 
 
@@ -41,7 +42,8 @@ class Exhibit:
     Attributes
     ----------
     picture : Picture
-        The copy, in the mode of its terms; the picture itself where that is small enough.
+        The copy, in the mode of its terms; the picture itself where that is small enough, and of
+        no more than 8 bits or one channel.
     size : (int, int)
         Height and width of the picture itself, upright as the copy is.
     parts : Parts
@@ -97,13 +99,15 @@ def of(result: Result) -> Exhibit:
     if result.loaded is None:
         raise UsageError("a page shows the original as well; give the image first, then the file")
     original = result.loaded.picture
-    if original.mode.name == ARRAY and len(original.mode.channels) > 1:
+    if original.mode.name == ARRAY and len(original.mode.channels) not in (1, _COLOURS):
         raise UsageError(
-            f"a page shows one channel, or colours of 8 bits, not {original.mode.title}; "
-            "of an array --axis -1 makes frames of the channels, which have a page"
+            "a page shows one channel, or three as red, green and blue, not "
+            f"{original.mode.title}; of an array --axis -1 makes frames of the channels, and a page"
         )
-    picture, notes = shown(_as_floats(original))
-    reduced = picture.height * picture.width < original.height * original.width
+    low, high = thumbnail.shades(original)
+    picture, notes = shown(_for_a_page(original, low, high))
+    deep = original.mode.name == ARRAY and picture.mode.name == "RGB"
+    reduced = deep or picture.height * picture.width < original.height * original.width
     whole = _channels(thumbnail.upright(original))
     A = _channels(picture)
     N = min(picture.height, picture.width)
@@ -119,6 +123,12 @@ def of(result: Result) -> Exhibit:
     if result.spectra or (reduced and not measured):  # a ladder is predicted
         measured = ask.of_ranks(result.loaded, [start], store=AUTO).reports
     reports = measured if result.spectra else result.reports
+    if deep:
+        notes.append(
+            f"Samples of {original.mode.title} from {low:g} to {high:g} are shown as red, green "
+            "and blue of 8 bits, and the slider adds layers of this copy. What is measured of it "
+            "is called the copy's; all other numbers and the plots are about the picture itself."
+        )
     black, white = thumbnail.shades(picture)
     if picture.mode.name in ("I;16", "F"):
         notes.append(
@@ -136,18 +146,28 @@ def of(result: Result) -> Exhibit:
         )
     decoded = None
     if result.parts and (reduced or not _on_the_slider(result.parts, most)):
-        decoded = shown(_as_floats(codec.decode(result.parts, filled=True).picture))[0]
+        whole_file = codec.decode(result.parts, filled=True).picture
+        decoded = shown(_for_a_page(whole_file, low, high))[0]
     return Exhibit(
         picture, whole[0].shape, parts, spectra, copied, _rival(whole), black, white, start, most,
         reports, measured, decoded, _of_file(result) if decoded else None, tuple(notes),
     )  # fmt: skip
 
 
-def _as_floats(picture: Picture) -> Picture:
-    """The picture, in the mode of a page's own file and scripts: of one channel of any type, F."""
+def _for_a_page(picture: Picture, low: float, high: float) -> Picture:
+    """The picture, in a mode of the page's own file and scripts.
+
+    Of one channel of any type, F; of three, RGB, black at `low` and white at `high`.
+    """
     if picture.mode.name != ARRAY:
         return picture
-    return Picture(picture.samples.astype(np.float32), MODES["F"], picture.metadata)
+    if len(picture.mode.channels) == 1:
+        return Picture(picture.samples.astype(np.float32), MODES["F"], picture.metadata)
+    levels = np.subtract(picture.samples, low, dtype=np.float64)
+    levels *= 255 / (high - low)
+    np.rint(levels, out=levels)
+    np.clip(levels, 0, 255, out=levels)
+    return Picture(levels.astype(np.uint8), MODES["RGB"], picture.metadata)
 
 
 def _channels(picture: Picture) -> list[NDArray[np.generic]]:

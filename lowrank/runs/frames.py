@@ -314,4 +314,5 @@ def _folder(
         outputs.write(job, settings, tasks.Outcome(job.input, path), written, repeated=repeated)
         total += len(written)
     summary = f"{job.input} -> {folder}: {number_of(len(paths), 'frame')}, {total:,} bytes {form}"
-    return tasks.Outcome(job.input, folder, size, total, summary=summary, notes=stack.notes + notes)
+    notes = stack.notes + notes + framewriter.of_labels(stack.axis)
+    return tasks.Outcome(job.input, folder, size, total, summary=summary, notes=notes)

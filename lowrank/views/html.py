@@ -165,6 +165,7 @@ def _data(result: Result, exhibit: Exhibit, file: bytes) -> dict[str, Any]:
         "start": exhibit.start,
         "most": exhibit.most,
         "peak": result.peak,
+        "copy_peak": picture.mode.peak or result.peak,
         "black": exhibit.black,
         "white": exhibit.white,
         "step": (exhibit.white - exhibit.black) / _LEVELS_OF_FLOATS if floats else None,
@@ -221,9 +222,7 @@ def _file_said(exhibit: Exhibit) -> str:
         return ""
     first, ranks = r.matrices[0], "/".join(str(c.k) for c in r.matrices)
     many = f"{len(r.matrices)} matrices" if len(r.matrices) > 1 else "one matrix"
-    copy = (
-        f" It is seen reduced to {_copy(exhibit)[len('the copy of ') :]}." if exhibit.copied else ""
-    )
+    copy = f" It is seen as {_copy(exhibit)}." if exhibit.copied else ""
     return (
         f"{r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes: {many} of {first.m} × {first.n} "
         f"at rank {ranks}, measured on the original beside the bounds of those ranks.{copy} "
@@ -235,7 +234,7 @@ def _file_caption(exhibit: Exhibit) -> str:
     r = exhibit.of_file
     if r is None or r.file is None:
         return ""
-    reduced = f", reduced as {_copy(exhibit)}" if exhibit.copied else ""
+    reduced = f", seen as {_copy(exhibit)}" if exhibit.copied else ""
     return f"What {r.file.path} decodes to ({r.file.layout}, {r.file.store}){reduced}"
 
 

@@ -151,7 +151,7 @@ class Stage {
     });
     const mse = rounded / (width * height * A.length);
     this.rmse = Math.sqrt(mse);
-    const psnr = mse > 0 ? 10 * Math.log10(data.peak ** 2 / mse) : Infinity;
+    const psnr = mse > 0 ? 10 * Math.log10(data.copy_peak ** 2 / mse) : Infinity;
     return { frobenius: Math.sqrt(exact), spectral, psnr };
   }
 
