@@ -91,7 +91,7 @@ def test_impossible_headers_are_refused(fields, says):
 
 def test_the_frames_count_against_the_limit():
     fields = head(mode=1, layout=2, extra=struct.pack("<I", 16_001))
-    with pytest.raises(LimitError, match="16001 frames of 1x1 pixels"):
+    with pytest.raises(LimitError, match="16,001 frames of 1x1 pixels"):
         lrk.parse(handmade(chunk(b"HEAD", fields)), name="x.lrk", max_pixels=1000)
 
 

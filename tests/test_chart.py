@@ -109,3 +109,24 @@ def test_the_peak_that_is_said_is_that_of_the_psnr(cli, tmp_path, mode, peak, fr
     assert found["psnr_db"] == pytest.approx(20 * np.log10(peak / found["rmse"]))
     said = re.findall(r"peak,?\s+([\d.]+)", text)
     assert [float(x.rstrip(".")) for x in said] == [pytest.approx(peak, rel=1e-5)]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_words_of_our_own_are_written_in_what_the_terminal_has(cli, small_png, tmp_path, encoding):
+    name = "σ−█.png"
+    small_png.rename(tmp_path / name)
+    runs = [("report", name), ("compress", name, "-k", "2"), ("report", name, "σ−█.lrk")]
+    plain = {"PYTHONIOENCODING": encoding, "LC_ALL": "C.UTF-8"}
+    ladder, _, both = [
+        cli(*run, environment=plain).succeeded().out.decode(encoding) for run in runs
+    ]
+    if encoding == "utf-8":
+        assert "σₖ₊₁" in ladder
+        assert "‖A−B‖₂" in both
+    else:
+        assert "sk+1" in ladder
+        assert "|A-B|2" in both
+        assert "> tail" in both
+        assert "####" in ladder
+        assert "?" not in ladder.replace("???.png", "")
+        assert "???.png" in ladder  # a name is not spelled as another

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,7 @@ _BLANK = Text("")
 _NARROWEST_LINES = 40  # columns that sentences have, where a terminal has fewer it breaks them
 _NARROWEST = 16  # bits of a float: a file of less has been quantised
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
+_PLAIN = str.maketrans("σₖ₊₁ᵢ‖₂−≥▁▂▃▄▅▆▇█", "sk+1i|2->..:::||#")
 
 
 def show(*items: RenderableType) -> None:
@@ -179,10 +181,20 @@ class _Table(Table):
 def table_of(*headers: str) -> Table:
     """Return an empty table of these columns."""
     table = _Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    table.add_column(headers[0], no_wrap=True)
-    for header in headers[1:]:
+    first, *others = map(_written, headers)
+    table.add_column(first, no_wrap=True)
+    for header in others:
         table.add_column(header, justify="right", no_wrap=True)
     return table
+
+
+def _written(text: str) -> str:
+    """Words of our own in what the terminal's encoding has, as wide: sk+1 for σₖ₊₁."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN)
+    return text
 
 
 def _channels(channels: tuple[OfMatrix, ...]) -> Table:
@@ -319,7 +331,7 @@ def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
     """
     largest = max(float(s[0]) for s in spectra)
     if not largest:
-        return Text("singular values σᵢ: all are 0\n")
+        return Text(_written("singular values σᵢ: all are 0\n"))
     s = largest * np.sqrt(np.mean([(x / largest) ** 2 for x in spectra], axis=0))
     columns = min(_PLOT_COLUMNS, len(s))
     edges = np.array(sorted({round(x) for x in np.geomspace(1, len(s), columns)})) - 1
@@ -333,12 +345,12 @@ def spectrum(spectra: list[NDArray[np.float64]]) -> Text:
     at = np.clip(np.searchsorted(ticks, np.linspace(0, 1, _PLOT_COLUMNS), "right") - 1, 0, None)
     text = Text(no_wrap=True, overflow="ignore")
     means = " (root mean square of the channels)" if len(spectra) > 1 else ""
-    text.append(f"singular values σᵢ{means}, both axes logarithmic\n")
+    text.append(_written(f"singular values σᵢ{means}, both axes logarithmic\n"))
     for row in reversed(range(_PLOT_ROWS)):
         label = f"{10 ** (low + (row + 1) / _PLOT_ROWS * (high - low)):9.3g} "
         text.append(label, style="dim")
         bars = np.clip(np.rint(heights[at] - row * 8), 0, 8).astype(int)
-        text.append("".join(_EIGHTHS[b] for b in bars) + "\n", style="cyan")
+        text.append(_written("".join(_EIGHTHS[b] for b in bars)) + "\n", style="cyan")
     axis = [" "] * (_PLOT_COLUMNS + 6)
     for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000):
         if tick <= len(s):
