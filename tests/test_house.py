@@ -98,6 +98,7 @@ INSIDE = {
     "stores.packed.coding": (
         ("few", "payload", "range_coder", "smoothing", "tokens", "wavelet"),
         ("rans", "start"),
+        ("collected",),
         ("ranswriter",),
     ),
     "stores.packed.patches": (
