@@ -102,6 +102,7 @@ INSIDE = {
     "stores.packed.coding": (
         ("few", "payload", "range_coder", "smoothing", "tokens", "wavelet"),
         ("rans", "start"),
+        ("collected",),
         ("ranswriter",),
     ),
     "stores.packed.patches": (

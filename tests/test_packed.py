@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lowrank.errors import FormatError
 from lowrank.layouts import turn
 from lowrank.layouts.lapped import SIDE, SIZE, analyse, cosines, image
 from lowrank.layouts.turn import axes
-from lowrank.stores.packed.coding import smoothing
+from lowrank.stores.packed.coding import collected, smoothing
 from lowrank.stores.packed.coding.rans import Cut, RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.patches import (
@@ -72,6 +73,67 @@ def test_coders_give_back_flags_tokens_raw_bits_and_what_their_ends_hold(lanes):
     assert np.array_equal(reader.tail(), tail)
     with pytest.raises(Cut):
         reader.raw(40)
+
+
+def passes(rng: np.random.Generator, count: int) -> list[collected.Pass]:
+    """Short passes of all kinds, of tables that change little by little."""
+    zero, narrow = np.full(68, 900, np.uint16), np.full(200, 70, np.uint16)
+    frequency, found = np.full((34, 16), 256, np.uint16), []
+    for i in range(count):
+        if i % 9 == 8:
+            zero, frequency = zero.copy(), frequency.copy()
+            zero[rng.integers(68)] += 1
+            frequency[rng.integers(34), :2] += np.array([1, 65535], np.uint16)
+        table = narrow if i % 50 == 0 else zero
+        number = rng.integers(0, 2 * len(table), rng.integers(1, 200)).astype(
+            collected.type_of(table)
+        )
+        flags = collected.Flags(number.tobytes(), table)
+        token = lambda: rng.integers(0, 16, rng.integers(1, 40), np.uint8).tobytes()  # noqa: E731
+        found += [flags, collected.Tokens(token(), flags, frequency)]
+        if i % 7 == 0:
+            one = rng.integers(1, 999, (2, 5)).astype(np.uint16)
+            found += [collected.Symbols(one[0], one[1], 12), collected.Among(token(), frequency[0])]
+        bits = rng.integers(0, 2, rng.integers(0, 30), np.uint8)
+        found.append(collected.Raw(np.packbits(bits).tobytes(), len(bits)))
+    return found
+
+
+def told(one: collected.Pass) -> list[object]:
+    """What a pass says, its arrays as lists."""
+    return [type(one)] + [
+        told(x) if isinstance(x, tuple) else x.tolist() if isinstance(x, np.ndarray) else x
+        for x in one
+    ]
+
+
+def test_passes_come_back_from_the_last_and_any_may_be_changed():
+    every = passes(np.random.default_rng(3), 2000)
+    kept = collected.Passes()
+    assert [kept.add(one) for one in every] == list(range(len(every)))
+    place = len(every) // 2
+    assert told(kept[place]) == told(every[place])
+    every[place] = kept[place] = collected.Raw(b"", 0)
+    assert [told(kept.pop()) for _ in every] == [told(one) for one in every[::-1]]
+    assert not len(kept)
+
+
+def test_short_passes_take_little_more_than_their_symbols():
+    symbols = sum(
+        len(one.kept) if isinstance(one, collected.Flags) else len(one[0])
+        for one in passes(np.random.default_rng(4), 3000)
+    )
+    tracemalloc.start()
+    try:
+        kept = collected.Passes()
+        for one in passes(np.random.default_rng(4), 3000):
+            kept.add(one)
+        del one
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(kept) > 3000
+    assert taken < 2 * symbols
 
 
 # -- contexts --------------------------------------------------------------------------

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.stores.packed.coding import few
+from lowrank.stores.packed.coding.collected import (
+    Among,
+    Flags,
+    Pass,
+    Passes,
+    Raw,
+    Symbols,
+    Tokens,
+    type_of,
+)
 from lowrank.stores.packed.coding.rans import LOW, Bits, Words
 from lowrank.stores.packed.coding.tokens import TOKENS
 
 State = NDArray[np.uint32]
 T = TypeVar("T")
-_TOGETHER = 1 << 18  # raw bits that are packed at once
 _BLOCKS = 1 << 9  # pieces of the stream that are joined to one
 _ALIKE = 1 << 15  # bytes of flags with the same table, whose intervals are looked up at once
 
@@ -58,53 +67,13 @@ def _flag_bits(zero: Words) -> NDArray[np.float32]:
 def _token_intervals(frequency: Words) -> tuple[State, State]:
     """Start and length of the interval of each token, by pair."""
     f = frequency.astype(np.uint32)
-    return f.cumsum(1, dtype=np.uint32) - f, f
+    return f.cumsum(-1, dtype=np.uint32) - f, f
 
 
 def _token_bits(frequency: Words) -> NDArray[np.float32]:
     """Logarithm of the probability of each token, by pair."""
     bits: NDArray[np.float32] = np.log2(frequency.astype(np.float32) / (1 << 12))
     return bits
-
-
-class Flags(NamedTuple):
-    """One pass of binary symbols: twice the row of each, and the symbol; zeros by row.
-
-    Of small maps there are many passes, and bytes are the smallest of objects.
-    """
-
-    kept: bytes
-    zero: Words
-
-
-class _Tokens(NamedTuple):
-    """One pass of tokens, each behind a 1 of a pass of flags."""
-
-    token: bytes
-    behind: Flags
-    frequency: Words
-
-
-class _Symbols(NamedTuple):
-    """One pass of intervals as they are."""
-
-    start: Words
-    frequency: Words
-    bits: int
-
-
-class _Raw(NamedTuple):
-    """One pass of raw bits, eight to a byte."""
-
-    packed: bytes
-    size: int
-
-    def bits(self) -> Bits:
-        """One bit a number."""
-        return np.unpackbits(np.frombuffer(self.packed, np.uint8), count=self.size)
-
-
-_Pass = Flags | _Tokens | _Symbols | _Raw
 
 
 def _intervals(
@@ -125,6 +94,26 @@ def _intervals(
     return K
 
 
+class _RawWords:
+    """The words of passes of raw bits, of so many in all, from the last to the first.
+
+    The reader takes as many words as it needs for a pass: they must stand there, filled up with
+    the bits that are asked for later.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self._start = bits
+        self._later = np.zeros(-bits % 16, np.uint8)
+
+    def of(self, one: Raw) -> Words:
+        """Those of the pass before the last one."""
+        self._start -= one.size
+        bits = np.concatenate([one.bits(), self._later])
+        first = -self._start % 16  # what the words of the passes before are filled up with
+        self._later = bits[:first]
+        return np.packbits(bits[first:]).view(">u2").astype(np.uint16)
+
+
 class RansWriter:
     """Collects passes of symbols and raw bits, then codes them all backward.
 
@@ -133,14 +122,15 @@ class RansWriter:
     """
 
     def __init__(self) -> None:
-        self._passes: list[_Pass] = []
+        self._passes = Passes()
+        self._raw_bits = 0
         self._made = _Made()
         self.bits = 0.0
 
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
         """Add one pass: each symbol is the interval [start, start + frequency)/2^bits."""
         if len(start):
-            self._passes.append(_Symbols(start, frequency, bits))
+            self._passes.add(Symbols(start, frequency, bits))
             self.bits -= float(np.log2(frequency.astype(np.float32) / (1 << bits)).sum())
 
     def flags(self, rows: NDArray[np.intp], flags: NDArray[np.bool_], zero: Words) -> Flags:
@@ -158,8 +148,8 @@ class RansWriter:
         number = rows << 1
         number |= flags
         self.bits -= float(np.add.reduce(self._made(_flag_bits, zero).take(number)))
-        one = Flags(number.astype(_type_of(zero)).tobytes(), zero)
-        self._passes.append(one)
+        one = Flags(number.astype(type_of(zero)).tobytes(), zero)
+        self._passes.add(one)
         return one
 
     def tokens(self, index: NDArray[np.intp], behind: Flags, frequency: Words) -> None:
@@ -177,14 +167,29 @@ class RansWriter:
         """
         if len(index):
             token = index.astype(np.uint8) & (TOKENS - 1)
-            self._passes.append(_Tokens(token.tobytes(), behind, frequency))
+            self._passes.add(Tokens(token.tobytes(), behind, frequency))
             self.bits -= float(np.add.reduce(self._made(_token_bits, frequency).take(index)))
+
+    def among(self, tokens: NDArray[np.integer[Any]], frequency: Words) -> None:
+        """Add one pass of tokens of one distribution.
+
+        Parameters
+        ----------
+        tokens : ndarray
+        frequency : (TOKENS,) ndarray
+            Length of each one's interval, of 4096, one after the other; kept, and not to be
+            changed.
+        """
+        if len(tokens):
+            self._passes.add(Among(tokens.astype(np.uint8).tobytes(), frequency))
+            bits = np.log2(frequency.take(tokens).astype(np.float32) / (1 << 12))
+            self.bits -= float(bits.sum())
 
     def raw(self, bits: Bits) -> int:
         """Add raw bits (0 or 1), as the reader will ask for them; return their pass."""
-        self._passes.append(_Raw(np.packbits(bits).tobytes(), len(bits)))
         self.bits += len(bits)
-        return len(self._passes) - 1
+        self._raw_bits += len(bits)
+        return self._passes.add(Raw(np.packbits(bits).tobytes(), len(bits)))
 
     def late(self, groups: list[list[int]], lanes: int) -> tuple[int, Bits]:
         """Take the last groups of passes of raw bits out again, as many as coders' ends hold.
@@ -211,53 +216,31 @@ class RansWriter:
             if room < 0:
                 break
             taken = [one.bits() for one in found] + taken
-            for number in passes:
-                self._passes[number] = _Raw(b"", 0)
+            for number, one in zip(passes, found, strict=True):
+                self._passes[number] = Raw(b"", 0)
+                self._raw_bits -= one.size
             count += 1
         return count, np.concatenate(taken) if taken else np.empty(0, np.uint8)
 
-    def _raw(self, number: int) -> _Raw:
+    def _raw(self, number: int) -> Raw:
         one = self._passes[number]
-        if not isinstance(one, _Raw):
+        if not isinstance(one, Raw):
             raise TypeError("a pass of symbols, not of raw bits")
         return one
 
-    def _raw_words(self) -> list[Words]:
-        """The words of each pass of raw bits.
-
-        The reader takes as many words as it needs for a pass: they must stand there,
-        filled up with the bits that are asked for later.
-        """
-        passes = [item for item in self._passes if isinstance(item, _Raw)]
-        pieces = [np.empty(0, np.uint8)]
-        some, count = [np.empty(0, np.uint8)], 0
-        for one in passes:
-            some.append(one.bits())
-            count += one.size
-            if count >= _TOGETHER:
-                bits = np.concatenate(some)
-                count = len(bits) % 16
-                pieces.append(np.packbits(bits[: len(bits) - count]))
-                some = [bits[len(bits) - count :]]
-        packed = np.packbits(np.concatenate([*some, np.zeros(-count % 16, np.uint8)]))
-        words = np.concatenate([*pieces, packed]).view(">u2").astype(np.uint16)
-        sizes = np.array([one.size for one in passes], np.int64)
-        ends = (-(-sizes.cumsum() // 16)).tolist()
-        return [words[start:end] for start, end in itertools.pairwise([0, *ends])]
-
-    def _last(self) -> list[_Pass]:
+    def _last(self) -> list[Pass]:
         """Take the last passes out: some that have the same tables."""
-        some: list[_Pass] = []
+        some: list[Pass] = []
         zero = frequency = None
         symbols = 0
         while self._passes and symbols < _ALIKE:
-            one = self._passes[-1]
+            one = self._passes.last()
             if isinstance(one, Flags):
                 if zero is not None and one.zero is not zero:
                     break
                 zero = one.zero
                 symbols += len(one.kept)
-            elif isinstance(one, _Tokens):
+            elif isinstance(one, Tokens):
                 if frequency is not None and one.frequency is not frequency:
                     break
                 if zero is not None and one.behind.zero is not zero:
@@ -266,10 +249,10 @@ class RansWriter:
             some.append(self._passes.pop())
         return some[::-1]
 
-    def _symbols(self, some: list[_Pass]) -> list[tuple[State, int] | None]:
-        """What `_intervals` has of each of some passes, and bits of the whole; of raw bits none."""
+    def _symbols(self, some: list[Pass]) -> list[tuple[State, int] | Raw]:
+        """What `_intervals` has of each of some passes, and bits of the whole; raw bits as are."""
         flags = [one for one in some if isinstance(one, Flags)]
-        tokens = [one for one in some if isinstance(one, _Tokens)]
+        tokens = [one for one in some if isinstance(one, Tokens)]
         F = T = np.empty((4, 0), np.uint32)
         if flags:
             number = _numbers(flags)
@@ -281,19 +264,21 @@ class RansWriter:
             index *= TOKENS
             index += np.frombuffer(b"".join([one.token for one in tokens]), np.uint8)
             T = _intervals(*self._made(_token_intervals, tokens[0].frequency), index, 12)
-        found: list[tuple[State, int] | None] = []
+        found: list[tuple[State, int] | Raw] = []
         for one in some:
             if isinstance(one, Flags):
-                count = len(one.kept) // _type_of(one.zero)().itemsize
-                found.append((F[:, :count], 16))
-                F = F[:, count:]
-            elif isinstance(one, _Tokens):
+                found.append((F[:, : one.size], 16))
+                F = F[:, one.size :]
+            elif isinstance(one, Tokens):
                 found.append((T[:, : len(one.token)], 12))
                 T = T[:, len(one.token) :]
-            elif isinstance(one, _Symbols):
+            elif isinstance(one, Among):
+                index = np.frombuffer(one.token, np.uint8).astype(np.intp)
+                found.append((_intervals(*_token_intervals(one.frequency), index, 12), 12))
+            elif isinstance(one, Symbols):
                 found.append((_intervals(one.start, one.frequency, None, one.bits), one.bits))
             else:
-                found.append(None)
+                found.append(one)
         return found
 
     def finish(self, lanes: int, tail: Bits) -> bytes:
@@ -308,13 +293,13 @@ class RansWriter:
         filled = np.zeros(16 * lanes, np.uint8)
         filled[: len(tail)] = tail
         state = np.packbits(filled).view(">u2").astype(np.uint32) + LOW
-        raw = self._raw_words()
+        raw = _RawWords(self._raw_bits)
         done: list[Words] = []
         blocks: list[NDArray[np.unsignedinteger[Any]]] = []
         while self._passes:
             for item in reversed(self._symbols(self._last())):
-                if item is None:
-                    blocks.append(raw.pop())
+                if isinstance(item, Raw):
+                    blocks.append(raw.of(item))
                     continue
                 K, bits = item
                 if lanes <= few.LANES:
@@ -352,9 +337,4 @@ def _joined(blocks: list[NDArray[np.unsignedinteger[Any]]]) -> Words:
 
 def _numbers(passes: list[Flags]) -> NDArray[np.unsignedinteger[Any]]:
     """Twice the row, and the symbol, of all flags of some passes."""
-    return np.frombuffer(b"".join([one.kept for one in passes]), _type_of(passes[0].zero))
-
-
-def _type_of(zero: Words) -> type[np.unsignedinteger[Any]]:
-    """The type of twice a row and a flag."""
-    return np.uint8 if len(zero) <= 1 << 7 else np.uint16
+    return np.frombuffer(b"".join([one.kept for one in passes]), type_of(passes[0].zero))

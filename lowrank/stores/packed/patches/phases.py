@@ -348,8 +348,7 @@ class Writer:
             rans.raw(expand(lengths, np.full(len(lengths), LENGTH, np.int64)))
             return
         tokens = np.minimum(lengths, ESCAPE)
-        start, frequency = model.start[0], model.frequency[0].astype(np.uint16)
-        rans.symbols(start.take(tokens), frequency.take(tokens), 12)
+        rans.among(tokens, model.frequency[0].astype(np.uint16))
         self.models.lengths_seen.append(tokens)
         long = lengths[tokens == ESCAPE]
         rans.raw(expand(long, np.full(len(long), LENGTH, np.int64)))
