@@ -108,7 +108,7 @@ def _rows(column: Column, count: int, known: NDArray[np.float32] | None) -> NDAr
             after = np.append(after, before[-1:])
         e = e * np.float32(0.5) + (before + after) * np.float32(0.25)
     e *= np.float32(UNIT)
-    return rows_of(np.rint(e))
+    return rows_of(np.rint(e)).astype(np.intp)
 
 
 def write_entries(

@@ -246,7 +246,7 @@ def _rows(known: NDArray[np.int32], width: int) -> NDArray[np.intp]:
     """Context rows of a map's weights, by those of the map before."""
     size = np.minimum(np.abs(known), CAP).astype(np.float32) * np.float32(UNIT)
     places = np.minimum(np.arange(width), known.shape[1] - 1)
-    return rows_of(size[:, places].ravel())
+    return rows_of(size[:, places].ravel()).astype(np.intp)
 
 
 class Weights:

@@ -111,13 +111,19 @@ def batches(scales: list[NDArray[np.int64]], patches: int) -> Plan:
 
 
 def arranged(levels: NDArray[np.integer], plan: Plan) -> list[NDArray[np.integer]]:
-    """(components, patches) levels of each batch, to be forgotten one after the other."""
+    """(components, patches) levels of each batch, to be forgotten one after the other.
+
+    Those of most batches take 8 bits.
+    """
     _, rows, _, columns = levels.shape
+    narrow = np.iinfo(np.int8)
     parts: list[NDArray[np.integer]] = []
     for batch in plan:
         part = np.empty((len(batch), rows, columns), levels.dtype)
         for one, x in zip(part, batch, strict=True):
             one[:] = levels[x.index, :, x.channel]
+        if narrow.min <= int(part.min()) and int(part.max()) <= narrow.max:
+            part = part.astype(np.int8)
         parts.append(part.reshape(len(batch), rows * columns))
     return parts
 

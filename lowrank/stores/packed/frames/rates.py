@@ -46,7 +46,7 @@ def expected_rows(C: NDArray[np.float32], part: slice = slice(None)) -> NDArray[
     return out
 
 
-def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.intp]:
+def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.int32]:
     """Those of maps a to b - 1."""
     low, high = max(a - 1, 0), min(b + 1, C.shape[2])
     every = np.minimum(np.abs(C[:, :, low:high]), _MOST)

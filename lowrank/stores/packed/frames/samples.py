@@ -31,6 +31,7 @@ _PRECISION = 24
 _LARGEST = 2.0**31
 EXACT = 2.0**53
 _SLAB = 1 << 16
+_PARTS = 32
 
 
 class _Bases:
@@ -93,7 +94,10 @@ def _basis(count: tuple[int, int], transform: int) -> NDArray[np.float32]:
 
 
 class Maps(Protocol):
-    """Maps of planes as they are decoded: what a walk has in its end."""
+    """Maps of planes as they are decoded: what a walk has in its end.
+
+    Those of the last plane are asked for first, and of each one once.
+    """
 
     shape: tuple[int, int]
     edges: Edges
@@ -110,25 +114,25 @@ def planes_of(walk: Maps, size: tuple[int, int]) -> list[Plane]:
     rows, columns = walk.shape
     whole = np.empty((rows * SIDE, columns * SIDE), np.int32)
     bases = _Bases(edges)
-    planes = []
-    for c in range(len(walk.firsts)):
+
+    def emit(top: int, block: Floats) -> None:
+        y, x, rows, _, columns = block.shape
+        np.rint(block, out=block)
+        if not max(float(block.max()), -float(block.min())) < _LARGEST:
+            raise FormatError("packed stream: a plane is out of range")
+        levels = block[:, :, :, 0].transpose(2, 0, 3, 1)
+        part = whole[top * SIDE : (top + rows) * SIDE]
+        part.reshape(rows, y, columns, x)[:] = levels
+
+    def plane(c: int) -> Plane:
         first = walk.firsts[c] * (FRACTION / SIDE)
         maps = walk.maps_of(c).reshape(-1, *walk.shape)
         channel = _Edged(first, walk.indices[c], maps, 2.0**-_PRECISION, bases)
-
-        def emit(top: int, block: Floats) -> None:
-            y, x, rows, _, columns = block.shape
-            np.rint(block, out=block)
-            if not max(float(block.max()), -float(block.min())) < _LARGEST:
-                raise FormatError("packed stream: a plane is out of range")
-            levels = block[:, :, :, 0].transpose(2, 0, 3, 1)
-            part = whole[top * SIDE : (top + rows) * SIDE]
-            part.reshape(rows, y, columns, x)[:] = levels
-
         lapped = edges.transform == LAPPED
         render([channel], emit, np.dtype(np.float64), edges.apart, lapped=lapped)
-        planes.append(narrowed(whole[: size[0], : size[1]]))
-    return planes
+        return narrowed(whole[: size[0], : size[1]])
+
+    return [plane(c) for c in reversed(range(len(walk.firsts)))][::-1]
 
 
 def narrowed(plane: NDArray[np.int32]) -> Plane:
@@ -172,10 +176,10 @@ class Synthesis:
         if not float((np.abs(B).max(0) * most).sum()) / unit < EXACT:
             raise FormatError("packed stream: samples beyond exact arithmetic")
 
-    def slabs(self) -> list[slice]:
-        """Rows of the frames, some at a time."""
+    def slabs(self, size: int = _SLAB) -> list[slice]:
+        """Rows of the frames, some at a time, of so many samples."""
         frames, height, width, channels = self.shape
-        step = max(_SLAB // (frames * width * channels), 1)
+        step = max(size // (frames * width * channels), 1)
         return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
     def turned(
@@ -220,7 +224,9 @@ class Synthesis:
         def slab(part: slice) -> None:
             found[:, part] = self._samples(self.turned(part), scale).transpose(1, 2, 3, 0)
 
-        threads.each(slab, self.slabs(), small=found.size < threads.SMALL)
+        # Of each sample that is worked on there are more bytes than of all others.
+        parts = self.slabs(min(_SLAB, found.size // _PARTS))
+        threads.each(slab, parts, small=found.size < threads.SMALL)
         return found
 
     def block(self, frames: Indices, y: Indices, x: Indices, scale: Scale | None) -> NDArray[Any]:

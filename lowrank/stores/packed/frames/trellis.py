@@ -30,7 +30,7 @@ SECOND = np.array([0, 1, 0, 1, 0, 1, 0, 1], np.uint8)
 STATES = len(NEXT)
 LEVELS = 64
 """Levels whose rates are told apart."""
-LANES = 1 << 10
+LANES = 1 << 9
 """Trellises that are followed at once: what their paths take is most of an encoder's memory."""
 NARROW = (1 << 14) - 2
 """Coefficients below have levels whose values, in half steps, take 16 bits."""

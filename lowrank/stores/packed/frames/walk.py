@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -82,12 +83,13 @@ class Walk:
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
         self.firsts: list[Floats] = []
         self.indices: list[list[int]] = [[] for _ in scales]
+        self._starts = [0, *accumulate(kept)]
         reads = self._components if isinstance(coder, Reader) else 0
         self.maps: NDArray[Any] = np.zeros((reads, self._patches), np.int16)
-        """Coefficients of the components in the order of coding, in sixteenths of a step: in 16
-        bits, until one comes that takes 32. What writes has them elsewhere."""
+        """Coefficients of the components, plane by plane, in sixteenths of a step: in 16 bits,
+        until one comes that takes 32. What writes has them elsewhere."""
         self._used = 0
-        self._places = [array("q") for _ in scales]
+        self._places = [array("i") for _ in scales]
         self._board: Board | None = None
         self._laid: tuple[int, list[tuple[Phase, NDArray[np.intp], NDArray[np.intp]]]] = (0, [])
         self._unsigned: list[NDArray[np.intp]] = []
@@ -149,7 +151,8 @@ class Walk:
         starts = np.array([[x.channel * shape.size] for x in batch])
         kinds = np.array([self.edges.kind(x.index) for x in batch])
         unused = self._unused[kinds] if kinds.any() else None
-        used = self._used * self._patches
+        mine = np.array([self._starts[x.channel] + len(self.indices[x.channel]) for x in batch])
+        mine *= self._patches
         for phase, cells, places in self._cells(count):
             rows = board.rows(phase, own)
             where = starts + phase.places
@@ -176,7 +179,7 @@ class Walk:
             known[cells.take(hit)] = np.minimum(2 * magnitude - half, CAP)
             if levels is not None:
                 continue
-            here = used + places.take(hit)
+            here = (mine[:, None] + phase.where).ravel().take(hit)
             if len(q) and self.maps.itemsize == 2 and int(magnitude.max()) >= _LARGEST:
                 self.maps = self.maps.astype(np.int32)
             self.maps.reshape(-1)[here] = trellis.values_of(q, half, FRACTION)
@@ -210,9 +213,14 @@ class Walk:
         return self._laid[1]
 
     def maps_of(self, plane: int) -> NDArray[np.float32]:
-        """(components, patches) coefficients of a plane, in sixteenths of a step."""
-        part = self.maps[self._places[plane]]
-        return part.astype(np.float32)
+        """(components, patches) coefficients of a plane, in sixteenths of a step.
+
+        They are not kept, nor are those of the planes after it: the last one comes first.
+        """
+        start = self._starts[plane]
+        part = self.maps[start : start + len(self.indices[plane])].astype(np.float32)
+        self.maps.resize((start, self._patches), refcheck=False)
+        return part
 
     def forget(self, components: int) -> None:
         """Keep so many components after the first ones, in their order, of a stream that is cut."""

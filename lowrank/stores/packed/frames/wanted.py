@@ -110,9 +110,22 @@ def groups(
         return
     held = [_matched(stack, M, parts, step)]
     stack.forget()
-    for part in parts[:-1]:
-        yield held[0][:, :, part].astype(np.float32)
-    yield held.pop()[:, :, parts[-1]].astype(np.float32, copy=len(parts) > 1)
+    *before, last = (part.stop - part.start for part in parts)
+    for count in before:
+        yield _taken(held[0], count)
+    yield held.pop()[:, :, :last].astype(np.float32, copy=False)
+
+
+def _taken(C: Floats, maps: int) -> NDArray[np.float32]:
+    """The coefficients of the first maps, taken out: the others take no more memory than theirs."""
+    first = C[:, :, :maps].astype(np.float32)
+    size, rows, count, columns = C.shape
+    flat, each = C.reshape(-1), rows * (count - maps) * columns
+    for start, one in zip(range(0, size * each, each), C, strict=True):
+        flat[start : start + each] = one[:, maps:].ravel()
+    del flat, one
+    C.resize((size, rows, count - maps, columns), refcheck=False)
+    return first
 
 
 def _matched(stack: Stack, M: NDArray[np.float64], parts: list[slice], step: float) -> Floats:

@@ -159,15 +159,15 @@ class Quarters:
         return grid
 
 
-def rows_of(e: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Context row of each E in units of 1/UNIT; destroys its argument."""
+def rows_of(e: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Context row of each E in units of 1/UNIT, in the memory of its argument."""
     e += _ZERO
     np.minimum(e, _LARGEST, out=e)
     bits = e.view(np.int32)
     bits -= _BASE
     bits *= 5
     bits >>= 24
-    return bits.astype(np.intp)
+    return bits
 
 
 @cache
