@@ -50,7 +50,7 @@ INSIDE = {
             *("taking", "tiff", "wall", "web"),
         ),
         ("folders", "jp2", "jxl", "metadata", "npy", "png", "pnm", "tiffwriter", "zarr"),
-        ("cloud", "known", "modes"),
+        ("cloud", "described", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),
