@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lowrank.errors import ImageError, LimitError, UsageError, number_of
 from lowrank.io import described, images, npy, tiffwriter
@@ -116,18 +117,26 @@ def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
         pauses = [max(int(abs(b - a)), 10) for a, b in steps]
         pauses.append(pauses[-1])
     shown = [to_image(frame(picture, i)) for i in range(frames)]
-    lossy = sum(image.getcolors(_PALETTE) is None for image in shown)
-    notes = [
-        f"{number_of(lossy, 'frame', 'has', 'have')} more than {_PALETTE} colours, which GIF "
-        "cannot hold: reduced."
-    ]
+    notes = []
+    if lossy := sum(image.getcolors(_PALETTE) is None for image in shown):
+        notes.append(
+            f"{number_of(lossy, 'frame', 'has', 'have')} more than {_PALETTE} colours, which GIF "
+            "cannot hold: reduced."
+        )
     stream = BytesIO()
     with wall("write GIF", "choose another format"):
         shown[0].save(
             stream, "GIF", save_all=True, append_images=shown[1:], loop=0, optimize=False,
             duration=pauses or _PAUSE, disposal=1,
         )  # fmt: skip
-    return stream.getvalue(), tuple(notes if lossy else ())
+        with Image.open(stream) as made:
+            same = frames - getattr(made, "n_frames", 1)
+    if same:
+        notes.append(
+            f"{number_of(same, 'frame', 'is', 'are')} the same as the one before: in the GIF that "
+            "one stands longer instead."
+        )
+    return stream.getvalue(), tuple(notes)
 
 
 def pieces(
