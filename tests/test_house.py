@@ -53,7 +53,7 @@ INSIDE = {
             *("folders", "jp2", "jxl", "matrices", "metadata", "npy", "png", "pnm"),
             *("tiffwriter", "zarr"),
         ),
-        ("cloud", "known", "modes"),
+        ("cloud", "described", "known", "modes"),
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),

@@ -93,3 +93,32 @@ def test_jpeg_xl_codes_the_deep_frames_of_a_stack(kind):
     (more,) = peers.against(stack, ["jpegxl"], size=3000, psnr=40.0)
     assert some.why == "each frame alone; from 3 of 3"
     assert 0 < some.bytes < more.bytes
+
+
+def test_a_rival_keeps_the_colours_below_transparent_pixels_that_we_keep():
+    opaque = picture("RGBA", 48, 64)
+    opaque.samples[..., 3] = 255
+    half = opaque.samples.copy()
+    half[:, :32, 3] = 0
+    hidden = Picture(half, opaque.mode)
+    (webp,) = peers.against(hidden, ["webp"], size=4000, psnr=30.0)
+    reached = []
+    for quality in range(1, 101):
+        stream = BytesIO()
+        Image.fromarray(half).save(stream, "WEBP", method=6, quality=quality, exact=True)
+        if len(stream.getvalue()) <= 4000:
+            with Image.open(stream) as back:
+                error = np.asarray(back, float) - half
+            reached.append(20 * np.log10(255 / np.sqrt(np.mean(error**2))))
+    assert webp.psnr_db == pytest.approx(max(reached))
+    assert webp.bytes is not None
+    (jxl,) = peers.against(hidden, ["jxl"], size=4000, psnr=30.0)
+    assert jxl.why
+    (jxl,) = peers.against(opaque, ["jxl"], size=4000, psnr=30.0)
+    assert "transparent" not in jxl.why
+
+
+def test_a_rival_that_is_exact_on_every_frame_is_exact():
+    flat = Picture(np.full((4, 20, 24, 1), 77, np.uint8), picture("L", 4, 4).mode)
+    found = peers.against(flat, ["jpeg2000", "webp"], size=100_000, psnr=None)
+    assert [x.psnr_db for x in found] == [np.inf, np.inf]

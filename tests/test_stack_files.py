@@ -525,3 +525,17 @@ def test_whatever_leaves_the_labels_of_frames_out_says_so(cli, tmp_path, named):
     for output in ("a.tif", "a.npy", "folder/"):
         run = cli("decompress", "a.lrk", "-o", output).succeeded()
         assert ("labels of the frames stay" in run.err) == bool(named), output
+
+
+def test_a_gif_says_which_frames_it_has_not_as_frames_of_their_own(cli, tmp_path):
+    first, second = (np.full((12, 16), x, np.uint8) for x in (20, 220))
+    first[2:5, 3:9] = 90
+    np.save(tmp_path / "still.npy", np.stack([first, first, second, second, second, first]))
+    cli("compress", "still.npy", "-k", 2, "--store", "float64").succeeded()
+    err = cli("decompress", "still.lrk", "-o", "still.gif").succeeded().err
+    with Image.open(tmp_path / "still.gif") as image:
+        assert image.n_frames == 3
+    assert "3 frames are the same as the one before" in err
+    np.save(tmp_path / "moving.npy", np.stack([first, second, first]))
+    cli("compress", "moving.npy", "-k", 2, "--store", "float64").succeeded()
+    assert "the same" not in cli("decompress", "moving.lrk", "-o", "m.gif").succeeded().err

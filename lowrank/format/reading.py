@@ -35,6 +35,7 @@ from lowrank.picture import Metadata
 
 _NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
 _NAMES |= {"axis": "block of frames' labels"}
+_MARK = b"Exif\0\0"
 _DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 _SUMS_DAMAGED = "its table of checksums is damaged and was left out"
 
@@ -179,6 +180,10 @@ class Reader:
                 if not len(value):
                     raise self.bad(f"empty chunk {kind.decode()}")
                 metadata[key] = bytes(value)
+        # What was made of TIFFs beyond Pillow has the mark that JPEGs put before a block: no reader
+        # of the block itself knows it, so that the way up and the resolution were lost.
+        if "exif" in metadata:
+            metadata["exif"] = metadata["exif"].removeprefix(_MARK) or metadata["exif"]
         if "nodata" in metadata:
             from lowrank.picture import gaps
 

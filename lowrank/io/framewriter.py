@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lowrank.errors import ImageError, LimitError, UsageError, number_of
-from lowrank.io import images, npy, tiffwriter
+from lowrank.io import described, images, npy, tiffwriter
 from lowrank.io import metadata as metadata_of
 from lowrank.io.formats import STACKS, ZARR
 from lowrank.io.modes import to_image
@@ -82,10 +83,16 @@ def write(picture: Picture, *, format: str) -> tuple[bytes, tuple[str, ...]]:
     return b"".join(found), ()
 
 
-def notes(said: Metadata, frames: int, *, format: str) -> tuple[str, ...]:
-    """Say what a file of a format, or an array of zarr, leaves out of a stack's metadata."""
+def notes(said: Metadata, frames: int, shape: tuple[int, ...], *, format: str) -> tuple[str, ...]:
+    """Say what a file of a format, or an array of zarr, leaves out of a stack's metadata.
+
+    `shape` is that of the samples that are written, of some or all of so many frames.
+    """
     labels = unpack(said.axis, frames)
-    found = metadata_of.kept_by(format, said)[1]
+    found: tuple[str, ...] = ()
+    if format == "TIFF":
+        said, found = described.of_shape(said, shape)
+    found += metadata_of.kept_by(format, said)[1]
     if format == "GIF" and labels.unit == "ms" and not labels.labels:
         last = "How long the last frame is to stand is not kept: as long as the one before it."
         return (*found, last) if frames > 1 else found
@@ -115,18 +122,26 @@ def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
         pauses = [max(int(abs(b - a)), 10) for a, b in steps]
         pauses.append(pauses[-1])
     shown = [to_image(frame(picture, i)) for i in range(frames)]
-    lossy = sum(image.getcolors(_PALETTE) is None for image in shown)
-    notes = [
-        f"{number_of(lossy, 'frame', 'has', 'have')} more than {_PALETTE} colours, which GIF "
-        "cannot hold: reduced."
-    ]
+    notes = []
+    if lossy := sum(image.getcolors(_PALETTE) is None for image in shown):
+        notes.append(
+            f"{number_of(lossy, 'frame', 'has', 'have')} more than {_PALETTE} colours, which GIF "
+            "cannot hold: reduced."
+        )
     stream = BytesIO()
     with wall("write GIF", "choose another format"):
         shown[0].save(
             stream, "GIF", save_all=True, append_images=shown[1:], loop=0, optimize=False,
             duration=pauses or _PAUSE, disposal=1,
         )  # fmt: skip
-    return stream.getvalue(), tuple(notes if lossy else ())
+        with Image.open(stream) as made:
+            same = frames - getattr(made, "n_frames", 1)
+    if same:
+        notes.append(
+            f"{number_of(same, 'frame', 'is', 'are')} the same as the one before: in the GIF that "
+            "one stands longer instead."
+        )
+    return stream.getvalue(), tuple(notes)
 
 
 def pieces(
@@ -169,7 +184,7 @@ def _pages(
     big = total > _CLASSIC
     word, entry = ("Q", "<HHQ") if big else ("I", "<HHI")
     head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if big else struct.pack("<2sHI", b"II", 42, 0)
-    carried, shared = _carried(metadata, len(head), big=big)
+    carried, shared = _carried(described.of_shape(metadata, shape)[0], len(head), big=big)
     before = bytearray(head + carried + bytes(-(len(head) + len(carried)) % 8))
     base = len(before) + total + -total % 8  # of the directories
     out = bytearray()

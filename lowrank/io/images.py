@@ -112,9 +112,10 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     formats.check_holds(picture.mode, formats.FORMATS[format])
     kept, _ = metadata.kept_by(format, picture.metadata)
     if format == "TIFF":
-        from lowrank.io import tiffwriter
+        from lowrank.io import described, tiffwriter
         from lowrank.io.wall import wall
 
+        kept, _ = described.of_shape(kept, (1, *picture.samples.shape))
         with wall("write TIFF", "choose another format"):
             tags = metadata.save_options("TIFF", replace(kept, icc=None)).get("exif")
             return tiffwriter.write(picture, tags, kept.icc)

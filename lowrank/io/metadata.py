@@ -52,9 +52,11 @@ _USUAL_COLOURS = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # sRGB's
 _DENSITIES = frozenset({"dpi", "aspect", "jfif_density"})
 """Keys of `info` where there may be a resolution."""
 
-_DESCRIPTION_TAG = 270
-_OF_AXES = ('{"shape":', "ImageJ=", "<?xml")
+DESCRIPTION_TAG = 270
+SHAPED, IMAGEJ, OME = '{"shape":', "ImageJ=", "<?xml"
+OF_AXES = (SHAPED, IMAGEJ, OME)
 """How a description begins that says what the axes of a TIFF are."""
+NO_AXES = "Left out: the description of the axes (ImageJ, OME or tifffile)."
 
 _XMP_TAG, _ICC_TAG, _EXIF_TAG, _INTEROP_TAG = 700, 34675, 0x8769, 0xA005
 _ORIENTATION_TAG = 274
@@ -135,13 +137,13 @@ def of_tiff(file: bytes | BinaryIO, notes: list[str]) -> tuple[Metadata, object]
         stated = tags.get(GDAL)
         blocks = {"icc": tags.get(_ICC_TAG), "xmp": tags.get(_XMP_TAG)}
         kept = {kind: block for kind, block in blocks.items() if block and isinstance(block, bytes)}
-        described = str(tags.get(_DESCRIPTION_TAG, ""))
-        if described.startswith(_OF_AXES):  # it would say of other axes what these were
-            del tags[_DESCRIPTION_TAG]
-            notes.append("Left out: the description of the axes (ImageJ, OME or tifffile).")
+        described = str(tags.get(DESCRIPTION_TAG, ""))
+        if described.startswith(OF_AXES):  # it would say of other axes what these were
+            del tags[DESCRIPTION_TAG]
+            notes.append(NO_AXES)
         tags.bigtiff = False
-        carried = _exif_tags(tags.tobytes())
-        kept |= {"exif": carried.tobytes()} if len(carried) else {}
+        carried = exif_tags(tags.tobytes())
+        kept |= {"exif": carried.tobytes().removeprefix(EXIF_PREFIX)} if len(carried) else {}
     return Metadata(**kept), stated
 
 
@@ -191,7 +193,7 @@ def save_options(format: str, metadata: Metadata) -> dict[str, Any]:
     if metadata.icc is not None:
         options["icc_profile"] = metadata.icc
     if format == "TIFF":
-        tags = _exif_tags(metadata.exif or b"")
+        tags = exif_tags(metadata.exif or b"")
         if metadata.xmp is not None:
             tags[_XMP_TAG] = metadata.xmp
         if len(tags):
@@ -222,7 +224,7 @@ def _exif_block(image: Image.Image) -> bytes | None:
     if image.format in (None, "TIFF") and not block:
         exif = image.getexif()
         exif.bigtiff = False  # of a BigTIFF too: an EXIF block is a plain one
-        tags = _exif_tags(exif.tobytes())
+        tags = exif_tags(exif.tobytes())
         if image.format == "TIFF":  # Pillow has turned the samples, of every page
             tags.pop(_ORIENTATION_TAG, None)
         return tags.tobytes() if len(tags) else None
@@ -251,7 +253,7 @@ def _is_sound(block: bytes, notes: list[str]) -> bool:
     """Whether the tags of an EXIF block can join those of a TIFF; `notes` says what cannot."""
     sound = False
     with tolerated("The EXIF data are damaged and were left out", notes):
-        _exif_tags(block).tobytes()
+        exif_tags(block).tobytes()
         sound = True
     from lowrank.io import resolution
 
@@ -266,7 +268,7 @@ def _is_text(key: object, value: object) -> bool:
     return isinstance(value, str) and key not in kept
 
 
-def _exif_tags(block: bytes) -> Image.Exif:
+def exif_tags(block: bytes) -> Image.Exif:
     """The tags of an EXIF block, without those that lay out samples."""
     exif = Image.Exif()
     if block:

@@ -30,7 +30,7 @@ from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import ARRAY, Loaded, Picture, Source
+from lowrank.picture import ARRAY, Loaded, Metadata, Picture, Source
 
 if TYPE_CHECKING:
     from lowrank.io.tiff import Reader
@@ -175,7 +175,7 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     if format not in WRITABLE:
         raise UsageError(f"{format} is not written; give one of {', '.join(WRITABLE)}")
     check_holds(picture.mode, FORMATS[format])
-    kept, _ = metadata.kept_by(format, picture.metadata)
+    kept, _ = metadata.kept_by(format, _described(picture, format)[0])
     image = to_image(picture)
     with wall(f"write {format}", "choose another format"):
         options = metadata.save_options(format, kept)
@@ -196,7 +196,17 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
 
 def write_notes(picture: Picture, *, format: str) -> tuple[str, ...]:
     """Say what `write` leaves out of a file of this format: one sentence each."""
-    return metadata.kept_by(format, picture.metadata)[1]
+    said, notes = _described(picture, format)
+    return notes + metadata.kept_by(format, said)[1]
+
+
+def _described(picture: Picture, format: str) -> tuple[Metadata, tuple[str, ...]]:
+    """The metadata, without what would say of a TIFF's samples that they are others."""
+    if format != "TIFF" or picture.metadata.exif is None:
+        return picture.metadata, ()
+    from lowrank.io import described
+
+    return described.of_shape(picture.metadata, (1, *picture.samples.shape))
 
 
 def _encode(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:

@@ -85,7 +85,14 @@ _DIALS = {
         lambda q: {"quality": int(q)},
         65_500,
     ),
-    "webp": _Dial("WEBP", "webp", _WHOLE, ({"method": 6},), lambda q: {"quality": int(q)}, 16_383),
+    "webp": _Dial(
+        "WEBP",
+        "webp",
+        _WHOLE,
+        ({"method": 6, "exact": True},),
+        lambda q: {"quality": int(q)},
+        16_383,
+    ),
     "avif": _Dial(
         "AVIF",
         "avif",
@@ -168,7 +175,7 @@ def _frame_by_frame(picture: Picture, name: str, size: int, psnr: float | None) 
     if None not in reached and reached:
         lost = [t**2 / 10 ** (p / 10) for t, p in zip(tops, reached, strict=True) if p is not None]
         mean = sum(lost) / len(lost)
-        db = 10 * math.log10(peak**2 / mean) if mean else None
+        db = 10 * math.log10(peak**2 / mean) if mean else math.inf
     total = None if None in bytes_ else round(sum(b or 0 for b in bytes_) / len(numbers) * N)
     return Peer(
         name, db, total, why or f"each frame alone; from {len(numbers)} of {N}", found[0].tune
@@ -228,8 +235,15 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         name,
         max((p for p, _ in found if p is not None), default=None),
         min((b for _, b in found if b is not None), default=None),
+        "it keeps no colours below transparent pixels" if _loses_hidden(picture, name) else "",
         tune=tune,
     )
+
+
+def _loses_hidden(picture: Picture, name: str) -> bool:
+    """Whether a codec gives other colours to pixels that are transparent, whatever its setting."""
+    has_alpha = len(picture.mode.channels) > picture.mode.colours
+    return name == "jxl" and has_alpha and not picture.samples[..., -1].all()
 
 
 def _deep_jxl(picture: Picture, size: int, psnr: float | None) -> Peer:

@@ -189,7 +189,7 @@ def _all(
     if form != "GIF" and output != "-" and stack.in_parts and not repeated:
         return _by_parts(job, settings, stack, size, output, form)
     written, notes = framewriter.write(_picture(stack, settings), format=form)
-    outcome = tasks.Outcome(job.input, output, size, notes=_said(stack, form) + notes)
+    outcome = tasks.Outcome(job.input, output, size, notes=_said(stack, settings, form) + notes)
     outcome = replace(outcome, summary=_summary(outcome, stack, count, len(written), form))
     return outputs.write(job, settings, outcome, written, repeated=repeated)
 
@@ -230,7 +230,7 @@ def _by_parts(
             total += len(piece)
             yield piece
 
-    outcome = tasks.Outcome(job.input, output, size, notes=_said(stack, form))
+    outcome = tasks.Outcome(job.input, output, size, notes=_said(stack, settings, form))
     outputs.write_pieces(job, settings, outcome, pieces())
     return replace(
         outcome, summary=_summary(outcome, stack, len(numbers), total, form), bytes_after=total
@@ -256,14 +256,15 @@ def _zarr(
         _decoded(settings, stack), force=settings.force or settings.skip_existing or repeated,
         allowed=files.permissions(job.input),
     )  # fmt: skip
-    outcome = tasks.Outcome(job.input, output, size, total, notes=_said(stack, "ZARR"))
+    outcome = tasks.Outcome(job.input, output, size, total, notes=_said(stack, settings, "ZARR"))
     return replace(outcome, summary=_summary(outcome, stack, len(numbers), total, "zarr"))
 
 
-def _said(stack: LowRankStack, form: str) -> tuple[str, ...]:
+def _said(stack: LowRankStack, settings: tasks.Decompressing, form: str) -> tuple[str, ...]:
     from lowrank.io import framewriter
 
-    return stack.notes + framewriter.notes(stack.head.metadata, len(stack), format=form)
+    shape = (len(_numbers(settings, stack)), *stack.head.samples_shape[1:])
+    return stack.notes + framewriter.notes(stack.head.metadata, len(stack), shape, format=form)
 
 
 def _summary(outcome: tasks.Outcome, stack: LowRankStack, count: int, total: int, form: str) -> str:
