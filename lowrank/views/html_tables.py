@@ -78,7 +78,7 @@ def _storage(r: Report) -> str:
         psnr = "exact" if r.pixels.psnr_db is None else f"PSNR {r.pixels.psnr_db:.2f} dB"
         said += (
             f" Rounded and clipped to samples: {psnr}, root mean square error "
-            f"{r.pixels.rmse:.3f}, largest error {r.pixels.max_abs_error:g}. "
+            f"{words.rmse(r.pixels.rmse)}, largest error {r.pixels.max_abs_error:g}. "
             f"{words.peak(r.pixels.peak)}"
         )
     if s.source_ratio is not None and s.source_ratio < 1:

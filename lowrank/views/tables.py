@@ -251,7 +251,7 @@ def _pixels(p: Pixels, stack: OfStack | None) -> RenderableType:
     what = "image" if stack is None else "stack"
     table = table_of(f"saved {what}", "PSNR dB", "RMSE", "largest error")
     psnr = "equal" if p.psnr_db is None else f"{p.psnr_db:.2f}"
-    table.add_row("rounded and clipped", psnr, f"{p.rmse:.3f}", f"{p.max_abs_error:g}")
+    table.add_row("rounded and clipped", psnr, words.rmse(p.rmse), f"{p.max_abs_error:g}")
     said = (
         f"Rounding and clipping leave the set of rank-k matrices, so the saved {what} "
         "may be a little nearer to the original than the bounds allow."
