@@ -116,9 +116,11 @@ def compress(
     rank : int or "auto"
         Terms of each channel; "auto" is the threshold of Gavish and Donoho.
     energy : float
-        Share of ||A||_F^2 to keep, 0 to 1.
+        Share of ||A||_F^2 to keep, 0 to 1; of a float file, by its factors as they are stored.
     error : float
-        Relative Frobenius error, 0 to 1.
+        Relative Frobenius error, 0 to 1; of a float file, that of its factors as they are stored,
+        to which the rounding of integers may add: `psnr` and `max_error` count that, too. Energy 1
+        and error 0 keep all terms, in whatever store.
     max_error : float
         Largest error of any sample, in the units of the samples.
     psnr : float

@@ -736,3 +736,19 @@ def test_every_table_page_and_object_says_the_peak_of_its_psnr(cli, tmp_path, ki
     if kind != "uint16 colour":  # which has no page
         cli("report", "a.npy", "a.lrk", "--html", "a.html", "--quiet").succeeded()
         assert sentence in (tmp_path / "a.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("scale", [1e-33, 1e-3, 1.0, 1e30])
+def test_errors_of_any_size_are_numbers_of_a_few_digits(cli, tmp_path, scale):
+    A = (np.random.default_rng(0).random((24, 30)) * scale).astype(np.float32)
+    np.save(tmp_path / "a.npy", A)
+    cli("compress", "a.npy", "-k", "3", "--quiet").succeeded()
+    error = A.astype(float) - lowrank.open(tmp_path / "a.lrk").to_array()
+    rmse = float(np.sqrt(np.mean(error**2)))
+    cli("report", "a.npy", "a.lrk", "--html", "a.html", "--quiet").succeeded()
+    table = cli("report", "a.npy", "a.lrk").succeeded().text
+    (row,) = (line for line in table.splitlines() if line.startswith("rounded and clipped"))
+    assert float(row.split()[-2]) == pytest.approx(rmse, rel=5e-3)
+    said = (tmp_path / "a.html").read_text("utf-8").partition("root mean square error ")[2]
+    assert float(said.partition(",")[0]) == pytest.approx(rmse, rel=5e-3)
+    assert max(map(len, row.split())) <= 12

@@ -521,6 +521,7 @@ def test_colours_of_any_type_have_a_page(make, visit, cli, dtype, ranks, tmp_pat
     assert_within_a_level(canvas(page), displayed(A, "RGB", low, high))
     assert f"peak {data['peak']:,.5g}"[:7] == page.inner_text("#psnr-kind")[:7]
     assert "8 bits" in page.inner_text("footer")
+    assert f"90 × 60 3 x {dtype}" in page.inner_text("header")
 
 
 def test_pages_of_other_numbers_of_channels_say_what_has_one(make):

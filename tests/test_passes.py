@@ -15,6 +15,7 @@ from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.linalg import passes, slabs, streamed
 from lowrank.linalg.passes import Held, Passes
 from lowrank.linalg.streamed import Wish, leading
+from lowrank.report import ask
 
 RNG = np.random.default_rng(5)
 
@@ -365,3 +366,33 @@ def test_arrays_are_read_from_a_store_and_files_written_to_one(tmp_path, frames)
     with pytest.raises(ImageError, match="ends"):
         large.compress(Job("memory://scale/a.npy", "memory://scale/b.lrk"), settings)
     assert not store.exists("/scale/b.lrk")
+
+
+@pytest.mark.parametrize("kind", ["uint16 3", "uint8 3", "uint16", "int16", "float64"])
+def test_what_is_read_in_passes_has_the_source_that_is_read_whole(monkeypatch, tmp_path, kind):
+    dtype, *channels = kind.split()
+    A = np.random.default_rng(0).integers(0, 99, (20, 30, *map(int, channels))).astype(dtype)
+    np.save(tmp_path / "a.npy", A)
+    lowrank.compress(A, rank=2).save(tmp_path / "a.lrk")
+    told = []
+    for large in (ask.LARGE, 1):
+        monkeypatch.setattr(ask, "LARGE", large)
+        found = ask.report(
+            str(tmp_path / "a.npy"), str(tmp_path / "a.lrk"), ranks=[], store=None,
+            max_pixels=10**6,
+        )  # fmt: skip
+        told.append(found.reports[0].to_dict())
+        assert (found.loaded is None) == (large == 1)  # which was not read
+    assert told[0]["source"] == told[1]["source"]
+    assert told[0]["pixels"]["peak"] == told[1]["pixels"]["peak"]
+
+
+def test_frames_of_deep_colour_are_called_so_from_a_folder_and_an_array(tmp_path):
+    """Of mode `array` with no type a report said nothing."""
+    A = np.random.default_rng(0).integers(0, 9999, (3, 9, 8, 3)).astype(np.uint16)
+    (tmp_path / "in").mkdir()
+    for i, frame in enumerate(A):
+        np.save(tmp_path / "in" / f"{i}.npy", frame)
+    stack = lowrank.compress(A, stack=True, rank=2)
+    for original in (A, tmp_path / "in"):
+        assert stack.report(original).source.title == "3 x uint16"

@@ -233,12 +233,7 @@ def test_dots_in_a_name_are_part_of_it(cli, tmp_path):
     assert sorted(row["against"] for row in rows) == sorted(f"in{os.sep}{name}" for name in names)
 
 
-@pytest.mark.parametrize("large", [False, True])
-def test_a_folder_may_be_the_frames_of_a_stack_itself(monkeypatch, cli, tmp_path, large):
-    from lowrank.report import ask
-
-    if large:  # it is read in passes
-        monkeypatch.setattr(ask, "LARGE", 1)
+def test_a_folder_may_be_the_frames_of_a_stack_itself(cli, tmp_path):
     rng = np.random.default_rng(0)
     frames = (60 * rng.random((5, 2)) @ rng.random((2, 72))).reshape(5, 9, 8).astype(np.uint8)
     (tmp_path / "in").mkdir()

@@ -14,7 +14,7 @@ from lowrank.io.dtypes import typed
 from lowrank.io.modes import check_finite
 from lowrank.io.wall import naming, thin_wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
-from lowrank.picture import ARRAY, MAX_CHANNELS, Loaded, Metadata, Picture, Source
+from lowrank.picture import MAX_CHANNELS, Loaded, Metadata, Picture, Source
 from lowrank.picture.gaps import Mask, held
 
 Samples = NDArray[np.generic]
@@ -130,8 +130,7 @@ def loaded(
     picture = Picture(kept, mode, metadata or Metadata())
     picture = missing.taken(picture, nodata, said, stated=stated, hidden=empty)
     check_finite(picture.samples, mode)
-    kind = (mode.dtype, len(mode.channels)) if mode.name == ARRAY else ()
-    source = Source(name, format, mode.name, shape[1], shape[0], size or kept.nbytes, *kind)
+    source = Source.of(name, format, mode, shape[1], shape[0], size or kept.nbytes)
     return Loaded(picture, source, tuple(said))
 
 

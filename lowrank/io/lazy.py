@@ -199,7 +199,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         matrix = line(path, dtype, starts, length, transposed=columns)
         lazy = Lazy(matrix, mode, shape[0], shape[1], None)
         note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtypes.named(dtype)}")
-        source = Source(path, "NPY", mode.title, shape[1], shape[0], there(path))
+        source = Source.of(path, "NPY", mode, shape[1], shape[0], there(path))
         return LazyLoaded(lazy, source, (note,))
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
     if pictured and not taking.asked and not columns and 0 not in shape:
@@ -214,7 +214,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         note = pages.taken_for(
             lazy, f"{what}; stack=True or --stack takes its first axis for frames"
         )
-        source = Source(path, "NPY", mode.title, width, height, there(path))
+        source = Source.of(path, "NPY", mode, width, height, there(path))
         return LazyLoaded(lazy, source, (note,))
     found = _stacked(shape, dtype, taking, least)
     if found is None:
@@ -284,7 +284,7 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
         carried, stated = metadata.of_tiff(stream, notes)
     if stated is not None:
         notes.append(f"The file states a no-data value ({stated}): its pixels were taken for data.")
-    source = Source(path, "TIFF", mode.title, found.width, found.height, there)
+    source = Source.of(path, "TIFF", mode, found.width, found.height, there)
     return LazyLoaded(replace(lazy, metadata=carried), source, tuple(notes))
 
 

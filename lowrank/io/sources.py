@@ -320,7 +320,7 @@ def _stacked(
     said.append(pages.taken_for(picture, f"{pictures} in the order of their names"))
     picture = missing.taken(picture, nodata, said)
     mode = first.picture.mode
-    source = Source(first.source.path, first.source.format, mode.name, picture.width,
+    source = Source(first.source.path, first.source.format, mode.title, picture.width,
                     picture.height, size)  # fmt: skip
     return Loaded(picture, source, tuple(said))
 

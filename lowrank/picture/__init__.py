@@ -218,6 +218,12 @@ class Source:
     dtype: str | None = None
     channels: int | None = None
 
+    @classmethod
+    def of(cls, path: str, format: str, mode: Mode, width: int, height: int, size: int) -> Source:
+        """That of one picture whose samples are as the file has them."""
+        kind = (mode.dtype, len(mode.channels)) if mode.name == ARRAY else ()
+        return cls(path, format, mode.name, width, height, size, *kind)
+
     @property
     def title(self) -> str:
         """What people read of the mode."""

@@ -146,7 +146,7 @@ def _facts(result: Result) -> str:
     s = result.reports[0].source
     if s is None:
         return ""
-    return f"{s.width} × {s.height} {s.mode}, {s.format}, {s.bytes:,} bytes"
+    return f"{s.width} × {s.height} {s.title}, {s.format}, {s.bytes:,} bytes"
 
 
 # -- what the scripts read ------------------------------------------------------------

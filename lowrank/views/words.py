@@ -26,6 +26,11 @@ def level(value: float | None) -> str:
     return f"{value:.{max(0, 5 - max(0, math.floor(math.log10(value))))}f}"[:8].rstrip(".")
 
 
+def rmse(value: float) -> str:
+    """Return a root mean square error: three decimals, or four digits of what these do not show."""
+    return f"{value:.3f}" if value == 0 or 0.1 <= value < 1e6 else f"{value:.4g}"
+
+
 def peak(value: float) -> str:
     """Return the sentence that says what a PSNR is measured against."""
     of = {1.0: "", 255.0: "", 65535.0: ", the range of 16 bits"}
