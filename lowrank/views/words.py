@@ -37,11 +37,6 @@ def peak(value: float) -> str:
     return f"PSNR has the peak {value:.9g}{of.get(value, ', the range of the data')}."
 
 
-def rmse(value: float) -> str:
-    """Return a root mean square error: of levels of bytes in thousandths, else in five digits."""
-    return f"{value:.3f}" if value == 0 or 0.1 <= value < 1e5 else f"{value:.5g}"
-
-
 def share(value: float) -> str:
     """Return a share in at most six characters."""
     return "100%" if value >= 0.99995 else f"{value:.2%}"
