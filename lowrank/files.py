@@ -69,7 +69,7 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
         with open(name, "rb") as stream:
             return _read_all(stream, name, limit)
     except (OSError, ValueError) as error:
-        raise _failure("read", name, error) from error
+        raise failure("read", name, error) from error
 
 
 def start(path: str, size: int) -> bytes:
@@ -84,7 +84,7 @@ def start(path: str, size: int) -> bytes:
         with open(path, "rb") as stream:
             return stream.read(size)
     except OSError as error:
-        raise _failure("read", path, error) from error
+        raise failure("read", path, error) from error
 
 
 def mapped(
@@ -116,7 +116,7 @@ def mapped(
                 return None
             memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise _failure("read", path, error) from error
+        raise failure("read", path, error) from error
 
     def advise(few: bool, ahead: Sequence[tuple[range, int]] = ()) -> None:
         if hasattr(memory, "madvise"):
@@ -199,7 +199,7 @@ def write_atomic(
     except FileExistsError as error:
         raise _exists(name) from error
     except OSError as error:
-        raise _failure("write", name, error) from error
+        raise failure("write", name, error) from error
 
 
 def permissions(*paths: str) -> int:
@@ -282,9 +282,9 @@ def check_output(
         _checked_output(name, force=force)
     except FileNotFoundError as error:
         if not makes_folder:
-            raise _failure("write", name, error) from error
+            raise failure("write", name, error) from error
     except OSError as error:
-        raise _failure("write", name, error) from error
+        raise failure("write", name, error) from error
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
@@ -404,7 +404,8 @@ def _too_large(shown: str, limit: int) -> FileError:
     return FileError(f"{shown} is larger than {limit:,} bytes; give a smaller file")
 
 
-def _failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
+def failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
+    """What the system says of a file, and what can be done about it."""
     shown = "standard input" if name == "-" else name
     if not isinstance(error, OSError):  # a null byte in the path
         return FileError(f"cannot {verb} {shown}: {error}; check the path")
@@ -418,4 +419,4 @@ def make_folder(path: str) -> None:
     try:
         os.makedirs(path or ".", exist_ok=True)
     except (OSError, ValueError) as error:
-        raise _failure("make the folder", path, error) from error
+        raise failure("make the folder", path, error) from error

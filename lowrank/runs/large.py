@@ -46,7 +46,9 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
     if (settings.check or settings.manifest) and job.output != "-":
         proof = Reread(loaded, job.place(".lrk"), began)
         if job.frames and settings.manifest:
-            raise UsageError("a manifest lists one input for each output, and a stack has many")
+            raise UsageError(
+                "a manifest lists one input for each output, and a stack has many; leave it out"
+            )
     output = job.place(".lrk")
     far = cloud.is_url(output)
     if far:
@@ -188,7 +190,7 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
     if loaded.picture.others and settings.target.kind not in store_passes.OF_EACH:
         return None
     if loaded.picture.frames is not None and settings.layout == "channels":
-        raise UsageError("layout stack is that of a stack, and its only one")
+        raise UsageError("layout stack is that of a stack, and its only one; leave --layout out")
     return loaded
 
 
