@@ -19,7 +19,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 from lowrank import moves
-from lowrank.errors import FileError, UsageError
+from lowrank.errors import FileError, UsageError, failure
 
 Buffer = bytes | bytearray | memoryview
 
@@ -30,19 +30,6 @@ MAX_DEVICE_BYTES = 1 << 28
 """Most that is read of a device, 256 MiB: many have no end."""
 
 _CHUNK = 1 << 20
-
-# What the user can do, where the system's words do not say it.
-_ADVICE = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.EACCES: "check the permissions",
-    errno.EPERM: "check the permissions",
-    errno.EROFS: "write elsewhere",
-    errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path",
-    errno.EISDIR: "give a file",
-    errno.ENAMETOOLONG: "give a shorter name",
-}
 
 
 def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes:
@@ -402,16 +389,6 @@ def _exists(name: str) -> FileError:
 
 def _too_large(shown: str, limit: int) -> FileError:
     return FileError(f"{shown} is larger than {limit:,} bytes; give a smaller file")
-
-
-def failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
-    """What the system says of a file, and what can be done about it."""
-    shown = "standard input" if name == "-" else name
-    if not isinstance(error, OSError):  # a null byte in the path
-        return FileError(f"cannot {verb} {shown}: {error}; check the path")
-    reason = (error.strerror or str(error) or type(error).__name__).lower()
-    advice = _ADVICE.get(error.errno or 0)
-    return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))
 
 
 def make_folder(path: str) -> None:

@@ -196,3 +196,9 @@ def test_what_is_refused_says_what_to_do(cli, ones):
         told = cli(*line.split()).failed(2)
         assert ";" in told, told
         assert said in told, told
+
+
+def test_an_empty_name_is_seen(cli, small_png):
+    for command in ("compress", "decompress", "report", "verify"):
+        assert "cannot read ''" in cli(command, "").failed(1)
+    assert "is empty; give it" in cli("report", "in.png", "").failed(2)  # "$UNSET" in a script

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import files
-from lowrank.errors import FileError, UsageError
+from lowrank.errors import FileError, UsageError, failure
 from lowrank.io.formats import ZARR
 from lowrank.io.wall import thin_wall
 
@@ -107,7 +106,7 @@ def write(
                 shutil.rmtree(place)
             os.rename(made, place)
         except OSError as error:
-            raise files.failure("write", path, error) from error
+            raise failure("write", path, error) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return total

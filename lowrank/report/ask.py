@@ -88,6 +88,8 @@ def report(
     LowrankError
         A file cannot be read.
     """
+    if file == "":
+        raise UsageError("the name of the .lrk file is empty; give it, or leave it out")
     if path == file == "-":
         raise UsageError("standard input is read once; give the image or the file by its name")
     if against and (not file or ranks):
