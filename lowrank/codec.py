@@ -145,7 +145,8 @@ def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> De
         return replace(decoded, picture=gaps.restored(decoded.picture))
     except MemoryError as error:
         raise LimitError(
-            f"not enough memory for an image of {head.width}x{head.height} pixels"
+            f"not enough memory for an image of {head.width}x{head.height} pixels; decode it where "
+            "there is more"
         ) from error
 
 

@@ -6,6 +6,21 @@ escapes is a defect of lowrank.
 
 from __future__ import annotations
 
+import errno
+
+# What the user can do, where the system's words do not say it.
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.EROFS: "write elsewhere",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "give a file",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+
 
 def printable(text: str) -> str:
     """Replace what would break a line or steer a terminal.
@@ -85,3 +100,13 @@ class TruncatedError(FormatError):
 
 class FileError(LowrankError):
     """A file cannot be opened, created or replaced."""
+
+
+def failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
+    """What the system says of a file, and what can be done about it."""
+    shown = "standard input" if name == "-" else name or "''"
+    if not isinstance(error, OSError):  # a null byte in the path
+        return FileError(f"cannot {verb} {shown}: {error}; check the path")
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    advice = _ADVICE.get(error.errno or 0)
+    return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))

@@ -19,7 +19,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 from lowrank import moves
-from lowrank.errors import FileError, UsageError
+from lowrank.errors import FileError, UsageError, failure
 
 Buffer = bytes | bytearray | memoryview
 
@@ -30,19 +30,6 @@ MAX_DEVICE_BYTES = 1 << 28
 """Most that is read of a device, 256 MiB: many have no end."""
 
 _CHUNK = 1 << 20
-
-# What the user can do, where the system's words do not say it.
-_ADVICE = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space",
-    errno.EACCES: "check the permissions",
-    errno.EPERM: "check the permissions",
-    errno.EROFS: "write elsewhere",
-    errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path",
-    errno.EISDIR: "give a file",
-    errno.ENAMETOOLONG: "give a shorter name",
-}
 
 
 def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes:
@@ -69,7 +56,7 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int = MAX_BYTES) -> bytes
         with open(name, "rb") as stream:
             return _read_all(stream, name, limit)
     except (OSError, ValueError) as error:
-        raise _failure("read", name, error) from error
+        raise failure("read", name, error) from error
 
 
 def start(path: str, size: int) -> bytes:
@@ -84,7 +71,7 @@ def start(path: str, size: int) -> bytes:
         with open(path, "rb") as stream:
             return stream.read(size)
     except OSError as error:
-        raise _failure("read", path, error) from error
+        raise failure("read", path, error) from error
 
 
 def mapped(
@@ -116,7 +103,7 @@ def mapped(
                 return None
             memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise _failure("read", path, error) from error
+        raise failure("read", path, error) from error
 
     def advise(few: bool, ahead: Sequence[tuple[range, int]] = ()) -> None:
         if hasattr(memory, "madvise"):
@@ -199,7 +186,7 @@ def write_atomic(
     except FileExistsError as error:
         raise _exists(name) from error
     except OSError as error:
-        raise _failure("write", name, error) from error
+        raise failure("write", name, error) from error
 
 
 def permissions(*paths: str) -> int:
@@ -282,9 +269,9 @@ def check_output(
         _checked_output(name, force=force)
     except FileNotFoundError as error:
         if not makes_folder:
-            raise _failure("write", name, error) from error
+            raise failure("write", name, error) from error
     except OSError as error:
-        raise _failure("write", name, error) from error
+        raise failure("write", name, error) from error
 
 
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
@@ -404,18 +391,9 @@ def _too_large(shown: str, limit: int) -> FileError:
     return FileError(f"{shown} is larger than {limit:,} bytes; give a smaller file")
 
 
-def _failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
-    shown = "standard input" if name == "-" else name
-    if not isinstance(error, OSError):  # a null byte in the path
-        return FileError(f"cannot {verb} {shown}: {error}; check the path")
-    reason = (error.strerror or str(error) or type(error).__name__).lower()
-    advice = _ADVICE.get(error.errno or 0)
-    return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))
-
-
 def make_folder(path: str) -> None:
     """Make a folder and those above it, where they are not there yet."""
     try:
         os.makedirs(path or ".", exist_ok=True)
     except (OSError, ValueError) as error:
-        raise _failure("make the folder", path, error) from error
+        raise failure("make the folder", path, error) from error

@@ -66,7 +66,7 @@ RUNS = (
     ("report noisy.npy noisy.lrk", 0, "1 term stands above the noise"),
     ("compress colours.npy -k 2 -o colours.lrk", 0, ""),
     ("decompress colours.lrk -o colours.gif", 0, "1 frame has more than 256 colours"),
-    ("compress a.png -k 1 --stack -o stack.lrk", 0, "1 picture in the order"),
+    ("compress a.png -k 1 --stack -o stack.lrk", 0, "24x20 RGB: 1 picture."),
 )
 
 
@@ -167,3 +167,38 @@ def test_an_error_is_read_in_digits_not_in_zeros(cli, tmp_path, scale):
     error = np.sqrt(np.mean((decoded.astype(float) - samples) ** 2))
     assert float(row[4]) == pytest.approx(error, rel=1e-3)
     assert len(row[4]) <= 11
+
+
+def test_a_stack_is_whole_as_a_stack(cli, ones):
+    for name in ("noisy", "frame"):
+        cli("compress", f"{name}.npy", "-k", 1).succeeded()
+    assert "30 frames of 20x20 F, rank 1" in cli("verify", "noisy.lrk").succeeded().text
+    assert "1 frame of 8x6 int16, rank 1" in cli("verify", "frame.lrk").succeeded().text
+
+
+ADVICE = (
+    ("compress a.png --axis 7 -k 2", "leave it out"),
+    ("compress noisy.npy --axis 7 -k 2", "give 0 to 2"),
+    ("compress noisy.npy --store packed -k auto", "give -q"),
+    ("compress noisy.npy --layout patches", "channels or patches"),
+    ("report - -", "by its name"),
+    ("report deep.npy deep.lrk --against png", "leave --against out"),
+    ("compress a.png two.lrk -o notes", "give -o another"),
+    ("compress a.png gap.npy --stack -o x.lrk --manifest l.csv -k 2", "leave it out"),
+)
+
+
+def test_what_is_refused_says_what_to_do(cli, ones):
+    (ones / "notes").write_text("")
+    np.save(ones / "deep.npy", np.arange(60, dtype=np.uint16).reshape(6, 10))
+    cli("compress", "deep.npy", "-k", 1).succeeded()
+    for line, said in ADVICE:
+        told = cli(*line.split()).failed(2)
+        assert ";" in told, told
+        assert said in told, told
+
+
+def test_an_empty_name_is_seen(cli, small_png):
+    for command in ("compress", "decompress", "report", "verify"):
+        assert "cannot read ''" in cli(command, "").failed(1)
+    assert "is empty; give it" in cli("report", "in.png", "").failed(2)  # "$UNSET" in a script

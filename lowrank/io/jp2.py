@@ -71,7 +71,7 @@ def check(image: Image.Image, data: bytes, notes: list[str]) -> Reader | None:
     held = 16 if image.mode == "I;16" else 8
     if widest > 8 and held == 8:
         if palette:
-            raise ImageError("a JPEG 2000 with a palette of more than 256 colours is not read")
+            raise ImageError("a JPEG 2000 with a large palette; convert it to PNG first")
         notes.append("Samples of more than 8 bits were reduced to 8: Pillow holds no more.")
         return None
     if palette is None and all(depth == (held, False) for depth in depths):

@@ -133,8 +133,7 @@ def of_files(
     )  # fmt: skip
     notes = [*first.notes]
     notes += pages.left_out([p.metadata])
-    pictures = number_of(len(chosen), "picture")
-    notes.append(pages.taken_for(lazy, f"{pictures} in the order of their names"))
+    notes.append(pages.taken_for(lazy, pages.in_order(len(chosen))))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
     return LazyLoaded(lazy, source, tuple(filter(None, notes)))
 
@@ -233,7 +232,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         starts = start + np.arange(each, dtype=np.int64) * (frames * dtype.itemsize)
         file = line(path, dtype, starts, frames, transposed=True)
     elif far:
-        raise UsageError(f"{path}: of stores, frames are read that come first in C order")
+        raise UsageError(f"{path}: of stores, frames are read that come first in C order; fetch it")
     else:
         array = npy.mapped(path, max_pixels=_ANY)
         return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, path, "NPY", size)

@@ -146,7 +146,9 @@ def _of_archive(data: bytes, max_pixels: int) -> Samples:
             if arrays[0].file_size < needed:  # what the archive says; checked as it is unpacked
                 raise ImageError("its array ends early; get it again")
             if not fits(needed):
-                raise LimitError(f"not enough memory for an array of {needed:,} bytes")
+                raise LimitError(
+                    f"not enough memory for an array of {needed:,} bytes; save it as .npy"
+                )
             body = stream.read(needed)
             if len(body) < needed or stream.read(1):
                 raise ImageError("its array is of another size than it says; get it again")
@@ -159,7 +161,7 @@ def _header(
     """Shape, type and order of columns first; the stream stands at the samples then."""
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ImageError(f"version {version[0]}.{version[1]} of .npy is not known")
+        raise ImageError(f"version {version[0]}.{version[1]} of .npy is not known; save it as 1.0")
     # The header of 3.0 is that of 2.0 in another encoding, in which ours is the same.
     reader = np.lib.format.read_array_header_1_0
     if version != (1, 0):

@@ -274,7 +274,7 @@ def _loaded(
 ) -> Loaded:  # fmt: skip
     samples, mode = stack.samples, stack.mode
     if samples is None:
-        raise ImageError("it holds no frame")
+        raise ImageError("it holds no frame; get it again")
     one = isinstance(taking.frames, int)
     if not one:
         axis = Axis(values=tuple(stack.times), unit="ms" if stack.times else "").pack()
@@ -288,6 +288,11 @@ def _loaded(
     size = size or picture.samples.nbytes
     source = Source(name, format, mode.title, picture.width, picture.height, size)
     return Loaded(picture, source, tuple(filter(None, said)))
+
+
+def in_order(pictures: int) -> str:
+    """What some files are as one stack, for a note."""
+    return "1 picture" if pictures == 1 else f"{pictures:,} pictures in the order of their names"
 
 
 def taken_for(picture: Picture | Lazy, what: str) -> str:

@@ -233,7 +233,7 @@ def check_size(image: Image.Image, max_pixels: int) -> None:
     """Refuse an image by its header."""
     width, height = image.size
     if width < 1 or height < 1:
-        raise ImageError(f"it has {width} x {height} pixels")
+        raise ImageError(f"it has {width} x {height} pixels; get it again")
     if width * height > max_pixels:
         raise LimitError(
             f"its {width} x {height} pixels are above the limit of {max_pixels:,}; "

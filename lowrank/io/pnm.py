@@ -70,6 +70,8 @@ def _samples(data: bytes, image: Image.Image, maximum: int, bands: int) -> NDArr
         raise ImageError(f"it ends after {len(found):,} of {count:,} samples; get it again")
     largest = int(found.max())
     if largest > maximum:
-        raise ImageError(f"it has a sample of {largest} where {maximum} is the largest")
+        raise ImageError(
+            f"it has a sample of {largest} where {maximum} is the largest; get it again"
+        )
     samples = found.reshape((height, width, bands) if bands > 1 else (height, width))
     return samples.astype(np.uint8 if maximum < 256 else np.uint16)

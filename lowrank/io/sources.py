@@ -147,7 +147,10 @@ def of_array(
         )
     at = taking.axis or 0
     if not -len(shape) <= at < len(shape):
-        raise UsageError(f"axis {at} does not exist: the array has shape {shape}")
+        raise UsageError(
+            f"axis {at} does not exist: the array has shape {shape}; give 0 to {len(shape) - 1}, "
+            "or -1 for the last"
+        )
     at %= len(shape)
     chosen = taking.chosen(shape[at])
     sides = tuple(x for i, x in enumerate(shape) if i != at)
@@ -316,8 +319,7 @@ def _stacked(
         samples, first.picture.mode, Metadata(icc=metadata.icc, nodata=None, axis=block)
     )
     said = [*notes, *pages.left_out(carried)]
-    pictures = number_of(len(samples), "picture")
-    said.append(pages.taken_for(picture, f"{pictures} in the order of their names"))
+    said.append(pages.taken_for(picture, pages.in_order(len(samples))))
     picture = missing.taken(picture, nodata, said)
     mode = first.picture.mode
     source = Source(first.source.path, first.source.format, mode.title, picture.width,

@@ -72,7 +72,9 @@ class Pages:
         if len(series.pages) == self.frames:
             page = series.pages[index]
             if page is None:
-                raise ImageError(f"image {index + 1} of {self.frames} is not in the file")
+                raise ImageError(
+                    f"image {index + 1} of {self.frames} is not in the file; get it again"
+                )
             self._check_there(page)
             found: Samples = self._shaped(page.asarray(maxworkers=1))[0]
             return found
@@ -141,9 +143,11 @@ def opened(data: bytes, *, name: str, max_pixels: int) -> Iterator[Pages]:
         page = series.keyframe
         planes, depth, height, width, samples = page.shaped
         if page.dtype is None or depth != 1 or 0 in page.shaped:
-            raise ImageError("a TIFF of volumes, or of samples of a rare kind, which is not read")
+            raise ImageError("a TIFF of volumes, or of rare samples; save its array as .npy")
         if planes * samples > MAX_CHANNELS:
-            raise ImageError(f"{planes * samples:,} channels; {MAX_CHANNELS:,} are the most")
+            raise ImageError(
+                f"{planes * samples:,} channels; {MAX_CHANNELS:,} are the most; take some"
+            )
         tile = page.tilelength * page.tilewidth if page.is_tiled else 0
         if height * width > max_pixels or tile > max(max_pixels, _TILE):
             raise LimitError(

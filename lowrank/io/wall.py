@@ -63,7 +63,7 @@ def wall(
                 f"cannot {task}: more pixels than the limit; raise it if you trust the file"
             ) from error
         except MemoryError as error:
-            raise LimitError(f"cannot {task}: not enough memory") from error
+            raise LimitError(f"cannot {task}: not enough memory; give less at once") from error
         except Exception as error:
             # OSError, ValueError, TypeError, SyntaxError, struct.error and more: Pillow
             # promises nothing about what a damaged file raises.
@@ -98,7 +98,7 @@ def thin_wall(task: str, advice: str) -> Iterator[None]:
     except LowrankError:
         raise
     except MemoryError as error:
-        raise LimitError(f"cannot {task}: not enough memory") from error
+        raise LimitError(f"cannot {task}: not enough memory; give less at once") from error
     except Exception as error:
         raise ImageError(f"cannot {task}: {one_line(error)}; {advice}") from error
 

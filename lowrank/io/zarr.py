@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FileError, UsageError
+from lowrank.errors import FileError, UsageError, failure
 from lowrank.io.formats import ZARR
 from lowrank.io.wall import thin_wall
 
@@ -106,8 +106,7 @@ def write(
                 shutil.rmtree(place)
             os.rename(made, place)
         except OSError as error:
-            why = (error.strerror or type(error).__name__).lower()
-            raise FileError(f"cannot write {path}: {why}") from error
+            raise failure("write", path, error) from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return total

@@ -88,6 +88,10 @@ def report(
     LowrankError
         A file cannot be read.
     """
+    if file == "":
+        raise UsageError("the name of the .lrk file is empty; give it, or leave it out")
+    if path == file == "-":
+        raise UsageError("standard input is read once; give the image or the file by its name")
     if against and (not file or ranks):
         raise UsageError("--against compares one .lrk file; give the image, then the file")
     if file and not (ranks or store or against or nodata is not None):

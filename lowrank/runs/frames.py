@@ -247,7 +247,7 @@ def _zarr(
     if _is_done(job, output, settings):
         return tasks.Outcome(job.input, output, skipped=True)
     if settings.preserve:
-        raise UsageError("-p keeps times and mode of a file, and an array of zarr is a folder")
+        raise UsageError("-p keeps times and mode of a file, and zarr makes a folder; leave it out")
     head, numbers = stack.head, _numbers(settings, stack)
     if job.stem:
         files.make_folder(os.path.dirname(output))

@@ -46,7 +46,9 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
     if (settings.check or settings.manifest) and job.output != "-":
         proof = Reread(loaded, job.place(".lrk"), began)
         if job.frames and settings.manifest:
-            raise UsageError("a manifest lists one input for each output, and a stack has many")
+            raise UsageError(
+                "a manifest lists one input for each output, and a stack has many; leave it out"
+            )
     output = job.place(".lrk")
     far = cloud.is_url(output)
     if far:

@@ -231,7 +231,7 @@ def _checked(
             raise UsageError("several inputs cannot share standard output; give -o a folder")
         return "-"
     if many and os.path.exists(output) and not os.path.isdir(output):
-        raise UsageError(f"several inputs need a folder, and {output} is a file")
+        raise UsageError(f"several inputs need a folder, and {output} is a file; give -o another")
     stem, suffix = os.path.splitext(output)
     if many and suffix.lower() in suffixes.union(made) and not os.path.isdir(output):
         other = ", or --stack for one stack" if ".lrk" in made else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from lowrank import codec, files
 from lowrank import format as lrk
-from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError
+from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError, number_of
 from lowrank.format.parts import Parts
 from lowrank.io import folders
 from lowrank.io.taking import USUAL, Taking
@@ -109,9 +109,10 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
             "layout": head.layout, "store": head.store, "ranks": list(parts.ranks),
             "stated_error": codec.relative_error(parts),
         }  # fmt: skip
+        many = "" if head.frames is None else f"{number_of(head.frames, 'frame')} of "
         summary = (
-            f"{job.input}: whole, {size:,} bytes, {head.width}x{head.height} {head.mode.name}, "
-            f"{work.ranks(parts)}"
+            f"{job.input}: whole, {size:,} bytes, {many}{head.width}x{head.height} "
+            f"{head.mode.title}, {work.ranks(parts)}"
         )
         if settings.decode:
             _decode(parts)

@@ -107,7 +107,9 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
     if settings.manifest is not None:
         array = False  # its SHA-256 is of the file
         if job.frames:
-            raise UsageError("a manifest lists one input for each output, and a stack has many")
+            raise UsageError(
+                "a manifest lists one input for each output, and a stack has many; leave it out"
+            )
     data = b"" if job.frames or array else files.read_bytes(job.input)
     single = not (job.frames or array or settings.taking.asked or several(data))
     if single or data.startswith(lrk.SIGNATURE):

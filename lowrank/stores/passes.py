@@ -67,7 +67,7 @@ def can(lazy: Lazy, target: Target, layout: str | None) -> bool:
     if lazy.frames is None:
         return layout != "stack" and not (lazy.others and target.kind not in _OF_EACH)
     if layout == "channels":
-        raise UsageError("layout stack is that of a stack, and its only one")
+        raise UsageError("layout stack is that of a stack, and its only one; leave --layout out")
     return True
 
 
