@@ -168,11 +168,12 @@ class Kept(ABC):
         from lowrank.report import measure
 
         measure.check_same_image(original, self._parts, name)
-        size = lrk.file_size(self._parts)
+        parts = self.parts
+        size = lrk.file_size(parts)
         return measure.measure(
             original.picture,
-            self.parts,
+            parts,
             source=original.source,
-            file=measure.file_facts(self._path, self._parts, size),
+            file=measure.file_facts(self._path, parts, size),
             file_bytes=size,
         )
