@@ -156,7 +156,7 @@ class Kept(ABC):
         UsageError
             What is given is no path and no open binary file.
         """
-        streams.write(path, self.to_bytes(), force=force)
+        streams.write(path, self.to_bytes(), force=targets.truth(force, "force"))
 
     def truncate(self, rank: SupportsIndex) -> Self:
         """Keep the first `rank` terms of each matrix: the best of that rank."""
