@@ -344,7 +344,7 @@ def open(
     ------
     FileError, FormatError, TruncatedError, LimitError
     """
-    limit = targets.pixels(max_pixels)
+    limit, partial = targets.pixels(max_pixels), targets.truth(partial, "partial")
     if isinstance(path, str | os.PathLike) and not partial:
         mapped = opened(streams.named(path), max_pixels=limit)
         if mapped is not None:

@@ -529,6 +529,23 @@ def test_every_other_mistake_is_a_usage_error_too(wrong):
     one_line(caught.value)
 
 
+@pytest.mark.parametrize("wrong", ["no", "", 2, None, np.ones(3, bool)], ids=repr)
+def test_what_is_neither_true_nor_false_is_a_usage_error(image, tmp_path, wrong):
+    """`partial="no"` took damaged files, and `force="no"` replaced whole ones."""
+    data = image.to_bytes()
+    calls = (
+        lambda: lowrank.open(data, partial=wrong),
+        lambda: image.save(tmp_path / "a.lrk", force=wrong),
+        lambda: lowrank.compress(FRAMES, rank=1, stack=wrong),
+    )
+    for call in calls:
+        with pytest.raises(UsageError, match="neither True nor False") as caught:
+            call()
+        one_line(caught.value)
+    for right in (True, np.True_, 1):
+        assert lowrank.open(data, partial=right) == image
+
+
 def test_files_that_are_none_or_not_open_are_usage_errors(image, tmp_path):
     path = tmp_path / "there"
     path.write_bytes(b"x")

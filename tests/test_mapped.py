@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -303,3 +305,37 @@ def test_u_is_read_when_a_file_is_opened_and_missed_where_it_is_used(little, pat
             for key in (np.s_[:, 30, 4], 5, np.s_[2:4, 5:9, 6:8]):
                 with pytest.raises(lowrank.FormatError, match="damaged"):
                     stack[key]
+
+
+SHORTENED = """
+import os, sys
+import numpy as np, lowrank
+frames = np.random.default_rng(0).random((20, 64, 64)).astype(np.float32)
+made = lowrank.compress(frames, stack=True, rank=20)
+uses = [
+    lambda x: x[3], lambda x: x[:, 5, 60], lambda x: x[2:5, 3:9], lambda x: x.to_array(),
+    lambda x: x.components, lambda x: x.coefficients, lambda x: x.project(frames[:1]),
+    lambda x: x.to_bytes(), lambda x: x.report(frames), lambda x: x.truncate(19).to_bytes(),
+]
+for warm in (False, True):
+    for use in uses:
+        made.save("a.lrk")
+        stack = lowrank.open("a.lrk")
+        if warm:  # all of it has been read, and been found sound
+            stack.components, stack[:]
+        os.truncate("a.lrk", 5000)
+        try:
+            use(stack)
+        except lowrank.LowrankError as error:
+            assert "shorter" in str(error), error
+        else:
+            raise AssertionError("no error")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be shortened there")
+def test_a_file_that_is_shortened_while_it_is_open_is_an_error_and_ends_nobody(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SHORTENED], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -131,8 +131,9 @@ class Mapped:
         Raises
         ------
         FormatError
-            A checksum does not hold.
+            A checksum does not hold, or the file has become shorter.
         """
+        self._check_length()
         if self.is_sound(rank):
             return
         pieces = None if runs is None else self._touched(runs)
@@ -153,6 +154,7 @@ class Mapped:
         FormatError
             A checksum does not hold.
         """
+        self._check_length()
         stride = self._places.stride
         count = 1 if use is None else max(_WARM // stride, _TOGETHER)
 
@@ -167,6 +169,12 @@ class Mapped:
         self._advise(False, ())
         small = rank * stride < _SMALL
         threads.each(some, range(0, rank, count), small=small, waits=True)
+
+    def _check_length(self) -> None:
+        """Refuse a file that was shortened in place: to touch what is gone ends the process."""
+        size = getattr(self._data.obj, "size", None)  # of the file now, as what maps it knows
+        if size is not None and size() < len(self._data):
+            raise bad("a file that became shorter while it was open", self.parts.name)
 
     def _few(self, pieces: int) -> bool:
         """Whether so many pieces of a term are less than half of it."""

@@ -156,7 +156,7 @@ class Kept(ABC):
         UsageError
             What is given is no path and no open binary file.
         """
-        streams.write(path, self.to_bytes(), force=force)
+        streams.write(path, self.to_bytes(), force=targets.truth(force, "force"))
 
     def truncate(self, rank: SupportsIndex) -> Self:
         """Keep the first `rank` terms of each matrix: the best of that rank."""
@@ -168,11 +168,12 @@ class Kept(ABC):
         from lowrank.report import measure
 
         measure.check_same_image(original, self._parts, name)
-        size = lrk.file_size(self._parts)
+        parts = self.parts
+        size = lrk.file_size(parts)
         return measure.measure(
             original.picture,
-            self.parts,
+            parts,
             source=original.source,
-            file=measure.file_facts(self._path, self._parts, size),
+            file=measure.file_facts(self._path, parts, size),
             file_bytes=size,
         )

@@ -51,7 +51,8 @@ class LowRankStack(Kept):
     """N registered pictures as the k leading terms of one N x (height width colours) matrix.
 
     `lowrank.compress(..., stack=True)` makes one, `lowrank.open` reads one. Where it was opened
-    by its name, a float file stays on the disk: indexing reads the bytes that it needs.
+    by its name, a float file stays on the disk: indexing reads the bytes that it needs. A file
+    that is replaced by another stays what it was; one that is shortened in place is an error.
 
     Indexing is numpy's, and gives the very samples of `to_array`: `stack[7]` is a frame,
     `stack[:, y, x]` a pixel's trace, `stack[10:20, 0:64, 0:64]` a box. What is packed is decoded
@@ -148,6 +149,8 @@ class LowRankStack(Kept):
         A packed file keeps none: they are the singular value decomposition of what it decodes to,
         before that is rounded. They are read only: those of a float file are the file's own.
         """
+        if self._mapped is not None:
+            self._mapped.check(self.ranks[0])
         if self._factors is None:
             ((U, s, Vt),) = self._factored()
             self._factors = _read_only(U), _read_only(s), _read_only(Vt)
