@@ -81,9 +81,7 @@ def _report(result: Result) -> str:
     for r in result.reports[:1]:
         said += stacks.sentences(r.stack, r.storage.bytes) if r.stack else []
     if result.auto:
-        said.append(
-            f"Terms above the noise, by the threshold of Gavish and Donoho: {result.auto[0]}."
-        )
+        said.append(stacks.signal(result.auto[0]))
     others = peers(result) if result.peers else ""
     return table + "".join(f"<p>{escaped(line)}</p>" for line in said) + others
 

@@ -54,9 +54,13 @@ def noise(r: Residual) -> str:
     found = f"The residual is {said} (neighbours correlate by {pairs} along rows and columns)."
     if r.gavish_donoho_rank is None:
         return found
-    k = r.gavish_donoho_rank
-    terms = "1 term stands" if k == 1 else f"{k} terms stand"
-    return f"{found} {terms} above the noise (Gavish-Donoho)."
+    return f"{found} {signal(r.gavish_donoho_rank)}"
+
+
+def signal(rank: int) -> str:
+    """How many terms are no noise, in a sentence."""
+    terms = "1 term stands" if rank == 1 else f"{rank} terms stand"
+    return f"{terms} above the noise (Gavish-Donoho)."
 
 
 def verdict(alone: Alone, size: int, *, floats: bool) -> str:
