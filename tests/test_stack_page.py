@@ -154,3 +154,10 @@ def test_the_command_line_writes_the_page_of_a_stack(cli, tmp_path):
     page = tmp_path / "p.html"
     assert lrk.SIGNATURE in base64.b64decode(embedded(page)[0]["lrk"])
     assert "Gavish-Donoho" in page.read_text("utf-8")
+
+
+def test_one_term_is_one():
+    from lowrank.views import stacks as said
+
+    assert said.signal(1) == "1 term stands above the noise (Gavish-Donoho)."
+    assert said.signal(2).startswith("2 terms stand")
