@@ -374,7 +374,7 @@ def test_files_are_paths_bytes_and_file_objects(tmp_path, small_png):
     stream.seek(0)
     for source in (stream, made.to_bytes()):
         assert lowrank.open(source).to_bytes() == made.to_bytes()
-    with pytest.raises(FormatError, match="in the bytes"):
+    with pytest.raises(FormatError, match="in the file given as bytes"):
         lowrank.open(made.to_bytes()[:-20] + bytes(20))
     for wrong in (3, None, io.StringIO("text")):
         with pytest.raises(UsageError):
