@@ -38,7 +38,14 @@ class _AsTyped:
 def _as_typed(parameters: list[Any]) -> list[Any]:
     for parameter in parameters:
         parameter.get_runtime_param = lambda: _AsTyped
+        if parameter.param_type_name == "argument":
+            # Help would say beside it what it is to Python, <list[str]>: nobody types that.
+            parameter.display_type_rich = _unsaid
     return parameters
+
+
+def _unsaid(**_: Any) -> str:
+    return ""
 
 
 class Command(TyperCommand):

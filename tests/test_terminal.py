@@ -31,6 +31,8 @@ def helps():
 def test_help_fits_80_columns_and_shows_examples_of_what_there_is(helps, command):
     text = helps[command]
     assert max(map(len, text.splitlines())) <= 80
+    assert "str" not in re.findall(r"\w+", text)  # what Python calls it
+    assert "--output PATH" in text or command not in ("compress", "decompress")
     examples = text.split("Examples:\n")[1].strip().splitlines()
     assert len(examples) >= 3
     for example in examples:
