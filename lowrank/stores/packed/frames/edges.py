@@ -193,6 +193,8 @@ def analyse(planes: Floats, out: Floats | None = None, *, transform: int = LAPPE
                 block = np.matmul(across, strip[first:last, beside])
                 here = block.reshape(-1, SIDE, others.stop - others.start, SIDE, count)
                 grids[:, :, top:end, :, others] = here.transpose(1, 3, 0, 4, 2)
+                del block, here  # before the next ones
+        del strip
     edges = Edges(height, width)
     result[0, -1] *= math.sqrt(SIDE / edges.rows)
     result[0, :, :, -1] *= math.sqrt(SIDE / edges.columns)

@@ -211,8 +211,10 @@ class Stack:
                     X = self.weighted(part)
                     Z = some @ X.reshape(self.frames, -1)
                     planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
+                    del X, Z
             here = out[:, :, piece.start * channels : piece.stop * channels]
             analyse(planes.reshape(self.height, self.width, -1), here, transform=self.transform)
+            del planes  # before the next ones
 
     def frame_coefficients(
         self, part: slice, box: tuple[slice, slice] = (slice(None), slice(None))
@@ -231,6 +233,7 @@ class Stack:
             planes = np.ascontiguousarray(X.transpose(1, 2, 0, 3)).reshape(height, width, -1)
             del X
             analyse(planes, here, transform=self.transform)
+            del planes
         return out
 
     @cached_property

@@ -69,9 +69,10 @@ def _rows_of(C: NDArray[np.float32], a: int, b: int) -> NDArray[np.int32]:
     place[..., -1] = last
     place[..., 0] = 0
     e.reshape(-1)[:-1] += place.reshape(-1)[1:]
+    del place
     before, after = every[:, :, : b - 1 - low], every[:, :, a + 1 - low :]
     e[:, :, b - a - before.shape[2] :] += _PLANE * before
     e[:, :, : after.shape[2]] += _PLANE * after
-    del every, size, grid, place, before, after
+    del every, size, grid, before, after
     e *= np.float32(UNIT)
     return rows_of(e)

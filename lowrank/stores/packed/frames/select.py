@@ -77,13 +77,14 @@ def _of_some(C: NDArray[Any], a: int, b: int, step: float) -> tuple[NDArray[np.f
     """The same of maps a to b - 1, among the others."""
     low = max(a - 1, 0)
     C = (C[:, :, low : b + 1] * (1 / step)).astype(np.float32)
-    row = expected_rows(C, slice(a - low, b - low)).astype(np.intp)
+    expected = expected_rows(C, slice(a - low, b - low))
     x = np.abs(C[:, :, a - low : b - low])
     del C
     x *= np.float32(1 / FINER)
     square = np.einsum("ijkl,ijkl->ik", x, x, dtype=np.float64) / (x.shape[1] * x.shape[3])
     q = np.floor(x + np.float32(0.42))
     q *= x >= np.float32(0.62)
+    row = expected.astype(np.intp)
     row *= LEVELS
     row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.uint8)
     price = rates()[0].ravel().take(row)
