@@ -116,11 +116,11 @@ def planes_of(walk: Maps, size: tuple[int, int]) -> list[Plane]:
     bases = _Bases(edges)
 
     def emit(top: int, block: Floats) -> None:
-        y, x, rows, _, columns = block.shape
+        _, y, x, rows, columns = block.shape
         np.rint(block, out=block)
         if not max(float(block.max()), -float(block.min())) < _LARGEST:
             raise FormatError("packed stream: a plane is out of range")
-        levels = block[:, :, :, 0].transpose(2, 0, 3, 1)
+        levels = block[0].transpose(2, 0, 3, 1)
         part = whole[top * SIDE : (top + rows) * SIDE]
         part.reshape(rows, y, columns, x)[:] = levels
 

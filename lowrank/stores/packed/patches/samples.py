@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
-from lowrank.layouts.lapped import SIDE, Floats
+from lowrank.layouts.lapped import HALF, SIDE, Floats
 from lowrank.layouts.turn import axes
 from lowrank.stores.packed.coding.payload import FRACTION, Samples, to_levels
 from lowrank.stores.packed.coding.smoothing import Filter
@@ -46,9 +46,9 @@ def planes_of(walk: Walk, bits: int) -> Floats:
     planes = np.empty((len(channels), height * SIDE, width * SIDE), walk.float)
 
     def emit(top: int, block: Floats) -> None:
-        y, x, rows, _, columns = block.shape
+        _, y, x, rows, columns = block.shape
         part = planes[:, top * SIDE : (top + rows) * SIDE]
-        part.reshape(-1, rows, y, columns, x)[:] = block.transpose(3, 2, 0, 4, 1)
+        part.reshape(-1, rows, y, columns, x)[:] = block.transpose(0, 3, 1, 4, 2)
 
     render(channels, emit, walk.float)
     return planes
@@ -104,9 +104,10 @@ def samples_of(
     else:
 
         def emit(top: int, block: Floats) -> None:
-            y, x, rows, _, columns = block.shape
-            levels = np.empty((count, y, x, rows, columns), out.dtype)
-            _colour(block.transpose(3, 0, 1, 2, 4), R, peak, levels)
+            _, y, x, rows, columns = block.shape
+            levels = np.empty(block.shape, out.dtype)
+            for half in (slice(HALF), slice(HALF, SIDE)):  # which stays in a cache
+                _colour(block[:, half], R, peak, levels[:, half])
             part = out[top * SIDE : (top + rows) * SIDE]
             whole = part.shape == (rows * y, columns * x, count)
             shape = (rows, y, columns, x, count)
@@ -126,12 +127,11 @@ def _colour(planes: Floats, R: Floats | None, peak: int, out: NDArray[Any]) -> N
     """Rotate back the first three of (channels, ...) planes, round half up and clip."""
     kind = planes.dtype.type
     level, part = np.empty((2, *planes.shape[1:]), planes.dtype)
-    first = np.ascontiguousarray(planes[:3])  # each is read three times
     for c in range(len(planes)):
         if R is not None and c < 3:
-            np.multiply(first[0], R[0, c], out=level)
+            np.multiply(planes[0], R[0, c], out=level)
             for i in (1, 2):
-                np.multiply(first[i], R[i, c], out=part)
+                np.multiply(planes[i], R[i, c], out=part)
                 level += part
             level += kind(0.5)
         else:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.layouts.lapped import (
-    GROUP,
     HALF,
     SIDE,
     SIZE,
@@ -29,6 +28,15 @@ from lowrank.stores.packed.patches.rotations import Turns, turn
 
 _MANY = 1 << 13
 """Patches of a channel from which on it pays to look for symmetries of its basis."""
+
+_GROUP = 1 << 10
+"""Patches of a channel that are rendered at once: they stay in a cache."""
+_GROUPS = 3
+"""Channels from which on there are fewer, so that all of them stay small."""
+
+_BUFFER = 64
+"""Elements of numpy's buffers, into which it copies arrays with gaps where they hold several
+of their rows: not these."""
 
 Some = tuple[NDArray[np.intp] | slice, Floats]
 """Some components, and their basis: of whole patches, or of quarters."""
@@ -161,31 +169,46 @@ def render(
     Parameters
     ----------
     emit : callable
-        Called with the first row of patches and samples (y, x, rows, channels, patches)
+        Called with the first row of patches and samples (channels, y, x, rows, patches)
         of whole rows of patches, from the top.
     apart : (bool, bool)
         Whether the last row, and the last column, of patches lap over no other.
     lapped : bool
         Whether any patches lap.
     """
+    before = np.setbufsize(_BUFFER)
+    try:
+        _render(channels, emit, dtype, apart, lapped=lapped)
+    finally:
+        np.setbufsize(before)
+
+
+def _render(
+    channels: list[Channel],
+    emit: Callable[[int, Floats], None],
+    dtype: np.dtype[Any],
+    apart: tuple[bool, bool],
+    *,
+    lapped: bool,
+) -> None:
     height, width = channels[0].first.shape
-    step = min(max(1, GROUP // (len(channels) * width)), height)
-    block = np.empty((SIDE, SIDE, step + 1, len(channels), width), dtype)
+    group = _GROUP * _GROUPS // max(len(channels), _GROUPS)
+    step = min(max(1, group // width), height)
+    block = np.empty((len(channels), SIDE, SIDE, step + 1, width), dtype)
     kept = 0
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
-        fresh = block[:, :, kept : kept + rows.stop - top]
-        for c, channel in enumerate(channels):
-            channel.patches(rows, fresh[:, :, :, c])
-        if lapped:
-            lap_columns(fresh[..., :-1] if apart[1] else fresh, inverse=True)
-        part = block[:, :, : kept + rows.stop - top]
+        filled = kept + rows.stop - top
         last = apart[0] and rows.stop == height
-        if lapped:
-            lap_rows(part[:, :, :-1] if last else part, inverse=True)
-        done = part.shape[2] - (rows.stop < height)
+        for channel, samples in zip(channels, block, strict=True):
+            fresh = samples[:, :, kept:filled]
+            channel.patches(rows, fresh)
+            if lapped:
+                lap_columns(fresh[..., :-1] if apart[1] else fresh, inverse=True)
+                lap_rows(samples[:, :, : filled - last], inverse=True)
+        done = filled - (rows.stop < height)
         if done:
-            emit(top - kept, part[:, :, :done])
+            emit(top - kept, block[:, :, :, :done])
         if rows.stop < height:
-            block[:, :, 0] = part[:, :, -1]
+            block[:, :, :, 0] = block[:, :, :, done]
             kept = 1
