@@ -109,3 +109,13 @@ def test_late_signs_are_those_that_are_not_hidden(source):
     assert found.late
     assert found.expected == encoder.HIDDEN
     assert found.samples() == one.samples().ravel().tolist()
+
+
+@pytest.mark.parametrize("every", [1, 5, 13, 100, 3999])
+def test_groups_of_some_cells_are_those_among_all(every):
+    rng = np.random.default_rng(every)
+    zero = rng.integers(24, 65536, 4000).astype(np.uint32)
+    places = np.arange(every // 2, 4000, every)
+    whole = np.cumsum((65536 - zero).astype(np.int64)) // (5 * 65536)
+    assert np.array_equal(hiding.groups(zero, 5, places), whole[places])
+    assert not len(hiding.groups(zero, 5, places[:0]))

@@ -25,6 +25,8 @@ Places = NDArray[np.intp]
 Magnitudes = NDArray[np.signedinteger[Any]]
 LEAST = 3
 """Non-zeros of a group, below which none is hidden."""
+_SPARSE = 12
+"""Of so many cells one, or fewer: then what lies between these is summed at once."""
 _NEAR = 0.3
 """Magnitudes in steps up to which a zero stays one."""
 
@@ -39,8 +41,18 @@ def groups(zero: NDArray[np.uint32], expected: int, places: Places) -> NDArray[n
     expected : int
         Non-zeros that a group is expected to have.
     places : ndarray
+        In their order.
     """
-    ones = np.add.accumulate(TOTAL - zero, dtype=np.int64).take(places)
+    ones: NDArray[np.int64]
+    if 0 < len(places) * _SPARSE < len(zero):
+        # From one to the next: a sum takes a fraction of the time that all its parts take.
+        starts = np.empty(len(places), np.intp)
+        starts[0] = 0
+        np.add(places[:-1], 1, out=starts[1:])
+        ones = np.add.reduceat(TOTAL - zero[: int(places[-1]) + 1], starts, dtype=np.int64)
+        np.add.accumulate(ones, out=ones)
+    else:
+        ones = np.add.accumulate(TOTAL - zero, dtype=np.int64).take(places)
     ones //= expected * TOTAL
     return ones
 

@@ -155,6 +155,8 @@ class Walk:
                 q += away
             if predicted:
                 kept.reshape(-1)[cells] += q
+                if count == 1:
+                    continue
                 some = plain.take(hit // phase.count)
                 hit, q = hit[some], q[some]
             # A place beyond the edge, of a hostile file, is the last of the map.
