@@ -35,6 +35,8 @@ DAMPING = 4
 FORGOTTEN = 3
 """Of what was learnt one part in 2 to this power is forgotten with each component: frequencies
 that are coded one after the other have more in common."""
+_MARGIN = 2
+"""Zeros around a map, of both sides together."""
 _WORTH = 8
 """Guesses must take away one part in so many of the squares of chroma to be asked for."""
 
@@ -66,7 +68,7 @@ class FromLuma:
         self._luma: dict[int, NDArray[np.int16]] = {}
         # With a margin of zeros: sums of L R and of L L over the components of each patch. What
         # is forgotten keeps them below 2^FORGOTTEN MOST^2, and those of three below 2^31.
-        size = (2, shape.height + 2, shape.width + 2)
+        size = (2, shape.height + _MARGIN, shape.width + _MARGIN)
         self._sums = np.zeros((2, *size), np.int32)
 
     def guess(self, x: Component) -> Floats | None:
@@ -74,7 +76,7 @@ class FromLuma:
         if not x.channel or x not in self._pairs or x.index not in self._luma:
             return None
         guess = _guess(_around(self._sums[x.channel - 1]), self._luma[x.index])
-        return self._shape.scatter(guess.astype(self._kind))
+        return self._shape.scatter(guess[:, :-_MARGIN].astype(self._kind))
 
     def learn(self, x: Component, coded: Floats, guess: Floats | None) -> None:
         """Compare a component with luma.
@@ -91,11 +93,13 @@ class FromLuma:
         if x.channel == 0:
             levels = self._shape.gather(coded, np.empty(shape, coded.dtype))
             levels *= coded.dtype.type(1 / FRACTION)
-            self._luma[x.index] = _cut(levels).astype(np.int16)
+            luma = np.zeros((shape[0], shape[1] + _MARGIN), np.int16)
+            luma[:, :-_MARGIN] = _cut(levels)
+            self._luma[x.index] = luma
         elif x.index in self._luma:
             whole = coded if guess is None else coded + guess
             R = _cut(self._shape.gather(whole, np.empty(shape, whole.dtype))).astype(np.int32)
-            L = self._luma[x.index].astype(np.int32)
+            L = self._luma[x.index][:, :-_MARGIN].astype(np.int32)
             sums = self._sums[x.channel - 1]
             sums -= sums >> FORGOTTEN
             R *= L
@@ -110,13 +114,18 @@ def _cut(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _around(sums: NDArray[Any]) -> NDArray[np.float64]:
-    """Sums over 3 x 3 patches, of sums with a margin."""
-    three = sums[:, :-2] + sums[:, 1:-1]
-    three += sums[:, 2:]
-    rows = three.astype(np.float64)
-    total: NDArray[np.float64] = rows[..., :-2] + rows[..., 1:-1]
-    total += rows[..., 2:]
-    return total
+    """Sums over 3 x 3 patches, of sums with a margin: in each row _MARGIN of no meaning at the end.
+
+    In rows without gaps numpy takes half the time.
+    """
+    count, rows, pitch = sums.shape
+    flat = sums.reshape(count, -1)
+    three = flat[:, : -2 * pitch] + flat[:, pitch:-pitch]
+    three += flat[:, 2 * pitch :]
+    total: NDArray[np.float64] = three.astype(np.float64)
+    total[:, :-1] += three[:, 1:]
+    total[:, :-2] += three[:, 2:]
+    return total.reshape(count, rows - _MARGIN, pitch)
 
 
 def _guess(around: NDArray[np.float64], luma: NDArray[np.int16]) -> NDArray[np.float64]:
@@ -142,7 +151,7 @@ def pays(C: Floats, scales: list[NDArray[np.int64]]) -> bool:
     gain = squares = 0.0
     some = pairs(scales)
     for c in (1, 2):
-        sums = np.zeros((2, C.shape[1] + 2, C.shape[3] + 2))
+        sums = np.zeros((2, C.shape[1] + _MARGIN, C.shape[3] + _MARGIN))
         own = sums[:, 1:-1, 1:-1]
         for i in sorted(x.index for x in some if x.channel == c):
             L, R = np.rint(C[i, :, 0]), C[i, :, c]
@@ -150,7 +159,7 @@ def pays(C: Floats, scales: list[NDArray[np.int64]]) -> bool:
             own[1] += L * L
             squares += float(np.vdot(R, R))
         # Of the patches around each one, without itself.
-        told = _around(sums) - own
+        told = _around(sums)[..., :-_MARGIN] - own
         slope = told[0] / (told[1] + DAMPING)
         gain += float((slope * (2 * own[0] - slope * own[1])).sum())
     return gain * _WORTH > squares
