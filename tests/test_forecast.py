@@ -64,7 +64,7 @@ def test_what_is_out_of_reach_ends(tries):
     assert api.compress(noise, psnr=51.9).store == "packed"
     flat = np.full((48, 64), 100, np.uint8)
     assert np.square(api.compress(flat, psnr=40).to_array() - 100.0).mean() <= 255**2 / 10**4
-    with pytest.raises(dial.UsageError, match="do not hold"):
+    with pytest.raises(dial.UsageError, match="cannot hold"):
         api.compress(noise, size=100)
     assert len(tries) < 70
 

@@ -125,7 +125,7 @@ def test_a_rank_of_the_packed_store_means_channels():
 def test_a_rank_beyond_the_matrix_is_all_of_it_with_a_note():
     image = compress(picture("L", 9, 12), rank=50)
     assert image.ranks == (9,)
-    assert any("rank 9 at most" in note for note in image.notes)
+    assert any("a rank above 9: kept 9" in note for note in image.notes)
 
 
 def test_a_rank_that_leaves_nothing_out_is_packed_as_finely_as_can_be():
@@ -136,7 +136,7 @@ def test_a_rank_that_leaves_nothing_out_is_packed_as_finely_as_can_be():
 
 
 def test_the_automatic_rank_and_a_rank_of_patches_are_refused(crop):
-    with pytest.raises(UsageError, match="rank by its number"):
+    with pytest.raises(UsageError, match="rank auto is of float stores"):
         compress(crop, rank="auto")
     with pytest.raises(UsageError, match="--layout channels"):
         lowrank.compress(modes.to_image(crop), rank=3, layout="patches", store="packed")

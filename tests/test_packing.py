@@ -151,7 +151,7 @@ def test_a_size_is_never_exceeded_and_nearly_used(photo, target):
 
 
 def test_a_size_that_nothing_fits_is_refused_with_the_least_that_does(photo):
-    with pytest.raises(UsageError, match="do not hold this image"):
+    with pytest.raises(UsageError, match="cannot hold this image"):
         lowrank.compress(image_of(photo), size=60)
 
 

@@ -395,7 +395,7 @@ def test_pillow_and_pages_refuse_arrays_by_name(tmp_path, cli):
     )
     pytest.importorskip("tifffile")
     line = cli("report", "a.tif", "--html", "a.html").failed(2)
-    assert "or colours of 8 bits, not 5 x uint16; of an array --axis -1" in line
+    assert "or three as red, green and blue, not 5 x uint16; of an array --axis -1" in line
     np.save(tmp_path / "a.npy", A)
     assert cli("report", "a.npy", "--axis", "-1", "--html", "a.html").succeeded()
 
