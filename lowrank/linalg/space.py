@@ -57,13 +57,20 @@ class Goal:
     share: float
     most: int
 
-    def rank(self, squares: Floats, square: float) -> int | None:
-        """The rank by the leading squares of singular values and ||A||_F^2; None if too few."""
+    def rank(self, squares: Floats, square: float, rest: float | None = None) -> int | None:
+        """The rank by the leading squares of singular values and ||A||_F^2; None if too few.
+
+        `rest` is the sum of the other squares, where it is known better than by a difference.
+        """
         if self.chosen is not None:
             return self.chosen
-        lost = square - np.concatenate([[0.0], np.cumsum(squares[: self.most])])
-        if len(squares) >= self.most:
-            lost[-1] = 0.0
+        known = squares[: self.most]
+        if len(known) == self.most:
+            rest = 0.0
+        elif rest is None:
+            rest = max(square - float(known.sum()), 0.0)
+        # From the smallest on: nothing cancels.
+        lost = np.cumsum(np.append(known, rest)[::-1])[::-1]
         enough = np.flatnonzero(lost <= self.share**2 * square)
         return int(enough[0]) if enough.size else None
 

@@ -244,7 +244,7 @@ class _Solver:
             return self._of_nothing(certify=certify)
         while True:
             left, s, within = self._polished(W)
-            k, enough = self._rank(s)
+            k, enough = self._rank(left, s)
             rough = self.size > LARGEST_GRAM and within <= ROUGH
             if within and not rough:
                 if self.gram is not None or self.size > LARGEST_GRAM:
@@ -255,7 +255,7 @@ class _Solver:
                 enough, k = False, len(s) - 1
             if enough:
                 break
-            W = self._by_gram(least=k + 1)
+            W = self._by_gram(least=k + 1 if within else 2 * k)
         s[s <= ZERO * s[0]] = 0.0
         sigma_next = float(s[k]) if k < min(self.most, len(s)) else 0.0
         norm = math.sqrt(self.square)
@@ -276,9 +276,10 @@ class _Solver:
             self.passes, self.cast,
         )  # fmt: skip
 
-    def _rank(self, s: Floats) -> tuple[int, bool]:
-        """How many terms to keep, by the leading singular values; and whether that is enough."""
-        k = self.goal.rank(s * s, self.square)
+    def _rank(self, left: Floats, s: Floats) -> tuple[int, bool]:
+        """How many terms to keep, by the leading triplets; and whether these are enough."""
+        told = self.goal.chosen is not None or len(s) == self.most
+        k = self.goal.rank(s * s, self.square, None if told else self._tail(left, s) ** 2)
         if k is None:
             return len(s), False
         return k, self.goal.chosen is not None or k < len(s) or len(s) == self.most
