@@ -159,5 +159,5 @@ def test_the_command_line_writes_the_page_of_a_stack(cli, tmp_path):
 def test_one_term_is_one():
     from lowrank.views import stacks as said
 
-    assert said.signal(1) == "1 term stands above the noise (Gavish-Donoho)."
-    assert said.signal(2).startswith("2 terms stand")
+    assert said.above_noise(1) == "1 term stands above the noise (Gavish-Donoho)."
+    assert said.above_noise(2).startswith("2 terms stand")
