@@ -41,6 +41,7 @@ INSIDE = {
         ("basis", "certificate", "slabs"),
         ("passes", "triplets"),
         ("space", "svd"),
+        ("spans",),
         ("streamed",),
         ("__init__",),
     ),

@@ -24,7 +24,8 @@ from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io.taking import Taking
 from lowrank.limits import LARGE, half
 from lowrank.linalg.passes import Passes
-from lowrank.linalg.streamed import GRAM_SIDE, Leading, Seen, Wish, leading, scanned
+from lowrank.linalg.spans import GRAM_SIDE
+from lowrank.linalg.streamed import Leading, Seen, Wish, leading, scanned
 from lowrank.names import (
     AUTO,
     AUTO_WIDTH,
