@@ -48,11 +48,11 @@ INSIDE = {
     "io": (
         (
             *("dtypes", "formats", "heif", "nodata", "pngwriter", "resolution"),
-            *("taking", "tiff", "wall", "web"),
+            *("taking", "tiff", "urls", "wall"),
         ),
         (
             *("folders", "jp2", "jxl", "matrices", "metadata", "npy", "png", "pnm"),
-            *("tiffwriter", "zarr"),
+            *("tiffwriter", "web", "zarr"),
         ),
         ("cloud", "described", "known", "modes"),
         ("arrays", "pillow"),

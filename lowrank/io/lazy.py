@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from lowrank.errors import ImageError, UsageError, number_of
-from lowrank.io import cloud, dtypes, images, metadata, npy, pages, sources, tifffile, zarr
+from lowrank.io import dtypes, images, metadata, npy, pages, sources, tifffile, urls, zarr
 from lowrank.io.matrices import InFile, OfArray, OfBands, OfChannel, OfFrames
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import wall
@@ -51,7 +51,7 @@ def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
     """A file or an array of at least so many bytes; None of what is to be read whole."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        there = cloud.is_url(name) or os.path.isfile(name) or zarr.is_array(name)
+        there = urls.is_url(name) or os.path.isfile(name) or zarr.is_array(name)
         return of_path(name, taking, least=least) if there else None
     if taking.asked and sources.is_array(source):
         return of_array(source, taking, least=least)
@@ -66,7 +66,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     ImageError, UsageError
         As for `sources.read`.
     """
-    if cloud.is_url(path) and not path.lower().endswith(".npy"):
+    if urls.is_url(path) and not path.lower().endswith(".npy"):
         raise UsageError(f"{path}: of stores, arrays in .npy are read; copy others here first")
     if path.lower().endswith(".npy"):
         return _of_npy(path, taking, least)
@@ -183,9 +183,16 @@ def _loaded(
 
 
 def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    far = cloud.is_url(path)
-    shape, dtype, columns, start = (cloud if far else npy).described(path)
-    there, line = (cloud.size, cloud.InStore) if far else (os.path.getsize, InFile)
+    far = urls.is_url(path)
+    there: Callable[[str], int] = os.path.getsize
+    line: Callable[..., InFile] = InFile
+    if far:
+        from lowrank.io import cloud  # loads http, which takes as long as Pillow
+
+        there, line = cloud.size, cloud.InStore
+        shape, dtype, columns, start = cloud.described(path)
+    else:
+        shape, dtype, columns, start = npy.described(path)
     total = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if total < least:
         return None

@@ -88,7 +88,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
     file cannot be read), "unlike" (farther from its original than it states), "unmatched" (no
     original).
     """
-    if "://" in job.input:
+    if job.afar:
         from lowrank.runs import afar
 
         return afar.done(verify, job, settings, writes=False)
