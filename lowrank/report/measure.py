@@ -55,6 +55,7 @@ def _pixels(x: Picture | Head) -> int:
     return x.width * x.height * (x.frames or 1)
 
 
+@threads.one_blas_thread()
 def measure(
     picture: Picture,
     parts: Parts,

@@ -86,8 +86,7 @@ def of_spectra(
 
     jobs = zip(spectra, ranks, strict=True)
     if spectra[0].large:  # one after another, for the memory that each takes and gives back
-        with threads.one_blas_thread():
-            return ranks, tuple(map(truncate, jobs))
+        return ranks, tuple(map(truncate, jobs))
     return ranks, tuple(threads.each(truncate, jobs))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank import linalg
+from lowrank import linalg, threads
 from lowrank.errors import ImageError, UsageError
 from lowrank.format import streaming
 from lowrank.format.parts import Factors, Floats, Head, Parts
@@ -126,6 +126,7 @@ class Streamed:
         return replace(self.parts, body=Floats(tuple(filled)))
 
 
+@threads.one_blas_thread()
 def encode(
     lazy: Lazy,
     target: Target,
