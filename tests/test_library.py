@@ -278,6 +278,22 @@ def test_a_ladder_is_what_compress_and_report_say_of_each_rank():
             assert a.spectral_bound == pytest.approx(b.spectral_bound, rel=1e-6, abs=1e-6)
 
 
+def test_a_ladder_proves_each_rank_that_compress_and_report_prove():
+    """In a crowd of values the last of a larger decomposition is none that a proof takes."""
+    rng = np.random.default_rng(1)
+    s = np.concatenate([np.geomspace(1e3, 1.5, 5), (1 - 5e-4) ** np.arange(61.0)])
+    s = np.concatenate([s, np.geomspace(0.96, 0.1, 160 - len(s))])
+    for _ in range(12):
+        U, V = (np.linalg.qr(rng.normal(size=(n, 160)))[0] for n in (160, 460))
+        A = (U * s) @ V.T
+        A = np.rint(32000 * A / np.abs(A).max()).astype(np.int16)
+        sigma = np.linalg.svd(A.astype(float), compute_uv=False)
+        for report in lowrank.ladder(A, range(5, 10)):
+            (found,) = report.channels
+            assert found.certified
+            assert found.sigma_next == pytest.approx(sigma[found.k], rel=1e-6)
+
+
 def test_a_report_is_the_object_that_the_command_line_prints(cli, small_png):
     cli("compress", "in.png", "-k", "3", "-o", "a.lrk").succeeded()
     printed = json.loads(cli("report", "in.png", "a.lrk", "--json").succeeded().text)
