@@ -69,6 +69,50 @@ def test_numpy_asks_for_types_and_copies_as_of_any_array(image):
     assert again.shape == image.shape
 
 
+MOVIE = np.add.outer(np.arange(5.0), GREY.astype(float)).astype(np.float32)
+KEPT = {
+    "grey": partial(lowrank.compress, GREY, rank=6),
+    "colour": partial(lowrank.compress, RGB, rank=6, layout="patches"),
+    "packed": partial(lowrank.compress, RGB, quality=60),
+    "bilevel": partial(lowrank.compress, GREY > 90, rank=9),
+    "gaps": partial(lowrank.compress, RGB, rank=6, nodata=int(RGB.max())),
+    "stack": partial(lowrank.compress, MOVIE, stack=True, rank=2),
+    "packed stack": partial(lowrank.compress, MOVIE, stack=True, quality=60),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_pictures_and_stacks_are_indexed_and_counted_as_what_they_decode_to(kind):
+    kept = KEPT[kind]()
+    A = kept.to_array()
+    for name in ("shape", "ndim", "size", "nbytes", "dtype"):
+        assert getattr(kept, name) == getattr(A, name)
+    assert (kept.height, kept.width) == (30, 40)
+    mask = A > A.mean()
+    keys = (3, -1, np.s_[..., ::-2], np.s_[None, 2:4], (1, 2), np.s_[1, ..., 0], [0, 2], mask)
+    for key in (*keys, (0,) * A.ndim, np.int64(2), np.s_[9:3], ()):
+        found, expected = kept[key], A[key]
+        assert type(found) is type(expected)
+        np.testing.assert_array_equal(found, expected)
+    assert len(kept) == len(list(kept)) == len(A)
+    np.testing.assert_array_equal(list(kept), A)
+    for key in (99, 1.5, "a", (0,) * 9):
+        with pytest.raises(IndexError):
+            kept[key]
+    kept[1][...] = 0  # of whoever asked
+    np.testing.assert_array_equal(kept[1], A[1])
+    held = len(pickle.dumps(kept))
+    assert held == len(pickle.dumps(KEPT[kind]()))  # no samples that were decoded on the way
+    assert pickle.loads(pickle.dumps(kept)) == kept
+
+
+def test_dask_takes_pictures_and_stacks_for_arrays():
+    dask = pytest.importorskip("dask.array")
+    for kept in (lowrank.compress(RGB, rank=6), lowrank.compress(MOVIE, stack=True, rank=2)):
+        lazy = dask.from_array(kept, chunks=(2, 8, -1))
+        np.testing.assert_array_equal(lazy[1:4, ::3].compute(), kept.to_array()[1:4, ::3])
+
+
 @pytest.mark.parametrize("store", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("layout", ["channels", "patches"])
 def test_factors_are_the_matrices_of_the_file(layout, store):
