@@ -159,6 +159,38 @@ def test_components_of_a_packed_stack_are_those_of_what_it_decodes_to():
     np.testing.assert_allclose(stack.project(found), stack.coefficients, atol=1e-8)
 
 
+@pytest.mark.parametrize("level", [-500, 100, 1e5])
+def test_components_of_packed_floats_are_of_the_samples_themselves(level):
+    """Their file counts from the lowest sample: no curve may start there."""
+    rng = np.random.default_rng(1)
+    A = (rng.random((20, 2)) @ rng.random((2, 99)) * 300 + level).reshape(20, 9, 11)
+    A = A.astype(np.float32)
+    stack = lowrank.compress(A, stack=True, quality=90)
+    found = np.tensordot(stack.coefficients, stack.components, 1)
+    unit = np.ptp(A.astype(float)) / 65535
+    assert np.abs(np.clip(found, A.min(), A.max()) - stack).max() <= 0.51 * unit + 1e-7 * abs(level)
+    V = stack.components.reshape(len(stack.components), -1)
+    curves = np.linalg.lstsq(V.T, A.reshape(20, -1).T.astype(float))[0].T
+    np.testing.assert_allclose(stack.project(A), curves, atol=1e-9 * np.abs(curves).max())
+    assert np.abs(np.tensordot(curves, stack.components, 1) - A).max() < 10
+    with pytest.raises(UsageError, match="finite"):
+        stack.project(np.full(A[0].shape, np.finfo(np.longdouble).max))
+
+
+@pytest.mark.parametrize("layout", ["channels", "patches"])
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_factors_of_packed_samples_that_count_from_a_level_have_it(layout, dtype):
+    from lowrank import codec, layouts
+
+    A = np.dstack([np.add.outer(np.arange(40), np.arange(50)) * i - 900 for i in (3, 2)])
+    A = A.astype(dtype)
+    image = lowrank.compress(A, quality=90, store="packed", layout=layout)
+    turned, _ = codec.factors(image.parts)
+    exact = layouts.of_samples(A.astype(float), layout, turned)
+    for (U, s, Vt), B in zip(image.factors, exact, strict=True):
+        assert np.linalg.norm((U * s) @ Vt - B) <= 0.02 * np.linalg.norm(B)
+
+
 def test_factors_belong_to_who_asks(image):
     U, _, _ = image.factors[0]
     before = image.to_bytes()

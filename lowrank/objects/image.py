@@ -92,7 +92,8 @@ class LowRankImage(Kept):
         rounding of the store. In layout `channels` the matrices are the channels, in layout
         `patches` the coefficients of their (turned) patches. A packed file keeps no such factors:
         they are the singular value decomposition of what it decodes to, before its picture is
-        smoothed and rounded.
+        smoothed, rounded and clipped, and of samples that are counted from another level than 0
+        (floats, integers with a sign) k is the rank and one more, for that level.
         """
         return tuple(
             (np.array(U, np.float64), np.array(s, np.float64), np.array(Vt, np.float64))

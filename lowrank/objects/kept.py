@@ -155,16 +155,28 @@ class Kept(ABC):
         return self._parts.ranks
 
     def _factored(self) -> tuple[Arrays, ...]:
-        """One (U, s, Vt) for each matrix, in the types that the store has."""
-        from lowrank import linalg
+        """One (U, s, Vt) for each matrix, in the types that the store has.
+
+        Of samples that a packed file counts from their lowest, that level is in the matrices, with
+        a term more.
+        """
+        from lowrank import layouts, linalg
+
+        turned, matrices = codec.factors(self.parts)
+        lowest = self.parts.lowest
+        if lowest:
+            level = np.full(self.head.samples_shape, lowest)
+            levels = layouts.of_samples(level, self.layout, turned)
+            matrices = tuple(map(np.add, matrices, levels))
 
         def of(k: int, B: Factored) -> Arrays:
             if isinstance(B, tuple):
                 return B
-            x = linalg.truncated_svd(B, max(k, 1)).truncate(k)
+            terms = min(k + 1, *B.shape) if lowest else k
+            x = linalg.truncated_svd(B, max(terms, 1)).truncate(terms)
             return x.U, x.s, x.Vt
 
-        return tuple(map(of, self.ranks, codec.factors(self.parts)[1]))
+        return tuple(map(of, self.ranks, matrices))
 
     def to_array(self, rank: SupportsIndex | None = None) -> NDArray[Any]:
         """Decode to an array, from the first `rank` terms of each matrix or from all.

@@ -139,7 +139,9 @@ class LowRankStack(Kept):
         """One `(U, s, Vt)`, of shapes (N, k), (k,) and (k, height x width x colours).
 
         A packed file keeps none: they are the singular value decomposition of what it decodes to,
-        before that is rounded. They are read only: those of a float file are the file's own.
+        before that is rounded and clipped, and of float samples k is its rank and one more, for the
+        level that they are counted from. They are read only: those of a float file are the file's
+        own.
         """
         if self._mapped is not None:
             self._mapped.check(self.ranks[0])
@@ -200,11 +202,12 @@ class LowRankStack(Kept):
             )
         if np.ma.is_masked(frames):
             raise UsageError("frames with masked samples have no coefficients; fill them first")
-        if A.dtype.kind not in "biuf" or not np.isfinite(A).all():
-            raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         V = self.factors[0][2].astype(np.float64)
+        with np.errstate(over="ignore"):  # of longdoubles
+            rows = A.reshape(-1, V.shape[1]).astype(np.float64) if A.dtype.kind in "biuf" else None
+        if rows is None or not np.isfinite(rows).all():
+            raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
-        rows = A.reshape(-1, V.shape[1]).astype(np.float64)
         C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
         return C if A.ndim == self.ndim else C[0]
 
