@@ -23,7 +23,7 @@ from conftest import ROOT, picture
 from PIL import Image
 
 import lowrank
-from lowrank import LowrankError, UsageError
+from lowrank import ArgumentError, LowrankError, UsageError
 from lowrank.picture import MODES, Picture, array_mode
 
 GREY = picture("L", 30, 40).samples[:, :, 0]
@@ -174,7 +174,7 @@ def test_components_of_packed_floats_are_of_the_samples_themselves(level):
     np.testing.assert_allclose(stack.project(A), curves, atol=1e-9 * np.abs(curves).max())
     assert np.abs(np.tensordot(curves, stack.components, 1) - A).max() < 10
     with pytest.raises(UsageError, match="finite"):
-        stack.project(np.full(A[0].shape, np.finfo(np.longdouble).max))
+        stack.project(np.full(A[0].shape, np.longdouble("1e4000")))
 
 
 @pytest.mark.parametrize("layout", ["channels", "patches"])
@@ -619,6 +619,22 @@ def test_every_other_mistake_is_a_usage_error_too(wrong):
     with pytest.raises(UsageError) as caught:
         lowrank.compress(GREY, **wrong)
     one_line(caught.value)
+
+
+@pytest.mark.parametrize("ranks", ["5", b"5", 5, None, np.array(5), [], np.empty(0)], ids=repr)
+def test_ranks_that_are_no_list_are_a_usage_error(ranks):
+    with pytest.raises(UsageError, match="list") as caught:
+        lowrank.ladder(GREY, ranks)
+    one_line(caught.value)
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_numbers_beyond_float64_are_refused_without_a_warning(stack):
+    A = np.full((4, 5, 6), np.finfo(np.longdouble).max)
+    if A.max() == np.finfo(np.float64).max:
+        pytest.skip("here a longdouble is a float64")
+    with pytest.raises(ArgumentError, match="infinite"):
+        lowrank.compress(A, rank=1, stack=stack)
 
 
 @pytest.mark.parametrize("wrong", ["no", "", 2, None, np.ones(3, bool)], ids=repr)
