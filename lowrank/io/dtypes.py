@@ -51,7 +51,8 @@ def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
         mode = MODES[_OF_ONE[name]]
     else:
         mode = array_mode(name, channels)
-    return np.array(samples, dtype=mode.dtype, order="C"), mode
+    with np.errstate(over="ignore"):  # longdoubles beyond float64 are infinite, and refused as such
+        return np.array(samples, dtype=mode.dtype, order="C"), mode
 
 
 def named(dtype: np.dtype[Any]) -> str:

@@ -149,4 +149,4 @@ def proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:
     A, x = job
     if linalg.certify(A, x.U, x.s, x.sigma_next):
         return replace(x, certified=True)
-    return linalg.truncated_svd(A, len(x.s), certify=True)
+    return linalg.truncated_svd(A, len(x.s), certify=True) if len(x.s) else x
