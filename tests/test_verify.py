@@ -342,7 +342,7 @@ def test_samples_of_any_type_are_as_far_off_as_their_file_states(shape, dtype, w
     assert found.factor_error == pytest.approx(math.sqrt(squares / norm2), rel=1e-4)
 
 
-@pytest.mark.parametrize("wish", [("-q", "100"), ("--size", "5k"), ("-q", "50", "--check")])
+@pytest.mark.parametrize("wish", [("-q", "100"), ("--size", "2k"), ("-q", "50", "--check")])
 @pytest.mark.parametrize("shape", [(30, 40), (6, 20, 30)])
 def test_what_rounding_takes_of_float64_is_no_fault_of_a_packed_file(cli, tmp_path, shape, wish):
     """Of a small range far from zero float32 rounds to many levels of the packed store."""
