@@ -128,32 +128,45 @@ def of_files(
     if p.samples.nbytes * len(chosen) < least:
         return None
 
+    said: dict[str, dict[str, None]] = {}
+    lost: dict[str, None] = {}
+    profiles: dict[Metadata, None] = {}  # without EXIF, of which each frame may have its own
+
     def decoded(i: int) -> Any:
-        picture = images.read(read_bytes(chosen[i]), name=chosen[i], max_pixels=max_pixels).picture
+        one = images.read(read_bytes(chosen[i]), name=chosen[i], max_pixels=max_pixels)
+        picture = one.picture
         if (picture.samples.shape, picture.mode) != (p.samples.shape, p.mode):
             raise ImageError(
                 f"{chosen[i]} is {picture.width}x{picture.height} {picture.mode.title}, "
                 f"{chosen[0]} {p.width}x{p.height} {p.mode.title}: they are no frames of one "
                 "stack; leave it out"
             )
+        for note in one.notes:
+            said.setdefault(note, {})[chosen[i]] = None
+        lost.update(dict.fromkeys(pages.left_out([picture.metadata])))
+        profiles[Metadata(icc=picture.metadata.icc)] = None
         return picture.samples
+
+    def seen() -> tuple[str, ...]:
+        of_frames = {note: list(names) for note, names in said.items()}
+        return (*sources.said_of(of_frames, len(chosen)), *lost, *pages.left_out(profiles))
 
     size = sum(map(os.path.getsize, chosen))
     matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded, f"{size} bytes")
     labels = tuple(map(os.path.basename, chosen))
+    notes: list[str] = []
     try:
         block = Axis(labels=labels).pack()
-    except ValueError:
+    except ValueError as error:
         block = None
+        notes.append(sources.NO_NAMES.format(error))
     lazy = Lazy(
         matrix, p.mode, p.height, p.width, len(chosen),
         Metadata(icc=p.metadata.icc, nodata=None, axis=block),
     )  # fmt: skip
-    notes = [*first.notes]
-    notes += pages.left_out([p.metadata])
     notes.append(pages.taken_for(lazy, pages.in_order(len(chosen))))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
-    return LazyLoaded(lazy, source, tuple(filter(None, notes)))
+    return LazyLoaded(lazy, source, tuple(filter(None, notes)), seen)
 
 
 def _masked(array: Any) -> bool:
