@@ -12,7 +12,7 @@ import pytest
 
 import lowrank
 from lowrank.errors import FormatError, ImageError, LimitError
-from lowrank.io import lazy
+from lowrank.io import lazy, sources
 from lowrank.io.matrices import InFile, OfBands, OfChannel
 from lowrank.io.taking import Taking
 from lowrank.linalg import space, spans, streamed
@@ -227,3 +227,53 @@ def test_more_terms_than_there_is_room_for_are_refused_early(noise, monkeypatch)
         solved(A, share=0.1)
     least = int(str(refused.value).split()[0])
     assert 0.6 * 224 < least <= np.count_nonzero(tails > 0.1 * np.linalg.norm(exact))
+
+
+PAGES = np.stack([np.rot90(COLOUR, 2 * i)[:60, :70] for i in range(3)]).astype(np.uint8)
+OPAQUE = np.full((3, 60, 70, 1), 200, np.uint8)
+STACKS = {
+    "grey": (PAGES[..., 0] * np.uint16(200), {}),
+    "big end first": (PAGES[..., 0].astype(np.float32), {"byteorder": ">", **ZLIB}),
+    "signed bytes": ((PAGES[..., 0] // 2).astype(np.int8) - np.int8(60), {}),
+    "turned": (PAGES[..., 0] * np.uint16(200), {"extratags": [(274, 3, 1, 6, False)]}),
+    "turned bytes": (PAGES[..., 0], {"extratags": [(274, 3, 1, 8, False)], **ZLIB}),
+    "alpha": (np.concatenate([PAGES, OPAQUE], 3), {"extrasamples": ["unassalpha"]}),
+    "multiplied": (np.concatenate([PAGES, OPAQUE], 3), {"extrasamples": ["assocalpha"]}),
+    "four channels": (np.concatenate([PAGES, OPAQUE], 3), {"extrasamples": ["unspecified"]}),
+    "planes": (np.moveaxis(PAGES, 3, 1), {"planarconfig": "separate"}),
+    "described": (
+        PAGES,
+        {"iccprofile": b"a profile", "resolution": (300, 300), "software": "by hand"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_pages_are_the_same_one_at_a_time_and_read_whole(name, tmp_path):
+    samples, options = STACKS[name]
+    path = tmp_path / "a.tif"
+    colour = "rgb" if samples.ndim == 4 else "minisblack"
+    tifffile.imwrite(path, samples, metadata=None, photometric=colour, **options)
+    whole = sources.read(path.read_bytes(), name="a", taking=Taking(), max_pixels=10**6)
+    later = lazy.of_path(str(path), Taking(), least=0)
+    if later is None:  # it is read whole
+        assert name in ("signed bytes", "four channels")
+        return
+    rows = later.picture.matrix.rows(slice(0, 3))
+    assert np.array_equal(rows.reshape(later.picture.samples_shape), whole.picture.samples)
+    assert later.picture.mode == whole.picture.mode
+    assert later.picture.metadata == whole.picture.metadata
+    assert later.notes == whole.notes
+
+
+def test_a_value_that_stands_for_no_data_is_said_of_pages(tmp_path):
+    path = tmp_path / "a.tif"
+    tags = [(42113, 2, 0, "-9999", True)]
+    tifffile.imwrite(
+        path,
+        PAGES[..., 0].astype(np.float32),
+        metadata=None,
+        extratags=tags,
+        photometric="minisblack",
+    )
+    assert "no-data value (-9999)" in " ".join(lazy.of_path(str(path), Taking(), least=0).notes)

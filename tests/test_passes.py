@@ -198,6 +198,23 @@ def test_every_source_gives_the_factors_of_the_array(cli, tmp_path, frames):
     assert a.to_bytes() == b.to_bytes() == (tmp_path / "a.lrk").read_bytes()
 
 
+def test_what_a_folder_loses_is_said_of_all_its_frames(cli, tmp_path, frames):
+    (tmp_path / "folder").mkdir()
+    turned = Image.Exif()
+    turned[274] = 6
+    for i, frame in enumerate(frames[:4]):
+        lost = {"exif": turned, "icc_profile": b"a profile"} if i == 2 else {"comment": "x"}
+        Image.fromarray(frame.astype(np.uint8)).save(
+            tmp_path / "folder" / f"{i}.{'png' if i == 2 else 'jpg'}", quality=100, **lost
+        )
+    asked = ("compress", "folder", "--stack", "-k", "1", "-o", "out.lrk", "-f")
+    whole, passes = cli(*asked), cli(*asked, "--memory", "50M")
+    assert "0.jpg and 2 others: Left out: comment" in whole.err
+    for words in ("EXIF", "to turn", "colour profiles"):
+        assert words in whole.err
+    assert passes.err == whole.err
+
+
 def test_one_picture_and_every_target(cli, tmp_path):
     A = MATRICES["counts"]
     np.save(tmp_path / "a.npy", A)

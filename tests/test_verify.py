@@ -342,6 +342,18 @@ def test_samples_of_any_type_are_as_far_off_as_their_file_states(shape, dtype, w
     assert found.factor_error == pytest.approx(math.sqrt(squares / norm2), rel=1e-4)
 
 
+@pytest.mark.parametrize("wish", [("-q", "100"), ("--size", "2k"), ("-q", "50", "--check")])
+@pytest.mark.parametrize("shape", [(30, 40), (6, 20, 30)])
+def test_what_rounding_takes_of_float64_is_no_fault_of_a_packed_file(cli, tmp_path, shape, wish):
+    """Of a small range far from zero float32 rounds to many levels of the packed store."""
+    rng = np.random.default_rng(3)
+    np.save(tmp_path / "far.npy", 1e5 + 0.01 * rng.random(shape))
+    np.save(tmp_path / "flat.npy", np.full(shape, 0.1))
+    for name in ("far", "flat"):
+        cli("compress", f"{name}.npy", *wish, cwd=tmp_path).succeeded()
+        cli("verify", f"{name}.lrk", "--against", f"{name}.npy", cwd=tmp_path).succeeded()
+
+
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("along", [0, 1, 2, 3])
 def test_an_original_is_seen_along_the_axis_of_the_file(monkeypatch, tmp_path, along, large):

@@ -7,17 +7,31 @@ Only what can be read in pieces, and is of a type that a picture has: all else i
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from lowrank.errors import ImageError, UsageError, number_of
-from lowrank.io import dtypes, images, metadata, npy, pages, sources, tifffile, urls, zarr
+from lowrank.io import (
+    dtypes,
+    images,
+    metadata,
+    npy,
+    pages,
+    pillow,
+    sources,
+    tiff,
+    tifffile,
+    urls,
+    zarr,
+)
+from lowrank.io import nodata as missing
 from lowrank.io.matrices import InFile, OfArray, OfBands, OfChannel, OfFrames
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.io.wall import wall
@@ -29,7 +43,11 @@ from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 _ANY = 1 << 62
 _LARGEST_BAND = 1 << 28  # bytes of rows that are decoded together
 _UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
-_KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes that libtiff's bytes are as they stand
+_ORIENTATION = 274
+_KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one at a time
+_AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
+"""Pillow's names of samples whose bytes in the file are those of the mode."""
+_TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
 
 
 def may_be(source: Any) -> bool:
@@ -110,32 +128,45 @@ def of_files(
     if p.samples.nbytes * len(chosen) < least:
         return None
 
+    said: dict[str, dict[str, None]] = {}
+    lost: dict[str, None] = {}
+    profiles: dict[Metadata, None] = {}  # without EXIF, of which each frame may have its own
+
     def decoded(i: int) -> Any:
-        picture = images.read(read_bytes(chosen[i]), name=chosen[i], max_pixels=max_pixels).picture
+        one = images.read(read_bytes(chosen[i]), name=chosen[i], max_pixels=max_pixels)
+        picture = one.picture
         if (picture.samples.shape, picture.mode) != (p.samples.shape, p.mode):
             raise ImageError(
                 f"{chosen[i]} is {picture.width}x{picture.height} {picture.mode.title}, "
                 f"{chosen[0]} {p.width}x{p.height} {p.mode.title}: they are no frames of one "
                 "stack; leave it out"
             )
+        for note in one.notes:
+            said.setdefault(note, {})[chosen[i]] = None
+        lost.update(dict.fromkeys(pages.left_out([picture.metadata])))
+        profiles[Metadata(icc=picture.metadata.icc)] = None
         return picture.samples
+
+    def seen() -> tuple[str, ...]:
+        of_frames = {note: list(names) for note, names in said.items()}
+        return (*sources.said_of(of_frames, len(chosen)), *lost, *pages.left_out(profiles))
 
     size = sum(map(os.path.getsize, chosen))
     matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded, f"{size} bytes")
     labels = tuple(map(os.path.basename, chosen))
+    notes: list[str] = []
     try:
         block = Axis(labels=labels).pack()
-    except ValueError:
+    except ValueError as error:
         block = None
+        notes.append(sources.NO_NAMES.format(error))
     lazy = Lazy(
         matrix, p.mode, p.height, p.width, len(chosen),
         Metadata(icc=p.metadata.icc, nodata=None, axis=block),
     )  # fmt: skip
-    notes = [*first.notes]
-    notes += pages.left_out([p.metadata])
     notes.append(pages.taken_for(lazy, pages.in_order(len(chosen))))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
-    return LazyLoaded(lazy, source, tuple(filter(None, notes)))
+    return LazyLoaded(lazy, source, tuple(filter(None, notes)), seen)
 
 
 def _masked(array: Any) -> bool:
@@ -289,7 +320,7 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
     with open(path, "rb") as stream:
         carried, stated = metadata.of_tiff(stream, notes)
     if stated is not None:
-        notes.append(f"The file states a no-data value ({stated}): its pixels were taken for data.")
+        notes.append(_TAKEN_FOR_DATA.format(stated))
     source = Source.of(path, "TIFF", mode, found.width, found.height, there)
     return LazyLoaded(replace(lazy, metadata=carried), source, tuple(notes))
 
@@ -311,7 +342,10 @@ def _of_tiff(path: str, taking: Taking, least: int) -> LazyLoaded | None:
 
 def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     """Pages of samples as they stand in the file; others are decoded, one at a time."""
+    if _is_tifffiles(path):
+        return None
     advice = "the TIFF is damaged or of a rare kind"
+    notes: list[str] = []
     with wall(f"read {path}", advice, _ANY), Image.open(path) as image:
         count = getattr(image, "n_frames", 1)
         if count < 2 or image.mode not in _KINDS:
@@ -336,7 +370,7 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
             image.seek(number)
             if (image.width, image.height, image.mode) != (width, height, mode):
                 return None
-            tags = _tags(image)
+            tags, raw = _tags(image), pillow.raw_mode(image)
             offsets, counts = tags.get(_OFFSETS, ()), tags.get(_COUNTS, ())
             together = all(
                 a + size == b for a, size, b in zip(offsets, counts, offsets[1:], strict=False)
@@ -344,8 +378,16 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
             whole = (
                 whole and together and bool(offsets) and tags.get(_COMPRESSION, 1) == _UNCOMPRESSED
                 and sum(counts) == length * dtype.itemsize and tags.get(_PLANAR, 1) == 1
+                and raw in _AS_THEY_STAND and tags.get(_ORIENTATION, 1) == 1
             )  # fmt: skip
             starts[i] = offsets[0] if offsets else 0
+            if pillow.declared(image, raw, b"", notes) is not None:
+                return None  # samples that Pillow takes for others
+        image.seek(0)
+        carried = metadata.of_image(image, notes)
+        stated = missing.stated_by(image)
+    if stated is not None:
+        notes.append(_TAKEN_FOR_DATA.format(f"{stated:.9g}"))
     typed = _mode(dtype, channels)
     if typed is None:
         return None
@@ -357,10 +399,19 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         pager = _Pages(path, chosen)
         native = dtype.newbyteorder("=")
         matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
-    lazy = Lazy(matrix, typed, height, width, len(chosen))
+    lazy = Lazy(matrix, typed, height, width, len(chosen), carried)
     source = Source(path, "TIFF", typed.title, width, height, size)
-    note = pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}")
-    return LazyLoaded(lazy, source, (note,))
+    notes.append(pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}"))
+    return LazyLoaded(lazy, source, tuple(dict.fromkeys(notes)))
+
+
+def _is_tifffiles(path: str) -> bool:
+    """Whether a TIFF is one that Pillow does not keep whole."""
+    with (
+        open(path, "rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return tiff.beyond_pillow(data)
 
 
 def _low_first(path: str) -> bool:
@@ -374,18 +425,27 @@ def _tags(image: Image.Image) -> Any:
 
 
 class _Pages:
-    """Pages of one TIFF, which stays open."""
+    """Pages of one TIFF, which stays open.
+
+    Pillow has no name of it: what it maps by one it scrambles, where a tag turns the samples.
+    """
 
     def __init__(self, path: str, chosen: range) -> None:
         self._path, self._chosen = path, chosen
+        self._stream: BinaryIO | None = None
         self._image: Image.Image | None = None
+
+    def __del__(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
 
     def decoded(self, i: int) -> Any:
         with wall(f"read {self._path}", "the TIFF is damaged or of a rare kind"):
             if self._image is None:
-                self._image = Image.open(self._path)
+                self._stream = open(self._path, "rb")  # noqa: SIM115 - as long as this is there
+                self._image = Image.open(self._stream)
             self._image.seek(self._chosen[i])
-            return np.asarray(self._image)
+            return pages.frame(self._image)[0]
 
 
 def labelled(loaded: LazyLoaded, block: bytes | None) -> LazyLoaded:

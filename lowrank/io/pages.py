@@ -202,8 +202,8 @@ def _frames(
         times[number] = time
         if number in place:
             pillow.check_size(image, max_pixels)
-            frame, mode = _frame(image, data, notes)
-            stack.add(frame, mode, number, animated=animated)
+            samples, mode = frame(image, data, notes)
+            stack.add(samples, mode, number, animated=animated)
         if animated:
             image.load()
             time += float(image.info.get("duration", 0) or 0)
@@ -215,7 +215,11 @@ def _frames(
     return stack
 
 
-def _frame(image: Image.Image, data: bytes, notes: list[str]) -> tuple[Samples, Mode]:
+def frame(
+    image: Image.Image, data: bytes = b"", notes: list[str] | None = None
+) -> tuple[Samples, Mode]:
+    """Samples and mode of the image that an open file is at; what is lost of them goes to notes."""
+    notes = [] if notes is None else notes
     raw = pillow.raw_mode(image)
     if pillow.is_deeper(image, raw, data):
         reduced = "Samples of more than 8 bits were reduced to 8: Pillow holds no more"

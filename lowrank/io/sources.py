@@ -11,7 +11,7 @@ from __future__ import annotations
 import numbers
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from lowrank.picture.axis import Axis
 Samples = NDArray[Any]
 
 PICTURES = ("uint8", "uint16")  # types of which (height, width, 1 to 4) is one picture
+NO_NAMES = "The names of the frames were left out: {}."
 _SLAB = 1 << 24  # samples of a lazy array that are read at a time
 
 
@@ -285,16 +286,16 @@ def of_files(
         carried[picture.metadata] = None
     if samples is None or first is None:
         raise ImageError("no frames: give at least one picture")
-    said = [_said_of(names, len(chosen)) + note for note, names in notes.items()]
-    return _stacked(samples, first, chosen, said, size, nodata, carried)
+    return _stacked(samples, first, chosen, said_of(notes, len(chosen)), size, nodata, carried)
 
 
-def _said_of(names: list[str], frames: int) -> str:
-    """Of which frames of a stack something is said, before a colon; nothing where of all."""
-    if len(names) == frames:
-        return ""
-    more = f" and {number_of(len(names) - 1, 'other')}" if len(names) > 1 else ""
-    return f"{names[0]}{more}: "
+def said_of(notes: Mapping[str, Sequence[str]], frames: int) -> list[str]:
+    """Notes on frames of a stack, each with the names of those it is of, where not of all."""
+    said = []
+    for note, names in notes.items():
+        more = f" and {number_of(len(names) - 1, 'other')}" if len(names) > 1 else ""
+        said.append(note if len(names) == frames else f"{names[0]}{more}: {note}")
+    return said
 
 
 def _joined(loaded: list[Loaded], names: list[str]) -> Loaded:
@@ -314,7 +315,7 @@ def _stacked(
         block = Axis(labels=labels).pack()
     except ValueError as error:
         block = None
-        notes.append(f"The names of the frames were left out: {error}.")
+        notes.append(NO_NAMES.format(error))
     picture = Picture(
         samples, first.picture.mode, Metadata(icc=metadata.icc, nodata=None, axis=block)
     )

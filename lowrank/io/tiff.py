@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def check(image: Image.Image, raw: str, notes: list[str]) -> Reader | None:
     return None
 
 
-def beyond_pillow(data: bytes) -> bool:
+def beyond_pillow(data: bytes | mmap) -> bool:
     """Whether a TIFF holds what Pillow cuts, mixes up or does not read, and tifffile does read."""
     tags = _first_directory(data)
     photometric, samples = _one(tags, _PHOTOMETRIC, 1), _one(tags, _SAMPLES, 1)
@@ -273,7 +274,7 @@ def _values(value: object) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _first_directory(data: bytes) -> dict[int, tuple[int, ...]]:
+def _first_directory(data: bytes | mmap) -> dict[int, tuple[int, ...]]:
     """Numbers in the first directory of a TIFF; empty where there is none, or no size."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None or len(data) < 16:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -96,11 +96,12 @@ def each(matrix: Matrix) -> Iterator[tuple[int, Samples]]:
 
 @dataclass(frozen=True, eq=False)
 class LazyLoaded:
-    """The same as `Loaded`, of what is not read yet."""
+    """The same as `Loaded`, of what is not read yet; `seen` says what is known once it was read."""
 
     picture: Lazy
     source: Source
     notes: tuple[str, ...] = ()
+    seen: Callable[[], tuple[str, ...]] = tuple
 
 
 @dataclass(frozen=True, eq=False)

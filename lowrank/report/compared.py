@@ -76,7 +76,7 @@ def against(loaded: Loaded, parts: Parts) -> Compared:
     """
     measure.check_same_image(loaded, parts, loaded.source.path)
     turned, B = codec.factors(parts)
-    A = measure.matrices(loaded.picture, parts, turned)
+    A = measure.matrices(measure.as_kept(loaded.picture, parts), parts, turned)
     errors = threads.each(lambda pair: _distance(*pair), list(zip(A, B, strict=True)))
     norms = [float(np.linalg.norm(a.astype(np.float64))) for a in A]
     pixels = compare(loaded.picture, codec.decode(parts, filled=True).picture)

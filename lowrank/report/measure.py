@@ -82,7 +82,7 @@ def measure(
         Certified decompositions of the picture's matrices, of at least the file's
         ranks, where the caller has them already.
     """
-    original, (picture, _) = picture, codec.narrowed(picture, parts.head.mode.dtype)
+    original, picture = picture, as_kept(picture, parts)
     turned, B = codec.factors(parts)
     names = turn.names(picture.mode, parts.head.layout, turned)
     A = matrices(picture, parts, turned)
@@ -109,6 +109,14 @@ def measure(
         total(of, original.peak),
         stack,
     )
+
+
+def as_kept(picture: Picture, parts: Parts) -> Picture:
+    """The picture with its samples in the type that a file has them in: what it states is of these.
+
+    In levels of a packed file the rounding of float64 to float32 may be many.
+    """
+    return codec.narrowed(picture, parts.head.mode.dtype)[0]
 
 
 def matrices(picture: Picture, parts: Parts, turned: Turn | None) -> list[NDArray[Any]]:

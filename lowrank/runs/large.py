@@ -228,5 +228,5 @@ def written(
         job.input, output, before, after,
         summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
         f"{work.ranks(encoded.parts)}, error {error:.3%}",
-        notes=loaded.notes + encoded.notes, relative_error=error, data=data,
+        notes=loaded.seen() + loaded.notes + encoded.notes, relative_error=error, data=data,
     )  # fmt: skip

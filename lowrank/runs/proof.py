@@ -14,7 +14,7 @@ from lowrank import format as lrk
 from lowrank.errors import FormatError
 from lowrank.picture import Picture
 from lowrank.picture.distance import Pixels, compare
-from lowrank.report import compared
+from lowrank.report import compared, measure
 from lowrank.runs.manifest import Entry
 
 
@@ -63,10 +63,12 @@ class Proof:
         if self.picture is None:
             return
         self._pixels = compare(self.picture, decoded)
+        kept = measure.as_kept(self.picture, parts)
+        rmse = self._pixels.rmse if kept is self.picture else compare(kept, decoded).rmse
         # Of integers a, |rint(b) - a| <= 2 |b - a|: half a level is lost to rounding at most,
         # and nothing where b is nearer than that.
         most = 2 * math.hypot(*compared.allowed(parts))
-        if self._pixels.rmse * math.sqrt(self.picture.samples.size) > most:
+        if rmse * math.sqrt(self.picture.samples.size) > most:
             raise FormatError(
                 f"{self.output} decodes to another picture than {self.input}; "
                 "if it was made from that, please report it with the command"
