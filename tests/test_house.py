@@ -58,7 +58,7 @@ INSIDE = {
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),
-        ("framewriter", "sources"),
+        ("framewriter", "lazytiff", "sources"),
         ("lazy",),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),

@@ -55,6 +55,13 @@ def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
         return np.array(samples, dtype=mode.dtype, order="C"), mode
 
 
+def mode_of(dtype: np.dtype[Any], channels: int) -> Mode | None:
+    """The mode of samples of a type; None of a type that no picture has."""
+    if dtype.newbyteorder("=").name not in DTYPES:
+        return None
+    return typed(np.empty((0, channels), dtype), [])[1]
+
+
 def named(dtype: np.dtype[Any]) -> str:
     """What a type is called, whatever the order of its bytes."""
     return dtype.newbyteorder("=").name

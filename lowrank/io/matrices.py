@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from lowrank.errors import ImageError
 from lowrank.io.wall import thin_wall
 from lowrank.limits import let_go
+from lowrank.picture.lazy import Lazy
 
 if TYPE_CHECKING:
+    from lowrank.picture import Mode
     from lowrank.picture.lazy import Matrix
 
 Samples = NDArray[Any]
@@ -292,3 +294,11 @@ class OfChannel:
         """Pieces of all rows, of which all channels are read."""
         some = slice(columns.start * self._channels, columns.stop * self._channels)
         return self._whole.columns(some)[:, self._channel :: self._channels]
+
+
+def in_turns(whole: InFile | OfBands, mode: Mode, channels: int) -> Lazy:
+    """A picture of rows in which the channels take turns."""
+    if channels == 1:
+        return Lazy(whole, mode, whole.m, whole.n, None)
+    first, *others = [OfChannel(whole, c, channels) for c in range(channels)]
+    return Lazy(first, mode, whole.m, first.n, None, others=tuple(others))
