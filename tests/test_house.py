@@ -65,7 +65,8 @@ INSIDE = {
     "format": (
         ("fields", "parts"),
         ("header", "writing"),
-        ("reading", "streaming"),
+        ("chunks", "streaming"),
+        ("reading",),
         ("mapped",),
         ("__init__",),
     ),
