@@ -57,7 +57,7 @@ INSIDE = {
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),
-        ("framewriter", "sources"),
+        ("framewriter", "largetiff", "sources"),
         ("lazy",),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),

@@ -7,47 +7,32 @@ Only what can be read in pieces, and is of a type that a picture has: all else i
 from __future__ import annotations
 
 import math
-import mmap
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from lowrank.errors import ImageError, UsageError, number_of
+from lowrank.errors import ImageError, UsageError
 from lowrank.io import (
     cloud,
     dtypes,
     images,
-    metadata,
+    largetiff,
     npy,
     pages,
-    pillow,
     sources,
-    tiff,
-    tifffile,
     zarr,
 )
-from lowrank.io import nodata as missing
-from lowrank.io.matrices import InFile, OfArray, OfBands, OfChannel, OfFrames
+from lowrank.io.matrices import InFile, OfArray, OfFrames, of_channels
 from lowrank.io.taking import TIFFS, Taking
-from lowrank.io.wall import wall
 from lowrank.limits import LARGE
-from lowrank.picture import DTYPES, Metadata, Mode, Source
+from lowrank.picture import Metadata, Mode, Source
 from lowrank.picture.axis import Axis
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 
 _ANY = 1 << 62
-_LARGEST_BAND = 1 << 28  # bytes of rows that are decoded together
-_UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
-_ORIENTATION = 274
-_KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one at a time
-_AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
-"""Pillow's names of samples whose bytes in the file are those of the mode."""
-_TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
 
 
 def may_be(source: Any) -> bool:
@@ -94,7 +79,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     with open(path, "rb") as stream:
         start = stream.read(4)
     if start.startswith(TIFFS) and os.path.getsize(path) >= min(least, 1 << 20):
-        return _of_tiff(path, taking, least)
+        return largetiff.of_path(path, taking, least=least)
     return None
 
 
@@ -174,12 +159,6 @@ def _masked(array: Any) -> bool:
     return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
 
 
-def _mode(dtype: np.dtype[Any], channels: int) -> Mode | None:
-    if dtype.newbyteorder("=").name not in DTYPES:
-        return None
-    return dtypes.typed(np.empty((0, channels), dtype), [])[1]
-
-
 def _stacked(
     shape: tuple[int, ...], dtype: np.dtype[Any], taking: Taking, least: int
 ) -> tuple[int, range, Mode] | None:
@@ -192,7 +171,7 @@ def _stacked(
     at = (taking.axis or 0) % len(shape)
     chosen = taking.chosen(shape[at])
     sides = [x for i, x in enumerate(shape) if i != at]
-    mode = _mode(dtype, sides[2] if len(sides) == 3 else 1)
+    mode = dtypes.mode_of(dtype, sides[2] if len(sides) == 3 else 1)
     samples = len(chosen) * int(np.prod(sides, dtype=object))
     if mode is None or chosen.step != 1 or samples * dtype.itemsize < least:
         return None
@@ -221,7 +200,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     if total < least:
         return None
     if len(shape) == 2 and not taking.asked:
-        mode = _mode(dtype, 1)
+        mode = dtypes.mode_of(dtype, 1)
         if mode is None or 0 in shape:
             return None
         lines, length = shape[::-1] if columns else shape
@@ -234,12 +213,12 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
     if pictured and not taking.asked and not columns and 0 not in shape:
         height, width, channels = shape
-        mode = _mode(dtype, channels)
+        mode = dtypes.mode_of(dtype, channels)
         if mode is None:
             return None
         each = width * channels
         starts = start + np.arange(height, dtype=np.int64) * (each * dtype.itemsize)
-        lazy = _picture(line(path, dtype, starts, each), mode, channels)
+        lazy = of_channels(line(path, dtype, starts, each), mode, channels)
         what = f"an array of {height} x {width} x {channels} {dtypes.named(dtype)}"
         note = pages.taken_for(
             lazy, f"{what}; stack=True or --stack takes its first axis for frames"
@@ -268,177 +247,6 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         array = npy.mapped(path, max_pixels=_ANY)
         return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, path, "NPY", size)
     return _loaded(file, shape, at, taking, mode, path, "NPY", size)
-
-
-def _picture(whole: InFile | OfBands, mode: Mode, channels: int) -> Lazy:
-    """A picture of rows in which the channels take turns."""
-    if channels == 1:
-        return Lazy(whole, mode, whole.m, whole.n, None)
-    first, *others = [OfChannel(whole, c, channels) for c in range(channels)]
-    return Lazy(first, mode, whole.m, first.n, None, others=tuple(others))
-
-
-# -- TIFFs ---------------------------------------------------------------------------------
-
-
-def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
-    """One picture in tiles or strips, some rows of them at a time; None of several."""
-    found = tifffile.bands(path)
-    if found is None:
-        return None
-    mode = _mode(found.dtype, found.channels)
-    band = found.rows * found.samples * found.dtype.itemsize
-    size = found.height * found.width * found.channels * found.dtype.itemsize
-    start = found.start()
-    if mode is None or size < least or (start is None and band > _LARGEST_BAND):
-        return None
-    there = os.path.getsize(path)
-    if start is not None:
-        row = found.samples * found.dtype.itemsize
-        if start + row * found.height > there:
-            raise ImageError(f"{path} ends before its samples do; get it again")
-        starts = start + np.arange(found.height, dtype=np.int64) * row
-        lazy = _picture(InFile(path, found.dtype, starts, found.samples), mode, found.channels)
-    else:
-        planes = [
-            OfBands(
-                found.height, found.samples, found.rows, found.dtype,
-                partial(found.decoded, plane=plane), f"{there} bytes, plane {plane}",
-            )
-            for plane in range(found.channels if found.apart else 1)
-        ]  # fmt: skip
-        lazy = _picture(planes[0], mode, 1 if found.apart else found.channels)
-        lazy = replace(lazy, others=(*lazy.others, *planes[1:]))
-    notes = list(found.notes)
-    with open(path, "rb") as stream:
-        carried, stated = metadata.of_tiff(stream, notes)
-    if stated is not None:
-        notes.append(_TAKEN_FOR_DATA.format(stated))
-    source = Source.of(path, "TIFF", mode, found.width, found.height, there)
-    return LazyLoaded(replace(lazy, metadata=carried), source, tuple(notes))
-
-
-def _of_tiff(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    """One picture, or pages; None, too, of what is small and hard to make out."""
-    if taking.axis is not None or isinstance(taking.frames, int):
-        return None
-    try:
-        one = None
-        if not taking.asked and tifffile.installed():
-            one = _of_one_tiff(path, least)
-        return one or _of_pages(path, taking, least)
-    except ImageError:
-        if os.path.getsize(path) >= LARGE:
-            raise
-        return None  # it is read whole, by whatever reads it
-
-
-def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    """Pages of samples as they stand in the file; others are decoded, one at a time."""
-    if _is_tifffiles(path):
-        return None
-    advice = "the TIFF is damaged or of a rare kind"
-    notes: list[str] = []
-    with wall(f"read {path}", advice, _ANY), Image.open(path) as image:
-        count = getattr(image, "n_frames", 1)
-        if count < 2 or image.mode not in _KINDS:
-            return None
-        channels = len(image.getbands())
-        dtype = np.dtype({"I;16": "u2", "F": "f4"}.get(image.mode, "u1"))
-        dtype = dtype.newbyteorder("<" if _low_first(path) else ">")
-        length = image.width * image.height * channels
-        if length * dtype.itemsize * count < least:
-            return None
-        chosen = taking.chosen(count)
-        if chosen.step != 1:
-            return None
-        width, height, mode = image.width, image.height, image.mode
-        bits = _tags(image).get(258, (8,))
-        plain = set(np.ravel(bits)) == {8 * dtype.itemsize}
-        if not plain or _tags(image).get(262, 1) == 0:
-            return None  # levels that Pillow turns over, or unpacks
-        starts = np.zeros(len(chosen), np.int64)
-        whole = True
-        for i, number in enumerate(chosen):
-            image.seek(number)
-            if (image.width, image.height, image.mode) != (width, height, mode):
-                return None
-            tags, raw = _tags(image), pillow.raw_mode(image)
-            offsets, counts = tags.get(_OFFSETS, ()), tags.get(_COUNTS, ())
-            together = all(
-                a + size == b for a, size, b in zip(offsets, counts, offsets[1:], strict=False)
-            )
-            whole = (
-                whole and together and bool(offsets) and tags.get(_COMPRESSION, 1) == _UNCOMPRESSED
-                and sum(counts) == length * dtype.itemsize and tags.get(_PLANAR, 1) == 1
-                and raw in _AS_THEY_STAND and tags.get(_ORIENTATION, 1) == 1
-            )  # fmt: skip
-            starts[i] = offsets[0] if offsets else 0
-            if pillow.declared(image, raw, b"", notes) is not None:
-                return None  # samples that Pillow takes for others
-        image.seek(0)
-        carried = metadata.of_image(image, notes)
-        stated = missing.stated_by(image)
-    if stated is not None:
-        notes.append(_TAKEN_FOR_DATA.format(f"{stated:.9g}"))
-    typed = _mode(dtype, channels)
-    if typed is None:
-        return None
-    size = os.path.getsize(path)
-    matrix: Matrix
-    if whole:
-        matrix = InFile(path, dtype, starts, length)
-    else:
-        pager = _Pages(path, chosen)
-        native = dtype.newbyteorder("=")
-        matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
-    lazy = Lazy(matrix, typed, height, width, len(chosen), carried)
-    source = Source(path, "TIFF", typed.title, width, height, size)
-    notes.append(pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}"))
-    return LazyLoaded(lazy, source, tuple(dict.fromkeys(notes)))
-
-
-def _is_tifffiles(path: str) -> bool:
-    """Whether a TIFF is one that Pillow does not keep whole."""
-    with (
-        open(path, "rb") as stream,
-        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
-    ):
-        return tiff.beyond_pillow(data)
-
-
-def _low_first(path: str) -> bool:
-    """Whether a TIFF has its low bytes first."""
-    with open(path, "rb") as stream:
-        return stream.read(2) == b"II"
-
-
-def _tags(image: Image.Image) -> Any:
-    return getattr(image, "tag_v2", {})
-
-
-class _Pages:
-    """Pages of one TIFF, which stays open.
-
-    Pillow has no name of it: what it maps by one it scrambles, where a tag turns the samples.
-    """
-
-    def __init__(self, path: str, chosen: range) -> None:
-        self._path, self._chosen = path, chosen
-        self._stream: BinaryIO | None = None
-        self._image: Image.Image | None = None
-
-    def __del__(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-
-    def decoded(self, i: int) -> Any:
-        with wall(f"read {self._path}", "the TIFF is damaged or of a rare kind"):
-            if self._image is None:
-                self._stream = open(self._path, "rb")  # noqa: SIM115 - as long as this is there
-                self._image = Image.open(self._stream)
-            self._image.seek(self._chosen[i])
-            return pages.frame(self._image)[0]
 
 
 def labelled(loaded: LazyLoaded, block: bytes | None) -> LazyLoaded:

@@ -1,0 +1,198 @@
+"""TIFFs that are not read whole: one picture by bands of rows, pages one at a time.
+
+What they are read as is what they are read as whole: samples, mode, metadata and notes. Where
+that takes more than bytes as they stand, or a decoder's, they are none of these.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import replace
+from functools import partial
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from lowrank.errors import ImageError, number_of
+from lowrank.io import dtypes, metadata, pages, pillow, tiff, tifffile
+from lowrank.io import nodata as missing
+from lowrank.io.matrices import InFile, OfBands, OfFrames, of_channels
+from lowrank.io.taking import Taking
+from lowrank.io.wall import wall
+from lowrank.limits import LARGE
+from lowrank.picture import Source
+from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
+
+_ANY = 1 << 62
+_LARGEST_BAND = 1 << 28  # bytes of rows that are decoded together
+_UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
+_ORIENTATION = 274
+_KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one at a time
+_AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
+"""Pillow's names of samples whose bytes in the file are those of the mode."""
+_TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
+
+
+def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
+    """One picture, or pages, of at least so many bytes of samples.
+
+    None of what is to be read whole, and of what is small and hard to make out.
+    """
+    if taking.axis is not None or isinstance(taking.frames, int):
+        return None
+    try:
+        one = None
+        if not taking.asked and tifffile.installed():
+            one = _of_one_tiff(path, least)
+        return one or _of_pages(path, taking, least)
+    except ImageError:
+        if os.path.getsize(path) >= LARGE:
+            raise
+        return None  # it is read whole, by whatever reads it
+
+
+def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
+    """One picture in tiles or strips, some rows of them at a time; None of several."""
+    found = tifffile.bands(path)
+    if found is None:
+        return None
+    mode = dtypes.mode_of(found.dtype, found.channels)
+    band = found.rows * found.samples * found.dtype.itemsize
+    size = found.height * found.width * found.channels * found.dtype.itemsize
+    start = found.start()
+    if mode is None or size < least or (start is None and band > _LARGEST_BAND):
+        return None
+    there = os.path.getsize(path)
+    if start is not None:
+        row = found.samples * found.dtype.itemsize
+        if start + row * found.height > there:
+            raise ImageError(f"{path} ends before its samples do; get it again")
+        starts = start + np.arange(found.height, dtype=np.int64) * row
+        lazy = of_channels(InFile(path, found.dtype, starts, found.samples), mode, found.channels)
+    else:
+        planes = [
+            OfBands(
+                found.height, found.samples, found.rows, found.dtype,
+                partial(found.decoded, plane=plane), f"{there} bytes, plane {plane}",
+            )
+            for plane in range(found.channels if found.apart else 1)
+        ]  # fmt: skip
+        lazy = of_channels(planes[0], mode, 1 if found.apart else found.channels)
+        lazy = replace(lazy, others=(*lazy.others, *planes[1:]))
+    notes = list(found.notes)
+    with open(path, "rb") as stream:
+        carried, stated = metadata.of_tiff(stream, notes)
+    if stated is not None:
+        notes.append(_TAKEN_FOR_DATA.format(stated))
+    source = Source.of(path, "TIFF", mode, found.width, found.height, there)
+    return LazyLoaded(replace(lazy, metadata=carried), source, tuple(notes))
+
+
+def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
+    """Pages of samples as they stand in the file; others are decoded, one at a time."""
+    if _is_tifffiles(path):
+        return None
+    advice = "the TIFF is damaged or of a rare kind"
+    notes: list[str] = []
+    with wall(f"read {path}", advice, _ANY), Image.open(path) as image:
+        count = getattr(image, "n_frames", 1)
+        if count < 2 or image.mode not in _KINDS:
+            return None
+        channels = len(image.getbands())
+        dtype = np.dtype({"I;16": "u2", "F": "f4"}.get(image.mode, "u1"))
+        dtype = dtype.newbyteorder("<" if _low_first(path) else ">")
+        length = image.width * image.height * channels
+        if length * dtype.itemsize * count < least:
+            return None
+        chosen = taking.chosen(count)
+        if chosen.step != 1:
+            return None
+        width, height, mode = image.width, image.height, image.mode
+        bits = _tags(image).get(258, (8,))
+        plain = set(np.ravel(bits)) == {8 * dtype.itemsize}
+        if not plain or _tags(image).get(262, 1) == 0:
+            return None  # levels that Pillow turns over, or unpacks
+        starts = np.zeros(len(chosen), np.int64)
+        whole = True
+        for i, number in enumerate(chosen):
+            image.seek(number)
+            if (image.width, image.height, image.mode) != (width, height, mode):
+                return None
+            tags, raw = _tags(image), pillow.raw_mode(image)
+            offsets, counts = tags.get(_OFFSETS, ()), tags.get(_COUNTS, ())
+            together = all(
+                a + size == b for a, size, b in zip(offsets, counts, offsets[1:], strict=False)
+            )
+            whole = (
+                whole and together and bool(offsets) and tags.get(_COMPRESSION, 1) == _UNCOMPRESSED
+                and sum(counts) == length * dtype.itemsize and tags.get(_PLANAR, 1) == 1
+                and raw in _AS_THEY_STAND and tags.get(_ORIENTATION, 1) == 1
+            )  # fmt: skip
+            starts[i] = offsets[0] if offsets else 0
+            if pillow.declared(image, raw, b"", notes) is not None:
+                return None  # samples that Pillow takes for others
+        image.seek(0)
+        carried = metadata.of_image(image, notes)
+        stated = missing.stated_by(image)
+    if stated is not None:
+        notes.append(_TAKEN_FOR_DATA.format(f"{stated:.9g}"))
+    typed = dtypes.mode_of(dtype, channels)
+    if typed is None:
+        return None
+    size = os.path.getsize(path)
+    matrix: Matrix
+    if whole:
+        matrix = InFile(path, dtype, starts, length)
+    else:
+        pager = _Pages(path, chosen)
+        native = dtype.newbyteorder("=")
+        matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
+    lazy = Lazy(matrix, typed, height, width, len(chosen), carried)
+    source = Source(path, "TIFF", typed.title, width, height, size)
+    notes.append(pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}"))
+    return LazyLoaded(lazy, source, tuple(dict.fromkeys(notes)))
+
+
+def _is_tifffiles(path: str) -> bool:
+    """Whether a TIFF is one that Pillow does not keep whole."""
+    with (
+        open(path, "rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return tiff.beyond_pillow(data)
+
+
+def _low_first(path: str) -> bool:
+    """Whether a TIFF has its low bytes first."""
+    with open(path, "rb") as stream:
+        return stream.read(2) == b"II"
+
+
+def _tags(image: Image.Image) -> Any:
+    return getattr(image, "tag_v2", {})
+
+
+class _Pages:
+    """Pages of one TIFF, which stays open.
+
+    Pillow has no name of it: what it maps by one it scrambles, where a tag turns the samples.
+    """
+
+    def __init__(self, path: str, chosen: range) -> None:
+        self._path, self._chosen = path, chosen
+        self._stream: BinaryIO | None = None
+        self._image: Image.Image | None = None
+
+    def __del__(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def decoded(self, i: int) -> Any:
+        with wall(f"read {self._path}", "the TIFF is damaged or of a rare kind"):
+            if self._image is None:
+                self._stream = open(self._path, "rb")  # noqa: SIM115 - as long as this is there
+                self._image = Image.open(self._stream)
+            self._image.seek(self._chosen[i])
+            return pages.frame(self._image)[0]
