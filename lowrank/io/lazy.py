@@ -15,16 +15,7 @@ from typing import Any
 import numpy as np
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.io import (
-    cloud,
-    dtypes,
-    images,
-    largetiff,
-    npy,
-    pages,
-    sources,
-    zarr,
-)
+from lowrank.io import cloud, dtypes, images, largetiff, npy, pages, sources, zarr
 from lowrank.io.matrices import InFile, OfArray, OfFrames, of_channels
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.limits import LARGE
