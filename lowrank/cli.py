@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from lowrank import console, options
-from lowrank.errors import LowrankError
+from lowrank.errors import LowrankError, UsageError
 
 app = typer.Typer(
     cls=options.Group,
@@ -132,7 +132,7 @@ def compress(
         inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
     )
     code = console.run(
-        work.compressor(planned.jobs, settings),
+        work.compressor(planned.jobs, settings, alone=processes == 1 and not dask),
         planned,
         settings,
         processes=processes,
@@ -216,6 +216,8 @@ def decompress(
         suffixes=frozenset({".lrk"}),
         made=WRITTEN,
     )
+    if point is not None and planned.many and output is None and not json:
+        raise UsageError("several traces cannot share standard output; give -o a folder")
     code = console.run(
         stacks.decompress,
         planned,

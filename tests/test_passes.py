@@ -215,6 +215,17 @@ def test_what_a_folder_loses_is_said_of_all_its_frames(cli, tmp_path, frames):
     assert passes.err == whole.err
 
 
+def test_what_does_nothing_for_a_stream_is_said(cli, tmp_path, frames):
+    np.save(tmp_path / "a.npy", frames[:9])
+    data = (tmp_path / "a.npy").read_bytes()
+    for option, value in (("--memory", "1G"), ("--resume", "j")):
+        done = cli("compress", "-", "-k", "1", "-o", "x.lrk", "-f", option, value, stdin=data)
+        assert f"{option} did nothing" in done.succeeded().err
+    done = cli("compress", "a.npy", "-k", "1", "--memory", "1G", "-o", "/dev/null").succeeded()
+    size = (tmp_path / "x.lrk").stat().st_size
+    assert f"/dev/null: {size:,} bytes" in done.text
+
+
 def test_one_picture_and_every_target(cli, tmp_path):
     A = MATRICES["counts"]
     np.save(tmp_path / "a.npy", A)

@@ -406,6 +406,16 @@ def test_one_frame_is_a_picture(cli, tmp_path):
     )
 
 
+def test_a_folder_of_frames_that_is_there_is_passed_over(cli, tmp_path):
+    lowrank.compress(frames((3, 9, 8), "uint8"), stack=True, rank=2).save(tmp_path / "s.lrk")
+    (tmp_path / "out").mkdir()
+    asked = ("decompress", "s.lrk", "-o", "out", "--skip-existing")
+    assert "3 frames" in cli(*asked).succeeded().text
+    assert "exists, skipped" in cli(*asked).succeeded().text
+    (tmp_path / "out" / "001.png").unlink()
+    assert "3 frames" in cli(*asked).succeeded().text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -419,12 +429,20 @@ def test_one_frame_is_a_picture(cli, tmp_path):
         (("decompress", "p.lrk", "--pixel", "1,1"), 2, "one picture"),
         (("decompress", "s.lrk", "--pixel", "1,1", "-o", "x.tif"), 2, "-o x.csv"),
         (("decompress", "s.lrk", "--pixel", "1,1", "--format", "png"), 2, "--format png"),
+        (("decompress", "s.lrk", "s.lrk", "p.lrk", "--pixel", "1,1"), 2, "several traces"),
         (("decompress", "p.lrk", "--frames", "1"), 2, "one picture"),
         (("compress", "q.png", "--axis", "1"), 2, "--axis"),
         (("compress", "t.npy", "--axis", "x"), 2, "no axis"),
         (("compress", "p.png", "q.png", "--stack"), 2, "-o"),
         (("compress", "t.npy", "--frames", "1:1", "-k", "1"), 2, "none of 6 frames"),
         (("compress", "t.npy", "-k", "1", "--layout", "channels"), 2, "layout stack"),
+        (("compress", "t.npy", "-k", "1", "--resume", ""), 2, "--resume is empty"),
+        (
+            ("compress", "t.npy", "u.npy", "-k", "1", "--resume", "j", "-j", "2"),
+            2,
+            "one source at a time",
+        ),
+        (("verify", "s.lrk", "--against", ""), 2, "--against is empty"),
         (("report", "s.npy", "p.lrk"), 2, "6 frames of 12x10"),
     ],
 )

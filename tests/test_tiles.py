@@ -194,6 +194,14 @@ def test_floats_and_colours_come_in_tiles(kind, small):
     assert np.array_equal(found[:, 20, 30], B[:, 20, 30])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+def test_levels_come_in_tiles_for_a_quality(dtype, small):
+    A = (samples(24, 80)[..., 0] - 1500).astype(dtype)
+    found = lowrank.compress(A, stack=True, quality=80)
+    assert found.in_parts
+    assert 0 < np.linalg.norm(A - np.asarray(found, np.float64)) < np.linalg.norm(A) / 3
+
+
 # -- access ----------------------------------------------------------------------------
 
 

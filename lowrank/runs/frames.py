@@ -302,6 +302,8 @@ def _folder(
     numbers = _numbers(settings, stack)
     digits = max(len(str(len(stack) - 1)), 3)
     paths = [os.path.join(folder, f"{i:0{digits}d}{suffix}") for i in numbers]
+    if all(outputs.is_done(job, path, settings) for path in paths):
+        return tasks.Outcome(job.input, folder, skipped=True)
     for path in paths:
         outputs.check_output(job, path, settings, repeated=repeated)
     picture = _picture(stack, settings)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lowrank import files, limits
 from lowrank.errors import LimitError, UsageError
+from lowrank.format import float_file_size
 from lowrank.io import cloud, urls
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
@@ -75,7 +76,7 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
             certify=settings.certify, measure=settings.measure,
         )  # fmt: skip
         outcome = written(job, settings, output, loaded, encoded, proof)
-    if settings.measure and output != "-" and not far:
+    if settings.measure and files.regular(output) is not None:
         outcome = replace(outcome, report=_report(loaded, outcome, encoded, memory))
     if proof is not None and settings.manifest is not None:
         outcome = replace(outcome, entry=proof.entry(job.input))
@@ -176,6 +177,8 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
         return None
     from lowrank.io import lazy
 
+    if not (job.frames or urls.is_url(job.input) or os.path.exists(job.input)):
+        return None  # standard input
     asked = settings.memory or settings.resume or urls.is_url(job.input)
     least = 0 if asked else limits.LARGE
     if job.frames:
@@ -219,7 +222,8 @@ def written(
             inspect=proof.examine if proof else None,
         )  # fmt: skip
         there = files.regular(output)
-        after = there.st_size if there else 0
+        parts = encoded.parts
+        after = there.st_size if there else float_file_size(parts.head, sum(parts.ranks))
     error, before = encoded.error, loaded.source.bytes
     against = (
         f"{before / after:.2f}x smaller" if 0 < after <= before else f"{after / before:.2f}x larger"

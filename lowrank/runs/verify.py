@@ -230,6 +230,8 @@ def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
         There is no such tree.
     """
     if not os.path.isdir(tree):
+        if not tree:
+            raise UsageError("--against is empty; give the folder of the originals")
         if not os.path.exists(tree):
             raise FileError(f"--against {tree} does not exist; give the folder of the originals")
         if len(plan.jobs) > 1:

@@ -69,8 +69,18 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     return outputs.write(job, settings, outcome, written, repeated=repeated, proof=proof)
 
 
-def compressor(jobs: list[Job], settings: Compressing) -> Worker:
-    """Return `compress`, or what does the same in passes where a source may be large."""
+def compressor(jobs: list[Job], settings: Compressing, *, alone: bool = True) -> Worker:
+    """Return `compress`, or what does the same in passes where a source may be large.
+
+    Raises
+    ------
+    UsageError
+        The file of passes has no name, or jobs that are not done `alone` would share it.
+    """
+    if settings.resume == "":
+        raise UsageError("--resume is empty; give it a file, or leave it out")
+    if settings.resume and len(jobs) > 1 and not alone:
+        raise UsageError("--resume keeps passes over one source at a time; leave out -j and --dask")
     if any(_is_large(job, settings) for job in jobs):
         worker: Worker = import_module("lowrank.runs.large").compress
         return worker
@@ -88,13 +98,14 @@ def _is_large(job: Job, settings: Compressing) -> bool:
         return True
     if job.input.lower().endswith(formats.ZARR):
         return os.path.isdir(job.input)
-    asked = settings.memory is not None or settings.resume is not None
+    if settings.memory is not None or settings.resume is not None:
+        return True
     status = [files.regular(name) for name in job.frames or (job.input,)]
     if not all(status):
         return False
     # What is compressed in its file says nothing of its samples.
     small = job.frames or job.input.lower().endswith((".tif", ".tiff"))
-    return asked or sum(x.st_size for x in status if x) >= (LARGE // 32 if small else LARGE)
+    return sum(x.st_size for x in status if x) >= (LARGE // 32 if small else LARGE)
 
 
 def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:

@@ -191,10 +191,10 @@ class Tiled:
         gram = np.zeros((self.size[0],) * 2) if self._gram is None else None
         for i, box in enumerate(self.boxes):
             pace.inside(f"tile {i + 1} of {len(self.boxes)}")
-            window = self._window(box)
-            stack = self._stack(i, window)
-            if not self.measured and self.levels is not None:
-                del window
+            read = self._window(box)
+            stack = self._stack(i, read)
+            window = read if self.measured else None  # of levels only these are held
+            del read
             coded = encoder.encode(stack, step, self.mode, planes=self.planes)
             payloads.append(coded.payload())
             planes += codec.outline(payloads[-1], box.size(self.size)).components[0]
@@ -202,7 +202,7 @@ class Tiled:
             if gram is not None:
                 gram += stack.plain.gram
             self._keep(i, stack)
-            if self.measured:
+            if window is not None:
                 off = _added(off, self._off(box, window, coded))
             del window, stack, coded
             give_back()
