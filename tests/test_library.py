@@ -591,6 +591,10 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
         assert ("or auto" in str(caught.value)) == (call is calls[0])  # the others take none
     with pytest.raises(UsageError, match=r"^memory x is"):  # as an argument is called, no option
         lowrank.compress(GREY, rank=3, memory="x")
+    for wrong in ([], True, -1):
+        with pytest.raises(UsageError, match=r"^memory .* bytes") as caught:
+            lowrank.compress(GREY, rank=1, memory=wrong)
+        one_line(caught.value)
 
 
 @pytest.mark.parametrize("store", ["float16", "float64"])
