@@ -309,9 +309,13 @@ def ladder(
     """
     from lowrank.report import ask
 
-    if isinstance(ranks, str | bytes) or not isinstance(ranks, Iterable):
+    try:
+        listed = list(ranks)  # an array without axes only seems to be iterable
+    except TypeError:
+        listed = None
+    if listed is None or isinstance(ranks, str | bytes):
         raise UsageError(f"ranks {reprlib.repr(ranks)} are no list; give one such as [5, 20, 50]")
-    wanted = [targets.rank(k) for k in ranks]
+    wanted = [targets.rank(k) for k in listed]
     if not wanted:
         raise UsageError("the list of ranks is empty; give one such as [5, 20, 50]")
     targets.choice(store, "store", FLOAT_CHOICES)

@@ -1,4 +1,7 @@
-"""Pictures <-> the parts of a `.lrk` file: the layout and the store of a target, then the store."""
+"""Pictures <-> the parts of a `.lrk` file: the layout and the store of a target, then the store.
+
+BLAS has one thread meanwhile, see `threads`: in a program of anybody's as on the command line.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lowrank import stores
+from lowrank import stores, threads
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
@@ -21,6 +24,7 @@ _BOUNDS = ("max_error", "error", "energy", "psnr", "psnr_worst")
 """Targets that say how far the samples may be from those of the source."""
 
 
+@threads.one_blas_thread()
 def encode(
     picture: Picture,
     target: Target,
@@ -120,6 +124,7 @@ def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
     return Picture(samples, mode, metadata), notes
 
 
+@threads.one_blas_thread()
 def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> Decoded:
     """Rebuild the picture from the first `rank` terms of each matrix (all by default).
 
@@ -150,6 +155,7 @@ def decode(parts: Parts, *, rank: int | None = None, filled: bool = False) -> De
         ) from error
 
 
+@threads.one_blas_thread()
 def factors(parts: Parts) -> tuple[Turn | None, tuple[Factored, ...]]:
     """Return the rotation of the colours, and the matrices as stored and decoded."""
     return stores.of(parts.head.store).factors(parts)

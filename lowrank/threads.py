@@ -16,7 +16,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
 
 SMALL = 1 << 16
 """Entries of matrices that are factorised sooner than threads are started."""
@@ -118,8 +119,8 @@ def one_blas_thread() -> Iterator[None]:
             _environment.append(os.environ.get(_VARIABLE))
             os.environ[_VARIABLE] = "1"
             for name, library in _libraries():
-                _before[name] = _call(library, "get")
-                _call(library, "set", 1)
+                _before[name] = library.get()
+                library.set(1)
             _keep_memory()
         _inside += 1
     try:
@@ -129,7 +130,7 @@ def one_blas_thread() -> Iterator[None]:
             _inside -= 1
             if not _inside:
                 for name, library in _libraries():
-                    _call(library, "set", _before.get(name, _before.get(_BLAS_USERS[0], 1)))
+                    library.set(_before.get(name, _before.get(_BLAS_USERS[0], 1)))
                 _before.clear()
                 value = _environment.pop()
                 if value is None:
@@ -146,22 +147,38 @@ def _keep_memory() -> None:
     the time of a proof. This one is never written to, and so costs nothing.
     """
     if sys.platform == "linux":
-        c = ctypes.CDLL(None)
-        c.malloc.restype = ctypes.c_void_p
-        c.free(ctypes.c_void_p(c.malloc(ctypes.c_size_t(_KEPT))))
+        malloc, free = _memory()
+        free(malloc(_KEPT))
 
 
-def _libraries() -> Iterator[tuple[str, ctypes.CDLL]]:
+@cache
+def _memory() -> tuple[Callable[[int], Any], Callable[[Any], Any]]:
+    c = ctypes.CDLL(None)
+    c.malloc.argtypes, c.malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
+    c.free.argtypes = (ctypes.c_void_p,)
+    return c.malloc, c.free
+
+
+def _libraries() -> Iterator[tuple[str, _Blas]]:
     for name in _BLAS_USERS:
         path = getattr(sys.modules.get(name), "__file__", None)
         if path:
-            yield name, ctypes.CDLL(path)
+            yield name, _blas(path)
 
 
-def _call(library: ctypes.CDLL, verb: str, *arguments: Any) -> int:
-    """Call OpenBLAS's `set` or `get` of its number of threads; 1 where there is none."""
+class _Blas(NamedTuple):
+    """How many threads an OpenBLAS has, and how many it is to have; of another always 1."""
+
+    get: Callable[[], int]
+    set: Callable[[int], object]
+
+
+@cache
+def _blas(path: str) -> _Blas:
+    """Those of a module, looked up once: that takes as long as to read a trace of a stack."""
+    library = ctypes.CDLL(path)
     for name in _NAMES:
-        function = getattr(library, name.format(verb), None)
-        if function is not None:
-            return int(function(*arguments) or 0)
-    return 1
+        get, set_ = (getattr(library, name.format(verb), None) for verb in ("get", "set"))
+        if get is not None and set_ is not None:
+            return _Blas(get, set_)
+    return _Blas(lambda: 1, lambda _: None)

@@ -71,6 +71,7 @@ def numbers() -> dict[str, Any]:
     equal: bool = image == shorter
     found = (
         shape, dtype, decoded, B, pillow, ranks, spectra, reports, error, png, html, equal,
+        image.ndim, image.size, image.nbytes, len(image), image[7, 2:4], next(iter(image)).shape,
         image.width, image.height, image.mode, image.layout, image.store, image.notes,
     )  # fmt: skip
     return {**report.to_dict(), "found": found}

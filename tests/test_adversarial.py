@@ -141,6 +141,18 @@ def test_crowded_values_are_told_apart(name):
     assert broken(A, (1, 2, 5, 20)) == []
 
 
+def test_crowds_far_below_the_largest_are_good_to_what_is_said_of_them():
+    rng = np.random.default_rng(5)
+    for _ in range(12):
+        L = rng.normal(size=(150, 3)) @ rng.normal(size=(3, 150))
+        A = (127 * L / np.abs(L).max()).astype(np.int8)  # rank 3 and what rounding leaves
+        sigma = np.linalg.svd(A.astype(np.float64), compute_uv=False)
+        for k in (5, 20):
+            found = linalg.truncated_svd(A, k)
+            assert abs(found.sigma_next - sigma[k]) <= 1e-6 * sigma[k]
+            assert np.abs(found.s / sigma[:k] - 1).max() <= 1e-4
+
+
 def test_a_start_known_beforehand_would_miss_them(monkeypatch):
     """The matrices above are what they say: only a start that depends on the data finds all."""
     monkeypatch.setattr(krylov, "seed_of", lambda sums: 0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import lowrank
 from lowrank.errors import ImageError, UsageError
-from lowrank.linalg import streamed
+from lowrank.linalg import spans
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
 
 WAYS = {"memory": {}, "passes": {"memory": "50M"}}
@@ -68,7 +68,7 @@ def test_auto_adds_a_thousandth_to_the_error_at_most(way, shape, kind, digits, s
 def test_vectors_that_are_all_rounded_one_way_count_whole(way, route, monkeypatch):
     """Both sides of a flat picture are off by the same share: together twice it, not its root."""
     if route == "krylov":
-        monkeypatch.setattr(streamed, "GRAM_SIDE", 30)
+        monkeypatch.setattr(spans, "GRAM_SIDE", 30)
     rng = np.random.default_rng(1)
     kinds = set()
     for noise in np.geomspace(3e-3, 3e-2, 12):

@@ -694,6 +694,20 @@ def test_decoding_loads_no_scipy_and_draws_nothing(small_png, small_lrk, tmp_pat
         assert "scipy" not in loaded(run, tmp_path)
 
 
+def test_the_library_loads_no_http_for_what_is_here(small_png, small_lrk, tmp_path):
+    code = (
+        "import lowrank, numpy as np, sys\n"
+        "image = lowrank.compress('in.png', rank=2)\n"
+        "image.report('in.png')\n"
+        "np.save('frames.npy', np.ones((3, 20, 30), np.uint8))\n"
+        "lowrank.compress('frames.npy', stack=True, rank=1).save('frames.lrk')\n"
+        "lowrank.open('frames.lrk')[1], lowrank.open('in.lrk').to_array()\n"
+        "assert not {'http.client', 'urllib.request'} & set(sys.modules)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
+
+
 def test_rich_is_loaded_only_where_something_is_drawn(small_png, small_lrk, tmp_path):
     for run in (
         ("compress", "in.png", "-k", "2", "-f"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import lowrank
 from lowrank import codec
 from lowrank.errors import UsageError
-from lowrank.linalg import streamed
+from lowrank.linalg import spans
 from lowrank.picture import Picture, array_mode
 from lowrank.picture.distance import compare
 from lowrank.report import measure
@@ -153,7 +153,7 @@ def test_the_bound_of_stored_vectors_holds(store, seed, rows, level):
 @pytest.mark.parametrize("store", STORES)
 def test_what_is_made_in_passes_keeps_it_too(cli, monkeypatch, tmp_path, store, route):
     if route == "krylov":
-        monkeypatch.setattr(streamed, "GRAM_SIDE", 30)
+        monkeypatch.setattr(spans, "GRAM_SIDE", 30)
     A = stack()
     cube = A.samples[..., 0]
     path = tmp_path / "a.npy"

@@ -15,7 +15,7 @@ from lowrank.errors import FormatError, ImageError, LimitError
 from lowrank.io import lazy, sources
 from lowrank.io.matrices import InFile, OfBands, OfChannel
 from lowrank.io.taking import Taking
-from lowrank.linalg import space, streamed
+from lowrank.linalg import space, spans, streamed
 from lowrank.linalg.passes import Held, Passes
 from lowrank.runs import large, manifest, reread, tasks
 from lowrank.runs.plan import Job
@@ -174,8 +174,8 @@ def test_what_passes_do_not_do_is_said(tmp_path, monkeypatch):
 @pytest.fixture
 def noise(monkeypatch):
     """Noise of as many rows as have no Gram matrix; and its singular values."""
-    monkeypatch.setattr(streamed, "GRAM_SIDE", 50)
-    monkeypatch.setattr(streamed, "LARGEST_GRAM", 60)
+    monkeypatch.setattr(spans, "GRAM_SIDE", 50)
+    monkeypatch.setattr(spans, "LARGEST_GRAM", 60)
     A = np.random.default_rng(3).integers(0, 256, (300, 380), dtype=np.uint8)
     return A, np.linalg.svd(A.astype(np.float64), compute_uv=False)
 

@@ -111,3 +111,23 @@ def test_the_command_line_takes_it(cli, small_png):
     row = next(x for x in run.text.splitlines() if x.startswith("rounded and clipped"))
     assert float(row.split()[-1]) <= 9
     assert "--max-error -1 is out of range" in cli("compress", "in.png", "--max-error=-1").failed(2)
+
+
+@pytest.mark.parametrize(("store", "least"), [("float16", 1e-9), ("float64", 1e-300)])
+def test_what_is_out_of_reach_says_what_all_terms_leave(store, least):
+    A = np.random.default_rng(4).normal(size=(20, 30))
+    A = A.astype(np.float32) if store == "float16" else A
+    U, s, Vt = np.linalg.svd(A.astype(np.float64), full_matrices=False)
+    B = (U.astype(store).astype(float) * s) @ Vt.astype(store).astype(float)
+    left = float(np.abs(B.astype(A.dtype) - A).max())
+    with pytest.raises(UsageError, match=r"with all terms \S+ is left") as told:
+        lowrank.compress(A, max_error=least, store=store)
+    said = float(str(told.value).split("all terms ")[1].split()[0])
+    assert said == pytest.approx(left, rel=0.01, abs=1e-13)
+
+
+@pytest.mark.parametrize("store", ["float16", "float32", "packed"])
+def test_no_error_at_all_counts_what_rounding_to_float32_takes(store):
+    A = np.full((20, 30), 0.1)  # one term is exact in float32, and 1.5e-9 off
+    with pytest.raises(UsageError, match=r"to round the samples to float32 alone takes 1\.49e-09"):
+        lowrank.compress(A, max_error=0, store=store)

@@ -23,7 +23,7 @@ from conftest import ROOT, picture
 from PIL import Image
 
 import lowrank
-from lowrank import LowrankError, UsageError
+from lowrank import ArgumentError, LowrankError, UsageError
 from lowrank.picture import MODES, Picture, array_mode
 
 GREY = picture("L", 30, 40).samples[:, :, 0]
@@ -67,6 +67,50 @@ def test_numpy_asks_for_types_and_copies_as_of_any_array(image):
     assert np.abs(np.subtract(image, whole)).max() == 0
     again = lowrank.compress(image, rank=6)  # an image is an array to us, too
     assert again.shape == image.shape
+
+
+MOVIE = np.add.outer(np.arange(5.0), GREY.astype(float)).astype(np.float32)
+KEPT = {
+    "grey": partial(lowrank.compress, GREY, rank=6),
+    "colour": partial(lowrank.compress, RGB, rank=6, layout="patches"),
+    "packed": partial(lowrank.compress, RGB, quality=60),
+    "bilevel": partial(lowrank.compress, GREY > 90, rank=9),
+    "gaps": partial(lowrank.compress, RGB, rank=6, nodata=int(RGB.max())),
+    "stack": partial(lowrank.compress, MOVIE, stack=True, rank=2),
+    "packed stack": partial(lowrank.compress, MOVIE, stack=True, quality=60),
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_pictures_and_stacks_are_indexed_and_counted_as_what_they_decode_to(kind):
+    kept = KEPT[kind]()
+    A = kept.to_array()
+    for name in ("shape", "ndim", "size", "nbytes", "dtype"):
+        assert getattr(kept, name) == getattr(A, name)
+    assert (kept.height, kept.width) == (30, 40)
+    mask = A.mean() < A
+    keys = (3, -1, np.s_[..., ::-2], np.s_[None, 2:4], (1, 2), np.s_[1, ..., 0], [0, 2], mask)
+    for key in (*keys, (0,) * A.ndim, np.int64(2), np.s_[9:3], ()):
+        found, expected = kept[key], A[key]
+        assert type(found) is type(expected)
+        np.testing.assert_array_equal(found, expected)
+    assert len(kept) == len(list(kept)) == len(A)
+    np.testing.assert_array_equal(list(kept), A)
+    for key in (99, 1.5, "a", (0,) * 9):
+        with pytest.raises(IndexError):
+            kept[key]
+    kept[1][...] = 0  # of whoever asked
+    np.testing.assert_array_equal(kept[1], A[1])
+    held = len(pickle.dumps(kept))
+    assert held == len(pickle.dumps(KEPT[kind]()))  # no samples that were decoded on the way
+    assert pickle.loads(pickle.dumps(kept)) == kept
+
+
+def test_dask_takes_pictures_and_stacks_for_arrays():
+    dask = pytest.importorskip("dask.array")
+    for kept in (lowrank.compress(RGB, rank=6), lowrank.compress(MOVIE, stack=True, rank=2)):
+        lazy = dask.from_array(kept, chunks=(2, 8, -1))
+        np.testing.assert_array_equal(lazy[1:4, ::3].compute(), kept.to_array()[1:4, ::3])
 
 
 @pytest.mark.parametrize("store", ["float16", "float32", "float64"])
@@ -113,6 +157,38 @@ def test_components_of_a_packed_stack_are_those_of_what_it_decodes_to():
     found = np.tensordot(stack.coefficients, stack.components, 1)
     assert np.abs(np.clip(found, 0, 255) - stack).max() <= 0.5 + 1e-9
     np.testing.assert_allclose(stack.project(found), stack.coefficients, atol=1e-8)
+
+
+@pytest.mark.parametrize("level", [-500, 100, 1e5])
+def test_components_of_packed_floats_are_of_the_samples_themselves(level):
+    """Their file counts from the lowest sample: no curve may start there."""
+    rng = np.random.default_rng(1)
+    A = (rng.random((20, 2)) @ rng.random((2, 99)) * 300 + level).reshape(20, 9, 11)
+    A = A.astype(np.float32)
+    stack = lowrank.compress(A, stack=True, quality=90)
+    found = np.tensordot(stack.coefficients, stack.components, 1)
+    unit = np.ptp(A.astype(float)) / 65535
+    assert np.abs(np.clip(found, A.min(), A.max()) - stack).max() <= 0.51 * unit + 1e-7 * abs(level)
+    V = stack.components.reshape(len(stack.components), -1)
+    curves = np.linalg.lstsq(V.T, A.reshape(20, -1).T.astype(float))[0].T
+    np.testing.assert_allclose(stack.project(A), curves, atol=1e-9 * np.abs(curves).max())
+    assert np.abs(np.tensordot(curves, stack.components, 1) - A).max() < 10
+    with pytest.raises(UsageError, match="finite"):
+        stack.project(np.full(A[0].shape, np.longdouble("1e4000")))
+
+
+@pytest.mark.parametrize("layout", ["channels", "patches"])
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_factors_of_packed_samples_that_count_from_a_level_have_it(layout, dtype):
+    from lowrank import codec, layouts
+
+    A = np.dstack([np.add.outer(np.arange(40), np.arange(50)) * i - 900 for i in (3, 2)])
+    A = A.astype(dtype)
+    image = lowrank.compress(A, quality=90, store="packed", layout=layout)
+    turned, _ = codec.factors(image.parts)
+    exact = layouts.of_samples(A.astype(float), layout, turned)
+    for (U, s, Vt), B in zip(image.factors, exact, strict=True):
+        assert np.linalg.norm((U * s) @ Vt - B) <= 0.02 * np.linalg.norm(B)
 
 
 def test_factors_belong_to_who_asks(image):
@@ -276,6 +352,22 @@ def test_a_ladder_is_what_compress_and_report_say_of_each_rank():
             assert a.certified
             assert a.frobenius_error == pytest.approx(b.frobenius_error, rel=1e-6, abs=1e-6)
             assert a.spectral_bound == pytest.approx(b.spectral_bound, rel=1e-6, abs=1e-6)
+
+
+def test_a_ladder_proves_each_rank_that_compress_and_report_prove():
+    """In a crowd of values the last of a larger decomposition is none that a proof takes."""
+    rng = np.random.default_rng(1)
+    s = np.concatenate([np.geomspace(1e3, 1.5, 5), (1 - 5e-4) ** np.arange(61.0)])
+    s = np.concatenate([s, np.geomspace(0.96, 0.1, 160 - len(s))])
+    for _ in range(12):
+        U, V = (np.linalg.qr(rng.normal(size=(n, 160)))[0] for n in (160, 460))
+        A = (U * s) @ V.T
+        A = np.rint(32000 * A / np.abs(A).max()).astype(np.int16)
+        sigma = np.linalg.svd(A.astype(float), compute_uv=False)
+        for report in lowrank.ladder(A, range(5, 10)):
+            (found,) = report.channels
+            assert found.certified
+            assert found.sigma_next == pytest.approx(sigma[found.k], rel=1e-6)
 
 
 def test_a_report_is_the_object_that_the_command_line_prints(cli, small_png):
@@ -527,6 +619,22 @@ def test_every_other_mistake_is_a_usage_error_too(wrong):
     with pytest.raises(UsageError) as caught:
         lowrank.compress(GREY, **wrong)
     one_line(caught.value)
+
+
+@pytest.mark.parametrize("ranks", ["5", b"5", 5, None, np.array(5), [], np.empty(0)], ids=repr)
+def test_ranks_that_are_no_list_are_a_usage_error(ranks):
+    with pytest.raises(UsageError, match="list") as caught:
+        lowrank.ladder(GREY, ranks)
+    one_line(caught.value)
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_numbers_beyond_float64_are_refused_without_a_warning(stack):
+    A = np.full((4, 5, 6), np.finfo(np.longdouble).max)
+    if A.max() == np.finfo(np.float64).max:
+        pytest.skip("here a longdouble is a float64")
+    with pytest.raises(ArgumentError, match="infinite"):
+        lowrank.compress(A, rank=1, stack=stack)
 
 
 @pytest.mark.parametrize("wrong", ["no", "", 2, None, np.ones(3, bool)], ids=repr)

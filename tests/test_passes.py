@@ -12,7 +12,7 @@ from PIL import Image
 import lowrank
 from lowrank import linalg
 from lowrank.errors import ImageError, LimitError, UsageError
-from lowrank.linalg import passes, slabs, streamed
+from lowrank.linalg import passes, slabs, spans, streamed
 from lowrank.linalg.passes import Held, Passes
 from lowrank.linalg.streamed import Wish, leading
 from lowrank.report import ask
@@ -41,7 +41,7 @@ MATRICES = {
 def route(request, monkeypatch):
     """The way of few rows, and that of many; which is a question of size alone."""
     if request.param == "krylov":
-        monkeypatch.setattr(streamed, "GRAM_SIDE", 50)
+        monkeypatch.setattr(spans, "GRAM_SIDE", 50)
     return request.param
 
 
@@ -64,6 +64,22 @@ def test_passes_find_the_leading_triplets(name, route):
     assert np.abs(found.left.T @ found.left - np.eye(k)).max() < 1e-12
     error = np.linalg.norm((A - (found.left * found.s) @ V) / exact[0])
     assert error <= np.linalg.norm(exact[k:] / exact[0]) * (1 + 1e-5) + 1e-13
+
+
+@pytest.mark.parametrize("share", [0.3, 1e-3, 1e-6, 1e-9])
+def test_what_is_left_by_a_share_is_measured_once(share, route, monkeypatch):
+    """Where a difference of squares tells nothing, by a pass with all triplets that were found:
+    none is spent on those that are kept, whose tail follows."""
+    A = MATRICES["steep"]
+    exact = np.linalg.svd(A, compute_uv=False)
+    measured = []
+    residual = slabs.Residual
+    monkeypatch.setattr(slabs, "Residual", lambda cast: measured.append(cast) or residual(cast))
+    found, _ = solved(A, Wish(share=share))
+    tails = np.sqrt(np.append(np.cumsum(exact[::-1] ** 2)[::-1], 0.0))
+    assert len(found.s) == np.flatnonzero(tails <= share * tails[0])[0]
+    assert found.tail == pytest.approx(tails[len(found.s)], rel=1e-6)
+    assert all(cast.known.shape[1] > len(found.s) for cast in measured[-1:])
 
 
 @pytest.mark.parametrize("seed", range(8))

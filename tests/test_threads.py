@@ -45,26 +45,52 @@ def test_scipy_loaded_inside_gets_one_thread_then_as_many_as_numpy():
     assert out.stdout.strip() == "{2} [{1}, {1}] {2}"
 
 
-def test_large_matrices_taken_one_after_another_get_one_thread_too():
-    code = CODE.rpartition("print")[0] + (
-        "import numpy as np\n"
-        "from lowrank import linalg\n"
-        "from lowrank.linalg import svd\n"
-        "from lowrank.stores import growing\n"
-        "svd._EXACT_SPECTRUM = 10\n"
-        "truncate, seen = linalg.Spectrum.truncate, []\n"
-        "def watched(*a, **k):\n"
-        "    seen.append(counts())\n"
-        "    return truncate(*a, **k)\n"
-        "linalg.Spectrum.truncate = watched\n"
-        "A = [np.random.default_rng(c).standard_normal((90, 110)) for c in (0, 1)]\n"
-        "growing.of_spectra(A, lambda s: (3, 4), certify=False)\n"
-        "print(seen, counts())\n"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+WORK = """
+import numpy as np, lowrank
+from importlib import import_module
+from lowrank import linalg
+seen = []
+def watch(room, name):
+    module = import_module("lowrank." + room)
+    work = getattr(module, name)
+    def watched(*a, **k):
+        seen.append((room, *counts()))
+        return work(*a, **k)
+    setattr(module, name, watched)
+watch("stores.truncation", "encode")
+watch("stores.packed.dial", "encode")
+for layout in ("patches", "channels", "frames"):
+    watch(f"stores.packed.{layout}.codec", "decode")
+watch("stores.packed.patches.codec", "factors")
+watch("stores.passes", "leading")
+watch("report.measure", "matrices")
+watch("linalg.streamed", "scanned")
+A = np.random.default_rng(0).integers(0, 256, (7, 40, 48), np.uint8)
+np.save("a.npy", A)
+for image, wish in ((A[0], {"rank": 3}), (A[0], {"quality": 60}), (A[0], {"psnr": 30}),
+                    (A[0], {"rank": 3, "layout": "channels", "store": "packed"})):
+    made = lowrank.compress(image, **wish)
+    made.report(image), made.to_array()
+made = lowrank.compress(A, stack=True, psnr=30)
+made.report(A), made.to_array()
+made = lowrank.compress("a.npy", stack=True, rank=2, memory="1G")
+made.report("a.npy")
+print({room for room, *_ in seen} >= {
+    "stores.packed.dial", "stores.packed.patches.codec", "stores.packed.channels.codec",
+    "stores.packed.frames.codec", "stores.passes", "report.measure"})
+print({x for _, *x in seen for x in x}, counts())
+"""
+
+
+def test_whatever_the_library_does_has_one_thread(tmp_path):
+    """Several stall where another process keeps a core busy, and give other last bits."""
+    out = subprocess.run(
+        [sys.executable, "-c", CODE.rpartition("print")[0] + WORK],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
     if "openblas" not in _blas():
         pytest.skip("numpy's BLAS is not OpenBLAS")
-    assert out.stdout.strip() == "[{1}, {1}] {2}"
+    assert out.stdout.split("\n")[:2] == ["True", "{1} {2}"]
 
 
 def test_results_stand_in_order_and_a_failure_ends_the_others(monkeypatch):

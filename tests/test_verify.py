@@ -318,6 +318,18 @@ def test_what_is_allowed_covers_rounding_and_little_more(layout, store):
     assert compared.against(Loaded(replace(one, samples=changed), source), parts).above
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "said"),
+    [((12, 14), "uint8", (None, 14, 12, "L")), ((12, 14, 5), "int16", (None, 14, 12, "5 x int16")),
+     ((7, 12, 14), "float32", (7, 14, 12, "F"))],
+)  # fmt: skip
+def test_json_says_what_a_file_holds(cli, tmp_path, shape, dtype, said):
+    A = np.random.default_rng(0).integers(0, 99, shape).astype(dtype)
+    lowrank.compress(A, rank=2, stack=said[0] is not None).save(tmp_path / "a.lrk")
+    row = json.loads(cli("verify", "a.lrk", "--json").succeeded().text)
+    assert (row.get("frames"), row["width"], row["height"], row["mode"]) == said
+
+
 @pytest.mark.parametrize("wish", [{"quality": 70}, {"rank": 4}])
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(40, 50), (40, 50, 5), (9, 20, 30)])

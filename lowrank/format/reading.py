@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, TruncatedError, number_of, printable
+from lowrank.errors import FormatError
 from lowrank.format import header
+from lowrank.format.chunks import Chunks
 from lowrank.format.fields import (
     CHUNK_BYTES,
     MAX_ENTRY,
@@ -75,76 +76,11 @@ def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = Fal
     return Reader(data, name, partial=partial).head(max_pixels)
 
 
-class Reader:
-    """One pass over the chunks; every size is checked before it is used.
+class Reader(Chunks):
+    """One pass over the chunks, from which parts come.
 
     `mapped` takes the first steps of it, and leaves the terms where they are.
     """
-
-    def __init__(self, data: bytes | memoryview, name: str, *, partial: bool) -> None:
-        self.data = memoryview(data)
-        self.name = printable(name)
-        self.partial = partial
-        self.at = 0
-
-    def bad(self, what: str, *, salvage: bool = False) -> FormatError:
-        """The error of a damaged file."""
-        if not salvage:
-            return header.bad(what, self.name)
-        return FormatError(
-            f"{what}, in {self.name}; decompress --partial decodes what is whole of it"
-        )
-
-    def cut(self, there: bool, *, terms: int = 0, total: int = 0) -> TruncatedError:
-        """The error of a file that ends early."""
-        after = f", after {terms} of {number_of(total, 'term')}" if total else ""
-        what = f"file ends early{after}, in {self.name}"
-        advice = "decompress --partial decodes what is there"
-        if self.partial or not there:
-            advice = "nothing of the picture is there; get the file again from its source"
-        return TruncatedError(f"{what}; {advice}", terms=terms, total=total)
-
-    def left(self) -> int:
-        """Bytes that are left."""
-        return len(self.data) - self.at
-
-    def kind(self, at: int | None = None) -> bytes:
-        """Type of the chunk that starts here."""
-        at = self.at if at is None else at
-        return bytes(self.data[at + 4 : at + 8])
-
-    def chunk(
-        self, kind: bytes, length: int | None = None, *, salvage: bool = False
-    ) -> memoryview | None:
-        """Data of the next chunk, which must be of this kind; None where the file ends first.
-
-        `salvage` says that a partial reader could do without it.
-        """
-        if self.left() < 8:
-            # The bytes that are there must still be the start of the right chunk.
-            start = bytes(self.data[self.at + 4 :])
-            if not kind.startswith(start):
-                raise self.bad("damaged chunk", salvage=salvage)
-            return None
-        size, found = struct.unpack_from("<I4s", self.data, self.at)
-        if found != kind:
-            raise self.bad(
-                f"chunk {found.decode('ascii', 'backslashreplace')!r} "
-                f"where {kind.decode()!r} belongs",
-                salvage=salvage,
-            )
-        if length is not None and size != length:
-            what = f"chunk {kind.decode()} has {size} bytes instead of {length}"
-            raise self.bad(what, salvage=salvage)
-        if self.left() < CHUNK_BYTES + size:
-            return None
-        data = self.data[self.at + 8 : self.at + 8 + size]
-        (crc,) = struct.unpack_from("<I", self.data, self.at + 8 + size)
-        if zlib.crc32(self.data[self.at + 4 : self.at + 8 + size]) != crc:
-            what = f"damaged chunk {kind.decode()} (its checksum does not hold)"
-            raise self.bad(what, salvage=salvage)
-        self.at += CHUNK_BYTES + size
-        return data
 
     def head(self, max_pixels: int) -> Parts:
         """The header and the metadata."""
@@ -168,7 +104,7 @@ class Reader:
             if self.kind() == kind and (key != "axis" or parts.head.frames is not None):
                 # Without NODT what was filled would pass for data: that is not left out.
                 value, skipped = (
-                    (self.chunk(kind), False) if key == "nodata" else self._optional(kind)
+                    (self.chunk(kind), False) if key == "nodata" else self.optional(kind)
                 )
                 if skipped:
                     damage.append(f"its {_NAMES[key]} is damaged and was left out")
@@ -206,22 +142,6 @@ class Reader:
         head = replace(parts.head, metadata=Metadata(**metadata))
         return replace(parts, head=head, damage=tuple(damage))
 
-    def _optional(self, kind: bytes) -> tuple[memoryview | None, bool]:
-        """A chunk that a picture can do without, and whether it was damaged and passed over.
-
-        It is, where its length can be believed: it leads to a chunk that may follow.
-        """
-        (size,) = struct.unpack_from("<I", self.data, self.at)
-        after = self.at + CHUNK_BYTES + size
-        known = self.kind(after) in (*METADATA, b"SIGM", b"SUMS", b"PACK", b"TERM")
-        try:
-            return self.chunk(kind, salvage=known), False
-        except FormatError:
-            if not (self.partial and known):
-                raise
-        self.at = after
-        return None, True
-
     def parts(self, max_pixels: int) -> Parts:
         """The whole file."""
         head = self.head(max_pixels)
@@ -248,7 +168,7 @@ class Reader:
     def _packed(self, parts: Parts, body: Packed) -> Parts:
         sums, damaged = None, False
         if self.kind() == b"SUMS":
-            sums, damaged = self._optional(b"SUMS")
+            sums, damaged = self.optional(b"SUMS")
             if damaged:
                 parts = replace(parts, damage=(*parts.damage, _SUMS_DAMAGED))
             elif sums is None:
@@ -284,7 +204,7 @@ class Reader:
         """Checksums of the pieces of terms: a whole reading only looks whether they agree."""
         if parts.head.frames is None or self.kind() != b"SUMS":
             return parts, None
-        sums, damaged = self._optional(b"SUMS")
+        sums, damaged = self.optional(b"SUMS")
         if damaged:
             return replace(parts, damage=(*parts.damage, _SUMS_DAMAGED)), None
         if sums is None:

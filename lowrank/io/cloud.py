@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from lowrank.errors import FileError, ImageError, UsageError
 from lowrank.io import npy
 from lowrank.io.matrices import InFile
+from lowrank.io.urls import only_read
 from lowrank.io.wall import one_line
-from lowrank.io.web import SCHEMES, NoRangesError, Web
+from lowrank.io.web import NoRangesError, Web
 
 # What stores raise where something is not there, or not allowed.
 _FAILURES = (
@@ -33,18 +34,8 @@ _HEAD = (1 << 16) + 64  # bytes that hold the header of an array
 _PIECE = 1 << 24  # bytes that are copied at a time
 
 
-def is_url(path: str) -> bool:
-    """Whether a path is one of fsspec's: s3://bucket/name."""
-    return "://" in path
-
-
-def only_read(path: str) -> bool:
-    """Whether a path is a URL of the web, where nothing is written."""
-    return path.startswith(SCHEMES)
-
-
 def _store(url: str) -> tuple[Any, str]:
-    if url.startswith(SCHEMES):
+    if only_read(url):
         return Web(), url
     try:
         import fsspec

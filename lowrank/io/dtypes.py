@@ -51,7 +51,15 @@ def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
         mode = MODES[_OF_ONE[name]]
     else:
         mode = array_mode(name, channels)
-    return np.array(samples, dtype=mode.dtype, order="C"), mode
+    with np.errstate(over="ignore"):  # longdoubles beyond float64 are infinite, and refused as such
+        return np.array(samples, dtype=mode.dtype, order="C"), mode
+
+
+def mode_of(dtype: np.dtype[Any], channels: int) -> Mode | None:
+    """The mode of samples of a type; None of a type that no picture has."""
+    if dtype.newbyteorder("=").name not in DTYPES:
+        return None
+    return typed(np.empty((0, channels), dtype), [])[1]
 
 
 def named(dtype: np.dtype[Any]) -> str:
@@ -91,10 +99,3 @@ def _type_of(samples: Samples, channels: int, notes: list[str]) -> str:
         f"samples of {native.name} from {low} to {high} fit no integer of 32 bits; "
         "scale them first, or give float64"
     )
-
-
-def mode_of(dtype: np.dtype[Any], channels: int) -> Mode | None:
-    """The mode of samples that are kept as they are; None of a type that none is of."""
-    if dtype.newbyteorder("=").name not in DTYPES:
-        return None
-    return typed(np.empty((0, channels), dtype), [])[1]

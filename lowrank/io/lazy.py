@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.io import cloud, dtypes, images, largetiff, npy, pages, sources, zarr
-from lowrank.io.matrices import InFile, OfArray, OfFrames, of_channels
+from lowrank.io import dtypes, images, lazytiff, npy, pages, sources, urls, zarr
+from lowrank.io.matrices import InFile, OfArray, OfFrames, in_turns
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.limits import LARGE
 from lowrank.picture import Metadata, Mode, Source
@@ -45,7 +45,7 @@ def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
     """A file or an array of at least so many bytes; None of what is to be read whole."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        there = cloud.is_url(name) or os.path.isfile(name) or zarr.is_array(name)
+        there = urls.is_url(name) or os.path.isfile(name) or zarr.is_array(name)
         return of_path(name, taking, least=least) if there else None
     if taking.asked and sources.is_array(source):
         return of_array(source, taking, least=least)
@@ -60,7 +60,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     ImageError, UsageError
         As for `sources.read`.
     """
-    if cloud.is_url(path) and not path.lower().endswith(".npy"):
+    if urls.is_url(path) and not path.lower().endswith(".npy"):
         raise UsageError(f"{path}: of stores, arrays in .npy are read; copy others here first")
     if path.lower().endswith(".npy"):
         return _of_npy(path, taking, least)
@@ -70,7 +70,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     with open(path, "rb") as stream:
         start = stream.read(4)
     if start.startswith(TIFFS) and os.path.getsize(path) >= min(least, 1 << 20):
-        return largetiff.of_path(path, taking, least=least)
+        return lazytiff.of_tiff(path, taking, least)
     return None
 
 
@@ -184,9 +184,16 @@ def _loaded(
 
 
 def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    far = cloud.is_url(path)
-    shape, dtype, columns, start = (cloud if far else npy).described(path)
-    there, line = (cloud.size, cloud.InStore) if far else (os.path.getsize, InFile)
+    far = urls.is_url(path)
+    there: Callable[[str], int] = os.path.getsize
+    line: Callable[..., InFile] = InFile
+    if far:
+        from lowrank.io import cloud  # loads http, which takes as long as Pillow
+
+        there, line = cloud.size, cloud.InStore
+        shape, dtype, columns, start = cloud.described(path)
+    else:
+        shape, dtype, columns, start = npy.described(path)
     total = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if total < least:
         return None
@@ -209,7 +216,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
             return None
         each = width * channels
         starts = start + np.arange(height, dtype=np.int64) * (each * dtype.itemsize)
-        lazy = of_channels(line(path, dtype, starts, each), mode, channels)
+        lazy = in_turns(line(path, dtype, starts, each), mode, channels)
         what = f"an array of {height} x {width} x {channels} {dtypes.named(dtype)}"
         note = pages.taken_for(
             lazy, f"{what}; stack=True or --stack takes its first axis for frames"

@@ -11,7 +11,8 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any, BinaryIO, cast
 
-SCHEMES = ("http://", "https://")
+from lowrank.io.urls import only_read
+
 _TIMEOUT = 60  # seconds without an answer
 _TRIES = 3  # of a range: a pass is long, and a connection is easily lost
 _PAUSE = 0.5  # seconds before the next
@@ -77,7 +78,7 @@ class Web:
         return [self.cat_file(*some) for some in zip(urls, starts, ends, strict=True)]
 
     def _asked(self, url: str, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
-        if not url.startswith(SCHEMES):
+        if not only_read(url):
             raise OSError("no address of the web")
         asked = urllib.request.Request(url, headers=headers or {}, method=method)  # noqa: S310
         return urllib.request.urlopen(asked, timeout=_TIMEOUT)  # noqa: S310 - as checked above

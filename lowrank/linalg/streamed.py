@@ -1,47 +1,33 @@
 """Leading singular triplets of a matrix that is larger than memory, in few passes over it.
 
-Up to `GRAM_SIDE` rows one pass gives the Gram matrix in float64, which knows every singular
-value, those above 1e-4 sigma_1 to 1e-9. Beyond, a block Krylov space grows by a block a pass, in
-float32, until the triplets that are wanted have settled. Either way a last step by Rayleigh and
-Ritz, in float64, takes one pass: singular values are those of Y = W A, by its QR factorisation,
-so that nothing is squared, and residuals are measured, not believed. What lies too far below the
-largest value is found in the matrix less what is known, as before. Right singular vectors
-take a pass of their own, in which they can be written as they come.
+Rows that span the left vectors come first (`spans`). A step by Rayleigh and Ritz, in float64,
+takes one pass: singular values are those of Y = W A, by its QR factorisation, so that nothing is
+squared, and residuals are measured, not believed. Right singular vectors take a pass of their
+own, in which they can be written as they come.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from lowrank.errors import LimitError, UsageError
-from lowrank.linalg import krylov, slabs
-from lowrank.linalg.basis import leading_of
+from lowrank.linalg import slabs, spans
 from lowrank.linalg.certificate import ZERO, norm_below
 from lowrank.linalg.matrix import Floats, mirrored, scale_of
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.slabs import Cast
-from lowrank.linalg.space import ROUGH, Goal, Space
+from lowrank.linalg.space import ROUGH, Goal
 
-GRAM_SIDE = 2000
-"""Rows up to which the Gram matrix is made at once."""
-LARGEST_GRAM = 6000
-"""Rows up to which it is made where a Krylov space will not do, and for a proof."""
-_GRAM_CLEAR = 1e-4  # of the largest singular value, what a Gram matrix in float64 knows well
-_STAGES = 6  # each orders of magnitude below the last
 _POLISHING = 4  # Rayleigh-Ritz steps
 _RESIDUAL = 2e-4  # of every triplet, against the last sigma, which half the square spoils
 _TOGETHER = 1e-4  # of all of them, against the tail
 _ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
 _CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
 _GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T
-_ROUGH = 1e-7  # of the largest eigenvalue, which a Gram matrix in float32 tells from rounding
-_A_GRAM = (
-    1e6  # squares of rows: as long as a pass of a Krylov space takes the Gram matrix of so many
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,10 +181,10 @@ def leading(
     """
     seen = seen or scanned(passes)
     cast = Cast(seen.exponent if seen else 0, narrow)
-    if wish.choose is not None and passes.size > LARGEST_GRAM:
+    if wish.choose is not None and passes.size > spans.LARGEST_GRAM:
         raise UsageError(
             f"rank auto needs all singular values, and {passes.size:,} are more than the "
-            f"{LARGEST_GRAM:,} of a matrix in passes; give -k, --energy or --error"
+            f"{spans.LARGEST_GRAM:,} of a matrix in passes; give -k, --energy or --error"
         )
     solver = _Solver(passes, wish, cast, start)
     return solver.found(certify=certify)
@@ -223,31 +209,35 @@ def scanned(passes: Passes) -> Seen | None:
 
 class _Solver:
     def __init__(self, passes: Passes, wish: Wish, cast: Cast, start: Floats | None = None) -> None:
-        self.passes, self.wish, self.cast, self.start = passes, wish, cast, start
+        self.passes, self.wish, self.cast = passes, wish, cast
         self.size = passes.size
         self.most = min(passes.size, passes.length)
         chosen = None if wish.rank is None else min(wish.rank, self.most)
-        self.goal = Goal(chosen, wish.share or 0.0, self.most)
-        self.square = -1.0  # ||A||_F^2
-        self.gram: Floats | None = None
+        goal = Goal(chosen, wish.share or 0.0, self.most)
+        self.spans = spans.Spans(passes, cast, goal, wish.choose, start)
+
+    @property
+    def goal(self) -> Goal:
+        return self.spans.goal
+
+    @property
+    def square(self) -> float:
+        """||A||_F^2."""
+        return self.spans.square
 
     def found(self, *, certify: bool) -> Leading:
         """Triplets of what is wished for."""
-        W = None
-        if self.size > GRAM_SIDE and self.wish.choose is None:
-            W = self._by_krylov()
-            if W is None:
-                W = self._by_rough_gram()
-        if W is None:
-            W = self._by_gram()
+        W = self.spans.first()
         if self.square == 0.0:
             return self._of_nothing(certify=certify)
         while True:
             left, s, within = self._polished(W)
-            k, enough = self._rank(left, s)
-            rough = self.size > LARGEST_GRAM and within <= ROUGH
+            chosen = self.goal.chosen is not None
+            rest = math.nan if chosen else self._rest(left, s)
+            k, enough = self._rank(s, rest)
+            rough = self.size > spans.LARGEST_GRAM and within <= ROUGH
             if within and not rough:
-                if self.gram is not None or self.size > LARGEST_GRAM:
+                if self.spans.gram is not None or self.size > spans.LARGEST_GRAM:
                     raise LimitError(
                         f"the {k:,} leading terms do not settle in {_POLISHING} passes; "
                         "give fewer, or take what fits into memory"
@@ -255,17 +245,22 @@ class _Solver:
                 enough, k = False, len(s) - 1
             if enough:
                 break
-            W = self._by_gram(least=k + 1 if within else 2 * k)
+            W = self.spans.by_gram(least=k + 1 if within else 2 * k)
         s[s <= ZERO * s[0]] = 0.0
         sigma_next = float(s[k]) if k < min(self.most, len(s)) else 0.0
         norm = math.sqrt(self.square)
-        tail = self._tail(left[:, :k], s[:k]) if sigma_next > 0.0 else 0.0
+        if sigma_next == 0.0:
+            rest = 0.0
+        elif chosen:
+            rest = self._rest(left[:, :k], s[:k])
+        else:
+            rest += float(s[k:] @ s[k:])
         certified = certify and self._proved(left[:, :k], s[:k], sigma_next, norm)
         unit = self.cast.exponent
         signs = _signs(left[:, :k])
         return Leading(
             left[:, :k] * signs, np.ldexp(s[:k], unit), math.ldexp(sigma_next, unit),
-            math.ldexp(tail, unit), math.ldexp(norm, unit), certified, within,
+            math.ldexp(math.sqrt(rest), unit), math.ldexp(norm, unit), certified, within,
             left[:, k].copy() if left.shape[1] > k else None, self.passes, self.cast,
         )  # fmt: skip
 
@@ -276,113 +271,12 @@ class _Solver:
             self.passes, self.cast,
         )  # fmt: skip
 
-    def _rank(self, left: Floats, s: Floats) -> tuple[int, bool]:
+    def _rank(self, s: Floats, rest: float) -> tuple[int, bool]:
         """How many terms to keep, by the leading triplets; and whether these are enough."""
-        told = self.goal.chosen is not None or len(s) == self.most
-        k = self.goal.rank(s * s, self.square, None if told else self._tail(left, s) ** 2)
+        k = self.goal.rank(s * s, self.square, rest)
         if k is None:
             return len(s), False
         return k, self.goal.chosen is not None or k < len(s) or len(s) == self.most
-
-    # -- by the Gram matrix ----------------------------------------------------------------
-
-    def _by_rough_gram(self) -> Floats | None:
-        """The same by a Gram matrix whose blocks are in float32: None where that is no help."""
-        if 3 * 8 * self.size**2 > self.passes.memory:
-            return None
-        lower, _ = self.passes.total(slabs.Gram(self.cast, rough=True), of=self.passes.number + 3)
-        values, vectors = leading_of(mirrored(lower))
-        k = self.goal.rank(np.maximum(values[: self.most], 0.0), self.square)
-        if k is None or values[min(k, self.most - 1)] < _ROUGH * values[0]:
-            return None
-        return _rows(vectors(min(k + 1, self.most)))
-
-    def _by_gram(self, least: int = 0) -> Floats:
-        """Rows that span the leading left singular vectors, one more than are wanted."""
-        if self.gram is None:
-            needed = 3 * 8 * self.size**2
-            if needed > self.passes.memory:
-                raise LimitError(
-                    f"the Gram matrix of {self.size:,} rows needs {needed:,} bytes; "
-                    "give more with --memory, or fewer terms"
-                )
-            lower, square = self.passes.total(slabs.Gram(self.cast), of=self.passes.number + 3)
-            self.gram, self.square = mirrored(lower), float(square[0])
-        if self.square == 0.0:
-            return np.eye(1, self.size)
-        values, vectors = leading_of(self.gram.copy())
-        s = np.sqrt(np.maximum(values, 0.0))
-        if self.wish.choose is not None:
-            chosen = self.wish.choose(np.ldexp(s[: self.most], self.cast.exponent))
-            self.goal = replace(self.goal, chosen=min(chosen, self.most))
-        k = self.goal.rank(np.maximum(values[: self.most], 0.0), self.square)
-        if k is None or self.goal.chosen is None:
-            k = max(self.most if k is None else k, least)
-        count = min(k + 1, self.most)
-        W = _rows(vectors(count))
-        clear = int(np.count_nonzero(s[:count] >= _GRAM_CLEAR * s[0]))
-        for _ in range(_STAGES):
-            if clear == count:
-                break
-            known = np.linalg.qr(W[:clear].T)[0]
-            lower, square = self.passes.total(slabs.Gram(self.cast.without(known)))
-            rest = mirrored(lower)
-            values, vectors = leading_of(rest)
-            more = _rows(vectors(count - clear))
-            W = np.vstack([known.T, more - (more @ known) @ known.T])
-            W = np.linalg.qr(W.T)[0].T
-            below = np.sqrt(np.maximum(values[: count - clear], 0.0))
-            if below[0] <= ZERO * s[0]:
-                break
-            clear += int(np.count_nonzero(below >= _GRAM_CLEAR * below[0]))
-        return W
-
-    # -- by a Krylov space -----------------------------------------------------------------
-
-    def _by_krylov(self) -> Floats | None:
-        """The same from Krylov spaces; None where the Gram matrix is the better way."""
-        known: Floats | None = None
-        squares = np.zeros(0)
-        some = (self.cast.double(raw) for raw in self.passes.some_blocks())
-        seed = krylov.seed_of(x for A in some for x in np.einsum("ij,ij->j", A, A).tolist())
-        count = 100 if self.goal.chosen is None else self.goal.chosen + 1
-        block = min(16 if count <= 48 else 32 if count <= 200 else 64, self.size)
-        there_is_gram = self.size <= LARGEST_GRAM
-        patience = max(self.size**2 / _A_GRAM, 8) if there_is_gram else math.inf
-        rest = 0
-        for stage in range(_STAGES):
-            cast = self.cast if known is None else self.cast.without(known, rest)
-            space = Space(
-                self.passes, cast, self.goal, squares, block, seed + stage, patience, self.square,
-                None if stage else self.start,
-            )  # fmt: skip
-            grown = space.grown()
-            self.square = space.square
-            if grown is None:
-                return None
-            if self.square == 0.0:
-                return np.eye(1, self.size)
-            W, s, count = grown
-            if known is not None:
-                W = W - (W @ known) @ known.T
-                W = np.vstack([known.T, W])
-            W = np.linalg.qr(W.T)[0].T
-            if len(W) >= count or s[0] <= ZERO * math.sqrt(self.square):
-                return W[:count]
-            known, squares = self._further(W)
-            rest = math.frexp(s[-1])[1] if s[-1] > 0.0 else 0
-        return None
-
-    def _further(self, W: Floats) -> tuple[Floats, Floats]:
-        """Columns one step of A A^T in float64 nearer to singular vectors than rows W.
-
-        What is left of the largest ones would hide the smallest. And squares of their values.
-        """
-        Z, R = self.passes.total(slabs.Image(self.cast, W))
-        inner, s, _ = np.linalg.svd(R.T)
-        return np.linalg.qr((Z @ inner) / np.maximum(s, ZERO * s[0]) ** 2)[0], s * s
-
-    # -- Rayleigh and Ritz -----------------------------------------------------------------
 
     def _polished(self, W: Floats) -> tuple[Floats, Floats, float]:
         """Triplets in the span of rows, which residuals extend until they are small.
@@ -411,32 +305,31 @@ class _Solver:
         within = float((sizes / divisor).max()) if large.any() else 0.0
         return left, s, within
 
-    def _tail(self, left: Floats, s: Floats) -> float:
+    def _rest(self, left: Floats, s: Floats) -> float:
+        """The sum of squares of what is left of the matrix without these triplets."""
+        if len(s) == self.most:
+            return 0.0
         difference = self.square - float(s @ s)
         if difference > _CANCELLED * self.square:
-            return math.sqrt(difference)
+            return difference
         (square,) = self.passes.total(slabs.Residual(self.cast.without(left)))
-        return math.sqrt(float(square[0]))
+        return float(square[0])
 
     def _proved(self, left: Floats, s: Floats, sigma_next: float, norm: float) -> bool:
         """Whether sigma_next (1 + 1e-6) is above ||A - A_k||_2, by a Cholesky factorisation."""
-        if self.size > LARGEST_GRAM or 2 * 8 * self.size**2 > self.passes.memory:
+        if self.size > spans.LARGEST_GRAM or 2 * 8 * self.size**2 > self.passes.memory:
             return False
         if len(s) and sigma_next < _GRAM_FLOOR * s[0]:
             rest = self.cast.without(left)
             return norm_below(mirrored(self.passes.total(slabs.Gram(rest))[0]), sigma_next, norm)
-        if self.gram is None:
-            self.gram = mirrored(self.passes.total(slabs.Gram(self.cast))[0])
-        gram, self.gram = self.gram, None
+        gram, self.spans.gram = self.spans.gram, None
+        if gram is None:
+            gram = mirrored(self.passes.total(slabs.Gram(self.cast))[0])
         scaled = left * s
         for start in range(0, self.size, 512):
             rows = slice(start, start + 512)
             gram[rows] -= (2.0 * scaled[rows]) @ scaled.T
         return norm_below(gram, sigma_next, norm)
-
-
-def _rows(vectors: Floats) -> Floats:
-    return np.ascontiguousarray(vectors.T)
 
 
 def _signs(left: Floats) -> Floats:

@@ -7,11 +7,13 @@
 <LowRankImage 64x48 L, ranks (2,), channels, float32>
 >>> image.to_array(rank=1).shape
 (48, 64)
+>>> image[7, 2:4]
+array([ 9, 10], dtype=uint8)
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
@@ -39,6 +41,9 @@ class LowRankImage(Kept):
 
     `compress` makes one from an image, `open` reads one from a `.lrk` file. It does not change;
     `np.asarray` decodes it, notebooks show it, and two are equal where their files would be.
+
+    Indexing is numpy's, and gives the very samples of `to_array`. The image is decoded whole, once,
+    when the first of them is asked for.
 
     Attributes
     ----------
@@ -70,15 +75,8 @@ class LowRankImage(Kept):
     def _shown(self) -> Picture:
         return codec.decode(self.parts, filled=True).picture
 
-    @property
-    def width(self) -> int:
-        """Columns of the image."""
-        return self.head.width
-
-    @property
-    def height(self) -> int:
-        """Rows of the image."""
-        return self.head.height
+    def __getitem__(self, key: Any) -> Any:
+        return self._once()[key].copy()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,7 +92,8 @@ class LowRankImage(Kept):
         rounding of the store. In layout `channels` the matrices are the channels, in layout
         `patches` the coefficients of their (turned) patches. A packed file keeps no such factors:
         they are the singular value decomposition of what it decodes to, before its picture is
-        smoothed and rounded.
+        smoothed, rounded and clipped, and of samples that are counted from another level than 0
+        (floats, integers with a sign) k is the rank and one more, for that level.
         """
         return tuple(
             (np.array(U, np.float64), np.array(s, np.float64), np.array(Vt, np.float64))

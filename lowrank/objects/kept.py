@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Self, SupportsIndex
 
 import numpy as np
@@ -27,14 +29,19 @@ Arrays = tuple["NDArray[np.floating]", "NDArray[np.float64]", "NDArray[np.floati
 class Kept(ABC):
     """The k leading terms of one or more matrices, with the notes of how they came to be.
 
-    It does not change; `np.asarray` decodes it, notebooks show it, and two are equal where
-    their files would be.
+    It does not change; `np.asarray` decodes it, an index decodes what it needs, notebooks show
+    it, and two are equal where their files would be.
     """
 
     def __init__(self, parts: Parts, notes: tuple[str, ...] = (), path: str | None = None) -> None:
         self.notes = notes
         self._parts = parts
         self._path = path
+        self._decoded: NDArray[Any] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy and a pickle hold: no samples that were decoded."""
+        return {**self.__dict__, "_decoded": None}
 
     @property
     def parts(self) -> Parts:
@@ -60,6 +67,22 @@ class Kept(ABC):
             raise UsageError("it is decoded into a new array; leave copy out, or give True")
         return np.asarray(self.to_array(), dtype)
 
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return (self[i] for i in range(len(self)))
+
+    @abstractmethod
+    def __getitem__(self, key: Any) -> Any:
+        """Samples, by an index of numpy's: those of `to_array()[key]`, in an array of their own."""
+
+    def _once(self) -> NDArray[Any]:
+        """All samples, decoded when the first of them is asked for, and kept."""
+        if self._decoded is None:
+            self._decoded = self.to_array()
+        return self._decoded
+
     def _repr_png_(self) -> bytes:
         """The picture, or the frame in the middle, for notebooks."""
         from lowrank import notebook
@@ -80,6 +103,31 @@ class Kept(ABC):
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of the decoded array."""
+
+    @property
+    def ndim(self) -> int:
+        """Axes of the decoded array."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Samples of the decoded array."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded array; `len(x.to_bytes())` are those of the file."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def width(self) -> int:
+        """Columns of the picture, or of a frame."""
+        return self.head.width
+
+    @property
+    def height(self) -> int:
+        """Rows of the picture, or of a frame."""
+        return self.head.height
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -107,16 +155,28 @@ class Kept(ABC):
         return self._parts.ranks
 
     def _factored(self) -> tuple[Arrays, ...]:
-        """One (U, s, Vt) for each matrix, in the types that the store has."""
-        from lowrank import linalg
+        """One (U, s, Vt) for each matrix, in the types that the store has.
+
+        Of samples that a packed file counts from their lowest, that level is in the matrices, with
+        a term more.
+        """
+        from lowrank import layouts, linalg
+
+        turned, matrices = codec.factors(self.parts)
+        lowest = self.parts.lowest
+        if lowest:
+            level = np.full(self.head.samples_shape, lowest)
+            levels = layouts.of_samples(level, self.layout, turned)
+            matrices = tuple(map(np.add, matrices, levels))
 
         def of(k: int, B: Factored) -> Arrays:
             if isinstance(B, tuple):
                 return B
-            x = linalg.truncated_svd(B, max(k, 1)).truncate(k)
+            terms = min(k + 1, *B.shape) if lowest else k
+            x = linalg.truncated_svd(B, max(terms, 1)).truncate(terms)
             return x.U, x.s, x.Vt
 
-        return tuple(map(of, self.ranks, codec.factors(self.parts)[1]))
+        return tuple(map(of, self.ranks, matrices))
 
     def to_array(self, rank: SupportsIndex | None = None) -> NDArray[Any]:
         """Decode to an array, from the first `rank` terms of each matrix or from all.

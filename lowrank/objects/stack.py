@@ -51,8 +51,9 @@ class LowRankStack(Kept):
     """N registered pictures as the k leading terms of one N x (height width colours) matrix.
 
     `lowrank.compress(..., stack=True)` makes one, `lowrank.open` reads one. Where it was opened
-    by its name, a float file stays on the disk: indexing reads the bytes that it needs. A file
-    that is replaced by another stays what it was; one that is shortened in place is an error.
+    by its name, a float file stays on the disk, and open as long as the stack is there (`del`
+    lets go of it): indexing reads the bytes that it needs. A file that is replaced by another stays
+    what it was; one that is shortened in place is an error.
 
     Indexing is numpy's, and gives the very samples of `to_array`: `stack[7]` is a frame,
     `stack[:, y, x]` a pixel's trace, `stack[10:20, 0:64, 0:64]` a box. What is packed is decoded
@@ -74,7 +75,6 @@ class LowRankStack(Kept):
         super().__init__(parts, notes, path)
         self._mapped = file
         self._gaps: tuple[float, NDArray[np.bool_]] | None = None
-        self._decoded: Array | None = None
         self._factors: Arrays | None = None
         self._scaled: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         head = parts.head
@@ -92,8 +92,8 @@ class LowRankStack(Kept):
 
     def __getstate__(self) -> dict[str, object]:
         """What a copy and a pickle hold: the parts, and no file."""
-        kept = {name: value for name, value in self.__dict__.items() if name != "_tiles"}
-        dropped = dict.fromkeys(("_mapped", "_decoded", "_factors", "_scaled"))
+        kept = {name: value for name, value in super().__getstate__().items() if name != "_tiles"}
+        dropped = dict.fromkeys(("_mapped", "_factors", "_scaled"))
         return {**kept, "_parts": self.parts, **dropped}
 
     def _shown(self) -> Picture:
@@ -128,14 +128,6 @@ class LowRankStack(Kept):
         return self._shape
 
     @property
-    def ndim(self) -> int:
-        """3, or 4 of a stack in colour."""
-        return len(self._shape)
-
-    def __len__(self) -> int:
-        return int(self._shape[0])
-
-    @property
     def axis(self) -> Axis:
         """Labels and values of the frames, where somebody gave any."""
         return axis.unpack(self.head.metadata.axis, len(self))
@@ -147,7 +139,9 @@ class LowRankStack(Kept):
         """One `(U, s, Vt)`, of shapes (N, k), (k,) and (k, height x width x colours).
 
         A packed file keeps none: they are the singular value decomposition of what it decodes to,
-        before that is rounded. They are read only: those of a float file are the file's own.
+        before that is rounded and clipped, and of float samples k is its rank and one more, for the
+        level that they are counted from. They are read only: those of a float file are the file's
+        own.
         """
         if self._mapped is not None:
             self._mapped.check(self.ranks[0])
@@ -208,11 +202,12 @@ class LowRankStack(Kept):
             )
         if np.ma.is_masked(frames):
             raise UsageError("frames with masked samples have no coefficients; fill them first")
-        if A.dtype.kind not in "biuf" or not np.isfinite(A).all():
-            raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         V = self.factors[0][2].astype(np.float64)
+        with np.errstate(over="ignore"):  # of longdoubles
+            rows = A.reshape(-1, V.shape[1]).astype(np.float64) if A.dtype.kind in "biuf" else None
+        if rows is None or not np.isfinite(rows).all():
+            raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
-        rows = A.reshape(-1, V.shape[1]).astype(np.float64)
         C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
         return C if A.ndim == self.ndim else C[0]
 
@@ -223,10 +218,7 @@ class LowRankStack(Kept):
         found = codec.shorten(self._parts, Target("rank", targets.rank(rank)))
         return LowRankStack(found, self.notes, self._mapped)
 
-    def __iter__(self) -> Iterator[Array]:
-        return (self[i] for i in range(len(self)))
-
-    def __getitem__(self, key: Any) -> Array:
+    def __getitem__(self, key: Any) -> Any:
         lines, block = split(key, self._shape)
         found = self._block(lines).astype(self.dtype, copy=False)[block]
         return found if isinstance(found, np.ndarray) else np.asarray(found)[()]
@@ -239,9 +231,7 @@ class LowRankStack(Kept):
                 found = self._tiles.block(*(line.numbers() for line in lines[:3]))
                 found = found[..., lines[3].index] if len(lines) > 3 else found[..., 0]
                 return self._with_gaps(found, lines)
-            if self._decoded is None:
-                self._decoded = self.to_array()
-            return self._decoded[np.ix_(*(line.numbers() for line in lines))]
+            return self._once()[np.ix_(*(line.numbers() for line in lines))]
         shape = tuple(len(line) for line in lines)
         (f,) = body.factors
         needed = math.prod(shape) * self.dtype.itemsize + (f.k + 1) * math.prod(shape[1:]) * 8

@@ -14,7 +14,7 @@ from lowrank import format as lrk
 from lowrank.errors import LowrankError, UsageError, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
-from lowrank.io import images
+from lowrank.io import images, urls
 from lowrank.io.taking import USUAL, Taking, several
 from lowrank.limits import LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
@@ -120,7 +120,7 @@ def report(
 
 
 def _bytes(path: str) -> bytes:
-    if "://" not in path:
+    if not urls.is_url(path):
         return files.read_bytes(path)
     from lowrank.io import cloud  # not on the way of files that are here
 

@@ -26,6 +26,7 @@ from lowrank.picture import Loaded, Mode, Picture, Source, Turn, may_hold
 from lowrank.picture.distance import frames, total
 from lowrank.report import File, OfMatrix, Report, Storage
 from lowrank.stores import Factored, Stated
+from lowrank.stores.growing import proved
 
 
 def file_facts(path: str | None, parts: Parts, size: int) -> File:
@@ -55,6 +56,7 @@ def _pixels(x: Picture | Head) -> int:
     return x.width * x.height * (x.frames or 1)
 
 
+@threads.one_blas_thread()
 def measure(
     picture: Picture,
     parts: Parts,
@@ -140,8 +142,7 @@ def at_rank(A: NDArray[np.generic], x: TruncatedSVD, k: int) -> TruncatedSVD:
     if k >= len(x.s):
         return x
     cut = x.truncate(k)
-    proved = x.certified and linalg.certify(A, cut.U, cut.s, cut.sigma_next)
-    return replace(cut, certified=proved)
+    return proved((A, cut)) if x.certified else cut
 
 
 def bounded(name: str, x: TruncatedSVD, measured: linalg.ResidualNorms) -> OfMatrix:

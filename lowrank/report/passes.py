@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import pace
+from lowrank import pace, threads
 from lowrank.errors import UsageError
 from lowrank.format.parts import Factors, Floats, Head, Packed, Parts
 from lowrank.layouts import turn
@@ -103,6 +103,7 @@ class _Residual:
         return found
 
 
+@threads.one_blas_thread()
 def measured(
     loaded: LazyLoaded, parts: Parts, *, file: File | None, file_bytes: int, memory: int,
     found: Sequence[Leading] = (),

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lowrank.errors import LowrankError, UsageError
-from lowrank.io import cloud
+from lowrank.io import cloud, urls
 from lowrank.runs import tasks
 from lowrank.runs.plan import Job
 
@@ -17,14 +17,9 @@ if TYPE_CHECKING:
     from lowrank.report import Report
 
 
-def asks(job: Job) -> bool:
-    """Whether a job reads or writes elsewhere."""
-    return any(map(cloud.is_url, (job.input, job.output or "", job.stem or "")))
-
-
 def placed(job: Job) -> Job:
     """The same job; what is made of a file from the web, which takes none, has a place here."""
-    if not cloud.only_read(job.input) or job.output or job.stem:
+    if not urls.only_read(job.input) or job.output or job.stem:
         return job
     name = os.path.splitext(cloud.named(job.input))[0]
     return replace(job, stem=os.path.join(os.curdir, name))
@@ -52,7 +47,7 @@ def done(
     """
     job = placed(job) if writes else job
     target = job.output or job.stem or os.path.splitext(job.input)[0]
-    far = writes and cloud.is_url(target)
+    far = writes and urls.is_url(target)
     if far and job.folder is not None:
         raise UsageError(f"-o {job.folder}: frames are written to folders here; name one file")
     if far and job.output:
@@ -62,7 +57,7 @@ def done(
     with TemporaryDirectory(prefix="lowrank-") as folder:
         here = job
         shown: list[tuple[str, str]] = []
-        if cloud.is_url(job.input):
+        if urls.is_url(job.input):
             here = replace(here, input=cloud.fetch(job.input, folder))
             shown.append((here.input, job.input))
         if far:

@@ -30,7 +30,7 @@ _START = 64  # bytes that tell a stack from a picture, and more
 
 def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = False) -> tasks.Outcome:
     """Rebuild what is in one `.lrk` file, a picture or a stack, and write it."""
-    if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
+    if job.afar:
         from lowrank.runs import afar
 
         writes = settings.pixel is None or job.output is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lowrank import files, limits
 from lowrank.errors import LimitError, UsageError
 from lowrank.format import float_file_size
-from lowrank.io import cloud
+from lowrank.io import cloud, urls
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
 from lowrank.runs import afar, outputs, tasks, work
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -> tasks.Outcome:
     """Compress one source in passes; as ever, where it is small, or passes cannot do it."""
     if settings.spread is not None:  # a worker has a folder of its own
-        here = job.input if cloud.is_url(job.input) else os.path.abspath(job.input)
+        here = job.input if urls.is_url(job.input) else os.path.abspath(job.input)
         job = replace(job, input=here, output=job.place(".lrk"))
     began = time.monotonic()
-    if afar.asks(job):
+    if job.afar:
         job = afar.placed(job)
         if settings.manifest is not None:
             raise UsageError("--manifest lists files here; leave it out, or copy the input first")
-        if settings.check or (cloud.is_url(job.input) and not _by_ranges(job.input, settings)):
+        if settings.check or (urls.is_url(job.input) and not _by_ranges(job.input, settings)):
             return afar.done(compress, job, settings)
     loaded = source(job, settings)
     if loaded is None:
@@ -51,7 +51,7 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
                 "a manifest lists one input for each output, and a stack has many; leave it out"
             )
     output = job.place(".lrk")
-    far = cloud.is_url(output)
+    far = urls.is_url(output)
     if far:
         cloud.check_output(output, force=settings.force)
     if outputs.is_done(job, output, settings):
@@ -93,7 +93,7 @@ def _whole(job: Job, settings: tasks.Compressing, *, repeated: bool) -> tasks.Ou
     LimitError
         It does not fit into memory.
     """
-    if afar.asks(job):
+    if job.afar:
         return afar.done(work.compress, job, settings)
     kind = settings.target.kind
     wish = "--nodata" if settings.nodata is not None else f"--{kind.replace('_', '-')}"
@@ -177,9 +177,9 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
         return None
     from lowrank.io import lazy
 
-    if not (job.frames or cloud.is_url(job.input) or os.path.exists(job.input)):
+    if not (job.frames or urls.is_url(job.input) or os.path.exists(job.input)):
         return None  # standard input
-    asked = settings.memory or settings.resume or cloud.is_url(job.input)
+    asked = settings.memory or settings.resume or urls.is_url(job.input)
     least = 0 if asked else limits.LARGE
     if job.frames:
         loaded = lazy.of_files(
@@ -204,7 +204,7 @@ def written(
         encoded.write(memory)
         data = memory.getvalue()
         after = len(data)
-    elif cloud.is_url(output):
+    elif urls.is_url(output):
         with TemporaryFile() as stream:
             encoded.write(stream)
             after = stream.seek(0, 2)

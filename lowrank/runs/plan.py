@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from lowrank import files
 from lowrank.errors import FileError, UsageError
-from lowrank.io import folders
+from lowrank.io import folders, urls
 from lowrank.io.formats import ZARR
 
 _NO_SUFFIX = "without suffix"
@@ -40,6 +40,11 @@ class Job:
     stem: str | None = None
     folder: str | None = None
     frames: tuple[str, ...] = ()
+
+    @property
+    def afar(self) -> bool:
+        """Whether it reads or writes elsewhere."""
+        return any(map(urls.is_url, (self.input, self.output or "", self.stem or "")))
 
     def place(self, suffix: str) -> str:
         """Return the output's path, given what its suffix would be."""

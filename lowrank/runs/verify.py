@@ -88,7 +88,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
     file cannot be read), "unlike" (farther from its original than it states), "unmatched" (no
     original).
     """
-    if "://" in job.input:
+    if job.afar:
         from lowrank.runs import afar
 
         return afar.done(verify, job, settings, writes=False)
@@ -105,7 +105,8 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         parts = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
         head = parts.head
         facts |= {
-            "width": head.width, "height": head.height, "mode": head.mode.name,
+            **({} if head.frames is None else {"frames": head.frames}),
+            "width": head.width, "height": head.height, "mode": head.mode.title,
             "layout": head.layout, "store": head.store, "ranks": list(parts.ranks),
             "stated_error": codec.relative_error(parts),
         }  # fmt: skip

@@ -94,7 +94,7 @@ def spreads(jobs: list[Job], settings: Compressing) -> bool:
 
 def _is_large(job: Job, settings: Compressing) -> bool:
     """Whether a source may be one to read in passes, by the sizes of its files."""
-    if any("://" in name for name in (job.input, job.output or "", job.stem or "")):
+    if job.afar:
         return True
     if job.input.lower().endswith(formats.ZARR):
         return os.path.isdir(job.input)

@@ -86,8 +86,7 @@ def of_spectra(
 
     jobs = zip(spectra, ranks, strict=True)
     if spectra[0].large:  # one after another, for the memory that each takes and gives back
-        with threads.one_blas_thread():
-            return ranks, tuple(map(truncate, jobs))
+        return ranks, tuple(map(truncate, jobs))
     return ranks, tuple(threads.each(truncate, jobs))
 
 
@@ -150,4 +149,4 @@ def proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:
     A, x = job
     if linalg.certify(A, x.U, x.s, x.sigma_next):
         return replace(x, certified=True)
-    return linalg.truncated_svd(A, len(x.s), certify=True)
+    return linalg.truncated_svd(A, len(x.s), certify=True) if len(x.s) else x

@@ -53,8 +53,6 @@ class _Matrix:
         The samples that count.
     rows, columns : (W,) ndarray of int
         The witnesses.
-    worst : float
-        The largest error of the last rank that was summed up.
     """
 
     A: NDArray[Any]
@@ -63,7 +61,6 @@ class _Matrix:
     known: NDArray[np.bool_] | None
     rows: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     columns: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    worst: float = math.inf
 
     def first(self, x: TruncatedSVD, store: str, start: int, most: int) -> int | None:
         """The smallest rank from `start` to `most` that holds in a store; None if none does."""
@@ -81,6 +78,18 @@ class _Matrix:
             if self._holds(B.copy()) and self._decodes(US[:, :k], Vt[:k]):
                 return k
             k += 1
+
+    def left(self, x: TruncatedSVD, store: str) -> float:
+        """The largest error of all terms of a decomposition, in a store."""
+        US, Vt = (y.astype(store).astype(np.float64) for y in (x.U, x.Vt))
+        return float(self._errors(_product(US * x.s, Vt)).max())
+
+    def _errors(self, B: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far samples of B are off where they count. B is overwritten."""
+        error: NDArray[np.float64] = np.abs(self._samples(B) - self.A)
+        if self.known is not None:
+            error *= self.known
+        return error
 
     def _decodes(self, US: NDArray[np.float64], Vt: NDArray[np.float64]) -> bool:
         """Whether factors hold in the very sums of either decoder."""
@@ -117,11 +126,8 @@ class _Matrix:
 
     def _holds(self, B: NDArray[np.float64]) -> bool:
         """Whether all samples hold; if not, the worst become witnesses. B is overwritten."""
-        error = np.abs(self._samples(B) - self.A)
-        if self.known is not None:
-            error *= self.known
-        self.worst = float(error.max())
-        if self.worst <= self.allowed:
+        error = self._errors(B)
+        if error.max() <= self.allowed:
             return True
         flat = error.reshape(-1)
         count = min(_WITNESSES, flat.size)
@@ -183,14 +189,13 @@ def of_picture(
     if layout == "patches":
         exact = tuple(threads.each(partial(linalg.truncated_svd, k=min(A[0].shape)), A))
         patches = _Patches(picture, exact, turned, allowed)
-        ranks, first, closest = patches.first(wanted, None), patches.first, patches.worst
+        ranks, first = patches.first(wanted, None), patches.first
     else:
         matrices = _matrices(picture, A, allowed, layout)
         small = len(A) * A[0].size < threads.SMALL
         grown = threads.each(partial(_grown, store=wanted), matrices, small=small)
         exact = tuple(x for _, x in grown)
         ranks = None if any(k is None for k, _ in grown) else tuple(k or 0 for k, _ in grown)
-        closest = max(x.worst for x in matrices)
 
         def first(store: str, most: tuple[int, ...] | None) -> tuple[int, ...] | None:
             jobs = zip(matrices, exact, most or (), strict=True)
@@ -198,6 +203,11 @@ def of_picture(
             return None if None in found else tuple(k or 0 for k in found)
 
     if ranks is None:
+        if layout == "patches":
+            closest = patches.worst
+        else:
+            pairs = zip(matrices, exact, strict=True)
+            closest = max(a.left(x, wanted) for a, x in pairs if len(x.s) == min(a.A.shape))
         raise UsageError(
             f"max_error {allowed:g} is out of reach of {wanted} factors: with all terms "
             f"{closest:.3g} is left" + ("" if wanted == "float64" else "; give store float64")

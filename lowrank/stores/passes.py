@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import format as lrk
-from lowrank import linalg
+from lowrank import linalg, threads
 from lowrank.errors import ImageError, UsageError
 from lowrank.format import streaming
 from lowrank.format.parts import Factors, Floats, Head, Parts
 from lowrank.io.taking import Taking
 from lowrank.limits import LARGE, half
 from lowrank.linalg.passes import Passes
-from lowrank.linalg.streamed import GRAM_SIDE, Leading, Seen, Wish, leading, scanned
+from lowrank.linalg.spans import GRAM_SIDE
+from lowrank.linalg.streamed import Leading, Seen, Wish, leading, scanned
 from lowrank.names import (
     AUTO,
     AUTO_WIDTH,
@@ -125,6 +126,7 @@ class Streamed:
         return replace(self.parts, body=Floats(tuple(filled)))
 
 
+@threads.one_blas_thread()
 def encode(
     lazy: Lazy,
     target: Target,

@@ -160,8 +160,11 @@ def beside_samples(
     """
     if lost > _SAMPLES * allowed and store == AUTO:
         return target, "float64"
+    if not lost:
+        return target, store
     decibels = target.kind.startswith("psnr")
-    if lost >= allowed > 0:
+    # Of an error of 0 all terms are wanted, whatever their store; a largest error of 0 is measured.
+    if lost >= allowed and (allowed > 0 or target.kind == "max_error"):
         said = f"{lost:.3g}"
         if decibels:
             said = f"so much that {20 * math.log10(peak / lost):.2f} dB are left"
@@ -171,8 +174,6 @@ def beside_samples(
             f"{target.kind} {target.value!r}: to round the samples to float32 alone takes "
             f"{said}; give store float64"
         )
-    if not lost:
-        return target, store
     left = max(allowed - lost, 0.0)
     if decibels:
         value = min(target.value + 20 * math.log10(allowed / left), MOST_PSNR)

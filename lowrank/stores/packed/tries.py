@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lowrank import format as lrk
-from lowrank import pace, threads
+from lowrank import pace
 from lowrank.format.parts import Head, Packed, PackedMatrix, Parts
 from lowrank.picture import Picture
 from lowrank.stores.packed.coding.payload import Coded, Norms
@@ -88,7 +88,6 @@ class Tries:
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
         return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
 
-    @threads.one_blas_thread()  # several stall on sums as short as these
     def off(self, step: float) -> list[OfFrame]:
         """How far each decoded frame is off."""
         from lowrank.picture import distance

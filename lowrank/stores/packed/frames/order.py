@@ -42,7 +42,7 @@ _PHASES = np.array([(PHASES[p], PHASES[BESIDE[p]], PHASES[ABOVE[p]]) for p in ra
 _REMEMBERED = 1 << 9
 """Kinds of components whose predictors are remembered: planes that are alike come together."""
 Shape = tuple[int, int, bool, bool]
-"""A frequency, the number of what is coded of its plane, and whether planes before have it."""
+"""A frequency, what is coded of its plane, and whether planes before have it."""
 SHARE = 0.85
 """Of the weights of a plane's own maps, where another plane helps."""
 
@@ -156,8 +156,7 @@ class Predictors:
         self.rows = before + [array("i", [NONE]) * SIZE for _ in range(planes)]
         self._skip = len(before)
         self._coded = [0] * planes
-        self._coded_after: dict[tuple[int, int], int] = {}
-        """Number of what is coded of a plane, by that before and the component that came."""
+        """What is coded of each plane, a bit for each component."""
         self._best: dict[tuple[int, int], tuple[int, ...]] = {}
         self._weights: dict[Shape, NDArray[np.float32]] = {}
 
@@ -200,10 +199,8 @@ class Predictors:
 
     def add(self, component: Component, row: int) -> None:
         """The component's map is coded: it may predict others."""
-        plane = component.channel
-        self.rows[plane + self._skip][component.index] = row
-        step = (self._coded[plane], component.index)
-        self._coded[plane] = self._coded_after.setdefault(step, len(self._coded_after) + 1)
+        self.rows[component.channel + self._skip][component.index] = row
+        self._coded[component.channel] |= 1 << component.index
 
 
 @cache
