@@ -260,8 +260,9 @@ class Synthesis:
         if kind.itemsize != np.dtype(np.int32).itemsize:
             return self.samples(scale)
         frames, channels = self.shape[0], self.shape[3]
+        kept = len(self.planes) // channels
         room = gathered(self.planes, frames, channels)
-        self.planes = [one[..., c] for one in room for c in range(channels)]
+        self.planes = [one[..., c] for one in room[:kept] for c in range(channels)]
         return self.samples(scale, room.view(kind))
 
     def samples(self, scale: Scale, out: NDArray[Any] | None = None) -> NDArray[Any]:
