@@ -385,10 +385,7 @@ def run() -> int:
     except Exception as error:
         message = getattr(error, "format_message", None)
         if message is not None:
-            usage = str(message()).rstrip(".")
-            command = getattr(getattr(error, "ctx", None), "command_path", "lowrank")
-            what = "commands and options" if command == "lowrank" else "its options"
-            console.failed(f"{usage}; {command} --help lists {what}", sys.argv)
+            console.mistyped(error, str(message()), sys.argv)
             return 2
         if os.environ.get("LOWRANK_DEBUG"):
             raise

@@ -83,6 +83,13 @@ def failed(message: Exception | str, typed: list[str]) -> None:
             let_go()
 
 
+def mistyped(error: Exception, message: str, typed: list[str]) -> None:
+    """Say what is wrong with a command line, by Typer's words, and where help is."""
+    command = getattr(getattr(error, "ctx", None), "command_path", "lowrank")
+    what = "commands and options" if command == "lowrank" else "its options"
+    failed(f"{message.rstrip('.')}; {command} --help lists {what}", typed)
+
+
 def run(
     worker: Worker,
     plan: Plan,
