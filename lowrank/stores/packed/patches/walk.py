@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,8 +62,9 @@ class Walk:
         self.indices: list[list[int]] = [[] for _ in range(channels)]
         self._patches = shape[0] * shape[1]
         self._flat = np.zeros(len(plan) * self._patches, self.float)
-        counts = [sum(x.channel == c for x in plan) for c in range(channels)]
-        self._starts = [sum(counts[:c]) for c in range(channels)]
+        of = np.array([x.channel for x in plan], np.intp)
+        counts = np.bincount(of, minlength=channels).tolist()
+        self._starts = [0, *accumulate(counts[:-1])]
         grids = self._flat.reshape(-1, *shape)
         self.maps = [grids[i : i + n] for i, n in zip(self._starts, counts, strict=True)]
         """Coefficients of each channel's components, in sixteenths of a step."""
