@@ -22,6 +22,7 @@ from lowrank import codec, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.io import lazy
+from lowrank.io.taking import Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.objects.image import LowRankImage
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
         dask: Any
 
 
+@overload
+def compress(image: LowRankStack, **wishes: Unpack[Wishes]) -> LowRankStack: ...
 @overload
 def compress(
     image: Any,
@@ -149,8 +152,9 @@ def compress(
         Spread the one matrix of a large stack over a cluster: the address of its scheduler, or a
         client; of a dask array, the client in use goes without saying. Needs the extra `dask`.
     stack : bool
-        Take the source for a stack of frames. A file of several equal images, and an array of
-        four axes, is one without being asked; an array of three axes is a picture.
+        Take the source for a stack of frames. A LowRankStack, a file of several equal images and an
+        array of four axes are one without being asked; an array of three axes is a picture, and
+        in a file one of uint8 or uint16 with at most 4 channels.
     axis : int
         Of a stack in an array: which axis counts the frames; -1 of bands that are last.
     labels, values, unit : iterable of str, iterable of float, str
@@ -175,7 +179,7 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
-    taking, named = taken(stack, axis), _named(labels, values, unit)
+    taking, named = _taken(image, stack, axis), _named(labels, values, unit)
     bound = targets.memory(memory)
     wishes = {
         "rank": rank, "energy": energy, "error": error, "max_error": max_error, "psnr": psnr,
@@ -261,7 +265,7 @@ def spectrum(
     from lowrank.layouts import turn
 
     targets.choice(layout, "layout", ("channels", "patches"))
-    taking = taken(stack, axis)
+    taking = _taken(image, stack, axis)
     picture = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking).picture
     layout = layout if picture.frames is None else "stack"
     A = layouts.of_samples(picture.samples, layout, turn.of(picture, layout))
@@ -319,7 +323,7 @@ def ladder(
     if not wanted:
         raise UsageError("the list of ranks is empty; give one such as [5, 20, 50]")
     targets.choice(store, "store", FLOAT_CHOICES)
-    taking = taken(stack, axis)
+    taking = _taken(image, stack, axis)
     loaded = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
     return list(ask.of_ranks(loaded, wanted, store=store or AUTO).reports)
 
@@ -360,6 +364,12 @@ def open(
     if parts.head.frames is not None:
         return LowRankStack(parts, parts.notes, path=found)
     return LowRankImage(parts, parts.notes, found)
+
+
+def _taken(image: object, stack: object, axis: object) -> Taking:
+    """How it is to be seen: what is a stack already need not be said to be one."""
+    taking = taken(stack, axis)
+    return taking._replace(stack=True) if isinstance(image, LowRankStack) else taking
 
 
 def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:

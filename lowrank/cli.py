@@ -386,7 +386,9 @@ def run() -> int:
         message = getattr(error, "format_message", None)
         if message is not None:
             usage = str(message()).rstrip(".")
-            console.failed(f"{usage}; lowrank --help lists commands and options", sys.argv)
+            command = getattr(getattr(error, "ctx", None), "command_path", "lowrank")
+            what = "commands and options" if command == "lowrank" else "its options"
+            console.failed(f"{usage}; {command} --help lists {what}", sys.argv)
             return 2
         if os.environ.get("LOWRANK_DEBUG"):
             raise

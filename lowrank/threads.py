@@ -129,14 +129,31 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if not _inside:
-                for name, library in _libraries():
-                    library.set(_before.get(name, _before.get(_BLAS_USERS[0], 1)))
-                _before.clear()
-                value = _environment.pop()
-                if value is None:
-                    del os.environ[_VARIABLE]
-                else:
-                    os.environ[_VARIABLE] = value
+                _let_go()
+
+
+def _let_go() -> None:
+    for name, library in _libraries():
+        library.set(_before.get(name, _before.get(_BLAS_USERS[0], 1)))
+    _before.clear()
+    value = _environment.pop()
+    if value is None:
+        del os.environ[_VARIABLE]
+    else:
+        os.environ[_VARIABLE] = value
+
+
+def _in_a_fork() -> None:
+    """Hold nothing: whoever did so works on in the process that this one is a fork of."""
+    global _lock, _inside  # noqa: PLW0603 - they are this process's own
+    _lock = threading.Lock()
+    if _inside:
+        _inside = 0
+        _let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_fork)
 
 
 def _keep_memory() -> None:

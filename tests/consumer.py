@@ -91,7 +91,8 @@ def stacks(folder: Path, many: bool) -> NDArray[Any]:
     opened: lowrank.LowRankStack = lowrank.open(folder / "s.lrk")
     curves: NDArray[np.float64] = opened.coefficients
     trace: NDArray[Any] = opened[:, 3, 4]
-    either = lowrank.compress(np.stack([A, A]), stack=many, rank=1)
+    shorter: lowrank.LowRankStack = lowrank.compress(stack, rank=1)
+    either = lowrank.compress(np.stack([A, A]), stack=many or len(shorter) > 2, rank=1)
     return trace if curves.size and either.shape else opened[0]
 
 

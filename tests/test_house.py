@@ -58,7 +58,7 @@ INSIDE = {
         ("arrays", "pillow"),
         ("tifffile",),
         ("images", "pages"),
-        ("framewriter", "lazytiff", "sources"),
+        ("framewriter", "largetiff", "sources"),
         ("lazy",),
     ),
     "layouts": (("colour", "lapped"), ("turn",), ("__init__",)),

@@ -106,6 +106,19 @@ def test_pictures_and_stacks_are_indexed_and_counted_as_what_they_decode_to(kind
     assert pickle.loads(pickle.dumps(kept)) == kept
 
 
+@pytest.mark.parametrize("memory", [None, "10M"])
+def test_a_stack_stays_one_without_being_asked(memory):
+    stack = lowrank.compress(MOVIE, stack=True, rank=2, store="float64")
+    found = lowrank.compress(stack, rank=1, store="float64", memory=memory)
+    assert isinstance(found, lowrank.LowRankStack)
+    B = stack.to_array().reshape(len(stack), -1).astype(float)
+    sigma = np.linalg.svd(B, compute_uv=False)
+    np.testing.assert_allclose(found.singular_values, sigma[:1], rtol=1e-9)
+    np.testing.assert_allclose(lowrank.spectrum(stack)[0], sigma, atol=1e-12 * sigma[0])
+    (matrix,) = lowrank.ladder(stack, [1])[0].channels
+    assert matrix.frobenius_bound == pytest.approx(np.linalg.norm(sigma[1:]), rel=1e-6)
+
+
 def test_dask_takes_pictures_and_stacks_for_arrays():
     dask = pytest.importorskip("dask.array")
     for kept in (lowrank.compress(RGB, rank=6), lowrank.compress(MOVIE, stack=True, rank=2)):
@@ -578,6 +591,10 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
         assert ("or auto" in str(caught.value)) == (call is calls[0])  # the others take none
     with pytest.raises(UsageError, match=r"^memory x is"):  # as an argument is called, no option
         lowrank.compress(GREY, rank=3, memory="x")
+    for wrong in ([], True, -1):
+        with pytest.raises(UsageError, match=r"^memory .* bytes") as caught:
+            lowrank.compress(GREY, rank=1, memory=wrong)
+        one_line(caught.value)
 
 
 @pytest.mark.parametrize("store", ["float16", "float64"])

@@ -243,30 +243,18 @@ def test_a_turned_basis_is_orthonormal_to_its_precision():
 # -- synthesis --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("largest", [9, 1 << 16])
-def test_the_symmetries_of_a_basis_change_no_sample(largest, monkeypatch):
+@pytest.mark.parametrize(("largest", "kind"), [(9, np.float32), (1 << 16, np.float64)])
+def test_patches_are_exact_sums_in_the_float_that_holds_them(largest, kind):
     rng = np.random.default_rng(largest)
     indices, turns = [3, 16, 17, 18, 40, 200, 255], ((3, 40, 20), (16, 18, -9), (17, 200, 5))
     basis = synthesis.basis(indices, turns, 13)
     maps = rng.integers(-largest, largest, (len(indices), 3, 4)).astype(np.float32)
     first = rng.normal(0, 50, (3, 4)).astype(np.float32)
-
-    def patches():
-        channel = synthesis.Channel(first, basis, maps, 0.01)
-        out = np.empty((SIDE, SIDE, 2, 4), np.float32)
-        channel.patches(slice(1, 3), out)
-        return channel, out
-
-    _, plain = patches()
-    monkeypatch.setattr(synthesis, "_MANY", 0)
-    channel, by_quarters = patches()
-    assert np.array_equal(plain, by_quarters)
-    chosen = [len(some[0]) for pair in channel._quarters for some in pair]
-    assert sum(chosen) + len(channel._mixed[0]) == len(indices)
-    assert len(channel._mixed[0]) > 0
-    assert sum(x > 0 for x in chosen) > 1
-    exact = np.einsum("pk,kyx->pyx", basis, maps[:, 1:]).reshape(SIDE, SIDE, 2, 4)
-    assert np.allclose(plain, exact * 0.01 + first[1:], rtol=1e-5, atol=0.01)
+    out = np.empty((SIDE, SIDE, 2, 4), np.float32)
+    synthesis.Channel(first, basis, maps, 0.01).patches(slice(1, 3), out)
+    sums = np.einsum("pk,kyx->pyx", basis.astype(np.int64), maps[:, 1:].astype(np.int64))
+    exact = sums.astype(kind).reshape(out.shape)
+    assert np.array_equal(out, (exact * kind(0.01) + first[1:]).astype(np.float32))
 
 
 # -- smoothing -------------------------------------------------------------------------

@@ -53,6 +53,18 @@ def test_samples_of_any_kind_come_back(mode, size, monkeypatch):
         assert np.array_equal(np.asarray(image).reshape(shape), samples)
 
 
+def test_paeth_is_the_nearest_of_three_neighbours_in_its_order():
+    values = np.array([*range(0, 256, 5), 1, 2, 3, 126, 127, 128, 129, 253, 254], np.uint8)
+    a, b, c = (x.ravel() for x in np.meshgrid(values, values, values))
+    wide = [x.astype(int) for x in (a, b, c)]
+    near = np.stack([np.abs(x - (wide[0] + wide[1] - wide[2])) for x in wide])
+    expected = np.choose(near.argmin(0), [a, b, c])  # of equals the first
+    above, now = np.stack([c, b], 1), np.stack([a, np.full_like(a, 7)], 1)
+    found = np.empty((len(a), 1), np.uint8)
+    pngwriter._differences(above, now, 1, 4, found, np.empty((4, len(a), 1), np.uint8))
+    assert np.array_equal(found[:, 0], 7 - expected)
+
+
 def test_each_filter_is_chosen_where_it_suits():
     y, x = np.mgrid[:64, :64]
     rng = np.random.default_rng(0)

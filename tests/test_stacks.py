@@ -541,6 +541,14 @@ def test_a_report_has_the_frames_of_the_contract():
     assert json.dumps(said)
 
 
+@pytest.mark.parametrize("level", [0.1, 1e-20, 7.3e5])
+def test_samples_that_are_all_alike_have_no_signal(level):
+    A = np.full((19, 7, 13), level)
+    found = lowrank.compress(A, stack=True, rank=1, store="float16").report(A)
+    assert found.pixels.rmse > 0
+    assert found.stack.snr_db is None
+
+
 def test_noise_is_told_from_structure():
     rng = np.random.default_rng(5)
     plane = np.cos(np.arange(900) / 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -91,6 +92,29 @@ def test_whatever_the_library_does_has_one_thread(tmp_path):
     if "openblas" not in _blas():
         pytest.skip("numpy's BLAS is not OpenBLAS")
     assert out.stdout.split("\n")[:2] == ["True", "{1} {2}"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_of_a_process_that_works_has_its_own_number_again():
+    """It may be made by a thread of the user's, while lowrank works in another."""
+    code = CODE.rpartition("print")[0] + (
+        "import os\n"
+        "with threads.one_blas_thread(), threads._lock:\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        before, inside = counts(), threads.each(lambda _: counts(), [1])\n"
+        "        print(before, inside, counts(), flush=True)\n"
+        "        os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(counts())\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    if "openblas" not in _blas():
+        pytest.skip("numpy's BLAS is not OpenBLAS")
+    assert out.stdout.split("\n")[:2] == ["{2} [{1}] {2}", "{2}"]
 
 
 def test_results_stand_in_order_and_a_failure_ends_the_others(monkeypatch):

@@ -202,3 +202,13 @@ def test_an_empty_name_is_seen(cli, small_png):
     for command in ("compress", "decompress", "report", "verify"):
         assert "cannot read ''" in cli(command, "").failed(1)
     assert "is empty; give it" in cli("report", "in.png", "").failed(2)  # "$UNSET" in a script
+
+
+@pytest.mark.parametrize(
+    ("words", "help_"),
+    [(("report", "a.png", "-q"), "lowrank report --help lists its options"),
+     (("compress",), "lowrank compress --help lists its options"),
+     (("nonsense",), "lowrank --help lists commands and options")],
+)  # fmt: skip
+def test_who_mistypes_is_sent_to_the_help_of_the_command(cli, words, help_):
+    assert cli(*words).failed(2).endswith(help_)

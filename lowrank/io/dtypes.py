@@ -55,13 +55,6 @@ def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
         return np.array(samples, dtype=mode.dtype, order="C"), mode
 
 
-def mode_of(dtype: np.dtype[Any], channels: int) -> Mode | None:
-    """The mode of samples of a type; None of a type that no picture has."""
-    if dtype.newbyteorder("=").name not in DTYPES:
-        return None
-    return typed(np.empty((0, channels), dtype), [])[1]
-
-
 def named(dtype: np.dtype[Any]) -> str:
     """What a type is called, whatever the order of its bytes."""
     return dtype.newbyteorder("=").name
@@ -99,3 +92,10 @@ def _type_of(samples: Samples, channels: int, notes: list[str]) -> str:
         f"samples of {native.name} from {low} to {high} fit no integer of 32 bits; "
         "scale them first, or give float64"
     )
+
+
+def mode_of(dtype: np.dtype[Any], channels: int) -> Mode | None:
+    """The mode of samples that are kept as they are; None of a type that none is of."""
+    if dtype.newbyteorder("=").name not in DTYPES:
+        return None
+    return typed(np.empty((0, channels), dtype), [])[1]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.io import dtypes, images, lazytiff, npy, pages, sources, urls, zarr
-from lowrank.io.matrices import InFile, OfArray, OfFrames, in_turns
+from lowrank.io import dtypes, images, largetiff, npy, pages, sources, urls, zarr
+from lowrank.io.matrices import InFile, OfArray, OfFrames, of_channels
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.limits import LARGE
 from lowrank.picture import Metadata, Mode, Source
@@ -70,7 +70,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     with open(path, "rb") as stream:
         start = stream.read(4)
     if start.startswith(TIFFS) and os.path.getsize(path) >= min(least, 1 << 20):
-        return lazytiff.of_tiff(path, taking, least)
+        return largetiff.of_path(path, taking, least=least)
     return None
 
 
@@ -216,7 +216,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
             return None
         each = width * channels
         starts = start + np.arange(height, dtype=np.int64) * (each * dtype.itemsize)
-        lazy = in_turns(line(path, dtype, starts, each), mode, channels)
+        lazy = of_channels(line(path, dtype, starts, each), mode, channels)
         what = f"an array of {height} x {width} x {channels} {dtypes.named(dtype)}"
         note = pages.taken_for(
             lazy, f"{what}; stack=True or --stack takes its first axis for frames"

@@ -10,7 +10,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,8 @@ from numpy.typing import NDArray
 from lowrank.errors import ImageError
 from lowrank.io.wall import thin_wall
 from lowrank.limits import let_go
-from lowrank.picture.lazy import Lazy
-
-if TYPE_CHECKING:
-    from lowrank.picture import Mode
-    from lowrank.picture.lazy import Matrix
+from lowrank.picture import Mode
+from lowrank.picture.lazy import Lazy, Matrix
 
 Samples = NDArray[Any]
 
@@ -296,7 +293,7 @@ class OfChannel:
         return self._whole.columns(some)[:, self._channel :: self._channels]
 
 
-def in_turns(whole: InFile | OfBands, mode: Mode, channels: int) -> Lazy:
+def of_channels(whole: InFile | OfBands, mode: Mode, channels: int) -> Lazy:
     """A picture of rows in which the channels take turns."""
     if channels == 1:
         return Lazy(whole, mode, whole.m, whole.n, None)

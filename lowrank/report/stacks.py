@@ -174,9 +174,12 @@ def _finite(value: float) -> float | None:
 
 
 def _variance(picture: Picture) -> float:
-    """Variance of all samples, frame by frame, so that no copy of the stack is needed."""
-    size = picture.samples.size
-    mean = sum(float(np.sum(x, dtype=np.float64)) for x in picture.each()) / size
+    """Variance of all samples, frame by frame, so that no copy of the stack is needed.
+
+    The mean counts from a sample: of samples that are all alike it is that one to the last bit.
+    """
+    size, first = picture.samples.size, float(picture.samples.flat[0])
+    mean = first + sum(float(np.sum(x.astype(np.float64) - first)) for x in picture.each()) / size
     return sum(float(np.sum((x.astype(np.float64) - mean) ** 2)) for x in picture.each()) / size
 
 

@@ -165,7 +165,7 @@ def chosen(wishes: Mapping[Kind, object], options: Mapping[Kind, str] | None = N
     for kind, value in given:
         if kind == "rank" and isinstance(value, str) and value == "auto":
             return Target("auto")
-        return Target(kind, _real(kind, value))
+        return Target(kind, _real(kind, value, _WISHES[kind]))
     return USUAL
 
 
@@ -227,7 +227,7 @@ def memory(value: object, option: str = "memory") -> int | None:
         return None
     if isinstance(value, str):
         return int(_read(_MEMORY, value, f"{option} {value}"))
-    number = _real("size", value)
+    number = _real("memory", value, _MEMORY)
     _in_range(_MEMORY, number, f"memory {value!r}")
     return int(number)
 
@@ -373,15 +373,13 @@ def _plain(wish: _Wish) -> str:
     return f"give {wish.advice.partition(', such as ')[0]}"
 
 
-def _real(kind: Kind, value: object, wish: _Wish | None = None) -> float:
+def _real(name: str, value: object, wish: _Wish) -> float:
     """Return a number as a float; one that no float reaches as infinity, which is out of range."""
     try:
         number = float(cast("SupportsFloat", value))
     except (TypeError, ValueError, OverflowError):
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or (kind == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(
-            f"{kind} {reprlib.repr(value)} does not do; {_plain(wish or _WISHES[kind])}"
-        )
+    if not real or (name == "rank" and math.isfinite(number) and not number.is_integer()):
+        raise UsageError(f"{name} {reprlib.repr(value)} does not do; {_plain(wish)}")
     return number

@@ -22,9 +22,9 @@ from lowrank.stores.packed.frames.classes import Planes, Sorted, Weights
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of
 from lowrank.stores.packed.frames.order import arranged, batches, by_map
-from lowrank.stores.packed.frames.plain import Quantised, Written, write
+from lowrank.stores.packed.frames.plain import Written, write
 from lowrank.stores.packed.frames.profile import Profile
-from lowrank.stores.packed.frames.samples import Plane, narrowed, planes_of
+from lowrank.stores.packed.frames.samples import Maps, Plane, narrowed, planes_of
 from lowrank.stores.packed.frames.steering import Steering
 from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
 from lowrank.stores.packed.patches import means
@@ -140,7 +140,7 @@ class Closed:
     def _quantised(
         self, target: Planes, orders: list[list[int]],
         lows: list[NDArray[np.int64]], bands: list[means.Bands],
-    ) -> tuple[Quantised, NDArray[np.signedinteger[Any]]]:  # fmt: skip
+    ) -> tuple[Maps, NDArray[np.signedinteger[Any]]]:  # fmt: skip
         """Quantise planes: what they are decoded as, and their levels."""
         C = learn.coefficients(target, self._edges.transform)
         _, rows, _, columns = C.shape
@@ -159,7 +159,7 @@ class Closed:
         def levels_of_map(c: int) -> NDArray[Any]:
             return levels[orders[c], :, c]
 
-        maps = Quantised((rows, columns), self._edges, orders, means_of, levels_of_map)
+        maps = Maps((rows, columns), self._edges, orders, means_of, levels_of_map)
         return maps, levels
 
     def finish(self) -> list[Plane]:

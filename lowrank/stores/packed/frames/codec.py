@@ -64,6 +64,8 @@ every batch before the cut can be decoded, but for the late ones.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,16 +78,19 @@ from lowrank.stores.packed.coding.payload import SYMBOLS_PER_LANE, Decoded, Outl
 from lowrank.stores.packed.coding.rans import Cut, RansReader
 from lowrank.stores.packed.frames import basis, classes, models
 from lowrank.stores.packed.frames.edges import Edges
-from lowrank.stores.packed.frames.header import Header, Shape, read_header
-from lowrank.stores.packed.frames.order import batches, group_of
+from lowrank.stores.packed.frames.header import Shape, read_header
+from lowrank.stores.packed.frames.order import Plan, batches, group_of
 from lowrank.stores.packed.frames.samples import (
+    Maps,
     Plane,
     Synthesis,
+    gathered,
     narrowed,
     planes_of,
     power,
 )
-from lowrank.stores.packed.frames.walk import Carried, Walk
+from lowrank.stores.packed.frames.walk import Carried, Walk, widened
+from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader
 
 
@@ -122,7 +127,7 @@ def decode(
         The payload is not one.
     """
     made, total, done = synthesis(payload, size, rank=rank, partial=partial, outline=outline)
-    return Decoded(made.samples(scale), total, done)
+    return Decoded(made.spent(scale), total, done)
 
 
 def factors(
@@ -175,11 +180,14 @@ def synthesis(
             if sent is not None:
                 weights += sent.read(part)
             walk = Walk(patches, scales[part], header.coarsest[part], coder, edges, carried)
+            plan = batches(scales[part], patches[0] * patches[1])
+            levels = _Levels(plan, walk.planes, patches)
             symbols += walk.symbols
             if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
                 raise FormatError("packed stream: too few interleaved coders for its size")
             try:
-                done += _read_group(walk, header, rans, last=last, scales=scales[part])
+                late = header.late if last else 0
+                done += _read_group(walk, plan, levels, rans, late)
                 walk.leave()
             except _Ended as error:
                 done += error.done
@@ -188,8 +196,9 @@ def synthesis(
                 if done:
                     for c in range(len(walk.firsts), part.stop - first):
                         walk.empty_first(c)
-                    Y += planes_of(walk, (height, width))
-            del walk
+                    found = Maps(patches, edges, levels.indices, walk.firsts, levels.of)
+                    Y += planes_of(found, (height, width))
+            del walk, plan, levels
     except Cut:
         if not (partial and done):
             raise TruncatedError(
@@ -212,11 +221,13 @@ def _restored(
 ) -> list[Plane]:  # fmt: skip
     """All planes, of which these were left of them by a prediction."""
     frame = Y[0].shape
-    whole = np.zeros((maps, Y[0].size), np.int32)
-    for i in range(len(Y)):
-        whole[i] = Y.pop(0).ravel()
-    classes.restore(found, whole, weights)
-    return [narrowed(plane.reshape(frame)) for plane in whole]
+    whole = gathered(Y, maps, 1)
+    classes.restore(found, whole.reshape(maps, -1), weights)
+    planes: list[Plane] = []
+    for last in reversed(range(maps)):
+        planes.append(narrowed(whole[last].reshape(frame)))
+        whole.resize((last, *whole.shape[1:]), refcheck=False)
+    return planes[::-1]
 
 
 class _Ended(Exception):  # noqa: N818 - a state of the stream, not a fault
@@ -227,27 +238,70 @@ class _Ended(Exception):  # noqa: N818 - a state of the stream, not a fault
         self.done = done
 
 
-def _read_group(
-    walk: Walk, header: Header, rans: RansReader, *, last: bool, scales: list[NDArray[np.int64]]
-) -> int:
-    """Decode a group; components that it has."""
-    shape = walk.shape
-    plan = batches(scales, shape[0] * shape[1])
-    signed = len(plan) - header.late if last else len(plan)
+class _Levels:
+    """The levels of some maps, in half steps, as they come from the stream.
+
+    Those of most maps take 8 bits.
+
+    Parameters
+    ----------
+    plan : Plan
+        The batches that will come.
+    maps : int
+    patches : (rows, columns)
+
+    Attributes
+    ----------
+    indices : list of list of int
+        Components of each map that are there.
+    """
+
+    def __init__(self, plan: Plan, maps: int, patches: tuple[int, int]) -> None:
+        counts = plan.counts(maps)
+        size = patches[0] * patches[1]
+        self.indices: list[list[int]] = [[] for _ in counts]
+        self._maps: list[NDArray[Any]] = [np.zeros((n, size), np.int8) for n in counts]
+
+    def add(self, batch: list[Component], halves: NDArray[Any]) -> None:
+        """Keep the levels of a batch."""
+        if halves.itemsize > 1:
+            most = np.maximum(halves.max(1), -halves.min(1)).tolist()
+            for x, one in zip(batch, most, strict=True):
+                self._maps[x.channel] = widened(self._maps[x.channel], one)
+        for x, row in zip(batch, halves, strict=True):
+            indices = self.indices[x.channel]
+            self._maps[x.channel][len(indices)] = row
+            indices.append(x.index)
+
+    def of(self, c: int) -> NDArray[Any]:
+        """(components, patches) levels of a map, which is forgotten."""
+        found, self._maps[c] = self._maps[c], self._maps[c][:0].copy()
+        return found[: len(self.indices[c])]
+
+
+def _read_group(walk: Walk, plan: Plan, levels: _Levels, rans: RansReader, late: int) -> int:
+    """Decode a group, of which the last batches have late signs; components that it has."""
+    signed = len(plan) - late
     if signed < 0:
         raise FormatError("packed stream: more late signs than components")
-    done = whole = 0
+    done = 0
+    unsigned: list[tuple[list[Component], NDArray[Any]]] = []
     try:
-        for c in range(len(scales)):
+        for c in range(walk.planes):
             walk.first(c)
-            done = whole = done + 1
+            done += 1
         for number, batch in enumerate(pace.steps("decoding", plan)):
-            walk.next(batch, signs=number < signed)
-            done += len(batch)
-            whole = done if number < signed else whole
-        if last and header.late:
+            found = walk.next(batch, signs=number < signed)
+            if number < signed:
+                levels.add(batch, found)
+                done += len(batch)
+            else:
+                unsigned.append((batch, found))
+        if late:
             walk.sign(rans.tail())
     except Cut:
-        walk.forget(max(whole - len(scales), 0))
-        raise _Ended(whole) from None
+        raise _Ended(done) from None
+    for batch, found in unsigned:
+        levels.add(batch, found)
+        done += len(batch)
     return done

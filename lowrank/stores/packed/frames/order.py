@@ -70,6 +70,11 @@ class Plan:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
+    def counts(self, maps: int) -> list[int]:
+        """How many components each of so many maps has."""
+        counts: list[int] = np.bincount(self._channels, minlength=maps).tolist()
+        return counts
+
     def __iter__(self) -> Iterator[list[Component]]:
         for start, end in zip(self._ends, self._ends[1:], strict=False):
             both = zip(self._channels[start:end], self._indices[start:end], strict=True)

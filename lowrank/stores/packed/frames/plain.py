@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import pace
-from lowrank.layouts.lapped import Floats
-from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import profile
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.levels import levels_of
 from lowrank.stores.packed.frames.order import Plan, arranged, batches, by_map
 from lowrank.stores.packed.frames.profile import Profile
-from lowrank.stores.packed.frames.samples import Plane, planes_of
+from lowrank.stores.packed.frames.samples import Maps, Plane, planes_of
 from lowrank.stores.packed.frames.select import Choice
 from lowrank.stores.packed.frames.walk import Carried, Walk, firsts
 from lowrank.stores.packed.patches.phases import Writer
@@ -78,7 +76,7 @@ class Plain:
         def levels_of_map(c: int) -> NDArray[Any]:
             return np.array([parts[batch][place] for batch, place in zip(*where[c], strict=True)])
 
-        maps = Quantised(shape, self._edges, orders, walk.firsts, levels_of_map)
+        maps = Maps(shape, self._edges, orders, walk.firsts, levels_of_map)
         self._planes += planes_of(maps, self._frame)
         self.profiles += fitted
         self.coarsest += lows
@@ -88,36 +86,6 @@ class Plain:
         """The planes as they will be decoded, which are not kept."""
         planes, self._planes = self._planes, []
         return planes
-
-
-class Quantised:
-    """Some maps as they will be decoded.
-
-    Parameters
-    ----------
-    shape : (rows, columns)
-        Of patches.
-    edges : Edges
-    indices : list of list of int
-        Components of each map.
-    firsts : list of ndarray
-        Their first ones, in steps.
-    levels : callable
-        Gives what `levels_of` does of a map, by its number.
-    """
-
-    def __init__(
-        self, shape: tuple[int, int], edges: Edges, indices: list[list[int]],
-        firsts: list[Floats], levels: Callable[[int], NDArray[Any]],
-    ) -> None:  # fmt: skip
-        self.shape, self.edges, self.indices, self.firsts = shape, edges, indices, firsts
-        self._levels = levels
-
-    def maps_of(self, c: int, /) -> NDArray[np.float32]:
-        """(components, patches) coefficients of a map, in sixteenths of a step."""
-        values: NDArray[np.float32] = self._levels(c).astype(np.float32)
-        values *= np.float32(FRACTION // 2)
-        return values.reshape(len(values), self.shape[0] * self.shape[1])
 
 
 class Written(NamedTuple):

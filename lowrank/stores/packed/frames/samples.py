@@ -7,9 +7,10 @@ any order. All that follows is elementwise arithmetic.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ _PRECISION = 24
 _LARGEST = 2.0**31
 EXACT = 2.0**53
 _SLAB = 1 << 16
-_PARTS = 32
+_PARTS = 64
+_GROWTH = 16  # steps in which memory grows
 
 
 class _Bases:
@@ -93,25 +95,40 @@ def _basis(count: tuple[int, int], transform: int) -> NDArray[np.float32]:
     return np.rint(patches, out=patches).astype(np.float32)
 
 
-class Maps(Protocol):
-    """Maps of planes as they are decoded: what a walk has in its end.
+class Maps:
+    """Some maps as they will be decoded.
 
-    Those of the last plane are asked for first, and of each one once.
+    Parameters
+    ----------
+    shape : (rows, columns)
+        Of patches.
+    edges : Edges
+    indices : list of list of int
+        Components of each map.
+    firsts : list of ndarray
+        Their first ones, in steps.
+    levels : callable
+        Gives the (components, ...) levels of a map, in half steps, by its number.
     """
 
-    shape: tuple[int, int]
-    edges: Edges
-    firsts: list[Floats]
-    indices: list[list[int]]
+    def __init__(
+        self, shape: tuple[int, int], edges: Edges, indices: list[list[int]],
+        firsts: list[Floats], levels: Callable[[int], NDArray[Any]],
+    ) -> None:  # fmt: skip
+        self.shape, self.edges, self.indices, self.firsts = shape, edges, indices, firsts
+        self._levels = levels
 
-    def maps_of(self, plane: int, /) -> NDArray[np.float32]:
-        """(components, patches) coefficients of a plane, in sixteenths of a step."""
+    def of(self, c: int) -> NDArray[np.float32]:
+        """(components, patches) coefficients of a map, in sixteenths of a step."""
+        values: NDArray[np.float32] = self._levels(c).astype(np.float32)
+        values *= np.float32(FRACTION // 2)
+        return values.reshape(len(values), self.shape[0] * self.shape[1])
 
 
-def planes_of(walk: Maps, size: tuple[int, int]) -> list[Plane]:
+def planes_of(maps: Maps, size: tuple[int, int]) -> list[Plane]:
     """The planes of a group, each of (height, width), in sixteenths of a step."""
-    edges = walk.edges
-    rows, columns = walk.shape
+    edges = maps.edges
+    rows, columns = maps.shape
     whole = np.empty((rows * SIDE, columns * SIDE), np.int32)
     bases = _Bases(edges)
 
@@ -125,20 +142,37 @@ def planes_of(walk: Maps, size: tuple[int, int]) -> list[Plane]:
         part.reshape(rows, y, columns, x)[:] = levels
 
     def plane(c: int) -> Plane:
-        first = walk.firsts[c] * (FRACTION / SIDE)
-        maps = walk.maps_of(c).reshape(-1, *walk.shape)
-        channel = _Edged(first, walk.indices[c], maps, 2.0**-_PRECISION, bases)
+        first = maps.firsts[c] * (FRACTION / SIDE)
+        others = maps.of(c).reshape(-1, *maps.shape)
+        channel = _Edged(first, maps.indices[c], others, 2.0**-_PRECISION, bases)
         lapped = edges.transform == LAPPED
         render([channel], emit, np.dtype(np.float64), edges.apart, lapped=lapped)
         return narrowed(whole[: size[0], : size[1]])
 
-    return [plane(c) for c in reversed(range(len(walk.firsts)))][::-1]
+    return [plane(c) for c in range(len(maps.firsts))]
 
 
 def narrowed(plane: NDArray[np.int32]) -> Plane:
     """A copy in 16 bits, where they hold it: all but the first few planes of most stacks."""
     small = max(int(plane.max()), -int(plane.min())) < 1 << 15
     return plane.astype(np.int16 if small else np.int32)
+
+
+def gathered(planes: list[Plane], count: int, channels: int) -> NDArray[np.int32]:
+    """(count, ..., channels) planes in 32 bits, and zeros; each is forgotten where it came from.
+
+    In memory that grows, so that there is little more at a time than in the end.
+    """
+    room = np.empty((0, *planes[0].shape, channels), np.int32)
+    planes.reverse()
+    step = -(-count // _GROWTH)
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        room.resize((last, *room.shape[1:]), refcheck=False)
+        for place in itertools.product(range(first, last), range(channels)):
+            if planes:
+                room[place[0], ..., place[1]] = planes.pop()
+    return room
 
 
 class Synthesis:
@@ -216,6 +250,20 @@ class Synthesis:
         for c in range(3):
             turned[c] = first * self._R[0][c] + second * self._R[1][c] + third * self._R[2][c]
         return turned
+
+    def spent(self, scale: Scale) -> NDArray[Any]:
+        """The samples that `samples` gives; the planes are not kept.
+
+        Samples of 32 bits take the place of the planes: those of some rows need nothing but these.
+        """
+        kind = np.dtype(scale.mode.dtype)
+        if kind.itemsize != np.dtype(np.int32).itemsize:
+            return self.samples(scale)
+        frames, channels = self.shape[0], self.shape[3]
+        kept = len(self.planes) // channels
+        room = gathered(self.planes, frames, channels)
+        self.planes = [one[..., c] for one in room[:kept] for c in range(channels)]
+        return self.samples(scale, room.view(kind))
 
     def samples(self, scale: Scale, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """All (frames, height, width, channels) samples, of levels rounded half up and clipped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError
 from lowrank.layouts.lapped import Floats
 from lowrank.stores.packed.coding import wavelet
-from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames import trellis
 from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.models import SECOND
@@ -23,9 +21,8 @@ from lowrank.stores.packed.patches.order import Component
 from lowrank.stores.packed.patches.phases import Reader, Writer
 
 T = TypeVar("T", bound=np.generic)
-_LARGEST = (1 << 15) // FRACTION
-"""Levels whose values take more than 16 bits."""
 _NEXT = trellis.NEXT.reshape(-1)
+_EXPECTED = 24  # maps of which others are looked at at once: each takes ten times as much
 _FIRST = np.float32(2)  # gradients of means are in steps, all other magnitudes in half steps
 
 
@@ -66,14 +63,13 @@ class Walk:
     ) -> None:
         self.shape, self.coder, self.edges, self.carried = shape, coder, edges, carried
         self._coarsest = coarsest
-        planes = self._planes = len(scales)
-        kept = [int((x[1:] > 0).sum()) for x in scales]
+        planes = self.planes = len(scales)
         self.quarters = Quarters(*shape)
         self._unused = np.array([self.quarters.scatter(x) for x in edges.unused(shape)])
         before = 0 if carried.known is None else len(carried.known)
         self._first = before
         self._patches = shape[0] * shape[1]
-        self._components = sum(kept)
+        self._components = sum(int((x[1:] > 0).sum()) for x in scales)
         self.symbols = (before + planes + self._components) * self.quarters.size
         self._room = np.zeros((0, WIDTH, self.quarters.size), np.float32)
         self._edged: list[NDArray[np.uint8]] = []
@@ -82,17 +78,9 @@ class Walk:
         self._predictors = Predictors(list(carried.rows), planes)
         self.states = np.zeros((planes, self.quarters.size), np.uint8)
         self.firsts: list[Floats] = []
-        self.indices: list[list[int]] = [[] for _ in scales]
-        self._starts = [0, *accumulate(kept)]
-        reads = self._components if isinstance(coder, Reader) else 0
-        self.maps: NDArray[Any] = np.zeros((reads, self._patches), np.int16)
-        """Coefficients of the components, plane by plane, in sixteenths of a step: in 16 bits,
-        until one comes that takes 32. What writes has them elsewhere."""
-        self._used = 0
-        self._places = [array("i") for _ in scales]
         self._board: Board | None = None
         self._laid: tuple[int, list[tuple[Phase, NDArray[np.intp], NDArray[np.intp]]]] = (0, [])
-        self._unsigned: list[NDArray[np.intp]] = []
+        self._unsigned: list[tuple[NDArray[Any], list[NDArray[np.int32]]]] = []
 
     def first(self, plane: int, target: list[dict[str, NDArray[np.float32]]] | None = None) -> None:
         """Code the first component of a plane."""
@@ -122,7 +110,7 @@ class Walk:
         """
         if self._known is None:
             before = self.carried.known
-            count = self._first + self._planes + self._components
+            count = self._first + self.planes + self._components
             self._known = np.zeros((count, 4, self.quarters.count), np.uint8)
             if before is not None:
                 self._known[: len(before)] = before
@@ -133,7 +121,7 @@ class Walk:
 
     def next(
         self, batch: list[Component], levels: NDArray[Any] | None = None, *, signs: bool = True
-    ) -> None:
+    ) -> NDArray[Any]:
         """Code a batch of components after the first ones.
 
         Parameters
@@ -144,6 +132,11 @@ class Walk:
             What to write, in half steps.
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
+
+        Returns
+        -------
+        (components, patches) ndarray
+            What was written, or what was read: in 8 bits, where these hold it.
         """
         shape, count = self.quarters, len(batch)
         board, own = self._expect(batch)
@@ -151,8 +144,8 @@ class Walk:
         starts = np.array([[x.channel * shape.size] for x in batch])
         kinds = np.array([self.edges.kind(x.index) for x in batch])
         unused = self._unused[kinds] if kinds.any() else None
-        mine = np.array([self._starts[x.channel] + len(self.indices[x.channel]) for x in batch])
-        mine *= self._patches
+        found: NDArray[Any] = np.zeros((count, self._patches), np.int8)
+        unsigned: list[NDArray[np.int32]] = []
         for phase, cells, places in self._cells(count):
             rows = board.rows(phase, own)
             where = starts + phase.places
@@ -179,20 +172,18 @@ class Walk:
             known[cells.take(hit)] = np.minimum(2 * magnitude - half, CAP)
             if levels is not None:
                 continue
-            here = (mine[:, None] + phase.where).ravel().take(hit)
-            if len(q) and self.maps.itemsize == 2 and int(magnitude.max()) >= _LARGEST:
-                self.maps = self.maps.astype(np.int32)
-            self.maps.reshape(-1)[here] = trellis.values_of(q, half, FRACTION)
-            if not signs:
-                self._unsigned.append(here)
+            here = places.take(hit)
+            found = widened(found, 2 * int(magnitude.max(initial=0)))
+            found.reshape(-1)[here] = trellis.values_of(q, half, 2)
+            unsigned.append(here.astype(np.int32))
         self.coder.models.learn()
         self.known[self._count : self._count + count] = self._bare(board.known)
         for i, x in enumerate(batch):
             self._predictors.add(x, self._count + i)
-            self.indices[x.channel].append(x.index)
-            self._places[x.channel].append(self._used + i)
         self._count += count
-        self._used += count
+        if not signs:
+            self._unsigned.append((found, unsigned))
+        return found if levels is None else levels
 
     def _bare(self, flat: NDArray[T]) -> NDArray[T]:
         """Four planes of some maps, without the zeros around them: a view."""
@@ -207,36 +198,23 @@ class Walk:
             found = []
             for phase in self.quarters.phases:
                 cells = rows * self.quarters.size + phase.places
-                places = rows * self._patches + self.quarters.where[phase.places]
+                places = rows * self._patches + phase.where
                 found.append((phase, cells.ravel(), places.ravel()))
             self._laid = count, found
         return self._laid[1]
 
-    def maps_of(self, plane: int) -> NDArray[np.float32]:
-        """(components, patches) coefficients of a plane, in sixteenths of a step.
-
-        They are not kept, nor are those of the planes after it: the last one comes first.
-        """
-        start = self._starts[plane]
-        part = self.maps[start : start + len(self.indices[plane])].astype(np.float32)
-        self.maps.resize((start, self._patches), refcheck=False)
-        return part
-
-    def forget(self, components: int) -> None:
-        """Keep so many components after the first ones, in their order, of a stream that is cut."""
-        for c, places in enumerate(self._places):
-            count = sum(place < components for place in places)
-            self.indices[c], self._places[c] = self.indices[c][:count], places[:count]
-
     def sign(self, bits: NDArray[np.uint8]) -> None:
-        """Give the components that were coded without them their signs."""
-        if sum(map(len, self._unsigned)) > len(bits):
+        """Give the components that were read without them their signs."""
+        if sum(len(places) for _, phases in self._unsigned for places in phases) > len(bits):
             raise FormatError("packed stream: more late signs than room for them")
-        at, maps = 0, self.maps.reshape(-1)
-        for places in self._unsigned:
-            negative = places[bits[at : at + len(places)].nonzero()[0]]
-            maps[negative] = -maps[negative]
-            at += len(places)
+        at = 0
+        for found, phases in self._unsigned:
+            flat = found.reshape(-1)
+            for places in phases:
+                negative = places[bits[at : at + len(places)].nonzero()[0]]
+                flat[negative] = -flat[negative]
+                at += len(places)
+        self._unsigned = []
 
     def _expect(self, batch: list[Component]) -> tuple[Board, NDArray[np.int32]]:
         """What these maps are written on, with what others let expect; weights of their own."""
@@ -246,12 +224,14 @@ class Walk:
             board = self._board = Board(shape, count)
         rows, weights, own = self._predictors.of(batch)
         sums = np.empty((count, 3, shape.size), np.float32)
-        if len(self._room) < count:
-            self._room = np.zeros((count, WIDTH, shape.size), np.float32)
-        known = self._room[:count]
-        self._bare(known)[:] = self.known[rows]
-        for plane, part in enumerate(shape.parts):
-            sums[:, :, part] = weights[plane] @ known[:, :, part]
+        if len(self._room) < min(count, _EXPECTED):
+            self._room = np.zeros((min(count, _EXPECTED), WIDTH, shape.size), np.float32)
+        for first in range(0, count, _EXPECTED):
+            some = slice(first, min(first + _EXPECTED, count))
+            known = self._room[: some.stop - first]
+            self._bare(known)[:] = self.known[rows[some]]
+            for plane, part in enumerate(shape.parts):
+                sums[some, :, part] = weights[plane, some] @ known[:, :, part]
         board.expect(sums)
         return board, own.astype(np.int32)
 
@@ -285,6 +265,12 @@ def firsts(
         lows.append(np.rint(low).astype(np.int64))
         bands.append(levels)
     return lows, bands
+
+
+def widened(halves: NDArray[Any], most: int) -> NDArray[Any]:
+    """Half steps in a type that holds up to so many of them."""
+    kind = np.int8 if most < 1 << 7 else np.int16 if most < 1 << 15 else np.int32
+    return halves if halves.itemsize >= kind().itemsize else halves.astype(kind)
 
 
 def _written(

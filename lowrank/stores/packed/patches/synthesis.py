@@ -8,7 +8,6 @@ independent of the order of summation. All that follows is elementwise arithmeti
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.layouts.lapped import (
-    HALF,
     SIDE,
     SIZE,
     Floats,
@@ -26,9 +24,6 @@ from lowrank.layouts.lapped import (
 )
 from lowrank.stores.packed.patches.rotations import Turns, turn
 
-_MANY = 1 << 13
-"""Patches of a channel from which on it pays to look for symmetries of its basis."""
-
 _GROUP = 1 << 10
 """Patches of a channel that are rendered at once: they stay in a cache."""
 _GROUPS = 3
@@ -37,9 +32,6 @@ _GROUPS = 3
 _BUFFER = 64
 """Elements of numpy's buffers, into which it copies arrays with gaps where they hold several
 of their rows: not these."""
-
-Some = tuple[NDArray[np.intp] | slice, Floats]
-"""Some components, and their basis: of whole patches, or of quarters."""
 
 
 def basis(
@@ -86,11 +78,7 @@ class Channel:
         # The margin is for the rounding of the sums in float32.
         exact = maps.dtype == np.float32 and float(total.max()) * largest < 0.999 * 2**24
         self._kind = np.dtype(np.float32 if exact else np.float64)
-        whole = slice(None), basis.astype(self._kind, copy=False)
-        self._mixed: Some = whole
-        self._quarters: tuple[tuple[Some, Some], ...] = ()
-        if first.size >= _MANY:
-            self._mixed, self._quarters = _by_symmetry(basis, self._kind)
+        self._basis = basis.astype(self._kind, copy=False)
 
     def patches(self, rows: slice, out: Floats) -> None:
         """Samples [y, x, row of patches, patch] of some rows of patches."""
@@ -98,62 +86,13 @@ class Channel:
         if not len(self.maps):
             out[:] = mean
             return
-        product = self._product(rows, mean.size)
+        Q = self.maps[:, rows].reshape(-1, mean.size)
+        product = self._basis @ Q.astype(self._kind, copy=False)
         if isinstance(self.scale, float):
             product *= self._kind.type(self.scale)
         else:
             product *= self.scale[rows].reshape(-1).astype(self._kind)
         np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out, casting="same_kind")
-
-    def _product(self, rows: slice, count: int) -> Floats:
-        """(SIDE, SIDE, count) products of the basis and some rows of the maps.
-
-        Cosines are even or odd: a quarter of each patch tells the others, and sums and
-        differences of integers are exact.
-        """
-        if not self._quarters:
-            return self._times(*self._mixed, rows, count)
-        halves = np.empty((2, HALF, SIDE, count), self._kind)
-        for y in (0, 1):
-            even, odd = (self._times(*self._quarters[y][x], rows, count) for x in (0, 1))
-            np.add(even, odd, out=halves[y, :, :HALF])
-            np.subtract(even, odd, out=halves[y, :, : HALF - 1 : -1])
-        product = np.empty((SIDE, SIDE, count), self._kind)
-        even, odd = halves
-        np.add(even, odd, out=product[:HALF])
-        np.subtract(even, odd, out=product[: HALF - 1 : -1])
-        if self._mixed[1].size:
-            product += self._times(*self._mixed, rows, count)
-        return product
-
-    def _times(
-        self, chosen: NDArray[np.intp] | slice, basis: Floats, rows: slice, count: int
-    ) -> Floats:
-        """(y, x, count) product of a basis of some components, and their maps."""
-        side = math.isqrt(len(basis))
-        Q = self.maps[chosen, rows].reshape(-1, count)
-        product: Floats = basis @ Q.astype(self._kind, copy=False)
-        return product.reshape(side, side, count)
-
-
-def _by_symmetry(basis: Floats, kind: np.dtype[Any]) -> tuple[Some, tuple[tuple[Some, Some], ...]]:
-    """The components of neither symmetry, and of each: even or odd down, even or odd across."""
-    patches = basis.reshape(SIDE, SIDE, -1)
-    top, left = patches[:HALF], patches[:, :HALF]
-    bottom, right = patches[: HALF - 1 : -1], patches[:, : HALF - 1 : -1]
-    down = [(top == sign * bottom).all(axis=(0, 1)) for sign in (1, -1)]
-    across = [(left == sign * right).all(axis=(0, 1)) for sign in (1, -1)]
-    taken = np.zeros(basis.shape[1], bool)
-
-    def some(there: NDArray[np.bool_], part: Floats) -> Some:
-        chosen = (there & ~taken).nonzero()[0]  # one of zeros alone is of every symmetry
-        taken[chosen] = True
-        size = part.shape[0] * part.shape[1]
-        return chosen, part[..., chosen].reshape(size, len(chosen)).astype(kind)
-
-    corner = patches[:HALF, :HALF]
-    one, two, three, four = (some(y & x, corner) for y in down for x in across)
-    return some(~taken, patches), ((one, two), (three, four))
 
 
 def render(

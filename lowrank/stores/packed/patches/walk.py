@@ -49,7 +49,8 @@ class Walk:
         self._predictors = predictors(groups, channels, colour=header.turn is not None)
         others = self._predictors[1][..., NEIGHBOURS:]
         self._crossed: list[bool] = np.logical_or.reduce(others, axis=(1, 2, 3)).tolist()
-        self._boards: dict[int, Board] = {}
+        self._boards: dict[int, tuple[Board, Floats, Floats]] = {}
+        """By maps of a batch what they are written on, and room for what goes there."""
         self.float = np.dtype(np.float32 if bits <= 8 else np.float64)
         self._chroma: FromLuma | None = None
         self._pairs: frozenset[Component] = frozenset()
@@ -205,18 +206,20 @@ class Walk:
         """What the next maps are written on, with what others let expect; weights of their own."""
         shape, known = self.quarters, self.known
         if count not in self._boards:
-            self._boards[count] = Board(shape, count)
-        board = self._boards[count]
+            sums = np.empty((count, 3, 4, shape.plane), np.float32)
+            room = np.empty((count, self._predictors[0].shape[1], shape.plane), np.float32)
+            self._boards[count] = Board(shape, count), sums, room
+        board, sums, room = self._boards[count]
         rows, weights, own = self._predictors
         first = self.count - len(self.header.scales)
         part = slice(first, first + count)
-        sums = np.empty((count, 3, 4, shape.plane), np.float32)
         used, W = rows[part], weights[part]
         if not any(self._crossed[part]):  # no other channel tells of them
             used, W = used[:, :NEIGHBOURS], W[..., :NEIGHBOURS]
-        K = known.take(used.reshape(-1), axis=0).astype(np.float32)
-        K = K.reshape(count, -1, 4, shape.plane).swapaxes(1, 2)
-        np.matmul(W, K, out=sums.swapaxes(1, 2))
+        K, planes = room[:, : used.shape[1]], known.reshape(len(known), 4, -1)
+        for p in range(4):  # which stays in a cache
+            K[:] = planes[used, p]
+            np.matmul(W[:, p], K, out=sums[:, :, p])
         board.expect(sums.reshape(count, 3, shape.size))
         return board, own[:, part]
 

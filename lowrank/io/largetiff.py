@@ -1,4 +1,8 @@
-"""TIFFs that are not read whole: one picture by its rows, or pages that are frames."""
+"""TIFFs that are not read whole: one picture by bands of rows, pages one at a time.
+
+What they are read as is what they are read as whole: samples, mode, metadata and notes. Where
+that takes more than bytes as they stand, or a decoder's, they are none of these.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from PIL import Image
 from lowrank.errors import ImageError, number_of
 from lowrank.io import dtypes, metadata, pages, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
-from lowrank.io.matrices import InFile, OfBands, OfFrames, in_turns
+from lowrank.io.matrices import InFile, OfBands, OfFrames, of_channels
 from lowrank.io.taking import Taking
 from lowrank.io.wall import wall
 from lowrank.limits import LARGE
@@ -31,13 +35,10 @@ _AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
 _TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
 
 
-def of_tiff(path: str, taking: Taking, least: int) -> LazyLoaded | None:
-    """One picture, or pages; None, too, of what is small and hard to make out.
+def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
+    """One picture, or pages, of at least so many bytes of samples.
 
-    Raises
-    ------
-    ImageError
-        It is large, and damaged or of a rare kind.
+    None of what is to be read whole, and of what is small and hard to make out.
     """
     if taking.axis is not None or isinstance(taking.frames, int):
         return None
@@ -69,7 +70,7 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
         if start + row * found.height > there:
             raise ImageError(f"{path} ends before its samples do; get it again")
         starts = start + np.arange(found.height, dtype=np.int64) * row
-        lazy = in_turns(InFile(path, found.dtype, starts, found.samples), mode, found.channels)
+        lazy = of_channels(InFile(path, found.dtype, starts, found.samples), mode, found.channels)
     else:
         planes = [
             OfBands(
@@ -78,7 +79,7 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
             )
             for plane in range(found.channels if found.apart else 1)
         ]  # fmt: skip
-        lazy = in_turns(planes[0], mode, 1 if found.apart else found.channels)
+        lazy = of_channels(planes[0], mode, 1 if found.apart else found.channels)
         lazy = replace(lazy, others=(*lazy.others, *planes[1:]))
     notes = list(found.notes)
     with open(path, "rb") as stream:
