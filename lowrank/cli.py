@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from lowrank import console, options
-from lowrank.errors import LowrankError, UsageError
+from lowrank.errors import LowrankError
 
 app = typer.Typer(
     cls=options.Group,
@@ -216,8 +216,6 @@ def decompress(
         suffixes=frozenset({".lrk"}),
         made=WRITTEN,
     )
-    if point is not None and planned.many and output is None and not json:
-        raise UsageError("several traces cannot share standard output; give -o a folder")
     code = console.run(
         stacks.decompress,
         planned,

@@ -136,6 +136,9 @@ def run(
         raise FileError("standard output is closed; give -o a file")
     if to_stdout and on_terminal(sys.stdout):
         raise UsageError("will not write binary data to a terminal; give -o a file")
+    nameless = any(job.output is job.stem is None for job in planned)
+    if many and settings.prints and nameless and not json:
+        raise UsageError("several traces cannot share standard output; give -o a folder")
     if settings.preserve and any("-" in (job.input, job.output) for job in planned):
         raise UsageError("-p keeps times and mode of a file, which a stream has not; leave it out")
     if manifest is not None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lowrank import codec
 from lowrank import format as lrk_format
-from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.errors import FormatError, LimitError, TruncatedError, number_of
 from lowrank.format.parts import Missing, term_order
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import MODES, Metadata, Picture
@@ -409,10 +409,13 @@ def test_every_truncation_is_refused_and_says_how_far_the_file_goes():
                 parse(data[:end], partial=True)
 
 
-def test_appended_bytes_are_refused():
+def test_appended_bytes_are_refused_unless_they_may_be_left_out():
     for more in (b"\0", b"\n", DONE, one_pixel()):
-        refused(one_pixel() + more, f"{len(more)} bytes after the end")
-        refused(one_pixel() + more, "bytes after the end", partial=True)
+        said = f"{number_of(len(more), 'byte')} after the end"
+        refused(one_pixel() + more, f"{said}, in .*; decompress --partial")
+        parts = parse(one_pixel() + more, partial=True)
+        assert parts.notes == (f"left out: {said}",)
+        assert lrk_format.serialize(parts) == one_pixel()
 
 
 def test_text_mangling_is_refused():

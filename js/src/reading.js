@@ -114,7 +114,7 @@ function reader(bytes, partial, maxPixels) {
     } catch (error) {
       fault = error;
     }
-    if (done) check(!left(), "its end");
+    if (done) check(partial || !left(), "its end");
     else if (partial) parts.missing = 0;
     else throw fault ?? ended(true);
     return parts;

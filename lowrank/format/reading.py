@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError
+from lowrank.errors import FormatError, number_of
 from lowrank.format import header
 from lowrank.format.chunks import Chunks
 from lowrank.format.fields import (
@@ -162,7 +162,10 @@ class Reader(Chunks):
                 raise self.cut(True, terms=total, total=total)
             return replace(parts, missing=Missing(what, 0))
         if self.left():
-            raise self.bad(f"{self.left()} bytes after the end")
+            more = f"{number_of(self.left(), 'byte')} after the end"
+            if not self.partial:
+                raise self.bad(more, salvage=True)
+            return replace(parts, damage=(*parts.damage, f"left out: {more}"))
         return parts
 
     def _packed(self, parts: Parts, body: Packed) -> Parts:

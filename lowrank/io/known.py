@@ -40,6 +40,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\xc5\xd0\xd3\xc6", "an EPS file, which is not run; render it to a PNG first"),
     (b"\xd7\xcd\xc6\x9a", "a Windows metafile, which is not drawn; render it to a PNG first"),
     (b"\0\0\1\0", f"a Windows icon, which is not read; {_CONVERT}"),
+    (b"\0\0\2\0\0\0", f"a Targa image, which is not read; {_CONVERT}"),
     (b"\0\0\2\0", f"a Windows cursor, which is not read; {_CONVERT}"),
     (b"icns", f"a macOS icon, which is not read; {_CONVERT}"),
     (b"DDS ", f"a DDS texture, which is not read; {_CONVERT}"),

@@ -27,6 +27,11 @@ class Settings:
     skip_existing: bool = False
     preserve: bool = False
 
+    @property
+    def prints(self) -> bool:
+        """Whether an output without a name is printed, and no file."""
+        return False
+
 
 @dataclass(frozen=True, eq=False)
 class Compressing(Settings):
@@ -62,6 +67,11 @@ class Decompressing(Settings):
     png_level: int | None = None
     frames: int | slice | None = None
     pixel: tuple[int, int] | None = None
+
+    @property
+    def prints(self) -> bool:
+        """A trace is."""
+        return self.pixel is not None
 
 
 @dataclass(frozen=True, eq=False)
