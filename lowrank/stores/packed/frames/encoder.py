@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
 from lowrank.limits import give_back
 from lowrank.picture import Mode
 from lowrank.picture.levels import Scale
@@ -43,7 +42,6 @@ _USUAL = 1.1
 """Squared error of predicted maps to what a plain quantiser leaves of them without."""
 
 
-@threads.one_blas_thread()
 def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) -> Coded:
     """Encode a stack with one quantiser step.
 
@@ -120,7 +118,6 @@ def _encoded(
             give_back()
 
     @cache
-    @threads.one_blas_thread()
     def stream() -> bytes:
         wanted.release(stack)
         while writers:
@@ -143,7 +140,6 @@ def _encoded(
     rank = min(count, stack.frames, stack.pixels)
 
     @cache
-    @threads.one_blas_thread()
     def norms() -> tuple[Norms, ...]:
         beyond = stack.plain.spectrum[0][rank:]
         tail = math.sqrt(float(np.sum(beyond**2)))

@@ -14,7 +14,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
 from lowrank.layouts.lapped import SIDE
 from lowrank.stores.packed.frames import select
 from lowrank.stores.packed.frames.klt import Stack
@@ -88,7 +87,6 @@ class Forecast:
         share = place - low
         return error + share * (more - error), bits + share * (less - bits)
 
-    @threads.one_blas_thread()
     def _tell(self, place: int, _: int) -> tuple[float, float]:
         """Both of a step; all else that is known of it is large, and forgotten."""
         stack = self._stack

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
 from lowrank.errors import UsageError
 from lowrank.layouts.lapped import SIDE, SIZE, Floats, grid
 from lowrank.layouts.turn import axes
@@ -135,17 +134,15 @@ class Stack:
     def gram(self) -> NDArray[np.float64]:
         """A A^T."""
         G = np.zeros((self.frames, self.frames))
-        with threads.one_blas_thread():
-            for part in self.slabs(_SLAB[0]):
-                X = self.weighted(part).reshape(self.frames, -1)
-                G += X @ X.T
+        for part in self.slabs(_SLAB[0]):
+            X = self.weighted(part).reshape(self.frames, -1)
+            G += X @ X.T
         return G
 
     @cached_property
     def spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Singular values, descending, and U, as far as there are any."""
-        with threads.one_blas_thread():
-            squares, U = np.linalg.eigh(self.gram)
+        squares, U = np.linalg.eigh(self.gram)
         count = min(self.frames, self.pixels)
         s = np.sqrt(np.maximum(squares[::-1][:count], 0))
         return s, np.ascontiguousarray(U[:, ::-1][:, :count])
@@ -206,12 +203,11 @@ class Stack:
         for piece in _pieces(U.shape[1], self.pixels):
             some = U[:, piece].T
             planes = np.empty((self.height, self.width, len(some), channels), kind)
-            with threads.one_blas_thread():
-                for part in self.slabs():
-                    X = self.weighted(part)
-                    Z = some @ X.reshape(self.frames, -1)
-                    planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
-                    del X, Z
+            for part in self.slabs():
+                X = self.weighted(part)
+                Z = some @ X.reshape(self.frames, -1)
+                planes[part] = Z.reshape(-1, *X.shape[1:]).transpose(1, 2, 0, 3)
+                del X, Z
             here = out[:, :, piece.start * channels : piece.stop * channels]
             analyse(planes.reshape(self.height, self.width, -1), here, transform=self.transform)
             del planes  # before the next ones

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.frames.classes import WIDEST, Classes, Planes, Sorted
 from lowrank.stores.packed.frames.edges import analyse
@@ -67,13 +66,12 @@ def targets(stack: Stack, M: NDArray[np.float64], step: float) -> Planes:
     planes, channels = len(M), stack.channels
     out: Planes = np.empty((planes, channels, stack.height, stack.width), np.int16)
     T = (M @ stack.spectrum[1][:, : M.shape[1]].T) * (FRACTION / step)
-    with threads.one_blas_thread():
-        for part in stack.slabs():
-            X = stack.weighted(part)
-            Z = np.rint(T @ X.reshape(stack.frames, -1)).reshape(planes, *X.shape[1:])
-            if out.itemsize == 2 and max(Z.max(), -Z.min()) >= 1 << 15:
-                out = out.astype(np.int32)
-            out[:, :, part] = Z.transpose(0, 3, 1, 2)
+    for part in stack.slabs():
+        X = stack.weighted(part)
+        Z = np.rint(T @ X.reshape(stack.frames, -1)).reshape(planes, *X.shape[1:])
+        if out.itemsize == 2 and max(Z.max(), -Z.min()) >= 1 << 15:
+            out = out.astype(np.int32)
+        out[:, :, part] = Z.transpose(0, 3, 1, 2)
     return out.reshape(-1, stack.height, stack.width)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import threads
 from lowrank.layouts.lapped import SIDE, SIZE, Floats
 from lowrank.stores.packed.frames import profile, select, wanted
 from lowrank.stores.packed.frames.apart import box, suit, told_apart
@@ -27,7 +26,6 @@ _FIRST = 0.11  # squared error of a first component, which the wavelet has
 class Rehearsal(Forecast):
     """Error and bits by step, and the error more exactly at the price of a part of an encoding."""
 
-    @threads.one_blas_thread()
     def rehearsed(self, step: float) -> float:
         """Mean squared error of a sample, in squared levels."""
         stack = self._stack

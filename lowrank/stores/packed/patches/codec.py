@@ -68,7 +68,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank import pace, threads
+from lowrank import pace
 from lowrank.errors import FormatError, TruncatedError
 from lowrank.layouts.lapped import SIZE, grid
 from lowrank.limits import fits
@@ -91,7 +91,6 @@ Size = tuple[int, int, int]
 """Height, width and channels."""
 
 
-@threads.one_blas_thread()  # several stall where another process keeps a core busy
 def decode(
     payload: bytes, size: Size, bits: int,
     *, rank: int | None = None, partial: bool = False, outline: Outline | None = None,
