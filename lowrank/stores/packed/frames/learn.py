@@ -41,7 +41,7 @@ _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
 _MUCH = 0.9  # share below which no other number is tried
 _ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
-_NUMBERS = 1 << 18  # of equations that are solved at once
+_NUMBERS = 1 << 17  # of equations that are solved at once
 _FIXED = 300.0  # bits that classes take at least, about
 _TOGETHER = 16  # maps that are looked at at a time
 _PIXELS = 1 << 12  # whose distances from all centres are known at a time
@@ -216,8 +216,11 @@ def _rounded(H: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.int32
     turned[:count] = turned[:count][::-1].copy()
     H, b = H[:, turned][:, :, turned], b[:, turned]
     price = np.full((classes, maps, count + 1), _PRICE)
+    full = np.repeat(H[:, None], maps, axis=1)
+    diagonal = np.einsum("...ii->...i", full)  # a view
+    squares = diagonal.copy()
     for _ in range(_PASSES):
-        full = H[:, None] + price[..., None] * np.eye(count + 1)
+        np.add(squares, price, out=diagonal)
         w = np.linalg.solve(full, b.transpose(0, 2, 1)[..., None])[..., 0]
         price = _PRICE / (1 + w * w)
     L = np.linalg.cholesky(full)

@@ -31,9 +31,10 @@ def levels_of(
     most = max(float(C.max()), -float(C.min()))
     narrow = most < trellis.NARROW
     grids = C.view(np.int16)[..., ::2] if narrow else np.zeros(C.shape, np.int32)
-    for here, _, _, values in _quantised(C, expected, orders, edges, worth):
+    for here, _, x, values in _quantised(C, expected, orders, edges, worth):
         grids[here] = values
         expected[here] = 0
+        del x, values  # before the next ones
     for levels, known in zip(grids, expected, strict=True):
         np.copyto(levels, 0, where=known >= _WAITING)
     return grids
@@ -76,3 +77,4 @@ def _quantised(
                 rows_of ^= _WAITING
                 q, second = trellis.quantise(x.reshape(len(order), -1), rows_of, costs)
                 yield here, part, x, trellis.values_of(q, second, 2).reshape(x.shape)
+                del x, rows_of, q, second  # before the next ones

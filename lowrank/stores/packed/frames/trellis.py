@@ -34,7 +34,7 @@ LANES = 1 << 9
 """Trellises that are followed at once: what their paths take is most of an encoder's memory."""
 NARROW = (1 << 14) - 2
 """Coefficients below have levels whose values, in half steps, take 16 bits."""
-_AT_ONCE = 1 << 13  # coefficients whose levels are weighed at once
+_AT_ONCE = 1 << 12  # coefficients whose levels are weighed at once
 _LARGEST = (1 << 20) - 1
 _SHIFTS = np.array([[0], [1]], np.int32)
 _HALVES = np.array([[0], [0.5]], np.float32)
