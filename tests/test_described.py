@@ -161,3 +161,22 @@ def test_a_block_that_was_kept_with_the_mark_of_jpegs_is_read_without():
     read = parse(older, name="older", max_pixels=100).head.metadata.exif
     assert read == parts.head.metadata.exif
     assert orientation(read) == 6
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("way", range(1, 9))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_turned_picture_is_the_same_read_whole_and_in_passes(tmp_path, dtype, way, channels):
+    """Whoever reads it: Pillow turns samples itself, the others keep EXIF's word for it."""
+    A = RNG.integers(0, 200, (21, 34, channels)).astype(dtype).squeeze()
+    tifffile.imwrite(
+        tmp_path / "a.tif", A, photometric="rgb" if channels > 1 else "minisblack",
+        extratags=[(274, 3, 1, way, True)],
+    )  # fmt: skip
+    whole, passes = (
+        lowrank.compress(tmp_path / "a.tif", rank=21, store="float32", memory=memory)
+        for memory in (None, "100M")
+    )
+    assert np.array_equal(whole.to_array(), passes.to_array())
+    blocks = [orientation(x.parts.head.metadata.exif) for x in (whole, passes)]
+    assert blocks[0] == blocks[1]

@@ -56,8 +56,8 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
 def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
     """One picture in tiles or strips, some rows of them at a time; None of several."""
     found = tifffile.bands(path)
-    if found is None:
-        return None
+    if found is None or (found.turned and not _is_tifffiles(path)):
+        return None  # Pillow turns it, as a whole
     mode = dtypes.mode_of(found.dtype, found.channels)
     band = found.rows * found.samples * found.dtype.itemsize
     size = found.height * found.width * found.channels * found.dtype.itemsize

@@ -246,6 +246,11 @@ class Bands:
         """Samples of a row of a band."""
         return self.width * (1 if self.apart else self.channels)
 
+    @property
+    def turned(self) -> bool:
+        """Whether a tag says that the samples do not stand upright."""
+        return bool(self._page.tags.valueof(_ORIENTATION, 1) != 1)
+
     def start(self) -> int | None:
         """Where samples begin that lie in one piece as they are; None of all others."""
         page = self._page
@@ -284,7 +289,7 @@ class Bands:
 
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _GREY, _RGB, _YCBCR, _JPEG = 1, 2, 6, 7
-_UNASSOCIATED = 2  # alpha
+_UNASSOCIATED, _ORIENTATION = 2, 274  # kind of alpha; a tag
 
 
 def bands(path: str) -> Bands | None:
