@@ -28,7 +28,6 @@ from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 _ANY = 1 << 62
 _LARGEST_BAND = 1 << 28  # bytes of rows that are decoded together
 _UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
-_ORIENTATION = 274
 _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one at a time
 _AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
 """Pillow's names of samples whose bytes in the file are those of the mode."""
@@ -128,7 +127,7 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
             whole = (
                 whole and together and bool(offsets) and tags.get(_COMPRESSION, 1) == _UNCOMPRESSED
                 and sum(counts) == length * dtype.itemsize and tags.get(_PLANAR, 1) == 1
-                and raw in _AS_THEY_STAND and tags.get(_ORIENTATION, 1) == 1
+                and raw in _AS_THEY_STAND and tags.get(metadata.ORIENTATION, 1) == 1
             )  # fmt: skip
             starts[i] = offsets[0] if offsets else 0
             if pillow.declared(image, raw, b"", notes) is not None:

@@ -59,7 +59,7 @@ OF_AXES = (SHAPED, IMAGEJ, OME)
 NO_AXES = "Left out: the description of the axes (ImageJ, OME or tifffile)."
 
 _XMP_TAG, _ICC_TAG, _EXIF_TAG, _INTEROP_TAG = 700, 34675, 0x8769, 0xA005
-_ORIENTATION_TAG = 274
+ORIENTATION = 274
 
 # Tags of TIFF 6.0 and its supplements that say how the samples are laid out, false as
 # soon as the image is stored otherwise; and the two blocks that travel on their own.
@@ -226,7 +226,7 @@ def _exif_block(image: Image.Image) -> bytes | None:
         exif.bigtiff = False  # of a BigTIFF too: an EXIF block is a plain one
         tags = exif_tags(exif.tobytes())
         if image.format == "TIFF":  # Pillow has turned the samples, of every page
-            tags.pop(_ORIENTATION_TAG, None)
+            tags.pop(ORIENTATION, None)
         return tags.tobytes() if len(tags) else None
     if not block and isinstance(profile, str):
         # ImageMagick's way of keeping EXIF in a PNG: a name, a length, then hex.

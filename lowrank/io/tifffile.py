@@ -249,7 +249,7 @@ class Bands:
     @property
     def turned(self) -> bool:
         """Whether a tag says that the samples do not stand upright."""
-        return bool(self._page.tags.valueof(_ORIENTATION, 1) != 1)
+        return bool(self._page.tags.valueof(metadata.ORIENTATION, 1) != 1)
 
     def start(self) -> int | None:
         """Where samples begin that lie in one piece as they are; None of all others."""
@@ -289,7 +289,7 @@ class Bands:
 
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _GREY, _RGB, _YCBCR, _JPEG = 1, 2, 6, 7
-_UNASSOCIATED, _ORIENTATION = 2, 274  # kind of alpha; a tag
+_UNASSOCIATED = 2  # alpha
 
 
 def bands(path: str) -> Bands | None:

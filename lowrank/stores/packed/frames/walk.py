@@ -175,7 +175,8 @@ class Walk:
             here = places.take(hit)
             found = widened(found, 2 * int(magnitude.max(initial=0)))
             found.reshape(-1)[here] = trellis.values_of(q, half, 2)
-            unsigned.append(here.astype(np.int32))
+            if not signs:
+                unsigned.append(here.astype(np.int32))
         self.coder.models.learn()
         self.known[self._count : self._count + count] = self._bare(board.known)
         for i, x in enumerate(batch):
