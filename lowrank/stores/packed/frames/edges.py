@@ -180,21 +180,24 @@ def analyse(planes: Floats, out: Floats | None = None, *, transform: int = LAPPE
     rows, columns = grid(height, width)
     result = np.empty((SIZE, rows, count, columns), planes.dtype) if out is None else out
     grids = result.reshape(SIDE, SIDE, rows, count, columns)
+    # Some rows of patches after the others: all at once they take as much memory again.
+    step = max(_TOGETHER // (SIDE * width * count), 1)
     for some, part, down in _matrices(height, transform):
         flat = planes[part].reshape(part.stop - part.start, -1)
-        strip = (down.astype(planes.dtype) @ flat).reshape(len(down), width, count)
-        for others, beside, across in _matrices(width, transform):
-            across = across.astype(planes.dtype, copy=False)
-            # Some rows of patches after the others: all at once they take as much memory again.
-            step = max(_TOGETHER // (len(across) * SIDE * count), 1)
-            for top in range(some.start, some.stop, step):
-                end = min(top + step, some.stop)
-                first, last = ((i - some.start) * SIDE for i in (top, end))
-                block = np.matmul(across, strip[first:last, beside])
+        down = down.astype(planes.dtype, copy=False)
+        for top in range(some.start, some.stop, step):
+            end = min(top + step, some.stop)
+            first, last = ((i - some.start) * SIDE for i in (top, end))
+            # Patches lap those beside them, and no others.
+            near = slice(max((top - 1) * SIDE - part.start, 0), (end + 1) * SIDE - part.start)
+            strip = (down[first:last, near] @ flat[near]).reshape(-1, width, count)
+            for others, beside, across in _matrices(width, transform):
+                across = across.astype(planes.dtype, copy=False)
+                block = np.matmul(across, strip[:, beside])
                 here = block.reshape(-1, SIDE, others.stop - others.start, SIDE, count)
                 grids[:, :, top:end, :, others] = here.transpose(1, 3, 0, 4, 2)
                 del block, here  # before the next ones
-        del strip
+            del strip
     edges = Edges(height, width)
     result[0, -1] *= math.sqrt(SIDE / edges.rows)
     result[0, :, :, -1] *= math.sqrt(SIDE / edges.columns)

@@ -222,13 +222,11 @@ class Stack:
         rows, columns = grid(height, width)
         out = np.empty((SIZE, rows, count * channels, columns), np.float32)
         for piece in _pieces(count, height * width * channels):
-            X = samples[piece].astype(np.float32)
+            planes = samples[piece].transpose(1, 2, 0, 3).astype(np.float32, order="C")
             if R is not None:
-                X[..., :3] = X[..., :3] @ R.T.astype(np.float32)
+                planes[..., :3] = planes[..., :3] @ R.T.astype(np.float32)
             here = out[:, :, piece.start * channels : piece.stop * channels]
-            planes = np.ascontiguousarray(X.transpose(1, 2, 0, 3)).reshape(height, width, -1)
-            del X
-            analyse(planes, here, transform=self.transform)
+            analyse(planes.reshape(height, width, -1), here, transform=self.transform)
             del planes
         return out
 

@@ -14,6 +14,7 @@ Combinatorica 6 (1986): rounding with what is left made up for.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rates import BIT
 from lowrank.stores.packed.frames.select import Choice
 
+Single = NDArray[np.float32]
 COUNTS = (32, 8)
 """Numbers of classes that are tried, the later ones unless the first does much."""
 BASE, EACH = 4, 2
@@ -96,7 +98,8 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
             counts = [x for x in counts if known is not None and x == len(known.classes.centres)]
     if not counts:
         return None
-    whole = _weigh(Y, stack.transform)
+    some = (slice(a, a + _TOGETHER) for a in range(0, len(Y), _TOGETHER))
+    whole = _weigh((_planes(Y[part]) for part in some), stack.transform)
     least, best = _GAIN * whole[2], None
     for count in counts:
         fresh = classes_of(Y[:base], count, EACH * stack.channels)
@@ -122,11 +125,15 @@ def _scaled(known: Learnt, ratio: float, maps: int) -> Learnt:
 Weighed = tuple[NDArray[np.float64], NDArray[np.bool_], float, NDArray[np.float64]]
 
 
-def _weigh(Y: NDArray[np.float64] | Planes, transform: int) -> Weighed:
-    """Of planes mean squares, kept components, what they cost in squared steps, and errors."""
+def _weigh(Y: Iterable[Single], transform: int) -> Weighed:
+    """Of planes mean squares, kept components, what they cost in squared steps, and errors.
+
+    They come some at a time, as `_planes` makes them, and are forgotten meanwhile.
+    """
     squares, kept, cost, errors = [], [], 0.0, []
-    for start in range(0, len(Y), _TOGETHER):
-        C = coefficients(Y[start : start + _TOGETHER], transform)
+    for planes in Y:
+        C = analyse(planes, transform=transform)
+        del planes  # before what takes as much memory
         choice = Choice(C)
         squares.append(choice.square)
         kept.append(choice.kept)
@@ -136,11 +143,16 @@ def _weigh(Y: NDArray[np.float64] | Planes, transform: int) -> Weighed:
     return np.concatenate(squares, 1), np.concatenate(kept, 1), cost, np.concatenate(errors)
 
 
-def coefficients(Y: NDArray[np.float64] | Planes, transform: int) -> NDArray[np.float32]:
-    """(SIZE, rows, maps, columns) of planes in sixteenths of a step, in steps."""
+def _planes(Y: Planes) -> Single:
+    """(height, width, maps) planes in steps, of those in sixteenths."""
     planes = Y.transpose(1, 2, 0).astype(np.float32, order="C")
     planes *= np.float32(1 / FRACTION)
-    return analyse(planes, transform=transform)
+    return planes
+
+
+def coefficients(Y: Planes, transform: int) -> Single:
+    """(SIZE, rows, maps, columns) of planes in sixteenths of a step, in steps."""
+    return analyse(_planes(Y), transform=transform)
 
 
 def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple[float, Learnt]:
@@ -148,30 +160,48 @@ def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple
 
     The pixels of Y are sorted meanwhile, and afterwards as they were: a copy takes memory.
     """
-    base, size = classes.base, Y.shape[1] * Y.shape[2]
-    cost = _weigh(Y[:base], transform)[2]
-    squares, kept = [whole[0][:, :base]], [whole[1][:, :base]]
-    flat = Y.reshape(len(Y), size)
+    base, shape = classes.base, Y.shape[1:]
+    first = _weigh([_planes(Y[:base])], transform)
+    flat = Y.reshape(len(Y), -1)
     pixels = Sorted(classes, flat[:base])
     pixels.sort(flat)
     bits = _FIXED + 10.0 * classes.centres.size
-    rest: list[NDArray[np.int32]] = []
-    for some in classes.stages(slice(0, len(Y))):
-        W = weights(pixels, flat, some, flat[some])
-        told = pixels.predict(flat, classes.reach(some.start), W, strict=False)
-        rest.append(flat[some] - told.astype(np.int32))
-        bits += float((2 * np.log2(1 + np.abs(W))).sum() + 0.3 * W.size)
-        if sum(map(len, rest)) >= _TOGETHER or some.stop == len(Y):
-            left = np.concatenate(rest)
-            rest.clear()
-            pixels.restore(left)
-            found = _weigh(left.reshape(-1, *Y.shape[1:]), transform)
-            squares.append(found[0])
-            kept.append(found[1])
-            cost += found[2]
+
+    def left() -> Iterator[Single]:
+        """What the prediction of the other maps leaves."""
+        nonlocal bits
+        for stages in _batches(classes, len(Y)):
+            begin = stages[0].start
+            planes = np.empty((flat.shape[1], stages[-1].stop - begin), np.float32)
+            for some in stages:
+                W = weights(pixels, flat, some, flat[some])
+                told = pixels.predict(flat, classes.reach(some.start), W, strict=False)
+                gap = flat[some] - told.astype(np.int32)
+                planes[pixels.order, some.start - begin : some.stop - begin] = gap.T
+                bits += float((2 * np.log2(1 + np.abs(W))).sum() + 0.3 * W.size)
+            planes *= np.float32(1 / FRACTION)
+            held = [planes.reshape(*shape, -1)]
+            del planes, gap, told
+            yield held.pop()
+
+    square, kept, cost, _ = _weigh(left(), transform)
     pixels.restore(flat)
-    learnt = Learnt(classes, np.concatenate(squares, 1), np.concatenate(kept, 1), whole[3])
-    return cost + BIT * bits, learnt
+    square, kept = (
+        np.concatenate(both, 1)
+        for both in ((whole[0][:, :base], square), (whole[1][:, :base], kept))
+    )
+    learnt = Learnt(classes, square, kept, whole[3])
+    return first[2] + cost + BIT * bits, learnt
+
+
+def _batches(classes: Classes, maps: int) -> Iterator[list[slice]]:
+    """Predicted maps that are looked at together: those with the same predictors, and others."""
+    some: list[slice] = []
+    for stage in classes.stages(slice(0, maps)):
+        some.append(stage)
+        if stage.stop - some[0].start >= _TOGETHER or stage.stop == maps:
+            yield some
+            some = []
 
 
 def weights(pixels: Sorted, Y: Planes, some: slice, target: Planes) -> NDArray[np.int32]:

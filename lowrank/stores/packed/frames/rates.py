@@ -13,7 +13,7 @@ from lowrank.stores.packed.patches.contexts import UNIT, rows_of
 
 BIT = 0.075
 """What a bit is worth, in squared steps."""
-TOGETHER = 1 << 17
+TOGETHER = 1 << 16
 """Coefficients that are looked at at once."""
 _AT_ONCE = 1 << 16  # those whose neighbours are added up at once, which takes several times as much
 _MOST = np.float32(60)
