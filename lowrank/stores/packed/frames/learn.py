@@ -181,17 +181,15 @@ def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple
                 bits += float((2 * np.log2(1 + np.abs(W))).sum() + 0.3 * W.size)
             planes *= np.float32(1 / FRACTION)
             held = [planes.reshape(*shape, -1)]
-            del planes, gap, told
+            del planes, gap, told  # whoever takes the planes is the only one that has them
             yield held.pop()
 
-    square, kept, cost, _ = _weigh(left(), transform)
+    others = _weigh(left(), transform)
     pixels.restore(flat)
-    square, kept = (
-        np.concatenate(both, 1)
-        for both in ((whole[0][:, :base], square), (whole[1][:, :base], kept))
-    )
-    learnt = Learnt(classes, square, kept, whole[3])
-    return first[2] + cost + BIT * bits, learnt
+    square = np.concatenate([whole[0][:, :base], others[0]], 1)
+    kept = np.concatenate([whole[1][:, :base], others[1]], 1)
+    cost = first[2] + others[2] + BIT * bits
+    return cost, Learnt(classes, square, kept, whole[3])
 
 
 def _batches(classes: Classes, maps: int) -> Iterator[list[slice]]:
