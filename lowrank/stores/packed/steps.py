@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -94,9 +95,7 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
 
         finer, coarser = search.meet(measured, expected, psnr, high, close=True)
         if finer is not None and finer != coarser:
-            # Classes and transforms that were learnt meanwhile may make it another encoding.
-            while value(finer) < psnr and finer > search.FINEST:
-                finer -= 1 / search.GRID
+            finer = _moved(finer, search.FINEST, lambda x: value(x) >= psnr)
     else:
         guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
         if guided is not None:
@@ -204,9 +203,7 @@ def for_largest(tries: Tries, allowed: float) -> float:
             f"max_error {allowed:g} is out of reach of the packed store, whose finest step leaves "
             f"{least:.3g}; give a float store"
         )
-    while tries.pixels(2**finer).max_abs_error > allowed and finer > search.FINEST:
-        finer -= 1 / search.GRID  # it was a rounding above
-    return 2**finer
+    return 2 ** _moved(finer, search.FINEST, lambda x: tries.pixels(2**x).max_abs_error <= allowed)
 
 
 def for_size(tries: Tries, size: int) -> float:
@@ -228,6 +225,17 @@ def for_size(tries: Tries, size: int) -> float:
             f"{number_of(size, 'byte')} cannot hold this image; "
             f"{math.exp(measured(search.COARSEST)):.0f} is the least that the packed store takes"
         )
-    while lrk.file_size(tries.parts(2**coarser)) > size and coarser < search.COARSEST:
-        coarser += 1 / search.GRID  # the estimate was a byte short
-    return 2**coarser
+    return 2 ** _moved(coarser, search.COARSEST, lambda x: lrk.file_size(tries.parts(2**x)) <= size)
+
+
+def _moved(octave: float, end: float, meets: Callable[[float], bool]) -> float:
+    """A step that does meet a target, from one that should, twice as far towards `end` each time.
+
+    An estimate may be a byte short or a rounding above; and what was learnt meanwhile, as classes
+    and transforms are, may make it another encoding.
+    """
+    move = math.copysign(1 / search.GRID, end - octave)
+    while octave != end and not meets(octave):
+        octave = max(octave + move, end) if move < 0 else min(octave + move, end)
+        move *= 2
+    return octave
