@@ -37,6 +37,11 @@ def number_of(number: int, what: str, one: str = "", many: str = "") -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}{verb and ' '}{verb}"
 
 
+def pip_install(name: str) -> str:
+    """How to install an extra: pip knows it by what is installed, wherever that came from."""
+    return f"pip install 'lowrank-image[{name}]'"
+
+
 class LowrankError(Exception):
     """Base of all errors: one line that says what is wrong and what to do.
 

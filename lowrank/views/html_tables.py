@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from lowrank.report import Report
 from lowrank.report.ask import Result
-from lowrank.report.exhibit import Exhibit
 from lowrank.views import words
 from lowrank.views.markup import escaped
 
@@ -15,17 +15,17 @@ _FROBENIUS = '<span class="math">‖A−B‖<sub>F</sub></span>'
 _NEXT = '<span class="math">σ<sub>k+1</sub></span>'
 
 
-def tables(result: Result, exhibit: Exhibit) -> str:
-    """The tables of each report; of a ladder a rank that the page can show is a button."""
-    sections = [_measured(report) for report in exhibit.reports]
+def tables(result: Result, measured: Iterable[Report], most: int = 0) -> str:
+    """The tables of reports that were measured; of a ladder the ranks up to `most` are buttons."""
+    sections = [_measured(report) for report in measured]
     if result.spectra or len(result.reports) > 1:
-        sections.insert(0, _ladder(result, exhibit.most))
+        sections.insert(0, _ladder(result, most))
     if result.peers:
-        sections.append(peers(result))
+        sections.append(_peers(result))
     return "\n".join(sections)
 
 
-def peers(result: Result) -> str:
+def _peers(result: Result) -> str:
     """Other codecs at our bytes, and at our PSNR."""
     heads, rows, said = words.peers(result.reports[0], result.peers)
     cells = [[escaped(x) for x in row] for row in rows]
