@@ -86,6 +86,12 @@ def failed(message: Exception | str, typed: list[str]) -> None:
 def mistyped(error: Exception, message: str, typed: list[str]) -> None:
     """Say what is wrong with a command line, by Typer's words, and where help is."""
     command = getattr(getattr(error, "ctx", None), "command_path", "lowrank")
+    first = next(iter(typed[1:]), "")
+    if command == "lowrank" and message.startswith("Option ") and first.isalpha():
+        command = f"lowrank {first}"  # the error of an option without its value knows no command
+    if command == "lowrank" and os.path.exists(first):
+        failed(f"{message.rstrip('.')}; give one before a file: lowrank compress {first}", typed)
+        return
     what = "commands and options" if command == "lowrank" else "its options"
     failed(f"{message.rstrip('.')}; {command} --help lists {what}", typed)
 

@@ -7,6 +7,7 @@ escapes is a defect of lowrank.
 from __future__ import annotations
 
 import errno
+import os
 
 # What the user can do, where the system's words do not say it.
 _ADVICE = {
@@ -112,6 +113,9 @@ def failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
     shown = "standard input" if name == "-" else name or "''"
     if not isinstance(error, OSError):  # a null byte in the path
         return FileError(f"cannot {verb} {shown}: {error}; check the path")
+    folder = os.path.dirname(name)
+    if verb == "write" and folder and error.errno == errno.ENOENT and not os.path.exists(folder):
+        return FileError(f"cannot write {shown}: no folder {folder}; make it first")
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     advice = _ADVICE.get(error.errno or 0)
     return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))

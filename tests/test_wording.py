@@ -208,7 +208,31 @@ def test_an_empty_name_is_seen(cli, small_png):
     ("words", "help_"),
     [(("report", "a.png", "-q"), "lowrank report --help lists its options"),
      (("compress",), "lowrank compress --help lists its options"),
+     (("compress", "a.png", "-k"), "lowrank compress --help lists its options"),
+     (("report", "a.png", "--html"), "lowrank report --help lists its options"),
      (("nonsense",), "lowrank --help lists commands and options")],
 )  # fmt: skip
 def test_who_mistypes_is_sent_to_the_help_of_the_command(cli, words, help_):
     assert cli(*words).failed(2).endswith(help_)
+
+
+def test_who_leaves_the_command_out_is_told_one(cli, small_png):
+    assert cli("in.png").failed(2).endswith("lowrank compress in.png")
+
+
+def test_a_file_that_is_compressed_already_says_what_shortens_it(cli, ones):
+    for target in ((), ("-q", 60), ("--max-error", 3)):
+        said = cli("compress", "one.lrk", *target, "-o", "out.lrk").failed(2)
+        assert "one.lrk is compressed already; -k, --energy or --error shorten it" in said
+
+
+def test_a_folder_that_is_missing_is_named(cli, small_png, tmp_path):
+    said = cli("compress", "in.png", "-k", 2, "-o", "no/such/out.lrk").failed(1)
+    assert "no folder no/such; make it first" in said
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_list_of_commands_says_each_in_full(cli):
+    listed = cli("--help").succeeded().text.partition("Commands:")[2].partition("Examples:")[0]
+    assert listed.count(".") == 4 + listed.count(".lrk")
+    assert "..." not in listed

@@ -6,9 +6,7 @@ from lowrank.errors import ImageError, pip_install
 from lowrank.io import heif, jp2, tiff
 
 _CONVERT = "convert it to PNG or TIFF first"
-_JXL = (
-    f"a JPEG XL image, which pillow-jxl-plugin reads; {pip_install('jxl')}, or convert it to PNG"
-)
+_JXL = f"a JPEG XL image, which pillow-jxl-plugin reads; {pip_install('jxl')}, or convert it to PNG"
 _DEVELOP = "a camera's raw file; develop it to a TIFF or a PNG first"
 
 # Bytes at the start, and what they say; the first that fits counts.
