@@ -53,8 +53,9 @@ def note(text: str, *, quiet: bool) -> None:
 
 def notes(name: str, lines: tuple[str, ...], *, quiet: bool) -> None:
     """Say what somebody should know of a file."""
+    shown = "standard input" if name == "-" else name
     for line in lines:
-        note(f"{name}: {line}", quiet=quiet)
+        note(f"{shown}: {line}", quiet=quiet)
 
 
 def error(message: Exception | str) -> None:
