@@ -93,6 +93,9 @@ def mistyped(error: Exception, message: str, typed: list[str]) -> None:
     if command == "lowrank" and os.path.exists(first):
         failed(f"{message.rstrip('.')}; give one before a file: lowrank compress {first}", typed)
         return
+    if command == "lowrank" and first[:1] == "-":
+        failed(f"{message.rstrip('.')}; options stand after a command: lowrank --help", typed)
+        return
     what = "commands and options" if command == "lowrank" else "its options"
     failed(f"{message.rstrip('.')}; {command} --help lists {what}", typed)
 

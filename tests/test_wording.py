@@ -220,6 +220,16 @@ def test_who_leaves_the_command_out_is_told_one(cli, small_png):
     assert cli("in.png").failed(2).endswith("lowrank compress in.png")
 
 
+def test_an_empty_number_is_seen(cli, small_png):
+    for option in ("-k", "--psnr", "--size"):
+        assert f"{option} '' is not understood" in cli("compress", "in.png", option, "").failed(2)
+
+
+def test_options_before_the_command_are_told_their_place(cli, small_png):
+    said = cli("-k", 20, "compress", "in.png").failed(2)
+    assert said.endswith("options stand after a command: lowrank --help")
+
+
 def test_a_file_that_is_compressed_already_says_what_shortens_it(cli, ones):
     for target in ((), ("-q", 60), ("--max-error", 3)):
         said = cli("compress", "one.lrk", *target, "-o", "out.lrk").failed(2)

@@ -192,7 +192,7 @@ def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:
         if text is None or (kind == "rank" and text.strip().lower() == "auto"):
             wishes[kind] = text and "auto"
             continue
-        wishes[kind] = _read(_WISHES[kind], text, f"{options[kind]} {text}")
+        wishes[kind] = _read(_WISHES[kind], text, f"{options[kind]} {text or repr(text)}")
     return chosen(wishes, options)
 
 
@@ -206,7 +206,7 @@ def ranks(text: str | None, typed: Sequence[str] = ()) -> list[int]:
 
 def one_rank(text: str, typed: Sequence[str] = ()) -> int:
     """Return a rank given as a text."""
-    return int(_read(_RANK, text, f"{_option(_RANK, typed)} {text}"))
+    return int(_read(_RANK, text, f"{_option(_RANK, typed)} {text or repr(text)}"))
 
 
 def rank(value: object) -> int:
@@ -245,7 +245,9 @@ def whole(text: str, option: str, low: int, high: int | None = None) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise UsageError(f"{option} {text} is not understood; give a whole number {span}") from None
+        raise UsageError(
+            f"{option} {text or repr(text)} is not understood; give a whole number {span}"
+        ) from None
     if value < low or (high is not None and value > high):
         raise UsageError(f"{option} {text} is out of range; give a whole number {span}")
     return value

@@ -53,8 +53,8 @@ def _measured(r: Report) -> str:
     first = r.matrices[0]
     errors = _table(
         escaped(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
-        ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ bound", "ratio",
-         "energy", "proved"],
+        ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ tail", "ratio",
+         "energy", "proof"],
         rows,
     )  # fmt: skip
     return errors + f"<p>{escaped(words.verdict(r.matrices))}</p>" + _storage(r)
@@ -63,7 +63,7 @@ def _measured(r: Report) -> str:
 def _storage(r: Report) -> str:
     s = r.storage
     rows = [
-        ["numbers: k(m+n+1) against mn", f"{s.floats:,}", f"{s.original_floats:,}",
+        ["floats: k(m+n+1) against mn", f"{s.floats:,}", f"{s.original_floats:,}",
          _ratio(s.float_ratio)],
         ["bytes against raw samples", f"{s.bytes:,}", f"{s.raw_bytes:,}", _ratio(s.byte_ratio)],
     ]  # fmt: skip
@@ -126,4 +126,4 @@ def _ladder(result: Result, most: int) -> str:
     if not result.auto:
         return table
     auto = "/".join(map(str, result.auto))
-    return f"{table}<p>The Gavish-Donoho threshold keeps {auto} (<code>-k auto</code>).</p>"
+    return f"{table}<p>Terms above noise (Gavish-Donoho, <code>-k auto</code>): {auto}.</p>"

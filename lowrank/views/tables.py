@@ -75,7 +75,7 @@ def result(x: Result) -> RenderableType:
             spectrum(list(x.spectra)),
             Text(
                 f"break-even rank {x.reports[0].storage.break_even_rank:.1f}; "
-                f"Gavish-Donoho (-k auto): {targets.several(x.auto)}"
+                f"above noise (Gavish-Donoho, -k auto): {targets.several(x.auto)}"
             ),
             Text(words.peak(x.peak)),
         ]
