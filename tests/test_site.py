@@ -152,7 +152,7 @@ def test_what_a_browser_leaves_out_is_said(visit):
     }  # fmt: skip
     for name, (data, words) in kinds.items():
         give(page, name, data)
-        said = page.inner_text("#progress").partition("as itself.")[2]
+        said = page.inner_text("#progress").partition("is shown.")[2]
         assert words in said, name
         assert bool(words) == bool(said), (name, said)
 
