@@ -220,6 +220,14 @@ def test_who_leaves_the_command_out_is_told_one(cli, small_png):
     assert cli("in.png").failed(2).endswith("lowrank compress in.png")
 
 
+def test_no_line_of_a_table_ends_in_spaces(cli, small_png):
+    cli("compress", "in.png", "-k", 2).succeeded()
+    for words in (("report", "in.png"), ("report", "in.png", "in.lrk"), ("report", "in.lrk")):
+        text = cli(*words).succeeded().text
+        assert len(text.splitlines()) > 8
+        assert not re.search(r" $", text, re.MULTILINE)
+
+
 def test_an_empty_number_is_seen(cli, small_png):
     for option in ("-k", "--psnr", "--size"):
         assert f"{option} '' is not understood" in cli("compress", "in.png", option, "").failed(2)
