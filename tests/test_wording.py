@@ -254,3 +254,20 @@ def test_the_list_of_commands_says_each_in_full(cli):
     listed = cli("--help").succeeded().text.partition("Commands:")[2].partition("Examples:")[0]
     assert listed.count(".") == 4 + listed.count(".lrk")
     assert "..." not in listed
+
+
+def test_in_python_a_number_is_asked_for_as_python_has_it():
+    for said, target in (("error 5", {"error": 5}), ("energy 99", {"energy": 99})):
+        with pytest.raises(lowrank.UsageError, match=rf"^{said} is out of range; [^%]*$"):
+            lowrank.compress(picture("L", 20, 24).samples[..., 0], **target)
+
+
+@pytest.mark.parametrize("name", ["out.png", "OUT.TIF", "out.npy"])
+def test_save_writes_no_lrk_file_under_the_name_of_another_format(tmp_path, name):
+    image = lowrank.compress(picture("L", 20, 24).samples[..., 0], rank=2)
+    with pytest.raises(lowrank.UsageError, match=r"give .*\.lrk, or save what to_image\(\) or"):
+        image.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    for other in ("out", "out.LRK", "a.b.c"):
+        image.save(tmp_path / other)
+        assert lowrank.open(tmp_path / other) == image
