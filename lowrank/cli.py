@@ -57,7 +57,10 @@ def compress(
     energy: options.Energy = None,
     error: options.ErrorShare = None,
     max_error: options.MaxError = None,
-    psnr: Annotated[str | None, typer.Option(metavar="DB", help="PSNR in dB.")] = None,
+    psnr: Annotated[
+        str | None,
+        typer.Option(metavar="DB", help="Least PSNR, peak signal-to-noise ratio, in dB: 38."),
+    ] = None,
     psnr_worst: options.PsnrWorst = None,
     size: options.Size = None,
     quality: options.Quality = None,
@@ -87,7 +90,8 @@ def compress(
 ) -> None:
     """Compress images to .lrk files; shorten .lrk files.
 
-    Give one target at most: -k, --energy, --error, --max-error, --psnr, --psnr-worst, --size, -q.
+    Give one target at most, else it is -q 75: -k, --energy, --error, --max-error, --psnr,
+    --psnr-worst, --size, -q.
     """
     from lowrank import names, targets
 
@@ -267,7 +271,7 @@ def report(
     force: options.Force = False,
     version: options.Version = False,
 ) -> None:
-    """Report errors against the bounds of Eckart and Young, and storage.
+    """Measure errors against the bounds of Eckart and Young.
 
     Of an image: a ladder of ranks to choose from. Of an image and its .lrk file, or at
     given ranks: measured errors and proof. Of a .lrk file: what it states of itself.
@@ -332,16 +336,17 @@ def verify(
     frames: options.Frames = None,
     axis: options.Axis = None,
     manifest: options.Listed = None,
-    recursive: options.Recursive = False,
+    recursive: options.Descend = False,
     jobs: options.Jobs = "1",
     max_pixels: options.MaxPixels = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     version: options.Version = False,
 ) -> None:
-    """Check that .lrk files are whole: every checksum, and every number that follows.
+    """Check that .lrk files are whole.
 
-    A line for each bad file, on standard error, and a sum. The exit code is 1 if any is bad.
+    Every checksum, and every number that follows from another. A line for each bad file,
+    on standard error, and a sum. The exit code is 1 if any is bad.
     """
     from lowrank import verifying
 

@@ -53,8 +53,9 @@ def note(text: str, *, quiet: bool) -> None:
 
 def notes(name: str, lines: tuple[str, ...], *, quiet: bool) -> None:
     """Say what somebody should know of a file."""
+    shown = "standard input" if name == "-" else name
     for line in lines:
-        note(f"{name}: {line}", quiet=quiet)
+        note(f"{shown}: {line}", quiet=quiet)
 
 
 def error(message: Exception | str) -> None:
@@ -86,6 +87,15 @@ def failed(message: Exception | str, typed: list[str]) -> None:
 def mistyped(error: Exception, message: str, typed: list[str]) -> None:
     """Say what is wrong with a command line, by Typer's words, and where help is."""
     command = getattr(getattr(error, "ctx", None), "command_path", "lowrank")
+    first = next(iter(typed[1:]), "")
+    if command == "lowrank" and message.startswith("Option ") and first.isalpha():
+        command = f"lowrank {first}"  # the error of an option without its value knows no command
+    if command == "lowrank" and os.path.exists(first):
+        failed(f"{message.rstrip('.')}; give one before a file: lowrank compress {first}", typed)
+        return
+    if command == "lowrank" and first[:1] == "-":
+        failed(f"{message.rstrip('.')}; options stand after a command: lowrank --help", typed)
+        return
     what = "commands and options" if command == "lowrank" else "its options"
     failed(f"{message.rstrip('.')}; {command} --help lists {what}", typed)
 

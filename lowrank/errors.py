@@ -7,6 +7,7 @@ escapes is a defect of lowrank.
 from __future__ import annotations
 
 import errno
+import os
 
 # What the user can do, where the system's words do not say it.
 _ADVICE = {
@@ -35,6 +36,11 @@ def number_of(number: int, what: str, one: str = "", many: str = "") -> str:
     """A number of things, and a verb that goes with it: `1 term stands`, `2,000 terms stand`."""
     verb = one if number == 1 else many
     return f"{number:,} {what}{'' if number == 1 else 's'}{verb and ' '}{verb}"
+
+
+def pip_install(name: str) -> str:
+    """How to install an extra: pip knows it by what is installed, wherever that came from."""
+    return f"pip install 'lowrank-image[{name}]'"
 
 
 class LowrankError(Exception):
@@ -107,6 +113,9 @@ def failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
     shown = "standard input" if name == "-" else name or "''"
     if not isinstance(error, OSError):  # a null byte in the path
         return FileError(f"cannot {verb} {shown}: {error}; check the path")
+    folder = os.path.dirname(name)
+    if verb == "write" and folder and error.errno == errno.ENOENT and not os.path.exists(folder):
+        return FileError(f"cannot write {shown}: no folder {folder}; make it first")
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     advice = _ADVICE.get(error.errno or 0)
     return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))

@@ -102,6 +102,7 @@ Output = Annotated[
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Descend into folders; -o keeps their tree.")
 ]
+Descend = Annotated[bool, typer.Option("--recursive", "-r", help="Descend into folders.")]
 Jobs = Annotated[str, typer.Option("--jobs", "-j", metavar="N", help="Files to work on at once.")]
 Dask = Annotated[
     str | None,
@@ -144,7 +145,7 @@ NoData = Annotated[
 ]
 MaxError = Annotated[
     str | None,
-    typer.Option("--max-error", metavar="X", help="Largest error of a sample, in its units."),
+    typer.Option("--max-error", metavar="X", help="Largest error of any sample, in its units: 2."),
 ]
 Format = Annotated[
     str | None,
@@ -203,16 +204,21 @@ Rank = Annotated[
         "--rank",
         "-k",
         metavar="N|auto",
-        help="Terms of each channel; auto: the Gavish-Donoho threshold.",
+        help="Terms kept of each channel; auto: those above the noise (Gavish-Donoho).",
     ),
 ]
 Energy = Annotated[
     str | None,
-    typer.Option(metavar="P", help="Share of the squared Frobenius norm kept: 0.99 or 99%."),
+    typer.Option(
+        metavar="P",
+        help="Share of the energy, the sum of all samples squared, to keep: 0.99 or 99%.",
+    ),
 ]
 Quality = Annotated[
     str | None,
-    typer.Option("--quality", "-q", metavar="1-100", help="1 to 100, packed store only."),
+    typer.Option(
+        "--quality", "-q", metavar="1-100", help="Quality from 1 to 100, by the packed store."
+    ),
 ]
 Tune = Annotated[
     str | None,
@@ -223,7 +229,10 @@ Tune = Annotated[
     ),
 ]
 Certify = Annotated[
-    bool, typer.Option("--certify", help="Prove and measure what is written; print it.")
+    bool,
+    typer.Option(
+        "--certify", help="Measure what is written, prove its bounds, and print the report."
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -251,21 +260,25 @@ Preview = Annotated[
     ),
 ]
 ErrorShare = Annotated[
-    str | None, typer.Option(metavar="E", help="Largest relative Frobenius error: 0.05 or 5%.")
+    str | None,
+    typer.Option(metavar="E", help="Largest relative error in the Frobenius norm: 0.05 or 5%."),
 ]
 PsnrWorst = Annotated[
     str | None,
-    typer.Option("--psnr-worst", metavar="DB", help="PSNR of the worst frame of a stack, in dB."),
+    typer.Option("--psnr-worst", metavar="DB", help="The same, of the worst frame of a stack."),
 ]
 Size = Annotated[
     str | None,
-    typer.Option(metavar="BYTES", help="Bytes, at most: 20k is 20,000, 1.5M is 1,500,000."),
+    typer.Option(
+        metavar="BYTES", help="Bytes of the file, at most: 20k is 20,000, 1.5M is 1,500,000."
+    ),
 ]
 Layout = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="channels, patches, or stack.",
+        help="What a matrix is: channels (each as it is), patches (one a row), or stack "
+        "(a frame a row).",
         autocompletion=completed("layouts"),
     ),
 ]
@@ -273,8 +286,8 @@ Store = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="float16, float32, float64, packed, or auto: the narrowest float whose "
-        "rounding adds less than 0.1% to the error.",
+        help="How factors are kept: packed, the smallest; float16, float32, float64; or auto, the "
+        "narrowest float whose rounding adds less than 0.1% to the error.",
         autocompletion=completed("stores"),
     ),
 ]
@@ -282,7 +295,7 @@ FloatStore = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Float type of the factors: float16 ... float64, auto.",
+        help="How factors are kept: float16, float32, float64, or auto.",
         autocompletion=completed("float_stores"),
     ),
 ]

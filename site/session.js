@@ -153,7 +153,7 @@ const Session = (() => {
     }));
     current = show(picture, whole, rest.map((x) => x.energies), like);
     byId("page").dataset.picture = picture.name;
-    say([`${picture.name} is shown as itself.`, ...picture.notes].join(" "));
+    say([`All of ${picture.name} is shown.`, ...picture.notes].join(" "));
     return current;
   }
 

@@ -79,7 +79,7 @@ def test_without_its_extra_jpeg_xl_says_what_to_install(monkeypatch):
     monkeypatch.setattr(peers.jxl, "register", lambda: False)
     (found,) = peers.against(picture("RGB", 40, 50), ["jxl"], size=3000, psnr=30.0)
     assert (found.psnr_db, found.bytes) == (None, None)
-    assert "extra jxl" in found.why
+    assert "lowrank-image[jxl]" in found.why
 
 
 @pytest.mark.parametrize("kind", ["uint16", "int16"])

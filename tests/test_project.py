@@ -15,7 +15,11 @@ from lowrank import __version__
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 HOME = PYPROJECT["project"]["urls"]["Repository"]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("sample_images/*.md")])
+PAGES = sorted(
+    path
+    for folder in (".", "docs", "js", "sample_images", "sample_stacks")
+    for path in (ROOT / folder).glob("*.md")
+)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -49,8 +53,25 @@ def test_every_page_is_linked_to():
         for page in PAGES
         for target in LINK.findall(prose(page))
     }
-    alone = {"README.md", "CODE_OF_CONDUCT.md"}  # where people and hosts look first
-    assert {p for p in PAGES if p.name not in alone} <= linked
+    # Where people and hosts look first.
+    alone = {ROOT / "README.md", ROOT / "CODE_OF_CONDUCT.md"}
+    assert set(PAGES) - alone <= linked
+
+
+def test_what_pages_name_is_there():
+    """Targets of make, and files and folders of the repository, where a page says their names."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    tops = "benchmarks|conda|desktop|docs|fuzz|js|lowrank|sample_images|sample_stacks|site|tests"
+    found = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"(?:`|^)make\s+([a-z-]+)", text, re.MULTILINE):
+            assert target in targets, (page, target)
+            found += 1
+        for name in re.findall(rf"`((?:{tops})/[\w./-]*)`", text):
+            assert (ROOT / name).exists(), (page, name)
+            found += 1
+    assert found > 40
 
 
 def test_the_readme_is_short_and_shows_python_early():

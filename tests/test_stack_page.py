@@ -83,7 +83,7 @@ def test_sums_errors_and_controls(make, visit):  # noqa: F811
         np.testing.assert_allclose(error, np.linalg.norm(s[k:]), rtol=1e-4)
         assert page.inner_text("#headline") == str(k)
     page.eval_on_selector("#frame", "x => { x.value = 9; x.dispatchEvent(new Event('input')); }")
-    assert "frame 9" in page.inner_text("#frame-said")
+    assert page.inner_text("label[for=frame]") == "Frame 9"
     page.click("#original", position={"x": 3, "y": 3})
     assert "Pixel 0, 0" in page.inner_text("#trace-said")
     assert page.locator("#eigenimages li.used").count() == 2
@@ -99,6 +99,27 @@ def test_what_is_written_in_plots_is_read_on_a_phone(make, visit):  # noqa: F811
         size = page.eval_on_selector(f"#{id} text", "x => parseFloat(getComputedStyle(x).fontSize)")
         assert scale * size >= 10
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_sliders_of_tall_frames_are_in_sight(make, visit):  # noqa: F811
+    for viewport in ((1280, 900), (390, 844)):
+        page = visit(make(movie((30, 90, 6))), viewport=viewport)
+        box = page.locator("#sum").bounding_box()
+        assert box["height"] == pytest.approx(15 * box["width"], rel=0.02)
+        assert box["height"] <= 0.71 * viewport[1]
+        tallest = "xs => Math.max(...xs.map(x => x.getBoundingClientRect().height))"
+        assert page.eval_on_selector_all("#eigenimages canvas", tallest) < 250
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_tables_have_the_heads_of_a_pictures(make, visit):  # noqa: F811
+    page = visit(make(movie(), ranks=[2]))
+    heads = page.locator(".report thead").all_inner_texts()
+    assert [h.split("\t")[0] for h in heads] == ["channel", "compared"]
+    assert page.locator(".report td").all_inner_texts()[8] == "yes"
+    page = visit(make(movie()))
+    (head,) = page.locator(".report thead").all_inner_texts()
+    assert head.split("\t")[1:4] == ["σk+1", "relative error", "energy"]
 
 
 def test_readers_agree_on_golden_stacks(make, visit):  # noqa: F811

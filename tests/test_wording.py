@@ -208,7 +208,66 @@ def test_an_empty_name_is_seen(cli, small_png):
     ("words", "help_"),
     [(("report", "a.png", "-q"), "lowrank report --help lists its options"),
      (("compress",), "lowrank compress --help lists its options"),
+     (("compress", "a.png", "-k"), "lowrank compress --help lists its options"),
+     (("report", "a.png", "--html"), "lowrank report --help lists its options"),
      (("nonsense",), "lowrank --help lists commands and options")],
 )  # fmt: skip
 def test_who_mistypes_is_sent_to_the_help_of_the_command(cli, words, help_):
     assert cli(*words).failed(2).endswith(help_)
+
+
+def test_who_leaves_the_command_out_is_told_one(cli, small_png):
+    assert cli("in.png").failed(2).endswith("lowrank compress in.png")
+
+
+def test_no_line_of_a_table_ends_in_spaces(cli, small_png):
+    cli("compress", "in.png", "-k", 2).succeeded()
+    for words in (("report", "in.png"), ("report", "in.png", "in.lrk"), ("report", "in.lrk")):
+        text = cli(*words).succeeded().text
+        assert len(text.splitlines()) > 8
+        assert not re.search(r" $", text, re.MULTILINE)
+
+
+def test_an_empty_number_is_seen(cli, small_png):
+    for option in ("-k", "--psnr", "--size"):
+        assert f"{option} '' is not understood" in cli("compress", "in.png", option, "").failed(2)
+
+
+def test_options_before_the_command_are_told_their_place(cli, small_png):
+    said = cli("-k", 20, "compress", "in.png").failed(2)
+    assert said.endswith("options stand after a command: lowrank --help")
+
+
+def test_a_file_that_is_compressed_already_says_what_shortens_it(cli, ones):
+    for target in ((), ("-q", 60), ("--max-error", 3)):
+        said = cli("compress", "one.lrk", *target, "-o", "out.lrk").failed(2)
+        assert "one.lrk is compressed already; -k, --energy or --error shorten it" in said
+
+
+def test_a_folder_that_is_missing_is_named(cli, small_png, tmp_path):
+    said = cli("compress", "in.png", "-k", 2, "-o", "no/such/out.lrk").failed(1)
+    assert "no folder no/such; make it first" in said
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_list_of_commands_says_each_in_full(cli):
+    listed = cli("--help").succeeded().text.partition("Commands:")[2].partition("Examples:")[0]
+    assert listed.count(".") == 4 + listed.count(".lrk")
+    assert "..." not in listed
+
+
+def test_in_python_a_number_is_asked_for_as_python_has_it():
+    for said, target in (("error 5", {"error": 5}), ("energy 99", {"energy": 99})):
+        with pytest.raises(lowrank.UsageError, match=rf"^{said} is out of range; [^%]*$"):
+            lowrank.compress(picture("L", 20, 24).samples[..., 0], **target)
+
+
+@pytest.mark.parametrize("name", ["out.png", "OUT.TIF", "out.npy"])
+def test_save_writes_no_lrk_file_under_the_name_of_another_format(tmp_path, name):
+    image = lowrank.compress(picture("L", 20, 24).samples[..., 0], rank=2)
+    with pytest.raises(lowrank.UsageError, match=r"give .*\.lrk, or save what to_image\(\) or"):
+        image.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    for other in ("out", "out.LRK", "a.b.c"):
+        image.save(tmp_path / other)
+        assert lowrank.open(tmp_path / other) == image

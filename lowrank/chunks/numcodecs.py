@@ -15,12 +15,13 @@ from __future__ import annotations
 from typing import Any, Literal, Self
 
 from lowrank import chunks
+from lowrank.errors import pip_install
 
 try:
     from numcodecs.abc import Codec
     from numcodecs.compat import ensure_bytes, ensure_contiguous_ndarray, ndarray_copy
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{error}; pip install 'lowrank-image[zarr]'") from error
+    raise ModuleNotFoundError(f"{error}; {pip_install('zarr')}") from error
 
 
 class Lowrank(Codec):

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lowrank import chunks
-from lowrank.errors import FormatError
+from lowrank.errors import FormatError, pip_install
 
 try:
     from zarr.abc.codec import ArrayBytesCodec
     from zarr.core.common import parse_named_configuration
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(f"{error}; pip install 'lowrank-image[zarr]'") from error
+    raise ModuleNotFoundError(f"{error}; {pip_install('zarr')}") from error
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FileError, ImageError, UsageError
+from lowrank.errors import FileError, ImageError, UsageError, pip_install
 from lowrank.io import npy
 from lowrank.io.matrices import InFile
 from lowrank.io.urls import only_read
@@ -41,8 +41,7 @@ def _store(url: str) -> tuple[Any, str]:
         import fsspec
     except ImportError:
         raise UsageError(
-            f"{url} needs an extra: pip install 'lowrank-image[cloud]', and what fsspec needs for "
-            "such a store"
+            f"{url} needs an extra: {pip_install('cloud')}, and what fsspec needs for such a store"
         ) from None
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from lowrank.errors import ImageError
+from lowrank.errors import ImageError, pip_install
 from lowrank.io import heif, jp2, tiff
 
 _CONVERT = "convert it to PNG or TIFF first"
-_JXL = (
-    "a JPEG XL image, which pillow-jxl-plugin reads; install lowrank-image[jxl], "
-    "or convert it to PNG first"
-)
+_JXL = f"a JPEG XL image, which pillow-jxl-plugin reads; {pip_install('jxl')}, or convert it to PNG"
 _DEVELOP = "a camera's raw file; develop it to a TIFF or a PNG first"
 
 # Bytes at the start, and what they say; the first that fits counts.
@@ -69,9 +66,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video; give one of its frames"),
 )
 
-_HEIC = (
-    "a HEIC image, which pillow-heif reads; install lowrank-image[heif], or convert it to PNG first"
-)
+_HEIC = f"a HEIC image, which pillow-heif reads; {pip_install('heif')}, or convert it to PNG first"
 
 # Formats that Pillow would take for another of the same first bytes.
 _TAKEN_WRONGLY = tuple(start for start, _ in _STARTS if start.startswith(b"II*"))

@@ -99,7 +99,7 @@ def of_image(image: Image.Image, notes: list[str], data: bytes = b"") -> Metadat
     dropped = [what for key, what in _LEFT_OUT.items() if info.get(key)]
     texts = [str(key) for key, value in info.items() if _is_text(key, value)]
     if image.format == "PNG" and texts:
-        dropped.append(f"text ({', '.join(texts)})")
+        dropped.append(f"the text beside the picture ({', '.join(texts)})")
     gamma = info.get("gamma", _USUAL_GAMMA)
     if abs(gamma - _USUAL_GAMMA) > 0.01 and "srgb" not in info and "icc" not in kept:
         dropped.append(f"gamma {gamma:.3g}")

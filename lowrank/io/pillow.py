@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from lowrank.errors import ImageError, LimitError, UsageError
+from lowrank.errors import ImageError, LimitError, UsageError, pip_install
 from lowrank.io import metadata
 from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
@@ -39,7 +39,7 @@ _COMMON = (b"\x89PNG", b"\xff\xd8\xff")  # how PNG and JPEG begin, which Pillow 
 
 DAMAGED = "the image is damaged or of a rare kind"
 
-DEEPER = {"PNG": "; lowrank-image[png] keeps all", "TIFF": "; lowrank-image[tiff] keeps all"}
+DEEPER = {"PNG": f"; {pip_install('png')} keeps all", "TIFF": f"; {pip_install('tiff')} keeps all"}
 """What to install where Pillow loses the lower bits of a format."""
 
 

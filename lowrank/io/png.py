@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lowrank.errors import ImageError
+from lowrank.errors import ImageError, pip_install
 from lowrank.io.pngwriter import PIXELS, SIGNATURE, chunks, metadata_in
 from lowrank.picture import Picture
 
 if TYPE_CHECKING:
     from lowrank.io.tiff import Reader
-
-EXTRA = "lowrank-image[png]"
-"""What to install where imagecodecs is not."""
 
 
 def reader(data: bytes) -> Reader | None:
@@ -48,7 +45,7 @@ def write(picture: Picture, like: bytes, *, level: int) -> bytes:
         import imagecodecs
     except ImportError as error:
         raise ImageError(
-            f"16-bit colour in a PNG needs imagecodecs; install {EXTRA}, or write .tif or .npy"
+            f"16-bit colour in a PNG needs imagecodecs; {pip_install('png')}, or write .tif or .npy"
         ) from error
     data = bytes(imagecodecs.png_encode(picture.samples, level=level))
     made = list(chunks(data))

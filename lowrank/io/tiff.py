@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowrank.errors import ImageError
+from lowrank.errors import ImageError, pip_install
 from lowrank.picture import MAX_CHANNELS
 
 Reader = Callable[[Image.Image], tuple[NDArray[np.generic], str]]
@@ -40,8 +40,6 @@ _WANTED = frozenset(
     {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR}
     | {_SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING, _DNG}
 )
-EXTRA = "lowrank-image[tiff]"
-"""What to install where tifffile is not."""
 
 _UINT, _INT = 1, 2
 _PLAIN = (0, 1, 2, 5)  # greys, RGB and inks: samples that mean what they say
@@ -193,7 +191,7 @@ def _unread(data: bytes, tags: Tags) -> str:
 
 def _instead(photometric: int) -> str:
     """What reads a TIFF that Pillow does not, where anything does."""
-    return f"install {EXTRA}, which reads it, or " if photometric in _PLAIN else ""
+    return f"{pip_install('tiff')}, which reads it, or " if photometric in _PLAIN else ""
 
 
 def _check_planes(image: Image.Image, tags: Tags) -> None:
@@ -254,7 +252,7 @@ def _note_extra(image: Image.Image, raw: str, tags: Tags, notes: list[str]) -> N
         what = "channel" if lost == 1 else "channels"
         notes.append(
             f"Left out: {lost} extra {what} of {samples} (infrared, a spot colour, a mask): "
-            f"mode {image.mode} holds no more; {EXTRA} keeps all."
+            f"mode {image.mode} holds no more; {pip_install('tiff')} keeps all."
         )
     if alpha and extra[:1] == (1,) and image.mode == "RGBA":
         notes.append("Associated alpha was divided out of the colours, which rounds.")

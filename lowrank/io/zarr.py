@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FileError, UsageError, failure
+from lowrank.errors import FileError, UsageError, failure, pip_install
 from lowrank.io.formats import ZARR
 from lowrank.io.wall import thin_wall
 
@@ -43,7 +43,7 @@ def opened(path: str) -> Any:
     try:
         import zarr
     except ImportError:
-        raise UsageError(f"{path} needs an extra: pip install 'lowrank-image[zarr]'") from None
+        raise UsageError(f"{path} needs an extra: {pip_install('zarr')}") from None
     with thin_wall(f"read {path}", "give an array of zarr, not a group of them"):
         return zarr.open_array(path, mode="r")
 

@@ -14,6 +14,7 @@ from lowrank import codec, streams, targets
 from lowrank import format as lrk
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Parts
+from lowrank.io.formats import SUFFIXES
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
@@ -214,8 +215,15 @@ class Kept(ABC):
         FileError
             The file cannot be written, or exists and `force` is false.
         UsageError
-            What is given is no path and no open binary file.
+            What is given is no path and no open binary file, or the name of another format.
         """
+        name = os.fsdecode(path) if isinstance(path, str | os.PathLike) else ""
+        stem, suffix = os.path.splitext(name)
+        if suffix.lower() in SUFFIXES:
+            raise UsageError(
+                f"save writes a .lrk file, not {name}; give {stem}.lrk, or save what to_image() or "
+                "to_array() returns"
+            )
         streams.write(path, self.to_bytes(), force=targets.truth(force, "force"))
 
     def truncate(self, rank: SupportsIndex) -> Self:

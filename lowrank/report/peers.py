@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from lowrank.errors import ImageError, LimitError, UsageError
+from lowrank.errors import ImageError, LimitError, UsageError, pip_install
 from lowrank.io import jxl, pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
@@ -214,7 +214,7 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
     if name == "jxl" and picture.mode.bits > 8 and picture.mode.colours == 1:
         return _deep_jxl(picture, size, psnr)
     if name == "jxl" and not jxl.register():
-        return Peer(name, None, None, "it needs the extra jxl: pip install 'lowrank-image[jxl]'")
+        return Peer(name, None, None, f"it needs an extra: {pip_install('jxl')}")
     if name == "jpeg" and picture.mode.name == "RGBA":
         return Peer(name, None, None, "it holds no alpha")
     if max(picture.width, picture.height) > dial.most:

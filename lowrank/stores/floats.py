@@ -171,7 +171,10 @@ def shorten(parts: Parts, target: Target) -> Parts:
         lost = math.sqrt(sum(f.tail**2 for f in body.factors))
         peak = head.mode.peak if head.frames is None or head.mode.bits <= 8 else None
         if target.kind not in ("energy", "error") and (target.kind != "psnr" or peak is None):
-            raise UsageError(f"{target.kind} needs the source image; give that, or -k, --energy")
+            raise UsageError(
+                f"{parts.name} is compressed already; -k, --energy or --error shorten it, and "
+                f"{target.kind} needs the image that it was made from"
+            )
         samples = math.prod(head.samples_shape)
         allowed = spectrum.allowed_tail(target, norm, peak or 1.0, samples)
         if allowed < lost:

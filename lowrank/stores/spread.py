@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lowrank import threads
-from lowrank.errors import FileError, LowrankError, UsageError
+from lowrank.errors import FileError, LowrankError, UsageError, pip_install
 from lowrank.io.matrices import InFile, OfArray
 from lowrank.io.wall import one_line
 from lowrank.linalg import slabs
@@ -50,7 +50,7 @@ def check(address: str) -> None:
     try:
         import distributed  # noqa: F401
     except ImportError:
-        raise UsageError("--dask needs an extra: pip install 'lowrank-image[dask]'") from None
+        raise UsageError(f"--dask needs an extra: {pip_install('dask')}") from None
 
 
 @contextmanager

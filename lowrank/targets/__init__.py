@@ -89,6 +89,11 @@ _WISHES: dict[Kind, _Wish] = {
 }
 
 
+def _plain(wish: _Wish) -> str:
+    """What to give in Python: a number, without the units of the examples."""
+    return wish.advice.partition(", such as ")[0]
+
+
 def _in_range(wish: _Wish, value: float, shown: str) -> None:
     if not wish.low <= value <= wish.high:  # refuses NaN too
         raise UsageError(f"{shown} is out of range; give {wish.advice}")
@@ -124,7 +129,9 @@ class Target:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        _in_range(_WISHES[self.kind], self.value, f"{self.kind} {self.value:g}")
+        wish = _WISHES[self.kind]
+        plain = wish._replace(advice=_plain(wish))
+        _in_range(plain, self.value, f"{self.kind} {self.value:g}")
 
 
 USUAL = Target("quality", 75)
@@ -192,7 +199,7 @@ def read(texts: Mapping[Kind, str | None], typed: Sequence[str] = ()) -> Target:
         if text is None or (kind == "rank" and text.strip().lower() == "auto"):
             wishes[kind] = text and "auto"
             continue
-        wishes[kind] = _read(_WISHES[kind], text, f"{options[kind]} {text}")
+        wishes[kind] = _read(_WISHES[kind], text, f"{options[kind]} {text or repr(text)}")
     return chosen(wishes, options)
 
 
@@ -206,7 +213,7 @@ def ranks(text: str | None, typed: Sequence[str] = ()) -> list[int]:
 
 def one_rank(text: str, typed: Sequence[str] = ()) -> int:
     """Return a rank given as a text."""
-    return int(_read(_RANK, text, f"{_option(_RANK, typed)} {text}"))
+    return int(_read(_RANK, text, f"{_option(_RANK, typed)} {text or repr(text)}"))
 
 
 def rank(value: object) -> int:
@@ -235,7 +242,7 @@ def memory(value: object, option: str = "memory") -> int | None:
 def pixels(value: object) -> int:
     """Return the limit on pixels given as a number."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 1:
-        raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; {_plain(_PIXELS)}")
+        raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; give {_plain(_PIXELS)}")
     return int(value)
 
 
@@ -245,7 +252,9 @@ def whole(text: str, option: str, low: int, high: int | None = None) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise UsageError(f"{option} {text} is not understood; give a whole number {span}") from None
+        raise UsageError(
+            f"{option} {text or repr(text)} is not understood; give a whole number {span}"
+        ) from None
     if value < low or (high is not None and value > high):
         raise UsageError(f"{option} {text} is out of range; give a whole number {span}")
     return value
@@ -368,11 +377,6 @@ def _read(wish: _Wish, text: str, shown: str) -> float:
     return value
 
 
-def _plain(wish: _Wish) -> str:
-    """What to give in Python: a number, without the units of the examples."""
-    return f"give {wish.advice.partition(', such as ')[0]}"
-
-
 def _real(name: str, value: object, wish: _Wish) -> float:
     """Return a number as a float; one that no float reaches as infinity, which is out of range."""
     try:
@@ -381,5 +385,5 @@ def _real(name: str, value: object, wish: _Wish) -> float:
         number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not real or (name == "rank" and math.isfinite(number) and not number.is_integer()):
-        raise UsageError(f"{name} {reprlib.repr(value)} does not do; {_plain(wish)}")
+        raise UsageError(f"{name} {reprlib.repr(value)} does not do; give {_plain(wish)}")
     return number

@@ -64,7 +64,7 @@ def page(result: Result, exhibit: Exhibit) -> str:
         file_name=escaped(_file_name(exhibit.of_file)),
         file_said=escaped(_file_said(exhibit)),
         file_view=_FILE_VIEW if exhibit.decoded else "",
-        report=html_tables.tables(result, exhibit),
+        report=html_tables.tables(result, exhibit.reports, exhibit.most),
         notes=_notes(result, exhibit, len(file)),
         holds=_HOLDS,
         data=as_script(_data(result, exhibit, file)),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from lowrank.report import Report
 from lowrank.report.ask import Result
-from lowrank.report.exhibit import Exhibit
 from lowrank.views import words
 from lowrank.views.markup import escaped
 
@@ -15,17 +15,17 @@ _FROBENIUS = '<span class="math">‖A−B‖<sub>F</sub></span>'
 _NEXT = '<span class="math">σ<sub>k+1</sub></span>'
 
 
-def tables(result: Result, exhibit: Exhibit) -> str:
-    """The tables of each report; of a ladder a rank that the page can show is a button."""
-    sections = [_measured(report) for report in exhibit.reports]
+def tables(result: Result, measured: Iterable[Report], most: int = 0) -> str:
+    """The tables of reports that were measured; of a ladder the ranks up to `most` are buttons."""
+    sections = [_measured(report) for report in measured]
     if result.spectra or len(result.reports) > 1:
-        sections.insert(0, _ladder(result, exhibit.most))
+        sections.insert(0, _ladder(result, most))
     if result.peers:
-        sections.append(peers(result))
+        sections.append(_peers(result))
     return "\n".join(sections)
 
 
-def peers(result: Result) -> str:
+def _peers(result: Result) -> str:
     """Other codecs at our bytes, and at our PSNR."""
     heads, rows, said = words.peers(result.reports[0], result.peers)
     cells = [[escaped(x) for x in row] for row in rows]
@@ -53,8 +53,8 @@ def _measured(r: Report) -> str:
     first = r.matrices[0]
     errors = _table(
         escaped(f"{what} {'/'.join(ranks)}: A is {first.m} × {first.n}; errors in levels"),
-        ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ bound", "ratio",
-         "energy", "proved"],
+        ["channel", "k", _SPECTRAL, f"≥ {_NEXT}", "ratio", _FROBENIUS, "≥ tail", "ratio",
+         "energy", "proof"],
         rows,
     )  # fmt: skip
     return errors + f"<p>{escaped(words.verdict(r.matrices))}</p>" + _storage(r)
@@ -63,7 +63,7 @@ def _measured(r: Report) -> str:
 def _storage(r: Report) -> str:
     s = r.storage
     rows = [
-        ["numbers: k(m+n+1) against mn", f"{s.floats:,}", f"{s.original_floats:,}",
+        ["floats: k(m+n+1) against mn", f"{s.floats:,}", f"{s.original_floats:,}",
          _ratio(s.float_ratio)],
         ["bytes against raw samples", f"{s.bytes:,}", f"{s.raw_bytes:,}", _ratio(s.byte_ratio)],
     ]  # fmt: skip
@@ -126,4 +126,4 @@ def _ladder(result: Result, most: int) -> str:
     if not result.auto:
         return table
     auto = "/".join(map(str, result.auto))
-    return f"{table}<p>The Gavish-Donoho threshold keeps {auto} (<code>-k auto</code>).</p>"
+    return f"{table}<p>Terms above noise (Gavish-Donoho, <code>-k auto</code>): {auto}.</p>"

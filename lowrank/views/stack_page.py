@@ -19,8 +19,8 @@ from lowrank import format as lrk
 from lowrank.errors import number_of
 from lowrank.report.ask import Result
 from lowrank.report.gallery import Gallery
-from lowrank.views import stacks, words
-from lowrank.views.html_tables import peers
+from lowrank.views import stacks
+from lowrank.views.html_tables import tables
 from lowrank.views.markup import as_script, asset, escaped, name_of, policy
 
 _SCRIPTS = ("lrk.js", "words.js", "frames.js", "stack.js", "stack_start.js")
@@ -66,25 +66,15 @@ def _facts(result: Result) -> str:
 
 
 def _report(result: Result) -> str:
-    """Each report's one matrix as a row, and what else is said of the stack."""
-    heads = ("k", "‖A−B‖₂", "≥ σₖ₊₁", "ratio", "‖A−B‖F", "≥ tail", "ratio", "energy", "bytes")
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{escaped(cell)}</td>"
-            for cell in (*words.errors(r.matrices[0])[1:], f"{r.storage.bytes:,}")
-        )
-        + "</tr>"
-        for r in result.reports
-    )
-    table = f"<table><tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{rows}</table>"
-    said = [words.verdict(result.reports[0].matrices)] if not result.spectra else []
-    for r in result.reports[:1]:
-        said += stacks.sentences(r.stack, r.storage.bytes) if r.stack else []
-    if result.auto:
-        said.append(stacks.above_noise(result.auto[0]))
-    others = peers(result) if result.peers else ""
-    return table + "".join(f"<p>{escaped(line)}</p>" for line in said) + others
+    """The tables of each report, and what else is said of the stack."""
+    measured = () if result.spectra else result.reports
+    said = [
+        line
+        for r in measured[:1]
+        if r.stack is not None
+        for line in stacks.sentences(r.stack, r.storage.bytes)
+    ]
+    return tables(result, measured) + "".join(f"<p>{escaped(line)}</p>" for line in said)
 
 
 def _data(result: Result, gallery: Gallery) -> dict[str, Any]:

@@ -42,7 +42,13 @@ def show(*items: RenderableType) -> None:
     console = Console(highlight=False, soft_wrap=False)
     width = console.width or 80  # COLUMNS=0, of a terminal that has no size yet
     console.width = max(width, _NARROWEST_LINES)
-    console.print(Group(*items), crop=False)
+    if console.is_terminal:
+        console.print(Group(*items), crop=False)
+        return
+    with console.capture() as captured:  # a file or a pipe gets no spaces at the ends of lines
+        console.print(Group(*items), crop=False)
+    console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    console.file.flush()
 
 
 def report(r: Report, store: str = "") -> RenderableType:
@@ -75,7 +81,7 @@ def result(x: Result) -> RenderableType:
             spectrum(list(x.spectra)),
             Text(
                 f"break-even rank {x.reports[0].storage.break_even_rank:.1f}; "
-                f"Gavish-Donoho (-k auto): {targets.several(x.auto)}"
+                f"above noise (Gavish-Donoho, -k auto): {targets.several(x.auto)}"
             ),
             Text(words.peak(x.peak)),
         ]

@@ -63,7 +63,7 @@ def verdict(channels: tuple[OfMatrix, ...]) -> str:
     error = math.hypot(*(c.frobenius_error or 0 for c in channels))
     norm = math.hypot(*(c.norm for c in channels))
     if bound <= NOTHING * norm:
-        excess = f"within {error / norm if norm else 0:.1g} ||A|| of an optimum that loses nothing"
+        excess = f"within {error / norm:.1g} ||A|| of A itself" if error else "A itself"
     elif error / bound - 1 >= _FAR:
         excess = f"{error / bound:.2f} times as far as the optimum: that is what quantisation added"
     else:

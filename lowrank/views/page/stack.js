@@ -7,7 +7,7 @@ function openStack(data, frames) {
   const norm2 = data.spectrum.reduce((sum, s) => sum + s * s, 0);
 
   const named = (i) =>
-    `frame ${data.numbers[i]}${data.names.length && data.names[i] ? `, ${data.names[i]}` : ""}`;
+    `${data.numbers[i]}${data.names.length && data.names[i] ? `, ${data.names[i]}` : ""}`;
 
   // Lines over all frames, in one SVG: each {values, style}.
   function plot(id, lines, title) {
@@ -35,7 +35,9 @@ function openStack(data, frames) {
     }
     const x = X(state.frame);
     svg.append(make("line", { class: "marker", x1: x, x2: x, y1: upper, y2: floor }));
-    svg.append(make("text", { class: "end axis", x: wide - 10, y: high - 6 }, "frame"));
+    svg.append(make("text", { class: "axis", x: left, y: high - 6 }, data.numbers[0]));
+    const last = `frame ${data.numbers[N - 1]}`;
+    svg.append(make("text", { class: "end axis", x: wide - 10, y: high - 6 }, last));
     svg.addEventListener("click", (event) => {
       const box = svg.getBoundingClientRect();
       const share = ((event.clientX - box.left) / box.width) * wide;
@@ -54,7 +56,7 @@ function openStack(data, frames) {
     frames.paint(byId("residual"), residual, -most, most);
     Words.say("residual-said", `Residual, ±${Words.level(most)}`);
     Words.say("frame-said", named(state.frame));
-    byId("frame").setAttribute("aria-valuetext", named(state.frame));
+    byId("frame").setAttribute("aria-valuetext", `frame ${named(state.frame)}`);
     for (const pin of document.querySelectorAll(".pin")) {
       pin.style.left = `${(100 * (state.x + 0.5)) / width}%`;
       pin.style.top = `${(100 * (state.y + 0.5)) / height}%`;
@@ -66,8 +68,8 @@ function openStack(data, frames) {
     const original = frames.trace(frames.A, y, x), sum = frames.trace(frames.B, y, x);
     plot("trace", [{ values: original, style: "rival" }, { values: sum, style: "bound" }],
       `Trace of pixel ${y}, ${x}`);
-    Words.say("trace-said", `Pixel ${y}, ${x} (row, column): the thin line is the original, the ` +
-      `strong one rank ${state.k}.`);
+    Words.say("trace-said", `Pixel ${y}, ${x} (row, column): the dashed line is the original, the ` +
+      `solid one rank ${state.k}.`);
     plot("errors", [{ values: frames.errors(), style: "bound" }], "Error of each frame");
   }
 
@@ -136,6 +138,7 @@ function openStack(data, frames) {
     return item;
   }
 
+  byId("original").closest(".trio").style.setProperty("--shape", width / height);
   byId("eigenimages").append(...Array.from(frames.s, (_, j) => eigenimage(j)));
   byId("rank").addEventListener("input", (event) => setRank(Number(event.target.value)));
   byId("frame").addEventListener("input", (event) => setFrame(Number(event.target.value)));
