@@ -615,7 +615,8 @@ def test_an_interruption_while_modules_load_ends_the_run(small_png, tmp_path, nu
 
 @pytest.mark.parametrize("number", [number for number, _ in ENDINGS])
 def test_an_interrupted_batch_leaves_whole_files_only(samples, tmp_path, number):
-    for i in range(8):
+    count = 40  # far more than are done before the signal comes, however busy the machine is
+    for i in range(count):
         (tmp_path / f"{i}.png").write_bytes((samples / "parrots.png").read_bytes())
     with subprocess.Popen(
         [sys.executable, "-m", "lowrank", "compress", ".", "-o", "out", "-k", "60", "-j", "2"],
@@ -633,7 +634,7 @@ def test_an_interrupted_batch_leaves_whole_files_only(samples, tmp_path, number)
     assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     written = files_below(tmp_path / "out")
-    assert 1 <= len(written) < 8
+    assert 1 <= len(written) < count
     for name in written:
         assert name.endswith(".lrk")
         assert lowrank.open(tmp_path / "out" / name).ranks == (60, 60, 60)

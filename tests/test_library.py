@@ -742,12 +742,15 @@ def test_every_mistake_is_caught_as_the_kind_it_is():
 # -- types ---------------------------------------------------------------------------------------
 
 
-def test_the_types_hold_in_a_program_that_uses_them(tmp_path):
+def test_the_types_hold_in_a_program_that_uses_them(request, tmp_path):
     """Under mypy --strict, as for any other program: nothing of ours is configured."""
     pytest.importorskip("mypy")
+    # What mypy knows of numpy and Pillow is kept beside what pytest keeps: to find it takes long.
+    kept = getattr(request.config, "cache", None)
+    found = kept.mkdir("mypy") if kept else tmp_path
     command = [
         sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary",
-        "--cache-dir", str(tmp_path), str(ROOT / "tests" / "consumer.py"),
+        "--cache-dir", str(found), str(ROOT / "tests" / "consumer.py"),
     ]  # fmt: skip
     environment = {**os.environ, "MYPYPATH": str(ROOT)}
     done = subprocess.run(

@@ -229,7 +229,8 @@ def test_decoding_takes_no_more_memory_than_is_documented(
 ):
     data_of(f"1x1-{layout}-{store}" if store == "packed" else f"1x1-{store}")  # or a skip
     if store == "packed" and height == 200:  # to count takes long, and this is as near the bound
-        height, width = 88, 112
+        height, width = (56, 72) if layout == "channels" else (88, 112)
+        target = Target("rank", 40) if layout == "channels" else target
     A = picture(mode, height, width)
     data = lrk_format.serialize(codec.encode(A, target, layout=layout, store=store).parts)
     peak = peak_of_decoding(data)
@@ -238,8 +239,10 @@ def test_decoding_takes_no_more_memory_than_is_documented(
         (height, width) if layout == "channels" else (height + -height % 16, width + -width % 16)
     )
     samples = math.prod(padded) * len(A.mode.channels)
-    # What does not grow with the picture hardly shows here, so a share of it is allowed.
-    assert peak <= sample * samples + byte * len(data) + (fixed << 20) / 8
+    # What does not grow with the picture hardly shows here, so a share of it is allowed: most to
+    # packed patches, of which a group is decoded at a time.
+    share = 64 if store != "packed" else 32 if layout == "channels" else 8
+    assert peak <= sample * samples + byte * len(data) + (fixed << 20) / share
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 60_000), (60_000, 1), (30_000, 2)])
@@ -309,15 +312,15 @@ def test_whole_patches_of_packed_stacks_count_too(frames, width, height):
     lrk_format.parse(data, name="x", max_pixels=16 * pixels)
 
 
-@pytest.mark.parametrize("shape", [(8, 32, 48), (24, 16, 24), (3, 32, 64, 3), (5, 1, 1500)])
+@pytest.mark.parametrize("shape", [(8, 32, 32), (24, 16, 16), (3, 32, 32, 3), (5, 1, 700)])
 def test_decoding_a_packed_stack_takes_no_more_memory_than_is_documented(shape):
     A = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     data = lowrank.compress(A, stack=True, quality=60).to_bytes()
     sample, byte, fixed = documented(MEMORY)
     _, height, width = shape[:3]
     samples = A.size // (height * width) * (height + -height % 16) * (width + -width % 16)
-    # Some planes are rendered at a time, each with half a megabyte of its own.
-    assert peak_of_decoding(data) <= sample * samples + byte * len(data) + (fixed << 20) / 4
+    # Some planes are rendered at a time, with tables of a megabyte and a half in all.
+    assert peak_of_decoding(data) <= sample * samples + byte * len(data) + (fixed << 20) / 16
 
 
 def test_what_padding_adds_to_a_picture_of_ordinary_sides_is_no_reason_to_refuse_it():

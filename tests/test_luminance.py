@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 import lowrank
@@ -54,9 +53,8 @@ def test_luminance_is_nearer_for_its_bytes(strong, monkeypatch):
     assert error < np.exp(np.interp(np.log(size), np.log(sizes), np.log(errors))) * 0.8
 
 
-def test_a_photograph_keeps_the_axes_of_its_details():
-    with Image.open("sample_images/parrots.png") as image:
-        A = np.asarray(image.convert("RGB"))[40:200, 30:200]
+def test_a_photograph_keeps_the_axes_of_its_details(photo):
+    A = photo.picture.samples[40:200, 30:200]
     made = encoder.prepare(A, 8, alpha=False, turn=turn.detailed(A), tune="eye")
     assert made.turn == turn.detailed(A)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import time
 
 import numpy as np
@@ -15,8 +16,21 @@ from lowrank.views import waiting
 
 
 class Terminal(io.StringIO):
+    def __init__(self):
+        super().__init__()
+        self.drawn = threading.Event()
+
     def isatty(self):
         return True
+
+    def flush(self):
+        self.drawn.set()
+
+    def wait_for_a_line(self):
+        """Until the thread that draws has drawn what it now finds, however busy the machine is."""
+        for _ in range(2):  # the first may have begun before
+            self.drawn.clear()
+            assert self.drawn.wait(60)
 
 
 @pytest.fixture
@@ -33,8 +47,17 @@ def seen(stream):
 
 def test_a_search_says_its_try_and_how_far_its_coding_is(at_once, monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
+    said, at = set(), pace.at
+
+    def at_and_drawn(stage, *rest):
+        at(stage, *rest)
+        if (place := pace.now().stage) not in said:
+            said.add(place)
+            sys.stderr.wait_for_a_line()
+
+    monkeypatch.setattr(pace, "at", at_and_drawn)
     with console.waiting(quiet=False):
-        api.compress(picture("L", 100, 120).samples, psnr=41)
+        api.compress(picture("L", 60, 70).samples, psnr=41)
     lines, left = seen(sys.stderr)
     assert left == ""
     assert any("coding" in line for line in lines)
@@ -58,6 +81,8 @@ def test_a_solver_and_a_decoder_say_where_they_are(monkeypatch):
 
 
 def test_nothing_is_drawn_in_the_first_seconds_nor_where_nobody_looks(monkeypatch):
+    assert waiting.PATIENCE >= 1
+    monkeypatch.setattr(waiting, "PATIENCE", 60.0)  # however busy the machine is
     for stream, quiet in ((Terminal(), False), (io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr(sys, "stderr", stream)
         with console.waiting(quiet=quiet):
@@ -73,7 +98,7 @@ def test_the_line_goes_whatever_happens(at_once, monkeypatch):
 
     def interrupted():
         with console.waiting(quiet=False):
-            time.sleep(0.05)
+            sys.stderr.wait_for_a_line()
             raise SystemExit(130)
 
     with pytest.raises(SystemExit):

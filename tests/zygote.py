@@ -77,10 +77,9 @@ class Zygote:
             return code, out.read(), err.read()
 
     def close(self):
-        """Let the process end: it goes when nobody holds its standard input."""
+        """Let the process end: it goes, with its folder, when nobody holds its standard input."""
         self._process.stdin.close()
         self._process.wait(30)
-        shutil.rmtree(self._folder)
 
 
 def serve(path):
@@ -97,6 +96,7 @@ def serve(path):
     while True:
         ready, _, _ = select.select([listener, sys.stdin, ended], [], [])
         if sys.stdin in ready:
+            shutil.rmtree(os.path.dirname(path))  # also where the tests were killed
             return
         if ended in ready:
             os.read(ended, 4096)
