@@ -72,7 +72,7 @@ def meant(samples: Samples, colours: int, value: float) -> float:
         return exact
     if where(samples, colours, exact).any():
         return exact
-    first = samples[..., 0]
+    first = samples[..., 0].astype(np.float64, copy=False)
     with np.errstate(over="ignore"):  # beyond float64, from samples at its end
         near = first[np.abs(first - exact) <= _HALF_A_UNIT * abs(exact)]
     return next((x for x in np.unique(near).tolist() if where(samples, colours, x).any()), exact)
