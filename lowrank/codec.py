@@ -15,7 +15,7 @@ from lowrank import stores, threads
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.format.parts import Parts
 from lowrank.limits import fits
-from lowrank.names import CHOICES, LAYOUTS
+from lowrank.names import AUTO, CHOICES, LAYOUTS
 from lowrank.picture import Picture, Turn, mode_in
 from lowrank.stores import Decoded, Encoded, Factored, Stated
 from lowrank.targets import Target, choice
@@ -62,6 +62,7 @@ def encode(
             "layout stack is that of a stack, and its only one; one picture is channels or patches"
         )
     layout, store = stores.resolve(target, layout, store)
+    store = roomy(picture, store)
     if target.kind in _BOUNDS and picture.mode.dtype == "float64" and store != "float64":
         target, store = _of_float64(picture, target, store)
     picture, notes = narrowed(picture, store)
@@ -117,11 +118,27 @@ def narrowed(picture: Picture, store: str) -> tuple[Picture, tuple[str, ...]]:
     if metadata.nodata is not None:
         from lowrank.picture import gaps
 
+        value = gaps.value_of(metadata)
+        if value is not None and not gaps.is_held(value, samples.dtype):
+            raise ImageError(
+                f"no sample of float32 is {value:.9g}, the no-data value; store float64 keeps it"
+            )
         metadata = replace(metadata, nodata=gaps.revalued(metadata.nodata, samples.dtype))
     exact = np.array_equal(samples, picture.samples)
     how = "kept as float32, which holds them exactly" if exact else "rounded to float32"
     notes = (f"Samples of float64 were {how}; store float64 keeps the type.",)
     return Picture(samples, mode, metadata), notes
+
+
+def roomy(picture: Picture, store: str) -> str:
+    """Store float64 in place of `auto` where float32 has no such value of pixels without data."""
+    if store != AUTO or picture.mode.dtype != "float64" or picture.metadata.nodata is None:
+        return store
+    from lowrank.picture import gaps
+
+    value = gaps.value_of(picture.metadata)
+    held = value is None or gaps.is_held(value, np.dtype(np.float32))
+    return store if held else "float64"
 
 
 @threads.one_blas_thread()

@@ -140,6 +140,59 @@ def test_a_value_that_no_sample_has_is_said_or_refused() -> None:
         lowrank.compress(np.zeros((3, 3), np.uint8), nodata=math.nan)
 
 
+# --- values that a type of samples holds otherwise -------------------------------
+
+
+@pytest.mark.parametrize("value", [-999.9, 0.001, FLOAT_MIN, -1.7976931348623157e308, 1e-60])
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_value_of_float64_is_found_again_by_whoever_measures(value: float, stack: bool) -> None:
+    original = raster(value, "f8")
+    original = np.stack([original, original * 1.0]) if stack else original
+    gaps_ = np.broadcast_to(GAPS, original.shape)
+    image = lowrank.compress(original, nodata=value, rank=2, stack=stack)
+    decoded = np.asarray(image)
+    with np.errstate(over="ignore"):
+        assert same(decoded[gaps_], np.full(gaps_.sum(), value).astype(decoded.dtype))
+    error = decoded[~gaps_].astype(np.float64) - original[~gaps_]
+    pixels = image.report(original).pixels
+    assert pixels is not None
+    assert pixels.rmse == pytest.approx(float(np.sqrt(np.mean(error**2))), rel=1e-4)
+    assert np.isfinite(decoded).all()
+
+
+def test_a_value_that_float32_has_not_needs_float64() -> None:
+    original = raster(-1.7976931348623157e308, "f8")
+    for goal in ({"quality": 80}, {"rank": 2, "store": "float32"}):
+        with pytest.raises(ImageError, match="store float64 keeps it"):
+            lowrank.compress(original, nodata=-1.7976931348623157e308, **goal)
+    reports = lowrank.ladder(original, [1, 2], nodata=-1.7976931348623157e308)
+    assert all(r.pixels is not None and r.pixels.rmse < np.ptp(HILLS) for r in reports)
+
+
+def test_the_digits_of_a_message_name_the_value_of_float64() -> None:
+    original = raster(FLOAT_MIN, "f8")
+    image = lowrank.compress(original, rank=2, store="float64", nodata=-3.40282347e38)
+    assert same(image.to_array()[GAPS], original[GAPS])
+    tiny = HILLS.astype(np.float64)
+    tiny[0, 0] = 1e-60  # what rounds to the value is not the value
+    notes = lowrank.compress(tiny, rank=2, store="float64", nodata=0).notes
+    assert any(n.startswith("No pixel is 0") for n in notes)
+
+
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_value_is_rounded_as_half_floats_round_it(stack: bool) -> None:
+    original = raster(-9999.0, "f2")  # holds -10000
+    original = np.stack([original] * 3) if stack else original
+    gaps_ = np.broadcast_to(GAPS, original.shape)
+    image = lowrank.compress(original, nodata=-9999, rank=2, stack=stack)
+    decoded = np.asarray(image)
+    np.testing.assert_array_equal(decoded[gaps_], -10000)
+    error = decoded[~gaps_] - original[~gaps_].astype(np.float64)
+    pixels = image.report(original).pixels
+    assert pixels is not None
+    assert pixels.rmse == pytest.approx(float(np.sqrt(np.mean(error**2))), rel=1e-4)
+
+
 # --- where they come from --------------------------------------------------------
 
 

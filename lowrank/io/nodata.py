@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from lowrank.errors import ImageError, number_of
@@ -41,7 +43,10 @@ def taken(
         notes.extend(_suspicion(picture, stated))
         return picture
     dtype = picture.samples.dtype
-    held = gaps.held(value, dtype)
+    if hidden is None:
+        held = gaps.meant(picture.samples, picture.mode.colours, value)
+    else:
+        held = gaps.held(value, dtype)
     if math.isnan(held) and not (math.isnan(value) and dtype.kind == "f"):
         raise ImageError(f"no sample of {dtype} is {value:.9g}; give a no-data value that is one")
     empty = gaps.where(picture.samples, picture.mode.colours, held) if hidden is None else hidden
@@ -65,6 +70,14 @@ def taken(
     return gaps.filled(picture, empty, held)
 
 
+def of_type(value: float | None, dtype: np.dtype[Any]) -> float | None:
+    """The value as samples hold it that are kept in a wider type: half floats round most."""
+    if value is None or dtype.kind != "f" or dtype.itemsize > 2:
+        return value
+    held = gaps.held(value, dtype)
+    return value if math.isnan(held) else held
+
+
 def stated_by(image: Image.Image) -> float | None:
     """The no-data value that a TIFF states, as GDAL writes it."""
     return number(getattr(image, "tag_v2", {}).get(GDAL))
@@ -81,7 +94,8 @@ def number(text: object) -> float | None:
 def _suspicion(picture: Picture, stated: float | None) -> list[str]:
     samples, mode = picture.samples, picture.mode
     if stated is not None:
-        count = int(gaps.where(samples, mode.colours, stated).sum())
+        meant = gaps.meant(samples, mode.colours, stated)
+        count = int(gaps.where(samples, mode.colours, meant).sum())
         if not count:
             return []
         return [

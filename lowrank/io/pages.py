@@ -332,6 +332,7 @@ def _by_tifffile(
         typed, mode = dtypes.typed(samples, notes)
         stack = _Stack(len(chosen), max_pixels)
         stack.samples, stack.mode = typed, mode
-        return _loaded(
-            stack, name, "TIFF", taking, carried, notes, len(data), nodata, missing.number(stated)
+        value, stated = (
+            missing.of_type(x, samples.dtype) for x in (nodata, missing.number(stated))
         )
+        return _loaded(stack, name, "TIFF", taking, carried, notes, len(data), value, stated)

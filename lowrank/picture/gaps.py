@@ -22,6 +22,7 @@ Samples = NDArray[np.generic]
 Mask = NDArray[np.bool_]
 
 _VALUE = struct.Struct("<d")
+_HALF_A_UNIT = 2.0**-24  # of float32, beside a number of any size
 _FAR = 1e30  # no measurement is of this size; sentinels near the end of float32 are
 _USUAL = frozenset(
     {-9999.0, -99999.0, -999.0, -32768.0, -32767.0, 9999.0, 99999.0, 32767.0, 65535.0}
@@ -57,6 +58,30 @@ def held(value: float, dtype: np.dtype[np.generic]) -> float:
     whole = math.isfinite(value) and value == int(value)
     limits = np.iinfo(dtype.str)
     return value if whole and limits.min <= value <= limits.max else math.nan
+
+
+def meant(samples: Samples, colours: int, value: float) -> float:
+    """The value as samples of their type hold it, or the one of them that is meant by it.
+
+    Of float64 no sample may have it to the last bit: a `.lrk` file states it as its own samples,
+    of float32, hold it, and a message in nine digits. The sample of pixels that is as near as
+    float32 tells apart is meant then.
+    """
+    exact = held(value, samples.dtype)
+    if samples.dtype != np.float64 or not exact or math.isnan(exact):
+        return exact
+    if where(samples, colours, exact).any():
+        return exact
+    first = samples[..., 0].astype(np.float64, copy=False)
+    with np.errstate(over="ignore"):  # beyond float64, from samples at its end
+        near = first[np.abs(first - exact) <= _HALF_A_UNIT * abs(exact)]
+    return next((x for x in np.unique(near).tolist() if where(samples, colours, x).any()), exact)
+
+
+def is_held(value: float, dtype: np.dtype[np.generic]) -> bool:
+    """Whether floats of a type hold a value, but for their rounding."""
+    kept = held(value, dtype)
+    return math.isnan(value) or abs(kept - value) <= _HALF_A_UNIT * abs(value)
 
 
 def filled(picture: Picture, gaps: Mask, value: float) -> Picture:

@@ -315,7 +315,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
 def _as_kept(loaded: Loaded, store: str) -> Loaded:
     """An image with its samples in the type that a store keeps them in."""
     try:
-        picture, notes = codec.narrowed(loaded.picture, store)
+        picture, notes = codec.narrowed(loaded.picture, codec.roomy(loaded.picture, store))
     except LowrankError as error:
         raise naming(error, loaded.source.path) from error
     return replace(loaded, picture=picture, notes=loaded.notes + notes)
