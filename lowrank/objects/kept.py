@@ -74,6 +74,9 @@ class Kept(ABC):
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[i] for i in range(len(self)))
 
+    def __contains__(self, value: object) -> bool:
+        return any(value in line for line in self)
+
     @abstractmethod
     def __getitem__(self, key: Any) -> Any:
         """Samples, by an index of numpy's: those of `to_array()[key]`, in an array of their own."""
