@@ -202,7 +202,7 @@ def test_the_edge_of_noise_settles(noise, monkeypatch):
 def test_what_is_not_known_to_1e7_is_said(noise, monkeypatch, tmp_path):
     A, exact = noise
     monkeypatch.setattr(space, "_PASSES", 8)
-    monkeypatch.setattr(streamed, "_POLISHING", 1)
+    monkeypatch.setattr(streamed, "POLISHING", 1)
     found, _ = solved(A, 8)
     assert 0 < found.within < space.ROUGH
     nearest = np.abs(exact[:, np.newaxis] - found.s).min(axis=0)

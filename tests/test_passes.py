@@ -136,7 +136,7 @@ def test_what_cannot_be_is_said():
 
 def test_what_does_not_settle_is_said(route, monkeypatch):
     """Triplets whose residuals stay large are never returned: not from a space, nor after it."""
-    monkeypatch.setattr(streamed, "_RESIDUAL", -1.0)
+    monkeypatch.setattr(streamed, "RESIDUAL", -1.0)
     with pytest.raises(LimitError, match="3 leading terms do not settle"):
         solved(MATRICES["counts"], Wish(rank=3))
 

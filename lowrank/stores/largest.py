@@ -26,14 +26,11 @@ from lowrank.names import AUTO, FLOAT_STORES
 from lowrank.picture import Mode, Picture, Turn
 from lowrank.picture.distance import compare
 from lowrank.stores import rows_at_once, sums
-from lowrank.stores.growing import Found, proved, reaching
+from lowrank.stores.growing import FIRST, Found, next_rank, proved, reaching
 from lowrank.targets import spectrum
 
 Narrowest = Callable[[tuple[TruncatedSVD, ...]], str]
 
-_FIRST = 32  # of the short side: rank of the first decomposition
-_GROWTH = 3  # at most, from one to the next
-_MARGIN = 1.2  # of a guessed rank
 _WITNESSES = 512  # that each matrix adds
 _TERMS = 64  # summed up at a time for the witnesses
 _WIDER = 1.01  # a store that needs ranks larger by more is too narrow
@@ -317,7 +314,7 @@ class _Patches:
 def _grown(matrix: _Matrix, *, store: str) -> tuple[int | None, TruncatedSVD]:
     """Decompositions that grow until a rank holds; its rank, or None at full rank."""
     short = min(matrix.A.shape)
-    k, start = max(short // _FIRST, 1), 0
+    k, start = max(short // FIRST, 1), 0
     while True:
         k = short if k * SHARE > short * 3 else min(k, short)
         x = linalg.truncated_svd(matrix.A, k)
@@ -328,8 +325,7 @@ def _grown(matrix: _Matrix, *, store: str) -> tuple[int | None, TruncatedSVD]:
         # How far off the worst sample is, against the root of the mean square: it stays so.
         B = _product(x.U * x.s, x.Vt)
         worst = float(np.abs(B - matrix.A).max()) or 1.0
-        guess = reaching([x], x.tail * matrix.allowed / worst)
-        k = max(k + k // 6 + 1, min(math.ceil(_MARGIN * guess), _GROWTH * k))
+        k = next_rank(k, reaching([x], x.tail * matrix.allowed / worst))
 
 
 def _product(US: NDArray[np.float64], Vt: NDArray[np.float64]) -> NDArray[np.float64]:
