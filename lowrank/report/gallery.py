@@ -19,13 +19,13 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Parts
 from lowrank.picture import Metadata, Picture, axis, thumbnail
 from lowrank.report.ask import Result
-from lowrank.report.exhibit import TERM_BYTES
 from lowrank.stores import truncation
 
 SAMPLES = 1 << 20
 """Samples that a page carries at most."""
 SIDE = 256
 """Longest side in pixels of a frame that a page shows."""
+TERM_BYTES = 1_250_000
 _MOST = 60  # terms: the eigenimages are looked at one by one
 _START = 5
 
