@@ -143,7 +143,7 @@ class Passes:
             self._said(stage, piece.stop - piece.start)
         return state
 
-    def step(self, at_once: int = 1) -> int:
+    def step(self, at_once: int) -> int:
         """Columns that are read at a time: whole blocks, as many as the memory allows."""
         column = self.size * self.dtype.itemsize
         most = self.memory // (_SHARE * threads.cores())

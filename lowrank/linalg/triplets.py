@@ -121,9 +121,7 @@ def _by_krylov(matrix: Matrix, count: int, norm: float) -> Triplets | None:
     return _refine(matrix, found, norm, None if len(known) else columns)
 
 
-def _by_gram(
-    matrix: Matrix, count: int, norm: float, form: Tridiagonal | None = None
-) -> Triplets | None:
+def _by_gram(matrix: Matrix, count: int, norm: float, form: Tridiagonal | None) -> Triplets | None:
     """Leading triplets from the eigenvectors of the Gram matrix; None if not accurate."""
     if form is None and matrix.short <= NUMPY_SIDE:
         vectors = np.linalg.eigh(matrix.gram())[1][:, -count:]
