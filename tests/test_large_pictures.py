@@ -9,6 +9,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from conftest import Held
 
 import lowrank
 from lowrank.errors import FormatError, ImageError, LimitError
@@ -16,7 +17,7 @@ from lowrank.io import lazy, sources
 from lowrank.io.matrices import InFile, OfBands, OfChannel
 from lowrank.io.taking import Taking
 from lowrank.linalg import space, spans, streamed
-from lowrank.linalg.passes import Held, Passes
+from lowrank.linalg.passes import Passes
 from lowrank.runs import large, manifest, reread, tasks
 from lowrank.runs.plan import Job
 from lowrank.targets import Target

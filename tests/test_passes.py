@@ -7,13 +7,14 @@ import itertools
 
 import numpy as np
 import pytest
+from conftest import Held
 from PIL import Image
 
 import lowrank
 from lowrank import linalg
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.linalg import passes, slabs, spans, streamed
-from lowrank.linalg.passes import Held, Passes
+from lowrank.linalg.passes import Passes
 from lowrank.linalg.streamed import Wish, leading
 from lowrank.report import ask
 
