@@ -139,18 +139,7 @@ def run(
     from lowrank.runs import tasks
 
     planned, many = plan.jobs, plan.many
-    to_stdout = any(job.output == "-" for job in planned)
-    if to_stdout and json:
-        raise UsageError("--json and the output cannot share standard output; give -o a file")
-    if to_stdout and sys.stdout is None:
-        raise FileError("standard output is closed; give -o a file")
-    if to_stdout and on_terminal(sys.stdout):
-        raise UsageError("will not write binary data to a terminal; give -o a file")
-    nameless = any(job.output is job.stem is None for job in planned)
-    if many and settings.prints and nameless and not json:
-        raise UsageError("several traces cannot share standard output; give -o a folder")
-    if settings.preserve and any("-" in (job.input, job.output) for job in planned):
-        raise UsageError("-p keeps times and mode of a file, which a stream has not; leave it out")
+    _check_streams(plan, settings, json=json)
     if manifest is not None:
         from lowrank.runs import manifest as lists
 
@@ -199,6 +188,23 @@ def run(
 
         view.show(view.total(total))
     return total.code
+
+
+def _check_streams(plan: Plan, settings: Settings, *, json: bool) -> None:
+    """Refuse early what standard input and output cannot give or take."""
+    planned = plan.jobs
+    to_stdout = any(job.output == "-" for job in planned)
+    if to_stdout and json:
+        raise UsageError("--json and the output cannot share standard output; give -o a file")
+    if to_stdout and sys.stdout is None:
+        raise FileError("standard output is closed; give -o a file")
+    if to_stdout and on_terminal(sys.stdout):
+        raise UsageError("will not write binary data to a terminal; give -o a file")
+    nameless = any(job.output is job.stem is None for job in planned)
+    if plan.many and settings.prints and nameless and not json:
+        raise UsageError("several traces cannot share standard output; give -o a folder")
+    if settings.preserve and any("-" in (job.input, job.output) for job in planned):
+        raise UsageError("-p keeps times and mode of a file, which a stream has not; leave it out")
 
 
 def worked_on(

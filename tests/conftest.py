@@ -129,6 +129,18 @@ def picture(mode, height, width, seed=0):
     return Picture(np.clip(np.rint(A * mode.peak), 0, mode.peak).astype(mode.dtype), mode)
 
 
+class Held:
+    """Columns of a matrix in memory, as passes read them."""
+
+    def __init__(self, A):
+        self._A = A
+        self.size, self.length = A.shape
+        self.dtype = A.dtype
+
+    def read(self, columns):
+        return self._A[:, columns]
+
+
 class Run:
     """One finished run of the command line; `out` and `err` are bytes and text."""
 

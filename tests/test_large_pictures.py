@@ -9,6 +9,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from conftest import Held
 
 import lowrank
 from lowrank.errors import FormatError, ImageError, LimitError
@@ -16,7 +17,7 @@ from lowrank.io import lazy, sources
 from lowrank.io.matrices import InFile, OfBands, OfChannel
 from lowrank.io.taking import Taking
 from lowrank.linalg import space, spans, streamed
-from lowrank.linalg.passes import Held, Passes
+from lowrank.linalg.passes import Passes
 from lowrank.runs import large, manifest, reread, tasks
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
@@ -202,7 +203,7 @@ def test_the_edge_of_noise_settles(noise, monkeypatch):
 def test_what_is_not_known_to_1e7_is_said(noise, monkeypatch, tmp_path):
     A, exact = noise
     monkeypatch.setattr(space, "_PASSES", 8)
-    monkeypatch.setattr(streamed, "_POLISHING", 1)
+    monkeypatch.setattr(streamed, "POLISHING", 1)
     found, _ = solved(A, 8)
     assert 0 < found.within < space.ROUGH
     nearest = np.abs(exact[:, np.newaxis] - found.s).min(axis=0)

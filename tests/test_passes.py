@@ -7,13 +7,14 @@ import itertools
 
 import numpy as np
 import pytest
+from conftest import Held
 from PIL import Image
 
 import lowrank
 from lowrank import linalg
 from lowrank.errors import ImageError, LimitError, UsageError
 from lowrank.linalg import passes, slabs, spans, streamed
-from lowrank.linalg.passes import Held, Passes
+from lowrank.linalg.passes import Passes
 from lowrank.linalg.streamed import Wish, leading
 from lowrank.report import ask
 
@@ -136,7 +137,7 @@ def test_what_cannot_be_is_said():
 
 def test_what_does_not_settle_is_said(route, monkeypatch):
     """Triplets whose residuals stay large are never returned: not from a space, nor after it."""
-    monkeypatch.setattr(streamed, "_RESIDUAL", -1.0)
+    monkeypatch.setattr(streamed, "RESIDUAL", -1.0)
     with pytest.raises(LimitError, match="3 leading terms do not settle"):
         solved(MATRICES["counts"], Wish(rank=3))
 

@@ -22,7 +22,7 @@ from lowrank import threads
 from lowrank.format.fields import CHUNK_BYTES, CHUNK_START, TERM_PIECE, term_sums
 from lowrank.format.header import bad
 from lowrank.format.parts import Floats, Parts
-from lowrank.format.reading import Reader
+from lowrank.format.reading import DONE, Reader
 
 Spans = tuple[range, int]
 """Parts of a file, of one size: where they start, and the size."""
@@ -34,7 +34,6 @@ _SOON = 1 << 20  # bytes of u that are read before they are used
 _SMALL = 1 << 22  # bytes that are checked in less time than a thread takes
 _WARM = 1 << 21  # bytes that stay in cache from their check to their use
 _TOGETHER = 3  # terms: a product of fewer takes more time for each
-_DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 
 
 class Places(NamedTuple):
@@ -276,11 +275,11 @@ def of_stack(data: memoryview, *, name: str, max_pixels: int, advise: Advise) ->
     (f,) = body.factors
     dtype = np.dtype(parts.head.store).newbyteorder("<")
     x = _places(reader, f.k, m, n, dtype.itemsize)
-    if x is None or len(data) != x.end + len(_DONE):
+    if x is None or len(data) != x.end + len(DONE):
         return None
     _begin(x, advise)
     (s,) = reader.sigmas(parts, body)
-    if bytes(data[x.end :]) != _DONE:
+    if bytes(data[x.end :]) != DONE:
         return None
 
     def views(offset: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.floating]]:
@@ -310,4 +309,4 @@ def _begin(x: Places, advise: Advise) -> None:
     """Ask the disk for DONE, and what any sample needs, u and its checksums, where it is little."""
     terms = range(x.k)
     needed = [x.of_sums(_U, terms), x.of_terms(_U, terms)] if x.little else []
-    advise(True, [(range(x.end, x.end + 1), len(_DONE)), *needed])
+    advise(True, [(range(x.end, x.end + 1), len(DONE)), *needed])

@@ -37,7 +37,7 @@ from lowrank.picture import Metadata
 _NAMES = {"exif": "EXIF block", "icc": "colour profile", "xmp": "XMP block"}
 _NAMES |= {"axis": "block of frames' labels"}
 _MARK = b"Exif\0\0"
-_DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
+DONE = struct.pack("<I4sI", 0, b"DONE", zlib.crc32(b"DONE"))
 _SUMS_DAMAGED = "its table of checksums is damaged and was left out"
 
 
@@ -192,7 +192,7 @@ class Reader(Chunks):
                 if sums is not None and (whole, 4 * pieces) != (len(payload), len(sums)):
                     raise self.bad("the checksums of the payload contradict each other")
                 return replace(parts, body=replace(body, payload=bytes(payload)))
-            if sums is None and bytes(self.data[-len(_DONE) :]) == _DONE:
+            if sums is None and bytes(self.data[-len(DONE) :]) == DONE:
                 return self._of_another_length(parts, body)
             there = self.left() > 8 and not damaged if sums is None else whole > 0
             if not (self.partial and there):
@@ -219,8 +219,8 @@ class Reader(Chunks):
 
     def _of_another_length(self, parts: Parts, body: Packed) -> Parts:
         """A payload that seems to be cut, in a file that has its end: its length is wrong."""
-        payload = self.data[self.at + 8 : -len(_DONE) - 4]
-        (crc,) = struct.unpack_from("<I", self.data, len(self.data) - len(_DONE) - 4)
+        payload = self.data[self.at + 8 : -len(DONE) - 4]
+        (crc,) = struct.unpack_from("<I", self.data, len(self.data) - len(DONE) - 4)
         sound = zlib.crc32(payload, zlib.crc32(b"PACK")) == crc
         if not (self.partial and sound):
             raise self.bad("damaged chunk PACK (its length is wrong)", salvage=sound)

@@ -32,7 +32,6 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 25
 _SAMPLES, _ROWS, _COUNTS, _PLANAR, _EXTRA, _FORMAT = 277, 278, 279, 284, 338, 339
 _SHORT, _LONG, _LONG8 = 3, 4, 16
 _LETTERS = {_SHORT: "H", _LONG: "I", _LONG8: "Q"}
-_KINDS = {"u": 1, "i": 2, "f": 3}
 _CLASSIC = 2**32 - 2**24  # bytes of samples that offsets of 32 bits reach, with room for the tags
 
 
@@ -262,7 +261,7 @@ def _tags(
         _ROWS: (_LONG, (height,)),
         _COUNTS: (place, (size,)),
         _PLANAR: (_SHORT, (1,)),
-        _FORMAT: (_SHORT, (_KINDS[np.dtype(mode.dtype).kind],) * channels),
+        _FORMAT: (_SHORT, (tiffwriter.KINDS[np.dtype(mode.dtype).kind],) * channels),
     }
     if channels > colours:
         alpha = 2 if "alpha" in mode.channels else 0

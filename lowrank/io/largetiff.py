@@ -25,7 +25,8 @@ from lowrank.limits import LARGE
 from lowrank.picture import Source
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 
-_ANY = 1 << 62
+ANY = 1 << 62
+"""The limit on pixels of what is not decoded whole."""
 _LARGEST_BAND = 1 << 28  # bytes of rows that are decoded together
 _UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
 _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one at a time
@@ -95,7 +96,7 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         return None
     advice = "the TIFF is damaged or of a rare kind"
     notes: list[str] = []
-    with wall(f"read {path}", advice, _ANY), Image.open(path) as image:
+    with wall(f"read {path}", advice, ANY), Image.open(path) as image:
         count = getattr(image, "n_frames", 1)
         if count < 2 or image.mode not in _KINDS:
             return None

@@ -23,8 +23,6 @@ from lowrank.picture import Metadata, Mode, Source
 from lowrank.picture.axis import Axis
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 
-_ANY = 1 << 62
-
 
 def may_be(source: Any) -> bool:
     """Whether a file or an array may be one to read in passes, by its size."""
@@ -242,7 +240,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     elif far:
         raise UsageError(f"{path}: of stores, frames are read that come first in C order; fetch it")
     else:
-        array = npy.mapped(path, max_pixels=_ANY)
+        array = npy.mapped(path, max_pixels=largetiff.ANY)
         return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, path, "NPY", size)
     return _loaded(file, shape, at, taking, mode, path, "NPY", size)
 

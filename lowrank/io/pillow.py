@@ -132,7 +132,6 @@ def _rarer_formats(data: bytes) -> tuple[str, ...]:
 def from_pillow(
     image: Image.Image,
     *,
-    name: str = "image",
     max_pixels: int = DEFAULT_MAX_PIXELS,
     nodata: float | None = None,
 ) -> Loaded:
@@ -143,9 +142,9 @@ def from_pillow(
     ImageError, LimitError
         As for `read`.
     """
-    with wall(f"read {shown(name)}", DAMAGED, max_pixels) as warned:
+    with wall("read image", DAMAGED, max_pixels) as warned:
         check_size(image, max_pixels)
-        return _load(image, name, b"", warned, nodata)
+        return _load(image, "image", b"", warned, nodata)
 
 
 def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:

@@ -20,7 +20,7 @@ from lowrank.picture import Mode, Picture
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 259, 262, 273
 _SAMPLES, _ROWS, _COUNTS, _PLANAR, _EXTRA, _FORMAT, _ICC = 277, 278, 279, 284, 338, 339, 34675
-_KINDS = {"u": 1, "i": 2, "f": 3}
+KINDS = {"u": 1, "i": 2, "f": 3}
 _GREY, _RGB, _INTERLEAVED, _UNSPECIFIED = 1, 2, 1, 0
 _MOST = 2**32 - 2**20  # bytes of samples: offsets have 32 bits, and the tags need some room
 
@@ -59,7 +59,7 @@ def write(picture: Picture, tags: Image.Exif | None, icc: bytes | None) -> bytes
         _ROWS: picture.height,
         _COUNTS: (samples.nbytes,),
         _PLANAR: _INTERLEAVED,
-        _FORMAT: (_KINDS[samples.dtype.kind],) * channels,
+        _FORMAT: (KINDS[samples.dtype.kind],) * channels,
     }
     if channels > colours:
         layout[_EXTRA] = (_UNSPECIFIED,) * (channels - colours)

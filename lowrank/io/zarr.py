@@ -21,7 +21,8 @@ from lowrank.errors import FileError, UsageError, failure, pip_install
 from lowrank.io.formats import ZARR
 from lowrank.io.wall import thin_wall
 
-_INDEX = "zarr.json"
+INDEX = "zarr.json"
+"""The file of an array of zarr that is always there."""
 _AXES = ("frame", "y", "x", "channel")
 
 
@@ -57,7 +58,7 @@ def check_output(path: str, *, force: bool) -> None:
     """
     if os.path.lexists(path) and not force:
         raise FileError(f"{path} exists; -f replaces it")
-    if os.path.lexists(path) and not os.path.isfile(os.path.join(path, _INDEX)):
+    if os.path.lexists(path) and not os.path.isfile(os.path.join(path, INDEX)):
         raise FileError(f"{path} is no array of zarr, and is not replaced; give another name")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
@@ -117,7 +118,7 @@ def _fill(
     allowed: int,
 ) -> int:  # fmt: skip
     os.mkdir(folder, 0o700 | allowed | (allowed & 0o444) >> 2)  # who may read may enter
-    total = _put(os.path.join(folder, _INDEX), _metadata(shape, dtype), allowed)
+    total = _put(os.path.join(folder, INDEX), _metadata(shape, dtype), allowed)
     zeros = ["0"] * (len(shape) - 1)
     number = 0
     for some in frames:

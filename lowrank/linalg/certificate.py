@@ -17,7 +17,7 @@ from lowrank.linalg.matrix import NUMPY_SIDE, Floats, Matrix
 
 SLACK = 1e-6  # of the proof, against sigma_(k+1)
 ZERO = 1e-13  # against ||A||_F: zero to working precision
-_GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T, which squares it
+GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T, which squares it
 
 
 def proved(
@@ -36,7 +36,7 @@ def proved(
         ||A||_F, for the rounding of 1e-13 ||A||_F that is allowed on top.
     """
     scaled = left * s
-    if sigma_next < _GRAM_FLOOR * s[0]:
+    if sigma_next < GRAM_FLOOR * s[0]:
         gram = matrix.residual_gram(scaled, right)
     else:
         # With P = I - U U^T: P (tau^2 I - G + U D U^T) P = tau^2 P - P G P for any D. Twice

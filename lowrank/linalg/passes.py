@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
-import numpy as np
-
 from lowrank import pace, threads
 from lowrank.linalg import slabs
 from lowrank.linalg.slabs import Columns, Work
@@ -143,7 +141,7 @@ class Passes:
             self._said(stage, piece.stop - piece.start)
         return state
 
-    def step(self, at_once: int = 1) -> int:
+    def step(self, at_once: int) -> int:
         """Columns that are read at a time: whole blocks, as many as the memory allows."""
         column = self.size * self.dtype.itemsize
         most = self.memory // (_SHARE * threads.cores())
@@ -156,21 +154,3 @@ class Passes:
             self._read += columns
             column = self.size * self.dtype.itemsize
             pace.at(stage, self._read * column, self.length * column, bytes=True)
-
-
-class Held:
-    """Columns of an array: what is in memory, mapped, or has slices.
-
-    Parameters
-    ----------
-    A : (m, n) array
-    """
-
-    def __init__(self, A: Any) -> None:
-        self._A = A
-        self.size, self.length = A.shape
-        self.dtype = np.dtype(A.dtype)
-
-    def read(self, columns: slice) -> Any:
-        """A view of the columns."""
-        return np.asarray(self._A[:, columns])

@@ -65,10 +65,8 @@ class Goal:
         if self.chosen is not None:
             return self.chosen
         known = squares[: self.most]
-        if len(known) == self.most:
-            rest = 0.0
-        elif rest is None:
-            rest = max(square - float(known.sum()), 0.0)
+        if rest is None:
+            rest = max(square - float(known.sum()), 0.0) if len(known) < self.most else 0.0
         # From the smallest on: nothing cancels.
         lost = np.cumsum(np.append(known, rest)[::-1])[::-1]
         enough = np.flatnonzero(lost <= self.share**2 * square)

@@ -16,18 +16,13 @@ import numpy as np
 
 from lowrank.errors import LimitError, UsageError
 from lowrank.linalg import slabs, spans
-from lowrank.linalg.certificate import ZERO, norm_below
+from lowrank.linalg.certificate import GRAM_FLOOR, ZERO, norm_below
 from lowrank.linalg.matrix import Floats, mirrored, scale_of
 from lowrank.linalg.passes import Passes
 from lowrank.linalg.slabs import Cast
 from lowrank.linalg.space import ROUGH, Goal
-
-_POLISHING = 4  # Rayleigh-Ritz steps
-_RESIDUAL = 2e-4  # of every triplet, against the last sigma, which half the square spoils
-_TOGETHER = 1e-4  # of all of them, against the tail
-_ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
-_CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
-_GRAM_FLOOR = 3e-4  # of sigma_(k+1) / sigma_1, for a proof on A A^T
+from lowrank.linalg.svd import CANCELLED
+from lowrank.linalg.triplets import POLISHING, RESIDUAL, ROUNDING, TOGETHER
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +234,7 @@ class _Solver:
             if within and not rough:
                 if self.spans.gram is not None or self.size > spans.LARGEST_GRAM:
                     raise LimitError(
-                        f"the {k:,} leading terms do not settle in {_POLISHING} passes; "
+                        f"the {k:,} leading terms do not settle in {POLISHING} passes; "
                         "give fewer, or take what fits into memory"
                     )
                 enough, k = False, len(s) - 1
@@ -284,7 +279,7 @@ class _Solver:
         Last, 0; or the largest residual against its value, where some are not small yet.
         """
         count = len(W)
-        for _ in range(_POLISHING):
+        for _ in range(POLISHING):
             Z, R = self.passes.total(slabs.Image(self.cast, W))
             inner, s, _ = np.linalg.svd(R.T)
             left = W.T @ inner[:, :count]
@@ -295,8 +290,8 @@ class _Solver:
             sizes = np.where(s > ZERO * s[0], np.linalg.norm(residual, axis=0), 0.0)
             last = float(s[s > ZERO * s[0]][-1])
             beside = max(self.square - float(s @ s), 0.0) + last**2
-            allowed = min(_RESIDUAL * last, _TOGETHER * math.sqrt(beside / count))
-            noise = _ROUNDING * s[0] * (s[0] / divisor)
+            allowed = min(RESIDUAL * last, TOGETHER * math.sqrt(beside / count))
+            noise = ROUNDING * s[0] * (s[0] / divisor)
             large = sizes > allowed + noise
             if not large.any():
                 break
@@ -310,7 +305,7 @@ class _Solver:
         if len(s) == self.most:
             return 0.0
         difference = self.square - float(s @ s)
-        if difference > _CANCELLED * self.square:
+        if difference > CANCELLED * self.square:
             return difference
         (square,) = self.passes.total(slabs.Residual(self.cast.without(left)))
         return float(square[0])
@@ -319,7 +314,7 @@ class _Solver:
         """Whether sigma_next (1 + 1e-6) is above ||A - A_k||_2, by a Cholesky factorisation."""
         if self.size > spans.LARGEST_GRAM or 2 * 8 * self.size**2 > self.passes.memory:
             return False
-        if len(s) and sigma_next < _GRAM_FLOOR * s[0]:
+        if len(s) and sigma_next < GRAM_FLOOR * s[0]:
             rest = self.cast.without(left)
             return norm_below(mirrored(self.passes.total(slabs.Gram(rest))[0]), sigma_next, norm)
         gram, self.spans.gram = self.spans.gram, None

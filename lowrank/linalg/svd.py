@@ -26,7 +26,7 @@ GRAM_ROUNDING = 1e-7  # against sigma_1: what a Gram matrix makes of zeros, at m
 _EXACT_SPECTRUM = 1500  # below it the spectrum comes from an SVD, above from the Gram matrix
 _TOP = 3e-5  # residual at which the Krylov space has found the top vector
 _LARGEST_PRODUCT = 1e30  # of factors, in units in which A has entries up to 2^20
-_CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
+CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
 
 
 @dataclass(frozen=True, eq=False)
@@ -349,7 +349,7 @@ def _spectral(residual: NDArray[np.float32], frobenius: float) -> float:
 def _tail(matrix: Matrix, found: Triplets, k: int, norm: float) -> float:
     """sqrt(||A||_F^2 - sum s^2), or the residual itself where the difference cancels."""
     difference = norm * norm - float(np.dot(found.s[:k], found.s[:k]))
-    if difference > _CANCELLED * norm * norm:
+    if difference > CANCELLED * norm * norm:
         return math.sqrt(difference)
     left = np.ascontiguousarray(found.left[:, :k])
     return matrix.residual_frobenius(left, found.s[:k, np.newaxis] * found.right[:k])

@@ -28,11 +28,11 @@ _SINGLE_EPS = float(np.finfo(np.float32).eps)
 _TINY_SIDE = 64  # below it the full SVD costs nothing
 _SMALL_SIDE = 128  # up to it the eigenvectors are faster than any space
 _KRYLOV = 1e-4  # of a Ritz pair of the float32 Krylov space, against its eigenvalue
-_RESIDUAL = 2e-4  # of every triplet, against the last sigma, which half the square spoils
-_TOGETHER = 1e-4  # of all of them, against the tail, which half the square exceeds
-_POLISHING = 4  # Rayleigh-Ritz steps before a subspace is given up
+RESIDUAL = 2e-4  # of every triplet, against the last sigma, which half the square spoils
+TOGETHER = 1e-4  # of all of them, against the tail, which half the square exceeds
+POLISHING = 4  # Rayleigh-Ritz steps before a subspace is given up
 _NEARLY = 1e-3  # of rows to orthonormal ones, so that one step by Cholesky makes them so
-_ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
+ROUNDING = 1e-14  # of such a residual in float64, against sigma_1
 _CLEAR = 1e-3  # of the largest singular value, what float32 tells from rounding
 _SPACES = 6  # Krylov spaces, each three orders of magnitude below the last
 _SQUARED = 1e-7  # of the largest eigenvalue: a Gram matrix knows eigenvalues above it to 1e-9
@@ -121,9 +121,7 @@ def _by_krylov(matrix: Matrix, count: int, norm: float) -> Triplets | None:
     return _refine(matrix, found, norm, None if len(known) else columns)
 
 
-def _by_gram(
-    matrix: Matrix, count: int, norm: float, form: Tridiagonal | None = None
-) -> Triplets | None:
+def _by_gram(matrix: Matrix, count: int, norm: float, form: Tridiagonal | None) -> Triplets | None:
     """Leading triplets from the eigenvectors of the Gram matrix; None if not accurate."""
     if form is None and matrix.short <= NUMPY_SIDE:
         vectors = np.linalg.eigh(matrix.gram())[1][:, -count:]
@@ -193,17 +191,17 @@ def _refine(
     They are formed from `columns`, the matrix in float32, if given, where its rounding
     cannot hide them.
     """
-    for _ in range(_POLISHING):
+    for _ in range(POLISHING):
         s = found.s
-        exact = columns is None or _SINGLE_EPS * s[0] > _RESIDUAL * s[-1]
+        exact = columns is None or _SINGLE_EPS * s[0] > RESIDUAL * s[-1]
         samples = None if exact else columns
         tail = math.sqrt(max(norm * norm - float(s @ s), 0.0) + float(s[-1]) ** 2)
         together, last = _estimated(matrix, found, samples)
-        if together <= _TOGETHER * tail and last <= _RESIDUAL * s[-1]:
+        if together <= TOGETHER * tail and last <= RESIDUAL * s[-1]:
             return found
         residual = _image(matrix, found.right, samples) - (found.left * s).T
-        allowed = min(_RESIDUAL * s[-1], _TOGETHER * tail / math.sqrt(s.size))
-        large = np.linalg.norm(residual, axis=1) > allowed + _ROUNDING * s[0]
+        allowed = min(RESIDUAL * s[-1], TOGETHER * tail / math.sqrt(s.size))
+        large = np.linalg.norm(residual, axis=1) > allowed + ROUNDING * s[0]
         if not large.any():
             return found
         found = _ritz(matrix, np.vstack([found.left.T, residual[large]]), s.size)

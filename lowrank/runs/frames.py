@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from lowrank.objects.stack import LowRankStack
 
-_INDEX = "zarr.json"  # the file of an array of zarr that is always there
 _START = 64  # bytes that tell a stack from a picture, and more
 
 
@@ -68,8 +67,11 @@ def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = Fals
 
 
 def _is_done(job: Job, output: str, settings: tasks.Decompressing) -> bool:
-    there = os.path.join(output, _INDEX) if _is_zarr(output) else output
-    return outputs.is_done(job, there, settings)
+    if _is_zarr(output):
+        from lowrank.io import zarr
+
+        output = os.path.join(output, zarr.INDEX)
+    return outputs.is_done(job, output, settings)
 
 
 def _check_output(job: Job, output: str, settings: tasks.Decompressing, *, repeated: bool) -> None:

@@ -24,7 +24,8 @@ from lowrank.targets import spectrum
 Matrices = list[NDArray[Any]]
 Found = tuple[tuple[int, ...], tuple[TruncatedSVD, ...]]
 
-_FIRST = 32  # of the short side: rank of the first decomposition
+FIRST = 32
+"""Of the short side: rank of the first decomposition."""
 _MARGIN = 1.2  # of a guessed rank: a little too long costs less than a second time
 _GROWTH = 3  # at most, from one to the next: a guess from afar is a poor one
 
@@ -57,7 +58,7 @@ def of_tail(A: Matrices, allowed: float, *, certify: bool) -> Found:
     def longer(exact: list[TruncatedSVD]) -> int:
         return reaching(exact, allowed)
 
-    return _search(A, terms, min(A[0].shape) // _FIRST, longer, certify=certify)
+    return _search(A, terms, min(A[0].shape) // FIRST, longer, certify=certify)
 
 
 def of_count(A: Matrices, count: int, *, certify: bool) -> Found:
@@ -112,7 +113,7 @@ def _search(
                 cut = threads.each(proved, zip(A, cut, strict=True))
             return ranks, tuple(cut)
         tried, guess = k, longer(exact) if kept is None else 0
-        k = max(k + k // 6 + 1, min(math.ceil(_MARGIN * guess), _GROWTH * k))
+        k = next_rank(k, guess)
         if guess <= limit < k and tried < limit:
             k = limit
         del exact, spectra  # before the next ones, which are larger
@@ -125,6 +126,11 @@ def _known(exact: list[TruncatedSVD], terms: int) -> bool:
     """Whether no unknown singular value is above the least of so many leading ones."""
     s = np.sort(np.concatenate([x.s for x in exact]))
     return terms == 0 or float(s[-terms]) >= max(x.sigma_next for x in exact)
+
+
+def next_rank(k: int, guess: int) -> int:
+    """The rank to try after k, where so many terms are guessed to do."""
+    return max(k + k // 6 + 1, min(math.ceil(_MARGIN * guess), _GROWTH * k))
 
 
 def reaching(exact: list[TruncatedSVD], allowed: float) -> int:

@@ -26,14 +26,11 @@ from lowrank.names import AUTO, FLOAT_STORES
 from lowrank.picture import Mode, Picture, Turn
 from lowrank.picture.distance import compare
 from lowrank.stores import rows_at_once, sums
-from lowrank.stores.growing import Found, proved, reaching
+from lowrank.stores.growing import FIRST, Found, next_rank, proved, reaching
 from lowrank.targets import spectrum
 
 Narrowest = Callable[[tuple[TruncatedSVD, ...]], str]
 
-_FIRST = 32  # of the short side: rank of the first decomposition
-_GROWTH = 3  # at most, from one to the next
-_MARGIN = 1.2  # of a guessed rank
 _WITNESSES = 512  # that each matrix adds
 _TERMS = 64  # summed up at a time for the witnesses
 _WIDER = 1.01  # a store that needs ranks larger by more is too narrow
@@ -185,32 +182,19 @@ def of_picture(
         Not even the full rank holds it.
     """
     wanted = "float64" if store == AUTO else store
-    first: Callable[[str, tuple[int, ...] | None], tuple[int, ...] | None]
+    search: _Patches | _Separate
     if layout == "patches":
         exact = tuple(threads.each(partial(linalg.truncated_svd, k=min(A[0].shape)), A))
-        patches = _Patches(picture, exact, turned, allowed)
-        ranks, first = patches.first(wanted, None), patches.first
+        search = _Patches(picture, exact, turned, allowed)
+        ranks = search.first(wanted, tuple(len(x.s) for x in exact))
     else:
-        matrices = _matrices(picture, A, allowed, layout)
-        small = len(A) * A[0].size < threads.SMALL
-        grown = threads.each(partial(_grown, store=wanted), matrices, small=small)
-        exact = tuple(x for _, x in grown)
-        ranks = None if any(k is None for k, _ in grown) else tuple(k or 0 for k, _ in grown)
-
-        def first(store: str, most: tuple[int, ...] | None) -> tuple[int, ...] | None:
-            jobs = zip(matrices, exact, most or (), strict=True)
-            found = threads.each(lambda j: j[0].first(j[1], store, 0, j[2]), jobs, small=small)
-            return None if None in found else tuple(k or 0 for k in found)
-
+        search, ranks = _separate(_matrices(picture, A, allowed, layout), wanted)
+        exact = search.exact
     if ranks is None:
-        if layout == "patches":
-            closest = patches.worst
-        else:
-            pairs = zip(matrices, exact, strict=True)
-            closest = max(a.left(x, wanted) for a, x in pairs if len(x.s) == min(a.A.shape))
         raise UsageError(
             f"max_error {allowed:g} is out of reach of {wanted} factors: with all terms "
-            f"{closest:.3g} is left" + ("" if wanted == "float64" else "; give store float64")
+            f"{search.left(wanted):.3g} is left"
+            + ("" if wanted == "float64" else "; give store float64")
         )
     if store == AUTO:
         cut = tuple(x.truncate(max(k, 1)) for x, k in zip(exact, ranks, strict=True))
@@ -219,7 +203,7 @@ def of_picture(
         )
         store = FLOAT_STORES[-1]
         for narrower in FLOAT_STORES[FLOAT_STORES.index(narrowest(cut)) : -1]:
-            again = first(narrower, most)
+            again = search.first(narrower, most)
             if again is not None:
                 store, ranks = narrower, again
                 break
@@ -244,23 +228,55 @@ def _matrices(
     return [_Matrix(a, picture.mode, allowed, mask) for a, mask in zip(A, masks, strict=True)]
 
 
-@dataclass(eq=False)
-class _Patches:
-    """The leading terms of a picture in layout `patches`.
+@dataclass(frozen=True, eq=False)
+class _Separate:
+    """Matrices of which each has a rank of its own, and their decompositions."""
 
-    `worst` is the largest error of the last number of terms that was tried.
-    """
+    matrices: list[_Matrix]
+    exact: tuple[TruncatedSVD, ...]
+    small: bool
+
+    def first(self, store: str, most: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The smallest ranks that hold, each up to its `most`; None if a matrix has none."""
+        jobs = zip(self.matrices, self.exact, most, strict=True)
+        return _all(
+            threads.each(lambda j: j[0].first(j[1], store, 0, j[2]), jobs, small=self.small)
+        )
+
+    def left(self, store: str) -> float:
+        """The largest error of all terms, of the matrices that were decomposed to the end."""
+        pairs = zip(self.matrices, self.exact, strict=True)
+        return max(a.left(x, store) for a, x in pairs if len(x.s) == min(a.A.shape))
+
+
+def _separate(matrices: list[_Matrix], store: str) -> tuple[_Separate, tuple[int, ...] | None]:
+    """Decompositions as long as the ranks that hold, and these; None where a matrix has none."""
+    small = sum(matrix.A.size for matrix in matrices) < threads.SMALL
+    grown = threads.each(partial(_grown, store=store), matrices, small=small)
+    return _Separate(matrices, tuple(x for _, x in grown), small), _all([k for k, _ in grown])
+
+
+def _all(ranks: list[int | None]) -> tuple[int, ...] | None:
+    """Ranks, if every matrix has one."""
+    found = tuple(k for k in ranks if k is not None)
+    return found if len(found) == len(ranks) else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Patches:
+    """The leading terms of a picture in layout `patches`."""
 
     picture: Picture
     exact: tuple[TruncatedSVD, ...]
     turned: Turn | None
     allowed: float
-    worst: float = math.inf
 
-    def first(self, store: str, most: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        """Ranks of the fewest leading terms that hold, as `of_picture` says; None if none do."""
-        total = sum(most) if most else sum(len(x.s) for x in self.exact)
-        low, high = -1, total
+    def first(self, store: str, most: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Ranks of the fewest leading terms that hold, as `of_picture` says; None if none do.
+
+        No more terms are tried than `most` has together.
+        """
+        low, high = -1, sum(most)
         if not self._holds(high, store):
             return None
         while high - low > 1:
@@ -274,24 +290,31 @@ class _Patches:
                 return self._ranks(fewer)
         return self._ranks(high)
 
+    def left(self, store: str) -> float:
+        """The largest error of all terms, in a store."""
+        return self._error(sum(len(x.s) for x in self.exact), store)
+
     def _ranks(self, terms: int) -> tuple[int, ...]:
         return spectrum.ranks_of_leading([x.s for x in self.exact], terms)
 
     def _holds(self, terms: int, store: str) -> bool:
+        return self._error(terms, store) <= self.allowed
+
+    def _error(self, terms: int, store: str) -> float:
+        """The largest error of so many leading terms."""
         picture, B = self.picture, []
         for x, k in zip(self.exact, self._ranks(terms), strict=True):
             U, Vt = (y.astype(store).astype(np.float64) for y in (x.U[:, :k], x.Vt[:k]))
             B.append((U * x.s[:k]) @ Vt)
         values = layouts.samples_of_patches(B, picture.height, picture.width, self.turned)
         samples = picture.mode.rounded(values).astype(picture.mode.dtype)
-        self.worst = compare(picture, Picture(samples, picture.mode)).max_abs_error
-        return self.worst <= self.allowed
+        return compare(picture, Picture(samples, picture.mode)).max_abs_error
 
 
 def _grown(matrix: _Matrix, *, store: str) -> tuple[int | None, TruncatedSVD]:
     """Decompositions that grow until a rank holds; its rank, or None at full rank."""
     short = min(matrix.A.shape)
-    k, start = max(short // _FIRST, 1), 0
+    k, start = max(short // FIRST, 1), 0
     while True:
         k = short if k * SHARE > short * 3 else min(k, short)
         x = linalg.truncated_svd(matrix.A, k)
@@ -302,8 +325,7 @@ def _grown(matrix: _Matrix, *, store: str) -> tuple[int | None, TruncatedSVD]:
         # How far off the worst sample is, against the root of the mean square: it stays so.
         B = _product(x.U * x.s, x.Vt)
         worst = float(np.abs(B - matrix.A).max()) or 1.0
-        guess = reaching([x], x.tail * matrix.allowed / worst)
-        k = max(k + k // 6 + 1, min(math.ceil(_MARGIN * guess), _GROWTH * k))
+        k = next_rank(k, reaching([x], x.tail * matrix.allowed / worst))
 
 
 def _product(US: NDArray[np.float64], Vt: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -204,25 +204,8 @@ def encode(
         if budget is None:
             break
         wish = Wish(share=budget)
-    if narrow and mode != lazy.mode:
-        how = "rounded to float32" if lost else "kept as float32, which holds them exactly"
-        notes.append(f"Samples of float64 were {how}; store float64 keeps the type.")
-    if store != "float64" and lazy.mode.bits == 32 and lazy.mode.limits and _beyond_float32(seen):
-        notes.append(
-            f"{store} factors hold 24 bits at most: samples beyond 16,777,216 are rounded; "
-            "store float64 holds them."
-        )
-    if certify and not all(x.certified for x in found):
-        notes.append(
-            "Nothing is proved: a proof needs the Gram matrix of the shorter side, up to "
-            "6,000 and within --memory."
-        )
-    within = max(x.within for x in found)
-    if within:
-        notes.append(
-            "The spectrum is flat where the last terms are: each singular value is within "
-            f"{within:.1%} of one of the matrix, and no more is known of it."
-        )
+    narrowed = narrow and mode != lazy.mode
+    notes += _said(lazy, store, found, seen, narrowed=narrowed, certify=certify)
     dtype, transposed = np.dtype(store), every[0].transposed
     factors = []
     for x in found:
@@ -231,6 +214,33 @@ def encode(
         factors.append(Factors(m, n, x.norm, x.sigma_next, x.tail, x.s, U, Vt))
     parts = Parts(replace(head, store=store), Floats(tuple(factors)))
     return Streamed(parts, transposed, tuple(notes), tuple(found))
+
+
+def _said(
+    lazy: Lazy, store: str, found: list[Leading], seen: list[Seen | None],
+    *, narrowed: bool, certify: bool,
+) -> Iterator[str]:  # fmt: skip
+    """What somebody should know: of the samples' type, of the proof, of how much is known."""
+    if narrowed:
+        lost = any(x is not None and x.lost for x in seen)
+        how = "rounded to float32" if lost else "kept as float32, which holds them exactly"
+        yield f"Samples of float64 were {how}; store float64 keeps the type."
+    if store != "float64" and lazy.mode.bits == 32 and lazy.mode.limits and _beyond_float32(seen):
+        yield (
+            f"{store} factors hold 24 bits at most: samples beyond 16,777,216 are rounded; "
+            "store float64 holds them."
+        )
+    if certify and not all(x.certified for x in found):
+        yield (
+            "Nothing is proved: a proof needs the Gram matrix of the shorter side, up to "
+            "6,000 and within --memory."
+        )
+    within = max(x.within for x in found)
+    if within:
+        yield (
+            "The spectrum is flat where the last terms are: each singular value is within "
+            f"{within:.1%} of one of the matrix, and no more is known of it."
+        )
 
 
 def of_source(

@@ -211,7 +211,7 @@ def ranks(text: str | None, typed: Sequence[str] = ()) -> list[int]:
     return [int(_read(_RANK, one, shown)) for one in text.split(",")]
 
 
-def one_rank(text: str, typed: Sequence[str] = ()) -> int:
+def one_rank(text: str, typed: Sequence[str]) -> int:
     """Return a rank given as a text."""
     return int(_read(_RANK, text, f"{_option(_RANK, typed)} {text or repr(text)}"))
 

@@ -17,6 +17,7 @@ from lowrank import targets
 from lowrank.errors import number_of, printable
 from lowrank.picture.distance import Pixels
 from lowrank.report import OfMatrix, Report, Storage
+from lowrank.targets.spectrum import psnr_of_tail
 from lowrank.views import words
 
 if TYPE_CHECKING:
@@ -311,7 +312,9 @@ def ladder(reports: list[Report], peak: float) -> RenderableType:
               for c in r.matrices)
         )  # fmt: skip
         norm2 = sum(c.norm**2 for c in r.matrices)
-        psnr = r.pixels.psnr_db if r.pixels else _psnr(error, peak, samples)
+        psnr = r.pixels.psnr_db if r.pixels else None
+        if r.pixels is None and error:
+            psnr = psnr_of_tail(error, peak, samples)
         tail2 = sum(c.frobenius_bound**2 for c in r.matrices)
         table.add_row(
             targets.several(dict.fromkeys(c.k for c in r.matrices)),
@@ -324,10 +327,6 @@ def ladder(reports: list[Report], peak: float) -> RenderableType:
             "-" if r.storage.source_ratio is None else f"{r.storage.source_ratio:.2f}",
         )
     return table
-
-
-def _psnr(error: float, peak: float, samples: int) -> float | None:
-    return 20 * math.log10(peak * math.sqrt(samples) / error) if error else None
 
 
 def spectrum(spectra: list[NDArray[np.float64]]) -> Text:

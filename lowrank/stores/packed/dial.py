@@ -66,15 +66,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     UsageError
         The target or the mode is not one that the packed store knows, or cannot be met.
     """
-    if picture.mode.bits == 32 and picture.mode.limits is not None and layout != "stack":
-        raise UsageError(
-            "integers of 32 bits have no packed store; use -k, --error, --max-error or --energy, "
-            "or give integers of 16 bits"
-        )
-    if target.kind == "auto":
-        raise UsageError(f"rank auto is of float stores; for a packed one give {_DIALS}")
-    if target.kind == "rank" and layout == "patches":
-        raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
+    _check(picture, target, layout)
     range_ = _range(picture)
     notes: tuple[str, ...] = ()
     if range_ is not None:
@@ -106,23 +98,49 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     if target.kind == "quality":
         parts, said = _of_quality(tries, target)
         return parts, notes + said
+    step, said = _searched(tries, target, spectra, range_.low if range_ else 0.0)
+    return tries.parts(step), notes + said
+
+
+def _check(picture: Picture, target: Target, layout: str) -> None:
+    """Refuse what the packed store does not know, whatever the samples are."""
+    if picture.mode.bits == 32 and picture.mode.limits is not None and layout != "stack":
+        raise UsageError(
+            "integers of 32 bits have no packed store; use -k, --error, --max-error or --energy, "
+            "or give integers of 16 bits"
+        )
+    if target.kind == "auto":
+        raise UsageError(f"rank auto is of float stores; for a packed one give {_DIALS}")
+    if target.kind == "rank" and layout == "patches":
+        raise UsageError(f"packed patches take {_DIALS}; -k goes with --layout channels")
+
+
+def _searched(
+    tries: Tries, target: Target, spectra: list[NDArray[np.float64]], lowest: float
+) -> tuple[float, tuple[str, ...]]:
+    """The step that meets a target, and where it could not be met exactly.
+
+    Parameters
+    ----------
+    tries : Tries
+    target : Target
+        Of any kind but a quality, which is a step outright.
+    spectra : list of (r,) ndarray
+        All singular values of each matrix, where a rank is asked for.
+    lowest : float
+        What a level of 0 stands for.
+    """
     from lowrank.stores.packed import steps
 
     if target.kind == "size":
-        step = steps.for_size(tries, int(target.value))
-    elif target.kind == "rank":
-        step, said = steps.for_rank(tries, spectra, int(target.value))
-        notes += said
-    elif target.kind == "psnr_worst":
-        step, said = steps.for_psnr(tries, target.value, worst=True)
-        notes += said
-    elif target.kind == "max_error":
-        step = steps.for_largest(tries, target.value)
-    else:
-        lowest = range_.low if range_ else 0.0
-        step, said = steps.for_psnr(tries, steps.psnr_of(picture, target, lowest, tries.peak))
-        notes += said
-    return tries.parts(step), notes
+        return steps.for_size(tries, int(target.value)), ()
+    if target.kind == "max_error":
+        return steps.for_largest(tries, target.value), ()
+    if target.kind == "rank":
+        return steps.for_rank(tries, spectra, int(target.value))
+    if target.kind == "psnr_worst":
+        return steps.for_psnr(tries, target.value, worst=True)
+    return steps.for_psnr(tries, steps.psnr_of(tries.picture, target, lowest, tries.peak))
 
 
 def _of_quality(tries: Tries, target: Target) -> tuple[Parts, tuple[str, ...]]:

@@ -11,7 +11,6 @@ from lowrank.stores.packed.coding.tokens import STEP, TOKENS, TokenModel
 
 ROWS = 40
 """Context rows: row r holds expected magnitudes 2^(r/3)/64 to 2^((r + 1)/3)/64."""
-ESCAPE = TOKENS - 1
 TOP = 1 << 14
 _WEIGHT = 12 * STEP
 """The counts to start with weigh twelve observations."""

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
 from lowrank.stores.packed.channels.mixture import TOTAL, Index, Mixed, Mixture, costs
-from lowrank.stores.packed.channels.rows import ESCAPE, shifts
+from lowrank.stores.packed.channels.rows import shifts
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
+from lowrank.stores.packed.coding.tokens import ESCAPE, LENGTH, TOKENS, TokenModel
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
-LENGTH = 5
 FLAG_BITS, TOKEN_BITS = 16, 12
 LARGEST = 1 << 26
 """Bound of magnitudes: sixteenths of them still fit 32 bits."""

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 Counts = NDArray[np.int64]
 Numbers = NDArray[np.intp]
 TOKENS = 16
+ESCAPE = TOKENS - 1
+"""The token of what is at least as large; the remainder follows."""
+LENGTH = 5
+"""Bits of the length of an escaped magnitude's remainder."""
 STEP = 64
 """What one observation counts."""
 TOKEN_LIMIT = 1024 * STEP

@@ -98,16 +98,7 @@ def _encoded(
         basis.write_entries(rans, Writer(rans, zero=0, rise=0), entries, columns)
     edges = Edges(stack.height, stack.width, transform=stack.transform)
     maps, each = count * channels, group_of(shape)
-    learnt = wanted.learnt(stack, M, step, maps)
-    groups: Plain | Closed
-    steering = None
-    if learnt is None:
-        groups = Plain(
-            wanted.groups(stack, M, maps, each, step), coder, edges, (stack.height, stack.width)
-        )
-    else:
-        steering = _steering(stack, step, B, learnt[1].error[:maps])
-        groups = Closed(*learnt, edges, rans, coder, ZERO, RISE, each, steering)
+    groups, steering = _groups(stack, step, B, M, maps, edges, rans, coder)
     writers: list[Callable[[], Written]] = []
     written: list[Written] = []
     for start in range(0, maps, each):
@@ -161,6 +152,20 @@ def _encoded(
         return norms()[0].error ** 2
 
     return Coded(lambda: len(stream()), (rank,), payload, samples, norms, squared_error)
+
+
+def _groups(
+    stack: Stack, step: float, B: NDArray[np.float64] | None, M: NDArray[np.float64] | None,
+    maps: int, edges: Edges, rans: RansWriter, coder: Writer,
+) -> tuple[Plain | Closed, Steering | None]:  # fmt: skip
+    """What quantises and writes the planes, as they are or predicted, and what steers it."""
+    each = group_of(stack.grid)
+    learnt = wanted.learnt(stack, M, step, maps)
+    if learnt is None:
+        groups = wanted.groups(stack, M, maps, each, step)
+        return Plain(groups, coder, edges, (stack.height, stack.width)), None
+    steering = _steering(stack, step, B, learnt[1].error[:maps])
+    return Closed(*learnt, edges, rans, coder, ZERO, RISE, each, steering), steering
 
 
 def _steering(

@@ -10,9 +10,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank.stores.packed.coding.tokens import ESCAPE, LENGTH
 from lowrank.stores.packed.frames.trellis import LEVELS
 from lowrank.stores.packed.patches.models import TOTAL, FlagModel, token_model
-from lowrank.stores.packed.patches.phases import ESCAPE, LENGTH, Statistics
+from lowrank.stores.packed.patches.phases import Statistics
 
 SECOND = 34
 """Rows from those of the first quantiser to those of the second."""

@@ -150,8 +150,6 @@ class Predictors:
 
     Parameters
     ----------
-    first : int
-        Row of the first plane's gradient, and after it those of the others.
     before : list of array
         Of the planes before this group, by frequency, the row of a map, or NONE.
     planes : int

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lowrank.errors import FormatError
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.coding.tokens import TOKENS, TokenModel
+from lowrank.stores.packed.coding.tokens import ESCAPE, LENGTH, TOKENS, TokenModel
 from lowrank.stores.packed.patches import hiding
 from lowrank.stores.packed.patches.contexts import Board
 from lowrank.stores.packed.patches.models import SHIFT, TOTAL, FlagModel, token_model
@@ -18,10 +18,7 @@ from lowrank.stores.packed.patches.models import SHIFT, TOTAL, FlagModel, token_
 Indices = NDArray[np.intp]
 Values = NDArray[np.int32]
 Target = NDArray[np.float32]
-ESCAPE = TOKENS - 1
 SAMPLE = 4096
-LENGTH = 5
-"""Bits of the length of an escaped magnitude's remainder."""
 _SIGNS = np.array([1, -1], np.int32)
 LARGEST = 1 << 20
 """Bound of coefficients: sixteenths of a step still are exact in float32."""
