@@ -85,7 +85,7 @@ def of_array(
     if found is None:
         return None
     at, chosen, mode = found
-    if _masked(array):
+    if sources.is_masked(array):
         return None
     return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, name, format, None)
 
@@ -143,11 +143,6 @@ def of_files(
     notes.append(pages.taken_for(lazy, pages.in_order(len(chosen))))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
     return LazyLoaded(lazy, source, tuple(filter(None, notes)), seen)
-
-
-def _masked(array: Any) -> bool:
-    """Whether a lazy array of dask holds masked ones."""
-    return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
 
 
 def _stacked(

@@ -157,6 +157,8 @@ def of_array(
     sides = tuple(x for i, x in enumerate(shape) if i != at)
     pages.check_room((len(chosen), *sides), dtype, max_pixels)
     with thin_wall(f"read {name}", "give an array of numbers"):  # dask may read pictures for it
+        if is_masked(array):  # what numpy makes of its parts has no mask
+            array = array.compute()
         samples, hidden = _taken(array, at, chosen, sides)
     notes: list[str] = []
     if len(shape) == 3:
@@ -199,6 +201,11 @@ def is_array(array: Any) -> bool:
     except (AttributeError, TypeError, ValueError):
         return False
     return hasattr(array, "__getitem__") and all(isinstance(x, numbers.Integral) for x in shape)
+
+
+def is_masked(array: Any) -> bool:
+    """Whether a lazy array of dask holds masked ones."""
+    return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
 
 
 def _taken(
