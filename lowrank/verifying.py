@@ -68,12 +68,9 @@ def verify(
         whole = any(os.path.isdir(name) for name in inputs or [os.curdir])
         gone = listed.missing(planned) if whole else ()
         outcomes = chain(listed.checked(outcomes), gone)
-    failed = (
-        Outcome(path, "", error=cause, facts={"state": "unreadable"})
-        for path, cause in planned.failed
-    )
+    failed = (Outcome(path, "", error=cause) for path, cause in planned.failed)
     tally = checks.Tally(passed=planned.passed)
-    for outcome in chain(failed, outcomes):
+    for outcome in map(checks.stated, chain(failed, outcomes)):
         tally.add(outcome)
         if outcome.error:
             console.error(outcome.error)

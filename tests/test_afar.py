@@ -108,6 +108,61 @@ def test_a_web_server_gives_what_a_folder_does(web, tmp_path, monkeypatch):
         compress("http://127.0.0.1:1/a.npy")
 
 
+def test_what_verify_cannot_fetch_is_unreadable_as_what_is_not_here(web, cli, tmp_path):
+    """Its verdict is that of a file that is not there, but for the cause."""
+    address, folder, _ = web
+    lowrank.compress(FRAMES[0], rank=2).save(folder / "a.lrk")
+    for jobs in ("1", "2"):
+        names = [f"{address}/none.lrk", f"{address}/a.lrk", "none.lrk"]
+        done = cli("verify", *names, "-j", jobs, "--json")
+        assert (done.code, done.err.count("lowrank: error: ")) == (1, 2)
+        *verdicts, last = map(json.loads, done.text.splitlines())
+        states = {verdict["input"]: verdict["state"] for verdict in verdicts}
+        assert states == dict(zip(names, ["unreadable", "whole", "unreadable"], strict=True))
+        assert last["summary"]["states"] == {"unreadable": 2, "whole": 1}
+    alone = json.loads(cli("verify", names[0], "--json").text)
+    assert alone == {
+        "input": names[0], "ok": False, "state": "unreadable", "error": alone["error"],
+    }  # fmt: skip
+    assert "404" in alone["error"]
+
+
+class Liar(Handler):
+    """It answers with a range that starts before the one that was asked for, and says so."""
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if not asked:
+            super().do_GET()
+            return
+        start, last = map(int, asked.groups())
+        start, last = (start, last) if start == 0 else (start - 1, last - 1)
+        with open(self.translate_path(self.path), "rb") as stream:
+            stream.seek(start)
+            data = stream.read(last + 1 - start)
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Range", f"bytes {start}-{last}/*")
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def test_a_range_that_was_not_asked_for_is_not_taken_for_one_that_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "a.npy", FRAMES)
+    make = partial(Liar, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), make) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            compress(f"http://127.0.0.1:{server.server_port}/a.npy", "far.lrk")
+        finally:
+            server.shutdown()
+            thread.join()
+    compress(tmp_path / "a.npy", "here.lrk")
+    assert (tmp_path / "far.lrk").read_bytes() == (tmp_path / "here.lrk").read_bytes()
+
+
 def test_pictures_and_packed_files_come_from_the_web_too(web, cli, tmp_path):
     address, folder, _ = web
     Image.fromarray(FRAMES[0].astype(np.uint8)).save(folder / "p.png")

@@ -125,6 +125,17 @@ def test_a_coefficient_that_no_encoder_writes_counts_alike(tmp_path):
     agree(tmp_path, [((ROOT / "tests/data/beyond-the-edge.lrk").read_bytes(), {})])
 
 
+def not_measured():
+    """Pictures with pixels that have no data, by every value that their samples can hold for it."""
+    holes = np.zeros((6, 7), bool)
+    holes[1:3, 2:5] = True
+    values = {"float32": (np.nan, -9999.0), "float64": (np.nan, -9999.1), "int16": (-32768.0,)}
+    for dtype, marks in values.items():
+        A = np.arange(84).reshape(6, 7, 2).astype(dtype)
+        for value in marks:
+            yield gaps.filled(Picture(A, array_mode(dtype, 2)), holes, value)
+
+
 @needs_node
 def test_fewer_terms_frames_arrays_and_gaps(tmp_path):
     rng = np.random.default_rng(1)
@@ -145,6 +156,7 @@ def test_fewer_terms_frames_arrays_and_gaps(tmp_path):
         (written(stack, Target("quality", 90)), {"frame": 0, "rank": 2}),
         (written(five, Target("rank", 4)), {}),
         (written(gappy, Target("rank", 20)), {}),
+        *((written(x, Target("rank", 2), store="float64"), {}) for x in not_measured()),
     ]
     wanted = agree(tmp_path, files, "img-lrk.js")
     assert not any("refused" in x for x in wanted)

@@ -370,3 +370,19 @@ def test_a_shorter_file_keeps_them() -> None:
     image = lowrank.compress(raster(-9999), rank=9, nodata=-9999).truncate(2)
     assert same(image.to_array()[GAPS], raster(-9999)[GAPS])
     assert gaps.value_of(image.parts.head.metadata) == -9999
+
+
+def test_what_a_masked_array_of_dask_hides_has_no_data_as_in_one_of_numpy():
+    da = pytest.importorskip("dask.array")
+    A = np.random.default_rng(3).normal(size=(5, 12, 10)).astype(np.float32)
+    whole = np.ma.masked_less(A, -1.0)
+    lazy = da.ma.masked_less(da.from_array(A, chunks=(2, 12, 10)), -1.0)
+    for memory in (None, "100M"):
+        made = lowrank.compress(lazy, rank=3, stack=True, memory=memory)
+        assert made == lowrank.compress(whole, rank=3, stack=True)
+    assert np.array_equal(made.to_array() == np.float32(whole.fill_value), whole.mask)
+    picture = lowrank.compress(lazy[0], rank=3)
+    assert picture == lowrank.compress(whole[0], rank=3)
+    assert picture.report(lazy[0]) == picture.report(whole[0])
+    right = np.abs(made.to_array() - A.astype(float))[~whole.mask].max()
+    assert made.report(lazy).pixels.max_abs_error == pytest.approx(right)

@@ -38,7 +38,7 @@ async function gapsOf(parts) {
     throw error instanceof LrkError ? error : bad("NODT");
   }
   const held = arrayOf(parts, 1).fill(value)[0] === value && isFinite(value);
-  check(held || (isNaN(value) && parts.dtype === "float32"), "value of NODT");
+  check(held || (isNaN(value) && parts.dtype[0] === "f"), "value of NODT");
   return { value, bits };
 }
 

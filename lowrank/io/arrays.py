@@ -43,11 +43,30 @@ def from_array(
     LimitError
         More than `max_pixels` pixels.
     """
-    hidden = fill = None
-    if isinstance(array, np.ma.MaskedArray):
-        hidden, fill = np.ma.getmaskarray(array), array.fill_value
+    array = computed(array)
+    hidden, fill = masked(array)
     samples = asked(array)
     return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden, fill=fill)
+
+
+def is_masked(array: Any) -> bool:
+    """Whether a lazy array of dask holds masked ones."""
+    return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
+
+
+def computed(array: Any) -> Any:
+    """What a lazy array of masked ones comes to, as numpy would drop their masks; others as is."""
+    if not is_masked(array):
+        return array
+    with thin_wall("compute a masked array", "give an array of numbers"):
+        return array.compute()
+
+
+def masked(array: Any) -> tuple[Mask | None, Any]:
+    """What a masked array hides, and what stands for that."""
+    if not isinstance(array, np.ma.MaskedArray):
+        return None, None
+    return np.ma.getmaskarray(array), array.fill_value
 
 
 def asked(array: ArrayLike) -> Samples:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.io import dtypes, images, largetiff, npy, pages, sources, urls, zarr
+from lowrank.io import arrays, dtypes, images, largetiff, npy, pages, sources, urls, zarr
 from lowrank.io.matrices import InFile, OfArray, OfFrames, of_channels
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.limits import LARGE
@@ -83,7 +83,7 @@ def of_array(
     if found is None:
         return None
     at, chosen, mode = found
-    if _masked(array):
+    if arrays.is_masked(array):
         return None
     return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, name, format, None)
 
@@ -141,11 +141,6 @@ def of_files(
     notes.append(pages.taken_for(lazy, pages.in_order(len(chosen))))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
     return LazyLoaded(lazy, source, tuple(filter(None, notes)), seen)
-
-
-def _masked(array: Any) -> bool:
-    """Whether a lazy array of dask holds masked ones."""
-    return isinstance(getattr(array, "_meta", None), np.ma.MaskedArray)
 
 
 def _stacked(

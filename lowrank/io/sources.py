@@ -127,12 +127,14 @@ def of_array(
                 array.fill_value = masked[0].fill_value
         else:
             array = arrays.asked(array)
+    array = arrays.computed(array)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in PICTURES
     if not taking.asked and (len(shape) < 3 or (len(shape) == 3 and (pictured or not stacks))):
+        hidden, fill = arrays.masked(array)
         loaded = arrays.loaded(
             np.asarray(array), name=name, format=format, size=size, max_pixels=max_pixels,
-            nodata=nodata,
+            nodata=nodata, hidden=hidden, fill=fill,
         )  # fmt: skip
         note = ""
         if stacks or (len(shape) == 3 and shape[2] > 4):

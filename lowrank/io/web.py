@@ -20,7 +20,7 @@ _PART = 206  # the status of an answer that is the range asked for
 
 
 class NoRangesError(OSError):
-    """The server gives whole files only."""
+    """The server gives whole files only, or ranges that nobody asked for."""
 
 
 class Web:
@@ -55,13 +55,16 @@ class Web:
         Raises
         ------
         NoRangesError
-            The server would give all of them.
+            The server would give all of them, or others.
         """
         for left in reversed(range(_TRIES)):
             try:
                 with self._asked(url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
                     if answer.status != _PART:
                         raise NoRangesError("the server gives whole files only")
+                    told = answer.headers["Content-Range"] or ""
+                    if told and told.split("-")[0].split() != ["bytes", str(start)]:
+                        raise NoRangesError("the server gives other bytes than it is asked for")
                     return bytes(answer.read(end - start))
             except NoRangesError:
                 raise

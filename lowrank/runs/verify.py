@@ -139,6 +139,16 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
     return Outcome(job.input, "", bytes_before=size, summary=summary, error=error, facts=facts)
 
 
+def stated(outcome: Outcome) -> Outcome:
+    """The outcome with a `state`, also where `verify` did not come to find one.
+
+    A file was not brought here from where it lies, or the process that read it died.
+    """
+    if outcome.error is None or "state" in outcome.facts:
+        return outcome
+    return replace(outcome, facts={"state": _state(outcome.error)} | outcome.facts)
+
+
 def _decode(parts: Parts) -> None:
     """Decode all samples; of a stack that has parts some frames at a time."""
     if parts.head.frames is None:
