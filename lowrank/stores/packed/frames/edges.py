@@ -182,6 +182,10 @@ def analyse(planes: Floats, out: Floats | None = None, *, transform: int = LAPPE
     grids = result.reshape(SIDE, SIDE, rows, count, columns)
     # Some rows of patches after the others: all at once they take as much memory again.
     step = max(_TOGETHER // (SIDE * width * count), 1)
+    along = [
+        (others, beside, across.astype(planes.dtype, copy=False))
+        for others, beside, across in _matrices(width, transform)
+    ]
     for some, part, down in _matrices(height, transform):
         flat = planes[part].reshape(part.stop - part.start, -1)
         down = down.astype(planes.dtype, copy=False)
@@ -191,8 +195,7 @@ def analyse(planes: Floats, out: Floats | None = None, *, transform: int = LAPPE
             # Patches lap those beside them, and no others.
             near = slice(max((top - 1) * SIDE - part.start, 0), (end + 1) * SIDE - part.start)
             strip = (down[first:last, near] @ flat[near]).reshape(-1, width, count)
-            for others, beside, across in _matrices(width, transform):
-                across = across.astype(planes.dtype, copy=False)
+            for others, beside, across in along:
                 block = np.matmul(across, strip[:, beside])
                 here = block.reshape(-1, SIDE, others.stop - others.start, SIDE, count)
                 grids[:, :, top:end, :, others] = here.transpose(1, 3, 0, 4, 2)

@@ -100,10 +100,11 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
         return None
     some = (slice(a, a + _TOGETHER) for a in range(0, len(Y), _TOGETHER))
     whole = _weigh((_planes(Y[part]) for part in some), stack.transform)
+    apart = _weigh([_planes(Y[:base])], stack.transform)[2]  # what no class predicts
     least, best = _GAIN * whole[2], None
     for count in counts:
         fresh = classes_of(Y[:base], count, EACH * stack.channels)
-        cost, found = _tried(fresh, Y, whole, stack.transform)
+        cost, found = _tried(fresh, Y, whole, apart, stack.transform)
         if cost < least:
             least, best = cost, found
         if cost < _MUCH * whole[2]:
@@ -155,13 +156,15 @@ def coefficients(Y: Planes, transform: int) -> Single:
     return analyse(_planes(Y), transform=transform)
 
 
-def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple[float, Learnt]:
+def _tried(
+    classes: Classes, Y: Planes, whole: Weighed, apart: float, transform: int
+) -> tuple[float, Learnt]:
     """What a stack costs with classes, and these; the maps are predicted as they are.
 
-    The pixels of Y are sorted meanwhile, and afterwards as they were: a copy takes memory.
+    `apart` is what the first ones cost, which tell the class. The pixels of Y are sorted
+    meanwhile, and afterwards as they were: a copy takes memory.
     """
     base, shape = classes.base, Y.shape[1:]
-    first = _weigh([_planes(Y[:base])], transform)
     flat = Y.reshape(len(Y), -1)
     pixels = Sorted(classes, flat[:base])
     pixels.sort(flat)
@@ -188,7 +191,7 @@ def _tried(classes: Classes, Y: Planes, whole: Weighed, transform: int) -> tuple
     pixels.restore(flat)
     square = np.concatenate([whole[0][:, :base], others[0]], 1)
     kept = np.concatenate([whole[1][:, :base], others[1]], 1)
-    cost = first[2] + others[2] + BIT * bits
+    cost = apart + others[2] + BIT * bits
     return cost, Learnt(classes, square, kept, whole[3])
 
 

@@ -14,8 +14,7 @@ from lowrank.stores.packed.patches.contexts import UNIT, rows_of
 BIT = 0.075
 """What a bit is worth, in squared steps."""
 TOGETHER = 1 << 16
-"""Coefficients that are looked at at once."""
-_AT_ONCE = 1 << 16  # those whose neighbours are added up at once, which takes several times as much
+"""Coefficients that are looked at at once: to add up neighbours takes several times as much."""
 _MOST = np.float32(60)
 _FREQUENCY, _PLACE, _PLANE = np.float32(0.115), np.float32(0.012), np.float32(0.16)
 """What neighbours in frequency, in place and from plane to plane say of a magnitude."""
@@ -40,7 +39,7 @@ def expected_rows(C: NDArray[np.float32], part: slice = slice(None)) -> NDArray[
     maps = C.shape[2]
     first, last, _ = part.indices(maps)
     out = np.empty((*C.shape[:2], last - first, C.shape[3]), np.uint8)
-    each = max(1, _AT_ONCE * maps // C.size)
+    each = max(1, TOGETHER * maps // C.size)
     for a in range(first, last, each):
         b = min(a + each, last)
         out[:, :, a - first : b - first] = _rows_of(C, a, b)
