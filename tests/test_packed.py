@@ -257,6 +257,30 @@ def test_patches_are_exact_sums_in_the_float_that_holds_them(largest, kind):
     assert np.array_equal(out, (exact * kind(0.01) + first[1:]).astype(np.float32))
 
 
+@pytest.mark.parametrize("apart", [(False, False), (True, True)])
+@pytest.mark.parametrize("lapped", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (13, 700)])
+def test_rows_of_patches_are_the_same_in_any_number_of_pieces(shape, lapped, apart, monkeypatch):
+    rng = np.random.default_rng(5)
+    basis = rng.integers(-99, 99, (SIZE, 3)).astype(np.float32)
+    maps = rng.integers(-9, 9, (3, *shape)).astype(np.float32)
+    first = rng.normal(0, 50, shape).astype(np.float32)
+    channels = [synthesis.Channel(scale * first, basis, maps, scale) for scale in (0.25, 0.5)]
+    found = []
+    for span in (shape[0], 1, 2, 5):
+        monkeypatch.setattr(synthesis, "_SPAN", span)
+        samples = np.full((2, SIDE, SIDE, *shape), np.nan, np.float32)
+
+        def emit(top, block, samples=samples):
+            part = samples[:, :, :, top : top + block.shape[3]]
+            assert np.isnan(part).all()
+            part[:] = block
+
+        synthesis.render(channels, emit, np.dtype(np.float32), apart, lapped=lapped)
+        found.append(samples)
+    assert all(np.array_equal(found[0], other) for other in found)
+
+
 # -- smoothing -------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
+from lowrank import threads
 from lowrank.io import images, pillow, pngwriter
 from lowrank.picture import MODES, Metadata, Picture
 
@@ -51,6 +52,20 @@ def test_samples_of_any_kind_come_back(mode, size, monkeypatch):
         image = read_back(pngwriter.write(Picture(samples, MODES[mode])))
         assert image.mode == mode
         assert np.array_equal(np.asarray(image).reshape(shape), samples)
+
+
+def test_bands_are_the_same_bytes_in_any_number_of_threads(monkeypatch):
+    rng = np.random.default_rng(3)
+    samples = rng.integers(0, 64, (500, 400, 3)).astype(np.uint8)
+    samples[200:400] = 9  # a band of nothing new, without a flush inside
+    written = []
+    for count in (1, 3):
+        monkeypatch.setattr(threads, "_limit", count)
+        written.append(pngwriter.write(Picture(samples, MODES["RGB"])))
+    assert written[0] == written[1]
+    kinds = [kind for kind, _ in pngwriter.chunks(written[0])]
+    assert kinds.count(b"IDAT") == 2 + -(-500 // (pngwriter._SLAB // 1201 * pngwriter._BAND))
+    assert np.array_equal(np.asarray(read_back(written[0])), samples)
 
 
 def test_paeth_is_the_nearest_of_three_neighbours_in_its_order():

@@ -19,9 +19,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank import threads
 from lowrank.picture import Picture
 
 Bytes = NDArray[np.uint8]
+Sums = tuple[int, int]
 COLOURS = {"L": 0, "RGB": 2, "LA": 4, "RGBA": 6}
 """The modes that are written here, with their codes."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -30,11 +32,16 @@ _WINDOW = (1 << 16) - 262
 """Bytes that zlib takes before it moves what it keeps of them, and all its tables of matches."""
 _SLAB = 2 * _WINDOW
 """Bytes that are filtered at a time, at most, but for a row that has more."""
+_BAND = 4
+"""So many times these are coded by themselves, in threads."""
 _SMALLER = 4
 """How much smaller a picture is made for which a flush would make a difference."""
 _EVERY = 5
 """One row in so many is looked at to choose a filter: odd, as rows may be alike by twos."""
 _FILTERS = range(5)
+_HEADER = b"\x78\x01"
+"""Of a stream of zlib, coded fast, whose matches are as far away as any may be."""
+_ADLER = 65521
 _ALIKE = 1.01
 """As good as a filter for each row is one for all whose differences are so much larger."""
 
@@ -52,8 +59,7 @@ def write(picture: Picture, like: bytes = b"") -> bytes:
     height, width, channels = samples.shape
     header = struct.pack(">IIBBBBB", width, height, 8, COLOURS[picture.mode.name], 0, 0, 0)
     rows = np.ascontiguousarray(samples).reshape(height, width * channels)
-    pixels = list(_coded(rows, channels))
-    data = (part for piece in pixels if piece for part in _chunk(b"IDAT", piece))
+    data = (part for piece in _coded(rows, channels) for part in _chunk(b"IDAT", piece))
     head, end = _chunk(b"IHDR", header), _chunk(b"IEND", b"")
     return b"".join((SIGNATURE, *head, *metadata_in(like), *data, *end))
 
@@ -78,16 +84,43 @@ def _chunk(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     return struct.pack(">I", len(data)), kind, data, struct.pack(">I", check)
 
 
-def _coded(rows: Bytes, channels: int) -> Iterator[bytes]:
-    """Rows filtered and coded.
+def _coded(rows: Bytes, channels: int) -> list[bytes]:
+    """Rows filtered and coded: a stream of zlib, of bands that know nothing of each other."""
+    height, width = rows.shape
+    step = max(_SLAB // (width + 1), 1)
+    tops = range(0, height, step * _BAND)
+
+    def code(top: int) -> tuple[bytes, Sums, int]:
+        span = range(top, min(top + tops.step, height), step)
+        return _band(rows, span, channels, last=top == tops[-1])
+
+    pieces, sums = [_HEADER], (1, 0)
+    for piece, own, count in threads.each(code, tops):
+        pieces.append(piece)
+        sums = _joined(sums, own, count)
+    pieces.append(struct.pack(">HH", sums[1], sums[0]))
+    return pieces
+
+
+def _joined(before: Sums, after: Sums, count: int) -> Sums:
+    """Adler's sums of bytes, of those of their beginning and of so many after it."""
+    (a, b), (c, d) = before, after
+    return (a + c - 1) % _ADLER, (b + d + count * (a - 1)) % _ADLER
+
+
+def _band(rows: Bytes, span: range, channels: int, *, last: bool) -> tuple[bytes, Sums, int]:
+    """Some rows, a few at a time, filtered and coded; Adler's sums of what was coded; its bytes.
 
     Runs need but the byte before. Where zlib is flushed it forgets all of them, and moves nothing:
     a tenth of its time. That takes some twenty bytes.
     """
-    coder = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    coder = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
+    coded: list[bytes] = []
     before = after = 0
-    for slab in _filtered(rows, channels):
-        flat, coded = slab.reshape(-1), []
+    check = 1
+    for slab in _filtered(rows, span, channels):
+        flat = slab.reshape(-1)
+        check = zlib.adler32(flat.data, check)
         for start in range(0, flat.size, _WINDOW):
             piece = flat[start : start + _WINDOW]
             coded.append(coder.compress(piece.data))
@@ -96,22 +129,24 @@ def _coded(rows: Bytes, channels: int) -> Iterator[bytes]:
             if after * _SMALLER > before:
                 coded.append(coder.flush(zlib.Z_FULL_FLUSH))
                 after += len(coded[-1])
-        yield b"".join(coded)
-    yield coder.flush()
+    coded.append(coder.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH))
+    return b"".join(coded), (check & 0xFFFF, check >> 16), before
 
 
-def _filtered(rows: Bytes, channels: int) -> Iterator[Bytes]:
-    """Some rows at a time, filtered, each after the number of its filter.
+def _filtered(rows: Bytes, span: range, channels: int) -> Iterator[Bytes]:
+    """Some rows, a few at a time, filtered, each after the number of its filter.
 
     In the same memory: what is given is to be used before the next is asked for.
     """
-    height, width = rows.shape
-    step = min(max(_SLAB // (width + 1), 1), height)
+    width = rows.shape[1]
+    step = min(span.step, span.stop - span.start)
     # Before the first row and before each of them stand zeros.
     padded = np.zeros((step + 1, width + channels), np.uint8)
+    if span.start:
+        padded[step, channels:] = rows[span.start - 1]
     out, room = np.empty((step, width + 1), np.uint8), np.empty((4, step, width), np.uint8)
-    for top in range(0, height, step):
-        part = rows[top : top + step]
+    for top in span:
+        part = rows[top : min(top + step, span.stop)]
         count = len(part)
         padded[0] = padded[step]
         padded[1 : count + 1, channels:] = part

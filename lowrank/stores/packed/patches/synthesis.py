@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank import threads
 from lowrank.layouts.lapped import (
     SIDE,
     SIZE,
@@ -28,6 +29,8 @@ _GROUP = 1 << 10
 """Patches of a channel that are rendered at once: they stay in a cache."""
 _GROUPS = 3
 """Channels from which on there are fewer, so that all of them stay small."""
+_SPAN = 48
+"""Rows of patches that a thread renders, beside one before and one after them."""
 
 _BUFFER = 64
 """Elements of numpy's buffers, into which it copies arrays with gaps where they hold several
@@ -109,17 +112,24 @@ def render(
     ----------
     emit : callable
         Called with the first row of patches and samples (channels, y, x, rows, patches)
-        of whole rows of patches, from the top.
+        of whole rows of patches, by several threads.
     apart : (bool, bool)
         Whether the last row, and the last column, of patches lap over no other.
     lapped : bool
         Whether any patches lap.
     """
-    before = np.setbufsize(_BUFFER)
-    try:
-        _render(channels, emit, dtype, apart, lapped=lapped)
-    finally:
-        np.setbufsize(before)
+    height = channels[0].first.shape[0]
+
+    def span(top: int) -> None:
+        # Which is each thread's own.
+        before = np.setbufsize(_BUFFER)
+        try:
+            rows = range(top, min(top + _SPAN, height))
+            _render(channels, emit, dtype, apart, rows, lapped=lapped)
+        finally:
+            np.setbufsize(before)
+
+    threads.each(span, range(0, height, _SPAN))
 
 
 def _render(
@@ -127,16 +137,19 @@ def _render(
     emit: Callable[[int, Floats], None],
     dtype: np.dtype[Any],
     apart: tuple[bool, bool],
+    wanted: range,
     *,
     lapped: bool,
 ) -> None:
+    """The same of some rows: those beside them lap over the first and the last."""
     height, width = channels[0].first.shape
+    start, stop = max(wanted.start - lapped, 0), min(wanted.stop + lapped, height)
     group = _GROUP * _GROUPS // max(len(channels), _GROUPS)
-    step = min(max(1, group // width), height)
+    step = min(max(1, group // width), stop - start)
     block = np.empty((len(channels), SIDE, SIDE, step + 1, width), dtype)
     kept = 0
-    for top in range(0, height, step):
-        rows = slice(top, min(top + step, height))
+    for top in range(start, stop, step):
+        rows = slice(top, min(top + step, stop))
         filled = kept + rows.stop - top
         last = apart[0] and rows.stop == height
         for channel, samples in zip(channels, block, strict=True):
@@ -145,9 +158,11 @@ def _render(
             if lapped:
                 lap_columns(fresh[..., :-1] if apart[1] else fresh, inverse=True)
                 lap_rows(samples[:, :, : filled - last], inverse=True)
-        done = filled - (rows.stop < height)
-        if done:
-            emit(top - kept, block[:, :, :, :done])
-        if rows.stop < height:
-            block[:, :, :, 0] = block[:, :, :, done]
+        first = top - kept
+        done = filled - (rows.stop < stop)
+        above, below = max(wanted.start, first), min(wanted.stop, first + done)
+        if above < below:
+            emit(above, block[:, :, :, above - first : below - first])
+        if rows.stop < stop:
+            block[:, :, :, 0] = block[:, :, :, filled - 1]
             kept = 1
