@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,7 @@ SMALLEST_STEP = {1: 2.0**-8, 8: 2.0**-4, 16: 1.0}
 """By bits per sample: finer steps gain nothing, and coefficients stay in range."""
 
 
-@dataclass(frozen=True)
-class Norms:
+class Norms(NamedTuple):
     """Of a matrix A and its packed factors B, in levels.
 
     Attributes
@@ -47,8 +45,7 @@ class Norms:
     error: float
 
 
-@dataclass(frozen=True, eq=False)
-class Coded:
+class Coded(NamedTuple):
     """An encoded image, and what the encoder knows of what its decoder will find.
 
     Attributes
@@ -84,8 +81,7 @@ class Coded:
         return self.size()
 
 
-@dataclass(frozen=True, eq=False)
-class Outline:
+class Outline(NamedTuple):
     """What the header of a payload says, before anything is decoded.
 
     Attributes
@@ -103,8 +99,7 @@ class Outline:
     read: tuple[Any, int]
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """A decoded image: `decoded` of the stream's `total` components, or tiles, were read for it."""
 
     samples: Samples

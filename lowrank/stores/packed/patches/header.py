@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,7 @@ def is_squared(version: int, channel: int) -> bool:
     return version >= SQUARED and channel == 0
 
 
-@dataclass(frozen=True)
-class Beginning:
+class Beginning(NamedTuple):
     """What a header says of its payload before all else of this layout."""
 
     version: int

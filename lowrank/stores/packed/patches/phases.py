@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import FormatError
 from lowrank.stores.packed.coding.rans import RansReader
-from lowrank.stores.packed.coding.ranswriter import RansWriter
 from lowrank.stores.packed.coding.tokens import ESCAPE, LENGTH, TOKENS, TokenModel
 from lowrank.stores.packed.patches import hiding
 from lowrank.stores.packed.patches.contexts import Board
 from lowrank.stores.packed.patches.models import SHIFT, TOTAL, FlagModel, token_model
+
+if TYPE_CHECKING:
+    from lowrank.stores.packed.coding.ranswriter import RansWriter
 
 Indices = NDArray[np.intp]
 Values = NDArray[np.int32]

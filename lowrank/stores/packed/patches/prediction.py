@@ -13,8 +13,7 @@ hence exact in float32.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +52,7 @@ _TABLE: dict[tuple[int, int], tuple[int, int, int, int, int]] = {
 }
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """Weights of one component, in 1/256."""
 
     beside: int
