@@ -77,3 +77,30 @@ def test_a_packed_file_of_an_error_that_nothing_meets_or_anything(wish, stack, d
         off = float(np.linalg.norm(np.asarray(image, float) - A))
         assert off <= allowed * norm or any("out of reach" in note for note in image.notes)
         image.report(A)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("memory", [None, 10**9])
+def test_equal_singular_values_make_files_that_open(seed, memory):
+    """Rounding tells them apart, in any order; those of a file descend."""
+    rng = np.random.default_rng(seed)
+    m, n = (int(side) for side in rng.integers(65, 300, 2))
+    r = min(m, n)
+    left, right = (np.linalg.qr(rng.standard_normal((side, r)))[0] for side in (m, n))
+    s = np.ones(r)
+    s[: int(rng.integers(1, r))] = 7
+    frames = ((left * s) @ right.T).reshape(m, 1, n)
+    for k in (r // 2, r - 1):
+        made = lowrank.compress(frames, stack=True, rank=k, store="float64", memory=memory)
+        ((U, found, Vt),) = lowrank.open(made.to_bytes()).factors
+        assert np.allclose(found, s[:k], rtol=1e-9)
+        off = np.linalg.norm((left * s) @ right.T - (U * found) @ Vt)
+        assert off == pytest.approx(np.linalg.norm(s[k:]), rel=1e-6)
+
+
+@pytest.mark.parametrize("side", [70, 150, 300])
+def test_a_permutation_is_kept_and_opens(side):
+    A = np.eye(side, dtype=np.uint8)[np.random.default_rng(side).permutation(side)]
+    for k in (side // 8, side // 2, side):
+        image = lowrank.open(lowrank.compress(A, rank=k).to_bytes())
+        assert image.report(A).channels[0].frobenius_error == pytest.approx((side - k) ** 0.5, 1e-3)
