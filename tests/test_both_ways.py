@@ -143,6 +143,12 @@ def test_what_float32_loses_of_float64_counts(way):
             assert error < 3e-7
         else:
             assert lost(A, stack) <= error
-    for values in (1e-60, 1e60):
-        with pytest.raises(ImageError, match="the range of float32"):
-            lowrank.compress(values * A, stack=True, rank=2, store="float32", **WAYS[way])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("store", ["auto", "float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-60, 1e39, 1e45, 1e60])
+def test_what_is_beyond_float32_is_in_no_file(way, store, scale):
+    A = scale * np.random.default_rng(0).uniform(1, 2, (30, 20, 20))
+    with pytest.raises(ImageError, match="the range of float32"):
+        lowrank.compress(A, stack=True, rank=2, store=store, **WAYS[way])
