@@ -7,7 +7,7 @@ import pytest
 
 import lowrank
 from lowrank import linalg
-from lowrank.linalg import svd
+from lowrank.linalg import matrix, svd
 
 FLAT = np.full((90, 120), 200, np.uint8)
 
@@ -104,3 +104,18 @@ def test_a_permutation_is_kept_and_opens(side):
     for k in (side // 8, side // 2, side):
         image = lowrank.open(lowrank.compress(A, rank=k).to_bytes())
         assert image.report(A).channels[0].frobenius_error == pytest.approx((side - k) ** 0.5, 1e-3)
+
+
+@pytest.mark.parametrize("shape", [(40, 900), (900, 40), (60, 241), (30, 30)])
+@pytest.mark.parametrize("falls", [0, 1e-6, 1e-14])
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
+def test_a_spectrum_of_slabs_is_that_of_the_whole(monkeypatch, shape, falls, scale):
+    """Slab after slab, to the same few eps of the largest value."""
+    rng = np.random.default_rng(sum(shape))
+    r = min(shape)
+    s = np.geomspace(1, falls, r) if falls else np.repeat([1.0, 0.0], [r // 2, r - r // 2])
+    left, right = (np.linalg.qr(rng.standard_normal((side, r)))[0] for side in shape)
+    A = (left * s) @ right.T
+    monkeypatch.setattr(svd, "_WHOLE", 0)
+    monkeypatch.setattr(matrix, "_SLAB_ENTRIES", 1)
+    np.testing.assert_allclose(linalg.spectrum(scale * A) / scale, s, rtol=0, atol=1e-14)
