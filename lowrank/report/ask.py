@@ -303,7 +303,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
     from lowrank.stores import truncation
 
-    loaded = _as_kept(loaded, store)
+    given, loaded = loaded.picture, _as_kept(loaded, store)
     layout = "channels" if loaded.picture.frames is None else "stack"
     most = codec.encode(
         loaded.picture, Target("rank", max(ranks)), layout=layout, store=store, certify=True
@@ -316,7 +316,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
         stored.append(parts)
         reports.append(
             measure.measure(
-                loaded.picture,
+                given,
                 parts,
                 source=loaded.source,
                 file=None,
