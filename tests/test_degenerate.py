@@ -119,3 +119,23 @@ def test_a_spectrum_of_slabs_is_that_of_the_whole(monkeypatch, shape, falls, sca
     monkeypatch.setattr(svd, "_WHOLE", 0)
     monkeypatch.setattr(matrix, "_SLAB_ENTRIES", 1)
     np.testing.assert_allclose(linalg.spectrum(scale * A) / scale, s, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("ratio", [1e-3, 1e-5, 1e-6, 1e-8])
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-4])
+def test_crowds_far_below_the_first_value_are_as_exact_as_is_said(ratio, spread):
+    rng = np.random.default_rng(0)
+    m, n = 200, 230
+    left, right = (np.linalg.qr(rng.standard_normal((side, m)))[0] for side in (m, n))
+    s = ratio * (1 + spread * np.linspace(1, 0, m))
+    s[:2] = 1, 0.3
+    A = (left * s) @ right.T
+    exact = np.linalg.svd(A, compute_uv=False)
+    for k in (20, 70, 150):
+        tail = np.linalg.norm(exact[k:])
+        for certify, close in ((False, 1e-6 if ratio > 1e-4 else 2e-4), (True, 1e-6)):
+            x = linalg.truncated_svd(A, k, certify=certify)
+            assert x.sigma_next == pytest.approx(exact[k], rel=close)
+            assert x.tail == pytest.approx(tail, rel=close)
+            assert np.linalg.norm(A - (x.U * x.s) @ x.Vt) == pytest.approx(tail, rel=close)
+            assert x.certified == certify

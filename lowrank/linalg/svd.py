@@ -113,8 +113,10 @@ def truncated_svd(A: NDArray[Any], k: int, *, certify: bool = False) -> Truncate
     -----
     Deterministic for a fixed number of BLAS threads. The factors are within 1e-8 of the
     Frobenius optimum, sigma_(k+1) is good to 1e-7 and in a crowd of values, less than 1% apart and
-    far below sigma_1, to 1e-6, both relative, beyond 1e-13 ||A||_F, the rounding of A. The last of
-    `s` are good to 1e-7 sigma_1: of themselves, in such a crowd, to 1e-4. No vector is missed for
+    far below sigma_1, to 1e-6, both relative, beyond 1e-13 ||A||_F, the rounding of A. Where such a
+    crowd lies below 1e-4 sigma_1, squares do not tell its vectors apart: without `certify` both
+    are good to 2e-4 there. The last of `s` are good to 1e-7 sigma_1: of themselves, in such a
+    crowd, to 1e-4. No vector is missed for
     being orthogonal to what a search starts from: a probe that depends on A looks for such, and
     fails once in a million times.
     """
