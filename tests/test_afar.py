@@ -302,3 +302,36 @@ def test_a_server_of_s3_is_read_and_written(tmp_path, monkeypatch):
             compress("s3://afar/none.npy")
     finally:
         running.stop()
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_an_array_of_zarr_is_what_its_npy_is_to_every_command(cli, tmp_path, slash):
+    """Shells put a slash behind the names of folders."""
+    zarr = pytest.importorskip("zarr", exc_type=ImportError)
+    np.save(tmp_path / "a.npy", FRAMES)
+    for place in ("a.zarr", "tree/a.zarr"):
+        array = zarr.create_array(
+            tmp_path / place, shape=FRAMES.shape, chunks=(7, 9, 11), dtype=FRAMES.dtype
+        )
+        array[:] = FRAMES
+    name = f"a.zarr{slash}"
+    for options in (("-k", "4"), ("-q", "70"), ("-k", "4", "--memory", "100M")):
+        cli("compress", "a.npy", "-f", *options, "-o", "npy.lrk").succeeded()
+        cli("compress", name, "-f", *options, "-o", "a.lrk").succeeded()
+        assert (tmp_path / "a.lrk").read_bytes() == (tmp_path / "npy.lrk").read_bytes()
+    for rest in ((), ("-k", "2,3"), ("a.lrk",)):
+        said = [json.loads(cli("report", x, *rest, "--json").out) for x in ("a.npy", name)]
+        for one in said:
+            del one["source"]
+            if "ranks" in one:
+                for rung in one["ranks"]:
+                    del rung["source"], rung["storage"]["source_ratio"]
+            else:
+                del one["storage"]["source_ratio"]
+        assert said[0] == said[1]
+    for original in (name, f"tree{slash}"):
+        cli("verify", "a.lrk", "--against", original).succeeded()
+    cli("decompress", "a.lrk", "-o", f"b.zarr{slash}").succeeded()
+    assert (tmp_path / "b.zarr" / "zarr.json").exists()
+    found = np.asarray(lowrank.compress(str(tmp_path / "b.zarr") + slash, stack=True, error=0))
+    np.testing.assert_array_equal(found, np.asarray(lowrank.open(tmp_path / "a.lrk")))

@@ -7,7 +7,7 @@ import pytest
 
 import lowrank
 from lowrank import linalg
-from lowrank.linalg import svd
+from lowrank.linalg import matrix, svd
 
 FLAT = np.full((90, 120), 200, np.uint8)
 
@@ -77,3 +77,65 @@ def test_a_packed_file_of_an_error_that_nothing_meets_or_anything(wish, stack, d
         off = float(np.linalg.norm(np.asarray(image, float) - A))
         assert off <= allowed * norm or any("out of reach" in note for note in image.notes)
         image.report(A)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("memory", [None, 10**9])
+def test_equal_singular_values_make_files_that_open(seed, memory):
+    """Rounding tells them apart, in any order; those of a file descend."""
+    rng = np.random.default_rng(seed)
+    m, n = (int(side) for side in rng.integers(65, 300, 2))
+    r = min(m, n)
+    left, right = (np.linalg.qr(rng.standard_normal((side, r)))[0] for side in (m, n))
+    s = np.ones(r)
+    s[: int(rng.integers(1, r))] = 7
+    frames = ((left * s) @ right.T).reshape(m, 1, n)
+    for k in (r // 2, r - 1):
+        made = lowrank.compress(frames, stack=True, rank=k, store="float64", memory=memory)
+        ((U, found, Vt),) = lowrank.open(made.to_bytes()).factors
+        assert np.allclose(found, s[:k], rtol=1e-9)
+        off = np.linalg.norm((left * s) @ right.T - (U * found) @ Vt)
+        assert off == pytest.approx(np.linalg.norm(s[k:]), rel=1e-6)
+
+
+@pytest.mark.parametrize("side", [70, 150, 300])
+def test_a_permutation_is_kept_and_opens(side):
+    A = np.eye(side, dtype=np.uint8)[np.random.default_rng(side).permutation(side)]
+    for k in (side // 8, side // 2, side):
+        image = lowrank.open(lowrank.compress(A, rank=k).to_bytes())
+        assert image.report(A).channels[0].frobenius_error == pytest.approx((side - k) ** 0.5, 1e-3)
+
+
+@pytest.mark.parametrize("shape", [(40, 900), (900, 40), (60, 241), (30, 30)])
+@pytest.mark.parametrize("falls", [0, 1e-6, 1e-14])
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e200])
+def test_a_spectrum_of_slabs_is_that_of_the_whole(monkeypatch, shape, falls, scale):
+    """Slab after slab, to the same few eps of the largest value."""
+    rng = np.random.default_rng(sum(shape))
+    r = min(shape)
+    s = np.geomspace(1, falls, r) if falls else np.repeat([1.0, 0.0], [r // 2, r - r // 2])
+    left, right = (np.linalg.qr(rng.standard_normal((side, r)))[0] for side in shape)
+    A = (left * s) @ right.T
+    monkeypatch.setattr(svd, "_WHOLE", 0)
+    monkeypatch.setattr(matrix, "_SLAB_ENTRIES", 1)
+    np.testing.assert_allclose(linalg.spectrum(scale * A) / scale, s, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("ratio", [1e-3, 1e-5, 1e-6, 1e-8])
+@pytest.mark.parametrize("spread", [1e-2, 1e-3, 1e-4])
+def test_crowds_far_below_the_first_value_are_as_exact_as_is_said(ratio, spread):
+    rng = np.random.default_rng(0)
+    m, n = 200, 230
+    left, right = (np.linalg.qr(rng.standard_normal((side, m)))[0] for side in (m, n))
+    s = ratio * (1 + spread * np.linspace(1, 0, m))
+    s[:2] = 1, 0.3
+    A = (left * s) @ right.T
+    exact = np.linalg.svd(A, compute_uv=False)
+    for k in (20, 70, 150):
+        tail = np.linalg.norm(exact[k:])
+        for certify, close in ((False, 1e-6 if ratio > 1e-4 else 2e-4), (True, 1e-6)):
+            x = linalg.truncated_svd(A, k, certify=certify)
+            assert x.sigma_next == pytest.approx(exact[k], rel=close)
+            assert x.tail == pytest.approx(tail, rel=close)
+            assert np.linalg.norm(A - (x.U * x.s) @ x.Vt) == pytest.approx(tail, rel=close)
+            assert x.certified == certify

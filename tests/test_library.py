@@ -369,6 +369,16 @@ def test_a_ladder_is_what_compress_and_report_say_of_each_rank():
             assert a.spectral_bound == pytest.approx(b.spectral_bound, rel=1e-6, abs=1e-6)
 
 
+@pytest.mark.parametrize("store", ["auto", "float32", "float64"])
+@pytest.mark.parametrize("stack", [False, True])
+def test_a_ladder_measures_what_rounding_float64_takes(store, stack):
+    A = np.random.default_rng(0).standard_normal((9, 8, 7) if stack else (9, 8))
+    for k, report in zip((3, 9), lowrank.ladder(A, (3, 9), stack=stack, store=store), strict=True):
+        error = A - np.asarray(lowrank.compress(A, rank=k, stack=stack, store=store), float)
+        assert report.pixels.max_abs_error == pytest.approx(np.abs(error).max(), rel=1e-9)
+        assert report.pixels.rmse == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-9)
+
+
 def test_a_ladder_proves_each_rank_that_compress_and_report_prove():
     """In a crowd of values the last of a larger decomposition is none that a proof takes."""
     rng = np.random.default_rng(1)

@@ -386,3 +386,35 @@ def test_what_a_masked_array_of_dask_hides_has_no_data_as_in_one_of_numpy():
     assert picture.report(lazy[0]) == picture.report(whole[0])
     right = np.abs(made.to_array() - A.astype(float))[~whole.mask].max()
     assert made.report(lazy).pixels.max_abs_error == pytest.approx(right)
+
+
+@pytest.mark.parametrize("colours", [(), (3,)])
+@pytest.mark.parametrize("target", [{"rank": 2}, {"psnr": 45.0}, {"max_error": 2.0}])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_said_of_a_stack_is_said_of_its_data(seed, target, colours):
+    """Frames that are not there at all are no frames of zeros; by what numpy says of the rest."""
+    rng = np.random.default_rng(seed)
+    shape = (30, 12, 14, *colours)
+    A = rng.standard_normal((30, 2)) @ rng.standard_normal((2, math.prod(shape[1:])))
+    A = (1000 + A + 0.1 * rng.standard_normal(A.shape)).reshape(shape).astype(np.float32)
+    empty = rng.random(shape[:3]) < 0.2
+    empty[[0, 7, 8, 29]] = True
+    A[empty] = np.nan
+    stack = lowrank.compress(A, stack=True, nodata=np.nan, **target)
+    report, decoded = stack.report(A), np.asarray(stack).astype(float)
+    assert np.array_equal(np.isnan(decoded), np.isnan(A))
+    error = A - decoded
+    mse, peak = np.nanmean(error**2), float(np.nanmax(A)) - float(np.nanmin(A))
+    assert report.pixels.peak == report.stack.peak == pytest.approx(peak, rel=1e-9)
+    assert report.pixels.psnr_db == pytest.approx(10 * np.log10(peak**2 / mse), abs=1e-6)
+    assert report.pixels.psnr_db >= target.get("psnr", 0)
+    assert report.pixels.max_abs_error <= target.get("max_error", np.inf)
+    variance = np.nanvar(A.astype(float))
+    assert report.stack.snr_db == pytest.approx(10 * np.log10(variance / mse), abs=1e-6)
+    residual = report.stack.residual
+    for axis, found in enumerate(
+        (residual.along_frames, residual.along_rows, residual.along_columns)
+    ):
+        moved = np.moveaxis(error, axis, 0)
+        expected = np.nanmean(moved[1:] * moved[:-1]) / mse
+        assert found == pytest.approx(expected, abs=1e-9)

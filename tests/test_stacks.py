@@ -159,6 +159,27 @@ def test_indexing_is_numpys_on_the_decoded_stack(dtype, store, colours, tmp_path
             assert found.tobytes() == np.ascontiguousarray(whole[key]).tobytes(), key
 
 
+class Whole:
+    """A whole number of another library's, which says so as Python asks for it."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __index__(self):
+        return self.value
+
+
+@pytest.mark.parametrize("store", ["float32", "packed"])
+@pytest.mark.parametrize("key", [(7,), (-1, 3), (slice(2, 9), -2, 4), ([1, 5], 3)])
+def test_what_has_an_index_is_one(store, key):
+    target = {"quality": 50} if store == "packed" else {"rank": 3}
+    stack = lowrank.compress(frames("uint8"), stack=True, store=store, **target)
+    asked = tuple(Whole(k) if isinstance(k, int) else k for k in key)
+    np.testing.assert_array_equal(stack[asked], stack.to_array()[key])
+    with pytest.raises(IndexError):
+        stack[Whole(24)]
+
+
 @pytest.mark.parametrize(
     "key",
     [24, -25, np.s_[:, 18], np.s_[0, 0, 0, 0], 1.5, "a", [[9.0]], DISC, np.array([])],

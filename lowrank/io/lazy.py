@@ -23,6 +23,9 @@ from lowrank.picture import Metadata, Mode, Source
 from lowrank.picture.axis import Axis
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 
+_PLAIN = (2, 4)
+"""Axes of an array that is a grey picture, or a stack, without being said to be one."""
+
 
 def may_be(source: Any) -> bool:
     """Whether a file or an array may be one to read in passes, by its size."""
@@ -45,7 +48,7 @@ def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
         name = os.fspath(source)
         there = urls.is_url(name) or os.path.isfile(name) or zarr.is_array(name)
         return of_path(name, taking, least=least) if there else None
-    if taking.asked and sources.is_array(source):
+    if sources.is_array(source) and (taking.asked or len(source.shape) in _PLAIN):
         return of_array(source, taking, least=least)
     return None
 
@@ -75,16 +78,21 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
 def of_array(
     array: Any, taking: Taking, *, least: int, name: str = "array", format: str = "array"
 ) -> LazyLoaded | None:
-    """The same of an array of frames, which has a shape, a dtype and slices."""
-    if isinstance(array, np.ma.MaskedArray):
+    """The same of an array of frames or of a grey picture, with a shape, a dtype and slices."""
+    if isinstance(array, np.ma.MaskedArray) or arrays.is_masked(array):
         return None
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
+    if len(shape) == 2 and not taking.asked:
+        mode = dtypes.mode_of(dtype, 1)
+        size = math.prod(shape) * dtype.itemsize
+        if mode is None or 0 in shape or size < least:
+            return None
+        grey = _grey(OfArray(array, 0, range(shape[0])), mode, name, format, size)
+        return grey if format != "array" else replace(grey, notes=())
     found = _stacked(shape, dtype, taking, least)
     if found is None:
         return None
     at, chosen, mode = found
-    if arrays.is_masked(array):
-        return None
     return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, name, format, None)
 
 
@@ -162,6 +170,15 @@ def _stacked(
     return at, chosen, mode
 
 
+def _grey(matrix: Matrix, mode: Mode, name: str, format: str, size: int) -> LazyLoaded:
+    """A grey picture, of which the array is the matrix."""
+    height, width = matrix.m, matrix.n
+    lazy = Lazy(matrix, mode, height, width, None)
+    note = pages.taken_for(lazy, f"an array of {height} x {width} {dtypes.named(matrix.dtype)}")
+    source = Source.of(name, format, mode, width, height, size)
+    return LazyLoaded(lazy, source, (note,))
+
+
 def _loaded(
     matrix: Matrix, shape: tuple[int, ...], at: int, taking: Taking, mode: Mode, name: str,
     format: str, size: int | None,
@@ -197,10 +214,7 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         lines, length = shape[::-1] if columns else shape
         starts = start + np.arange(lines, dtype=np.int64) * (length * dtype.itemsize)
         matrix = line(path, dtype, starts, length, transposed=columns)
-        lazy = Lazy(matrix, mode, shape[0], shape[1], None)
-        note = pages.taken_for(lazy, f"an array of {shape[0]} x {shape[1]} {dtypes.named(dtype)}")
-        source = Source.of(path, "NPY", mode, shape[1], shape[0], there(path))
-        return LazyLoaded(lazy, source, (note,))
+        return _grey(matrix, mode, path, "NPY", there(path))
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
     if pictured and not taking.asked and not columns and 0 not in shape:
         height, width, channels = shape

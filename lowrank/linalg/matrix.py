@@ -78,9 +78,12 @@ class Matrix:
         copied._rows = self.columns().T
         return copied
 
-    def slabs(self) -> Iterator[tuple[slice, Floats]]:
-        """Yield ``(columns, A[:, columns])`` as float64 copies, left to right."""
-        width = max(256, _SLAB_ENTRIES // self.short)
+    def slabs(self, least: int = 256) -> Iterator[tuple[slice, Floats]]:
+        """Yield ``(columns, A[:, columns])`` as float64 copies, left to right.
+
+        They have at least so many columns, but for the last.
+        """
+        width = max(least, _SLAB_ENTRIES // self.short)
         for start in range(0, self.long, width):
             columns = slice(start, min(start + width, self.long))
             # Order K keeps the samples' own memory order, whichever side is first.

@@ -24,6 +24,8 @@ from lowrank.linalg.triplets import Triplets, leading
 
 GRAM_ROUNDING = 1e-7  # against sigma_1: what a Gram matrix makes of zeros, at most 5e-8
 _EXACT_SPECTRUM = 1500  # below it the spectrum comes from an SVD, above from the Gram matrix
+_LONG = 4  # short sides in a slab at least: what comes again with each is a fifth of it
+_WHOLE = 1 << 22  # entries that may be copied, twice, as float64
 _TOP = 3e-5  # residual at which the Krylov space has found the top vector
 _LARGEST_PRODUCT = 1e30  # of factors, in units in which A has entries up to 2^20
 CANCELLED = 1e-6  # share of ||A||_F^2 below which a difference of squares loses the tail
@@ -111,8 +113,10 @@ def truncated_svd(A: NDArray[Any], k: int, *, certify: bool = False) -> Truncate
     -----
     Deterministic for a fixed number of BLAS threads. The factors are within 1e-8 of the
     Frobenius optimum, sigma_(k+1) is good to 1e-7 and in a crowd of values, less than 1% apart and
-    far below sigma_1, to 1e-6, both relative, beyond 1e-13 ||A||_F, the rounding of A. The last of
-    `s` are good to 1e-7 sigma_1: of themselves, in such a crowd, to 1e-4. No vector is missed for
+    far below sigma_1, to 1e-6, both relative, beyond 1e-13 ||A||_F, the rounding of A. Where such a
+    crowd lies below 1e-4 sigma_1, squares do not tell its vectors apart: without `certify` both
+    are good to 2e-4 there. The last of `s` are good to 1e-7 sigma_1: of themselves, in such a
+    crowd, to 1e-4. No vector is missed for
     being orthogonal to what a search starts from: a probe that depends on A looks for such, and
     fails once in a million times.
     """
@@ -194,7 +198,7 @@ class Spectrum:
             self._form = Tridiagonal(matrix.gram())
             values = np.sqrt(np.maximum(self._form.values()[::-1], 0.0))
         else:
-            values = np.linalg.svd(matrix.whole(), compute_uv=False)
+            values = _values(matrix)
         self.s: Floats = np.ldexp(values, matrix.exponent)
 
     def truncate(self, k: int, *, certify: bool = False) -> TruncatedSVD:
@@ -203,6 +207,21 @@ class Spectrum:
         if form is None:
             return truncated_svd(self._A, k, certify=certify)
         return _truncated(Matrix(self._A), k, certify=certify, form=form)
+
+
+def _values(matrix: Matrix) -> Floats:
+    """All singular values, to some eps of the largest.
+
+    A matrix and R of its QR factorisation have the same; slab after slab, R is that of all before.
+    """
+    R: Any = np.empty((0, matrix.short))
+    if matrix.long < _LONG * matrix.short or matrix.short * matrix.long <= _WHOLE:
+        R = matrix.whole()
+    else:
+        for _, slab in matrix.slabs(_LONG * matrix.short):
+            R = np.linalg.qr(np.concatenate((R, slab.T)), mode="r")
+    values: Floats = np.linalg.svd(R, compute_uv=False)
+    return values
 
 
 def frobenius_norm(A: NDArray[Any]) -> float:

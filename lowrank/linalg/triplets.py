@@ -175,6 +175,9 @@ def _wide_svd(Y: Floats) -> tuple[Floats, Floats, Floats]:
     inner = inner[:, ::-1]
     right = inner.T @ Y
     s = np.linalg.norm(right, axis=1)
+    if (s[1:] > s[:-1]).any():  # rounding has parted equal ones, and what a file holds descends
+        order = np.argsort(-s, kind="stable")
+        inner, s, right = inner[:, order], s[order], right[order]
     right /= s[:, np.newaxis]
     E = right @ right.T
     np.fill_diagonal(E, 0.0)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,8 @@ def _read(k: Any) -> Any:
     if k is None or k is Ellipsis or isinstance(k, slice) or type(k) is int:
         return k
     index = np.asarray(k)
+    if index.dtype == object and hasattr(k, "__index__"):
+        return operator.index(k)
     return index if index.size or isinstance(k, np.ndarray) else index.astype(np.intp)
 
 

@@ -18,8 +18,7 @@ import PIL.Image
 
 from lowrank import files, streams, targets
 from lowrank.errors import ArgumentError, ImageError, UsageError, number_of
-from lowrank.io import arrays, folders, npy, pages, pillow, sources
-from lowrank.io.formats import ZARR
+from lowrank.io import arrays, folders, npy, pages, pillow, sources, zarr
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK
 from lowrank.picture import Loaded, axis
@@ -89,18 +88,15 @@ def read(
         return of_paths([os.fspath(x) for x in source], max_pixels, nodata, taking)
     if _is_path(source):
         name = os.fspath(source)
-        folder = os.path.isdir(name) and not name.lower().endswith(ZARR)
-        if folder and taking.asked:
-            paths, notes = folders.frames_of(name)
-            loaded = of_paths(paths, max_pixels, nodata, taking)
-            return replace(loaded, notes=notes + loaded.notes)
-        if name.lower().endswith(ZARR) and os.path.isdir(name):
-            from lowrank.io import zarr
-
+        if zarr.is_array(name):
             return sources.of_array(
                 zarr.opened(name), name=name, format="ZARR", max_pixels=max_pixels,
                 nodata=nodata, taking=taking,
             )  # fmt: skip
+        if os.path.isdir(name) and taking.asked:
+            paths, notes = folders.frames_of(name)
+            loaded = of_paths(paths, max_pixels, nodata, taking)
+            return replace(loaded, notes=notes + loaded.notes)
         if name.lower().endswith(".npy") and files.regular(name):
             return sources.of_array(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",

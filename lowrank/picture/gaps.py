@@ -85,18 +85,27 @@ def is_held(value: float, dtype: np.dtype[np.generic]) -> bool:
 
 
 def filled(picture: Picture, gaps: Mask, value: float) -> Picture:
-    """Fill the gaps of a picture from what is near; their places join its metadata."""
+    """Fill the gaps of a picture from what is near; their places join its metadata.
+
+    A frame without any data is filled as the nearest that has some: a frame of zeros would be in
+    the range of the data, which a PSNR and the levels of a packed file are of.
+    """
     if not gaps.any():
         return picture
-    samples = picture.samples.copy()
+    samples, colours = picture.samples.copy(), picture.mode.colours
     for frame, empty in zip(picture.each(samples), gaps if picture.frames else [gaps], strict=True):
         if not empty.any():
             continue
-        for c in range(picture.mode.colours):
+        for c in range(colours):
             known = np.where(empty, 0, frame[:, :, c]).astype(np.float64)
             near = _from_near(known, ~empty)
             near = near if samples.dtype.kind == "f" else np.rint(near)
             frame[:, :, c][empty] = near[empty].astype(samples.dtype)
+    whole = gaps.all(axis=(-2, -1))
+    if picture.frames is not None and not whole.all():
+        there = np.flatnonzero(~whole)
+        for i in np.flatnonzero(whole):
+            samples[i, ..., :colours] = samples[there[np.abs(there - i).argmin()], ..., :colours]
     block = _VALUE.pack(value) + zlib.compress(np.packbits(gaps).tobytes(), 9)
     return replace(picture, samples=samples, metadata=replace(picture.metadata, nodata=block))
 

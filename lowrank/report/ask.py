@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from lowrank import format as lrk
 from lowrank.errors import LowrankError, UsageError, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
-from lowrank.io import images, urls
+from lowrank.io import images, urls, zarr
 from lowrank.io.taking import USUAL, Taking, several
 from lowrank.limits import LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
@@ -98,7 +98,7 @@ def report(
         found = _in_passes(path, file, taking, max_pixels)
         if found is not None:
             return found
-    folder = taking.stack and path != "-" and os.path.isdir(path)
+    folder = zarr.is_array(path) or (taking.stack and path != "-" and os.path.isdir(path))
     data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
@@ -145,6 +145,8 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
 
 
 def _small(path: str) -> bool:
+    if zarr.is_array(path):
+        return False  # as far as its folder tells
     status = files.regular(path)
     return status is None or status.st_size < LARGE
 
@@ -200,10 +202,16 @@ def original(
 
 
 def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:
-    if not (taking.asked or several(data)):
+    array = zarr.is_array(path)
+    if not (array or taking.asked or several(data)):
         return images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
     from lowrank.io import folders, sources
 
+    if array:
+        return sources.of_array(
+            zarr.opened(path), name=path, format="ZARR", max_pixels=max_pixels, nodata=nodata,
+            taking=taking,
+        )  # fmt: skip
     if not data:
         paths, notes = folders.frames_of(path)
         loaded = sources.of_files(
@@ -215,16 +223,25 @@ def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking:
 
 def _like(parts: Parts, path: str, data: bytes) -> Taking:
     """How an array becomes the stack that a file holds: along which axis."""
-    from lowrank.io import npy
-
-    if data.startswith((b"\x93NUMPY", b"PK")) and npy.accepts(data):
-        array = npy.read(data, name=path, max_pixels=MAX_SIDE)
+    array = _array(path, data)
+    if array is not None:
         head = parts.head.samples_shape
         wanted = {head, head[:-1]} if head[-1] == 1 else {head}
         fit = [at for at in range(array.ndim) if np.moveaxis(array, at, 0).shape in wanted]
         if fit:
             return Taking(stack=True, axis=fit[0] if len(fit) == 1 else _nearest(array, parts, fit))
     return Taking(stack=True)
+
+
+def _array(path: str, data: bytes) -> NDArray[Any] | None:
+    """The array of a file, or of a folder of zarr; None of pictures."""
+    from lowrank.io import npy
+
+    if zarr.is_array(path):
+        return np.asarray(zarr.opened(path))
+    if data.startswith((b"\x93NUMPY", b"PK")) and npy.accepts(data):
+        return npy.read(data, name=path, max_pixels=MAX_SIDE)
+    return None
 
 
 def _nearest(array: NDArray[np.generic], parts: Parts, axes: list[int]) -> int:
@@ -286,7 +303,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
     """Measure ranks of an image as `compress -k` would store them, from one decomposition."""
     from lowrank.stores import truncation
 
-    loaded = _as_kept(loaded, store)
+    given, loaded = loaded.picture, _as_kept(loaded, store)
     layout = "channels" if loaded.picture.frames is None else "stack"
     most = codec.encode(
         loaded.picture, Target("rank", max(ranks)), layout=layout, store=store, certify=True
@@ -299,7 +316,7 @@ def of_ranks(loaded: Loaded, ranks: list[int], *, store: str) -> Result:
         stored.append(parts)
         reports.append(
             measure.measure(
-                loaded.picture,
+                given,
                 parts,
                 source=loaded.source,
                 file=None,

@@ -19,7 +19,7 @@ from lowrank import codec, linalg
 from lowrank import format as lrk
 from lowrank.errors import LowrankError
 from lowrank.format.parts import Floats, Parts
-from lowrank.picture import MODES, Picture
+from lowrank.picture import MODES, Picture, gaps
 from lowrank.picture.axis import unpack
 from lowrank.picture.distance import OfFrame
 from lowrank.targets import Target, spectrum
@@ -174,34 +174,54 @@ def _finite(value: float) -> float | None:
 
 
 def _variance(picture: Picture) -> float:
-    """Variance of all samples, frame by frame, so that no copy of the stack is needed.
+    """Variance of all samples that are data, frame by frame, so that the stack is not copied.
 
     The mean counts from a sample: of samples that are all alike it is that one to the last bit.
     """
-    size, first = picture.samples.size, float(picture.samples.flat[0])
-    mean = first + sum(float(np.sum(x.astype(np.float64) - first)) for x in picture.each()) / size
-    return sum(float(np.sum((x.astype(np.float64) - mean) ** 2)) for x in picture.each()) / size
+    size = sum(x.size for x in _data(picture)) or 1
+    first = next((float(x.flat[0]) for x in _data(picture) if x.size), 0.0)
+    mean = first + sum(float(np.sum(x.astype(np.float64) - first)) for x in _data(picture)) / size
+    return sum(float(np.sum((x.astype(np.float64) - mean) ** 2)) for x in _data(picture)) / size
 
 
-def _errors(picture: Picture, decoded: Picture) -> Iterator[NDArray[np.float64]]:
-    for a, b in zip(picture.each(), decoded.each(), strict=True):
-        yield np.subtract(a, b, dtype=np.float64)
+def _data(picture: Picture) -> Iterator[NDArray[Any]]:
+    """Samples of each frame, but for pixels without data."""
+    empty = gaps.of(picture)
+    for i, frame in enumerate(picture.each()):
+        yield frame if empty is None else frame[~empty[i]]
+
+
+def _errors(
+    picture: Picture, decoded: Picture
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """Errors of each frame, 0 where there is no data, and which pixels have some."""
+    empty = gaps.of(picture)
+    for i, (a, b) in enumerate(zip(picture.each(), decoded.each(), strict=True)):
+        e = np.subtract(a, b, dtype=np.float64)
+        known = np.ones(e.shape[:2], np.bool_) if empty is None else ~empty[i]
+        if empty is not None:
+            e[empty[i]] = 0.0
+        yield e, known
 
 
 def _residual(picture: Picture, decoded: Picture, k: int) -> Residual:
     squares, before = 0.0, None
     sums, counts = [0.0, 0.0, 0.0], [0, 0, 0]
     size = 0
-    for e in _errors(picture, decoded):
+    for e, known in _errors(picture, decoded):
+        channels = e.shape[2]
         squares += float(np.vdot(e, e))
-        size += e.size
-        pairs: list[tuple[NDArray[Any], NDArray[Any]]] = [(e[1:], e[:-1]), (e[:, 1:], e[:, :-1])]
+        size += channels * int(np.count_nonzero(known))
+        pairs = [
+            ((e[1:], known[1:]), (e[:-1], known[:-1])),
+            ((e[:, 1:], known[:, 1:]), (e[:, :-1], known[:, :-1])),
+        ]
         if before is not None:
-            pairs.append((e, before))
-        for i, (x, y) in enumerate(pairs):
+            pairs.append(((e, known), before))
+        for i, ((x, p), (y, q)) in enumerate(pairs):
             sums[i] += float(np.vdot(x, y))
-            counts[i] += x.size
-        before = e
+            counts[i] += channels * int(np.count_nonzero(p & q))
+        before = e, known
     rows, columns, frames = (
         s / c / (squares / size) if c and squares else 0.0
         for s, c in zip(sums, counts, strict=True)

@@ -82,7 +82,13 @@ def several(inputs: list[str]) -> bool:
 
 def _is_folder(name: str) -> bool:
     """Whether a path is a folder of files; an array of zarr is one thing."""
-    return os.path.isdir(name) and not name.lower().rstrip(os.sep).endswith(ZARR)
+    return os.path.isdir(name) and not _bare(name).lower().endswith(ZARR)
+
+
+def _bare(name: str) -> str:
+    """The name of an array of zarr without what shells put behind that of a folder."""
+    bare = name.rstrip("/" + os.sep)
+    return bare if bare.lower().endswith(ZARR) else name
 
 
 def of(
@@ -115,7 +121,7 @@ def of(
     FileError
         There is nothing to do.
     """
-    inputs = list(dict.fromkeys(inputs))
+    inputs, output = list(dict.fromkeys(map(_bare, inputs))), output and _bare(output)
     many = several(inputs)
     output = _checked(inputs, output, many=many, suffixes=suffixes, made=made)
     one = output is not None and output.lower().endswith(ZARR)

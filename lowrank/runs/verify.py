@@ -13,7 +13,7 @@ from lowrank import codec, files
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError, number_of
 from lowrank.format.parts import Parts
-from lowrank.io import folders
+from lowrank.io import folders, zarr
 from lowrank.io.taking import USUAL, Taking
 from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
@@ -239,7 +239,7 @@ def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
     FileError
         There is no such tree.
     """
-    if not os.path.isdir(tree):
+    if zarr.is_array(tree) or not os.path.isdir(tree):
         if not tree:
             raise UsageError("--against is empty; give the folder of the originals")
         if not os.path.exists(tree):
@@ -252,8 +252,10 @@ def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
     names: dict[str, list[str]] = {}
     for base, below, found in os.walk(tree):
         below.sort()
-        for name in sorted(found):
-            if os.path.splitext(name)[1].lower() in suffixes:
+        arrays = [name for name in below if zarr.is_array(os.path.join(base, name))]
+        below[:] = [name for name in below if name not in arrays]
+        for name in sorted(found + arrays):
+            if name in arrays or os.path.splitext(name)[1].lower() in suffixes:
                 path = os.path.join(base, name)
                 for key in (name, os.path.splitext(name)[0]):
                     place = os.path.normpath(os.path.join(os.path.relpath(base, tree), key))

@@ -172,9 +172,9 @@ def encode(
         number = walks[-1].number
     lost = max((x.lost for x in seen if x is not None), default=0.0)
     left = target
-    if lazy.mode.dtype == "float64" and store != "float64":
+    if lazy.mode.dtype == "float64":
         _check_range(seen)
-        if target.kind in ("error", "energy"):  # of one matrix
+        if store != "float64" and target.kind in ("error", "energy"):  # of one matrix
             allowed = spectrum.allowed_share(target)
             left, store = rounding.beside_samples(target, store, lost, allowed)
     narrow = lazy.mode.dtype == "float64" and store != "float64"
