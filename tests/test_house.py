@@ -48,8 +48,9 @@ INSIDE = {
     "io": (
         (
             *("dtypes", "formats", "heif", "nodata", "pngwriter", "resolution"),
-            *("taking", "tiff", "urls", "wall"),
+            *("taking", "urls", "wall"),
         ),
+        ("tiff",),
         (
             *("folders", "jp2", "jxl", "matrices", "metadata", "npy", "png", "pnm"),
             *("tiffwriter", "web", "zarr"),

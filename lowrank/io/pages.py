@@ -329,7 +329,7 @@ def _by_tifffile(
             notes.append(f"Left out: {number_of(file.others, 'image')} of another size or type.")
         carried, stated = metadata.of_tiff(data, notes)
         notes += dict.fromkeys(file.notes)
-        typed, mode = dtypes.typed(samples, notes)
+        typed, mode = dtypes.typed(samples, notes, inks=tiff.inks(data))
         stack = _Stack(len(chosen), max_pixels)
         stack.samples, stack.mode = typed, mode
         value, stated = (

@@ -137,13 +137,13 @@ def opened(data: bytes, *, name: str, max_pixels: int) -> Iterator[Pages]:
         wall(f"read {name}", _DAMAGED),
         _heard(said),
         # No other file is opened, whatever the metadata of an OME-TIFF name.
-        tifffile.TiffFile(BytesIO(data), _multifile=False) as tiff,
+        tifffile.TiffFile(BytesIO(data), _multifile=False) as file,
     ):
-        series = tiff.series[0]
+        series = file.series[0]
         page = series.keyframe
         planes, depth, height, width, samples = page.shaped
         if page.dtype is None or depth != 1 or 0 in page.shaped:
-            raise ImageError("a TIFF of volumes, or of rare samples; save its array as .npy")
+            raise ImageError(tiff.VOLUMES)
         if planes * samples > MAX_CHANNELS:
             raise ImageError(
                 f"{planes * samples:,} channels; {MAX_CHANNELS:,} are the most; take some"
@@ -163,7 +163,7 @@ def opened(data: bytes, *, name: str, max_pixels: int) -> Iterator[Pages]:
             width=width,
             channels=planes * samples,
             dtype=page.dtype.newbyteorder("="),
-            others=sum(len(other.pages) for other in tiff.series[1:]),
+            others=sum(len(other.pages) for other in file.series[1:]),
             notes=said,
             _series=series,
             _end=len(data),
@@ -212,6 +212,7 @@ def read(
             stated=nodata.number(stated),
             metadata=carried,
             notes=tuple(notes),
+            inks=tiff.inks(data),
         )
 
 
