@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -207,6 +208,7 @@ def decompress(
     level = {} if settings.png_level is None else {"png_level": settings.png_level}
     written = images.write(decoded.picture, format=form, **level)
     notes = images.write_notes(decoded.picture, format=form) + decoded.notes
+    notes += beyond(settings.rank, parts.ranks, "decoded all")
     summary = (
         f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.title}, "
         f"{ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
@@ -227,9 +229,8 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     parts = codec.shorten(longer, target)
     written = lrk.serialize(parts)
     summary = f"{job.input} -> {output}: {ranks(parts)}, {len(written):,} bytes"
-    notes: tuple[str, ...] = ()
-    if target.kind == "rank" and target.value > max(longer.ranks):
-        notes = (f"it has {number_of(max(longer.ranks), 'term')} of a matrix at most: kept all",)
+    most = target.value if target.kind == "rank" else None
+    notes = beyond(most, longer.ranks, "kept all")
     report: Report | None = None
     if settings.measure:  # as of a file alone: what it states
         from lowrank.report import measure
@@ -237,6 +238,13 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
         report = measure.stated(parts, file=measure.file_facts(output, parts, len(written)))
     outcome = Outcome(job.input, output, len(data), summary=summary, notes=notes, report=report)
     return outcome, written
+
+
+def beyond(rank: float | None, there: Sequence[int], done: str) -> tuple[str, ...]:
+    """What is said of a rank that is asked for and that no matrix of a file has."""
+    if rank is None or rank <= max(there):
+        return ()
+    return (f"it has {number_of(max(there), 'term')} of a matrix at most: {done}",)
 
 
 def ranks(parts: Parts, most: int | None = None) -> str:
