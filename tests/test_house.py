@@ -47,7 +47,7 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "nodata", "pngwriter", "resolution"),
+            *("dtypes", "endings", "formats", "heif", "nodata", "pngwriter", "resolution"),
             *("taking", "urls", "wall"),
         ),
         ("tiff",),

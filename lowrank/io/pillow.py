@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, pip_install
-from lowrank.io import metadata
+from lowrank.io import endings, metadata
 from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
 from lowrank.io.wall import one_line, printed_errors, wall
@@ -261,6 +261,7 @@ def _load(
         more = DEEPER.get(format, "") if data else "; give the file itself"
         notes.append(f"{reduced}{more}.")
     reader = reader or declared(image, raw, data, notes)
+    notes += endings.said(format, data)
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         which = f"number {image.tell() + 1}" if image.tell() else "the first"
