@@ -33,7 +33,7 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     if outputs.is_done(job, output, settings):
         return _there_already(job, output, settings)
     outputs.check_output(job, output, settings, repeated=repeated)
-    began = time.monotonic()
+    began, before = time.monotonic(), outputs.state(job)
     data, loaded = _read(job, settings)
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
@@ -50,16 +50,17 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         store=settings.store,
         certify=settings.measure,
     )
+    outputs.check_unchanged(job, before)
     written = lrk.serialize(encoded.parts)
-    before, after = loaded.source.bytes, len(written)
+    source, after = loaded.source.bytes, len(written)
     against = (
-        f"{before / after:.2f}x smaller" if after <= before else f"{after / before:.2f}x larger"
+        f"{source / after:.2f}x smaller" if after <= source else f"{after / source:.2f}x larger"
     )
     error = codec.relative_error(encoded.parts)
     outcome = Outcome(
         job.input,
         output,
-        bytes_before=before,
+        bytes_before=source,
         summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
         f"{ranks(encoded.parts)}, error {error:.3%}",
         notes=loaded.notes + encoded.notes,
