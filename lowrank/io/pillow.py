@@ -28,7 +28,7 @@ from lowrank.errors import ImageError, LimitError, UsageError, pip_install
 from lowrank.io import endings, metadata
 from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
-from lowrank.io.wall import one_line, printed_errors, wall
+from lowrank.io.wall import logged, one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, Loaded, Metadata, Picture, Source
 
@@ -272,7 +272,8 @@ def _load(
         catcher = printed_errors()
     with catcher as said:
         image.load()
-    samples, mode = from_image(image, raw, notes, reader)
+    with logged("imagecodecs", notes):  # which may be the reader
+        samples, mode = from_image(image, raw, notes, reader)
     carried = metadata.of_image(image, notes, data)
     picture = Picture(samples, mode, carried)
     if nodata is not None or mode.peak is None or format == "TIFF":
