@@ -196,12 +196,13 @@ def _check_streams(plan: Plan, settings: Settings, *, json: bool) -> None:
     to_stdout = any(job.output == "-" for job in planned)
     if to_stdout and json:
         raise UsageError("--json and the output cannot share standard output; give -o a file")
-    if to_stdout and sys.stdout is None:
+    nameless = any(job.output is job.stem is None for job in planned)
+    traced = settings.prints and nameless and not json
+    if (to_stdout or traced) and sys.stdout is None:
         raise FileError("standard output is closed; give -o a file")
     if to_stdout and on_terminal(sys.stdout):
         raise UsageError("will not write binary data to a terminal; give -o a file")
-    nameless = any(job.output is job.stem is None for job in planned)
-    if plan.many and settings.prints and nameless and not json:
+    if plan.many and traced:
         raise UsageError("several traces cannot share standard output; give -o a folder")
     if settings.preserve and any("-" in (job.input, job.output) for job in planned):
         raise UsageError("-p keeps times and mode of a file, which a stream has not; leave it out")

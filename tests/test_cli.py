@@ -154,6 +154,22 @@ def test_decompress_takes_fewer_terms(cli, small_lrk, tmp_path):
     np.testing.assert_array_equal(image_of(tmp_path / "rough.png"), expected)
 
 
+@pytest.mark.parametrize("stack", [False, True])
+@pytest.mark.parametrize("store", ["float16", "packed"])
+def test_decompress_says_that_a_file_has_no_more_terms(cli, tmp_path, store, stack):
+    samples = np.random.default_rng(1).integers(0, 255, (5, 24, 32), np.uint8)
+    image = lowrank.compress(samples if stack else samples[0], stack=stack, rank=4, store=store)
+    image.save(tmp_path / "in.lrk")
+    for rank in (4, 5, 99):
+        done = cli("decompress", "in.lrk", "-k", rank, "-o", "all.npy", "-f").succeeded()
+        assert ("it has 4 terms of a matrix at most: decoded all" in done.err) == (rank > 4)
+        np.testing.assert_array_equal(np.load(tmp_path / "all.npy"), image.to_array())
+    if stack and store == "packed":
+        assert "leave out -k" in cli("decompress", "in.lrk", "-k", 3, "-o", "few.npy").failed(2)
+    else:
+        assert "decoded all" not in cli("decompress", "in.lrk", "-k", 3).succeeded().err
+
+
 def test_compress_shortens_a_lrk_without_its_image(cli, small_lrk, small_png, tmp_path):
     small_png.unlink()
     cli("compress", "in.lrk", "-k", 3, "-o", "short.lrk").succeeded()

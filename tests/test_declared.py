@@ -16,7 +16,7 @@ from image_files import box, jp2_boxes, tiff
 from PIL import Image
 
 from lowrank.errors import ImageError, LowrankError
-from lowrank.io import pillow
+from lowrank.io import images, pillow
 from lowrank.picture import Loaded
 
 GRID = np.add.outer(np.arange(30), np.arange(40))
@@ -147,6 +147,53 @@ def test_bands_are_right_or_named_or_refused(
     assert said in " ".join(loaded.notes)
     if not said:
         assert not any("Left out" in note or "taken" in note for note in loaded.notes)
+
+
+WHOLE = [(0, 1), (1, 1), (1, 2), (2, 3), (2, 4), (5, 4), (5, 5)]  # photometric, bands
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "u4", "f4"])
+@pytest.mark.parametrize("kind", WHOLE, ids=str)
+def test_with_the_extra_every_plain_tiff_is_read_with_its_samples(
+    kind: tuple[int, int], dtype: str, order: str, big: bool
+) -> None:
+    pytest.importorskip("tifffile", reason="needs the extra tiff")
+    photometric, bands = kind
+    samples = grid(dtype, bands)
+    extra = (2,) if bands > {2: 3, 5: 4}.get(photometric, 1) else ()
+    data = tiff(samples, order=order, photometric=photometric, big=big, extra=extra)
+    loaded = images.read(data, name="a")
+    turned_over = photometric == 0 and not any("White is zero" in x for x in loaded.notes)
+    expected = 255 - samples if turned_over else samples
+    np.testing.assert_array_equal(loaded.picture.samples, expected)
+    if (photometric, bands, dtype) == (5, 4, "u1"):
+        assert loaded.picture.mode.name == "CMYK"
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_sample_of_no_stated_meaning_that_becomes_alpha_is_said(order: str) -> None:
+    pytest.importorskip("tifffile", reason="needs the extra tiff")
+    for bands, photometric in ((2, 1), (4, 2)):
+        data = tiff(grid("u1", bands), order=order, photometric=photometric, extra=(0,))
+        loaded = images.read(data, name="a")
+        assert "alpha" in loaded.picture.mode.channels
+        assert any("taken for alpha" in note for note in loaded.notes)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2"])
+def test_of_a_tiff_of_volumes_no_slice_is_taken_for_all(dtype: str) -> None:
+    slices = np.concatenate([grid(dtype), grid(dtype) + np.array(1, dtype)])
+    data = tiff(slices, more={257: (4, (30,)), 32997: (4, (2,))})
+    with pytest.raises(ImageError, match="volumes"):
+        images.read(data, name="a")
+
+
+def test_a_tiff_that_no_extra_reads_names_none() -> None:
+    data = tiff(grid("u1", 3), photometric=2, more={258: (3, (4, 4, 4))})
+    assert "which reads it" not in refusal(data)
+    assert "which reads it" in refusal(tiff(grid("u8")))
 
 
 @pytest.mark.parametrize(("photometric", "colours"), [(1, 1), (2, 3)])

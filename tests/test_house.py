@@ -47,9 +47,10 @@ INSIDE = {
     ),
     "io": (
         (
-            *("dtypes", "formats", "heif", "nodata", "pngwriter", "resolution"),
-            *("taking", "tiff", "urls", "wall"),
+            *("dtypes", "endings", "formats", "heif", "nodata", "pngwriter", "resolution"),
+            *("taking", "urls", "wall"),
         ),
+        ("tiff",),
         (
             *("folders", "jp2", "jxl", "matrices", "metadata", "npy", "png", "pnm"),
             *("tiffwriter", "web", "zarr"),

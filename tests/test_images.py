@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from lowrank.errors import ImageError, LimitError, LowrankError, TruncatedError, UsageError
-from lowrank.io import arrays, formats, modes, pillow
+from lowrank.io import arrays, formats, images, modes, pillow
 from lowrank.picture import MODES, Metadata, Picture
 
 SUITE = Path(__file__).parent / "data" / "pngsuite"
@@ -346,6 +346,15 @@ def test_16_bit_colour_keeps_the_upper_byte_and_says_so() -> None:
     loaded = pillow.read(png(1, 1, 16, 2, idat([row])), name="a")
     np.testing.assert_array_equal(loaded.picture.samples, [[[0x12, 0x56, 0xFF]]])
     assert "reduced to 8" in loaded.notes[0]
+
+
+def test_what_the_decoder_of_16_bits_warns_of_is_a_note(capfd: Any) -> None:
+    pytest.importorskip("imagecodecs", reason="needs the extra png")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    wrong = (b"iCCP", b"name\0\0" + zlib.compress(profile))  # of colours, in a PNG of greys
+    loaded = images.read(png(1, 1, 16, 4, wrong, idat([bytes(4)])), name="a")
+    assert any("The decoder warns: PNG warning" in note for note in loaded.notes)
+    assert capfd.readouterr().err == ""
 
 
 def tiff16() -> bytes:

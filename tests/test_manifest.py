@@ -13,12 +13,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from conftest import ROOT, picture
 
-from lowrank import api, files
+from lowrank import api, files, verifying
 from lowrank.errors import FileError, FormatError
 from lowrank.io import pillow
 from lowrank.picture import Picture
@@ -72,13 +73,41 @@ def test_no_cell_is_a_formula(tmp_path):
             assert not cell or cell[0].isalnum() or cell[0] in "./\\_"
 
 
+DEEP = b'{"files": ' + b"[" * 100_000
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff\xfe", b"a,b\n1,2\n", b"{}", b'{"files": 3}', b'{"files": [{}]}', b"[]"]
+    "data",
+    [b"", b"\xff\xfe", b"a,b\n1,2\n", b"{}", b'{"files": 3}', b'{"files": [{}]}', b"[]", DEEP],
 )
 def test_what_is_no_manifest_is_refused_in_one_line(tmp_path, data):
     (tmp_path / "m.csv").write_bytes(data)
     with pytest.raises(FileError, match="is no manifest"):
         manifest.read(str(tmp_path / "m.csv"))
+
+
+ODD = ["", "a\0b", "\ud800", None, 5, -1, 1e400, "x", [], ["a"], {}, "9" * 5000, "../../x", "/"]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda x: repr(x)[:20])
+@pytest.mark.parametrize("name", manifest._NAMES)
+def test_a_manifest_of_odd_values_is_read_or_refused_in_one_line(tmp_path, capsys, name, value):
+    (tmp_path / "a.lrk").write_bytes(b"none")
+    row = asdict(entry("a.lrk")) | {name: value}
+    (tmp_path / "m.json").write_text(json.dumps({"files": [row]}))
+    arguments = {
+        "decode": False, "against": str(tmp_path), "frames": None, "axis": None,
+        "recursive": False, "jobs": "1", "max_pixels": None, "json": False, "quiet": False,
+    }  # fmt: skip
+    said = "is no manifest"
+    try:
+        code = verifying.verify([str(tmp_path)], str(tmp_path / "m.json"), **arguments)
+    except FileError as error:
+        code, said = error.exit_code, str(error)
+    capsys.readouterr()
+    assert code == 1
+    assert "is no manifest" in said
+    assert said.isprintable()
 
 
 @pytest.fixture(scope="module")

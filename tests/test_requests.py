@@ -473,6 +473,9 @@ def test_an_endless_device_is_read_to_a_limit(cli, tmp_path):
     [
         ("lowrank compress in.png -k 2 -o - >&-", 1, "standard output is closed"),
         ("lowrank decompress in.lrk -o - >&-", 1, "standard output is closed"),
+        ("lowrank decompress s.lrk --pixel 1,2 >&-", 1, "standard output is closed"),
+        ("lowrank decompress s.lrk --pixel 1,2 -o t.csv >&-", 0, ""),
+        ("lowrank decompress s.lrk --pixel 1,2 --json >&-", 0, ""),
         ("lowrank compress - -k 2 <&-", 1, "standard input is closed"),
         ("lowrank compress in.png b.png -k 2 -f 2>&-", 0, ""),
         ("lowrank compress in.png b.png -k 2 -f >&- 2>&-", 0, ""),
@@ -492,6 +495,7 @@ def test_closed_streams_are_no_fault(small_png, small_lrk, tmp_path, script, cod
     shutil.copy(small_png, tmp_path / "b.png")
     with Image.open(small_png) as image:
         image.save(tmp_path / "t.tif")
+        lowrank.compress([image], rank=1, stack=True).save(tmp_path / "s.lrk")
     found, _, err = shell(script, tmp_path)
     assert found == code
     if said:

@@ -101,6 +101,7 @@ def loaded(
     fill: Any = None,
     metadata: Metadata | None = None,
     notes: tuple[str, ...] = (),
+    inks: bool = False,
 ) -> Loaded:
     """Take the samples of an array, or of a file that holds one; they are copied.
 
@@ -121,6 +122,8 @@ def loaded(
     metadata : Metadata, optional
     notes : tuple of str
         What is known already.
+    inks : bool
+        Four channels of 8 bits are CMYK.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def loaded(
             "raise the limit"
         )
     said = list(notes)
-    kept, mode = typed(samples, said)
+    kept, mode = typed(samples, said, inks=inks)
     empty = None if hidden is None else hidden_pixels(hidden[:, :, : mode.colours])
     if nodata is None and empty is not None and empty.any():
         nodata = filling(fill, kept.dtype)

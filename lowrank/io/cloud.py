@@ -74,12 +74,7 @@ class InStore(InFile):
         self, url: str, dtype: np.dtype[Any], starts: NDArray[np.int64], length: int,
         transposed: bool = False,
     ) -> None:  # fmt: skip
-        store, name = _store(url)
-        try:
-            identity = str(store.info(name))
-        except _FAILURES as cause:
-            raise _failure("read", url, cause) from cause
-        super().__init__(url, dtype, starts, length, transposed, identity=identity)
+        super().__init__(url, dtype, starts, length, transposed, identity=identity(url))
         self.only_rows = not transposed
 
     def _read(self, starts: Any, out: Any) -> Any:
@@ -154,6 +149,15 @@ def named(url: str) -> str:
     """The name of a file, without what leads to it and what is asked of it."""
     plain = urlsplit(url).path if only_read(url) else url
     return posixpath.basename(plain) or "file"
+
+
+def identity(url: str) -> str:
+    """What a store says of a file, which changes with it."""
+    store, name = _store(url)
+    try:
+        return str(store.info(name))
+    except _FAILURES as cause:
+        raise _failure("read", url, cause) from cause
 
 
 def size(url: str) -> int:

@@ -21,7 +21,7 @@ _OF_ONE = {"uint16": "I;16", "float32": "F"}
 _NARROWER = ("uint8", "uint16", "int16", "int32", "uint32")  # than 64 bits, the first that holds
 
 
-def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
+def typed(samples: Samples, notes: list[str], *, inks: bool = False) -> tuple[Samples, Mode]:
     """Copy samples in a type that a picture may have, and give its mode.
 
     Parameters
@@ -30,6 +30,8 @@ def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
         Of one picture, or of a stack.
     notes : list of str
         Receives what changes.
+    inks : bool
+        Four channels of 8 bits are cyan, magenta, yellow and black.
 
     Returns
     -------
@@ -46,7 +48,7 @@ def typed(samples: Samples, notes: list[str]) -> tuple[Samples, Mode]:
     if dtype.kind == "b":
         mode = MODES["1"]
     elif name == "uint8" and channels <= len(_OF_BYTES):
-        mode = MODES[_OF_BYTES[channels - 1]]
+        mode = MODES["CMYK" if inks and channels == 4 else _OF_BYTES[channels - 1]]
     elif channels == 1 and name in _OF_ONE:
         mode = MODES[_OF_ONE[name]]
     else:

@@ -25,7 +25,8 @@ from lowrank.picture.axis import Axis, unpack
 _IN_TIFF = 4  # channels that every reader of TIFFs has a name for
 _ANIMATED = ("1", "L", "RGB")
 _PALETTE = 256
-_PAUSE = 100  # milliseconds a frame, where nothing says how long
+_PAUSE = 10  # hundredths of a second a frame, where nothing says how long
+_LONGEST = 2**16 - 1  # hundredths of a second, and so long is all of what GIF merges
 
 # Tags of TIFF 6.0, and their types.
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 259, 262, 273
@@ -114,14 +115,8 @@ def frame(picture: Picture, i: int) -> Picture:
 
 def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
     frames = picture.frames or 1
-    axis = unpack(picture.metadata.axis, frames)
-    pauses: list[int] = []
-    if axis.unit == "ms" and frames > 1:
-        steps = zip(axis.values, axis.values[1:], strict=False)
-        pauses = [max(int(abs(b - a)), 10) for a, b in steps]
-        pauses.append(pauses[-1])
+    pauses, notes = _pauses(picture, frames)
     shown = [to_image(frame(picture, i)) for i in range(frames)]
-    notes = []
     if lossy := sum(image.getcolors(_PALETTE) is None for image in shown):
         notes.append(
             f"{number_of(lossy, 'frame', 'has', 'have')} more than {_PALETTE} colours, which GIF "
@@ -131,7 +126,7 @@ def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
     with wall("write GIF", "choose another format"):
         shown[0].save(
             stream, "GIF", save_all=True, append_images=shown[1:], loop=0, optimize=False,
-            duration=pauses or _PAUSE, disposal=1,
+            duration=[10 * pause for pause in pauses], disposal=1,
         )  # fmt: skip
         with Image.open(stream) as made:
             same = frames - getattr(made, "n_frames", 1)
@@ -141,6 +136,36 @@ def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
             "one stands longer instead."
         )
     return stream.getvalue(), tuple(notes)
+
+
+def _pauses(picture: Picture, frames: int) -> tuple[list[int], list[str]]:
+    """How long each frame stands in a GIF, in hundredths of a second; what that changes is said.
+
+    What rounding takes from one the next has, so that no error adds up.
+    """
+    axis = unpack(picture.metadata.axis, frames)
+    if axis.unit != "ms" or frames < 2:
+        wanted = [float(_PAUSE)] * frames
+    else:
+        wanted = [abs(b - a) / 10 for a, b in zip(axis.values, axis.values[1:], strict=False)]
+        wanted.append(wanted[-1])
+    pauses: list[int] = []
+    over, together = 0.0, 0  # what rounding has left to the next, and how long one picture stands
+    for i, length in enumerate(wanted):
+        same = i > 0 and np.array_equal(picture.samples[i], picture.samples[i - 1])
+        together = together if same else 0
+        pauses.append(round(min(max(length + over, 1), _LONGEST - together)))
+        over = min(max(length + over - pauses[-1], -0.5), 0.5)
+        together += pauses[-1]
+    changed = [abs(a - b) for a, b in zip(pauses, wanted, strict=True)]
+    notes = []
+    if others := sum(difference > 1e-3 for difference in changed):
+        notes.append(
+            f"GIF counts in hundredths of a second, 1 to {_LONGEST:,} of them: "
+            f"{number_of(others, 'frame', 'stands', 'stand')} up to {10 * max(changed):.6g} ms "
+            "longer or shorter."
+        )
+    return pauses, notes
 
 
 def pieces(

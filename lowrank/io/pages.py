@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, number_of
-from lowrank.io import dtypes, metadata, pillow, tiff, tifffile
+from lowrank.io import dtypes, endings, metadata, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite, from_image, stored_as
 from lowrank.io.taking import TIFFS, Taking
@@ -122,12 +122,26 @@ def _read(
         stack = _frames(image, data, taking.chosen(frames), max_pixels, notes)
     image.seek(0)
     carried = metadata.of_image(image, notes, data)
+    notes += _said_of_animation(image)
+    notes += endings.said(image.format or "", data)
     said += (one_line(str(warning.message)) for warning in warned)
     notes += (f"The decoder warns: {text}." for text in said)
     stated = missing.stated_by(image)
     return _loaded(
         stack, name, image.format or "", taking, carried, notes, len(data), nodata, stated
     )
+
+
+def _said_of_animation(image: Image.Image) -> list[str]:
+    """What a stack does not know of an animation."""
+    notes = []
+    if getattr(image, "default_image", False):  # of a PNG
+        notes.append("The first image is not part of the animation: others show it alone.")
+    plays = image.info.get("loop", int(image.format == "GIF"))
+    if plays and image.format != "TIFF":
+        often = "once" if plays == 1 else f"{plays:,} times"
+        notes.append(f"Left out: that the animation plays {often}.")
+    return notes
 
 
 class _Stack:
@@ -222,8 +236,8 @@ def frame(
     notes = [] if notes is None else notes
     raw = pillow.raw_mode(image)
     if pillow.is_deeper(image, raw, data):
-        reduced = "Samples of more than 8 bits were reduced to 8: Pillow holds no more"
-        notes.append(f"{reduced}{pillow.DEEPER.get(image.format or '', '')}.")
+        more = pillow.DEEPER["TIFF"] if image.format == "TIFF" else ""  # of animations none does
+        notes.append(f"Samples of more than 8 bits were reduced to 8: Pillow holds no more{more}.")
     reader = pillow.declared(image, raw, data, notes)
     image.load()
     if reader is not None or image.mode == "I":  # integers: all frames are narrowed together
@@ -329,7 +343,7 @@ def _by_tifffile(
             notes.append(f"Left out: {number_of(file.others, 'image')} of another size or type.")
         carried, stated = metadata.of_tiff(data, notes)
         notes += dict.fromkeys(file.notes)
-        typed, mode = dtypes.typed(samples, notes)
+        typed, mode = dtypes.typed(samples, notes, inks=tiff.inks(data))
         stack = _Stack(len(chosen), max_pixels)
         stack.samples, stack.mode = typed, mode
         value, stated = (

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, LimitError, UsageError, pip_install
-from lowrank.io import metadata
+from lowrank.io import endings, metadata
 from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
-from lowrank.io.wall import one_line, printed_errors, wall
+from lowrank.io.wall import logged, one_line, printed_errors, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, Loaded, Metadata, Picture, Source
 
@@ -261,6 +261,7 @@ def _load(
         more = DEEPER.get(format, "") if data else "; give the file itself"
         notes.append(f"{reduced}{more}.")
     reader = reader or declared(image, raw, data, notes)
+    notes += endings.said(format, data)
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         which = f"number {image.tell() + 1}" if image.tell() else "the first"
@@ -271,7 +272,8 @@ def _load(
         catcher = printed_errors()
     with catcher as said:
         image.load()
-    samples, mode = from_image(image, raw, notes, reader)
+    with logged("imagecodecs", notes):  # which may be the reader
+        samples, mode = from_image(image, raw, notes, reader)
     carried = metadata.of_image(image, notes, data)
     picture = Picture(samples, mode, carried)
     if nodata is not None or mode.peak is None or format == "TIFF":

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from mmap import mmap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lowrank.errors import ImageError, pip_install
+from lowrank.io.wall import wall
 from lowrank.picture import MAX_CHANNELS
+
+VOLUMES = "a TIFF of volumes, or of rare samples; save its array as .npy"
 
 Reader = Callable[[Image.Image], tuple[NDArray[np.generic], str]]
 """Takes the samples of a loaded image, and gives their mode; "I" for integers of any width."""
@@ -35,14 +39,15 @@ _SAMPLES, _PLANAR, _SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING = (
     339,
     530,
 )
-_DNG = 50706
+_DEPTH, _DNG = 32997, 50706
 _WANTED = frozenset(
     {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR}
-    | {_SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING, _DNG}
+    | {_SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING, _DEPTH, _DNG}
 )
 
 _UINT, _INT = 1, 2
-_PLAIN = (0, 1, 2, 5)  # greys, RGB and inks: samples that mean what they say
+_SEPARATED = 5
+_PLAIN = (0, 1, 2, _SEPARATED)  # greys, RGB and inks: samples that mean what they say
 _GREY = ((16, 1), (32, 3))  # bits and kind of one channel that Pillow keeps as it is
 
 _KINDS = {1: "unsigned integers", 2: "signed integers", 3: "floats", 4: "samples of no stated kind"}
@@ -66,6 +71,8 @@ _COMPRESSIONS = {
 _NATIVE = {f"{kind}{order}{end}": f"{kind}N{end}"
            for kind, end in (("F;32", "F"), ("I;16", "S"), ("I;32", "S"))
            for order in ("", "B")}  # fmt: skip
+
+_UNSAID = "The file does not say what sample {} of a pixel is; it was taken for alpha."
 
 Tags = Mapping[int, Any]
 
@@ -100,6 +107,8 @@ def check(image: Image.Image, raw: str, notes: list[str]) -> Reader | None:
                 "develop it to a TIFF or a PNG first"
             )
         notes.append("The first image of this TIFF is a reduced copy of another.")
+    if _one(tags, _DEPTH, 1) != 1:  # Pillow knows no depth, and would read its first slice
+        raise ImageError(VOLUMES)
     _check_planes(image, tags)
     _turn_bytes(image, raw, tags)
     _note_extra(image, raw, tags, notes)
@@ -125,16 +134,36 @@ def beyond_pillow(data: bytes | mmap) -> bool:
     if not tags or preview or photometric not in _PLAIN:
         return False
     bits, kind = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (1,)))
-    compression = _one(tags, _COMPRESSION, 1)
+    unread = _one(tags, _COMPRESSION, 1) not in _DECODED
     beyond = samples - _CHANNELS.get(photometric, 1)
     if bits > 8 or kind != _UINT:
         held = samples == 1 and (bits, kind) in _GREY and _one(tags, _PLANAR, 1) == 1
-        return not held or compression not in _DECODED
+        return not held or unread or not _opens(data)
     # Of 8 bits or fewer: alpha is Pillow's, what is beyond it or in planes beside it is not.
     extra = tags.get(_EXTRA, ())
     alpha = beyond == 1 and extra[:1] in ((), (1,), (2,))
     planes = _one(tags, _PLANAR, 1) == 2 and samples > 1 and beyond > 0
-    return bits == 8 and ((beyond > 0 and not alpha) or planes or compression not in _DECODED)
+    return bits == 8 and ((beyond > 0 and not alpha) or planes or unread or not _opens(data))
+
+
+def _opens(data: bytes | mmap) -> bool:
+    """Whether Pillow knows a TIFF at all: not big-endian BigTIFFs, nor what its table has not."""
+    stream: Any = BytesIO(data) if isinstance(data, bytes) else data  # mapped: it reads and seeks
+    try:
+        with wall("read a TIFF", "it is damaged", sys.maxsize):
+            try:
+                Image.open(stream, formats=("TIFF",))
+            except UnidentifiedImageError:
+                return False
+    except ImageError:  # whoever reads it says what is wrong, and with which file
+        return True
+    return True
+
+
+def inks(data: bytes) -> bool:
+    """Whether the samples of a TIFF begin with cyan, magenta, yellow and black."""
+    tags = _first_directory(data)
+    return _one(tags, _PHOTOMETRIC, 1) == _SEPARATED and _one(tags, _INKS, 1) == 1
 
 
 def said_of(data: bytes) -> list[str]:
@@ -145,8 +174,12 @@ def said_of(data: bytes) -> list[str]:
         notes.append("The first image of this TIFF is a reduced copy of another.")
     if photometric == 0:
         notes.append("White is zero in this TIFF: the samples were read as they are stored.")
-    if photometric == 5:
+    samples, bits = _one(tags, _SAMPLES, 1), max(tags.get(_BITS, (1,)))
+    if photometric == _SEPARATED and not (inks(data) and (samples, bits) == (4, 8)):
         notes.append("Inks are kept as channels, without their meaning.")
+    colours = _CHANNELS.get(photometric, 1)
+    if bits == 8 and samples == colours + 1 <= 4 and extra[:1] not in ((1,), (2,)):
+        notes.append(_UNSAID.format(samples))
     if 1 in extra:
         notes.append("Associated alpha of this TIFF was kept as it is stored.")
     return notes
@@ -184,14 +217,15 @@ def _unread(data: bytes, tags: Tags) -> str:
         parts.append("big-endian")
     return (
         f"a TIFF of {width}-bit {kind} ({', '.join(parts)}), a kind that Pillow does not read; "
-        f"{_instead(photometric)}"
+        f"{_instead(photometric, bits)}"
         "convert it to RGB of 8 bits, or to grey of 8 or 16 bits or of 32-bit floats"
     )
 
 
-def _instead(photometric: int) -> str:
-    """What reads a TIFF that Pillow does not, where anything does."""
-    return f"{pip_install('tiff')}, which reads it, or " if photometric in _PLAIN else ""
+def _instead(photometric: int, bits: Sequence[int]) -> str:
+    """What reads a TIFF that Pillow does not, where anything does; see `beyond_pillow`."""
+    read = photometric in _PLAIN and max(bits) >= 8
+    return f"{pip_install('tiff')}, which reads it, or " if read else ""
 
 
 def _check_planes(image: Image.Image, tags: Tags) -> None:
@@ -213,8 +247,8 @@ def _check_planes(image: Image.Image, tags: Tags) -> None:
         alpha = " with alpha" if any(extra) else ""
         raise ImageError(
             f"a planar TIFF of {samples} bands of {bits} bits{alpha}, which Pillow reads wrongly; "
-            f"{_instead(_one(tags, _PHOTOMETRIC, 1))}store it with its samples interleaved "
-            "(PlanarConfiguration 1)"
+            f"{_instead(_one(tags, _PHOTOMETRIC, 1), (bits,))}store it with its samples "
+            "interleaved (PlanarConfiguration 1)"
         )
 
 
@@ -257,10 +291,7 @@ def _note_extra(image: Image.Image, raw: str, tags: Tags, notes: list[str]) -> N
     if alpha and extra[:1] == (1,) and image.mode == "RGBA":
         notes.append("Associated alpha was divided out of the colours, which rounds.")
     elif alpha and extra[:1] not in ((1,), (2,)):
-        notes.append(
-            f"The file does not say what sample {colours + 1} of a pixel is; "
-            "it was taken for alpha."
-        )
+        notes.append(_UNSAID.format(colours + 1))
 
 
 def _one(tags: Tags, tag: int, default: int = 0) -> int:

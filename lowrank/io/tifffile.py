@@ -8,7 +8,6 @@ white may be zero.
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import sys
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, LimitError
 from lowrank.io import arrays, metadata, nodata, tiff
-from lowrank.io.wall import one_line, thin_wall, wall
+from lowrank.io.wall import logged, thin_wall, wall
 from lowrank.limits import DEFAULT_MAX_PIXELS, fits
 from lowrank.picture import MAX_CHANNELS, Loaded
 
@@ -135,15 +134,15 @@ def opened(data: bytes, *, name: str, max_pixels: int) -> Iterator[Pages]:
     said: list[str] = []
     with (
         wall(f"read {name}", _DAMAGED),
-        _heard(said),
+        logged("tifffile", said),
         # No other file is opened, whatever the metadata of an OME-TIFF name.
-        tifffile.TiffFile(BytesIO(data), _multifile=False) as tiff,
+        tifffile.TiffFile(BytesIO(data), _multifile=False) as file,
     ):
-        series = tiff.series[0]
+        series = file.series[0]
         page = series.keyframe
         planes, depth, height, width, samples = page.shaped
         if page.dtype is None or depth != 1 or 0 in page.shaped:
-            raise ImageError("a TIFF of volumes, or of rare samples; save its array as .npy")
+            raise ImageError(tiff.VOLUMES)
         if planes * samples > MAX_CHANNELS:
             raise ImageError(
                 f"{planes * samples:,} channels; {MAX_CHANNELS:,} are the most; take some"
@@ -163,7 +162,7 @@ def opened(data: bytes, *, name: str, max_pixels: int) -> Iterator[Pages]:
             width=width,
             channels=planes * samples,
             dtype=page.dtype.newbyteorder("="),
-            others=sum(len(other.pages) for other in tiff.series[1:]),
+            others=sum(len(other.pages) for other in file.series[1:]),
             notes=said,
             _series=series,
             _end=len(data),
@@ -212,6 +211,7 @@ def read(
             stated=nodata.number(stated),
             metadata=carried,
             notes=tuple(notes),
+            inks=tiff.inks(data),
         )
 
 
@@ -305,7 +305,7 @@ def bands(path: str) -> Bands | None:
     said: list[str] = []
     with (
         thin_wall(f"read {path}", _DAMAGED),
-        _heard(said),
+        logged("tifffile", said),
         tifffile.TiffFile(path, _multifile=False) as file,
     ):
         page = file.pages.first
@@ -343,23 +343,3 @@ def _holes(holes: int, of: int) -> str:
         f"{holes:,} of {of:,} pieces of this TIFF hold nothing; "
         "their samples are 0, or what the file says of such."
     )
-
-
-@contextlib.contextmanager
-def _heard(said: list[str]) -> Iterator[None]:
-    """Collect what tifffile logs, which would go to standard error."""
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            text = f"The decoder warns: {one_line(record.getMessage())}."
-            if text not in said:
-                said.append(text)
-
-    logger, collector = logging.getLogger("tifffile"), Collector(logging.WARNING)
-    logger.addHandler(collector)
-    before, logger.propagate = logger.propagate, False
-    try:
-        yield
-    finally:
-        logger.propagate = before
-        logger.removeHandler(collector)

@@ -113,6 +113,26 @@ def tolerated(what: str, notes: list[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def logged(name: str, said: list[str]) -> Iterator[None]:
+    """Collect what a library logs, which would go to standard error: a note for each text."""
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = f"The decoder warns: {one_line(record.getMessage())}."
+            if text not in said:
+                said.append(text)
+
+    logger, collector = logging.getLogger(name), Collector(logging.WARNING)
+    logger.addHandler(collector)
+    before, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(collector)
+
+
+@contextlib.contextmanager
 def printed_errors() -> Iterator[list[str]]:
     """Collect what a C library prints while it decodes; the list is filled at the end.
 

@@ -23,6 +23,28 @@ class NoRangesError(OSError):
     """The server gives whole files only, or ranges that nobody asked for."""
 
 
+class _Whole:
+    """An answer whose end is an error where it comes too early.
+
+    Of what is read a piece at a time the standard library lets it pass.
+    """
+
+    def __init__(self, answer: http.client.HTTPResponse) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> _Whole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.close()
+
+    def read(self, size: int | None = None) -> bytes:
+        data = self._answer.read(size)
+        if not data and self._answer.length:
+            raise OSError(f"the connection ended {self._answer.length:,} bytes before the file")
+        return data
+
+
 class Web:
     """The files of any web server, by their URLs."""
 
@@ -47,7 +69,7 @@ class Web:
         """Open a file to read it from its beginning to its end."""
         if mode != "rb":
             raise OSError("a web server takes no files")
-        return cast("BinaryIO", self._asked(url))
+        return cast("BinaryIO", _Whole(self._asked(url)))
 
     def cat_file(self, url: str, start: int, end: int) -> bytes:
         """Read a range of bytes.
@@ -65,7 +87,10 @@ class Web:
                     told = answer.headers["Content-Range"] or ""
                     if told and told.split("-")[0].split() != ["bytes", str(start)]:
                         raise NoRangesError("the server gives other bytes than it is asked for")
-                    return bytes(answer.read(end - start))
+                    data = bytes(answer.read(end - start))
+                    if len(data) < end - start and answer.length:
+                        raise OSError("the connection ended before the range did")
+                    return data
             except NoRangesError:
                 raise
             except (OSError, http.client.HTTPException):

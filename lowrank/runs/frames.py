@@ -57,7 +57,7 @@ def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = Fals
         _check_output(job, job.output, settings, repeated=repeated)
     stack = _opened(job, settings, data)
     if settings.rank is not None:
-        stack = stack.leading(settings.rank)
+        stack = _leading(stack, settings.rank, job.input)
     size = os.path.getsize(job.input) if data is None else len(data)
     if settings.pixel is not None:
         return _trace(job, settings, stack, size, repeated=repeated)
@@ -99,6 +99,28 @@ def _opened(job: Job, settings: tasks.Decompressing, data: bytes | None) -> LowR
         data, name=job.input, max_pixels=settings.max_pixels, partial=settings.partial
     )
     return stacks.LowRankStack(parts, parts.notes)
+
+
+def _leading(stack: LowRankStack, rank: int, name: str) -> LowRankStack:
+    """The first terms of a stack; all of them, with a note, where it has no more than that.
+
+    Raises
+    ------
+    UsageError
+        It is packed: its terms are decoded together.
+    """
+    if said := work.beyond(rank, stack.ranks, "decoded all"):
+        stack.notes += said
+        return stack
+    if rank == max(stack.ranks):
+        return stack
+    try:
+        return stack.leading(rank)
+    except UsageError as error:
+        shown = "standard input" if name == "-" else name
+        raise UsageError(
+            f"{shown} is packed, and no packed stack is decoded with fewer terms; leave out -k"
+        ) from error
 
 
 def _trace(

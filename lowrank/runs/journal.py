@@ -12,6 +12,7 @@ import os
 import struct
 import time
 import zlib
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -118,9 +119,10 @@ class Journal:
         self._last = time.monotonic()
 
     def done(self) -> None:
-        """Delete the file: what it was for is written."""
+        """Delete the file: what it was for is written. Another run with it may have done so."""
         try:
-            os.unlink(self._path)
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
         except OSError as error:
             raise _failure(self._path, error) from error
 

@@ -25,6 +25,8 @@ from lowrank.stores import spread
 from lowrank.stores.passes import Streamed
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from lowrank.report import Report
 
 
@@ -40,6 +42,7 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
             raise UsageError("--manifest lists files here; leave it out, or copy the input first")
         if settings.check or (urls.is_url(job.input) and not _by_ranges(job.input, settings)):
             return afar.done(compress, job, settings)
+    before = outputs.state(job)
     loaded = source(job, settings)
     if loaded is None:
         return _whole(job, settings, repeated=repeated)
@@ -68,14 +71,14 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
         if files.same_file(settings.resume, output):
             raise UsageError("--resume names the output; give it another name")
         allowed = files.permissions(*(job.frames or (job.input,)))
-        kept = Journal(settings.resume, _key(loaded, settings), allowed)
+        kept = Journal(settings.resume, _key(loaded, settings, before), allowed)
     memory = limits.half() if settings.memory is None else settings.memory
     with spread.made(settings.spread, memory, kept) as made:
         encoded = store_passes.encode(
             loaded.picture, settings.target, store=settings.store or AUTO, passes=made,
             certify=settings.certify, measure=settings.measure,
         )  # fmt: skip
-        outcome = written(job, settings, output, loaded, encoded, proof)
+        outcome = written(job, settings, output, loaded, encoded, before, proof)
     if settings.measure and files.regular(output) is not None:
         outcome = replace(outcome, report=_report(loaded, outcome, encoded, memory))
     if proof is not None and settings.manifest is not None:
@@ -159,13 +162,14 @@ def _report(loaded: LazyLoaded, outcome: tasks.Outcome, encoded: Streamed, memor
     )  # fmt: skip
 
 
-def _key(loaded: LazyLoaded, settings: tasks.Compressing) -> str:
+def _key(loaded: LazyLoaded, settings: tasks.Compressing, state: tuple[str, ...]) -> str:
     """What a file of passes is told from those of other jobs by."""
     p, target = loaded.picture, settings.target
     return repr(
         (
-            os.path.basename(loaded.source.path), p.matrix.identity, p.samples_shape, p.mode.title,
-            target.kind, target.value, settings.store, settings.certify, settings.measure,
+            os.path.basename(loaded.source.path), p.matrix.identity, state, p.samples_shape,
+            p.mode.title, target.kind, target.value, settings.store, settings.certify,
+            settings.measure,
         )
     )  # fmt: skip
 
@@ -195,18 +199,23 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
 
 def written(
     job: Job, settings: tasks.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed,
-    proof: Reread | None = None,
+    state: tuple[str, ...], proof: Reread | None = None,
 ) -> tasks.Outcome:  # fmt: skip
-    """Write a file while its long vectors are made."""
+    """Write a file while its long vectors are made; `state` is what its source was before."""
+
+    def write(stream: BinaryIO) -> None:
+        encoded.write(stream)
+        outputs.check_unchanged(job, state)
+
     data = None
     if output == "-":
         memory = BytesIO()
-        encoded.write(memory)
+        write(memory)
         data = memory.getvalue()
         after = len(data)
     elif urls.is_url(output):
         with TemporaryFile() as stream:
-            encoded.write(stream)
+            write(stream)
             after = stream.seek(0, 2)
             stream.seek(0)
             cloud.put(output, stream)
@@ -215,7 +224,7 @@ def written(
             files.make_folder(os.path.dirname(output))
         names = job.frames or (job.input,)
         files.write_atomic(
-            output, encoded.write,
+            output, write,
             force=settings.force or (settings.skip_existing and files.regular(output) is not None),
             allowed=files.permissions(*names),
             preserved=outputs.newest(job) if settings.preserve else None,

@@ -93,6 +93,10 @@ def check(path: str, outputs: Iterable[tuple[str, str | None]], *, force: bool) 
     files.check_output(path, force=force, inputs=(pair[0] for pair in pairs), makes_folder=True)
 
 
+_WRONG = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What a text raises that is no list of such rows."""
+
+
 def write(path: str, entries: list[Entry], *, force: bool) -> None:
     """Write a manifest whole or not at all, in the order of the outputs.
 
@@ -119,7 +123,7 @@ def read(path: str) -> list[Entry]:
         text = data.decode("utf-8-sig")
         rows = json.loads(text)["files"] if text.lstrip().startswith("{") else _rows(text)
         return [_entry(row) for row in rows]
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (*_WRONG, csv.Error) as error:
         why = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise FileError(f"{path} is no manifest ({why}); compress --manifest writes one") from error
 
@@ -168,6 +172,9 @@ def _entry(row: dict[str, Any]) -> Entry:
     before, after = (str(row[f"{side}_sha256"]).lower() for side in ("input", "output"))
     if not all(len(bytes.fromhex(x)) == 32 for x in (before, after)):
         raise ValueError("a SHA-256 has 64 digits")
+    for side in ("input", "output"):
+        if not row[side] or b"\0" in os.fsencode(str(row[side])):
+            raise ValueError(f"an {side} that is no name of a file")
     return Entry(
         str(row["input"]), str(row["output"]),
         int(row["input_bytes"]), int(row["output_bytes"]), before, after,

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lowrank import files
-from lowrank.errors import UsageError
-from lowrank.io import formats
+from lowrank.errors import FileError, UsageError
+from lowrank.io import formats, urls
 from lowrank.picture import Mode
 from lowrank.runs.plan import Job
 from lowrank.runs.tasks import Outcome, Settings
@@ -51,6 +51,31 @@ def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -
             inputs=(job.input, *job.frames),
             makes_folder=job.stem is not None,
         )
+
+
+def state(job: Job) -> tuple[str, ...]:
+    """What tells whether a source is still what it was: size and time of each of its files."""
+    found = []
+    for name in job.frames or (job.input,):
+        status = None if urls.is_url(name) else files.regular(name)
+        if urls.is_url(name):
+            from lowrank.io import cloud
+
+            found.append(cloud.identity(name))
+        elif status is not None:  # standard input, devices and folders say nothing
+            found.append(f"{status.st_size} bytes, {status.st_mtime_ns}")
+    return tuple(found)
+
+
+def check_unchanged(job: Job, before: tuple[str, ...]) -> None:
+    """Refuse a source that was written to while it was read: what was made is of no state of it.
+
+    Raises
+    ------
+    FileError
+    """
+    if state(job) != before:
+        raise FileError(f"{job.input} changed while it was read; do it again when it is whole")
 
 
 def is_done(job: Job, output: str, settings: Settings) -> bool:

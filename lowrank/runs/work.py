@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     if outputs.is_done(job, output, settings):
         return _there_already(job, output, settings)
     outputs.check_output(job, output, settings, repeated=repeated)
-    began = time.monotonic()
+    began, before = time.monotonic(), outputs.state(job)
     data, loaded = _read(job, settings)
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
@@ -49,16 +50,17 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         store=settings.store,
         certify=settings.measure,
     )
+    outputs.check_unchanged(job, before)
     written = lrk.serialize(encoded.parts)
-    before, after = loaded.source.bytes, len(written)
+    source, after = loaded.source.bytes, len(written)
     against = (
-        f"{before / after:.2f}x smaller" if after <= before else f"{after / before:.2f}x larger"
+        f"{source / after:.2f}x smaller" if after <= source else f"{after / source:.2f}x larger"
     )
     error = codec.relative_error(encoded.parts)
     outcome = Outcome(
         job.input,
         output,
-        bytes_before=before,
+        bytes_before=source,
         summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
         f"{ranks(encoded.parts)}, error {error:.3%}",
         notes=loaded.notes + encoded.notes,
@@ -207,6 +209,7 @@ def decompress(
     level = {} if settings.png_level is None else {"png_level": settings.png_level}
     written = images.write(decoded.picture, format=form, **level)
     notes = images.write_notes(decoded.picture, format=form) + decoded.notes
+    notes += beyond(settings.rank, parts.ranks, "decoded all")
     summary = (
         f"{job.input} -> {output}: {head.width}x{head.height} {head.mode.title}, "
         f"{ranks(parts, settings.rank)}, {len(written):,} bytes {form}"
@@ -227,9 +230,8 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     parts = codec.shorten(longer, target)
     written = lrk.serialize(parts)
     summary = f"{job.input} -> {output}: {ranks(parts)}, {len(written):,} bytes"
-    notes: tuple[str, ...] = ()
-    if target.kind == "rank" and target.value > max(longer.ranks):
-        notes = (f"it has {number_of(max(longer.ranks), 'term')} of a matrix at most: kept all",)
+    most = target.value if target.kind == "rank" else None
+    notes = beyond(most, longer.ranks, "kept all")
     report: Report | None = None
     if settings.measure:  # as of a file alone: what it states
         from lowrank.report import measure
@@ -237,6 +239,13 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
         report = measure.stated(parts, file=measure.file_facts(output, parts, len(written)))
     outcome = Outcome(job.input, output, len(data), summary=summary, notes=notes, report=report)
     return outcome, written
+
+
+def beyond(rank: float | None, there: Sequence[int], done: str) -> tuple[str, ...]:
+    """What is said of a rank that is asked for and that no matrix of a file has."""
+    if rank is None or rank <= max(there):
+        return ()
+    return (f"it has {number_of(max(there), 'term')} of a matrix at most: {done}",)
 
 
 def ranks(parts: Parts, most: int | None = None) -> str:

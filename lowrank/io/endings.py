@@ -1,0 +1,68 @@
+"""Files that end where no decoder sees that they are cut: after a whole image, or a whole tile."""
+
+from __future__ import annotations
+
+import struct
+
+_GIF_HEAD = 13  # bytes before the first palette
+_IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
+_CODESTREAM = b"\xff\x4f\xff\x51"  # the markers SOC and SIZ
+_TILE, _END = b"\xff\x90", b"\xff\xd9"  # SOT and EOC
+
+
+def said(format: str, data: bytes) -> list[str]:
+    """Say of a file that it ends without its end mark; nothing of a whole one.
+
+    Parameters
+    ----------
+    format : str
+        Pillow's name of it.
+    data : bytes
+        The file; empty where it is not at hand.
+    """
+    if data and format == "GIF" and not _ends_gif(data):
+        return ["The GIF ends without its end mark: images may be missing at its end."]
+    if data and format == "JPEG2000" and not _ends_jpeg2000(data):
+        return ["The JPEG 2000 ends without its end mark: parts of the picture may be missing."]
+    return []
+
+
+def _ends_gif(data: bytes) -> bool:
+    """Whether the blocks of a GIF end in a trailer (GIF89a, 17 to 27)."""
+    at = _GIF_HEAD + (_palette(data[10]) if len(data) >= _GIF_HEAD else 0)
+    while at < len(data):
+        kind = data[at]
+        if kind == _TRAILER:
+            return True
+        if kind == _IMAGE and at + 9 < len(data):
+            at = _behind_blocks(data, at + 11 + _palette(data[at + 9]))
+        elif kind == _EXTENSION:
+            at = _behind_blocks(data, at + 2)
+        else:
+            at += 1  # as decoders do with what is between blocks
+    return False
+
+
+def _palette(flags: int) -> int:
+    """Bytes of the colours that the flags of a screen, or of an image, tell of."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _behind_blocks(data: bytes, at: int) -> int:
+    while at < len(data) and data[at]:
+        at += data[at] + 1
+    return at + 1
+
+
+def _ends_jpeg2000(data: bytes) -> bool:
+    """Whether the tile-parts of a codestream are followed by its end (ITU-T T.800, A.4)."""
+    at = data.find(_CODESTREAM) + 2
+    while at + 12 <= len(data) and data[at : at + 2] != _END:
+        size, _, length = struct.unpack_from(">HHI", data, at + 2)
+        if data[at : at + 2] != _TILE:
+            at += size + 2
+        elif length:
+            at += length
+        else:
+            return True  # the last one, which reaches to the end
+    return data[at : at + 2] == _END

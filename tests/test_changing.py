@@ -1,0 +1,174 @@
+"""Sources that change while they are read, and connections that end before their files do."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lowrank
+from lowrank import linalg
+from lowrank.errors import FileError, UsageError
+from lowrank.io import matrices
+from lowrank.runs import tasks, work
+from lowrank.runs.plan import Job
+from lowrank.targets import Target
+
+RNG = np.random.default_rng(4)
+FRAMES = np.rint(RNG.random((40, 4)) @ RNG.random((4, 24 * 35)) * 9000).astype(np.uint16)
+FRAMES = FRAMES.reshape(40, 24, 35)
+
+
+def compress(job, kind="rank", value=4.0, **options):
+    settings = tasks.Compressing(target=Target(kind, value), **options)
+    return work.compressor([job], settings)(job, settings)
+
+
+def made(kind, folder):
+    """A source of a kind: the job that compresses it, and a file of it."""
+    if kind == "npy":
+        np.save(folder / "in.npy", FRAMES)
+        return Job(str(folder / "in.npy"), str(folder / "out.lrk")), folder / "in.npy"
+    pages = [Image.fromarray(frame) for frame in FRAMES]
+    if kind == "folder":
+        for i, page in enumerate(pages):
+            page.save(folder / f"{i:02}.png")
+        names = tuple(str(folder / f"{i:02}.png") for i in range(len(pages)))
+        return Job(str(folder), str(folder / "out.lrk"), frames=names), folder / "07.png"
+    packed = {"compression": "tiff_lzw"} if kind == "packed tiff" else {}
+    pages[0].save(folder / "in.tif", save_all=True, append_images=pages[1:], **packed)
+    return Job(str(folder / "in.tif"), str(folder / "out.lrk")), folder / "in.tif"
+
+
+KINDS = ("npy", "tiff", "packed tiff", "folder")
+
+
+@pytest.mark.parametrize("again", ["later", "longer"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_source_that_changes_while_it_is_read_is_refused(kind, again, tmp_path, monkeypatch):
+    job, file = made(kind, tmp_path)
+
+    def change():
+        if again == "longer":
+            with open(file, "ab") as stream:
+                stream.write(b"\0")
+        else:
+            status = os.stat(file)
+            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+    for memory in (None, 1 << 29):
+        for output in (job.output, "-"):
+            with monkeypatch.context() as patched:
+                after(patched, change)
+                with pytest.raises(FileError, match="changed while it was read"):
+                    compress(replace(job, output=output), memory=memory)
+        assert not os.path.exists(job.output)
+    assert compress(job, memory=1 << 29).error is None
+
+
+def after(patched, change):
+    """Do something as soon as samples have been read, in whatever way."""
+    for owner, name in ((matrices.InFile, "_read"), (matrices.OfFrames, "rows")):
+        patched.setattr(owner, name, then(getattr(owner, name), change))
+    patched.setattr("lowrank.codec.encode", then(work.codec.encode, change))
+
+
+def then(do, change):
+    done = []
+
+    def both(*args, **options):
+        result = do(*args, **options)
+        if not done:
+            done.append(change())
+        return result
+
+    return both
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_passes_over_a_source_that_has_changed_since_are_not_gone_on_with(
+    kind, tmp_path, monkeypatch
+):
+    job, file = made(kind, tmp_path)
+    kept = str(tmp_path / "passes")
+    with monkeypatch.context() as patched:
+        patched.setattr("lowrank.runs.large.written", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compress(job, resume=kept)
+    status = os.stat(file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    with pytest.raises(UsageError, match="belongs to another source"):
+        compress(job, resume=kept)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert compress(job, resume=kept).error is None
+    assert not os.path.exists(kept)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+class Short(SimpleHTTPRequestHandler):
+    """A server that says how long a file is, and closes the connection before its end."""
+
+    ranges, failures = False, 1
+
+    def log_message(self, format, *args):
+        pass
+
+    def do_GET(self):
+        with open(self.translate_path(self.path), "rb") as stream:
+            data = stream.read()
+        asked = self.headers.get("Range", "")
+        if self.ranges and asked:
+            start, last = map(int, asked.removeprefix("bytes=").split("-"))
+            data = data[start : last + 1]
+        self.send_response(206 if self.ranges and asked else 200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        fails = type(self).failures > 0 and len(data) > 100
+        type(self).failures -= fails
+        self.wfile.write(data[: len(data) // 2] if fails else data)
+
+
+@pytest.fixture
+def short(request, tmp_path):
+    make = type("Own", (Short,), request.param)
+    (tmp_path / "web").mkdir()
+    handler = partial(make, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", tmp_path / "web"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("short", [{"ranges": False}], indirect=True)
+def test_a_download_that_ends_early_is_refused_as_that(short, tmp_path):
+    address, folder = short
+    pages = [Image.fromarray((frame >> 6).astype(np.uint8)) for frame in FRAMES]
+    pages[0].save(folder / "in.gif", save_all=True, append_images=pages[1:])
+    job = Job(f"{address}/in.gif", str(tmp_path / "out.lrk"))
+    with pytest.raises(FileError, match="the connection ended"):
+        compress(job)
+    assert not os.path.exists(job.output)
+    assert compress(job).error is None
+    assert len(lowrank.open(job.output)) == len(FRAMES)
+
+
+@pytest.mark.parametrize("short", [{"ranges": True, "failures": 2}], indirect=True)
+def test_a_range_that_ends_early_is_asked_for_again(short, tmp_path, monkeypatch):
+    monkeypatch.setattr("lowrank.io.web._PAUSE", 0)
+    address, folder = short
+    np.save(folder / "in.npy", FRAMES)
+    job = Job(f"{address}/in.npy", str(tmp_path / "out.lrk"))
+    assert compress(job).error is None
+    exact = linalg.spectrum(FRAMES.reshape(40, -1).astype(float))[:4]
+    assert lowrank.open(job.output).singular_values == pytest.approx(exact, rel=1e-6)
