@@ -90,14 +90,15 @@ def mistyped(error: Exception, message: str, typed: list[str]) -> None:
     first = next(iter(typed[1:]), "")
     if command == "lowrank" and message.startswith("Option ") and first.isalpha():
         command = f"lowrank {first}"  # the error of an option without its value knows no command
-    if command == "lowrank" and os.path.exists(first):
-        failed(f"{message.rstrip('.')}; give one before a file: lowrank compress {first}", typed)
-        return
-    if command == "lowrank" and first[:1] == "-":
-        failed(f"{message.rstrip('.')}; options stand after a command: lowrank --help", typed)
-        return
-    what = "commands and options" if command == "lowrank" else "its options"
-    failed(f"{message.rstrip('.')}; {command} --help lists {what}", typed)
+    if command != "lowrank":
+        advice = f"{command} --help lists its options"
+    elif os.path.exists(first):
+        advice = f"give one before a file: lowrank compress {first}"
+    elif first.startswith("-"):
+        advice = "options stand after a command: lowrank --help"
+    else:
+        advice = "lowrank --help lists commands and options"
+    failed(f"{message.rstrip('.')}; {advice}", typed)
 
 
 def run(
