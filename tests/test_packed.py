@@ -347,7 +347,7 @@ def test_the_encoder_knows_what_its_decoder_will_find(size):
         found = codec.decode(coded.payload(), size, 8)
         assert np.array_equal(coded.samples(), found.samples)
         assert coded.payload() == encoder.encode(source, step, again=True).payload()
-        assert abs(len(coded.payload()) - coded.length) <= 2
+        assert abs(len(coded.payload()) - coded.length()) <= 2
         factors = codec.factors(coded.payload(), size, 8)
         for c, (x, B) in enumerate(zip(coded.norms(), factors, strict=True)):
             C = source.C[:, :, c].reshape(SIZE, -1).T.astype(float)

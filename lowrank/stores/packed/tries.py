@@ -83,10 +83,10 @@ class Tries:
         return self._latest[1]
 
     def size(self, step: float) -> int:
-        """Bytes of the file, give or take one or two, see `Coded.size`."""
+        """Bytes of the file, give or take one or two, see `Coded.length`."""
         coded = self.at(step)
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
-        return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
+        return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length())))
 
     def off(self, step: float) -> list[OfFrame]:
         """How far each decoded frame is off."""

@@ -74,7 +74,7 @@ def encode(stack: Stack, step: float, mode: Mode, *, planes: int | None = None) 
 
 def _cost(coded: Coded, step: float) -> float:
     """Squared error and bits of an encoding, in squared steps."""
-    return (coded.norms()[0].error / step) ** 2 + BIT * 8 * coded.length
+    return (coded.norms()[0].error / step) ** 2 + BIT * 8 * coded.length()
 
 
 def _encoded(
