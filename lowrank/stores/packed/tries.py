@@ -44,6 +44,9 @@ if TYPE_CHECKING:
         def steered(self) -> bool:
             """Whether the last one did something about it."""
 
+_ROUNDING = 1 / 12
+"""Mean squared error of rounding to levels."""
+
 
 class Tries:
     """Encodings of one picture with one step after another, the latest of them at hand."""
@@ -65,7 +68,7 @@ class Tries:
         self._latest: tuple[float, Coded] | None = None
         self._count = 0
         self._means: dict[float, float] = {}
-        self.beyond = 1 / 12
+        self.beyond = _ROUNDING
         """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
 
     @cached_property
@@ -118,14 +121,12 @@ class Tries:
 
     def told_psnr(self, step: float) -> float:
         """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
-        peak = 255 * self.unit
-        return 10 * math.log10(peak * peak / max(self._mean(step) + self.beyond, 1e-9))
+        return self._psnr_of(max(self._mean(step) + self.beyond, 1e-9))
 
     def exact_psnr(self, step: float) -> float:
-        """PSNR in dB, by decoding; what it is off from the one told is known from then on."""
+        """PSNR in dB, by decoding; what that has beyond coefficients is known from then on."""
         exact = self.psnr(step)
-        peak = 255 * self.unit
-        self.beyond = peak * peak / 10 ** (exact / 10) - self._mean(step)
+        self.beyond = self._square_of(exact) - self._mean(step)
         return exact
 
     def _mean(self, step: float) -> float:
@@ -138,13 +139,13 @@ class Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        return self._psnr_of(self.forecast.squared_error(step * self.unit))
+        return self._psnr_of(self.forecast.squared_error(step * self.unit) + _ROUNDING)
 
     def rehearsed_psnr(self, step: float) -> float:
         """PSNR in dB that a part of the picture lets expect, quantised with a step."""
         if self._rehearsal is None:
             raise TypeError("there is no rehearsal")
-        return self._psnr_of(self._rehearsal.rehearsed(step * self.unit))
+        return self._psnr_of(self._rehearsal.rehearsed(step * self.unit) + _ROUNDING)
 
     def aim(self, psnr: float | None) -> None:
         """Say which PSNR in dB is wanted, or none: encodings to come may be the nearer to it."""
@@ -156,12 +157,6 @@ class Tries:
         """Whether the last encoding did something about the PSNR that is wanted."""
         return self._rehearsal is not None and self._rehearsal.steered
 
-    def reached_psnr(self, step: float) -> float:
-        """PSNR in dB, by decoding; what that has beyond coefficients is known from then on."""
-        found = self.psnr(step)
-        self.beyond = self._square_of(found) - self._mean(step)
-        return found
-
     @property
     def _peak_levels(self) -> float:
         """Peak of a PSNR, in levels."""
@@ -172,8 +167,8 @@ class Tries:
         return self._peak_levels**2 / 10 ** (psnr / 10)
 
     def _psnr_of(self, error: float) -> float:
-        """PSNR in dB of a mean squared error of levels before they are rounded."""
-        return 10 * math.log10(self._peak_levels**2 / (error + 1 / 12))
+        """PSNR in dB of a mean squared error in levels."""
+        return 10 * math.log10(self._peak_levels**2 / error)
 
     def expected_size(self, step: float) -> float:
         """Logarithm of the bytes that the forecast expects of a step."""
