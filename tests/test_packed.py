@@ -92,8 +92,8 @@ def passes(rng: np.random.Generator, count: int) -> list[collected.Pass]:
         token = lambda: rng.integers(0, 16, rng.integers(1, 40), np.uint8).tobytes()  # noqa: E731
         found += [flags, collected.Tokens(token(), flags, frequency)]
         if i % 7 == 0:
-            one = rng.integers(1, 999, (2, 5)).astype(np.uint16)
-            found += [collected.Symbols(one[0], one[1], 12), collected.Among(token(), frequency[0])]
+            one = [rng.bytes(10), rng.bytes(10)]
+            found += [collected.Symbols(*one, 12), collected.Among(token(), frequency[0])]
         bits = rng.integers(0, 2, rng.integers(0, 30), np.uint8)
         found.append(collected.Raw(np.packbits(bits).tobytes(), len(bits)))
     return found
