@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import pace
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
         def log_bits(self, step: float) -> float:
             """Logarithm of the bits of a sample."""
 
-    class Rehearsal(Protocol):
-        """What a step will lose, as a part of a picture tells that is quantised with it."""
+    class Rehearsal(Forecast, Protocol):
+        """The same, and what a step will lose as a part of a picture tells that it quantises."""
 
         def rehearsed(self, step: float) -> float:
             """Mean squared error of a sample, in squared levels."""
@@ -44,27 +48,58 @@ if TYPE_CHECKING:
         def steered(self) -> bool:
             """Whether the last one did something about it."""
 
+
 _ROUNDING = 1 / 12
 """Mean squared error of rounding to levels."""
 
 
-class Tries:
-    """Encodings of one picture with one step after another, the latest of them at hand."""
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """What encodes a picture with a step in levels, and what helps a search for the step.
 
-    def __init__(
-        self, picture: Picture, layout: str, encode: Callable[[float], Coded],
-        levels: Levels | None, forecast: Forecast | None, peak: float | None = None,
-        rehearsal: Rehearsal | None = None,
-    ) -> None:  # fmt: skip
-        self.picture, self.layout, self.levels = picture, layout, levels
-        self.forecast = forecast
-        self._rehearsal = rehearsal
-        self._peak = peak
+    Attributes
+    ----------
+    encode : callable
+    spectra : list of (r,) ndarray
+        All singular values of each matrix, where a rank is asked for.
+    forecast : Forecast or None
+    rehearsal : Rehearsal or None
+        Of a stack, where a forecast is wanted.
+    peak : float or None
+        Peak of a PSNR, where it takes more than the picture to know.
+    notes : tuple of str
+        What somebody should know of the encoding.
+    """
+
+    encode: Callable[[float], Coded]
+    spectra: list[NDArray[np.float64]] = field(default_factory=list)
+    forecast: Forecast | None = None
+    rehearsal: Rehearsal | None = None
+    peak: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Tries:
+    """Encodings of one picture with one step after another, the latest of them at hand.
+
+    Parameters
+    ----------
+    picture : Picture
+    layout : str
+    levels : Levels or None
+        The range that its samples are counted in.
+    ready : Ready
+    """
+
+    def __init__(self, picture: Picture, layout: str, levels: Levels | None, ready: Ready) -> None:
+        self.picture, self.levels = picture, levels
+        self.forecast = ready.rehearsal or ready.forecast
+        self.rehearsal = ready.rehearsal
+        self._layout, self._peak, self._encode = layout, ready.peak, ready.encode
         # Of data whose peak is their range: that range, in levels.
         deep = levels.span if levels is not None else self.peak
         self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
-        self._encode = encode
         self._latest: tuple[float, Coded] | None = None
         self._count = 0
         self._means: dict[float, float] = {}
@@ -143,19 +178,19 @@ class Tries:
 
     def rehearsed_psnr(self, step: float) -> float:
         """PSNR in dB that a part of the picture lets expect, quantised with a step."""
-        if self._rehearsal is None:
+        if self.rehearsal is None:
             raise TypeError("there is no rehearsal")
-        return self._psnr_of(self._rehearsal.rehearsed(step * self.unit) + _ROUNDING)
+        return self._psnr_of(self.rehearsal.rehearsed(step * self.unit) + _ROUNDING)
 
     def aim(self, psnr: float | None) -> None:
         """Say which PSNR in dB is wanted, or none: encodings to come may be the nearer to it."""
-        if self._rehearsal is not None:
-            self._rehearsal.aim(None if psnr is None else self._square_of(psnr) - self.beyond)
+        if self.rehearsal is not None:
+            self.rehearsal.aim(None if psnr is None else self._square_of(psnr) - self.beyond)
 
     @property
     def steered(self) -> bool:
         """Whether the last encoding did something about the PSNR that is wanted."""
-        return self._rehearsal is not None and self._rehearsal.steered
+        return self.rehearsal is not None and self.rehearsal.steered
 
     @property
     def _peak_levels(self) -> float:
@@ -183,7 +218,7 @@ class Tries:
         return self._parts(coded.ranks, coded.norms(), coded.payload())
 
     def _parts(self, ranks: tuple[int, ...], norms: tuple[Norms, ...], payload: bytes) -> Parts:
-        head = Head.of(self.picture, self.layout, "packed")
+        head = Head.of(self.picture, self._layout, "packed")
         stated = tuple(
             PackedMatrix(min(k, *head.shape), x.norm, x.sigma_next, x.tail, x.error)
             for k, x in zip(ranks, norms, strict=True)
