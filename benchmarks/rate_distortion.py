@@ -10,7 +10,8 @@ AVIF at speeds 6 and 2, 4:2:0 or 4:4:4, tuned for PSNR, and as Pillow tunes it, 
 XL, which is for the eye, at effort 7 and 9. Ours are two: tuned for PSNR, and for the eye.
 BD-rate is the mean difference of log bytes at equal quality, curves interpolated by PCHIP, from
 0.1 to 2 bits per pixel of either codec, per image. `--every 3` takes every third point of the
-curves: 3 points tell within half a percent what 6 do.
+peers' curves and every second one of ours, which has fewer: 3 points tell within half a percent
+what 6 do.
 
 References
 ----------
@@ -202,7 +203,7 @@ class Rate:
 
 
 def _rising(curve: list[tuple[float, float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bits and PSNR of the points that no cheaper point reaches."""
+    """Bits and quality of the points that no cheaper point reaches."""
     kept: list[tuple[float, float]] = []
     for bits, quality in sorted(curve):
         if not kept or (quality > kept[-1][1] and bits > kept[-1][0]):
@@ -212,7 +213,7 @@ def _rising(curve: list[tuple[float, float]]) -> tuple[NDArray[np.float64], NDAr
 
 
 def bd_rate(ours: Rate, theirs: Rate) -> float:
-    """Mean difference of bytes at equal PSNR, in %; negative: ours are fewer."""
+    """Mean difference of bytes at equal quality, in %; negative: ours are fewer."""
     low, high = max(ours.low, theirs.low), min(ours.high, theirs.high)
     if low >= high:
         return math.nan

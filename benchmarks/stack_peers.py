@@ -109,8 +109,12 @@ def klt_jpeg2000(A: Stack) -> Iterator[Point]:
     X = A.reshape(N, -1).astype(np.float64)
     mean = X.mean(1)
     X -= mean[:, None]
-    (squares, U), analysis = timed(lambda: np.linalg.eigh(X @ X.T))
-    s, P = np.sqrt(np.maximum(squares[::-1], 0)), U[:, ::-1].T @ X
+
+    def components() -> tuple[Stack, Stack]:
+        squares, U = np.linalg.eigh(X @ X.T)
+        return np.sqrt(np.maximum(squares[::-1], 0)), U[:, ::-1].T @ X
+
+    (s, P), analysis = timed(components)
     for d in spread(A) * 10 ** (-np.arange(26.0, 68.0, 1.5) / 20):
         encoding, decoding, price = analysis, 0.0, 2 * N + 16
         lost = float(np.vdot(X, X))
@@ -176,17 +180,19 @@ def zfp(A: Stack) -> Iterator[Point]:
 # -- frame by frame --------------------------------------------------------------------
 
 
-def _shifted(A: Stack) -> NDArray[np.uint16]:
-    return (A.astype(np.int64) - int(A.min())).astype(np.uint16)
+def _levels(A: Stack, gain: float = 1) -> NDArray[np.uint16]:
+    """Whole numbers from 0 on, so many to one of the stack."""
+    return np.rint((A.astype(np.float64) - float(A.min())) * gain).astype(np.uint16)
 
 
 def _by_frame(
-    A: Stack, encode: Callable[[Stack], bytes], decode: Callable[[bytes], Stack], scale: float = 1
+    A: Stack, encode: Callable[[Stack], bytes], decode: Callable[[bytes], Stack], gain: float = 1
 ) -> Point:
-    low = int(A.min())
-    data, encoding = timed(lambda: [encode(one) for one in A])
+    """A point of a codec of frames; their levels are there already, and take no time."""
+    levels = _levels(A, gain)
+    data, encoding = timed(lambda: [encode(one) for one in levels])
     back, decoding = timed(lambda: np.stack([np.asarray(decode(x)) for x in data]))
-    B = back.astype(np.float64) * scale + (low if scale else 0)
+    B = back.astype(np.float64) / gain + float(A.min())
     return Point(sum(map(len, data)), psnr(A, B), encoding, decoding)
 
 
@@ -195,8 +201,7 @@ def jpeg2000(A: Stack) -> Iterator[Point]:
     from imagecodecs import jpeg2k_decode, jpeg2k_encode
 
     def encode(one: Stack, level: float) -> bytes:
-        whole = (one.astype(np.int64) - int(A.min())).astype(np.uint16)
-        return bytes(jpeg2k_encode(whole, level=level, codecformat="j2k", reversible=False))
+        return bytes(jpeg2k_encode(one, level=level, codecformat="j2k", reversible=False))
 
     for target in TARGETS:
         level = max(target + 20 * math.log10(65535 / spread(A)), 1)
@@ -207,30 +212,24 @@ def jpeg_xl(A: Stack) -> Iterator[Point]:
     """Each frame, spread over 16 bits, at a distance."""
     from imagecodecs import jpegxl_decode, jpegxl_encode
 
-    gain = 65535 / spread(A)
-
     def encode(one: Stack, distance: float) -> bytes:
-        whole = np.rint((one.astype(np.float64) - float(A.min())) * gain).astype(np.uint16)
-        return bytes(jpegxl_encode(whole, distance=distance, effort=7))
+        return bytes(jpegxl_encode(one, distance=distance, effort=7))
 
     for distance in (0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0):
-        yield _by_frame(A, lambda one, x=distance: encode(one, x), jpegxl_decode, 1 / gain)
+        yield _by_frame(A, lambda one, x=distance: encode(one, x), jpegxl_decode, 65535 / spread(A))
 
 
 # -- video -----------------------------------------------------------------------------
 
 
-def _video(
-    A: Stack, codec: str, pixels: str, bits: int, options: dict[str, str], width: int
-) -> Point:
+def _video(A: Stack, codec: str, pixels: str, bits: int, options: dict[str, str]) -> Point:
     import av
 
     N, height, columns = A.shape
-    scale = ((1 << bits) - 1) / spread(A)
-    whole = np.rint((A.astype(np.float64) - float(A.min())) * scale).astype(np.uint16)
+    gain = ((1 << bits) - 1) / spread(A)
     # Sides of at least 64, even, the last samples repeated.
-    pad = [(0, 0)] + [(0, max(width - n, 0) + (n % 2)) for n in (height, columns)]
-    whole = np.pad(whole, pad, mode="edge")
+    pad = [(0, 0)] + [(0, max(64 - n, 0) + (n % 2)) for n in (height, columns)]
+    whole = np.pad(_levels(A, gain), pad, mode="edge")
     if bits == 8:
         whole = whole.astype(np.uint8)
 
@@ -268,7 +267,7 @@ def _video(
     back, decoding = timed(lambda: decode(data))
     if len(back) != N:
         raise RuntimeError(f"{len(back)} frames of {N}")
-    B = back.astype(np.float64) / scale + float(A.min())
+    B = back.astype(np.float64) / gain + float(A.min())
     return Point(sum(map(len, data)), psnr(A, B), encoding, decoding)
 
 
@@ -277,14 +276,14 @@ def x265(A: Stack) -> Iterator[Point]:
     for crf in (2, 8, 14, 20, 26, 32, 38, 44):
         options = {"preset": "medium", "tune": "psnr", "crf": str(crf)}
         options["x265-params"] = "log-level=none:pools=none:frame-threads=1"
-        yield _video(A, "libx265", "gray12le", 12, options, 64)
+        yield _video(A, "libx265", "gray12le", 12, options)
 
 
 def av1(A: Stack) -> Iterator[Point]:
     """One video of frames of 10 bits, SVT-AV1 preset 6."""
     for crf in (2, 8, 14, 22, 30, 38, 46, 54, 62):
         options = {"preset": "6", "crf": str(crf), "svtav1-params": "lp=1"}
-        yield _video(A, "libsvtav1", "yuv420p10le", 10, options, 64)
+        yield _video(A, "libsvtav1", "yuv420p10le", 10, options)
 
 
 # -- without loss ----------------------------------------------------------------------
@@ -296,7 +295,7 @@ def lossless(A: Stack) -> int:
 
     from imagecodecs import jpegls_encode, jpegxl_encode
 
-    whole = _shifted(A)
+    whole = _levels(A)
     if spread(A) < 256:
         whole = whole.astype(np.uint8)
     sizes = [len(lzma.compress(whole.tobytes()))]

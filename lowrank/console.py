@@ -90,14 +90,15 @@ def mistyped(error: Exception, message: str, typed: list[str]) -> None:
     first = next(iter(typed[1:]), "")
     if command == "lowrank" and message.startswith("Option ") and first.isalpha():
         command = f"lowrank {first}"  # the error of an option without its value knows no command
-    if command == "lowrank" and os.path.exists(first):
-        failed(f"{message.rstrip('.')}; give one before a file: lowrank compress {first}", typed)
-        return
-    if command == "lowrank" and first[:1] == "-":
-        failed(f"{message.rstrip('.')}; options stand after a command: lowrank --help", typed)
-        return
-    what = "commands and options" if command == "lowrank" else "its options"
-    failed(f"{message.rstrip('.')}; {command} --help lists {what}", typed)
+    if command != "lowrank":
+        advice = f"{command} --help lists its options"
+    elif os.path.exists(first):
+        advice = f"give one before a file: lowrank compress {first}"
+    elif first.startswith("-"):
+        advice = "options stand after a command: lowrank --help"
+    else:
+        advice = "lowrank --help lists commands and options"
+    failed(f"{message.rstrip('.')}; {advice}", typed)
 
 
 def run(
@@ -140,11 +141,11 @@ def run(
 
     planned, many = plan.jobs, plan.many
     _check_streams(plan, settings, json=json)
+    over = settings.force or settings.skip_existing
     if manifest is not None:
         from lowrank.runs import manifest as lists
 
-        pairs = [(job.input, job.output) for job in planned]
-        lists.check(manifest, pairs, force=settings.force or settings.skip_existing)
+        lists.check(manifest, [(job.input, job.output) for job in planned], force=over)
     signals.unwind()
     total = tasks.Total(passed=plan.passed)
     for path, text in plan.notes:
@@ -154,29 +155,14 @@ def run(
         worker, planned, settings, processes=processes, dask=dask, quiet=quiet, bar=bar
     )
     listed = []
-    failed = (tasks.Outcome(path, "", error=cause) for path, cause in plan.failed)
-    for outcome in chain(failed, outcomes):
+    unread = (tasks.Outcome(path, "", error=cause) for path, cause in plan.failed)
+    for outcome in chain(unread, outcomes):
         total.add(outcome)
-        if outcome.error:
-            said = str(outcome.error)
-            error(said if not many or outcome.input in said else f"{outcome.input}: {said}")
-        else:
-            notes(outcome.input, outcome.notes, quiet=quiet)
         if outcome.entry is not None:
             listed.append(outcome.entry)
-        if json:
-            from lowrank.views import as_json
-
-            say_json(as_json.outcome_object(outcome), lines=many)
-        elif outcome.data is not None:
-            sys.stdout.buffer.write(outcome.data)
-            sys.stdout.buffer.flush()
-        elif not quiet and not outcome.error:
-            _show(outcome, tables=tables)
+        _say_of(outcome, many=many, json=json, quiet=quiet, tables=tables)
     if manifest is not None:
-        from lowrank.runs import manifest as lists
-
-        lists.write(manifest, listed, force=settings.force or settings.skip_existing)
+        lists.write(manifest, listed, force=over)
         if total.failed:
             note(f"{manifest} does not list what failed", quiet=quiet)
     if many and json:
@@ -188,6 +174,32 @@ def run(
 
         view.show(view.total(total))
     return total.code
+
+
+def _say_of(outcome: Outcome, *, many: bool, json: bool, quiet: bool, tables: bool) -> None:
+    """Say what became of a file, of one or of many; or write what it became."""
+    if outcome.error:
+        said = str(outcome.error)
+        error(said if not many or outcome.input in said else f"{outcome.input}: {said}")
+    else:
+        notes(outcome.input, outcome.notes, quiet=quiet)
+    if json:
+        from lowrank.views import as_json
+
+        say_json(as_json.outcome_object(outcome), lines=many)
+    elif outcome.data is not None:
+        sys.stdout.buffer.write(outcome.data)
+        sys.stdout.buffer.flush()
+    elif outcome.error or quiet:
+        return
+    elif outcome.skipped:
+        say(f"{outcome.input} -> {outcome.output}: exists, skipped")
+    elif tables and outcome.report:
+        from lowrank.views import tables as view
+
+        view.show(view.report(outcome.report))
+    else:
+        say(outcome.summary)
 
 
 def _check_streams(plan: Plan, settings: Settings, *, json: bool) -> None:
@@ -343,14 +355,3 @@ def let_go() -> None:
 def on_terminal(stream: TextIO | None) -> bool:
     """Whether a standard stream is a terminal; it is None where a program is started without."""
     return stream is not None and stream.isatty()
-
-
-def _show(outcome: Outcome, *, tables: bool) -> None:
-    if outcome.skipped:
-        say(f"{outcome.input} -> {outcome.output}: exists, skipped")
-    elif tables and outcome.report:
-        from lowrank.views import tables as view
-
-        view.show(view.report(outcome.report))
-    else:
-        say(outcome.summary)

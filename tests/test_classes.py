@@ -54,7 +54,7 @@ def test_they_are_smaller_and_as_near_where_materials_differ(picture, coded, mon
     plain = encoder.encode(Stack(picture.samples, None), STEP, picture.mode)
     assert header_of(coded.payload(), picture).classes is not None
     assert header_of(plain.payload(), picture).classes is None
-    assert coded.length < 0.95 * plain.length
+    assert coded.length() < 0.95 * plain.length()
     assert coded.squared_error() < 1.05 * plain.squared_error()
 
 

@@ -135,13 +135,13 @@ def stacks(photo) -> dict[str, np.ndarray]:
 
 def test_a_psnr_of_a_stack_is_met_in_few_encodings(stacks, monkeypatch):
     count = []
-    encoded = frames._encoded
+    encoded = frames._Encoding
 
     def counted(*args, **kwargs):
         count.append(args[1])
         return encoded(*args, **kwargs)
 
-    monkeypatch.setattr(frames, "_encoded", counted)
+    monkeypatch.setattr(frames, "_Encoding", counted)
     wanted = {"noise": (47,), "materials": (41, 44), "apart": (38,)}
     for name, several in wanted.items():
         stack = stacks[name]

@@ -211,7 +211,7 @@ def test_the_best_path_is_the_best_of_all():
         state, total = 0, 0.0
         for t, q in enumerate(levels):
             second = int(trellis.SECOND[state])
-            value = trellis.values_of(np.array([q]), np.array([second], np.uint8), 2)[0] / 2
+            value = trellis.values_of(np.array([q]), np.array([second], np.uint8))[0] / 2
             total += (x[t, lane] - value) ** 2 + rates[second, rows[t, lane], abs(q)]
             state = int(trellis.NEXT[state, q & 1])
         return total

@@ -7,8 +7,7 @@ encodings: the quality says the step outright, a PSNR and a size are met by a fe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -19,15 +18,12 @@ from lowrank.errors import UsageError, number_of
 from lowrank.format.parts import Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
-from lowrank.stores.packed.coding.payload import ALPHA_FINER, Coded, Samples
-from lowrank.stores.packed.tries import Tries
+from lowrank.stores.packed.coding.payload import ALPHA_FINER, Samples
+from lowrank.stores.packed.tries import Ready, Tries
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
     from lowrank.picture.levels import Levels
-    from lowrank.stores.packed.frames.tiled import Tiled
-    from lowrank.stores.packed.tries import Forecast, Rehearsal
-
 
 _STEP_AT_HALF = 56.0  # levels of 0-255, at quality 50: 75 is nearer to the image than JPEG 75
 _EYE_STEP = 0.485  # of a step for PSNR: then a file has about as many bytes
@@ -80,25 +76,13 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
                 f"Floats are packed as 65,536 levels from {range_.low:.7g} to {range_.high:.7g}: "
                 f"{range_.unit:.3g} apart.",
             )
-    tiled = _tiled(picture, range_, target) if layout == "stack" else None
-    if tiled is not None:
-        spectra = tiled.spectra() if target.kind == "rank" else []
-        told = tiled.forecast() if target.kind in _FORECAST else None
-        tries = Tries(picture, layout, tiled.encode, range_, told, tiled.peak, told)
-        if target.kind == "rank":
-            terms = number_of(int(target.value), "term")
-            notes += (f"It is coded in {len(tiled.boxes)} tiles, each of {terms}.",)
-    else:
-        counted = picture if range_ is None else _counted(picture, range_)
-        ready = _prepared(counted, layout, target)
-        spectra, forecast = ready.spectra, ready.forecast
-        if range_ is not None and layout != "stack":
-            forecast = None  # it counts in levels of 0 to the peak
-        tries = Tries(picture, layout, ready.encode, range_, forecast, rehearsal=ready.rehearsal)
+    ready = _prepared(picture, range_, layout, target)
+    notes += ready.notes
+    tries = Tries(picture, layout, range_, ready)
     if target.kind == "quality":
         parts, said = _of_quality(tries, target)
         return parts, notes + said
-    step, said = _searched(tries, target, spectra, range_.low if range_ else 0.0)
+    step, said = _searched(tries, target, ready.spectra, range_.low if range_ else 0.0)
     return tries.parts(step), notes + said
 
 
@@ -169,6 +153,11 @@ def _of_quality(tries: Tries, target: Target) -> tuple[Parts, tuple[str, ...]]:
     )
 
 
+def _rank(target: Target) -> int | None:
+    """How many terms each matrix, or tile, is to have, where that is asked for."""
+    return int(target.value) if target.kind == "rank" else None
+
+
 def _range(picture: Picture) -> Levels | None:
     """The range of a picture's samples, where its file states one."""
     if not picture.mode.ranged(stacked=picture.frames is not None):
@@ -184,45 +173,40 @@ def _counted(picture: Picture, levels: Levels) -> Picture:
     return replace(picture, samples=samples, mode=levels.mode(samples.shape[-1]))
 
 
-def _tiled(picture: Picture, levels: Levels | None, target: Target) -> Tiled | None:
-    """What encodes a stack that is too large to be coded whole; None of others."""
-    from lowrank.stores.packed.frames import tiled
-
-    if picture.samples.size <= tiled.LARGEST:
-        return None
-    return tiled.Tiled(
-        picture, levels, planes=int(target.value) if target.kind == "rank" else None,
-        weighted=target.weights == "noise", measured=target.kind not in ("quality", "size", "rank"),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class _Ready:
-    """What encodes a picture with a step in levels, and what helps a search for the step.
-
-    Attributes
-    ----------
-    encode : callable
-    spectra : list of (r,) ndarray
-        All singular values of each matrix, where a rank is asked for.
-    forecast : Forecast or None
-    rehearsal : Rehearsal or None
-    """
-
-    encode: Callable[[float], Coded]
-    spectra: list[NDArray[np.float64]] = field(default_factory=list)
-    forecast: Forecast | None = None
-    rehearsal: Rehearsal | None = None
-
-
-def _prepared(picture: Picture, layout: str, target: Target) -> _Ready:
+def _prepared(picture: Picture, levels: Levels | None, layout: str, target: Target) -> Ready:
     """What encodes a picture; each layout loads where it is needed, and starts the sooner."""
     if layout == "stack":
-        return _stack(picture, target)
-    return _channels(picture, target) if layout == "channels" else _patches(picture, target)
+        from lowrank.stores.packed.frames import tiled
+
+        if picture.samples.size > tiled.LARGEST:
+            return _tiles(picture, levels, target)
+    counted = picture if levels is None else _counted(picture, levels)
+    if layout == "stack":
+        return _stack(counted, target)
+    if layout == "channels":
+        return _channels(counted, target)
+    # A forecast counts in levels of 0 to the peak, and does not know what no coefficient tells.
+    return _patches(counted, target, told=levels is None and picture.metadata.nodata is None)
 
 
-def _stack(picture: Picture, target: Target) -> _Ready:
+def _tiles(picture: Picture, levels: Levels | None, target: Target) -> Ready:
+    """What encodes a stack that is too large to be coded whole."""
+    from lowrank.stores.packed.frames.tiled import Tiled
+
+    rank = _rank(target)
+    tiles = Tiled(
+        picture, levels, planes=rank, weighted=target.weights == "noise",
+        measured=target.kind not in ("quality", "size", "rank"),
+    )  # fmt: skip
+    if rank is not None:
+        each = number_of(rank, "term")
+        note = f"It is coded in {len(tiles.boxes)} tiles, each of {each}."
+        return Ready(tiles.encode, tiles.spectra(), peak=tiles.peak, notes=(note,))
+    told = tiles.forecast() if target.kind in _FORECAST else None
+    return Ready(tiles.encode, rehearsal=told, peak=tiles.peak)
+
+
+def _stack(picture: Picture, target: Target) -> Ready:
     from lowrank.stores.packed.frames import encoder as frames
     from lowrank.stores.packed.frames.klt import Stack
     from lowrank.stores.packed.frames.noise import weights
@@ -232,27 +216,27 @@ def _stack(picture: Picture, target: Target) -> _Ready:
     by_noise = weights(samples) if target.weights == "noise" else None
     stack = Stack(samples, turn.of_stack(picture), by_noise)
     stack.once = target.kind == "quality"
-    planes = int(target.value) if target.kind == "rank" else None
-    encode = partial(frames.encode, stack, mode=picture.mode, planes=planes)
+    encode = partial(frames.encode, stack, mode=picture.mode, planes=_rank(target))
     if target.kind == "rank":
-        return _Ready(encode, [stack.spectrum[0]])
-    told = None if target.kind == "quality" else Rehearsal(stack)
-    return _Ready(encode, forecast=told, rehearsal=told)
+        return Ready(encode, [stack.spectrum[0]])
+    return Ready(encode, rehearsal=None if target.kind == "quality" else Rehearsal(stack))
 
 
-def _channels(picture: Picture, target: Target) -> _Ready:
+def _channels(picture: Picture, target: Target) -> Ready:
     from lowrank.stores.packed.channels import encoder
 
-    mode, ranked = picture.mode, target.kind == "rank"
+    mode, rank = picture.mode, _rank(target)
+    ranked = rank is not None
     source = encoder.prepare(
         cast("Samples", picture.samples), mode.bits, alpha="alpha" in mode.channels,
         turn=turn.of(picture, "channels", packed=True, ranked=ranked),
-        rank=int(target.value) if ranked else None,
+        rank=rank,
     )  # fmt: skip
-    return _Ready(partial(encoder.encode, source), source.spectra if ranked else [])
+    return Ready(partial(encoder.encode, source), source.spectra if ranked else [])
 
 
-def _patches(picture: Picture, target: Target) -> _Ready:
+def _patches(picture: Picture, target: Target, *, told: bool) -> Ready:
+    """What encodes a photograph; its coefficients may tell what a step comes to."""
     from lowrank.stores.packed.patches import encoder
 
     mode, searched = picture.mode, target.kind != "quality"
@@ -262,11 +246,9 @@ def _patches(picture: Picture, target: Target) -> _Ready:
         turn=turn.of(picture, "patches", packed=True), tune=target.tune,
     )  # fmt: skip
     encode = partial(encoder.encode, source, again=searched, tune=target.tune)
-    # What is not coded as coefficients no coefficient tells.
-    plain = picture.metadata.nodata is None
     many = _LARGE if target.kind != "size" else _NOT_SMALL
-    if not (searched and plain and picture.width * picture.height > many):
-        return _Ready(encode)
+    if not (searched and told and picture.width * picture.height > many):
+        return Ready(encode)
     from lowrank.stores.packed.patches.forecast import Forecast
 
-    return _Ready(encode, forecast=Forecast(source.C, ALPHA_FINER if alpha else 1.0))
+    return Ready(encode, forecast=Forecast(source.C, ALPHA_FINER if alpha else 1.0))

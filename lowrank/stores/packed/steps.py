@@ -85,7 +85,7 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
         return tries.worst(2**octave) if worst else tries.psnr(2**octave)
 
     measured, high = cache(value), psnr + _PSNR_SLACK
-    if tries.forecast is not None and tries.layout == "stack":
+    if tries.rehearsal is not None:
         octave, beyond = _near_psnr(tries, psnr, worst=worst)
         if octave is not None:
             return 2**octave, ()
@@ -124,7 +124,7 @@ def _near_psnr(tries: Tries, psnr: float, *, worst: bool) -> tuple[float | None,
             break
         if not worst:
             tries.aim(aim)
-        found = tries.worst(2**octave) if worst else tries.reached_psnr(2**octave)
+        found = tries.worst(2**octave) if worst else tries.exact_psnr(2**octave)
         if psnr <= found <= psnr + _PSNR_SLACK:
             return octave, beyond
         beyond = found - tries.expected_psnr(2**octave)

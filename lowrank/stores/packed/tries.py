@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lowrank import format as lrk
 from lowrank import pace
@@ -31,8 +35,8 @@ if TYPE_CHECKING:
         def log_bits(self, step: float) -> float:
             """Logarithm of the bits of a sample."""
 
-    class Rehearsal(Protocol):
-        """What a step will lose, as a part of a picture tells that is quantised with it."""
+    class Rehearsal(Forecast, Protocol):
+        """The same, and what a step will lose as a part of a picture tells that it quantises."""
 
         def rehearsed(self, step: float) -> float:
             """Mean squared error of a sample, in squared levels."""
@@ -45,27 +49,61 @@ if TYPE_CHECKING:
             """Whether the last one did something about it."""
 
 
-class Tries:
-    """Encodings of one picture with one step after another, the latest of them at hand."""
+_ROUNDING = 1 / 12
+"""Mean squared error of rounding to levels."""
 
-    def __init__(
-        self, picture: Picture, layout: str, encode: Callable[[float], Coded],
-        levels: Levels | None, forecast: Forecast | None, peak: float | None = None,
-        rehearsal: Rehearsal | None = None,
-    ) -> None:  # fmt: skip
-        self.picture, self.layout, self.levels = picture, layout, levels
-        self.forecast = forecast
-        self._rehearsal = rehearsal
-        self._peak = peak
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """What encodes a picture with a step in levels, and what helps a search for the step.
+
+    Attributes
+    ----------
+    encode : callable
+    spectra : list of (r,) ndarray
+        All singular values of each matrix, where a rank is asked for.
+    forecast : Forecast or None
+    rehearsal : Rehearsal or None
+        Of a stack, where a forecast is wanted.
+    peak : float or None
+        Peak of a PSNR, where it takes more than the picture to know.
+    notes : tuple of str
+        What somebody should know of the encoding.
+    """
+
+    encode: Callable[[float], Coded]
+    spectra: list[NDArray[np.float64]] = field(default_factory=list)
+    forecast: Forecast | None = None
+    rehearsal: Rehearsal | None = None
+    peak: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Tries:
+    """Encodings of one picture with one step after another, the latest of them at hand.
+
+    Parameters
+    ----------
+    picture : Picture
+    layout : str
+    levels : Levels or None
+        The range that its samples are counted in.
+    ready : Ready
+    """
+
+    def __init__(self, picture: Picture, layout: str, levels: Levels | None, ready: Ready) -> None:
+        self.picture, self.levels = picture, levels
+        self.forecast = ready.rehearsal or ready.forecast
+        self.rehearsal = ready.rehearsal
+        self._layout, self._peak, self._encode = layout, ready.peak, ready.encode
         # Of data whose peak is their range: that range, in levels.
         deep = levels.span if levels is not None else self.peak
         self.unit = (picture.mode.peak or deep) / 255
         """Levels of the data for one of 0-255, the range that steps are said of."""
-        self._encode = encode
         self._latest: tuple[float, Coded] | None = None
         self._count = 0
         self._means: dict[float, float] = {}
-        self.beyond = 1 / 12
+        self.beyond = _ROUNDING
         """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
 
     @cached_property
@@ -83,10 +121,10 @@ class Tries:
         return self._latest[1]
 
     def size(self, step: float) -> int:
-        """Bytes of the file, give or take one or two, see `Coded.size`."""
+        """Bytes of the file, give or take one or two, see `Coded.length`."""
         coded = self.at(step)
         norms = (Norms(0.0, 0.0, 0.0, 0.0),) * len(coded.ranks)
-        return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length)))
+        return lrk.file_size(self._parts(coded.ranks, norms, bytes(coded.length())))
 
     def off(self, step: float) -> list[OfFrame]:
         """How far each decoded frame is off."""
@@ -118,14 +156,12 @@ class Tries:
 
     def told_psnr(self, step: float) -> float:
         """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
-        peak = 255 * self.unit
-        return 10 * math.log10(peak * peak / max(self._mean(step) + self.beyond, 1e-9))
+        return self._psnr_of(max(self._mean(step) + self.beyond, 1e-9))
 
     def exact_psnr(self, step: float) -> float:
-        """PSNR in dB, by decoding; what it is off from the one told is known from then on."""
+        """PSNR in dB, by decoding; what that has beyond coefficients is known from then on."""
         exact = self.psnr(step)
-        peak = 255 * self.unit
-        self.beyond = peak * peak / 10 ** (exact / 10) - self._mean(step)
+        self.beyond = self._square_of(exact) - self._mean(step)
         return exact
 
     def _mean(self, step: float) -> float:
@@ -138,29 +174,23 @@ class Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        return self._psnr_of(self.forecast.squared_error(step * self.unit))
+        return self._psnr_of(self.forecast.squared_error(step * self.unit) + _ROUNDING)
 
     def rehearsed_psnr(self, step: float) -> float:
         """PSNR in dB that a part of the picture lets expect, quantised with a step."""
-        if self._rehearsal is None:
+        if self.rehearsal is None:
             raise TypeError("there is no rehearsal")
-        return self._psnr_of(self._rehearsal.rehearsed(step * self.unit))
+        return self._psnr_of(self.rehearsal.rehearsed(step * self.unit) + _ROUNDING)
 
     def aim(self, psnr: float | None) -> None:
         """Say which PSNR in dB is wanted, or none: encodings to come may be the nearer to it."""
-        if self._rehearsal is not None:
-            self._rehearsal.aim(None if psnr is None else self._square_of(psnr) - self.beyond)
+        if self.rehearsal is not None:
+            self.rehearsal.aim(None if psnr is None else self._square_of(psnr) - self.beyond)
 
     @property
     def steered(self) -> bool:
         """Whether the last encoding did something about the PSNR that is wanted."""
-        return self._rehearsal is not None and self._rehearsal.steered
-
-    def reached_psnr(self, step: float) -> float:
-        """PSNR in dB, by decoding; what that has beyond coefficients is known from then on."""
-        found = self.psnr(step)
-        self.beyond = self._square_of(found) - self._mean(step)
-        return found
+        return self.rehearsal is not None and self.rehearsal.steered
 
     @property
     def _peak_levels(self) -> float:
@@ -172,8 +202,8 @@ class Tries:
         return self._peak_levels**2 / 10 ** (psnr / 10)
 
     def _psnr_of(self, error: float) -> float:
-        """PSNR in dB of a mean squared error of levels before they are rounded."""
-        return 10 * math.log10(self._peak_levels**2 / (error + 1 / 12))
+        """PSNR in dB of a mean squared error in levels."""
+        return 10 * math.log10(self._peak_levels**2 / error)
 
     def expected_size(self, step: float) -> float:
         """Logarithm of the bytes that the forecast expects of a step."""
@@ -188,7 +218,7 @@ class Tries:
         return self._parts(coded.ranks, coded.norms(), coded.payload())
 
     def _parts(self, ranks: tuple[int, ...], norms: tuple[Norms, ...], payload: bytes) -> Parts:
-        head = Head.of(self.picture, self.layout, "packed")
+        head = Head.of(self.picture, self._layout, "packed")
         stated = tuple(
             PackedMatrix(min(k, *head.shape), x.norm, x.sigma_next, x.tail, x.error)
             for k, x in zip(ranks, norms, strict=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lowrank import pace, threads
 from lowrank.stores.packed.channels import factorise, vectors
-from lowrank.stores.packed.channels.factorise import Source, prepare
+from lowrank.stores.packed.channels.factorise import Refined, Source, prepare
 from lowrank.stores.packed.channels.header import Header, write_header
 from lowrank.stores.packed.channels.samples import samples_of
 from lowrank.stores.packed.channels.sums import Outer
@@ -49,28 +49,31 @@ OFFSETS = (0, 0)
 
 
 def encode(source: Source, step: float) -> Coded:
-    """Encode an image with one quantiser step, in levels.
+    """Encode an image with one quantiser step, in levels."""
+    code, step = coarse_step(max(step, SMALLEST_STEP[source.bits]))
+    channels = len(source.factors)
+    refined = threads.each(lambda f: factorise.refine(f, source.rank, step), source.factors)
+    order = source.order(tuple(x.U.shape[1] for x in refined))
+    switches = [x.switches for x in refined]
+    header = Header(
+        step, source.turn, source.alpha, source.levels, OFFSETS, 1, (0,) * channels, switches, order
+    )
+    components, rans = _walked(source, header, refined)
+    symbols = len(order) * sum(source.shape)
+    lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
+    body = rans.finish(lanes, np.empty(0, np.uint8))
+    return _coded(source, replace(header, lanes=lanes), code, components, body)
+
+
+def _walked(
+    source: Source, header: Header, refined: list[Refined]
+) -> tuple[list[Floats], RansWriter]:
+    """The components of each channel as `_walk` gives them, and what has them all.
 
     The vectors u are quantised in a first walk, which learns the costs of bits; then V
     is solved for them as quantised, and everything is coded in a second walk.
     """
-    code, step = coarse_step(max(step, SMALLEST_STEP[source.bits]))
-    m, n = source.shape
-    channels = len(source.factors)
-    refined = threads.each(lambda f: factorise.refine(f, source.rank, step), source.factors)
-    ranks = tuple(x.U.shape[1] for x in refined)
-    order = source.order(ranks)
-    header = Header(
-        step,
-        source.turn,
-        source.alpha,
-        source.levels,
-        OFFSETS,
-        1,
-        (0,) * channels,
-        [x.switches for x in refined],
-        order,
-    )
+    m, step = source.shape[0], header.step
     U = [vectors.forward(x.U, x.switches[0]).T / step for x in refined]
     V = [vectors.forward(x.V, x.switches[1]).T / step for x in refined]
     places = vectors.coefficients(m)
@@ -83,22 +86,29 @@ def encode(source: Source, step: float) -> Coded:
         exact = factorise.solve(source.factors[c].A, fixed)
         return vectors.forward(exact, v).T / step, factorise.carried(fixed)
 
-    both = threads.each(solved, range(channels))
-    V, carry = [x for x, _ in both], [x for _, x in both]
+    both = threads.each(solved, range(len(refined)))
     rans = RansWriter()
-    coded = _walk(rans, header, source.shape, U, V, carry)
-    symbols = len(order) * (m + n)
-    lanes = int(min(max(1, rans.bits / BITS_PER_LANE, symbols / SYMBOLS_PER_LANE), LANES))
-    plain = replace(header, lanes=lanes)
-    body = rans.finish(lanes, np.empty(0, np.uint8))
+    components = _walk(rans, header, source.shape, U, [x for x, _ in both], [x for _, x in both])
+    return components, rans
+
+
+def _coded(
+    source: Source, plain: Header, code: int, components: list[Floats], body: bytes
+) -> Coded:
+    """What was encoded; what its decoder will find is found where it is asked for, and once."""
+    m, n = source.shape
+    channels = len(components)
+    ranks = tuple(map(len, components))
 
     @cache
     def smoothed() -> tuple[Header, list[Outer], list[Filter] | None]:
         """The header with its strengths, the matrices, and the filters of their planes."""
-        sums = [matrix_of(list(x.astype(np.int64)), header, c, m, n) for c, x in enumerate(coded)]
+        sums = [
+            matrix_of(list(x.astype(np.int64)), plain, c, m, n) for c, x in enumerate(components)
+        ]
         if source.rank is not None or m * n > SMOOTHED:
             return plain, sums, None
-        filters = [Filter(x.whole(), header.step) for x in sums]
+        filters = [Filter(x.whole(), plain.step) for x in sums]
         smooth = tuple(_strength(source, c, x) for c, x in enumerate(filters))
         return replace(plain, smooth=smooth), sums, filters
 

@@ -2,21 +2,20 @@
 
 Small maps have passes of a hundred symbols or two, and an object and a table for each would take
 more memory than the symbols. Only the last passes stand as they came; those before are in blocks,
-of which each has one object for what all of its passes have of a kind, and of a table no more than
-what is not as in the one before: models learn little from pass to pass.
+pickled. Their tables, which most of them share, are deflated, too: models learn little from pass to
+pass, so that most of a table is as in the one before.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
+import pickle
+import zlib
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank.stores.packed.coding.rans import Bits, Words
-from lowrank.stores.packed.coding.tokens import TOKENS
 
 _MANY = 1 << 9  # passes of a block
 
@@ -49,10 +48,10 @@ class Among(NamedTuple):
 
 
 class Symbols(NamedTuple):
-    """One pass of intervals as they are."""
+    """One pass of intervals as they are, each of two numbers of 16 bits."""
 
-    start: Words
-    frequency: Words
+    start: bytes
+    frequency: bytes
     bits: int
 
 
@@ -88,9 +87,8 @@ class Passes:
 
     def add(self, one: Pass) -> int:
         """Put a pass behind the others; its number."""
-        # Tokens are in the block of their flags.
-        if not isinstance(one, Tokens) and len(self._last) >= _MANY:
-            self._blocks.append(_folded(self._last))
+        if len(self._last) >= _MANY:
+            self._blocks.append(_Block.of(self._last))
             self._before += len(self._last)
             self._last = []
         self._last.append(one)
@@ -117,12 +115,9 @@ class Passes:
     def _reach(self, number: int) -> None:
         """Have passes from one on as they came."""
         while number < self._before:
-            some = _unfolded(self._blocks.pop())
+            some = self._blocks.pop().made()
             self._before -= len(some)
             self._last[:0] = some
-
-
-_FLAGS, _TOKENS, _AMONG, _SYMBOLS, _RAW = range(5)
 
 
 class _Block(NamedTuple):
@@ -130,138 +125,28 @@ class _Block(NamedTuple):
 
     Attributes
     ----------
-    kinds : bytes
-        Of the passes.
-    sizes : array
-        Their symbols, or raw bits.
-    which : array
-        The table of each, or the bits of its intervals.
-    flags, tokens, others : bytes
-        Their symbols, one after the other, and two tokens to a byte.
-    tables : _Tables
+    passes : bytes
+        Pickled, but for their tables.
+    sizes : list of int
+        Bytes of each table, one of which several passes may have.
+    tables : bytes
+        All of them, deflated.
     """
 
-    kinds: bytes
-    sizes: array[int]
-    which: array[int]
-    flags: bytes
-    tokens: bytes
-    others: bytes
-    tables: _Tables
-
-
-def _folded(passes: list[Pass]) -> _Block:
-    kinds, sizes, which = bytearray(), array("I"), array("H")
-    flags: list[bytes] = []
-    tokens: list[bytes] = []
-    others: list[bytes] = []
-    tables: list[Words] = []
-    known: dict[int, int] = {}
-
-    def add(kind: int, size: int, table: Words | None, bits: int = 0) -> None:
-        kinds.append(kind)
-        sizes.append(size)
-        if table is not None:
-            bits = known.setdefault(id(table), len(tables))
-            if bits == len(tables):
-                tables.append(table)
-        which.append(bits)
-
-    for one in passes:
-        if isinstance(one, Flags):
-            add(_FLAGS, one.size, one.zero)
-            flags.append(one.kept)
-        elif isinstance(one, Tokens | Among):
-            kind = _TOKENS if isinstance(one, Tokens) else _AMONG
-            add(kind, len(one.token), one.frequency)
-            tokens.append(one.token)
-        elif isinstance(one, Raw):
-            add(_RAW, one.size, None)
-            others.append(one.packed)
-        else:
-            add(_SYMBOLS, len(one.start), None, one.bits)
-            others += [one.start.tobytes(), one.frequency.tobytes()]
-    return _Block(
-        bytes(kinds), sizes, which, b"".join(flags), _halved(b"".join(tokens)),
-        b"".join(others), _Tables.of(tables),
-    )  # fmt: skip
-
-
-def _unfolded(block: _Block) -> list[Pass]:
-    tables, tokens = block.tables.made(), _doubled(block.tokens)
-    passes: list[Pass] = []
-    flag = token = other = 0
-    behind: Flags | None = None
-    for kind, size, which in zip(block.kinds, block.sizes, block.which, strict=True):
-        if kind == _FLAGS:
-            end = flag + size * type_of(tables[which])().itemsize
-            behind = Flags(block.flags[flag:end], tables[which])
-            passes.append(behind)
-            flag = end
-        elif kind == _TOKENS and behind is not None:
-            passes.append(Tokens(tokens[token : token + size], behind, tables[which]))
-            token += size
-        elif kind == _AMONG:
-            passes.append(Among(tokens[token : token + size], tables[which]))
-            token += size
-        elif kind == _RAW:
-            end = other + (size + 7) // 8
-            passes.append(Raw(block.others[other:end], size))
-            other = end
-        else:
-            both = np.frombuffer(block.others, np.uint16, 2 * size, other)
-            passes.append(Symbols(both[:size], both[size:], which))
-            other += both.nbytes
-    return passes
-
-
-class _Tables(NamedTuple):
-    """Some tables: their shapes, which rows are not as in the last one of a shape, and these."""
-
-    shapes: list[tuple[int, ...]]
-    changed: bytes
-    rows: Words
+    passes: bytes
+    sizes: list[int]
+    tables: bytes
 
     @classmethod
-    def of(cls, tables: list[Words]) -> _Tables:
-        last: dict[tuple[int, ...], NDArray[Any]] = {}
-        shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
-        changed, rows = [np.empty(0, np.bool_)], [np.empty(0, np.uint16)]
-        for table in tables:
-            now = table.reshape(len(table), -1)
-            before = last.get(shapes.setdefault(table.shape, table.shape))
-            new = np.ones(len(now), np.bool_) if before is None else (now != before).any(1)
-            changed.append(new)
-            rows.append(now[new].ravel())
-            last[table.shape] = now
-        bits = np.packbits(np.concatenate(changed)).tobytes()
-        return cls([shapes[table.shape] for table in tables], bits, np.concatenate(rows))
+    def of(cls, passes: list[Pass]) -> _Block:
+        tables: list[pickle.PickleBuffer] = []
+        data = pickle.dumps(passes, protocol=5, buffer_callback=tables.append)
+        raw = [table.raw() for table in tables]
+        return cls(data, [x.nbytes for x in raw], zlib.compress(b"".join(raw), zlib.Z_BEST_SPEED))
 
-    def made(self) -> Sequence[Words]:
-        """The tables."""
-        last: dict[tuple[int, ...], NDArray[Any]] = {}
-        changed = np.unpackbits(np.frombuffer(self.changed, np.uint8)).view(np.bool_)
-        at = row = 0
-        tables: list[Words] = []
-        for shape in self.shapes:
-            now = last[shape].copy() if shape in last else np.empty(shape, np.uint16)
-            new = changed[at : at + len(now)]
-            at += len(now)
-            some = now[new]
-            now[new] = self.rows[row : row + some.size].reshape(some.shape)
-            row += some.size
-            last[shape] = now
-            tables.append(now)
-        return tables
-
-
-def _halved(tokens: bytes) -> bytes:
-    """Two tokens to a byte."""
-    both = np.frombuffer(tokens + bytes(len(tokens) % 2), np.uint8).reshape(-1, 2)
-    return (both[:, 0] * np.uint8(TOKENS) | both[:, 1]).tobytes()
-
-
-def _doubled(halved: bytes) -> bytes:
-    """A token to a byte; one more at the end, where their number is odd."""
-    one = np.frombuffer(halved, np.uint8)
-    return np.stack([one // TOKENS, one % TOKENS], 1, dtype=np.uint8).tobytes()
+    def made(self) -> list[Pass]:
+        """The passes."""
+        tables, at = zlib.decompress(self.tables), accumulate(self.sizes, initial=0)
+        each = [tables[start:end] for start, end in pairwise(at)]
+        passes: list[Pass] = pickle.loads(self.passes, buffers=each)  # noqa: S301 - of our own
+        return passes

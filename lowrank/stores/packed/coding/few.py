@@ -7,7 +7,6 @@ from some twenty lanes on. A small file has but one or two.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,11 +85,11 @@ class Few:
         return found, at
 
 
-def backward(states: list[int], start: Iterable[int], frequency: list[int], bits: int) -> _Words:
+def backward(states: list[int], start: list[int], frequency: list[int], bits: int) -> _Words:
     """Code one pass of symbols, the last one first; give the words in the order of reading."""
     lanes, words = len(states), []
     lane = (len(frequency) - 1) % lanes
-    for s, f in zip(reversed(list(start)), reversed(frequency), strict=True):
+    for s, f in zip(reversed(start), reversed(frequency), strict=True):
         x = states[lane]
         if x >= f << 32 - bits:
             words.append(x & 65535)

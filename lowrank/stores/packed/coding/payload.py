@@ -50,9 +50,9 @@ class Coded(NamedTuple):
 
     Attributes
     ----------
-    size : callable
+    length : callable
         Gives the bytes of the payload, but for the one or two that the strengths of smoothing,
-        which take long to find, may make it longer or shorter.
+        which take long to find, may make it longer or shorter; a stack is written for it.
     ranks : tuple of int
         Terms of each matrix.
     payload : callable
@@ -67,18 +67,13 @@ class Coded(NamedTuple):
         Gives how far each decoded frame is off, where that was found while encoding.
     """
 
-    size: Callable[[], int]
+    length: Callable[[], int]
     ranks: tuple[int, ...]
     payload: Callable[[], bytes]
     samples: Callable[[], Samples]
     norms: Callable[[], tuple[Norms, ...]]
     squared_error: Callable[[], float]
     off: Callable[[], list[OfFrame]] | None = None
-
-    @property
-    def length(self) -> int:
-        """Bytes of the payload, about; of a stack it may have to be written first."""
-        return self.size()
 
 
 class Outline(NamedTuple):

@@ -130,7 +130,7 @@ class RansWriter:
     def symbols(self, start: Words, frequency: Words, bits: int) -> None:
         """Add one pass: each symbol is the interval [start, start + frequency)/2^bits."""
         if len(start):
-            self._passes.add(Symbols(start, frequency, bits))
+            self._passes.add(Symbols(start.tobytes(), frequency.tobytes(), bits))
             self.bits -= float(np.log2(frequency.astype(np.float32) / (1 << bits)).sum())
 
     def flags(self, rows: NDArray[np.intp], flags: NDArray[np.bool_], zero: Words) -> Flags:
@@ -276,7 +276,9 @@ class RansWriter:
                 index = np.frombuffer(one.token, np.uint8).astype(np.intp)
                 found.append((_intervals(*_token_intervals(one.frequency), index, 12), 12))
             elif isinstance(one, Symbols):
-                found.append((_intervals(one.start, one.frequency, None, one.bits), one.bits))
+                start = np.frombuffer(one.start, np.uint16)
+                frequency = np.frombuffer(one.frequency, np.uint16)
+                found.append((_intervals(start, frequency, None, one.bits), one.bits))
             else:
                 found.append(one)
         return found

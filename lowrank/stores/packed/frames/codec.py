@@ -64,6 +64,7 @@ every batch before the cut can be decoded, but for the late ones.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ from lowrank.stores.packed.coding.payload import SYMBOLS_PER_LANE, Decoded, Outl
 from lowrank.stores.packed.coding.rans import Cut, RansReader
 from lowrank.stores.packed.frames import basis, classes, models
 from lowrank.stores.packed.frames.edges import Edges
-from lowrank.stores.packed.frames.header import Shape, read_header
+from lowrank.stores.packed.frames.header import Header, Shape, read_header
 from lowrank.stores.packed.frames.order import Plan, batches, group_of
 from lowrank.stores.packed.frames.samples import (
     Maps,
@@ -142,77 +143,97 @@ def factors(
 def synthesis(
     payload: bytes, size: Shape, *, rank: int | None, partial: bool, outline: Outline | None
 ) -> tuple[Synthesis, int, int]:
-    """Planes and basis, how many components there are, how many were decoded."""
+    """Planes and basis, how many components there are, how many were decoded; see `decode`."""
     read = read_header(payload, size, grid(size[1], size[2])) if outline is None else outline.read
     header, position = read
-    frames, height, width, channels = size
-    patches = grid(height, width)
+    _, height, width, channels = size
     maps = header.planes * channels
-    kept = header.planes if rank is None else min(rank, header.planes)
-    scales = [x.scales(header.slope) for x in header.profiles]
     total = maps + sum(x.last for x in header.profiles)
-    if (header.columns or header.classes) and frames * maps * height * width > STACK * MAX_PRODUCTS:
-        raise LimitError(
-            f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
-            "than the limit allows"
-        )
-    per_group = group_of(patches)
-    needed = 4 * maps * height * width + 16 * SIZE * patches[0] * patches[1] * min(per_group, maps)
-    if not fits(needed):
-        raise MemoryError
-    Y: list[Plane] = []
-    done = 0
-    B, weights = None, []
+    _refuse(header, size)
+    found = _Found((height, width))
     try:
-        rans = RansReader(memoryview(payload)[position:], header.lanes)
-        coder = Reader(rans, models.fresh(header.version))
-        if header.columns is not None:
-            entries = basis.read_entries(rans, Reader(rans), frames, header.columns)
-            B = entries * power(x.exponent for x in header.columns)
-        carried = Carried()
-        filled = header.version == 0
-        edges = Edges(height, width, filled=filled, transform=header.transform)
-        symbols = 0
-        sent = classes.Weights(Reader(rans), header.classes) if header.classes else None
-        for first in range(0, maps, per_group):
-            part = slice(first, min(first + per_group, maps))
-            last = part.stop == maps
-            if sent is not None:
-                weights += sent.read(part)
-            walk = Walk(patches, scales[part], header.coarsest[part], coder, edges, carried)
-            plan = batches(scales[part], patches[0] * patches[1])
-            levels = _Levels(plan, walk.planes, patches)
-            symbols += walk.symbols
-            if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
-                raise FormatError("packed stream: too few interleaved coders for its size")
-            try:
-                late = header.late if last else 0
-                done += _read_group(walk, plan, levels, rans, late)
-                walk.leave()
-            except _Ended as error:
-                done += error.done
-                raise Cut from None
-            finally:
-                if done:
-                    for c in range(len(walk.firsts), part.stop - first):
-                        walk.empty_first(c)
-                    found = Maps(patches, edges, levels.indices, walk.firsts, levels.of)
-                    Y += planes_of(found, (height, width))
-            del walk, plan, levels
+        _read(found, header, size, memoryview(payload)[position:])
     except Cut:
-        if not (partial and done):
+        if not (partial and found.done):
             raise TruncatedError(
-                f"packed stream ends after {done} of {total} components", terms=done, total=total
-            ) from None
+                f"packed stream ends after {found.done} of {total} components",
+                terms=found.done, total=total,
+            ) from None  # fmt: skip
+    Y, B = found.planes, found.B
     if header.classes is not None:
-        Y = _restored(header.classes, Y, maps, weights)
+        Y = _restored(header.classes, Y, maps, found.weights)
+    kept = header.planes if rank is None else min(rank, header.planes)
     Y = Y[: kept * channels]
     if B is not None:
         B = B[:, :kept]
     there = header.planes if B is None else kept
     Y += [np.broadcast_to(np.int16(0), (height, width))] * (there * channels - len(Y))
     unit = basis.unit_of(header.columns)
-    return Synthesis(Y, size, B, unit, header.step, header.turn), total, done
+    return Synthesis(Y, size, B, unit, header.step, header.turn), total, found.done
+
+
+def _refuse(header: Header, size: Shape) -> None:
+    """Refuse what would take more work or memory than there may be."""
+    frames, height, width, channels = size
+    maps, (rows, columns) = header.planes * channels, grid(height, width)
+    if (header.columns or header.classes) and frames * maps * height * width > STACK * MAX_PRODUCTS:
+        raise LimitError(
+            f"{header.planes} planes of {frames} frames of {height}x{width} samples are more work "
+            "than the limit allows"
+        )
+    group = 16 * SIZE * rows * columns * min(group_of((rows, columns)), maps)
+    if not fits(4 * maps * height * width + group):
+        raise MemoryError
+
+
+@dataclass
+class _Found:
+    """What was decoded of a payload, as far as it goes.
+
+    Attributes
+    ----------
+    frame : (height, width)
+    B : (frames, K) ndarray or None
+        The basis.
+    planes : list of Plane
+    weights : list
+        Those of predictions (classes.py).
+    done : int
+        Components.
+    """
+
+    frame: tuple[int, int]
+    B: NDArray[np.float64] | None = None
+    planes: list[Plane] = field(default_factory=list)
+    weights: list[tuple[slice, NDArray[np.int32]]] = field(default_factory=list)
+    done: int = 0
+
+
+def _read(found: _Found, header: Header, size: Shape, data: memoryview) -> None:
+    """Decode the basis, and the maps group by group; Cut where the payload ends."""
+    frames, height, width, channels = size
+    rans = RansReader(data, header.lanes)
+    coder = Reader(rans, models.fresh(header.version))
+    if header.columns is not None:
+        entries = basis.read_entries(rans, Reader(rans), frames, header.columns)
+        found.B = entries * power(x.exponent for x in header.columns)
+    carried = Carried()
+    edges = Edges(height, width, filled=header.version == 0, transform=header.transform)
+    sent = classes.Weights(Reader(rans), header.classes) if header.classes else None
+    patches, maps, symbols = grid(height, width), header.planes * channels, 0
+    each = group_of(patches)
+    for first in range(0, maps, each):
+        part = slice(first, min(first + each, maps))
+        if sent is not None:
+            found.weights += sent.read(part)
+        scales = [x.scales(header.slope) for x in header.profiles[part]]
+        walk = Walk(patches, scales, header.coarsest[part], coder, edges, carried)
+        symbols += walk.symbols
+        if symbols > header.lanes * SYMBOLS_PER_LANE * 2:
+            raise FormatError("packed stream: too few interleaved coders for its size")
+        plan = batches(scales, patches[0] * patches[1])
+        _read_group(found, walk, plan, rans, header.late if part.stop == maps else 0)
+        del walk, plan
 
 
 def _restored(
@@ -228,14 +249,6 @@ def _restored(
         planes.append(narrowed(whole[last].reshape(frame)))
         whole.resize((last, *whole.shape[1:]), refcheck=False)
     return planes[::-1]
-
-
-class _Ended(Exception):  # noqa: N818 - a state of the stream, not a fault
-    """The stream ends within a group, after so many of its components."""
-
-    def __init__(self, done: int) -> None:
-        super().__init__(done)
-        self.done = done
 
 
 class _Levels:
@@ -279,29 +292,47 @@ class _Levels:
         return found[: len(self.indices[c])]
 
 
-def _read_group(walk: Walk, plan: Plan, levels: _Levels, rans: RansReader, late: int) -> int:
-    """Decode a group, of which the last batches have late signs; components that it has."""
+def _read_group(found: _Found, walk: Walk, plan: Plan, rans: RansReader, late: int) -> None:
+    """Decode a group, of which the last batches have late signs; where it is cut, what is there."""
+    levels = _Levels(plan, walk.planes, walk.shape)
+    try:
+        _read_levels(found, walk, plan, levels, rans, late)
+    except Cut:
+        if found.done:
+            for c in range(len(walk.firsts), walk.planes):
+                walk.empty_first(c)
+            found.planes += _planes(found, walk, levels)
+        raise
+    walk.leave()
+    found.planes += _planes(found, walk, levels)
+
+
+def _planes(found: _Found, walk: Walk, levels: _Levels) -> list[Plane]:
+    """The planes of a group."""
+    maps = Maps(walk.shape, walk.edges, levels.indices, walk.firsts, levels.of)
+    return planes_of(maps, found.frame)
+
+
+def _read_levels(
+    found: _Found, walk: Walk, plan: Plan, levels: _Levels, rans: RansReader, late: int
+) -> None:
+    """Decode the components of a group; each that is whole is counted."""
     signed = len(plan) - late
     if signed < 0:
         raise FormatError("packed stream: more late signs than components")
-    done = 0
     unsigned: list[tuple[list[Component], NDArray[Any]]] = []
-    try:
-        for c in range(walk.planes):
-            walk.first(c)
-            done += 1
-        for number, batch in enumerate(pace.steps("decoding", plan)):
-            found = walk.next(batch, signs=number < signed)
-            if number < signed:
-                levels.add(batch, found)
-                done += len(batch)
-            else:
-                unsigned.append((batch, found))
-        if late:
-            walk.sign(rans.tail())
-    except Cut:
-        raise _Ended(done) from None
-    for batch, found in unsigned:
-        levels.add(batch, found)
-        done += len(batch)
-    return done
+    for c in range(walk.planes):
+        walk.first(c)
+        found.done += 1
+    for number, batch in enumerate(pace.steps("decoding", plan)):
+        halves = walk.next(batch, signs=number < signed)
+        if number < signed:
+            levels.add(batch, halves)
+            found.done += len(batch)
+        else:
+            unsigned.append((batch, halves))
+    if late:
+        walk.sign(rans.tail())
+    for batch, halves in unsigned:
+        levels.add(batch, halves)
+        found.done += len(batch)

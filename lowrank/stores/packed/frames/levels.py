@@ -76,5 +76,5 @@ def _quantised(
                 rows_of = expected[here].reshape(len(order), -1)
                 rows_of ^= _WAITING
                 q, second = trellis.quantise(x.reshape(len(order), -1), rows_of, costs)
-                yield here, part, x, trellis.values_of(q, second, 2).reshape(x.shape)
+                yield here, part, x, trellis.values_of(q, second).reshape(x.shape)
                 del x, rows_of, q, second  # before the next ones

@@ -162,11 +162,10 @@ def _candidates(
     return costs, above
 
 
-def values_of(levels: NDArray[Any], second: NDArray[np.uint8], unit: int) -> NDArray[Any]:
-    """What levels stand for, in units of 1/`unit` step: whole numbers."""
+def values_of(levels: NDArray[Any], second: NDArray[np.uint8]) -> NDArray[Any]:
+    """What levels stand for, in half steps: whole numbers of the same type."""
     half: NDArray[Any] = np.sign(levels)
     half *= second
-    half *= unit // 2
-    result: NDArray[Any] = levels * unit
+    result: NDArray[Any] = 2 * levels
     result -= half
     return result

@@ -174,7 +174,7 @@ class Walk:
                 continue
             here = places.take(hit)
             found = widened(found, 2 * int(magnitude.max(initial=0)))
-            found.reshape(-1)[here] = trellis.values_of(q, half, 2)
+            found.reshape(-1)[here] = trellis.values_of(q, half)
             if not signs:
                 unsigned.append(here.astype(np.int32))
         self.coder.models.learn()
