@@ -57,7 +57,7 @@ def _measured(r: Report) -> str:
          "energy", "proof"],
         rows,
     )  # fmt: skip
-    return errors + f"<p>{escaped(words.verdict(r.matrices))}</p>" + _storage(r)
+    return errors + f"<p>{escaped(words.verdict(r.matrices, r.file))}</p>" + _storage(r)
 
 
 def _storage(r: Report) -> str:
