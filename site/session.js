@@ -158,7 +158,7 @@ const Session = (() => {
   }
 
   // Show a stack: frames of {height, width, colours}, row by row in A, in place of a picture.
-  async function openStack({ name, N, height, width, colours, A, eight, notes }) {
+  async function openStack({ name, N, height, width, size, colours, A, eight, notes }) {
     const mine = (open.last = {});
     say(`${name}: ${N} frames …`);
     const n = height * width * colours;
@@ -172,7 +172,8 @@ const Session = (() => {
     let [low, high] = eight ? [0, 255] : [Infinity, -Infinity];
     for (let i = 0; !eight && i < A.length; i++) [low, high] = [Math.min(low, A[i]), Math.max(high, A[i])];
     const data = {
-      shape: [N, height, width, colours], black: low, white: high, numbers: [...Array(N).keys()],
+      shape: [N, height, width, colours], size: size ?? [height, width],
+      channels: Pictures.NAMES[colours], black: low, white: high, numbers: [...Array(N).keys()],
       names: [], spectrum: found.spectrum, start: Math.min(3, found.s.length), title: name,
     };
     byId("rank").max = Math.max(found.s.length, 1);
