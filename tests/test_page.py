@@ -637,6 +637,18 @@ def test_constant_and_tiny_pictures(make, visit):
         assert "NaN" not in page.inner_text("main")
 
 
+def test_a_bound_of_almost_nothing_is_not_called_zero(make, visit):
+    exact = np.add.outer(np.arange(20), np.arange(30)).astype(np.float32)  # of rank 2
+    noisy = exact + 1e-6 * np.random.default_rng(0).standard_normal(exact.shape).astype(np.float32)
+    for A, k, said in ((exact, 20, "zero"), (noisy, 2, "next to nothing")):
+        file = io.BytesIO()
+        np.save(file, A)
+        page = visit(make(file.getvalue(), name="in.npy", ranks=(k,)))
+        assert (
+            page.inner_text("#frobenius-ratio") == f"the bound is {said}: what is left is rounding"
+        )
+
+
 # -- safety ----------------------------------------------------------------------------
 
 NAMES = (

@@ -128,6 +128,7 @@ def test_a_picture_of_ones_own_is_what_the_tool_decodes(visit):
     }
     for name, data in kinds.items():
         give(page, name, data)
+        assert page.inner_text("#facts").endswith(", 16 bits") is (name == "deep.png")
         original = pillow.read(data, name=name).picture
         low, high = (0, 255) if original.mode.bits == 8 else (
             float(original.samples.min()), float(original.samples.max()))  # fmt: skip
@@ -183,8 +184,13 @@ def test_a_larger_picture_is_seen_coarse_first(visit):
     page.evaluate(
         """() => {
           window.seen = [];
+          window.said = [];
+          const main = document.querySelector("main");
           new MutationObserver(() => seen.push(document.getElementById("picture").width))
-            .observe(document.querySelector("main"), {childList: true});
+            .observe(main, {childList: true});
+          const told = () => document.getElementById("say-frobenius").textContent;
+          new MutationObserver(() => said.push(told()))
+            .observe(main, {childList: true, subtree: true});
         }"""
     )
     original = smooth(300, 400, channels=1)[:, :, 0].astype(np.uint8)
@@ -193,6 +199,10 @@ def test_a_larger_picture_is_seen_coarse_first(visit):
     give(page, "large.png", out.getvalue())
     assert page.evaluate("seen")[0] < 200
     assert page.evaluate("seen").pop() == 400
+    page.wait_for_function("said.some((x) => x.includes('the rival'))")
+    said = list(filter(None, page.evaluate("said")))
+    assert "rival" not in said[0]  # it is not known yet
+    assert not any("the rival 0" in x for x in said)
 
 
 def test_a_lrk_file_is_opened_and_what_is_none_is_refused_in_words(visit, small_png):
