@@ -62,7 +62,7 @@ const Session = (() => {
     const most = whole ? N : Math.max(terms - 1, 1);
     const data = {
       name, lrk_name: "", m: height, n: width, channels: Pictures.NAMES[picture.mode] ?? Pictures.NAMES[planes.length],
-      start: Math.min(START, most), most, peak, copy_peak: peak, black, white, step: null,
+      start: Math.min(START, most), most, peak, copy_peak: peak, black, white, floats: false,
       spectra: found.map(({ spectrum }) => spectrum), rival: rival && rival.map(Math.sqrt),
       copy: null, copied: [], measured: [], file: null, file_caption: "", of_file: null,
     };

@@ -231,6 +231,20 @@ def test_measured_errors_are_those_of_numpy_and_lie_on_the_bounds(make, visit):
         assert float(page.inner_text("#energy").split()[0]) == pytest.approx(100 * kept, abs=0.01)
 
 
+def test_errors_of_floats_lie_on_the_bounds_to_the_last_rank(make, visit):
+    """A bright row leaves the others few of 65,536 levels, if floats were rounded to these."""
+    file = io.BytesIO()
+    A = 0.1 * np.random.default_rng(0).standard_normal((40, 50))
+    A[7] += 1e3
+    np.save(file, A.astype(np.float32))
+    page = visit(make(file.getvalue(), name="in.npy"))
+    for k in (1, 20, 39):
+        set_rank(page, k)
+        for name in ("spectral", "frobenius"):
+            ratio = float(page.inner_text(f"#{name}-ratio").split()[0])
+            assert 1 - 1e-5 <= ratio < 1.0005, (k, name)
+
+
 def test_rival_never_beats_the_bound(make):
     data, _ = embedded(make(picture("RGB", 60, 90)))
     spectra = np.array(data["spectra"])
