@@ -424,6 +424,39 @@ def test_picture_caption_and_slider_are_seen_together(make, visit, height, width
             assert caption["y"] + caption["height"] <= dock["y"] + 1, screen
 
 
+def test_caption_of_a_file_in_colour_is_not_under_the_slider(make, visit, tmp_path):
+    """Which has the most buttons above its picture."""
+    original = picture("RGB", 512, 768)
+    lowrank.compress(original.samples, quality=60).save(tmp_path / "in.lrk")
+    path = make(original, file=tmp_path / "in.lrk")
+    for screen in ((1280, 900), (1280, 720)):
+        page = visit(path, viewport=screen)
+        caption, dock = (page.locator(x).bounding_box() for x in ("#caption", ".dock"))
+        assert "What in.lrk decodes to" in page.inner_text("#caption")
+        assert caption["y"] + caption["height"] <= dock["y"] + 1, screen
+
+
+def test_u_beside_a_layer_is_as_tall_as_the_layer(make, visit):
+    path = make(picture("L", 90, 60))
+    for screen in ((1280, 720), (390, 844)):
+        page = visit(path, viewport=screen)
+        page.check("input[value=layer]")
+        down, frame, canvas = (
+            page.locator(x).bounding_box()["height"] for x in ("#down", "#frame", "#picture")
+        )
+        assert down == frame == canvas, screen
+
+
+def test_a_page_is_printed_in_black_on_white_and_whole(make, visit):
+    page = visit(make(picture("RGB", 60, 90), ranks=(5,)), viewport=(700, 900))
+    page.emulate_media(media="print", color_scheme="dark")
+    paper = "getComputedStyle(document.documentElement).getPropertyValue('--paper')"
+    assert page.evaluate(paper).strip() == "#fbfaf7"
+    wide = page.eval_on_selector_all("table", "xs => xs.map(x => x.getBoundingClientRect().right)")
+    assert max(wide) <= 700
+    page.emulate_media(media="screen", color_scheme="light")
+
+
 # -- what is shown ---------------------------------------------------------------------
 
 
