@@ -434,6 +434,7 @@ def test_caption_of_a_file_in_colour_is_not_under_the_slider(make, visit, tmp_pa
         caption, dock = (page.locator(x).bounding_box() for x in ("#caption", ".dock"))
         assert "What in.lrk decodes to" in page.inner_text("#caption")
         assert caption["y"] + caption["height"] <= dock["y"] + 1, screen
+    assert str(tmp_path) not in path.read_text("utf-8")  # where it lay is nobody's business
 
 
 def test_u_beside_a_layer_is_as_tall_as_the_layer(make, visit):

@@ -25,7 +25,7 @@ from lowrank.report import Report
 from lowrank.report.ask import Result
 from lowrank.report.exhibit import Exhibit
 from lowrank.views import html_tables
-from lowrank.views.markup import as_script, asset, escaped, name_of, policy
+from lowrank.views.markup import as_script, asset, escaped, last, name_of, policy
 
 _SCRIPTS = (
     "lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "words.js", "bounds.js", "stage.js",
@@ -212,7 +212,7 @@ def _shown(exhibit: Exhibit) -> str:
 
 
 def _file_name(r: Report | None) -> str:
-    return r.file.path.replace("\\", "/").rsplit("/", 1)[-1] if r and r.file and r.file.path else ""
+    return last(r.file.path) if r and r.file and r.file.path else ""
 
 
 def _file_said(exhibit: Exhibit) -> str:
@@ -234,7 +234,7 @@ def _file_caption(exhibit: Exhibit) -> str:
     if r is None or r.file is None:
         return ""
     reduced = f", seen as {_copy(exhibit)}" if exhibit.copied else ""
-    return f"What {r.file.path} decodes to ({r.file.layout}, {r.file.store}){reduced}"
+    return f"What {_file_name(r)} decodes to ({r.file.layout}, {r.file.store}){reduced}"
 
 
 def _short(values: NDArray[np.float64]) -> list[float]:
