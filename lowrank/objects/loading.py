@@ -93,7 +93,7 @@ def read(
         if folder and taking.asked:
             paths, notes = folders.frames_of(name)
             loaded = of_paths(paths, max_pixels, nodata, taking)
-            return replace(loaded, notes=notes + loaded.notes)
+            return sources.of_folder(name, loaded, notes)
         if name.lower().endswith(ZARR) and os.path.isdir(name):
             from lowrank.io import zarr
 

@@ -63,4 +63,4 @@ def name_of(result: Result) -> str:
 
 def last(path: str) -> str:
     """Return the name at the end of a path: in which folder it lay is not what a page tells."""
-    return path.replace("\\", "/").rsplit("/", 1)[-1]
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
