@@ -383,6 +383,28 @@ def test_the_element_draws_while_bytes_arrive(tab, site, kind, tmp_path):
     assert not events
 
 
+def test_the_example_of_the_readme_draws_a_file(visit):
+    page = visit()
+    text = (ROOT / "js" / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"```js\n(.*?)```", text, re.DOTALL)
+    example = re.sub(r"import (\{.*?\}) from (.*?);", r"const \1 = await import(\2);", example)
+    original = picture("RGB", 40, 60)
+    parts = codec.encode(original, Target("rank", 30)).parts
+    page.route("**/photo.lrk", lambda route: route.fulfill(body=lrk.serialize(parts)))
+    found = page.evaluate(
+        f"""async () => {{
+          {example}
+          canvas.remove();
+          const {{data}} = canvas.getContext("2d").getImageData(0, 0, width, height);
+          return [parts.channels, parts.frames, ...data];
+        }}"""
+    )
+    page.unroute("**/photo.lrk")
+    assert found[:2] == [3, None]
+    pixels = np.reshape(found[2:], (40, 60, 4))
+    assert np.array_equal(pixels[:, :, :3], codec.decode(parts, rank=20).picture.samples)
+
+
 COUNT_DRAWINGS = """() => {
   window.drawings = 0;
   const draw = CanvasRenderingContext2D.prototype.putImageData;
