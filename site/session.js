@@ -21,6 +21,12 @@ const Session = (() => {
     return workers[0].busy && workers.length < count ? worker() : workers[0];
   }
 
+  // Nothing waits behind a picture that nobody waits for: its promises stay as they are.
+  function abandon() {
+    for (const { worker } of workers.filter(({ busy }) => busy)) worker.terminate();
+    workers.splice(0, workers.length, ...workers.filter(({ busy }) => !busy));
+  }
+
   // A channel's spectrum and first terms; and then its energies by cosine frequency and the
   // other terms.
   function decomposed(A, m, n, leading, most, rival = true) {
@@ -119,6 +125,7 @@ const Session = (() => {
   async function open(picture) {
     const mine = (open.last = {});
     const started = performance.now();
+    abandon();
     const { width, height, planes } = picture;
     say(`${picture.name}: a coarse view first …`);
     const N = Math.min(width, height);
@@ -158,6 +165,7 @@ const Session = (() => {
   // Show a stack: frames of {height, width, colours}, row by row in A, in place of a picture.
   async function openStack({ name, N, height, width, size, colours, A, eight, notes }) {
     const mine = (open.last = {});
+    abandon();
     say(`${name}: ${N} frames …`);
     const n = height * width * colours;
     const most = Math.min(N, n, 60);

@@ -205,6 +205,29 @@ def test_a_larger_picture_is_seen_coarse_first(visit):
     assert not any("the rival 0" in x for x in said)
 
 
+def test_a_picture_does_not_wait_for_one_that_was_left(visit):
+    page = visit()
+    page.evaluate(
+        """() => {
+          window.ended = 0;
+          const terminate = Worker.prototype.terminate;
+          Worker.prototype.terminate = function () { ended++; terminate.call(this); };
+        }"""
+    )
+    large = io.BytesIO()
+    Image.fromarray(smooth(500, 700).astype(np.uint8)).save(large, "PNG", compress_level=1)
+    page.set_input_files(
+        "#choose", {"name": "large.png", "mimeType": "", "buffer": large.getvalue()}
+    )
+    page.wait_for_function("document.getElementById('facts-name').textContent === 'large.png'")
+    page.wait_for_timeout(100)  # its coarse view is there, the workers have begun
+    give(page, "small.png", pillow.write(picture("L", 40, 30), format="PNG"))
+    assert page.evaluate("ended") > 0
+    page.wait_for_timeout(300)
+    assert page.inner_text("#facts-name") == "small.png"
+    give(page, "next.png", pillow.write(picture("L", 30, 40), format="PNG"))  # by workers anew
+
+
 def test_a_lrk_file_is_opened_and_what_is_none_is_refused_in_words(visit, small_png):
     page = visit()
     original = pillow.read(small_png.read_bytes(), name="in.png").picture
