@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from goldens import EXPECTED, known
+from PIL import Image
 from test_page import embedded, tab, visit  # noqa: F401 - fixtures
 
 import lowrank
@@ -116,6 +117,23 @@ def test_pixels_of_a_reduced_stack_are_those_of_the_stack(make, visit, monkeypat
         )
         expected = [100 * (pin[0] + 0.5) / h, 100 * (pin[1] + 0.5) / w]
         np.testing.assert_allclose(at, expected, rtol=1e-4)
+
+
+def test_inks_are_shown_as_light(cli, visit, tmp_path):  # noqa: F811
+    A = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 4)).astype(np.uint8)
+    first, *others = (Image.fromarray(a, "CMYK") for a in A)
+    first.save(tmp_path / "ink.tif", save_all=True, append_images=others)
+    done = cli("report", "ink.tif", "--html", "p.html")
+    assert done.code == 0, done.err
+    page = visit(tmp_path / "p.html")
+    found = page.evaluate(
+        """() => {
+          const canvas = document.getElementById("original");
+          return Array.from(canvas.getContext("2d").getImageData(0, 0, 30, 20).data);
+        }"""
+    )
+    light = (255.0 - A[0, :, :, :3]) * (255 - A[0, :, :, 3:]) / 255
+    assert np.abs(np.reshape(found, (20, 30, 4))[:, :, :3] - light).max() <= 1
 
 
 def test_a_stack_of_few_frames_opens_at_a_rank_that_leaves_something_out(make):
