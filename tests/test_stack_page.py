@@ -119,6 +119,14 @@ def test_pixels_of_a_reduced_stack_are_those_of_the_stack(make, visit, monkeypat
         np.testing.assert_allclose(at, expected, rtol=1e-4)
 
 
+def test_black_and_white_reduced_is_measured_in_its_own_levels(make, monkeypatch):
+    A = np.random.default_rng(0).random((6, 24, 32)) > 0.5
+    monkeypatch.setattr(gallery, "SAMPLES", 2000)
+    data, _ = embedded(make(A))
+    assert data["shape"][1:3] != [24, 32]
+    assert 0 <= data["low"] < data["high"] <= 1
+
+
 def test_inks_are_shown_as_light(cli, visit, tmp_path):  # noqa: F811
     A = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 4)).astype(np.uint8)
     first, *others = (Image.fromarray(a, "CMYK") for a in A)

@@ -17,7 +17,7 @@ from lowrank import format as lrk
 from lowrank import linalg
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Parts
-from lowrank.picture import Metadata, Picture, axis, thumbnail
+from lowrank.picture import MODES, Metadata, Picture, axis, thumbnail
 from lowrank.report.ask import Result
 from lowrank.stores import truncation
 
@@ -126,5 +126,8 @@ def _copy(original: Picture) -> tuple[Picture, list[int], list[str]]:
         notes.append(f"One in {step} of {N:,} frames is shown.")
     if notes:
         notes.append("What the page measures is this copy's; the report is about the stack itself.")
-    shown = [thumbnail.reduced(frames[i], side).samples for i in numbers]
-    return Picture(np.stack(shown), original.mode, Metadata()), numbers, notes
+    shown = np.stack([thumbnail.reduced(frames[i], side).samples for i in numbers])
+    mode = original.mode
+    if one.mode != mode:  # greys of black and white: levels are still 0 and 1, and between
+        shown, mode = shown / np.float32(255), MODES["F"]
+    return Picture(shown, mode, Metadata()), numbers, notes
