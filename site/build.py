@@ -66,7 +66,7 @@ def stack() -> str:
     """The page of a stack as a template, for one that is dropped."""
     _, _, rest = markup.asset("stack.html").partition('role="alert" hidden></p>')
     sections, _, _ = rest.partition('<section aria-labelledby="report">')
-    filled = Template(sections).substitute(start=1, most=1, last=0)
+    filled = Template(sections).substitute(start=1, most=1, last=0, copied="")
     return f'<template id="stack-template"><div id="page">{filled}</div></template>'
 
 

@@ -13,7 +13,7 @@ const Pictures = (() => {
 
   const starts = (bytes, with_) => with_.every((x, i) => bytes[i] === x);
 
-  // {name, width, height, planes, mode, channels, peak, notes}
+  // {name, width, height, planes, mode, peak, notes}; `kind` says of which samples, but for 8 bits.
   async function read(file) {
     const bytes = new Uint8Array(await file.arrayBuffer());
     const name = file.name || "the picture";
@@ -42,7 +42,7 @@ const Pictures = (() => {
     const { width, height, planes } = found;
     const bits = planes[0] instanceof Uint16Array ? 16 : bytes[24];
     const mode = bits === 1 ? "1" : MODES[planes.length];
-    return withoutPlainAlpha({ width, height, planes, mode, peak: 2 ** bits - 1 });
+    return withoutPlainAlpha({ width, height, planes, mode, peak: 2 ** bits - 1, kind: bits > 8 ? ", 16 bits" : "" });
   }
 
   // What a browser leaves out of a picture: it gives three colours, of 8 bits.
@@ -100,7 +100,8 @@ const Pictures = (() => {
     const bits = parts.mode === "1" ? 1 : Number(parts.dtype.match(/\d+/));
     const whole = parts.dtype.startsWith("uint") && bits <= 16;
     const peak = whole ? 2 ** bits - 1 : null;
-    return { width, height, planes, mode: mode === "I;16" || mode === "F" ? "L" : mode, peak, notes };
+    const kind = bits > 8 ? `, ${parts.dtype}` : "";
+    return { width, height, planes, mode: mode === "I;16" || mode === "F" ? "L" : mode, peak, kind, notes };
   }
 
   // Averaged over cells where it is larger than a page shows.

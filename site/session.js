@@ -21,6 +21,12 @@ const Session = (() => {
     return workers[0].busy && workers.length < count ? worker() : workers[0];
   }
 
+  // Nothing waits behind a picture that nobody waits for: its promises stay as they are.
+  function abandon() {
+    for (const { worker } of workers.filter(({ busy }) => busy)) worker.terminate();
+    workers.splice(0, workers.length, ...workers.filter(({ busy }) => !busy));
+  }
+
   // A channel's spectrum and first terms; and then its energies by cosine frequency and the
   // other terms.
   function decomposed(A, m, n, leading, most, rival = true) {
@@ -47,7 +53,7 @@ const Session = (() => {
     return { first, rest };
   }
 
-  // What the page reads of a picture whose channels are decomposed.
+  // What the page reads of a picture whose channels are decomposed; energies null: not known yet.
   function dataOf(picture, found, energies) {
     const { width, height, planes, name } = picture;
     const N = Math.min(width, height);
@@ -55,15 +61,15 @@ const Session = (() => {
     const peak = picture.peak ?? white - black;
     const whole = found.every(({ s, spectrum }) => s.length === spectrum.filter(Boolean).length);
     const terms = Math.min(...found.map(({ s }) => s.length));
-    const rival = new Float64Array(N + 1);
-    for (let k = N - 1; k >= 0; k--) {
+    const rival = energies && new Float64Array(N + 1);
+    for (let k = N - 1; rival && k >= 0; k--) {
       rival[k] = rival[k + 1] + energies.reduce((sum, e) => sum + e[k], 0);
     }
     const most = whole ? N : Math.max(terms - 1, 1);
     const data = {
       name, lrk_name: "", m: height, n: width, channels: Pictures.NAMES[picture.mode] ?? Pictures.NAMES[planes.length],
-      start: Math.min(START, most), most, peak, copy_peak: peak, black, white, step: null,
-      spectra: found.map(({ spectrum }) => spectrum), rival: rival.map(Math.sqrt),
+      start: Math.min(START, most), most, peak, copy_peak: peak, black, white, floats: false,
+      spectra: found.map(({ spectrum }) => spectrum), rival: rival && rival.map(Math.sqrt),
       copy: null, copied: [], measured: [], file: null, file_caption: "", of_file: null,
     };
     const file = {
@@ -89,7 +95,7 @@ const Session = (() => {
       x.textContent = data.channels.length > 1 ? ` in each of ${data.channels.length} channels` : "";
     }
     byId("facts-name").textContent = picture.name;
-    byId("facts").textContent = `${file.width} × ${file.height} ${picture.mode}`;
+    byId("facts").textContent = `${file.width} × ${file.height} ${picture.mode}${picture.kind ?? ""}`;
     document.title = `${picture.name}, as a sum of layers`;
     if (kept) data.start = Math.min(kept.k, data.most);
     const controller = new AbortController();
@@ -119,6 +125,7 @@ const Session = (() => {
   async function open(picture) {
     const mine = (open.last = {});
     const started = performance.now();
+    abandon();
     const { width, height, planes } = picture;
     say(`${picture.name}: a coarse view first …`);
     const N = Math.min(width, height);
@@ -133,8 +140,7 @@ const Session = (() => {
         const svd = Svd.begun(plane, h, w);
         return { spectrum: svd.spectrum, ...svd.terms(FIRST) };
       });
-      const none = parts.map(() => new Float64Array(Math.min(w, h)));
-      coarse = current = show(small, parts, none, null);
+      coarse = current = show(small, parts, null, null);
       byId("drop").dataset.first = Math.round(performance.now() - started);
       await seen();
       if (open.last !== mine) return null;
@@ -143,8 +149,7 @@ const Session = (() => {
     const jobs = planes.map((plane) => decomposed(plane, height, width, FIRST, most));
     const found = await Promise.all(jobs.map(({ first }) => first));
     if (open.last !== mine) return null;
-    const none = planes.map(() => new Float64Array(N));
-    const like = current = show(picture, found, none, coarse);
+    const like = current = show(picture, found, null, coarse);
     byId("drop").dataset.exact = Math.round(performance.now() - started);
     const rest = await Promise.all(jobs.map((job) => job.rest));
     if (open.last !== mine) return null;
@@ -158,8 +163,9 @@ const Session = (() => {
   }
 
   // Show a stack: frames of {height, width, colours}, row by row in A, in place of a picture.
-  async function openStack({ name, N, height, width, colours, A, eight, notes }) {
+  async function openStack({ name, N, height, width, size, colours, A, eight, notes }) {
     const mine = (open.last = {});
+    abandon();
     say(`${name}: ${N} frames …`);
     const n = height * width * colours;
     const most = Math.min(N, n, 60);
@@ -172,7 +178,8 @@ const Session = (() => {
     let [low, high] = eight ? [0, 255] : [Infinity, -Infinity];
     for (let i = 0; !eight && i < A.length; i++) [low, high] = [Math.min(low, A[i]), Math.max(high, A[i])];
     const data = {
-      shape: [N, height, width, colours], black: low, white: high, numbers: [...Array(N).keys()],
+      shape: [N, height, width, colours], size: size ?? [height, width],
+      channels: Pictures.NAMES[colours], black: low, white: high, numbers: [...Array(N).keys()],
       names: [], spectrum: found.spectrum, start: Math.min(3, found.s.length), title: name,
     };
     byId("rank").max = Math.max(found.s.length, 1);

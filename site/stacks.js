@@ -129,7 +129,7 @@ const Stacks = (() => {
       }
     }
     const notes = [`Its frames of ${width} × ${height} are shown, and measured, reduced to ${w} × ${h}.`];
-    return { ...stack, height: h, width: w, A: out, notes };
+    return { ...stack, height: h, width: w, size: [height, width], A: out, notes };
   }
 
   return { read };

@@ -24,7 +24,7 @@ from lowrank import codec, linalg
 from lowrank import format as lrk_format
 from lowrank.errors import FormatError
 from lowrank.picture import MODES, Picture, Source
-from lowrank.report import OfMatrix, measure
+from lowrank.report import File, OfMatrix, measure
 from lowrank.targets import Target
 from lowrank.views import tables, words
 
@@ -279,6 +279,14 @@ def test_rounding_alone_contradicts_nothing():
          "frobenius_bound": 5e-12, "frobenius_error": 0.0},
     ):  # fmt: skip
         assert words.verdict((replace(HONEST, **few),)).startswith("Proved")
+
+
+def test_what_is_far_from_the_optimum_says_why():
+    far = (replace(HONEST, frobenius_error=9.0),)
+    for store, why in (("float32", "rounding"), ("packed", "quantisation")):
+        said = words.verdict(far, File("a.lrk", 1, "channels", store, 1.0))
+        assert said.endswith(f"1.80 times as far as the optimum: that is what {why} added.")
+    assert words.verdict(far).endswith("that is what rounding added.")
 
 
 def test_what_contradicts_itself_is_certified_nowhere():

@@ -231,6 +231,20 @@ def test_measured_errors_are_those_of_numpy_and_lie_on_the_bounds(make, visit):
         assert float(page.inner_text("#energy").split()[0]) == pytest.approx(100 * kept, abs=0.01)
 
 
+def test_errors_of_floats_lie_on_the_bounds_to_the_last_rank(make, visit):
+    """A bright row leaves the others few of 65,536 levels, if floats were rounded to these."""
+    file = io.BytesIO()
+    A = 0.1 * np.random.default_rng(0).standard_normal((40, 50))
+    A[7] += 1e3
+    np.save(file, A.astype(np.float32))
+    page = visit(make(file.getvalue(), name="in.npy"))
+    for k in (1, 20, 39):
+        set_rank(page, k)
+        for name in ("spectral", "frobenius"):
+            ratio = float(page.inner_text(f"#{name}-ratio").split()[0])
+            assert 1 - 1e-5 <= ratio < 1.0005, (k, name)
+
+
 def test_rival_never_beats_the_bound(make):
     data, _ = embedded(make(picture("RGB", 60, 90)))
     spectra = np.array(data["spectra"])
@@ -408,6 +422,40 @@ def test_picture_caption_and_slider_are_seen_together(make, visit, height, width
         assert tall <= screen[1], screen
         if screen[0] > screen[1]:  # with all that is above them, where there is room beside
             assert caption["y"] + caption["height"] <= dock["y"] + 1, screen
+
+
+def test_caption_of_a_file_in_colour_is_not_under_the_slider(make, visit, tmp_path):
+    """Which has the most buttons above its picture."""
+    original = picture("RGB", 512, 768)
+    lowrank.compress(original.samples, quality=60).save(tmp_path / "in.lrk")
+    path = make(original, file=tmp_path / "in.lrk")
+    for screen in ((1280, 900), (1280, 720)):
+        page = visit(path, viewport=screen)
+        caption, dock = (page.locator(x).bounding_box() for x in ("#caption", ".dock"))
+        assert "What in.lrk decodes to" in page.inner_text("#caption")
+        assert caption["y"] + caption["height"] <= dock["y"] + 1, screen
+    assert str(tmp_path) not in path.read_text("utf-8")  # where it lay is nobody's business
+
+
+def test_u_beside_a_layer_is_as_tall_as_the_layer(make, visit):
+    path = make(picture("L", 90, 60))
+    for screen in ((1280, 720), (390, 844)):
+        page = visit(path, viewport=screen)
+        page.check("input[value=layer]")
+        down, frame, canvas = (
+            page.locator(x).bounding_box()["height"] for x in ("#down", "#frame", "#picture")
+        )
+        assert down == frame == canvas, screen
+
+
+def test_a_page_is_printed_in_black_on_white_and_whole(make, visit):
+    page = visit(make(picture("RGB", 60, 90), ranks=(5,)), viewport=(700, 900))
+    page.emulate_media(media="print", color_scheme="dark")
+    paper = "getComputedStyle(document.documentElement).getPropertyValue('--paper')"
+    assert page.evaluate(paper).strip() == "#fbfaf7"
+    wide = page.eval_on_selector_all("table", "xs => xs.map(x => x.getBoundingClientRect().right)")
+    assert max(wide) <= 700
+    page.emulate_media(media="screen", color_scheme="light")
 
 
 # -- what is shown ---------------------------------------------------------------------
@@ -635,6 +683,18 @@ def test_constant_and_tiny_pictures(make, visit):
         page = visit(make(original))
         assert np.all(canvas(page)[:, :, 0] == value)
         assert "NaN" not in page.inner_text("main")
+
+
+def test_a_bound_of_almost_nothing_is_not_called_zero(make, visit):
+    exact = np.add.outer(np.arange(20), np.arange(30)).astype(np.float32)  # of rank 2
+    noisy = exact + 1e-6 * np.random.default_rng(0).standard_normal(exact.shape).astype(np.float32)
+    for A, k, said in ((exact, 20, "zero"), (noisy, 2, "next to nothing")):
+        file = io.BytesIO()
+        np.save(file, A)
+        page = visit(make(file.getvalue(), name="in.npy", ranks=(k,)))
+        assert (
+            page.inner_text("#frobenius-ratio") == f"the bound is {said}: what is left is rounding"
+        )
 
 
 # -- safety ----------------------------------------------------------------------------

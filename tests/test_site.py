@@ -128,6 +128,7 @@ def test_a_picture_of_ones_own_is_what_the_tool_decodes(visit):
     }
     for name, data in kinds.items():
         give(page, name, data)
+        assert page.inner_text("#facts").endswith(", 16 bits") is (name == "deep.png")
         original = pillow.read(data, name=name).picture
         low, high = (0, 255) if original.mode.bits == 8 else (
             float(original.samples.min()), float(original.samples.max()))  # fmt: skip
@@ -183,8 +184,13 @@ def test_a_larger_picture_is_seen_coarse_first(visit):
     page.evaluate(
         """() => {
           window.seen = [];
+          window.said = [];
+          const main = document.querySelector("main");
           new MutationObserver(() => seen.push(document.getElementById("picture").width))
-            .observe(document.querySelector("main"), {childList: true});
+            .observe(main, {childList: true});
+          const told = () => document.getElementById("say-frobenius").textContent;
+          new MutationObserver(() => said.push(told()))
+            .observe(main, {childList: true, subtree: true});
         }"""
     )
     original = smooth(300, 400, channels=1)[:, :, 0].astype(np.uint8)
@@ -193,6 +199,33 @@ def test_a_larger_picture_is_seen_coarse_first(visit):
     give(page, "large.png", out.getvalue())
     assert page.evaluate("seen")[0] < 200
     assert page.evaluate("seen").pop() == 400
+    page.wait_for_function("said.some((x) => x.includes('the rival'))")
+    said = list(filter(None, page.evaluate("said")))
+    assert "rival" not in said[0]  # it is not known yet
+    assert not any("the rival 0" in x for x in said)
+
+
+def test_a_picture_does_not_wait_for_one_that_was_left(visit):
+    page = visit()
+    page.evaluate(
+        """() => {
+          window.ended = 0;
+          const terminate = Worker.prototype.terminate;
+          Worker.prototype.terminate = function () { ended++; terminate.call(this); };
+        }"""
+    )
+    large = io.BytesIO()
+    Image.fromarray(smooth(500, 700).astype(np.uint8)).save(large, "PNG", compress_level=1)
+    page.set_input_files(
+        "#choose", {"name": "large.png", "mimeType": "", "buffer": large.getvalue()}
+    )
+    page.wait_for_function("document.getElementById('facts-name').textContent === 'large.png'")
+    page.wait_for_timeout(100)  # its coarse view is there, the workers have begun
+    give(page, "small.png", pillow.write(picture("L", 40, 30), format="PNG"))
+    assert page.evaluate("ended") > 0
+    page.wait_for_timeout(300)
+    assert page.inner_text("#facts-name") == "small.png"
+    give(page, "next.png", pillow.write(picture("L", 30, 40), format="PNG"))  # by workers anew
 
 
 def test_a_lrk_file_is_opened_and_what_is_none_is_refused_in_words(visit, small_png):
@@ -371,6 +404,28 @@ def test_the_element_draws_while_bytes_arrive(tab, site, kind, tmp_path):
     assert page.get_by_role("img", name="A picture").count() == 1
     page.unroute("**/element.html")
     assert not events
+
+
+def test_the_example_of_the_readme_draws_a_file(visit):
+    page = visit()
+    text = (ROOT / "js" / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"```js\n(.*?)```", text, re.DOTALL)
+    example = re.sub(r"import (\{.*?\}) from (.*?);", r"const \1 = await import(\2);", example)
+    original = picture("RGB", 40, 60)
+    parts = codec.encode(original, Target("rank", 30)).parts
+    page.route("**/photo.lrk", lambda route: route.fulfill(body=lrk.serialize(parts)))
+    found = page.evaluate(
+        f"""async () => {{
+          {example}
+          canvas.remove();
+          const {{data}} = canvas.getContext("2d").getImageData(0, 0, width, height);
+          return [parts.channels, parts.frames, ...data];
+        }}"""
+    )
+    page.unroute("**/photo.lrk")
+    assert found[:2] == [3, None]
+    pixels = np.reshape(found[2:], (40, 60, 4))
+    assert np.array_equal(pixels[:, :, :3], codec.decode(parts, rank=20).picture.samples)
 
 
 COUNT_DRAWINGS = """() => {

@@ -380,7 +380,8 @@ def test_a_folder_is_a_stack_in_the_natural_order_of_its_names(cli, tmp_path):
     assert stack.axis.labels[10] == "f10.png"
     cli("compress", "f/f10.png", "f/f2.png", "--stack", "-k", "2", "-o", "two.lrk")
     assert lowrank.open(tmp_path / "two.lrk").axis.labels == ("f2.png", "f10.png")
-    assert cli("report", "f", "f.lrk", "--stack").code == 0
+    assert cli("report", "f", "f.lrk", "--stack").text.startswith("f  11 frames of 12x10 L")
+    assert stack.report(tmp_path / "f").source.path == str(tmp_path / "f")
     assert cli("decompress", "f.lrk", "-o", "out/").code == 0
     for i, a in enumerate(A):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / f"{i:03d}.png")), a)

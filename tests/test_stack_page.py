@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from goldens import EXPECTED, known
+from PIL import Image
 from test_page import embedded, tab, visit  # noqa: F401 - fixtures
 
 import lowrank
@@ -85,11 +86,86 @@ def test_sums_errors_and_controls(make, visit):  # noqa: F811
     page.eval_on_selector("#frame", "x => { x.value = 9; x.dispatchEvent(new Event('input')); }")
     assert page.inner_text("label[for=frame]") == "Frame 9"
     page.click("#original", position={"x": 3, "y": 3})
-    assert "Pixel 0, 0" in page.inner_text("#trace-said")
+    assert "Pixel 0, 0 (row, column), red:" in page.inner_text("#trace-said")
+    assert "of the energy" in page.get_attribute("#rank", "aria-valuetext")
     assert page.locator("#eigenimages li.used").count() == 2
     page.click("#eigenimages li:nth-child(5) button")
     assert page.get_attribute("#stage", "data-rank") == "5"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_pixels_of_a_reduced_stack_are_those_of_the_stack(make, visit, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(gallery, "SAMPLES", 3000)
+    path = make(movie((30, 24, 32), "float32"))
+    data, _ = embedded(path)
+    N, h, w, _ = data["shape"]
+    assert (h, w) != (24, 32)
+    page = visit(path)
+    assert f"a copy: {N} of 30 frames, {w} × {h}." in page.inner_text("h1 + .intro")
+    page.click("#original", position={"x": 1, "y": 1})
+    assert int(page.input_value("#row")) <= 24 // h
+    for row, column, pin in ((23, 31, (h - 1, w - 1)), (0, 0, (0, 0)), (99, -5, (h - 1, 0))):
+        page.fill("#row", str(row))
+        page.fill("#column", str(column))
+        page.press("#column", "Enter")
+        row, column = min(row, 23), max(column, 0)
+        assert page.input_value("#row") == str(row)
+        said = f"Pixel {row}, {column} (row, column), averaged with those around it:"
+        assert said in page.inner_text("#trace-said")
+        at = page.eval_on_selector(
+            ".pin", "x => [parseFloat(x.style.top), parseFloat(x.style.left)]"
+        )
+        expected = [100 * (pin[0] + 0.5) / h, 100 * (pin[1] + 0.5) / w]
+        np.testing.assert_allclose(at, expected, rtol=1e-4)
+
+
+def test_black_and_white_reduced_is_measured_in_its_own_levels(make, monkeypatch):
+    A = np.random.default_rng(0).random((6, 24, 32)) > 0.5
+    monkeypatch.setattr(gallery, "SAMPLES", 2000)
+    data, _ = embedded(make(A))
+    assert data["shape"][1:3] != [24, 32]
+    assert 0 <= data["low"] < data["high"] <= 1
+
+
+def test_inks_are_shown_as_light(cli, visit, tmp_path):  # noqa: F811
+    A = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 4)).astype(np.uint8)
+    first, *others = (Image.fromarray(a, "CMYK") for a in A)
+    first.save(tmp_path / "ink.tif", save_all=True, append_images=others)
+    done = cli("report", "ink.tif", "--html", "p.html")
+    assert done.code == 0, done.err
+    page = visit(tmp_path / "p.html")
+    found = page.evaluate(
+        """() => {
+          const canvas = document.getElementById("original");
+          return Array.from(canvas.getContext("2d").getImageData(0, 0, 30, 20).data);
+        }"""
+    )
+    light = (255.0 - A[0, :, :, :3]) * (255 - A[0, :, :, 3:]) / 255
+    assert np.abs(np.reshape(found, (20, 30, 4))[:, :, :3] - light).max() <= 1
+
+
+def test_a_stack_of_few_frames_opens_at_a_rank_that_leaves_something_out(make):
+    for frames, start in ((1, 1), (2, 1), (5, 4), (14, 5)):
+        data, _ = embedded(make(movie((frames, 12, 16))))
+        assert data["start"] == start
+
+
+def test_sliders_are_as_wide_whatever_frames_are_called(make, visit, cli, tmp_path):  # noqa: F811
+    labels = ["a", "a name that is as long as names of files are 2026-11-28.tif", *"abcdefghijkl"]
+    lowrank.compress(movie(), stack=True, rank=2, labels=labels).save(tmp_path / "x.lrk")
+    make(movie())
+    done = cli("report", "in.npy", "x.lrk", "--html", "p.html")
+    assert done.code == 0, done.err
+    for viewport in ((1280, 900), (390, 844)):
+        page = visit(tmp_path / "p.html", viewport=viewport)
+        widths = []
+        for frame in (0, 1):
+            page.eval_on_selector(
+                "#frame", "(x, i) => { x.value = i; x.dispatchEvent(new Event('input')); }", frame
+            )
+            assert labels[frame] in page.inner_text("label[for=frame]")
+            widths.append(page.locator("#frame").bounding_box()["width"])
+        assert widths[0] == widths[1] > 0.7 * viewport[0]
 
 
 def test_what_is_written_in_plots_is_read_on_a_phone(make, visit):  # noqa: F811

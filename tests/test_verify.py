@@ -244,7 +244,7 @@ def test_a_folder_may_be_the_frames_of_a_stack_itself(cli, tmp_path):
     rmse = math.sqrt(np.mean((decoded - 1.0 * frames) ** 2))
     done = cli("verify", "movie.lrk", "--against", "in", "--json").succeeded()
     row = json.loads(done.text)
-    assert (row["against"], row["state"]) == (os.path.join("in", "0.png"), "whole")
+    assert (row["against"], row["state"]) == ("in", "whole")
     assert row["rmse"] == pytest.approx(rmse)
     # Of some of its pictures, with what was said to compress; of others, it is not.
     cli("compress", "in", "--stack", "--frames", "1:4", "-k", "2", "-o", "some.lrk").succeeded()

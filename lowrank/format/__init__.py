@@ -89,6 +89,14 @@ sigma_i u_i v_i^T. One chunk a term, in descending sigma over all matrices,
 ties by matrix, then by index: so the order needs no field of its own, and
 every prefix that ends after a term is the best image of that many terms.
 
+From terms to samples: a matrix is the sum of its terms in their order, each entry
+(sigma_i u) v, in f64, with every product and every sum rounded. In layouts `channels` and
+`stack` its entries are the samples: of integers rounded to the nearest, ties to even, and
+clipped to the range of their type (of mode `1` to 0 and 1); of floats clipped to the largest
+finite one of their type and rounded to it. Samples of `I;16` are uint16, those of `F`
+float32, and those of all other modes but `array` uint8. A decoder that adds in another order
+may miss the last bit of a float, or a level where a sum lies half-way between two.
+
 SUMS, of a packed file: the CRC-32 (u32) of each 4096 bytes of PACK's data, the last piece
 being what is left: so a reader of a file that was cut or damaged knows which bytes are
 whole before it decodes them. Written where PACK holds more than 8192 bytes; a file

@@ -12,6 +12,7 @@ import numbers
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -290,6 +291,12 @@ def of_files(
     if samples is None or first is None:
         raise ImageError("no frames: give at least one picture")
     return _stacked(samples, first, chosen, said_of(notes, len(chosen)), size, nodata, carried)
+
+
+def of_folder(path: str, loaded: Loaded, notes: Sequence[str]) -> Loaded:
+    """A stack by the name of the folder whose pictures it is, with what was said of that."""
+    source = loaded.source if loaded.picture.frames is None else replace(loaded.source, path=path)
+    return replace(loaded, source=source, notes=(*notes, *loaded.notes))
 
 
 def said_of(notes: Mapping[str, Sequence[str]], frames: int) -> list[str]:

@@ -96,7 +96,7 @@ def read(
         if os.path.isdir(name) and taking.asked:
             paths, notes = folders.frames_of(name)
             loaded = of_paths(paths, max_pixels, nodata, taking)
-            return replace(loaded, notes=notes + loaded.notes)
+            return sources.of_folder(name, loaded, notes)
         if name.lower().endswith(".npy") and files.regular(name):
             return sources.of_array(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",

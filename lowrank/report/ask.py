@@ -217,7 +217,7 @@ def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking:
         loaded = sources.of_files(
             paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
         )
-        return replace(loaded, notes=notes + loaded.notes)
+        return sources.of_folder(path, loaded, notes)
     return sources.read(data, name=path, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 

@@ -135,8 +135,6 @@ def of(result: Result) -> Exhibit:
             f"Samples from {black:g} (black) to {white:g} (white) are shown in 256 greys; "
             "errors are in levels of the samples."
         )
-    if picture.mode.name == "F":
-        notes.append("The page's copy of the original is rounded to 65,536 levels.")
     if picture.mode.name == "CMYK":
         notes.append("Ink is shown as R = (255 - C)(255 - K) / 255 and so on, without a profile.")
     if "alpha" in picture.mode.channels:

@@ -17,7 +17,7 @@ from lowrank import format as lrk
 from lowrank import linalg
 from lowrank.errors import UsageError
 from lowrank.format.parts import Head, Parts
-from lowrank.picture import Metadata, Picture, axis, thumbnail
+from lowrank.picture import MODES, Metadata, Picture, axis, thumbnail
 from lowrank.report.ask import Result
 from lowrank.stores import truncation
 
@@ -38,6 +38,10 @@ class Gallery:
     ----------
     picture : Picture
         The copy.
+    size : (int, int)
+        Height and width of the stack's own frames.
+    told : str
+        What the copy is, where it is not the stack itself.
     numbers : list of int
         Which frame of the stack each frame of the copy is.
     names : list of str
@@ -52,6 +56,8 @@ class Gallery:
     """
 
     picture: Picture
+    size: tuple[int, int]
+    told: str
     numbers: list[int]
     names: list[str]
     parts: Parts
@@ -79,13 +85,23 @@ def of(result: Result) -> Gallery:
     most = max(min((TERM_BYTES - empty) // (one - empty), *A.shape, _MOST), 1)
     exact = linalg.truncated_svd(A, most)
     parts = truncation.with_ranks(copy, (exact,), "stack", "float32")
-    told = result.parts.head.metadata.axis if result.parts else None
-    named = axis.unpack(told or original.metadata.axis, original.frames or 1)
+    stated = result.parts.head.metadata.axis if result.parts else None
+    named = axis.unpack(stated or original.metadata.axis, original.frames or 1)
     names = [named.name(i) for i in numbers]
-    asked = result.reports[0].matrices[0].k if not result.spectra else _START
-    return Gallery(
-        copy, numbers, names if any(names) else [], parts, spectrum, min(max(asked, 1), most), notes
+    # Where nothing asks for a rank, one that leaves something out, if there is one.
+    few = min(_START, len(spectrum) - 1)
+    asked = result.reports[0].matrices[0].k if not result.spectra else few
+    told = (
+        ""
+        if not notes
+        else (
+            f"a copy: {len(numbers):,} of {original.frames:,} frames, {copy.width} × {copy.height}"
+        )
     )
+    return Gallery(
+        copy, (original.height, original.width), told, numbers, names if any(names) else [], parts,
+        spectrum, min(max(asked, 1), most), notes,
+    )  # fmt: skip
 
 
 def _copy(original: Picture) -> tuple[Picture, list[int], list[str]]:
@@ -110,5 +126,8 @@ def _copy(original: Picture) -> tuple[Picture, list[int], list[str]]:
         notes.append(f"One in {step} of {N:,} frames is shown.")
     if notes:
         notes.append("What the page measures is this copy's; the report is about the stack itself.")
-    shown = [thumbnail.reduced(frames[i], side).samples for i in numbers]
-    return Picture(np.stack(shown), original.mode, Metadata()), numbers, notes
+    shown = np.stack([thumbnail.reduced(frames[i], side).samples for i in numbers])
+    mode = original.mode
+    if one.mode != mode:  # greys of black and white: levels are still 0 and 1, and between
+        shown, mode = shown / np.float32(255), MODES["F"]
+    return Picture(shown, mode, Metadata()), numbers, notes

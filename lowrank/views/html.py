@@ -25,13 +25,12 @@ from lowrank.report import Report
 from lowrank.report.ask import Result
 from lowrank.report.exhibit import Exhibit
 from lowrank.views import html_tables
-from lowrank.views.markup import as_script, asset, escaped, name_of, policy
+from lowrank.views.markup import as_script, asset, escaped, last, name_of, policy
 
 _SCRIPTS = (
     "lrk.js", "png.js", "sums.js", "paint.js", "chart.js", "words.js", "bounds.js", "stage.js",
     "view.js", "state.js", "plots.js", "calculator.js", "readout.js", "app.js",
 )  # fmt: skip
-_LEVELS_OF_FLOATS = 65535  # of the page's copy of a picture of floats
 
 
 def page(result: Result, exhibit: Exhibit) -> str:
@@ -168,15 +167,15 @@ def _data(result: Result, exhibit: Exhibit, file: bytes) -> dict[str, Any]:
         "copy_peak": picture.mode.peak or result.peak,
         "black": exhibit.black,
         "white": exhibit.white,
-        "step": (exhibit.white - exhibit.black) / _LEVELS_OF_FLOATS if floats else None,
+        "floats": floats,
         "spectra": [_short(s) for s in exhibit.spectra],
         "rival": _short(exhibit.rival),
         "copy": _copy(exhibit) if exhibit.copied else None,
         "copied": [_short(s) for s in exhibit.copied],
         "measured": [_numbers(r) for r in exhibit.measured],
         "lrk": base64.b64encode(file).decode(),
-        "png": _png(picture, exhibit),
-        "file": _png(exhibit.decoded, exhibit) if exhibit.decoded else None,
+        "png": _png(picture),
+        "file": _png(exhibit.decoded) if exhibit.decoded else None,
         "file_caption": _file_caption(exhibit),
         "of_file": _numbers(exhibit.of_file) if exhibit.of_file else None,
     }
@@ -213,7 +212,7 @@ def _shown(exhibit: Exhibit) -> str:
 
 
 def _file_name(r: Report | None) -> str:
-    return r.file.path.replace("\\", "/").rsplit("/", 1)[-1] if r and r.file and r.file.path else ""
+    return last(r.file.path) if r and r.file and r.file.path else ""
 
 
 def _file_said(exhibit: Exhibit) -> str:
@@ -235,7 +234,7 @@ def _file_caption(exhibit: Exhibit) -> str:
     if r is None or r.file is None:
         return ""
     reduced = f", seen as {_copy(exhibit)}" if exhibit.copied else ""
-    return f"What {r.file.path} decodes to ({r.file.layout}, {r.file.store}){reduced}"
+    return f"What {_file_name(r)} decodes to ({r.file.layout}, {r.file.store}){reduced}"
 
 
 def _short(values: NDArray[np.float64]) -> list[float]:
@@ -243,14 +242,11 @@ def _short(values: NDArray[np.float64]) -> list[float]:
     return [float(f"{x:.8g}") for x in values]
 
 
-def _png(picture: Picture, exhibit: Exhibit) -> str:
-    """Return the samples as a PNG, in base64: exact, but for floats, which get 16 bits."""
+def _png(picture: Picture) -> str:
+    """Return the samples as a PNG, in base64; of floats the four bytes of each, low ones first."""
     samples, mode = picture.samples, picture.mode
     if mode.name == "F":
-        span = exhibit.white - exhibit.black
-        share = (samples.astype(np.float64) - exhibit.black) / span
-        levels = np.rint(np.clip(share, 0, 1) * _LEVELS_OF_FLOATS)
-        samples, mode = levels.astype(np.uint16), MODES["I;16"]
+        samples, mode = samples.astype("<f4").view(np.uint8), MODES["RGBA"]
     elif mode.name == "CMYK":
         mode = MODES["RGBA"]  # four samples of eight bits, whatever they mean
     plain = replace(picture, samples=samples, mode=mode, metadata=Metadata())
@@ -273,6 +269,4 @@ def _notes(result: Result, exhibit: Exhibit, file_bytes: int) -> str:
         *result.notes,
         f"Made by lowrank {__version__}.",
     ]
-    if exhibit.picture.mode.name == "F":
-        notes = [n.replace("as samples without loss", "in 16 bits") for n in notes]
     return f"<ul>{''.join(f'<li>{escaped(n)}</li>' for n in notes)}</ul>"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from lowrank.report import Report
 from lowrank.report.ask import Result
 from lowrank.views import words
-from lowrank.views.markup import escaped
+from lowrank.views.markup import escaped, last
 
 _SPECTRAL = '<span class="math">‖A−B‖<sub>2</sub></span>'
 _FROBENIUS = '<span class="math">‖A−B‖<sub>F</sub></span>'
@@ -48,7 +48,7 @@ def _table(caption: str, headers: list[str], rows: list[list[str]]) -> str:
 
 def _measured(r: Report) -> str:
     ranks = dict.fromkeys(str(c.k) for c in r.matrices)
-    what = f"{r.file.path}, rank" if r.file else "Rank"
+    what = f"{last(r.file.path or '')}, rank" if r.file else "Rank"
     rows = [[*words.errors(c), "yes" if c.certified else "–"] for c in r.matrices]
     first = r.matrices[0]
     errors = _table(
@@ -57,7 +57,7 @@ def _measured(r: Report) -> str:
          "energy", "proof"],
         rows,
     )  # fmt: skip
-    return errors + f"<p>{escaped(words.verdict(r.matrices))}</p>" + _storage(r)
+    return errors + f"<p>{escaped(words.verdict(r.matrices, r.file))}</p>" + _storage(r)
 
 
 def _storage(r: Report) -> str:

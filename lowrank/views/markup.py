@@ -58,4 +58,9 @@ def name_of(result: Result) -> str:
     """Return what the page calls its source."""
     source = result.reports[0].source
     path = source.path if source else ""
-    return "standard input" if path == "-" else path.replace("\\", "/").rsplit("/", 1)[-1]
+    return "standard input" if path == "-" else last(path)
+
+
+def last(path: str) -> str:
+    """Return the name at the end of a path: in which folder it lay is not what a page tells."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]

@@ -24,6 +24,10 @@ from lowrank.views.html_tables import tables
 from lowrank.views.markup import as_script, asset, escaped, name_of, policy
 
 _SCRIPTS = ("lrk.js", "words.js", "frames.js", "stack.js", "stack_start.js")
+_COPIED = (
+    "What you see, and what this page measures, is {}. "
+    "The report at the end is about the stack itself."
+)
 
 
 def page(result: Result, gallery: Gallery) -> str:
@@ -47,6 +51,7 @@ def page(result: Result, gallery: Gallery) -> str:
         start=gallery.start,
         most=gallery.parts.ranks[0],
         last=len(gallery.numbers) - 1,
+        copied=f" {_COPIED.format(gallery.told)}" if gallery.told else "",
         report=_report(result),
         notes="".join(f"<li>{escaped(note)}</li>" for note in (*result.notes, *gallery.notes)),
         data=as_script(_data(result, gallery)),
@@ -96,6 +101,8 @@ def _data(result: Result, gallery: Gallery) -> dict[str, Any]:
         "lrk": base64.b64encode(lrk.serialize(gallery.parts)).decode(),
         "frames": base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode(),
         "shape": list(samples.shape),
+        "size": gallery.size,
+        "channels": gallery.picture.mode.channels,
         "low": low,
         "high": high,
         "scale": scale,

@@ -227,7 +227,7 @@ def _folded(channels: tuple[OfMatrix, ...]) -> list[Text]:
 
 
 def _verdict(r: Report) -> Text:
-    return Text(words.verdict(r.matrices))
+    return Text(words.verdict(r.matrices, r.file))
 
 
 def _storage(r: Report) -> Table:

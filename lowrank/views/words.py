@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lowrank.report import NOTHING, OfMatrix, Report
+from lowrank.names import FLOAT_STORES
+from lowrank.report import NOTHING, File, OfMatrix, Report
 
 if TYPE_CHECKING:
     from lowrank.report.peers import Peer
 
 _MANY, _WORST = 12, 3  # channels that a table shows all of; and of more, how many of the worst
-_FAR = 0.1  # above the optimum: no rounding of floats comes near it
+_FAR = 0.1  # above the optimum: of floats only where next to nothing is left out
 
 
 def level(value: float | None) -> str:
@@ -49,8 +50,8 @@ def ratio(error: float | None, bound: float, norm: float) -> str:
     return f"{error / bound:.4f}"[:6]
 
 
-def verdict(channels: tuple[OfMatrix, ...]) -> str:
-    """Return one sentence: what the errors beside their bounds prove."""
+def verdict(channels: tuple[OfMatrix, ...], file: File | None = None) -> str:
+    """Return one sentence: what the errors beside their bounds prove, of a file or of floats."""
     if any(c.spectral_error is None for c in channels):
         return "Stated by the file, not measured: give the original image and the file to measure."
     wrong = [c.name for c in channels if c.contradicts]
@@ -65,7 +66,9 @@ def verdict(channels: tuple[OfMatrix, ...]) -> str:
     if bound <= NOTHING * norm:
         excess = f"within {error / norm:.1g} ||A|| of A itself" if error else "A itself"
     elif error / bound - 1 >= _FAR:
-        excess = f"{error / bound:.2f} times as far as the optimum: that is what quantisation added"
+        floats = file is None or file.store in FLOAT_STORES  # what is in no file are floats
+        added = "rounding" if floats else "quantisation"
+        excess = f"{error / bound:.2f} times as far as the optimum: that is what {added} added"
     else:
         excess = f"{max(error / bound - 1, 0):.4%} above the optimum"
     if all(c.certified for c in channels):

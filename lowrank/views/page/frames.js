@@ -57,17 +57,21 @@ class Frames {
     return Float64Array.from({ length: this.N }, (_, i) => values[i * this.n + at]);
   }
 
-  // Paint n values on a canvas: grey, or three colours; low is black, high is white.
+  // Paint n values on a canvas: grey, or three colours; low is black, high is white. Of inks,
+  // which take light away, more is darker; the black one is in the picture, not in what is around 0.
   paint(canvas, values, low, high) {
     const { width, height, colours } = this;
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
     const scale = 255 / (high - low || 1);
-    const three = colours >= 3;
+    const three = colours >= 3, inks = this.data.channels[0] === "cyan";
+    const level = (p, c) => (values[p * colours + c] - low) * scale;
     for (let p = 0; p < width * height; p++) {
       for (let c = 0; c < 3; c++) {
-        image.data[4 * p + c] = (values[p * colours + (three ? c : 0)] - low) * scale;
+        const x = level(p, three ? c : 0);
+        const light = inks && low >= 0 ? (255 - level(p, 3)) / 255 : 1;
+        image.data[4 * p + c] = inks ? (255 - x) * light : x;
       }
       image.data[4 * p + 3] = 255;
     }

@@ -41,7 +41,7 @@ function makeCharts(data, bounds, onPick) {
     frobenius: logarithmic(
       "chart-frobenius", "Frobenius error, its bound, and a rival's error for each rank",
       "rank k",
-      [curve(data.rival.slice(0, N), "rival"), curve(bounds.frobenius.subarray(0, N), "bound")],
+      [curve(data.rival ? data.rival.slice(0, N) : [], "rival"), curve(bounds.frobenius.subarray(0, N), "bound")],
       Math.max(bounds.frobenius[0], 1e-9), lowest(bounds.frobenius),
     ),
   };

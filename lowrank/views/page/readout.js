@@ -72,13 +72,13 @@ class Readout {
     const [spectral, frobenius] = [bounds.spectral[k], bounds.frobenius[k]];
     const measured = (name) => (own ? `measured ${level(own[name])}, ` : "");
     Words.say("say-spectral", `At k = ${k}: ${measured("spectral")}bound ${level(spectral)}.`);
-    const rival = data.rival[k];
+    const rival = data.rival && data.rival[k]; // a site does not know it from the start
     const worse = bounds.isNothing(frobenius)
       ? "" : `, ${(rival / frobenius).toFixed(2)} × the bound`;
     Words.say(
       "say-frobenius",
-      `At k = ${k}: ${measured("frobenius")}bound ${level(frobenius)}; ` +
-        `the rival ${level(rival)}${worse}.`,
+      `At k = ${k}: ${measured("frobenius")}bound ${level(frobenius)}` +
+        `${data.rival ? `; the rival ${level(rival)}${worse}` : ""}.`,
     );
     // Said aloud when the slider has come to rest, not for every step on its way.
     clearTimeout(this.speaking);
@@ -182,7 +182,8 @@ class Readout {
     Words.say(`${name}-bound`, Words.level(bound));
     Words.say(
       `${name}-ratio`,
-      isNothing ? "the bound is zero: rounding is left" : `${(value / bound).toFixed(5)} × the bound`,
+      isNothing ? `the bound is ${bound ? "next to nothing" : "zero"}: what is left is rounding`
+        : `${(value / bound).toFixed(5)} × the bound`,
     );
   }
 

@@ -3,7 +3,12 @@
 
 function openStack(data, frames) {
   const { n, N, width, height } = frames;
-  const state = { k: data.start, frame: 0, y: height >> 1, x: width >> 1 };
+  // Pixels are those of the stack; where its frames are shown reduced, one of these stands for several.
+  const [rows, columns] = data.size;
+  const state = { k: data.start, frame: 0, row: rows >> 1, column: columns >> 1 };
+  const reduced = rows !== height || columns !== width;
+  const place = (at, from, to) => Math.min(Math.max(Math.floor(((at + 0.5) * to) / from), 0), to - 1);
+  const seen = () => [place(state.row, rows, height), place(state.column, columns, width)];
   const norm2 = data.spectrum.reduce((sum, s) => sum + s * s, 0);
 
   const named = (i) =>
@@ -57,19 +62,23 @@ function openStack(data, frames) {
     Words.say("residual-said", `Residual, ±${Words.level(most)}`);
     Words.say("frame-said", named(state.frame));
     byId("frame").setAttribute("aria-valuetext", `frame ${named(state.frame)}`);
+    const [y, x] = seen();
     for (const pin of document.querySelectorAll(".pin")) {
-      pin.style.left = `${(100 * (state.x + 0.5)) / width}%`;
-      pin.style.top = `${(100 * (state.y + 0.5)) / height}%`;
+      pin.style.left = `${(100 * (x + 0.5)) / width}%`;
+      pin.style.top = `${(100 * (y + 0.5)) / height}%`;
     }
   }
 
   function paintPlots() {
-    const { y, x } = state;
+    const [y, x] = seen();
+    const { row, column } = state;
     const original = frames.trace(frames.A, y, x), sum = frames.trace(frames.B, y, x);
     plot("trace", [{ values: original, style: "rival" }, { values: sum, style: "bound" }],
-      `Trace of pixel ${y}, ${x}`);
-    Words.say("trace-said", `Pixel ${y}, ${x} (row, column): the dashed line is the original, the ` +
-      `solid one rank ${state.k}.`);
+      `Trace of pixel ${row}, ${column}`);
+    const averaged = reduced ? ", averaged with those around it" : "";
+    const channel = data.channels.length > 1 ? `, ${data.channels[0]}` : "";
+    Words.say("trace-said", `Pixel ${row}, ${column} (row, column)${averaged}${channel}: ` +
+      `the dashed line is the original, the solid one rank ${state.k}.`);
     plot("errors", [{ values: frames.errors(), style: "bound" }], "Error of each frame");
   }
 
@@ -78,7 +87,9 @@ function openStack(data, frames) {
     const tail2 = data.spectrum.slice(state.k).reduce((sum, s) => sum + s * s, 0);
     Words.say("error", Words.level(Math.sqrt(squares)));
     Words.say("bound", Words.level(Math.sqrt(tail2)));
-    Words.say("energy", Words.percent(norm2 ? 1 - tail2 / norm2 : 1));
+    const kept = Words.percent(norm2 ? 1 - tail2 / norm2 : 1);
+    Words.say("energy", kept);
+    byId("rank").setAttribute("aria-valuetext", `rank ${state.k}, ${kept} of the energy`);
     Words.say("headline", String(state.k));
     for (const element of document.querySelectorAll(".k")) element.textContent = state.k;
     Words.say("terms", state.k === 1 ? "1 eigenimage" : `${state.k} eigenimages`);
@@ -102,6 +113,14 @@ function openStack(data, frames) {
   function setFrame(wish) {
     state.frame = Math.min(Math.max(wish, 0), N - 1);
     byId("frame").value = state.frame;
+    paintFrame();
+    paintPlots();
+  }
+
+  function setPixel(row, column) {
+    Object.assign(state, { row, column });
+    byId("row").value = row;
+    byId("column").value = column;
     paintFrame();
     paintPlots();
   }
@@ -146,12 +165,19 @@ function openStack(data, frames) {
     canvas.addEventListener("click", (event) => {
       const box = canvas.getBoundingClientRect();
       const inside = (share, length) => Math.min(Math.max(Math.floor(share * length), 0), length - 1);
-      state.x = inside((event.clientX - box.left) / box.width, width);
-      state.y = inside((event.clientY - box.top) / box.height, height);
-      paintFrame();
-      paintPlots();
+      const x = inside((event.clientX - box.left) / box.width, width);
+      const y = inside((event.clientY - box.top) / box.height, height);
+      setPixel(place(y, height, rows), place(x, width, columns));
     });
   }
+  byId("row").max = rows - 1;
+  byId("column").max = columns - 1;
+  byId("pixel").addEventListener("submit", (event) => event.preventDefault());
+  byId("pixel").addEventListener("change", () => {
+    const number = (id, most) => Math.min(Math.max(Math.floor(Number(byId(id).value)) || 0, 0), most);
+    setPixel(number("row", rows - 1), number("column", columns - 1));
+  });
   setRank(data.start);
+  setPixel(state.row, state.column);
   return { setRank, setFrame };
 }

@@ -47,10 +47,12 @@ class Stage {
     return element.getContext("2d", { willReadFrequently: true });
   }
 
-  static planes({ step, black, channels }, png) {
-    return step === null
-      ? png.planes.slice(0, channels.length)
-      : png.planes.map((p) => Float64Array.from(p, (x) => black + step * x));
+  // Of floats the PNG has the four bytes of each.
+  static planes({ floats, channels }, { planes }) {
+    if (!floats) return planes.slice(0, channels.length);
+    const [a, b, c, d] = planes;
+    const bits = Uint32Array.from(a, (x, i) => x | (b[i] << 8) | (c[i] << 16) | (d[i] << 24));
+    return [new Float32Array(bits.buffer)];
   }
 
   // The picture of some planes, or one channel of it in grey.
