@@ -189,7 +189,9 @@ def archive(tmp_path_factory):
 
 def test_a_file_is_no_farther_from_its_original_than_it_states(cli, archive):
     done = cli("verify", "small", "-r", "--against", "photos", "--json", cwd=archive).succeeded()
-    for row in map(json.loads, done.text.splitlines()[:-1]):
+    rows = [json.loads(line) for line in done.text.splitlines()[:-1]]
+    assert len(rows) == 3
+    for row in rows:
         original = pillow.read((archive / row["against"]).read_bytes(), name="x").picture
         parts = lrk.parse((archive / row["input"]).read_bytes(), name="x", max_pixels=10**6)
         A = original.samples.astype(float)
