@@ -21,6 +21,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--js-flags=--no-opt",  # a page is open for a second: V8's best code is not worth its making
 ]
 MODULES = ("test_page.py", "test_stack_page.py", "test_axe.py", "test_site.py")
 """Whose tests stand first and together: what drives Chromium has an event loop of its own."""

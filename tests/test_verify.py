@@ -189,7 +189,9 @@ def archive(tmp_path_factory):
 
 def test_a_file_is_no_farther_from_its_original_than_it_states(cli, archive):
     done = cli("verify", "small", "-r", "--against", "photos", "--json", cwd=archive).succeeded()
-    for row in map(json.loads, done.text.splitlines()[:-1]):
+    rows = [json.loads(line) for line in done.text.splitlines()[:-1]]
+    assert len(rows) == 3
+    for row in rows:
         original = pillow.read((archive / row["against"]).read_bytes(), name="x").picture
         parts = lrk.parse((archive / row["input"]).read_bytes(), name="x", max_pixels=10**6)
         A = original.samples.astype(float)
@@ -332,7 +334,7 @@ def test_json_says_what_a_file_holds(cli, tmp_path, shape, dtype, said):
 
 @pytest.mark.parametrize("wish", [{"quality": 70}, {"rank": 4}])
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "float32", "float64"])
-@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 5), (9, 20, 30)])
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 5), (5, 20, 30)])
 def test_samples_of_any_type_are_as_far_off_as_their_file_states(shape, dtype, wish):
     """Packed floats and negative samples are counted from the lowest: so is the original."""
     from lowrank.objects.loading import load, taken
@@ -355,7 +357,7 @@ def test_samples_of_any_type_are_as_far_off_as_their_file_states(shape, dtype, w
 
 
 @pytest.mark.parametrize("wish", [("-q", "100"), ("--size", "2k"), ("-q", "50", "--check")])
-@pytest.mark.parametrize("shape", [(30, 40), (6, 20, 30)])
+@pytest.mark.parametrize("shape", [(30, 40), (3, 20, 30)])
 def test_what_rounding_takes_of_float64_is_no_fault_of_a_packed_file(cli, tmp_path, shape, wish):
     """Of a small range far from zero float32 rounds to many levels of the packed store."""
     rng = np.random.default_rng(3)
@@ -398,7 +400,7 @@ def test_of_a_cube_the_nearest_axis_is_taken(monkeypatch, tmp_path, along, wish,
 
     if large:
         monkeypatch.setattr(ask, "LARGE", 1)
-    cube = np.random.default_rng(0).integers(-500, 999, (9, 9, 9)).astype(np.int16)
+    cube = np.random.default_rng(0).integers(-500, 999, (6, 6, 6)).astype(np.int16)
     np.save(tmp_path / "cube.npy", cube)
     parts = lowrank.compress(cube, stack=True, axis=along, **wish).parts
     later = ask.read_later(str(tmp_path / "cube.npy"), parts, Taking(stack=True))
