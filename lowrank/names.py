@@ -12,7 +12,7 @@ STORES = (*FLOAT_STORES, "packed")
 AUTO = "auto"
 """The narrowest float store whose rounding does not show; no file states it."""
 AUTO_WIDTH = "float16"
-"""What `auto` counts with before anything is factorised: for a size it is the choice."""
+"""What `auto` counts with before anything is factorised."""
 
 CHOICES = (AUTO, *STORES)
 FLOAT_CHOICES = (AUTO, *FLOAT_STORES)

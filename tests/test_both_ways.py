@@ -64,6 +64,39 @@ def test_auto_adds_a_thousandth_to_the_error_at_most(way, shape, kind, digits, s
 
 
 @pytest.mark.parametrize("way", WAYS)
+@given(SHAPES, KINDS, st.floats(-9.0, -0.5), st.integers(0, 9), st.integers(300, 40_000))
+@settings(max_examples=60, deadline=None)
+def test_of_a_size_auto_is_as_near_as_any_store_must_be(way, shape, kind, digits, seed, size):
+    """Fewer terms in a wider type, where these are nearer: not the most of the narrowest."""
+    A = made(shape, kind, 10**digits, seed).astype(np.float32)
+    M = A.astype(np.float64).reshape(len(A), -1)
+    s = np.linalg.svd(M, compute_uv=False)
+    floor = AUTO_FLOOR * (float(np.ptp(M)) or 1.0) * math.sqrt(M.size)
+
+    def kept(store):
+        stack = lowrank.compress(A, stack=True, size=size, store=store, **WAYS[way])
+        assert len(stack.to_bytes()) <= size
+        whole = len(stack.singular_values) == len(s)
+        assert whole == any("every term fits" in note for note in stack.notes)
+        return stack
+
+    try:
+        narrow = kept("float16")
+    except UsageError:
+        return  # not a term fits
+    least = float(np.linalg.norm(M - held(narrow)))
+    for store in ("float32", "float64"):
+        try:
+            k = len(kept(store).singular_values)
+        except UsageError:
+            continue
+        rounding = np.finfo(store).eps * np.linalg.norm(s[:k])  # half a unit on either side
+        least = min(least, math.hypot(np.linalg.norm(s[k:]), rounding))
+    found = float(np.linalg.norm(M - held(kept("auto"))))
+    assert found <= math.hypot(least * (1 + AUTO_EXCESS), 2 * floor) + 1e-12 * s[0]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("route", ["gram", "krylov"])
 def test_vectors_that_are_all_rounded_one_way_count_whole(way, route, monkeypatch):
     """Both sides of a flat picture are off by the same share: together twice it, not its root."""

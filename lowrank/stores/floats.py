@@ -164,7 +164,7 @@ def shorten(parts: Parts, target: Target) -> Parts:
         def size(terms: int) -> int:
             return lrk.float_file_size(head, terms, turned=body.turn is not None)
 
-        terms = spectrum.terms_that_fit(target, size(0), size(1))
+        terms = spectrum.terms_of_size(target, size(0), size(1))
         ranks = spectrum.ranks_of_leading(spectra, terms)
     else:
         norm = math.sqrt(sum(f.norm**2 for f in body.factors))

@@ -185,8 +185,6 @@ def encode(
     )  # fmt: skip
     notes: list[str] = []
     wish = _wish(left, head, min(m, n), notes)
-    if store == AUTO and target.kind == "size":
-        store = AUTO_WIDTH
     proof = certify or (measure and every[0].size <= GRAM_SIDE)
     asked = store
     while True:
@@ -197,6 +195,10 @@ def encode(
             number = made.number
         rounded = widths.Rounded(found, number)
         store = widths.narrowest(rounded, lazy, seen) if asked == AUTO else asked
+        if target.kind == "size" and asked == AUTO and store != AUTO_WIDTH:
+            asked, terms = widths.nearest(rounded, target, head, lazy, seen)
+            number, wish = rounded.number, Wish(rank=terms)
+            continue
         if not wish.share:
             break
         store, budget = widths.kept(rounded, left, asked, store)
@@ -204,6 +206,8 @@ def encode(
         if budget is None:
             break
         wish = Wish(share=budget)
+    if target.kind == "size" and len(found[0].s) == min(m, n):
+        notes.append(f"every term fits: kept all {min(m, n)}")
     narrowed = narrow and mode != lazy.mode
     notes += _said(lazy, store, found, seen, narrowed=narrowed, certify=certify)
     dtype, transposed = np.dtype(store), every[0].transposed
@@ -289,9 +293,7 @@ def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
         def size(terms: int) -> int:
             return lrk.float_file_size(head, terms)
 
-        terms = spectrum.terms_that_fit(target, size(0), size(1))
-        if terms >= limit:
-            notes.append(f"every term fits: kept all {limit}")
+        terms = spectrum.terms_of_size(target, size(0), size(1))
         return Wish(rank=min(terms, limit))
     if target.kind == "auto":
         return Wish(

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank import format as lrk
 from lowrank.errors import UsageError
+from lowrank.format.parts import Head
 from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO, FLOAT_STORES
-from lowrank.targets import MOST_PSNR, Target
+from lowrank.targets import MOST_PSNR, Target, spectrum
 
 EXACT = 1e-12
 """Share by which sums of squares in another order may differ."""
@@ -108,6 +111,42 @@ def at_most(s: NDArray[np.float64], m: int, n: int, store: str) -> Rounding:
     a, b = (of_one + least * math.sqrt(side) for side in (m, n))
     second = float(s.sum()) * a * b
     return Rounding((float(np.linalg.norm(s)) * (a + b) + second) ** 2, second)
+
+
+def nearest(
+    spectra: list[NDArray[np.float64]], tails: list[float], target: Target, head: Head,
+    added: float, floor: float, *, turned: bool = False,
+) -> tuple[str, int]:  # fmt: skip
+    """Of files of one size the nearest, the narrowest of equals: its store, and its terms.
+
+    Parameters
+    ----------
+    spectra : list of (k,) ndarray of float64
+        Singular values of all terms that fit in the narrowest store, of each matrix.
+    tails : list of float
+        What lies behind them.
+    target : Target
+        The size.
+    head : Head
+        Of the file, whatever its store.
+    added : float
+        What the narrowest adds to the squared error; of wider ones it is `at_most` that counts.
+    floor : float
+        An error that does not show.
+    turned : bool
+        The file has a rotation of colours.
+    """
+    s = np.sort(np.concatenate(spectra))[::-1]
+    behind = math.hypot(*tails)
+    store, terms, least = FLOAT_STORES[0], len(s), behind**2 + added
+    for wide in FLOAT_STORES[1:]:
+        size = partial(lrk.float_file_size, replace(head, store=wide), turned=turned)
+        count = min(spectrum.terms_that_fit(target, size(0), size(1)), len(s))
+        tail = math.hypot(behind, float(np.linalg.norm(s[count:])))
+        square = tail**2 + at_most(s[:count], *head.shape, wide).added(tail)
+        if square + floor**2 < least:
+            store, terms, least = wide, count, square
+    return store, terms
 
 
 def most(exact: list[TruncatedSVD], store: str) -> tuple[float, float]:

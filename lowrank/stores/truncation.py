@@ -55,7 +55,7 @@ def encode(
     turned = turn.of(picture, layout)
     A = layouts.of_samples(picture.samples, layout, turned)
     m, n = A[0].shape[0], A[0].shape[1]
-    head = Head.of(picture, layout, AUTO_WIDTH if store == AUTO else store)
+    notes: list[str] = []
     if target.kind == "max_error":
         from lowrank.stores import largest
 
@@ -68,15 +68,16 @@ def encode(
         )
     if target.kind in ("energy", "error"):
         (ranks, exact), store = _within(picture, A, target, store, certify=certify)
-        notes: list[str] = []
-    else:
-        (ranks, exact), notes = _search(
-            picture, A, target, head, turned=turned is not None, certify=certify
+    elif target.kind == "size":
+        (ranks, exact), store = _of_size(
+            picture, A, target, layout, store, turned=turned is not None, certify=certify
         )
+        if sum(ranks) == min(m, n) * len(A):
+            notes.append(f"every term fits: kept all {sum(ranks)}")
+    else:
+        ranks, exact = _search(picture, A, target, certify=certify)
     if target.kind == "rank" and target.value > min(m, n):
         notes.append(at_most(m, n))
-    if store == AUTO and target.kind == "size":
-        store = AUTO_WIDTH
     if store not in (AUTO, "float64") and picture.mode.bits == 32 and _beyond_float32(picture):
         notes.append(
             f"{store} factors hold 24 bits at most: samples beyond 16,777,216 are rounded; "
@@ -104,20 +105,14 @@ def with_ranks(
 
 
 def _search(
-    picture: Picture,
-    A: list[NDArray[np.generic]],
-    target: Target,
-    head: Head,
-    *,
-    turned: bool,
-    certify: bool,
-) -> tuple[tuple[tuple[int, ...], tuple[TruncatedSVD, ...]], list[str]]:
-    """Ranks and decompositions of the matrices, and notes on how the target was met."""
+    picture: Picture, A: list[NDArray[np.generic]], target: Target, *, certify: bool
+) -> tuple[tuple[int, ...], tuple[TruncatedSVD, ...]]:
+    """Ranks and decompositions of the matrices."""
     m, n = A[0].shape[0], A[0].shape[1]
     limit = min(m, n)
     if target.kind == "rank":
         ranks = (min(int(target.value), limit),) * len(A)
-        return (ranks, _of_ranks(A, ranks, certify=certify)), []
+        return ranks, _of_ranks(A, ranks, certify=certify)
     # Other targets may take more than one decomposition.
     from lowrank.stores import growing
     from lowrank.targets import spectrum
@@ -128,17 +123,40 @@ def _search(
             least = linalg.rounding(limit)
             return tuple(spectrum.gavish_donoho_rank(s, m, n, rounding=least) for s in spectra)
 
-        return growing.of_spectra(A, thresholded, certify=certify), []
-    if target.kind == "size":
-
-        def size(terms: int) -> int:
-            return lrk.float_file_size(head, terms, turned=turned)
-
-        terms, total = spectrum.terms_that_fit(target, size(0), size(1)), limit * len(A)
-        notes = [f"every term fits: kept all {total}"] if terms >= total else []
-        return growing.of_count(A, min(terms, total), certify=certify), notes
+        return growing.of_spectra(A, thresholded, certify=certify)
     allowed = spectrum.tail_for_psnr(target.value, picture.peak, picture.samples.size)
-    return growing.of_tail(A, allowed, certify=certify), []
+    return growing.of_tail(A, allowed, certify=certify)
+
+
+def _of_size(
+    picture: Picture, A: list[NDArray[np.generic]], target: Target, layout: str, store: str,
+    *, turned: bool, certify: bool,
+) -> tuple[tuple[tuple[int, ...], tuple[TruncatedSVD, ...]], str]:  # fmt: skip
+    """The most terms that fit; the store, which for `auto` is that with the smallest error.
+
+    Raises
+    ------
+    UsageError
+        Not even one term fits.
+    """
+    from lowrank.stores import growing
+    from lowrank.targets import spectrum
+
+    width = AUTO_WIDTH if store == AUTO else store
+    head = Head.of(picture, layout, width)
+    size = partial(lrk.float_file_size, head, turned=turned)
+    terms = min(spectrum.terms_of_size(target, size(0), size(1)), min(A[0].shape) * len(A))
+    ranks, exact = growing.of_count(A, terms, certify=certify)
+    kept = tuple(x.truncate(k) for x, k in zip(exact, ranks, strict=True))
+    if store == AUTO and _narrowest_store(picture, kept) != AUTO_WIDTH:
+        added = sum(rounding.of(x, AUTO_WIDTH).added(x.tail) for x in kept)
+        width, fewer = rounding.nearest(
+            [x.s for x in kept], [x.tail for x in kept], target, head, added, _floor(picture),
+            turned=turned,
+        )  # fmt: skip
+        if fewer < terms:
+            ranks, exact = growing.of_count(A, fewer, certify=certify)
+    return (ranks, exact), width
 
 
 def _within(
@@ -206,21 +224,19 @@ def _stored(exact: TruncatedSVD, k: int, store: str) -> Factors:
 def _narrowest_store(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> str:
     """Narrowest float type whose rounding does not show, over all matrices together."""
     tail = math.sqrt(sum(x.tail**2 for x in exact))
-    allowed = max(
-        tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1),
-        AUTO_FLOOR * _fine_scale(picture) * math.sqrt(picture.samples.size),
-    )
+    allowed = max(tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), _floor(picture))
     for store in ("float16", "float32"):
         if sum(rounding.of(x, store).added(x.tail) for x in exact) < allowed**2:
             return store
     return "float64"
 
 
-def _fine_scale(picture: Picture) -> float:
-    """Full scale of the samples; of integers no more than 16 bits of it.
+def _floor(picture: Picture) -> float:
+    """What rounding may add in any case.
 
-    So the floor of `auto` is below a tenth of a level, and full ranks give integers of 32 bits
-    back exactly, which factors in float32 cannot.
+    It is a share of full scale; of integers of no more than 16 bits of it, so that it is below a
+    tenth of a level, and full ranks give integers of 32 bits back exactly, which factors in float32
+    cannot.
     """
-    scale = picture.peak
-    return scale if picture.mode.limits is None else min(scale, 65535.0)
+    scale = picture.peak if picture.mode.limits is None else min(picture.peak, 65535.0)
+    return AUTO_FLOOR * scale * math.sqrt(picture.samples.size)

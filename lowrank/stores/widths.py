@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lowrank.format.parts import Head
 from lowrank.linalg.streamed import Leading, Seen
-from lowrank.names import AUTO, FLOAT_STORES
+from lowrank.names import AUTO, AUTO_WIDTH, FLOAT_STORES
 from lowrank.picture.lazy import Lazy
 from lowrank.stores import rounding
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
@@ -83,6 +84,16 @@ def kept(rounded: Rounded, target: Target, asked: str, store: str) -> tuple[str,
     return store, None
 
 
+def nearest(
+    rounded: Rounded, target: Target, head: Head, lazy: Lazy, seen: list[Seen | None]
+) -> tuple[str, int]:
+    """As `rounding` has it; a pass tells what the narrowest adds."""
+    spectra, tails = [x.s for x in rounded.found], [x.tail for x in rounded.found]
+    added = rounded.measured(AUTO_WIDTH)
+    floor = _floor(lazy, rounded.found, seen)
+    return rounding.nearest(spectra, tails, target, head, added, floor)
+
+
 def narrowest(rounded: Rounded, lazy: Lazy, seen: list[Seen | None]) -> str:
     """Narrowest float type whose rounding does not show, as `truncation` has it.
 
@@ -90,15 +101,19 @@ def narrowest(rounded: Rounded, lazy: Lazy, seen: list[Seen | None]) -> str:
     """
     found = rounded.found
     tail = math.hypot(*(x.tail for x in found))
-    samples = lazy.matrix.m * lazy.matrix.n * len(found)
-    floor = AUTO_FLOOR * _fine_scale(lazy, found, seen) * math.sqrt(samples)
-    allowed = max(tail**2 * ((1 + AUTO_EXCESS) ** 2 - 1), floor**2)
+    allowed = max(tail**2 * ((1 + AUTO_EXCESS) ** 2 - 1), _floor(lazy, found, seen) ** 2)
     for store in FLOAT_STORES[:-1]:
         if rounded.at_most(store) < allowed:
             return store
         if rounded.of_one_side(store) < allowed and rounded.measured(store) < allowed:
             return store
     return FLOAT_STORES[-1]
+
+
+def _floor(lazy: Lazy, found: list[Leading], seen: list[Seen | None]) -> float:
+    """What rounding may add in any case, as `truncation` has it."""
+    samples = lazy.matrix.m * lazy.matrix.n * len(found)
+    return AUTO_FLOOR * _fine_scale(lazy, found, seen) * math.sqrt(samples)
 
 
 def _fine_scale(lazy: Lazy, found: list[Leading], seen: list[Seen | None]) -> float:

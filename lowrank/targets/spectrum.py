@@ -41,14 +41,19 @@ def ranks_of_leading(spectra: list[NDArray[np.float64]], terms: int) -> tuple[in
 
 
 def terms_that_fit(target: Target, empty: int, one: int) -> int:
-    """Terms in a file of the target's size, given the bytes of files of 0 terms and of 1.
+    """Terms in a file of the target's size, given the bytes of files of 0 terms and of 1."""
+    return max(int(target.value - empty) // (one - empty), 0)
+
+
+def terms_of_size(target: Target, empty: int, one: int) -> int:
+    """The same, at least one.
 
     Raises
     ------
     UsageError
         Not even one term fits.
     """
-    terms = int(target.value - empty) // (one - empty)
+    terms = terms_that_fit(target, empty, one)
     if terms < 1:
         raise UsageError(
             f"{number_of(int(target.value), 'byte')} cannot hold a term of this image; a file of "
