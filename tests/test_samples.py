@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from image_files import tiff
-from PIL import Image
+from PIL import Image, ImageCms
 
 import lowrank
 from lowrank import codec
@@ -27,6 +27,7 @@ from lowrank.io import arrays, formats, images, npy
 from lowrank.picture import DTYPES, Metadata, Picture, array_mode
 
 CHANNELS = (1, 2, 3, 4, 5, 7, 200)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def samples(dtype, *shape, seed=0):
@@ -323,12 +324,13 @@ def test_what_is_written_has_the_same_type_and_channels(dtype, channels):
 def test_16_bit_colour_of_a_png_is_kept(channels):
     imagecodecs = pytest.importorskip("imagecodecs")
     A = samples("uint16", 9, 7, channels)
-    carried = Metadata(exif=b"MM\0*\0\0\0\x08\0\0", icc=b"a profile", xmp=b"<x:xmpmeta/>")
+    icc = PROFILE if channels > 2 else PROFILE.replace(b"RGB ", b"GRAY", 1)
+    carried = Metadata(exif=b"MM\0*\0\0\0\x08\0\0", icc=icc, xmp=b"<x:xmpmeta/>")
     data = images.write(Picture(A, array_mode("uint16", channels), carried), format="PNG")
     np.testing.assert_array_equal(imagecodecs.png_decode(data), A)
     loaded = images.read(data, name="a.png")
     np.testing.assert_array_equal(loaded.picture.samples, A)
-    assert loaded.picture.metadata.icc == b"a profile"
+    assert loaded.picture.metadata.icc == icc
     assert loaded.picture.metadata.xmp == b"<x:xmpmeta/>"
     assert loaded.notes == ()
     assert (loaded.source.mode, loaded.source.title) == ("array", f"{channels} x uint16")

@@ -199,7 +199,7 @@ def test_a_larger_picture_is_seen_coarse_first(visit):
     give(page, "large.png", out.getvalue())
     assert page.evaluate("seen")[0] < 200
     assert page.evaluate("seen").pop() == 400
-    page.wait_for_function("said.some((x) => x.includes('the rival'))")
+    page.wait_for_selector("#say-frobenius:has-text('the rival')")
     said = list(filter(None, page.evaluate("said")))
     assert "rival" not in said[0]  # it is not known yet
     assert not any("the rival 0" in x for x in said)
@@ -219,7 +219,7 @@ def test_a_picture_does_not_wait_for_one_that_was_left(visit):
     page.set_input_files(
         "#choose", {"name": "large.png", "mimeType": "", "buffer": large.getvalue()}
     )
-    page.wait_for_function("document.getElementById('facts-name').textContent === 'large.png'")
+    page.wait_for_selector("#facts-name:text-is('large.png')")
     page.wait_for_timeout(100)  # its coarse view is there, the workers have begun
     give(page, "small.png", pillow.write(picture("L", 40, 30), format="PNG"))
     assert page.evaluate("ended") > 0
