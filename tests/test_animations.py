@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lowrank.errors import ImageError
-from lowrank.io import framewriter, images, sources
+from lowrank.io import endings, framewriter, images, sources
 from lowrank.picture import MODES, Metadata, Picture
 from lowrank.picture.axis import Axis
 
@@ -139,3 +139,19 @@ def test_a_jpeg_2000_that_is_cut_between_its_tiles_says_so(boxed, tile):
         except ImageError:
             continue
         assert any("without its end mark" in x for x in found.notes)
+
+
+@pytest.mark.parametrize("boxed", [False, True])
+def test_a_jpeg_2000_with_its_end_mark_is_not_said_to_be_cut(boxed):
+    """Markers without a length, a wrong length of a tile-part, and boxes behind the codestream."""
+    stream = BytesIO()
+    Image.fromarray(np.full((32, 32), 7, np.uint8)).save(stream, "JPEG2000", no_jp2=not boxed)
+    data = stream.getvalue()
+    at = data.index(b"\xff\x90")
+    (length,) = struct.unpack_from(">I", data, at + 6)
+    made = [data[:at] + b"\xff\x30" + data[at:], data + b"\0\0\0\x0cuuid\1\2\3\4"]
+    made += [data[: at + 6] + struct.pack(">I", x) + data[at + 10 :] for x in (0, length + 1)]
+    for whole in made:
+        assert endings.said("JPEG2000", whole) == []
+        end = whole.rindex(b"\xff\xd9")
+        assert endings.said("JPEG2000", whole[:end]) != []
