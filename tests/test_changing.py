@@ -76,7 +76,33 @@ def after(patched, change):
     """Do something as soon as samples have been read, in whatever way."""
     for owner, name in ((matrices.InFile, "_read"), (matrices.OfFrames, "rows")):
         patched.setattr(owner, name, then(getattr(owner, name), change))
-    patched.setattr("lowrank.codec.encode", then(work.codec.encode, change))
+    patched.setattr(work, "_read", then(work._read, change))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("goes", [False, True])
+def test_what_is_in_memory_may_change_in_its_file(kind, goes, tmp_path, monkeypatch):
+    """As pictures do that are replaced every few seconds, or deleted once they are read."""
+    job, file = made(kind, tmp_path)
+
+    def change():
+        if kind == "npy":  # mapped: read where it is used, and not to be cut
+            os.utime(file, (0, 0))
+        elif goes:
+            os.unlink(file)
+        else:
+            file.write_bytes(b"another")
+
+    expected = str(tmp_path / "before.lrk")
+    assert compress(replace(job, output=expected)).error is None
+    monkeypatch.setattr("lowrank.codec.encode", then(work.codec.encode, change))
+    if kind == "npy":
+        with pytest.raises(FileError, match="changed while it was read"):
+            compress(job)
+        return
+    assert compress(job).error is None
+    with open(expected, "rb") as before, open(job.output, "rb") as after:
+        assert after.read() == before.read()
 
 
 def then(do, change):

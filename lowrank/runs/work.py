@@ -35,6 +35,9 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     outputs.check_output(job, output, settings, repeated=repeated)
     began, before = time.monotonic(), outputs.state(job)
     data, loaded = _read(job, settings)
+    mapped = not (data or job.frames)
+    if not mapped:  # what is in memory may change in its file from now on
+        outputs.check_unchanged(job, before)
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
         proof = _proof(outcome, settings, data, None, began)
@@ -50,7 +53,8 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         store=settings.store,
         certify=settings.measure,
     )
-    outputs.check_unchanged(job, before)
+    if mapped:
+        outputs.check_unchanged(job, before)
     written = lrk.serialize(encoded.parts)
     source, after = loaded.source.bytes, len(written)
     against = (
