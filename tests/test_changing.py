@@ -198,3 +198,79 @@ def test_a_range_that_ends_early_is_asked_for_again(short, tmp_path, monkeypatch
     assert compress(job).error is None
     exact = linalg.spectrum(FRAMES.reshape(40, -1).astype(float))[:4]
     assert lowrank.open(job.output).singular_values == pytest.approx(exact, rel=1e-6)
+
+
+class Marked(Short):
+    """A server that gives ranges, and marks of a file; each of its machines has its own."""
+
+    ranges, failures = True, 0
+    tags, times = ["one"], ["Sat, 28 Nov 2026 10:00:00 GMT"]
+
+    def end_headers(self):
+        for name, values in (("ETag", self.tags), ("Last-Modified", self.times)):
+            if values:
+                values.append(values.pop(0))
+                self.send_header(name, values[-1])
+        super().end_headers()
+
+    def send_header(self, keyword, value):
+        if keyword != "Last-Modified" or value in self.times:  # none of the library's own
+            super().send_header(keyword, value)
+
+
+MANY = [str(i) for i in range(10**4)]
+
+
+@pytest.mark.parametrize(
+    ("tags", "times", "changes"),
+    [
+        (["one"], ["Sat"], False),
+        (MANY, ["Sat"], False),
+        (["one"], MANY, False),
+        ([], ["Sat"], False),
+        ([], [], False),
+        (MANY, MANY, True),
+        (MANY, [], True),
+        ([], MANY, True),
+    ],
+)
+def test_a_file_of_the_web_has_changed_where_all_of_its_marks_have(tags, times, changes, tmp_path):
+    make = type("Own", (Marked,), {"tags": [*tags], "times": [*times]})
+    np.save(tmp_path / "in.npy", FRAMES)
+    job = Job("", str(tmp_path / "out.lrk"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(make, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            job = replace(job, input=f"http://127.0.0.1:{server.server_port}/in.npy")
+            if changes:
+                with pytest.raises(FileError, match="changed while it was read"):
+                    compress(job)
+            else:
+                assert compress(job).error is None
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_store_that_says_when_a_file_was_read_does_not_say_that_it_changed(
+    changes, tmp_path, monkeypatch
+):
+    """As SFTP and SMB do, by the name of "time"."""
+    fsspec = pytest.importorskip("fsspec")
+    info, now = fsspec.get_filesystem_class("memory").info, iter(range(10**6))
+
+    def told(self, path, **options):
+        found = {**info(self, path, **options), "mtime": 7, "time": next(now)}
+        return {**found, "mtime": found["time"] if changes else 7}
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "info", told)
+    with fsspec.open("memory://changing/in.npy", "wb") as stream:
+        np.save(stream, FRAMES)
+    job = Job("memory://changing/in.npy", str(tmp_path / "out.lrk"))
+    if changes:
+        with pytest.raises(FileError, match="changed while it was read"):
+            compress(job)
+    else:
+        assert compress(job).error is None

@@ -32,6 +32,7 @@ _FAILURES = (
 )  # fmt: skip
 _HEAD = (1 << 16) + 64  # bytes that hold the header of an array
 _PIECE = 1 << 24  # bytes that are copied at a time
+_MARKS = {"etag", "last-modified", "lastmodified", "last_modified", "modify", "mtime", "updated"}
 
 
 def _store(url: str) -> tuple[Any, str]:
@@ -74,7 +75,7 @@ class InStore(InFile):
         self, url: str, dtype: np.dtype[Any], starts: NDArray[np.int64], length: int,
         transposed: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(url, dtype, starts, length, transposed, identity=identity(url))
+        super().__init__(url, dtype, starts, length, transposed, identity=str(told(url)))
         self.only_rows = not transposed
 
     def _read(self, starts: Any, out: Any) -> Any:
@@ -151,13 +152,29 @@ def named(url: str) -> str:
     return posixpath.basename(plain) or "file"
 
 
-def identity(url: str) -> str:
-    """What a store says of a file, which changes with it."""
+def told(url: str) -> dict[str, str]:
+    """The size of a file, and the marks by which its store tells one state of it from another.
+
+    Stores say more of it that changes without it: when it was read, or who may read it.
+    """
     store, name = _store(url)
     try:
-        return str(store.info(name))
+        info = store.info(name)
     except _FAILURES as cause:
         raise _failure("read", url, cause) from cause
+    said = {key.lower(): str(value) for key, value in info.items() if value is not None}
+    found = {key: said[key] for key in sorted(_MARKS & said.keys())} or {"all": str(said)}
+    return {"size": said.get("size", ""), **found}
+
+
+def same(before: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether two states of a file are one, as its store tells: of its size and of one mark.
+
+    Servers behind one address may each have marks of their own, or tell the time of the day; what
+    is written anew has no mark that it had.
+    """
+    equal = {key for key in now if before.get(key) == now[key]}
+    return "size" in equal and len(equal) > 1
 
 
 def size(url: str) -> int:

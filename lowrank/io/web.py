@@ -54,8 +54,8 @@ class Web:
             told = answer.headers
             return {
                 "size": told["Content-Length"],
-                "tag": told["ETag"],
-                "at": told["Last-Modified"],
+                "etag": told["ETag"],
+                "last-modified": told["Last-Modified"],
             }
 
     def size(self, url: str) -> int:

@@ -162,7 +162,7 @@ def _report(loaded: LazyLoaded, outcome: tasks.Outcome, encoded: Streamed, memor
     )  # fmt: skip
 
 
-def _key(loaded: LazyLoaded, settings: tasks.Compressing, state: tuple[str, ...]) -> str:
+def _key(loaded: LazyLoaded, settings: tasks.Compressing, state: outputs.State) -> str:
     """What a file of passes is told from those of other jobs by."""
     p, target = loaded.picture, settings.target
     return repr(
@@ -199,7 +199,7 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
 
 def written(
     job: Job, settings: tasks.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed,
-    state: tuple[str, ...], proof: Reread | None = None,
+    state: outputs.State, proof: Reread | None = None,
 ) -> tasks.Outcome:  # fmt: skip
     """Write a file while its long vectors are made; `state` is what its source was before."""
 

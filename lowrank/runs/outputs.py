@@ -17,6 +17,9 @@ from lowrank.runs.tasks import Outcome, Settings
 if TYPE_CHECKING:
     from lowrank.runs.proof import Proof
 
+State = tuple[str | dict[str, str], ...]
+"""Of each file of a source: its size and time, or what a store tells of it."""
+
 
 def named(job: Job, format: str | None, suffix: str, mode: Mode) -> tuple[str, str]:
     """Path and format of a picture's output; `suffix` where nothing says another.
@@ -53,29 +56,38 @@ def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -
         )
 
 
-def state(job: Job) -> tuple[str, ...]:
+def state(job: Job) -> State:
     """What tells whether a source is still what it was: size and time of each of its files."""
-    found = []
+    found: list[str | dict[str, str]] = []
     for name in job.frames or (job.input,):
         status = None if urls.is_url(name) else files.regular(name)
         if urls.is_url(name):
             from lowrank.io import cloud
 
-            found.append(cloud.identity(name))
+            found.append(cloud.told(name))
         elif status is not None:  # standard input, devices and folders say nothing
             found.append(f"{status.st_size} bytes, {status.st_mtime_ns}")
     return tuple(found)
 
 
-def check_unchanged(job: Job, before: tuple[str, ...]) -> None:
+def check_unchanged(job: Job, before: State) -> None:
     """Refuse a source that was written to while it was read: what was made is of no state of it.
 
     Raises
     ------
     FileError
     """
-    if state(job) != before:
+    now = state(job)
+    if len(now) != len(before) or not all(map(_same, before, now)):
         raise FileError(f"{job.input} changed while it was read; do it again when it is whole")
+
+
+def _same(before: str | dict[str, str], now: str | dict[str, str]) -> bool:
+    if isinstance(before, str) or isinstance(now, str):
+        return before == now
+    from lowrank.io import cloud
+
+    return cloud.same(before, now)
 
 
 def is_done(job: Job, output: str, settings: Settings) -> bool:
