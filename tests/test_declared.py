@@ -17,6 +17,7 @@ from PIL import Image
 
 from lowrank.errors import ImageError, LowrankError
 from lowrank.io import images, pillow
+from lowrank.io import tiff as tiff_tags
 from lowrank.picture import Loaded
 
 GRID = np.add.outer(np.arange(30), np.arange(40))
@@ -170,6 +171,23 @@ def test_with_the_extra_every_plain_tiff_is_read_with_its_samples(
     np.testing.assert_array_equal(loaded.picture.samples, expected)
     if (photometric, bands, dtype) == (5, 4, "u1"):
         assert loaded.picture.mode.name == "CMYK"
+
+
+USUAL = [("u1", 1, 0), ("u1", 1, 1), ("u1", 3, 2), ("u1", 4, 2), ("u2", 1, 1), ("f4", 1, 1)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kind", USUAL, ids=str)
+def test_pillow_need_not_open_a_usual_tiff_to_say_that_it_knows_it(
+    kind: tuple[str, int, int], order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are many strips that takes longer than to read their samples."""
+    dtype, bands, photometric = kind
+    extra = (2,) if bands == 4 else ()
+    data = tiff(grid(dtype, bands), order=order, photometric=photometric, extra=extra)
+    assert pillow.read(data, name="a", max_pixels=10**6).picture.samples.size
+    monkeypatch.setattr(Image, "open", None)
+    assert not tiff_tags.beyond_pillow(data)
 
 
 @pytest.mark.parametrize("order", ORDERS)

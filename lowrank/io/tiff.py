@@ -30,7 +30,8 @@ Reader = Callable[[Image.Image], tuple[NDArray[np.generic], str]]
 """Takes the samples of a loaded image, and gives their mode; "I" for integers of any width."""
 
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_SAMPLES, _PLANAR, _SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING = (
+_FILL, _SAMPLES, _PLANAR, _SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING = (
+    266,
     277,
     284,
     330,
@@ -42,7 +43,7 @@ _SAMPLES, _PLANAR, _SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING = (
 _DEPTH, _DNG = 32997, 50706
 _WANTED = frozenset(
     {_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR}
-    | {_SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING, _DEPTH, _DNG}
+    | {_FILL, _SUB_IFDS, _INKS, _EXTRA, _FORMAT, _SUBSAMPLING, _DEPTH, _DNG}
 )
 
 _UINT, _INT = 1, 2
@@ -57,6 +58,7 @@ _COLOURS |= {8: "Lab", 9: "Lab", 10: "Lab", 32803: "camera mosaic", 32844: "LogL
 _COLOURS |= {34892: "linear raw"}
 _CHANNELS = {2: 3, 5: 4, 6: 3, 8: 3}  # colours of a photometric interpretation; else 1
 
+_OLD_JPEG = 6  # whose colours Pillow takes for others than are stated
 # What libtiff, or some libtiff, decodes; a file of another compression is refused by name.
 _DECODED = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925})
 _DECODED |= {50000, 50001}
@@ -138,16 +140,30 @@ def beyond_pillow(data: bytes | mmap) -> bool:
     beyond = samples - _CHANNELS.get(photometric, 1)
     if bits > 8 or kind != _UINT:
         held = samples == 1 and (bits, kind) in _GREY and _one(tags, _PLANAR, 1) == 1
-        return not held or unread or not _opens(data)
+        return not held or unread or not _opens(data, tags)
     # Of 8 bits or fewer: alpha is Pillow's, what is beyond it or in planes beside it is not.
     extra = tags.get(_EXTRA, ())
     alpha = beyond == 1 and extra[:1] in ((), (1,), (2,))
     planes = _one(tags, _PLANAR, 1) == 2 and samples > 1 and beyond > 0
-    return bits == 8 and ((beyond > 0 and not alpha) or planes or unread or not _opens(data))
+    return bits == 8 and ((beyond > 0 and not alpha) or planes or unread or not _opens(data, tags))
 
 
-def _opens(data: bytes | mmap) -> bool:
-    """Whether Pillow knows a TIFF at all: not big-endian BigTIFFs, nor what its table has not."""
+def _opens(data: bytes | mmap, tags: Tags) -> bool:
+    """Whether Pillow knows a TIFF at all: not big-endian BigTIFFs, nor what its table has not.
+
+    It is asked where its table does not have the very tags: it makes some into others, and to open
+    a file of many strips takes it as long as to read them.
+    """
+    from PIL.TiffImagePlugin import OPEN_INFO  # which no other file needs
+
+    kinds = tuple(dict.fromkeys(tags.get(_FORMAT, (1,))))
+    kind = (
+        data[:2], _one(tags, _PHOTOMETRIC), kinds, _one(tags, _FILL, 1), tags.get(_BITS, (1,)),
+        tags.get(_EXTRA, ()),
+    )  # fmt: skip
+    classic, whole = data[2:4] in (b"*\0", b"\0*"), len(kind[4]) == _one(tags, _SAMPLES, 1)
+    if classic and whole and _one(tags, _COMPRESSION, 1) != _OLD_JPEG and kind in OPEN_INFO:
+        return True
     stream: Any = BytesIO(data) if isinstance(data, bytes) else data  # mapped: it reads and seeks
     try:
         with wall("read a TIFF", "it is damaged", sys.maxsize):
