@@ -137,7 +137,9 @@ def _said_of_animation(image: Image.Image) -> list[str]:
     notes = []
     if getattr(image, "default_image", False):  # of a PNG
         notes.append("The first image is not part of the animation: others show it alone.")
-    plays = image.info.get("loop", int(image.format == "GIF"))
+    plays = image.info.get("loop", 0)
+    if image.format == "GIF" and (plays or "loop" not in image.info):
+        plays += 1  # it says how often it is repeated, and nothing where it is not
     if plays and image.format != "TIFF":
         often = "once" if plays == 1 else f"{plays:,} times"
         notes.append(f"Left out: that the animation plays {often}.")
