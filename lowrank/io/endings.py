@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 _GIF_HEAD = 13  # bytes before the first palette
-_IMAGE, _EXTENSION, _TRAILER = 0x2C, 0x21, 0x3B
+_BLOCK = re.compile(b"[,!;]")  # how an image begins, an extension, and the trailer
+_EXTENSION, _TRAILER = b"!", b";"
 _CODESTREAM = b"\xff\x4f\xff\x51"  # the markers SOC and SIZ
 _TILE, _END = b"\xff\x90", b"\xff\xd9"  # SOT and EOC
 
@@ -28,16 +31,16 @@ def said(format: str, data: bytes) -> list[str]:
 def _ends_gif(data: bytes) -> bool:
     """Whether the blocks of a GIF end in a trailer (GIF89a, 17 to 27)."""
     at = _GIF_HEAD + (_palette(data[10]) if len(data) >= _GIF_HEAD else 0)
-    while at < len(data):
-        kind = data[at]
+    while found := _BLOCK.search(data, at):  # as decoders do, beyond what is between blocks
+        at, kind = found.start(), found[0]
         if kind == _TRAILER:
             return True
-        if kind == _IMAGE and at + 9 < len(data):
-            at = _behind_blocks(data, at + 11 + _palette(data[at + 9]))
-        elif kind == _EXTENSION:
+        if kind == _EXTENSION:
             at = _behind_blocks(data, at + 2)
+        elif at + 9 < len(data):
+            at = _behind_blocks(data, at + 11 + _palette(data[at + 9]))
         else:
-            at += 1  # as decoders do with what is between blocks
+            return False
     return False
 
 
