@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import lowrank
 from lowrank.errors import ImageError, UsageError
 from lowrank.linalg import spans
-from lowrank.stores import passes
+from lowrank.stores import growing, passes
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
 
 WAYS = {"memory": {}, "passes": {"memory": "50M"}}
@@ -109,16 +109,22 @@ def test_a_size_takes_one_decomposition(size, monkeypatch):
         return found[-1]
 
     monkeypatch.setattr(passes, "leading", counted)
+    sought, of_count = [], growing.of_count
+    monkeypatch.setattr(
+        growing, "of_count", lambda A, n, **wishes: sought.append(n) or of_count(A, n, **wishes)
+    )
     there, here = (
         lowrank.compress(A, stack=True, size=size, store="auto", **WAYS[way]) for way in WAYS
     )
     (narrow,) = found
+    assert sought == [len(narrow.s)]
     (f,), (g,) = here.parts.body.factors, there.parts.body.factors
     assert here.parts.head.store == there.parts.head.store
     assert len(f.s) == len(g.s) <= len(narrow.s)
     s = np.append(np.linalg.svd(A.astype(np.float64).reshape(20, -1), compute_uv=False), 0.0)
-    assert f.sigma_next == pytest.approx(s[len(f.s)], rel=1e-6)
-    assert f.tail == pytest.approx(np.linalg.norm(s[len(f.s) :]), rel=1e-6)
+    for x in (f, g):
+        stated = s[len(x.s)], np.linalg.norm(s[len(x.s) :])
+        assert (x.sigma_next, x.tail) == pytest.approx(stated, rel=1e-6)
     f, g = (narrow.truncated(k) for k in (1, len(narrow.s)))
     assert (f.sigma_next, f.tail) == pytest.approx((s[1], np.linalg.norm(s[1:])), rel=1e-6)
     assert g is narrow
