@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import lowrank
 from lowrank.errors import ImageError, UsageError
 from lowrank.linalg import spans
+from lowrank.stores import growing, passes
 from lowrank.stores.truncation import AUTO_EXCESS, AUTO_FLOOR
 
 WAYS = {"memory": {}, "passes": {"memory": "50M"}}
@@ -94,6 +95,39 @@ def test_of_a_size_auto_is_as_near_as_any_store_must_be(way, shape, kind, digits
         least = min(least, math.hypot(np.linalg.norm(s[k:]), rounding))
     found = float(np.linalg.norm(M - held(kept("auto"))))
     assert found <= math.hypot(least * (1 + AUTO_EXCESS), 2 * floor) + 1e-12 * s[0]
+
+
+@pytest.mark.parametrize("size", [1_300, 3_000, 30_000])
+def test_a_size_takes_one_decomposition(size, monkeypatch):
+    """As many terms in another type, or fewer, are among those that were found."""
+    A = made((20, 20, 20), "random", 1e-4, 0).astype(np.float32)
+    found = []
+    leading = passes.leading
+
+    def counted(*args, **wishes):
+        found.append(leading(*args, **wishes))
+        return found[-1]
+
+    monkeypatch.setattr(passes, "leading", counted)
+    sought, of_count = [], growing.of_count
+    monkeypatch.setattr(
+        growing, "of_count", lambda A, n, **wishes: sought.append(n) or of_count(A, n, **wishes)
+    )
+    there, here = (
+        lowrank.compress(A, stack=True, size=size, store="auto", **WAYS[way]) for way in WAYS
+    )
+    (narrow,) = found
+    assert sought == [len(narrow.s)]
+    (f,), (g,) = here.parts.body.factors, there.parts.body.factors
+    assert here.parts.head.store == there.parts.head.store
+    assert len(f.s) == len(g.s) <= len(narrow.s)
+    s = np.append(np.linalg.svd(A.astype(np.float64).reshape(20, -1), compute_uv=False), 0.0)
+    for x in (f, g):
+        stated = s[len(x.s)], np.linalg.norm(s[len(x.s) :])
+        assert (x.sigma_next, x.tail) == pytest.approx(stated, rel=1e-6)
+    f, g = (narrow.truncated(k) for k in (1, len(narrow.s)))
+    assert (f.sigma_next, f.tail) == pytest.approx((s[1], np.linalg.norm(s[1:])), rel=1e-6)
+    assert g is narrow
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -410,6 +410,10 @@ def test_what_is_said_of_a_stack_is_said_of_its_data(seed, target, colours):
     assert report.pixels.psnr_db == pytest.approx(10 * np.log10(peak**2 / mse), abs=1e-6)
     assert report.pixels.psnr_db >= target.get("psnr", 0)
     assert report.pixels.max_abs_error <= target.get("max_error", np.inf)
+    known = error[~empty.all(axis=(1, 2))].reshape(-1, error[0].size)
+    each, f = 10 * np.log10(peak**2 / np.nanmean(known**2, axis=1)), report.stack.frame_psnr_db
+    said = (each.min(), np.median(each), each.max())
+    assert (f.min, f.median, f.max) == pytest.approx(said, abs=1e-6)
     variance = np.nanvar(A.astype(float))
     assert report.stack.snr_db == pytest.approx(10 * np.log10(variance / mse), abs=1e-6)
     residual = report.stack.residual

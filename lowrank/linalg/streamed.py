@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -97,6 +97,16 @@ class Leading:
     def length(self) -> int:
         """Of the other vectors."""
         return self._passes.length
+
+    def truncated(self, k: int) -> Leading:
+        """The same with so many of its terms at most; what was proved is not proved of fewer."""
+        if k >= len(self.s):
+            return self
+        tail = math.hypot(self.tail, float(np.linalg.norm(self.s[k:])))
+        return replace(
+            self, left=self.left[:, :k], s=self.s[:k], sigma_next=float(self.s[k]), tail=tail,
+            certified=False, beyond=self.left[:, k],
+        )  # fmt: skip
 
     def rounded(self, store: str, number: int) -> tuple[Floats, int]:
         """Products of the other vectors and of what a store makes of them, in a pass.

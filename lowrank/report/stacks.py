@@ -33,7 +33,10 @@ _WORK = 2e10  # multiplications that a whole spectrum may take for a line of a r
 
 @dataclass(frozen=True)
 class Frames:
-    """PSNR of single frames in dB; None where a frame is exact. `worst_frame` counts from 0."""
+    """PSNR of single frames in dB, but for those without data; None where one is exact.
+
+    `worst_frame` counts from 0.
+    """
 
     min: float | None
     median: float | None
@@ -146,6 +149,8 @@ def measured(
     peak = picture.peak
     psnrs = [psnr(x, peak) for x in of]
     finite = [x for x in psnrs if math.isfinite(x)]
+    # A frame without any data is not exact: there is nothing to be near to.
+    known = [x for x, frame in zip(psnrs, of, strict=True) if frame.samples] or psnrs
     worst = int(np.argmin(psnrs))
     mse = sum(x.squares for x in of) / max(sum(x.samples for x in of), 1)
     variance = _variance(picture)
@@ -154,7 +159,7 @@ def measured(
         said.frames, said.height, said.width, said.colours, said.dtype,
         snr_db=snr,
         frame_psnr_db=Frames(
-            min(finite, default=None), _finite(statistics.median(psnrs)), _finite(max(psnrs)), worst
+            min(finite, default=None), _finite(statistics.median(known)), _finite(max(known)), worst
         ),
         worst_label=unpack(parts.head.metadata.axis, said.frames).name(worst),
         peak=peak,

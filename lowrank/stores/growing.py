@@ -8,7 +8,7 @@ spectrum, which takes as long as ten of them, is left for what lies beyond a Kry
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -72,6 +72,15 @@ def of_count(A: Matrices, count: int, *, certify: bool) -> Found:
     return _search(A, terms, first, lambda exact: 2 * len(exact[0].s), certify=certify)
 
 
+def cut(A: Matrices, exact: Sequence[TruncatedSVD], count: int, *, certify: bool) -> Found:
+    """The `count` leading terms of those that were found; as `of_tail`."""
+    ranks = spectrum.ranks_of_leading([x.s for x in exact], count)
+    found = [x.truncate(max(r, 1)) for x, r in zip(exact, ranks, strict=True)]
+    if certify:
+        found = threads.each(proved, zip(A, found, strict=True))
+    return ranks, tuple(found)
+
+
 def of_spectra(
     A: Matrices,
     choose: Callable[[list[NDArray[np.float64]]], tuple[int, ...]],
@@ -107,11 +116,7 @@ def _search(
         spectra = [x.s for x in exact]
         kept = terms(spectra, math.hypot(*(x.tail for x in exact)))
         if kept is not None and _known(exact, kept):
-            ranks = spectrum.ranks_of_leading(spectra, kept)
-            cut = [x.truncate(max(r, 1)) for x, r in zip(exact, ranks, strict=True)]
-            if certify:
-                cut = threads.each(proved, zip(A, cut, strict=True))
-            return ranks, tuple(cut)
+            return cut(A, exact, kept, certify=certify)
         tried, guess = k, longer(exact) if kept is None else 0
         k = next_rank(k, guess)
         if guess <= limit < k and tried < limit:

@@ -196,9 +196,11 @@ def encode(
         rounded = widths.Rounded(found, number)
         store = widths.narrowest(rounded, lazy, seen) if asked == AUTO else asked
         if target.kind == "size" and asked == AUTO and store != AUTO_WIDTH:
-            asked, terms = widths.nearest(rounded, target, head, lazy, seen)
-            number, wish = rounded.number, Wish(rank=terms)
-            continue
+            store, terms = widths.nearest(rounded, target, head, lazy, seen)
+            if proof and terms < len(found[0].s):  # fewer have a proof of their own
+                asked, number, wish = store, rounded.number, Wish(rank=terms)
+                continue
+            found = [x.truncated(terms) for x in found]
         if not wish.share:
             break
         store, budget = widths.kept(rounded, left, asked, store)

@@ -155,7 +155,7 @@ def _of_size(
             turned=turned,
         )  # fmt: skip
         if fewer < terms:
-            ranks, exact = growing.of_count(A, fewer, certify=certify)
+            ranks, exact = growing.cut(A, exact, fewer, certify=certify)
     return (ranks, exact), width
 
 
