@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from lowrank.errors import ImageError, LimitError, UsageError, pip_install
+from lowrank.errors import ImageError, LimitError, UsageError, number_of, pip_install
 from lowrank.io import jxl, pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
@@ -163,7 +163,7 @@ def _frame_by_frame(picture: Picture, name: str, size: int, psnr: float | None) 
     N, peak = picture.frames or 1, picture.peak
     mse = None if psnr is None else peak**2 / 10 ** (psnr / 10)
     if picture.mode.dtype not in ("uint8", "uint16", "int16"):
-        return Peer(name, None, None, f"frames of {picture.mode.title} are no pictures of its")
+        return Peer(name, None, None, f"it holds no frames of {picture.mode.title}")
     numbers = stacks.sampled(N)
     found, tops = [], []
     for i in numbers:
@@ -199,7 +199,7 @@ def _transformed(picture: Picture, psnr: float | None) -> Peer:
         return Peer(KLT, None, None, str(error))
     if found is None:
         return Peer(KLT, None, None, "it does not reach that PSNR with a number of planes tried")
-    return Peer(KLT, None, found[0], f"{found[1]} planes, and their basis in float16")
+    return Peer(KLT, None, found[0], f"{number_of(found[1], 'plane')}, and the basis in float16")
 
 
 def _peer(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
