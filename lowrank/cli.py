@@ -368,8 +368,7 @@ def verify(
 
 def run() -> int:
     """Run the command line on `sys.argv` and return its exit code."""
-    console.occupy_closed_streams()
-    console.buffer_streams()
+    console.begin()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without σ still gets its table

@@ -310,6 +310,15 @@ def _page(result: Result) -> bytes:
     return html.page(result, exhibit.of(result)).encode()
 
 
+def begin() -> None:
+    """Make ready for a run; of one before it, in the same process, nothing is left."""
+    global _told  # noqa: PLW0603 - as above
+
+    _told = False
+    occupy_closed_streams()
+    buffer_streams()
+
+
 def occupy_closed_streams() -> None:
     """Take the places of closed standard streams: no file of ours may come to stand there."""
     for number in range(3):

@@ -20,11 +20,9 @@ from typing import BinaryIO
 
 from lowrank import moves
 from lowrank.errors import FileError, UsageError, failure
+from lowrank.limits import MAX_BYTES
 
 Buffer = bytes | bytearray | memoryview
-
-MAX_BYTES = 1 << 33
-"""Largest input that is read, 8 GiB: beyond it a wrong path is likelier than an image."""
 
 MAX_DEVICE_BYTES = 1 << 28
 """Most that is read of a device, 256 MiB: many have no end."""

@@ -10,6 +10,9 @@ from typing import Any
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pixels of one image: where Pillow itself stops, 512 MiB of RGB samples."""
 
+MAX_BYTES = 1 << 33
+"""Largest input that is read whole, 8 GiB: beyond it a wrong path is likelier than an image."""
+
 STACK = 16
 """Times the limit on pixels that the frames of a stack may hold together: 10,000 of 512 x 512."""
 FRAME = 1 << 10

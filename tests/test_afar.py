@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -161,6 +163,72 @@ def test_a_range_that_was_not_asked_for_is_not_taken_for_one_that_was(tmp_path, 
             thread.join()
     compress(tmp_path / "a.npy", "here.lrk")
     assert (tmp_path / "far.lrk").read_bytes() == (tmp_path / "here.lrk").read_bytes()
+
+
+class Odd(SimpleHTTPRequestHandler):
+    """Answers that the web allows, or does not, and that are no file."""
+
+    asked: ClassVar[list[str]] = []
+
+    def log_message(self, format, *args):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        self.asked.append(f"{self.command} {self.path}")
+        told, body, status = {}, b"", 200
+        how = self.path.split("/")[1]
+        if how in ("ftp", "file"):
+            told, status = {"Location": f"{how}://127.0.0.1:9/etc/passwd"}, 302
+        elif how == "on":
+            told, status = {"Location": "/head/a.npy"}, 302
+        elif how == "head":
+            told = {"ETag": "one"}
+        elif how == "packed":
+            told, body = {"Content-Encoding": "gzip"}, gzip.compress(b"x" * 99)
+        elif how == "several":
+            told, status = {"Content-Type": "multipart/byteranges; boundary=A"}, 206
+            body = b"--A\r\n\r\n1234567890"
+        else:
+            body = b"x" * 5000
+        self.send_response(status)
+        for name, value in (told | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def test_answers_that_are_no_file_are_named(monkeypatch):
+    from lowrank.io import cloud
+    from lowrank.io import web as stores
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Odd) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}"
+            for how, why in (
+                ("ftp", "none of the web"), ("file", "none of the web|not allowed"),
+                ("packed", "gzip"),
+            ):  # fmt: skip
+                with pytest.raises(FileError, match=why):
+                    cloud.read(f"{address}/{how}/a.npy")
+            with pytest.raises(stores.NoRangesError):
+                stores.Web().cat_file(f"{address}/several/a.npy", 0, 10)
+            assert not cloud.gives_ranges(f"{address}/several/a.npy")
+            # The head of a file stays that where the server sends on.
+            assert stores.Web().info(f"{address}/on/a.npy")["tag"] == "one"
+            assert Odd.asked[-2:] == ["HEAD /on/a.npy", "HEAD /head/a.npy"]
+            assert len(cloud.read(f"{address}/whole/a.npy")) == 5000
+            monkeypatch.setattr(cloud, "MAX_BYTES", 4999)
+            with pytest.raises(FileError, match=r"larger than 4,999"):
+                cloud.read(f"{address}/whole/a.npy")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_pictures_and_packed_files_come_from_the_web_too(web, cli, tmp_path):

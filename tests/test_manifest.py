@@ -176,6 +176,34 @@ def test_the_manifest_finds_what_is_missing_changed_exchanged_and_new(cli, made,
     assert run() == found | {"a.lrk": "changed"}
 
 
+UNTRUE = {
+    "output_bytes": 5, "ranks": [4, 4, 3], "relative_error": 1e-4, "psnr_db": 99.5,
+    "max_abs_error": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNTRUE)
+def test_a_number_that_is_listed_and_untrue_is_named(cli, made, tmp_path, name):
+    shutil.copytree(made / "small", tmp_path / "small")
+    rows = json.loads((made / "m.json").read_text())["files"]
+    one = next(row for row in rows if row["output"].endswith("b.lrk"))
+    there, one[name] = one[name], UNTRUE[name]
+    (tmp_path / "m.json").write_text(json.dumps({"files": rows}))
+    run = ("verify", "small", "--manifest", "m.json", "--json")
+    # Errors are known beside the originals only.
+    alone, both = cli(*run), cli(*run, "--against", str(made / "photos"))
+    assert alone.code == (1 if name in ("output_bytes", "ranks") else 0)
+    assert both.code == 1
+    found = [json.loads(line) for line in both.text.splitlines()]
+    assert found[-1]["summary"]["states"] == {"whole": 3, "misstated": 1}
+    (bad,) = (row for row in found[:-1] if not row["ok"])
+    assert os.path.basename(bad["input"]) == "b.lrk"
+    assert "m.json" in bad["error"]
+    one[name] = there
+    (tmp_path / "m.json").write_text(json.dumps({"files": rows}))
+    cli(*run, "--against", str(made / "photos")).succeeded()
+
+
 def test_an_archive_may_move(cli, made, tmp_path):
     shutil.copytree(made / "small", tmp_path / "elsewhere" / "deep")
     shutil.copy(made / "m.csv", tmp_path / "m.csv")

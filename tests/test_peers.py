@@ -10,6 +10,7 @@ import pytest
 from conftest import picture
 from PIL import Image
 
+import lowrank
 from lowrank.io import pillow
 from lowrank.io.modes import to_image
 from lowrank.picture import MODES, Picture, array_mode
@@ -116,6 +117,42 @@ def test_a_rival_keeps_the_colours_below_transparent_pixels_that_we_keep():
     assert jxl.why
     (jxl,) = peers.against(opaque, ["jxl"], size=4000, psnr=30.0)
     assert "transparent" not in jxl.why
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_beside_a_file_that_is_exact_rivals_are_exact_too_and_in_so_many_bytes(mode):
+    original = picture(mode, 24, 32)
+    found = peers.against(original, ["jpeg", "webp", "jpeg2000"], size=100_000, psnr=None)
+    exact = {}
+    for name, settings in {
+        "webp": {"lossless": True, "quality": 100, "method": 6},
+        "jpeg2000": {"irreversible": False, "mct": int(mode == "RGB")},
+    }.items():
+        stream = BytesIO()
+        to_image(original).save(stream, name, **settings)
+        exact[name] = len(stream.getvalue())
+    jpeg, *others = found
+    assert jpeg.bytes is None
+    assert jpeg.psnr_db != np.inf
+    assert {peer.codec: peer.bytes for peer in others} == exact
+    assert all(peer.psnr_db == np.inf for peer in others)
+
+
+def test_png_is_the_smallest_and_exact_where_it_fits(cli, tmp_path):
+    y, x = np.mgrid[:64, :64]
+    colours = np.array([[200, 30, 30], [20, 60, 220], [255, 255, 255]], np.uint8)
+    drawing = colours[(x // 5 + y // 7) % 3]
+    paletted = Image.fromarray(drawing).quantize(3)
+    paletted.save(tmp_path / "in.png", optimize=True)
+    lowrank.compress(drawing, quality=90).save(tmp_path / "in.lrk")
+    said = json.loads(
+        cli("report", "in.png", "in.lrk", "--against", "png,jpeg", "--json").succeeded().text
+    )
+    png, jpeg = said["against"]
+    assert png["bytes"] <= (tmp_path / "in.png").stat().st_size
+    fits = png["bytes"] <= (tmp_path / "in.lrk").stat().st_size
+    assert (png["exact"], png["psnr_db"], jpeg["exact"]) == (fits, None, False)
+    assert fits
 
 
 def test_a_rival_that_is_exact_on_every_frame_is_exact():

@@ -193,7 +193,10 @@ PROMISES = {
         "page: policy_forbids_what_is_not_ours",
         "site: the_policy_lets_nothing_out",
     ],
-    "Only `--dask` opens connections": WORDS,
+    "Connections are opened for two things": [
+        "afar: answers_that_are_no_file_are_named",
+        "afar: a_web_server_gives_what_a_folder_does",
+    ],
     "An output is written beside its place": [
         "whole_or_not: whichever_step_fails_the_file_is_old_or_new_or_absent",
         "files: a_signal_leaves_the_old_file_and_nothing_else",

@@ -459,6 +459,17 @@ def test_a_pipe_with_a_name_is_read(cli, small_png, tmp_path):
     assert (tmp_path / "p.lrk").exists()
 
 
+@posix
+def test_a_pipe_with_a_name_is_called_by_it(cli, small_lrk, tmp_path):
+    os.mkfifo(tmp_path / "p.lrk")
+    data = small_lrk.read_bytes()
+    writer = threading.Thread(target=lambda: (tmp_path / "p.lrk").write_bytes(data))
+    writer.start()
+    said = cli("decompress", "p.lrk", "--frames", "0", "-o", "x.png").failed(2)
+    writer.join()
+    assert "p.lrk holds one picture" in said
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no /dev/zero")
 def test_an_endless_device_is_read_to_a_limit(cli, tmp_path):
     line = cli("compress", "/dev/zero", "-o", "x.lrk").failed()

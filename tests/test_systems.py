@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import io
+import json
 import os
 import signal
 import sys
@@ -135,6 +136,18 @@ def test_paths_of_windows_become_portable_in_a_manifest(monkeypatch, tmp_path):
         patch.setattr(os, "sep", "\\")
         there = manifest._portable(one)
     assert (there.input, there.output) == ("a/in.png", "b/out.lrk")
+
+
+def test_a_second_run_in_one_process_says_why_it_fails_like_the_first(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(console, "occupy_closed_streams", lambda: None)
+    path = tmp_path / "a.lrk"
+    api.compress(np.zeros((8, 8), np.uint8), rank=1).save(path)
+    for name, code in ((str(path), 0), ("missing.lrk", 1), ("missing.lrk", 1)):
+        monkeypatch.setattr(sys, "argv", ["lowrank", "report", name, "--json"])
+        assert cli.run() == code
+        assert ("error" in json.loads(capsys.readouterr().out)) is (code == 1)
 
 
 def test_a_console_without_our_characters_still_gets_its_tables(monkeypatch, tmp_path):

@@ -24,6 +24,7 @@ from lowrank.io.matrices import InFile
 from lowrank.io.urls import only_read
 from lowrank.io.wall import one_line
 from lowrank.io.web import NoRangesError, Web
+from lowrank.limits import MAX_BYTES
 
 # What stores raise where something is not there, or not allowed.
 _FAILURES = (
@@ -125,13 +126,24 @@ def gives_ranges(url: str) -> bool:
 
 
 def read(url: str) -> bytes:
-    """Read a file whole."""
+    """Read a file whole.
+
+    Raises
+    ------
+    FileError
+        It cannot be read, or is larger than files here may be.
+    """
     store, name = _store(url)
+    found = BytesIO()
     try:
         with store.open(name, "rb") as stream:
-            return bytes(stream.read())
+            while found.tell() <= MAX_BYTES and (piece := stream.read(_PIECE)):
+                found.write(piece)
     except _FAILURES as cause:
         raise _failure("read", url, cause) from cause
+    if found.tell() > MAX_BYTES:
+        raise FileError(f"{url} is larger than {MAX_BYTES:,} bytes; give a smaller file")
+    return found.getvalue()
 
 
 def fetch(url: str, folder: str) -> str:

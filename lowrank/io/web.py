@@ -17,6 +17,7 @@ _TIMEOUT = 60  # seconds without an answer
 _TRIES = 3  # of a range: a pass is long, and a connection is easily lost
 _PAUSE = 0.5  # seconds before the next
 _PART = 206  # the status of an answer that is the range asked for
+_PLAIN = ("", "identity", "aws-chunked")  # codings of an answer that is the file itself
 
 
 class NoRangesError(OSError):
@@ -43,6 +44,24 @@ class _Whole:
         if not data and self._answer.length:
             raise OSError(f"the connection ended {self._answer.length:,} bytes before the file")
         return data
+
+
+class _OnTheWeb(urllib.request.HTTPRedirectHandler):
+    """Redirections to addresses of the web only: what they ask for is the same.
+
+    The standard library follows them to servers of FTP, and asks for the whole file where its
+    head was asked for.
+    """
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not only_read(newurl.lower()):
+            raise OSError("the server sends on to an address that is none of the web")
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if found is not None:
+            found.method = req.get_method()
+        return found
 
 
 class Web:
@@ -84,6 +103,8 @@ class Web:
                 with self._asked(url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
                     if answer.status != _PART:
                         raise NoRangesError("the server gives whole files only")
+                    if answer.headers.get_content_maintype() == "multipart":
+                        raise NoRangesError("the server gives several ranges for one")
                     told = answer.headers["Content-Range"] or ""
                     if told and told.split("-")[0].split() != ["bytes", str(start)]:
                         raise NoRangesError("the server gives other bytes than it is asked for")
@@ -109,4 +130,9 @@ class Web:
         if not only_read(url):
             raise OSError("no address of the web")
         asked = urllib.request.Request(url, headers=headers or {}, method=method)  # noqa: S310
-        return urllib.request.urlopen(asked, timeout=_TIMEOUT)  # noqa: S310 - as checked above
+        answer = urllib.request.build_opener(_OnTheWeb).open(asked, timeout=_TIMEOUT)
+        coding = (answer.headers["Content-Encoding"] or "").strip().lower()
+        if coding not in _PLAIN:
+            answer.close()
+            raise OSError(f"the server gives it packed ({coding}), which nobody asked for")
+        return answer

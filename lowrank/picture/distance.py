@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lowrank.picture.gaps import Mask, Samples
 
 _ROWS = 256  # at a time
+_PIECE = 1 << 20  # samples at a time
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ def compare(original: Picture, result: Picture) -> Pixels:
     Pixels that the original has no data for are left out.
     """
     return total(frames(original, result.each()), original.peak)
+
+
+def relative(original: Picture, rmse: float) -> float:
+    """||A - B||_F / ||A||_F of all samples, by their root mean square error; 0 where ||A||_F is."""
+    flat = original.samples.reshape(-1)
+    square = sum(
+        float(np.sum(flat[i : i + _PIECE].astype(np.float64) ** 2))
+        for i in range(0, flat.size, _PIECE)
+    )
+    return rmse / math.sqrt(square / flat.size) if square else 0.0
 
 
 def frames(

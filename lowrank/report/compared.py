@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lowrank import codec, threads
 from lowrank.format.parts import Parts
 from lowrank.picture import Loaded
-from lowrank.picture.distance import Pixels, compare
+from lowrank.picture.distance import Pixels, compare, relative
 from lowrank.picture.lazy import LazyLoaded, Matrix, by_columns
 from lowrank.report import measure, passes
 from lowrank.stores import Factored
@@ -40,6 +40,8 @@ class Compared:
         stored and stated.
     pixels : Pixels
         The decoded picture, rounded and clipped.
+    sample_error : float
+        Frobenius error of its samples, relative to those of the original.
     """
 
     path: str
@@ -47,6 +49,7 @@ class Compared:
     stated_error: float
     above: bool
     pixels: Pixels
+    sample_error: float
 
 
 def allowed(parts: Parts) -> tuple[float, ...]:
@@ -80,7 +83,8 @@ def against(loaded: Loaded, parts: Parts) -> Compared:
     errors = threads.each(lambda pair: _distance(*pair), list(zip(A, B, strict=True)))
     norms = [float(np.linalg.norm(a.astype(np.float64))) for a in A]
     pixels = compare(loaded.picture, codec.decode(parts, filled=True).picture)
-    return _found(loaded.source.path, parts, errors, norms, pixels)
+    samples = relative(loaded.picture, pixels.rmse)
+    return _found(loaded.source.path, parts, errors, norms, pixels, samples)
 
 
 def in_passes(loaded: LazyLoaded, parts: Parts) -> Compared:
@@ -97,7 +101,11 @@ def in_passes(loaded: LazyLoaded, parts: Parts) -> Compared:
         squares = np.sum(list(_squares(matrix, B)), axis=0)
         errors.append(math.sqrt(squares[0]))
         norms.append(math.sqrt(squares[1]))
-    return _found(loaded.source.path, parts, errors, norms, passes.distances(loaded.picture, parts))
+    pixels = passes.distances(loaded.picture, parts)
+    norm = math.hypot(*norms)
+    of = math.prod(loaded.picture.samples_shape)
+    samples = pixels.rmse * math.sqrt(of) / norm if norm else 0.0
+    return _found(loaded.source.path, parts, errors, norms, pixels, samples)
 
 
 def nearest(sources: list[LazyLoaded], parts: Parts) -> LazyLoaded:
@@ -131,8 +139,9 @@ def _squares(matrix: Matrix, B: passes.Kept) -> Iterator[tuple[float, float]]:
 
 
 def _found(
-    path: str, parts: Parts, errors: list[float], norms: list[float], pixels: Pixels
-) -> Compared:
+    path: str, parts: Parts, errors: list[float], norms: list[float], pixels: Pixels,
+    sample_error: float,
+) -> Compared:  # fmt: skip
     """What ||A - B||_F and ||A||_F of each matrix say, beside what the file states."""
     norm = math.hypot(*norms)
     stated = math.hypot(*(x.tail if x.error is None else x.error for x in codec.stated(parts)))
@@ -142,6 +151,7 @@ def _found(
         stated / norm if norm else 0.0,
         any(e > most for e, most in zip(errors, allowed(parts), strict=True)),
         pixels,
+        sample_error,
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from lowrank.errors import ImageError, LimitError, UsageError, pip_install
+from lowrank.errors import ImageError, LimitError, UsageError, number_of, pip_install
 from lowrank.io import jxl, pillow
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
@@ -40,9 +40,9 @@ class Peer:
     ----------
     codec : str
     psnr_db : float or None
-        At no more bytes than ours.
+        At no more bytes than ours; infinite where it is exact.
     bytes : int or None
-        At no less PSNR than ours.
+        At no less PSNR than ours; exact, where ours is.
     why : str
         Why the codec has no numbers at all, or what they are of; "" where nothing need be said.
     tune : str or None
@@ -67,6 +67,8 @@ class _Dial:
     option: Callable[[float], dict[str, Any]]
     most: int  # pixels of a side
     tune: str | None = None
+    lossless: dict[str, Any] | None = None
+    """The setting that loses nothing, beside the dial."""
 
 
 _DISTANCES = tuple(25 * 0.93**i for i in range(100))
@@ -92,6 +94,7 @@ _DIALS = {
         ({"method": 6, "exact": True},),
         lambda q: {"quality": int(q)},
         16_383,
+        lossless={"lossless": True, "quality": 100, "method": 6, "exact": True},
     ),
     "avif": _Dial(
         "AVIF",
@@ -108,6 +111,7 @@ _DIALS = {
         ({"irreversible": True, "quality_mode": "dB"},),
         lambda db: {"quality_layers": [db]},
         2**31 - 1,
+        lossless={"irreversible": False},
     ),
     "jxl": _Dial(
         "JXL",
@@ -117,6 +121,7 @@ _DIALS = {
         lambda q: {"quality": int(q)},
         2**30 - 1,
         "eye",
+        lossless={"lossless": True, "effort": 7},
     ),
 }
 
@@ -158,7 +163,7 @@ def _frame_by_frame(picture: Picture, name: str, size: int, psnr: float | None) 
     N, peak = picture.frames or 1, picture.peak
     mse = None if psnr is None else peak**2 / 10 ** (psnr / 10)
     if picture.mode.dtype not in ("uint8", "uint16", "int16"):
-        return Peer(name, None, None, f"frames of {picture.mode.title} are no pictures of its")
+        return Peer(name, None, None, f"it holds no frames of {picture.mode.title}")
     numbers = stacks.sampled(N)
     found, tops = [], []
     for i in numbers:
@@ -194,7 +199,7 @@ def _transformed(picture: Picture, psnr: float | None) -> Peer:
         return Peer(KLT, None, None, str(error))
     if found is None:
         return Peer(KLT, None, None, "it does not reach that PSNR with a number of planes tried")
-    return Peer(KLT, None, found[0], f"{found[1]} planes, and their basis in float16")
+    return Peer(KLT, None, found[0], f"{number_of(found[1], 'plane')}, and the basis in float16")
 
 
 def _peer(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
@@ -206,8 +211,8 @@ def _peer(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
 
 def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Peer:
     if name == "png":
-        stored = len(pillow.write(picture, format="PNG", png_level=6))
-        return Peer(name, None, stored)
+        stored = _png(picture)
+        return Peer(name, math.inf if stored <= size else None, stored)
     dial = _DIALS[name]
     if dial.feature and not features.check(dial.feature):
         return Peer(name, None, None, "this Pillow was built without it")
@@ -231,6 +236,10 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         _at_setting(_measured(picture, image, dial, s | told), dial, size, psnr)
         for s in dial.settings
     ]
+    if psnr is None and dial.lossless is not None:
+        whole = replace(dial, values=(0.0,), option=lambda _: {})
+        measured = _measured(picture, image, whole, dial.lossless)
+        found.append(_at_setting(measured, whole, size, psnr))
     return Peer(
         name,
         max((p for p, _ in found if p is not None), default=None),
@@ -238,6 +247,29 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         "it keeps no colours below transparent pixels" if _loses_hidden(picture, name) else "",
         tune=tune,
     )
+
+
+def _png(picture: Picture) -> int:
+    """Bytes of the smallest PNG: filtered or not, or of a palette where it has so few colours."""
+    found = [len(pillow.write(picture, format="PNG", png_level=level)) for level in (6, 9)]
+    if picture.mode.name not in ("L", "RGB"):
+        return min(found)
+    image = to_image(picture)
+    images = [image]
+    colours = image.getcolors(256)
+    if colours is not None:
+        palette, index = np.unique(
+            picture.samples.reshape(-1, picture.samples.shape[2]), axis=0, return_inverse=True
+        )
+        few = Image.fromarray(index.reshape(image.height, image.width).astype(np.uint8))
+        few.putpalette(np.broadcast_to(palette, (len(palette), 3)).tobytes())
+        images.append(few)
+    for each in images:
+        stream = BytesIO()
+        with wall("write PNG", "leave it out"):
+            each.save(stream, "PNG", optimize=True)
+        found.append(len(stream.getvalue()))
+    return min(found)
 
 
 def _loses_hidden(picture: Picture, name: str) -> bool:
@@ -275,8 +307,9 @@ def _at_setting(
     measured: Callable[[float], tuple[int, float]], dial: _Dial, size: int, psnr: float | None
 ) -> tuple[float | None, int | None]:
     """PSNR within `size` and bytes for `psnr`; the dial is taken as monotone."""
+    wanted = math.inf if psnr is None else psnr
     fits = _last(dial.values, lambda q: measured(q)[0] <= size)
-    reaches = None if psnr is None else _last(dial.values[::-1], lambda q: measured(q)[1] >= psnr)
+    reaches = _last(dial.values[::-1], lambda q: measured(q)[1] >= wanted)
     return (
         None if fits is None else measured(fits)[1],
         None if reaches is None else measured(reaches)[0],

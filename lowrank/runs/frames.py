@@ -36,18 +36,14 @@ def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = Fals
         return afar.done(decompress, job, settings, writes=writes)
     asked = settings.frames is not None or settings.pixel is not None
     start = files.start(job.input, _START) if files.regular(job.input) else None
-    if start is not None and not header.is_stack(start):
+    data = None
+    if start is None:
+        data = files.read_bytes(job.input)
+        start = data[:_START]
+    if not header.is_stack(start):
         if asked:
             raise UsageError(
-                f"{job.input} holds one picture, and --frames and --pixel are of a stack; "
-                "leave them out"
-            )
-        return work.decompress(job, settings, repeated=repeated)
-    data = None if start is not None else files.read_bytes(job.input)
-    if data is not None and not header.is_stack(data[:_START]):
-        if asked:
-            raise UsageError(
-                "standard input holds one picture, and --frames and --pixel are of a stack; "
+                f"{_shown(job.input)} holds one picture, and --frames and --pixel are of a stack; "
                 "leave them out"
             )
         return work.decompress(job, settings, repeated=repeated, data=data)
@@ -117,10 +113,14 @@ def _leading(stack: LowRankStack, rank: int, name: str) -> LowRankStack:
     try:
         return stack.leading(rank)
     except UsageError as error:
-        shown = "standard input" if name == "-" else name
         raise UsageError(
-            f"{shown} is packed, and no packed stack is decoded with fewer terms; leave out -k"
+            f"{_shown(name)} is packed, and no packed stack is decoded with fewer terms; "
+            "leave out -k"
         ) from error
+
+
+def _shown(name: str) -> str:
+    return "standard input" if name == "-" else name
 
 
 def _trace(

@@ -7,13 +7,11 @@ import math
 import time
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import FormatError
 from lowrank.picture import Picture
-from lowrank.picture.distance import Pixels, compare
+from lowrank.picture.distance import Pixels, compare, relative
 from lowrank.report import compared, measure
 from lowrank.runs.manifest import Entry
 
@@ -76,7 +74,9 @@ class Proof:
 
     def entry(self) -> Entry:
         """What a manifest lists, once it was examined."""
-        pixels = self._pixels
+        pixels, measured = self._pixels, None
+        if pixels is not None and self.picture is not None:
+            measured = relative(self.picture, pixels.rmse)
         return Entry(
             self.input,
             self.output,
@@ -85,22 +85,11 @@ class Proof:
             sha256(self.source),
             self._facts[1],
             self._ranks,
-            self._relative_error(),
+            measured,
             None if pixels is None else pixels.psnr_db,
             None if pixels is None else pixels.max_abs_error,
             None if self.began is None else round(time.monotonic() - self.began, 3),
         )
-
-    def _relative_error(self) -> float | None:
-        """||A - B||_F / ||A||_F of the decoded samples B; 0 where ||A||_F is, None unmeasured."""
-        if self._pixels is None or self.picture is None:
-            return None
-        flat = self.picture.samples.reshape(-1)
-        square = sum(
-            float(np.sum(flat[i : i + (1 << 20)].astype(np.float64) ** 2))
-            for i in range(0, flat.size, 1 << 20)
-        )
-        return self._pixels.rmse / math.sqrt(square / flat.size) if square else 0.0
 
 
 def sha256(data: bytes) -> str:

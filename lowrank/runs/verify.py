@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lowrank import codec, files
+from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError, number_of
 from lowrank.format.parts import Parts
@@ -23,6 +23,8 @@ from lowrank.runs.plan import Job, Plan
 from lowrank.runs.tasks import Outcome, Settings
 
 _AT_A_TIME = 1 << 24  # samples that are decoded together
+_ERRORS = {"relative_error": 0.002, "psnr_db": 1e-6, "max_abs_error": 1e-6}
+"""By which share a listed error may be off: of norms that a file states 11 bits are known."""
 WHOLE = "whole"
 """State of a file with which all is as it should be; any other is a fault."""
 
@@ -123,7 +125,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
                 "against": found.path, "factor_error": found.factor_error,
                 "stated_error": found.stated_error, "psnr_db": found.pixels.psnr_db,
                 "rmse": found.pixels.rmse, "max_abs_error": found.pixels.max_abs_error,
-                "peak": found.pixels.peak,
+                "peak": found.pixels.peak, "relative_error": found.sample_error,
             }  # fmt: skip
             summary += f"; {beside(facts)}"
             if found.above:
@@ -313,8 +315,12 @@ class Listed:
             found = outcome.facts.get("sha256")
             owner = owners.get(str(found))
             holds = f"holds what {self.name} lists as {self.shown[owner]}" if owner else ""
-            if outcome.error or (entry and entry.output_sha256 == found):
+            if outcome.error:
                 yield outcome
+            elif entry and entry.output_sha256 == found:
+                untrue = _untrue(entry, outcome.facts)
+                what = f"is listed in {self.name} with {untrue}"
+                yield _faulty(outcome, "misstated", what) if untrue else outcome
             elif entry is None:
                 what = f"is not listed in {self.name}" + (f", and {holds}" if holds else "")
                 yield _faulty(outcome, "extra", what)
@@ -322,6 +328,30 @@ class Listed:
                 yield _faulty(outcome, "exchanged", holds)
             else:
                 yield _faulty(outcome, "changed", f"is not the file that {self.name} lists")
+
+
+def _untrue(entry: Entry, facts: dict[str, Any]) -> str:
+    """The first number that is listed of a file and is not what was found; "" if all are.
+
+    Errors are known beside an original only. A file whose picture was not at hand has none.
+    """
+    if entry.output_bytes != facts["bytes"]:
+        return f"{entry.output_bytes:,} bytes, and has {facts['bytes']:,}"
+    if list(entry.ranks) != facts["ranks"]:
+        listed, there = targets.several(entry.ranks), targets.several(facts["ranks"])
+        return f"rank {listed or 'none'}, and has {there}"
+    if entry.relative_error is None or "against" not in facts:
+        return ""
+    for name, slack in _ERRORS.items():
+        listed, there = getattr(entry, name), facts[name]
+        known = None not in (listed, there)
+        if abs(listed - there) > slack * abs(there) if known else listed is not there:
+            return f"{name} {_shown(listed)}, and is measured as {_shown(there)}"
+    return ""
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
 
 
 def _faulty(outcome: Outcome, state: str, what: str) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ def result_object(result: Result) -> dict[str, Any]:
     if len(ranks) > 1:
         return {"source": ranks[0]["source"], "ranks": ranks}
     if result.peers:
-        ranks[0]["against"] = finite([asdict(peer) for peer in result.peers])
+        rows = [asdict(peer) | {"exact": peer.psnr_db == math.inf} for peer in result.peers]
+        ranks[0]["against"] = finite(rows)
     return ranks[0]
 
 

@@ -115,7 +115,8 @@ def _reached(psnr: float | None) -> str:
 def peers(ours: Report, others: Iterable[Peer]) -> tuple[list[str], list[list[str]], list[str]]:
     """Heads and rows of a table of other codecs beside ours, and what is to be said of some."""
     size, pixels = ours.storage.bytes, ours.pixels
-    psnr = "our" if pixels is None or pixels.psnr_db is None else f"{pixels.psnr_db:.2f}"
+    psnr = None if pixels is None else pixels.psnr_db
+    reached = "bytes, exact" if psnr is None else f"bytes at {psnr:.2f} dB"
     others = tuple(others)
     rows = [
         [
@@ -126,5 +127,5 @@ def peers(ours: Report, others: Iterable[Peer]) -> tuple[list[str], list[list[st
         ]
         for x in others
     ]
-    heads = ["codec", f"dB at {size:,} bytes", f"bytes at {psnr} dB", "of ours"]
+    heads = ["codec", f"dB at {size:,} bytes", reached, "of ours"]
     return heads, rows, [f"{x.codec}: {x.why}" for x in others if x.why]
