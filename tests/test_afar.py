@@ -220,7 +220,7 @@ def test_answers_that_are_no_file_are_named(monkeypatch):
                 stores.Web().cat_file(f"{address}/several/a.npy", 0, 10)
             assert not cloud.gives_ranges(f"{address}/several/a.npy")
             # The head of a file stays that where the server sends on.
-            assert stores.Web().info(f"{address}/on/a.npy")["tag"] == "one"
+            assert stores.Web().info(f"{address}/on/a.npy")["etag"] == "one"
             assert Odd.asked[-2:] == ["HEAD /on/a.npy", "HEAD /head/a.npy"]
             assert len(cloud.read(f"{address}/whole/a.npy")) == 5000
             monkeypatch.setattr(cloud, "MAX_BYTES", 4999)
