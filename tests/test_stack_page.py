@@ -129,7 +129,7 @@ def test_black_and_white_reduced_is_measured_in_its_own_levels(make, monkeypatch
 
 def test_inks_are_shown_as_light(cli, visit, tmp_path):  # noqa: F811
     A = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 4)).astype(np.uint8)
-    first, *others = (Image.fromarray(a, "CMYK") for a in A)
+    first, *others = (Image.frombytes("CMYK", (30, 20), a.tobytes()) for a in A)
     first.save(tmp_path / "ink.tif", save_all=True, append_images=others)
     done = cli("report", "ink.tif", "--html", "p.html")
     assert done.code == 0, done.err
