@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank.errors import ImageError, UsageError, number_of
-from lowrank.io import arrays, dtypes, images, npy, pages, pillow
+from lowrank.io import arrays, dtypes, folders, images, npy, pages, pillow, zarr
 from lowrank.io import nodata as missing
 from lowrank.io.matrices import fitting
 from lowrank.io.modes import check_finite
@@ -293,8 +293,28 @@ def of_files(
     return _stacked(samples, first, chosen, said_of(notes, len(chosen)), size, nodata, carried)
 
 
-def of_folder(path: str, loaded: Loaded, notes: Sequence[str]) -> Loaded:
-    """A stack by the name of the folder whose pictures it is, with what was said of that."""
+def of_directory(
+    path: str,
+    read_bytes: Callable[[str], bytes],
+    *,
+    max_pixels: int,
+    nodata: float | None = None,
+    taking: Taking = USUAL,
+) -> Loaded:
+    """Read an array of zarr, or the pictures of a folder as one stack, by the name of the folder.
+
+    Raises
+    ------
+    FileError, ImageError, UsageError
+        It holds no pictures, or none of one kind; it is no array, or the extra is not installed.
+    """
+    if zarr.is_array(path):
+        return of_array(
+            zarr.opened(path), name=path, format="ZARR", max_pixels=max_pixels, nodata=nodata,
+            taking=taking,
+        )  # fmt: skip
+    paths, notes = folders.frames_of(path)
+    loaded = of_files(paths, read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking)
     source = loaded.source if loaded.picture.frames is None else replace(loaded.source, path=path)
     return replace(loaded, source=source, notes=(*notes, *loaded.notes))
 

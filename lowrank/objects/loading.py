@@ -10,7 +10,6 @@ from __future__ import annotations
 import numbers
 import os
 import reprlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +17,7 @@ import PIL.Image
 
 from lowrank import files, streams, targets
 from lowrank.errors import ArgumentError, ImageError, UsageError, number_of
-from lowrank.io import arrays, folders, npy, pages, pillow, sources, zarr
+from lowrank.io import arrays, npy, pages, pillow, sources, zarr
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK
 from lowrank.picture import Loaded, axis
@@ -85,18 +84,16 @@ def read(
         It cannot be read, or is not what was asked for.
     """
     if isinstance(source, list | tuple) and source and all(map(_is_path, source)):
-        return of_paths([os.fspath(x) for x in source], max_pixels, nodata, taking)
+        return sources.of_files(
+            [os.fspath(x) for x in source], files.read_bytes, max_pixels=max_pixels,
+            nodata=nodata, taking=taking,
+        )  # fmt: skip
     if _is_path(source):
         name = os.fspath(source)
-        if zarr.is_array(name):
-            return sources.of_array(
-                zarr.opened(name), name=name, format="ZARR", max_pixels=max_pixels,
-                nodata=nodata, taking=taking,
-            )  # fmt: skip
-        if os.path.isdir(name) and taking.asked:
-            paths, notes = folders.frames_of(name)
-            loaded = of_paths(paths, max_pixels, nodata, taking)
-            return sources.of_folder(name, loaded, notes)
+        if zarr.is_array(name) or (taking.asked and os.path.isdir(name)):
+            return sources.of_directory(
+                name, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+            )
         if name.lower().endswith(".npy") and files.regular(name):
             return sources.of_array(
                 npy.mapped(name, max_pixels=max_pixels * STACK), name=name, format="NPY",
@@ -168,13 +165,6 @@ def _images(source: object) -> list[PIL.Image.Image]:
 
 def _is_path(x: object) -> bool:
     return isinstance(x, str | os.PathLike)
-
-
-def of_paths(paths: Sequence[str], max_pixels: int, nodata: float | None, taking: Taking) -> Loaded:
-    """Read pictures as one stack."""
-    return sources.of_files(
-        paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
-    )
 
 
 def _is_closed(image: PIL.Image.Image) -> bool:

@@ -205,19 +205,12 @@ def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking:
     array = zarr.is_array(path)
     if not (array or taking.asked or several(data)):
         return images.read(data, name=path, max_pixels=max_pixels, nodata=nodata)
-    from lowrank.io import folders, sources
+    from lowrank.io import sources
 
-    if array:
-        return sources.of_array(
-            zarr.opened(path), name=path, format="ZARR", max_pixels=max_pixels, nodata=nodata,
-            taking=taking,
-        )  # fmt: skip
-    if not data:
-        paths, notes = folders.frames_of(path)
-        loaded = sources.of_files(
-            paths, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+    if array or not data:
+        return sources.of_directory(
+            path, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
         )
-        return sources.of_folder(path, loaded, notes)
     return sources.read(data, name=path, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 
