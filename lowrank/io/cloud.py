@@ -179,16 +179,6 @@ def told(url: str) -> dict[str, str]:
     return {"size": said.get("size", ""), **found}
 
 
-def same(before: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether two states of a file are one, as its store tells: of its size and of one mark.
-
-    Servers behind one address may each have marks of their own, or tell the time of the day; what
-    is written anew has no mark that it had.
-    """
-    equal = {key for key in now if before.get(key) == now[key]}
-    return "size" in equal and len(equal) > 1
-
-
 def size(url: str) -> int:
     """Bytes of an object."""
     store, name = _store(url)

@@ -17,8 +17,8 @@ from lowrank.runs.tasks import Outcome, Settings
 if TYPE_CHECKING:
     from lowrank.runs.proof import Proof
 
-State = tuple[str | dict[str, str], ...]
-"""Of each file of a source: its size and time, or what a store tells of it."""
+State = tuple[dict[str, str], ...]
+"""Of each file of a source: its size, and the marks by which one state is told from another."""
 
 
 def named(job: Job, format: str | None, suffix: str, mode: Mode) -> tuple[str, str]:
@@ -58,7 +58,7 @@ def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -
 
 def state(job: Job) -> State:
     """What tells whether a source is still what it was: size and time of each of its files."""
-    found: list[str | dict[str, str]] = []
+    found: list[dict[str, str]] = []
     for name in job.frames or (job.input,):
         status = None if urls.is_url(name) else files.regular(name)
         if urls.is_url(name):
@@ -66,7 +66,7 @@ def state(job: Job) -> State:
 
             found.append(cloud.told(name))
         elif status is not None:  # standard input, devices and folders say nothing
-            found.append(f"{status.st_size} bytes, {status.st_mtime_ns}")
+            found.append({"size": str(status.st_size), "mtime": str(status.st_mtime_ns)})
     return tuple(found)
 
 
@@ -82,12 +82,14 @@ def check_unchanged(job: Job, before: State) -> None:
         raise FileError(f"{job.input} changed while it was read; do it again when it is whole")
 
 
-def _same(before: str | dict[str, str], now: str | dict[str, str]) -> bool:
-    if isinstance(before, str) or isinstance(now, str):
-        return before == now
-    from lowrank.io import cloud
+def _same(before: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether two states of a file are one, as is told of it: of its size and of one mark.
 
-    return cloud.same(before, now)
+    Servers behind one address may each have marks of their own, or tell the time of the day; what
+    is written anew has no mark that it had.
+    """
+    equal = {key for key in now if before.get(key) == now[key]}
+    return "size" in equal and len(equal) > 1
 
 
 def is_done(job: Job, output: str, settings: Settings) -> bool:
