@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -160,11 +161,8 @@ def shorten(parts: Parts, target: Target) -> Parts:
     if target.kind == "rank":
         ranks = tuple(min(int(target.value), f.k) for f in body.factors)
     elif target.kind == "size":
-
-        def size(terms: int) -> int:
-            return lrk.float_file_size(head, terms, turned=body.turn is not None)
-
-        terms = spectrum.terms_of_size(target, size(0), size(1))
+        size = partial(lrk.float_file_size, head, turned=body.turn is not None)
+        terms = spectrum.terms_of_size(target, size)
         ranks = spectrum.ranks_of_leading(spectra, terms)
     else:
         norm = math.sqrt(sum(f.norm**2 for f in body.factors))

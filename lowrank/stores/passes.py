@@ -291,11 +291,7 @@ def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:
             notes.append(at_most(m, n))
         return Wish(rank=min(int(target.value), limit))
     if target.kind == "size":
-
-        def size(terms: int) -> int:
-            return lrk.float_file_size(head, terms)
-
-        terms = spectrum.terms_of_size(target, size(0), size(1))
+        terms = spectrum.terms_of_size(target, partial(lrk.float_file_size, head))
         return Wish(rank=min(terms, limit))
     if target.kind == "auto":
         return Wish(

@@ -23,7 +23,7 @@ from lowrank.errors import UsageError
 from lowrank.format.parts import Head
 from lowrank.linalg import TruncatedSVD
 from lowrank.names import AUTO, FLOAT_STORES
-from lowrank.targets import MOST_PSNR, Target, spectrum
+from lowrank.targets import MOST_PSNR, Target
 
 EXACT = 1e-12
 """Share by which sums of squares in another order may differ."""
@@ -136,12 +136,14 @@ def nearest(
     turned : bool
         The file has a rotation of colours.
     """
+    from lowrank.targets import spectrum  # where a size is asked for
+
     s = np.sort(np.concatenate(spectra))[::-1]
     behind = math.hypot(*tails)
     store, terms, least = FLOAT_STORES[0], len(s), behind**2 + added
     for wide in FLOAT_STORES[1:]:
         size = partial(lrk.float_file_size, replace(head, store=wide), turned=turned)
-        count = min(spectrum.terms_that_fit(target, size(0), size(1)), len(s))
+        count = min(spectrum.terms_that_fit(target, size), len(s))
         tail = math.hypot(behind, float(np.linalg.norm(s[count:])))
         square = tail**2 + at_most(s[:count], *head.shape, wide).added(tail)
         if square + floor**2 < least:

@@ -145,7 +145,7 @@ def _of_size(
     width = AUTO_WIDTH if store == AUTO else store
     head = Head.of(picture, layout, width)
     size = partial(lrk.float_file_size, head, turned=turned)
-    terms = min(spectrum.terms_of_size(target, size(0), size(1)), min(A[0].shape) * len(A))
+    terms = min(spectrum.terms_of_size(target, size), min(A[0].shape) * len(A))
     ranks, exact = growing.of_count(A, terms, certify=certify)
     kept = tuple(x.truncate(k) for x, k in zip(exact, ranks, strict=True))
     if store == AUTO and _narrowest_store(picture, kept) != AUTO_WIDTH:

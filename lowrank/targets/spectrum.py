@@ -9,6 +9,7 @@ terms is nearer to the image).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,13 @@ def ranks_of_leading(spectra: list[NDArray[np.float64]], terms: int) -> tuple[in
     return tuple(int(c) for c in np.bincount(kept, minlength=len(spectra)))
 
 
-def terms_that_fit(target: Target, empty: int, one: int) -> int:
-    """Terms in a file of the target's size, given the bytes of files of 0 terms and of 1."""
+def terms_that_fit(target: Target, size: Callable[[int], int]) -> int:
+    """Terms in a file of the target's size, given the bytes of a file of so many terms."""
+    empty, one = size(0), size(1)
     return max(int(target.value - empty) // (one - empty), 0)
 
 
-def terms_of_size(target: Target, empty: int, one: int) -> int:
+def terms_of_size(target: Target, size: Callable[[int], int]) -> int:
     """The same, at least one.
 
     Raises
@@ -53,11 +55,11 @@ def terms_of_size(target: Target, empty: int, one: int) -> int:
     UsageError
         Not even one term fits.
     """
-    terms = terms_that_fit(target, empty, one)
+    terms = terms_that_fit(target, size)
     if terms < 1:
         raise UsageError(
             f"{number_of(int(target.value), 'byte')} cannot hold a term of this image; a file of "
-            f"one takes {one:,}"
+            f"one takes {size(1):,}"
         )
     return terms
 
