@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -448,25 +449,27 @@ def test_a_stream_without_a_name_asks_for_one(small_png, tmp_path):
         assert (tmp_path / f"{i}.lrk").read_bytes() == whole
 
 
+@contextmanager
+def piped(path, data):
+    """A pipe with a name, through which some bytes come."""
+    os.mkfifo(path)
+    writer = threading.Thread(target=lambda: path.write_bytes(data))
+    writer.start()
+    yield
+    writer.join()
+
+
 @posix
 def test_a_pipe_with_a_name_is_read(cli, small_png, tmp_path):
-    os.mkfifo(tmp_path / "p.png")
-    data = small_png.read_bytes()
-    writer = threading.Thread(target=lambda: (tmp_path / "p.png").write_bytes(data))
-    writer.start()
-    cli("compress", "p.png", "-k", 2).succeeded()
-    writer.join()
+    with piped(tmp_path / "p.png", small_png.read_bytes()):
+        cli("compress", "p.png", "-k", 2).succeeded()
     assert (tmp_path / "p.lrk").exists()
 
 
 @posix
 def test_a_pipe_with_a_name_is_called_by_it(cli, small_lrk, tmp_path):
-    os.mkfifo(tmp_path / "p.lrk")
-    data = small_lrk.read_bytes()
-    writer = threading.Thread(target=lambda: (tmp_path / "p.lrk").write_bytes(data))
-    writer.start()
-    said = cli("decompress", "p.lrk", "--frames", "0", "-o", "x.png").failed(2)
-    writer.join()
+    with piped(tmp_path / "p.lrk", small_lrk.read_bytes()):
+        said = cli("decompress", "p.lrk", "--frames", "0", "-o", "x.png").failed(2)
     assert "p.lrk holds one picture" in said
 
 

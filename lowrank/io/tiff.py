@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from io import BytesIO
 from mmap import mmap
 from typing import Any
@@ -165,20 +166,21 @@ def _opens(data: bytes | mmap, tags: Tags) -> bool:
     if classic and whole and _one(tags, _COMPRESSION, 1) != _OLD_JPEG and kind in OPEN_INFO:
         return True
     stream: Any = BytesIO(data) if isinstance(data, bytes) else data  # mapped: it reads and seeks
-    try:
-        with wall("read a TIFF", "it is damaged", sys.maxsize):
-            try:
-                Image.open(stream, formats=("TIFF",))
-            except UnidentifiedImageError:
-                return False
-    except ImageError:  # whoever reads it says what is wrong, and with which file
-        return True
+    # Of another error whoever reads it says what is wrong, and with which file.
+    with suppress(ImageError), wall("read a TIFF", "it is damaged", sys.maxsize):
+        try:
+            Image.open(stream, formats=("TIFF",))
+        except UnidentifiedImageError:
+            return False
     return True
 
 
 def inks(data: bytes) -> bool:
     """Whether the samples of a TIFF begin with cyan, magenta, yellow and black."""
-    tags = _first_directory(data)
+    return _has_inks(_first_directory(data))
+
+
+def _has_inks(tags: Tags) -> bool:
     return _one(tags, _PHOTOMETRIC, 1) == _SEPARATED and _one(tags, _INKS, 1) == 1
 
 
@@ -191,7 +193,7 @@ def said_of(data: bytes) -> list[str]:
     if photometric == 0:
         notes.append("White is zero in this TIFF: the samples were read as they are stored.")
     samples, bits = _one(tags, _SAMPLES, 1), max(tags.get(_BITS, (1,)))
-    if photometric == _SEPARATED and not (inks(data) and (samples, bits) == (4, 8)):
+    if photometric == _SEPARATED and not (_has_inks(tags) and (samples, bits) == (4, 8)):
         notes.append("Inks are kept as channels, without their meaning.")
     colours = _CHANNELS.get(photometric, 1)
     if bits == 8 and samples == colours + 1 <= 4 and extra[:1] not in ((1,), (2,)):

@@ -91,16 +91,10 @@ def of(result: Result) -> Gallery:
     # Where nothing asks for a rank, one that leaves something out, if there is one.
     few = min(_START, len(spectrum) - 1)
     asked = result.reports[0].matrices[0].k if not result.spectra else few
-    told = (
-        ""
-        if not notes
-        else (
-            f"a copy: {len(numbers):,} of {original.frames:,} frames, {copy.width} × {copy.height}"
-        )
-    )
+    told = f"a copy: {len(numbers):,} of {original.frames:,} frames, {copy.width} × {copy.height}"
     return Gallery(
-        copy, (original.height, original.width), told, numbers, names if any(names) else [], parts,
-        spectrum, min(max(asked, 1), most), notes,
+        copy, (original.height, original.width), told if notes else "", numbers,
+        names if any(names) else [], parts, spectrum, min(max(asked, 1), most), notes,
     )  # fmt: skip
 
 

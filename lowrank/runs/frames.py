@@ -105,10 +105,8 @@ def _leading(stack: LowRankStack, rank: int, name: str) -> LowRankStack:
     UsageError
         It is packed: its terms are decoded together.
     """
-    if said := work.beyond(rank, stack.ranks, "decoded all"):
-        stack.notes += said
-        return stack
-    if rank == max(stack.ranks):
+    if rank >= max(stack.ranks):
+        stack.notes += work.beyond(rank, stack.ranks, "decoded all")
         return stack
     try:
         return stack.leading(rank)
