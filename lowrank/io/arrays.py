@@ -150,8 +150,7 @@ def loaded(
     if nodata is None and empty is not None and empty.any():
         nodata = filling(fill, kept.dtype)
     picture = Picture(kept, mode, metadata or Metadata())
-    nodata, stated = (missing.of_type(x, samples.dtype) for x in (nodata, stated))
-    picture = missing.taken(picture, nodata, said, stated=stated, hidden=empty)
+    picture = missing.taken(picture, nodata, said, stated=stated, hidden=empty, came=samples.dtype)
     check_finite(picture.samples, mode)
     source = Source.of(name, format, mode, shape[1], shape[0], size or kept.nbytes)
     return Loaded(picture, source, tuple(said))

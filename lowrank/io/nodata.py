@@ -18,7 +18,7 @@ GDAL = 42113
 
 def taken(
     picture: Picture, value: float | None, notes: list[str], *, stated: float | None = None,
-    hidden: Mask | None = None,
+    hidden: Mask | None = None, came: np.dtype[Any] | None = None,
 ) -> Picture:  # fmt: skip
     """Fill the pixels without data.
 
@@ -33,12 +33,15 @@ def taken(
         What the file says that such pixels hold.
     hidden : (height, width) ndarray of bool, optional
         Where they are, instead of where the value is.
+    came : dtype, optional
+        The type that the samples came in, where that may be another.
 
     Raises
     ------
     ImageError
         No sample of the mode is the value.
     """
+    value, stated = (_of_type(x, came) for x in (value, stated))
     if value is None:
         notes.extend(_suspicion(picture, stated))
         return picture
@@ -70,14 +73,6 @@ def taken(
     return gaps.filled(picture, empty, held)
 
 
-def of_type(value: float | None, dtype: np.dtype[Any]) -> float | None:
-    """The value as samples hold it that are kept in a wider type: half floats round most."""
-    if value is None or dtype.kind != "f" or dtype.itemsize > 2:
-        return value
-    held = gaps.held(value, dtype)
-    return value if math.isnan(held) else held
-
-
 def stated_by(image: Image.Image) -> float | None:
     """The no-data value that a TIFF states, as GDAL writes it."""
     return number(getattr(image, "tag_v2", {}).get(GDAL))
@@ -89,6 +84,14 @@ def number(text: object) -> float | None:
         return float(str(text).strip("\0 ")) if text is not None else None
     except ValueError:
         return None
+
+
+def _of_type(value: float | None, dtype: np.dtype[Any] | None) -> float | None:
+    """The value as half floats hold it, which are kept in a wider type; of others as it is."""
+    if value is None or dtype is None or dtype.kind != "f" or dtype.itemsize > 2:
+        return value
+    held = gaps.held(value, dtype)
+    return value if math.isnan(held) else held
 
 
 def _suspicion(picture: Picture, stated: float | None) -> list[str]:

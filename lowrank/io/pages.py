@@ -154,6 +154,7 @@ class _Stack:
         self.max_pixels = max_pixels
         self.samples: Samples | None = None
         self.mode: Mode = MODES["L"]
+        self.came: np.dtype[Any] | None = None  # the type that samples were read in, if another
         self.numbers: list[int] = []
         self.times: list[float] = []
 
@@ -303,7 +304,7 @@ def _loaded(
     said = list(dict.fromkeys(notes))
     images = f"image {taking.frames} of it" if one else f"its {number_of(stack.count, 'image')}"
     said.append(taken_for(picture, images))
-    picture = missing.taken(picture, nodata, said, stated=stated)
+    picture = missing.taken(picture, nodata, said, stated=stated, came=stack.came)
     check_finite(picture.samples, mode)
     size = size or picture.samples.nbytes
     source = Source(name, format, mode.title, picture.width, picture.height, size)
@@ -347,8 +348,6 @@ def _by_tifffile(
         notes += dict.fromkeys(file.notes)
         typed, mode = dtypes.typed(samples, notes, inks=tiff.inks(data))
         stack = _Stack(len(chosen), max_pixels)
-        stack.samples, stack.mode = typed, mode
-        value, stated = (
-            missing.of_type(x, samples.dtype) for x in (nodata, missing.number(stated))
-        )
-        return _loaded(stack, name, "TIFF", taking, carried, notes, len(data), value, stated)
+        stack.samples, stack.mode, stack.came = typed, mode, samples.dtype
+        value = missing.number(stated)
+        return _loaded(stack, name, "TIFF", taking, carried, notes, len(data), nodata, value)

@@ -173,8 +173,7 @@ def of_array(
         hidden = arrays.hidden_pixels(hidden[..., : mode.colours])
     if nodata is None and hidden is not None and hidden.any():
         nodata = arrays.filling(array.fill_value, kept.dtype)
-    nodata = missing.of_type(nodata, dtype)
-    picture = missing.taken(picture, nodata, notes, hidden=hidden)
+    picture = missing.taken(picture, nodata, notes, hidden=hidden, came=dtype)
     for frame in picture.each():
         check_finite(frame, mode)
     source = Source(name, format, mode.title, picture.width, picture.height, size or kept.nbytes)
