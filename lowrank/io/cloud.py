@@ -16,7 +16,6 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lowrank.errors import FileError, ImageError, UsageError, pip_install
 from lowrank.io import npy
@@ -72,12 +71,10 @@ def _why(cause: BaseException) -> str:
 class InStore(InFile):
     """Lines of samples in an object, as `InFile` has them in a file; whole ones only."""
 
-    def __init__(
-        self, url: str, dtype: np.dtype[Any], starts: NDArray[np.int64], length: int,
-        transposed: bool = False,
-    ) -> None:  # fmt: skip
-        super().__init__(url, dtype, starts, length, transposed, identity=str(told(url)))
-        self.only_rows = not transposed
+    _in_pieces = False
+
+    def _state(self) -> str:
+        return str(told(self.path))
 
     def _read(self, starts: Any, out: Any) -> Any:
         store, name = _store(self.path)

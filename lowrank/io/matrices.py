@@ -39,20 +39,18 @@ class InFile:
         Lines are the columns of the matrix.
     """
 
-    only_rows: bool = False
+    _in_pieces = True  # a part of a line can be read without the rest
 
     def __init__(
         self, path: str, dtype: np.dtype[Any], starts: NDArray[np.int64], length: int,
-        transposed: bool = False, identity: str = "",
+        *, transposed: bool = False,
     ) -> None:  # fmt: skip
         self.path, self.dtype = path, dtype
         self._starts, self._length, self._transposed = starts, length, transposed
         self.m, self.n = (length, len(starts)) if transposed else (len(starts), length)
         self.in_rows = not transposed
-        status = None if identity else os.stat(path)
-        self.identity = (
-            identity or (status and f"{status.st_size} bytes, {status.st_mtime_ns}") or ""
-        )
+        self.only_rows = self.in_rows and not self._in_pieces
+        self.identity = self._state()
 
     def rows(self, rows: slice) -> Samples:
         """Whole lines, or a piece of each."""
@@ -65,6 +63,10 @@ class InFile:
         if self._transposed:
             return self._lines(columns).T
         return self._pieces(columns)
+
+    def _state(self) -> str:
+        status = os.stat(self.path)
+        return f"{status.st_size} bytes, {status.st_mtime_ns}"
 
     def _lines(self, lines: slice) -> Samples:
         starts = self._starts[lines]
