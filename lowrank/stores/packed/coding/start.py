@@ -41,8 +41,7 @@ def write_start(out: BitWriter, code: int, start: Start) -> None:
     out.bits(code, 16)
     out.bits(int(start.turn is not None), 1)
     out.bits(int(start.alpha), 1)
-    for value in start.turn or ():
-        out.bits(value + 128, 8)
+    write_turn(out, start.turn)
     if start.alpha:
         out.bits(int(start.levels is not None), 1)
         for value in start.levels or ():
@@ -55,9 +54,20 @@ def read_start(read: BitReader, channels: int) -> Start:
     turned, alpha = read.bits(1), read.bits(1)
     if (turned and channels < 3) or (alpha and channels not in (2, 4)):
         raise FormatError("packed stream: a flag does not fit the number of channels")
-    turn = (read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128) if turned else None
+    turn = read_turn(read) if turned else None
     levels = (read.bits(16), read.bits(16)) if alpha and read.bits(1) else None
     return Start(step, turn, bool(alpha), levels)
+
+
+def write_turn(out: BitWriter, turn: Turn | None) -> None:
+    """The rotation of the colours, where there is one."""
+    for value in turn or ():
+        out.bits(value + 128, 8)
+
+
+def read_turn(read: BitReader) -> Turn:
+    """What write_turn wrote of one."""
+    return read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128
 
 
 def read_lanes(read: BitReader) -> int:

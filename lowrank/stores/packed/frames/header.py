@@ -7,19 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, LimitError, TruncatedError
+from lowrank.errors import FormatError, LimitError
 from lowrank.limits import fits
 from lowrank.picture import Turn
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
-from lowrank.stores.packed.coding.start import coarse_step, fine_step, read_lanes
+from lowrank.stores.packed.coding.start import (
+    coarse_step,
+    fine_step,
+    read_lanes,
+    read_turn,
+    write_turn,
+)
 from lowrank.stores.packed.frames import classes, profile
 from lowrank.stores.packed.frames.basis import Column, read_columns, write_columns
 from lowrank.stores.packed.frames.classes import Classes
 from lowrank.stores.packed.frames.edges import LAPPED
 from lowrank.stores.packed.frames.profile import Profile
 from lowrank.stores.packed.patches import means
-from lowrank.stores.packed.patches.header import read_varint, varint
+from lowrank.stores.packed.patches.header import leading, with_length
 
 Shape = tuple[int, int, int, int]
 """Frames, height, width and channels."""
@@ -83,8 +89,7 @@ def write_header(header: Header, channels: int) -> bytes:
     out.bits(int(header.columns is not None), 1)
     if channels >= 3:
         out.bits(int(header.turn is not None), 1)
-        for value in header.turn or ():
-            out.bits(value + 128, 8)
+        write_turn(out, header.turn)
     out.number(header.lanes, "lanes")
     out.number(header.late, "late")
     if header.columns is not None:
@@ -99,27 +104,16 @@ def write_header(header: Header, channels: int) -> bytes:
     profile.write(out, header.profiles)
     for low in header.coarsest:
         means.write_coarsest(out, low)
-    data = out.finish()
-    return varint(len(data)) + data
+    return with_length(out.finish())
 
 
 def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple[Header, int]:
     """The header of a payload, and where the coefficients start."""
-    size, position = read_varint(payload)
-    data = payload[position : position + size]
-    if len(data) < size:
-        raise TruncatedError("packed stream ends in its header", terms=0, total=0)
+    data, end = leading(payload)
     read = BitReader(data)
-    version, exponent = 0, read.bits(_EXPONENT)
-    if exponent == LATER:
-        version, exponent = read.bits(4), read.bits(_EXPONENT)
-        if version not in (PLAIN, CLASSED, OTHER):
-            raise FormatError(f"packed stream: version {version} of stacks, which is newer; update")
-    step = fine_step(exponent << _MANTISSA | read.bits(_MANTISSA))
+    version, step = _read_version(read)
     transformed = read.bits(1)
-    turn = None
-    if shape[3] >= 3 and read.bits(1):
-        turn = (read.bits(8) - 128, read.bits(8) - 128, read.bits(8) - 128)
+    turn = read_turn(read) if shape[3] >= 3 and read.bits(1) else None
     lanes, late = read_lanes(read), read.number("late")
     planes, columns = shape[0], None
     if transformed:
@@ -133,32 +127,33 @@ def read_header(payload: bytes, shape: Shape, patches: tuple[int, int]) -> tuple
         raise FormatError(f"packed stream: {maps} maps in a header of {len(data)} bytes")
     if not fits(maps * 256 * 8):
         raise LimitError(f"packed stream: no memory for {maps} maps")
-    low, _ = wavelet.band_shapes(*patches)
-    transform, classed = LAPPED, version == CLASSED
-    if version == OTHER:
-        transform, classed = read.bits(2), bool(read.bits(1))
-        if transform == LAPPED:
-            raise FormatError("packed stream: a transform of planes that has another version")
+    transform, classed = _read_transform(read, version)
     found = classes.read(read, maps, shape[1] * shape[2]) if classed else None
-    slope = read.bits(5)
-    profiles = profile.read(read, maps)
-    coarsest = []
-    for _ in range(maps):
-        coarsest.append(means.read_coarsest(read, low))
-        if int(np.abs(coarsest[-1]).max()) >= 1 << 30:
-            raise FormatError("packed stream: a coefficient is out of range")
+    slope, profiles = read.bits(5), profile.read(read, maps)
+    low, _ = wavelet.band_shapes(*patches)
+    coarsest = [means.read_coarsest(read, low) for _ in range(maps)]
     header = Header(
-        step,
-        version,
-        turn,
-        planes,
-        columns,
-        lanes,
-        late,
-        found,
-        transform,
-        slope,
-        profiles,
+        step, version, turn, planes, columns, lanes, late, found, transform, slope, profiles,
         coarsest,
-    )
-    return header, position + size
+    )  # fmt: skip
+    return header, end
+
+
+def _read_version(read: BitReader) -> tuple[int, float]:
+    """The version, which stands in place of an exponent where it is not 0, and the step."""
+    version, exponent = 0, read.bits(_EXPONENT)
+    if exponent == LATER:
+        version, exponent = read.bits(4), read.bits(_EXPONENT)
+        if version not in (PLAIN, CLASSED, OTHER):
+            raise FormatError(f"packed stream: version {version} of stacks, which is newer; update")
+    return version, fine_step(exponent << _MANTISSA | read.bits(_MANTISSA))
+
+
+def _read_transform(read: BitReader, version: int) -> tuple[int, bool]:
+    """The transform of patches, and whether there are classes."""
+    if version != OTHER:
+        return LAPPED, version == CLASSED
+    transform, classed = read.bits(2), bool(read.bits(1))
+    if transform == LAPPED:
+        raise FormatError("packed stream: a transform of planes that has another version")
+    return transform, classed

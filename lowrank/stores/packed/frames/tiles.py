@@ -40,7 +40,7 @@ from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.frames import codec
 from lowrank.stores.packed.frames.header import LATER, Shape
 from lowrank.stores.packed.frames.samples import Synthesis
-from lowrank.stores.packed.patches.header import read_varint, varint
+from lowrank.stores.packed.patches.header import leading, read_varint, with_length
 
 VERSION = 4
 MOST = 1 << 12
@@ -100,12 +100,11 @@ def write(down: int, across: int, planes: int, tiles: list[bytes]) -> bytes:
     out.bits(VERSION, 4)
     for value, name in ((down, "down"), (across, "across"), (planes, "planes")):
         out.number(value, name)
-    header = out.finish()
-    pieces = [varint(len(header)), header]
+    pieces = [with_length(out.finish())]
     for tile in tiles:
         if len(tile) >= LONGEST:
             raise UsageError("a tile has too many bytes for a packed file; give a coarser step")
-        pieces += [varint(len(tile)), tile]
+        pieces.append(with_length(tile))
     return b"".join(pieces)
 
 
@@ -123,10 +122,8 @@ def outline(payload: bytes, size: Shape) -> Outline:
     """What a payload says first: its planes; of tiles, those of all that are there."""
     if not in_tiles(payload):
         return codec.outline(payload, size)
-    length, start = read_varint(payload)
-    if start + length > len(payload):
-        raise TruncatedError("packed stream ends in its header", terms=0, total=0)
-    read = BitReader(payload[start : start + length])
+    head, start = leading(payload)
+    read = BitReader(head)
     read.bits(10)
     down, across, planes = (read.number(name) for name in ("down", "across", "planes"))
     rows, columns = grid(size[1], size[2])
@@ -136,11 +133,11 @@ def outline(payload: bytes, size: Shape) -> Outline:
     if count > MOST:
         raise LimitError(f"{count} tiles are more than the {MOST} of the limit")
     found = Grid(boxes(size, down, across))
-    _find(payload, start + length, size, found)
+    _find(payload, start, size, found)
     there = sum(x.components[0] for x in found.outlines)
     if there > planes or (there < planes and len(found.outlines) == count):
         raise FormatError(f"packed stream: tiles of {there} planes, where {planes} are said")
-    return Outline(None, (planes,), (found, start + length))
+    return Outline(None, (planes,), (found, start))
 
 
 def _find(payload: bytes, position: int, size: Shape, found: Grid) -> None:

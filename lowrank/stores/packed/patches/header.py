@@ -124,8 +124,7 @@ def write_header(header: Header, code: int, lanes: int) -> bytes:
         write_scales(out, scale, c)
         _write_turns(out, header.turns[c])
         means.write_coarsest(out, header.coarsest[c])
-    data = out.finish()
-    return varint(len(data)) + data
+    return with_length(out.finish())
 
 
 def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
@@ -140,23 +139,16 @@ def _fields(data: bytes, shape: tuple[int, int], channels: int) -> Header:
     low, _ = wavelet.band_shapes(*shape)
     power, gains = 0, None
     if begun.weighed:
-        power, gains = read.bits(5), _coarsest(read, low)
+        power, gains = read.bits(5), means.read_coarsest(read, low)
     scales, turns, coarsest = [], [], []
     for c in range(channels):
         scales.append(read_scales(read, c))
         turns.append(_read_turns(read))
-        coarsest.append(_coarsest(read, low))
+        coarsest.append(means.read_coarsest(read, low))
     return Header(
         *start, begun.lanes, late, smooth, scales, turns, coarsest, power, gains,
         begun.crossed, begun.version, begun.farther, begun.hidden,
     )  # fmt: skip
-
-
-def _coarsest(read: BitReader, shape: tuple[int, int]) -> NDArray[np.int64]:
-    found = means.read_coarsest(read, shape)
-    if int(np.abs(found).max()) >= 1 << 30:
-        raise FormatError("packed stream: a coefficient is out of range")
-    return found
 
 
 def _write_turns(out: BitWriter, turns: Turns) -> None:
@@ -189,11 +181,22 @@ def varint(value: int) -> bytes:
 
 def read_header(payload: bytes, shape: tuple[int, int], channels: int) -> tuple[Header, int]:
     """The header of a payload, and where the coefficients start."""
-    size, position = read_varint(payload)
-    head = payload[position : position + size]
-    if len(head) < size:
+    head, end = leading(payload)
+    return _fields(head, shape, channels), end
+
+
+def with_length(data: bytes) -> bytes:
+    """Bytes after their number."""
+    return varint(len(data)) + data
+
+
+def leading(payload: bytes) -> tuple[bytes, int]:
+    """The bytes of the header that a payload starts with, and where they end."""
+    size, start = read_varint(payload)
+    end = start + size
+    if len(payload) < end:
         raise TruncatedError("packed stream ends in its header", terms=0, total=0)
-    return _fields(head, shape, channels), position + size
+    return payload[start:end], end
 
 
 def read_varint(payload: bytes) -> tuple[int, int]:

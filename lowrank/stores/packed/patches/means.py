@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lowrank.errors import FormatError
 from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.patches.contexts import CAP, UNIT, Board, Quarters
@@ -111,7 +112,10 @@ def read_coarsest(data: BitReader, shape: tuple[int, int]) -> NDArray[np.int64]:
     for _ in range(shape[0] * shape[1]):
         before += data.signed("coarsest")
         values.append(before)
-    return np.array(values, np.int64).reshape(shape)
+    found = np.array(values, np.int64).reshape(shape)
+    if int(np.abs(found).max()) >= 1 << 30:
+        raise FormatError("packed stream: a coefficient is out of range")
+    return found
 
 
 def gradient(grid: NDArray[np.float32]) -> NDArray[np.float32]:
