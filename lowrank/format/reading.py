@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
@@ -26,6 +27,7 @@ from lowrank.format.fields import (
 )
 from lowrank.format.parts import (
     Floats,
+    Head,
     Missing,
     Packed,
     Parts,
@@ -98,49 +100,51 @@ class Reader(Chunks):
         if chunk is None:
             raise FormatError(f"file ends inside its header, in {self.name}; get it again")
         parts = header.read(bytes(chunk), name=self.name, max_pixels=max_pixels)
-        metadata: dict[str, bytes] = {}
+        blocks, damage = self._blocks(parts.head)
+        self._check(blocks, parts.head)
+        head = replace(parts.head, metadata=Metadata(**blocks))
+        return replace(parts, head=head, damage=damage)
+
+    def _blocks(self, head: Head) -> tuple[dict[str, bytes], tuple[str, ...]]:
+        """The blocks of metadata by their names, and which were damaged and left out."""
+        blocks: dict[str, bytes] = {}
         damage = []
         for kind, key in METADATA.items():
-            if self.kind() == kind and (key != "axis" or parts.head.frames is not None):
-                # Without NODT what was filled would pass for data: that is not left out.
-                value, skipped = (
-                    (self.chunk(kind), False) if key == "nodata" else self.optional(kind)
-                )
-                if skipped:
-                    damage.append(f"its {_NAMES[key]} is damaged and was left out")
-                    continue
-                if value is None:
-                    raise FormatError(
-                        f"file ends inside its metadata, in {self.name}; get it again"
-                    )
-                if not len(value):
-                    raise self.bad(f"empty chunk {kind.decode()}")
-                metadata[key] = bytes(value)
+            if self.kind() != kind or (key == "axis" and head.frames is None):
+                continue
+            # Without NODT what was filled would pass for data: that is not left out.
+            value, skipped = (self.chunk(kind), False) if key == "nodata" else self.optional(kind)
+            if skipped:
+                damage.append(f"its {_NAMES[key]} is damaged and was left out")
+                continue
+            if value is None:
+                raise FormatError(f"file ends inside its metadata, in {self.name}; get it again")
+            if not len(value):
+                raise self.bad(f"empty chunk {kind.decode()}")
+            blocks[key] = bytes(value)
         # What was made of TIFFs beyond Pillow has the mark that JPEGs put before a block: no reader
         # of the block itself knows it, so that the way up and the resolution were lost.
-        if "exif" in metadata:
-            metadata["exif"] = metadata["exif"].removeprefix(_MARK) or metadata["exif"]
-        if "nodata" in metadata:
+        if "exif" in blocks:
+            blocks["exif"] = blocks["exif"].removeprefix(_MARK) or blocks["exif"]
+        return blocks, tuple(damage)
+
+    def _check(self, blocks: dict[str, bytes], head: Head) -> None:
+        """Refuse gaps that do not fit the samples, and labels that do not fit the frames."""
+        if "nodata" in blocks:
             from lowrank.picture import gaps
 
-            head = parts.head
+            size = head.width, head.height * (head.frames or 1)
             try:
-                gaps.check(
-                    metadata["nodata"],
-                    (head.width, head.height * (head.frames or 1)),
-                    head.mode.dtype,
-                )
+                gaps.check(blocks["nodata"], size, head.mode.dtype)
             except ValueError as error:
                 raise self.bad(f"chunk NODT is {error}") from error
-        if "axis" in metadata:
+        if "axis" in blocks:
             from lowrank.picture import axis
 
             try:
-                axis.unpack(metadata["axis"], parts.head.frames or 1)
+                axis.unpack(blocks["axis"], head.frames or 1)
             except ValueError as error:
                 raise self.bad(f"chunk AXIS is {error}") from error
-        head = replace(parts.head, metadata=Metadata(**metadata))
-        return replace(parts, head=head, damage=tuple(damage))
 
     def parts(self, max_pixels: int) -> Parts:
         """The whole file."""
@@ -203,19 +207,22 @@ class Reader(Chunks):
         payload = self.data[start : start + whole]
         return replace(parts, body=replace(body, payload=bytes(payload)), missing=missing)
 
-    def _sums(self, parts: Parts, terms: int) -> tuple[Parts, memoryview | None]:
-        """Checksums of the pieces of terms: a whole reading only looks whether they agree."""
+    def _sums(self, parts: Parts, terms: int) -> tuple[Parts, list[memoryview]]:
+        """Checksums of the pieces of each term: a whole reading only looks whether they agree.
+
+        None of a file without, and where they are damaged.
+        """
         if parts.head.frames is None or self.kind() != b"SUMS":
-            return parts, None
+            return parts, []
         sums, damaged = self.optional(b"SUMS")
         if damaged:
-            return replace(parts, damage=(*parts.damage, _SUMS_DAMAGED)), None
+            return replace(parts, damage=(*parts.damage, _SUMS_DAMAGED)), []
         if sums is None:
             raise self.cut(False, total=terms)
-        each = term_sums(*parts.head.shape, np.dtype(parts.head.store).itemsize)
-        if not len(sums) or len(sums) != 4 * terms * each:
+        each = 4 * term_sums(*parts.head.shape, np.dtype(parts.head.store).itemsize)
+        if not len(sums) or len(sums) != terms * each:
             raise self.bad(f"chunk SUMS has {len(sums)} bytes")
-        return parts, sums
+        return parts, [sums[at : at + each] for at in range(0, len(sums), each)]
 
     def _of_another_length(self, parts: Parts, body: Packed) -> Parts:
         """A payload that seems to be cut, in a file that has its end: its length is wrong."""
@@ -271,22 +278,17 @@ class Reader(Chunks):
         return sigmas
 
     def _terms(self, parts: Parts, body: Floats) -> Parts:
-        ranks = [f.k for f in body.factors]
-        total = sum(ranks)
         sigmas = self.sigmas(parts, body)
+        total = sum(map(len, sigmas))
         m, n = parts.head.shape
         parts, sums = self._sums(parts, total)
         dtype = np.dtype(parts.head.store)
-        at, each, size = 0, 4 * term_sums(m, n, dtype.itemsize), m * dtype.itemsize
-        length = dtype.itemsize * (m + n)
-        # What the bytes at hand can hold at most: a header's ranks alone take no memory.
-        room = self.left() // (CHUNK_BYTES + length)
-        kept = [0] * len(ranks)
+        size, length = m * dtype.itemsize, (m + n) * dtype.itemsize
         order = term_order(sigmas)
-        for i, _ in order[:room]:
-            kept[i] += 1
-        Ut = [np.empty((k, m), dtype) for k in kept]
-        Vt = [np.empty((k, n), dtype) for k in kept]
+        # What the bytes at hand can hold at most: a header's ranks alone take no memory.
+        room = Counter(i for i, _ in order[: self.left() // (CHUNK_BYTES + length)])
+        Ut = [np.empty((room[i], m), dtype) for i in range(len(sigmas))]
+        Vt = [np.empty((room[i], n), dtype) for i in range(len(sigmas))]
         why: Literal["ends early", "is damaged"] = "ends early"
         whole = 0
         for i, j in order:
@@ -301,27 +303,21 @@ class Reader(Chunks):
                 if not self.partial or not whole:
                     raise self.cut(whole > 0, terms=whole, total=total)
                 break
-            term = np.frombuffer(data, dtype.newbyteorder("<"))
-            if sums is not None and sums_of_term(data[:size], data[size:]) != sums[at : at + each]:
+            if sums and sums_of_term(data[:size], data[size:]) != sums[whole]:
                 raise self.bad("the checksums of the terms contradict each other")
-            at += each
+            term = np.frombuffer(data, dtype.newbyteorder("<"))
             if not _are_bounded(term):
                 raise self.bad("factors are not unit vectors")
             Ut[i][j], Vt[i][j] = term[:m], term[m:]
             whole += 1
-        kept = [0] * len(ranks)
-        for i, _ in order[:whole]:
-            kept[i] += 1
+        kept = Counter(i for i, _ in order[:whole])
         factors = tuple(
-            replace(f, s=s, U=u.T, Vt=v).truncate(k)  # the lost terms join the tail
-            for f, s, k, u, v in zip(body.factors, sigmas, kept, Ut, Vt, strict=True)
+            replace(f, s=s, U=u.T, Vt=v).truncate(kept[i])  # the lost terms join the tail
+            for i, (f, s, u, v) in enumerate(zip(body.factors, sigmas, Ut, Vt, strict=True))
         )
-        lost = total - whole
-        return replace(
-            parts,
-            body=replace(body, factors=factors),
-            missing=Missing("terms", lost, why) if lost else None,
-        )
+        body = replace(body, factors=factors)
+        missing = Missing("terms", total - whole, why) if whole < total else None
+        return replace(parts, body=body, missing=missing)
 
 
 def _are_bounded(term: NDArray[np.floating]) -> bool:
