@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lowrank.errors import ImageError, UsageError
+from lowrank.errors import UsageError
 from lowrank.io import arrays, dtypes, images, largetiff, npy, pages, sources, urls, zarr
 from lowrank.io.matrices import InFile, OfArray, OfFrames, of_channels
 from lowrank.io.taking import TIFFS, Taking
 from lowrank.limits import LARGE
 from lowrank.picture import Metadata, Mode, Source
-from lowrank.picture.axis import Axis
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 
 _PLAIN = (2, 4)
@@ -117,12 +116,7 @@ def of_files(
     def decoded(i: int) -> Any:
         one = images.read(read_bytes(chosen[i]), name=chosen[i], max_pixels=max_pixels)
         picture = one.picture
-        if (picture.samples.shape, picture.mode) != (p.samples.shape, p.mode):
-            raise ImageError(
-                f"{chosen[i]} is {picture.width}x{picture.height} {picture.mode.title}, "
-                f"{chosen[0]} {p.width}x{p.height} {p.mode.title}: they are no frames of one "
-                "stack; leave it out"
-            )
+        sources.check_alike(picture, chosen[i], p, chosen[0])
         for note in one.notes:
             said.setdefault(note, {})[chosen[i]] = None
         lost.update(dict.fromkeys(pages.left_out([picture.metadata])))
@@ -135,17 +129,9 @@ def of_files(
 
     size = sum(map(os.path.getsize, chosen))
     matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded, f"{size} bytes")
-    labels = tuple(map(os.path.basename, chosen))
     notes: list[str] = []
-    try:
-        block = Axis(labels=labels).pack()
-    except ValueError as error:
-        block = None
-        notes.append(sources.NO_NAMES.format(error))
-    lazy = Lazy(
-        matrix, p.mode, p.height, p.width, len(chosen),
-        Metadata(icc=p.metadata.icc, nodata=None, axis=block),
-    )  # fmt: skip
+    carried = sources.named_frames(chosen, p.metadata.icc, notes)
+    lazy = Lazy(matrix, p.mode, p.height, p.width, len(chosen), carried)
     notes.append(pages.taken_for(lazy, pages.in_order(len(chosen))))
     source = Source(first.source.path, first.source.format, p.mode.title, p.width, p.height, size)
     return LazyLoaded(lazy, source, tuple(filter(None, notes)), seen)

@@ -31,7 +31,6 @@ from lowrank.picture.axis import Axis
 Samples = NDArray[Any]
 
 PICTURES = ("uint8", "uint16")  # types of which (height, width, 1 to 4) is one picture
-NO_NAMES = "The names of the frames were left out: {}."
 _SLAB = 1 << 24  # samples of a lazy array that are read at a time
 
 
@@ -77,7 +76,8 @@ def read(
     if why:
         return Loaded(loaded.picture, loaded.source, (*loaded.notes, f"No stack: {why}."))
     if taking.stack or isinstance(taking.frames, slice):
-        return _joined([loaded], [name])
+        one, size, notes = loaded.picture, loaded.source.bytes, list(loaded.notes)
+        return _stacked(one.samples[np.newaxis], loaded, [name], notes, size, None, [one.metadata])
     if taking.frames is not None:
         taking.chosen(1)
     return loaded
@@ -119,31 +119,48 @@ def of_array(
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
     if not is_array(array):
-        several = array if isinstance(array, list | tuple) else ()
-        masked = [x for x in several if isinstance(x, np.ma.MaskedArray)]
-        if masked:  # numpy's asarray drops the masks, and its stack the fill value
-            with thin_wall("stack masked arrays", "give arrays of one shape"):
-                array = np.ma.stack(several)
-            if masked[0].fill_value != array.fill_value:
-                array.fill_value = masked[0].fill_value
-        else:
-            array = arrays.asked(array)
+        array = _stacked_masks(array) if _masks(array) else arrays.asked(array)
     array = arrays.computed(array)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in PICTURES
-    if not taking.asked and (len(shape) < 3 or (len(shape) == 3 and (pictured or not stacks))):
-        hidden, fill = arrays.masked(array)
-        loaded = arrays.loaded(
-            np.asarray(array), name=name, format=format, size=size, max_pixels=max_pixels,
-            nodata=nodata, hidden=hidden, fill=fill,
-        )  # fmt: skip
-        note = ""
-        if stacks or (len(shape) == 3 and shape[2] > 4):
-            other = "; stack=True or --stack takes its first axis for frames"
-            what = f"an array of {_shown(shape)} {dtypes.named(dtype)}"
-            what += other if len(shape) == 3 else ""
-            note = pages.taken_for(loaded.picture, what)
-        return Loaded(loaded.picture, loaded.source, tuple(filter(None, (*loaded.notes, note))))
+    if taking.asked or len(shape) > 3 or (len(shape) == 3 and stacks and not pictured):
+        return _stack_of(array, name, format, size, max_pixels, nodata, taking)
+    hidden, fill = arrays.masked(array)
+    loaded = arrays.loaded(
+        np.asarray(array), name=name, format=format, size=size, max_pixels=max_pixels,
+        nodata=nodata, hidden=hidden, fill=fill,
+    )  # fmt: skip
+    if not (stacks or (len(shape) == 3 and shape[2] > 4)):
+        return loaded
+    what = f"an array of {_shown(shape)} {dtypes.named(dtype)}"
+    if len(shape) == 3:
+        what += "; stack=True or --stack takes its first axis for frames"
+    note = pages.taken_for(loaded.picture, what)
+    return Loaded(loaded.picture, loaded.source, (*loaded.notes, note))
+
+
+def _masks(array: Any) -> list[np.ma.MaskedArray[Any, Any]]:
+    """The masked arrays of a list of arrays."""
+    several = array if isinstance(array, list | tuple) else ()
+    return [x for x in several if isinstance(x, np.ma.MaskedArray)]
+
+
+def _stacked_masks(several: Sequence[Any]) -> np.ma.MaskedArray[Any, Any]:
+    """Masked arrays as one: numpy's asarray drops the masks, and its stack the fill value."""
+    with thin_wall("stack masked arrays", "give arrays of one shape"):
+        array = np.ma.stack(several)
+    fill = _masks(several)[0].fill_value
+    if fill != array.fill_value:
+        array.fill_value = fill
+    return array
+
+
+def _stack_of(
+    array: Any, name: str, format: str, size: int | None, max_pixels: int, nodata: float | None,
+    taking: Taking,
+) -> Loaded:  # fmt: skip
+    """An array of frames as a stack; or one frame of it as a picture."""
+    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     if len(shape) not in (3, 4) or 0 in shape:
         raise ImageError(
             f"an array of shape {shape} is no stack; give (frames, height, width) or "
@@ -278,18 +295,33 @@ def of_files(
             shape = (len(chosen), *picture.samples.shape)
             pages.check_room(shape, picture.samples.dtype, max_pixels)
             samples = np.empty(shape, picture.samples.dtype)
-        elif (picture.samples.shape, picture.mode) != (samples.shape[1:], first.picture.mode):
-            p = first.picture
-            raise ImageError(
-                f"{path} is {picture.width}x{picture.height} {picture.mode.title}, {chosen[0]} "
-                f"{p.width}x{p.height} {p.mode.title}: they are no frames of one stack; leave it "
-                "out"
-            )
+        else:
+            check_alike(picture, path, first.picture, chosen[0])
         samples[i] = picture.samples
         carried[picture.metadata] = None
     if samples is None or first is None:
         raise ImageError("no frames: give at least one picture")
     return _stacked(samples, first, chosen, said_of(notes, len(chosen)), size, nodata, carried)
+
+
+def check_alike(picture: Picture, path: str, first: Picture, first_path: str) -> None:
+    """Refuse a frame of another size or mode than the first of its stack."""
+    if (picture.samples.shape, picture.mode) != (first.samples.shape, first.mode):
+        raise ImageError(
+            f"{path} is {picture.width}x{picture.height} {picture.mode.title}, {first_path} "
+            f"{first.width}x{first.height} {first.mode.title}: they are no frames of one stack; "
+            "leave it out"
+        )
+
+
+def named_frames(paths: Iterable[str], icc: bytes | None, notes: list[str]) -> Metadata:
+    """Metadata of a stack of files: a colour profile, and their names, where these fit a block."""
+    try:
+        block = Axis(labels=tuple(map(os.path.basename, paths))).pack()
+    except ValueError as error:
+        block = None
+        notes.append(f"The names of the frames were left out: {error}.")
+    return Metadata(icc=icc, axis=block)
 
 
 def of_directory(
@@ -327,31 +359,16 @@ def said_of(notes: Mapping[str, Sequence[str]], frames: int) -> list[str]:
     return said
 
 
-def _joined(loaded: list[Loaded], names: list[str]) -> Loaded:
-    first = loaded[0]
-    samples = np.stack([x.picture.samples for x in loaded])
-    return _stacked(samples, first, names, list(first.notes), first.source.bytes, None,
-                    [first.picture.metadata])  # fmt: skip
-
-
 def _stacked(
     samples: Samples, first: Loaded, names: Sequence[str], notes: list[str], size: int,
     nodata: float | None, carried: Iterable[Metadata],
 ) -> Loaded:  # fmt: skip
-    labels = tuple(os.path.basename(name) for name in names)
-    metadata = first.picture.metadata
-    try:
-        block = Axis(labels=labels).pack()
-    except ValueError as error:
-        block = None
-        notes.append(NO_NAMES.format(error))
-    picture = Picture(
-        samples, first.picture.mode, Metadata(icc=metadata.icc, nodata=None, axis=block)
-    )
-    said = [*notes, *pages.left_out(carried)]
+    mode = first.picture.mode
+    said = list(notes)
+    picture = Picture(samples, mode, named_frames(names, first.picture.metadata.icc, said))
+    said += pages.left_out(carried)
     said.append(pages.taken_for(picture, pages.in_order(len(samples))))
     picture = missing.taken(picture, nodata, said)
-    mode = first.picture.mode
     source = Source(first.source.path, first.source.format, mode.title, picture.width,
                     picture.height, size)  # fmt: skip
     return Loaded(picture, source, tuple(said))
