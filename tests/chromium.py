@@ -25,6 +25,13 @@ FLAGS = [
 ]
 MODULES = ("test_page.py", "test_stack_page.py", "test_axe.py", "test_site.py")
 """Whose tests stand first and together: what drives Chromium has an event loop of its own."""
+NAMELESS = """
+() => [...document.querySelectorAll("input, select, button, [role=img]")].filter(x =>
+    !x.getAttribute("aria-label") && !x.textContent.trim() &&
+    !(x.labels && [...x.labels].some(label => label.textContent.trim()))
+).map(x => x.outerHTML)
+"""
+"""What a page says of its controls that have no name: there should be none."""
 
 _running = []
 

@@ -17,6 +17,7 @@ os.environ.setdefault("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "4s")
 
 import atexit
 import gc
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ import pytest
 import zygote
 from hypothesis import settings
 
+import lowrank
 from lowrank.io import pillow
 from lowrank.picture import MODES, Picture
 
@@ -114,6 +116,14 @@ def small_png(tmp_path):
     return path
 
 
+@pytest.fixture
+def small_lrk(small_png):
+    """`in.lrk` beside `in.png`, of rank 6."""
+    path = small_png.with_suffix(".lrk")
+    lowrank.compress(small_png, rank=6).save(path)
+    return path
+
+
 def picture(mode, height, width, seed=0):
     """Make a picture of any mode: gradients, an edge and a little noise, over its whole range."""
     mode = MODES[mode]
@@ -127,6 +137,19 @@ def picture(mode, height, width, seed=0):
     if mode.peak is None:
         return Picture(((A - 0.5) * 1000).astype(np.float32), mode)
     return Picture(np.clip(np.rint(A * mode.peak), 0, mode.peak).astype(mode.dtype), mode)
+
+
+def files_below(folder):
+    return sorted(str(x.relative_to(folder)) for x in folder.rglob("*") if x.is_file())
+
+
+def strictly(text):
+    """Read JSON that holds no NaN and no infinity."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 class Held:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import re
 
 import numpy as np
 import pytest
 from conftest import on_a_terminal, picture
-from test_json import strictly
 
 from lowrank.io import pillow
 from lowrank.views import tables
@@ -90,25 +88,6 @@ def test_a_rival_without_error_is_exact(cli, tmp_path):
     for codec in ("jpeg", "webp"):
         (row,) = [line.split() for line in text.splitlines() if line.startswith(f"{codec} ")]
         assert row[1] == "exact"
-
-
-PEAKS = {"1": 1, "L": 255, "I;16": 65535, "F": None}
-
-
-@pytest.mark.parametrize(("mode", "peak"), PEAKS.items())
-@pytest.mark.parametrize("frames", [1, 4])
-def test_the_peak_that_is_said_is_that_of_the_psnr(cli, tmp_path, mode, peak, frames):
-    pages = [picture(mode, 12, 14, seed).samples[..., 0] for seed in range(frames)]
-    samples = np.stack(pages) if frames > 1 else pages[0]
-    np.save(tmp_path / "in.npy", samples.astype(bool) if mode == "1" else samples)
-    cli("compress", "in.npy", "-k", 2).succeeded()
-    text = cli("report", "in.npy", "in.lrk").succeeded().text
-    found = strictly(cli("report", "in.npy", "in.lrk", "--json").succeeded().text)["pixels"]
-    if peak is None or (mode == "I;16" and frames > 1):  # a stack's is its range
-        peak = float(samples.max()) - float(samples.min())
-    assert found["psnr_db"] == pytest.approx(20 * np.log10(peak / found["rmse"]))
-    said = re.findall(r"peak,?\s+([\d.]+)", text)
-    assert [float(x.rstrip(".")) for x in said] == [pytest.approx(peak, rel=1e-5)]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, picture
+from conftest import ROOT, files_below, picture, strictly
 from PIL import Image
 
 import lowrank
@@ -35,14 +35,6 @@ PIXELS = {"psnr_db", "rmse", "max_abs_error", "peak"}
 
 
 @pytest.fixture
-def small_lrk(small_png):
-    """`in.lrk` beside `in.png`, of rank 6."""
-    path = small_png.with_suffix(".lrk")
-    lowrank.compress(small_png, rank=6).save(path)
-    return path
-
-
-@pytest.fixture
 def tree(tmp_path):
     """A folder `photos` of two images, one of them in a folder below, and a text file."""
     for seed, name in enumerate(("a.png", "below/b.png")):
@@ -51,10 +43,6 @@ def tree(tmp_path):
         path.write_bytes(pillow.write(picture("RGB", 20, 24, seed), format="PNG"))
     (tmp_path / "photos" / "notes.txt").write_text("no image")
     return tmp_path / "photos"
-
-
-def files_below(folder):
-    return sorted(str(x.relative_to(folder)) for x in folder.rglob("*") if x.is_file())
 
 
 def image_of(path_or_bytes):
@@ -256,15 +244,6 @@ def test_wrong_values_and_requests_are_usage_errors(cli, small_png, small_lrk, t
 
 
 # -- JSON --------------------------------------------------------------------------------------
-
-
-def strictly(text):
-    """Read JSON that holds no NaN and no infinity."""
-
-    def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
-
-    return json.loads(text, parse_constant=refuse)
 
 
 def test_the_json_of_a_report_is_the_contract(cli, small_png, small_lrk):

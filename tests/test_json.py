@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from conftest import strictly
 
 import lowrank
 
@@ -33,13 +32,6 @@ FAILURES = (
     ("verify in.lrk --manifest nothing.csv", 1),
     ("verify in.lrk --axis 1", 2),
 )
-
-
-def strictly(text):
-    def refuse(constant):
-        raise AssertionError(constant)
-
-    return json.loads(text, parse_constant=refuse)
 
 
 @pytest.mark.parametrize(("line", "code"), FAILURES)

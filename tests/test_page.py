@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+from chromium import NAMELESS
 from conftest import picture
 from PIL import Image, ImageOps
 
@@ -379,13 +380,7 @@ def test_storage_calculator(make, visit):
 def test_every_control_has_a_name_and_focus_shows(make, visit):
     page = visit(make(picture("RGB", 60, 90)))
     page.check("#swipe")
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("input, select, button, [role=img]")].filter(x =>
-            !x.getAttribute("aria-label") && !x.textContent.trim() &&
-            !(x.labels && [...x.labels].some(label => label.textContent.trim()))
-        ).map(x => x.outerHTML)"""
-    )
-    assert nameless == []
+    assert page.evaluate(NAMELESS) == []
     page.keyboard.press("Tab")
     page.focus("#rank")
     page.keyboard.press("ArrowRight")

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, picture
+from conftest import ROOT, files_below, picture
 from PIL import Image
 
 import lowrank
@@ -30,13 +30,6 @@ bash = pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
 
 
 @pytest.fixture
-def small_lrk(small_png):
-    path = small_png.with_suffix(".lrk")
-    lowrank.compress(small_png, rank=6).save(path)
-    return path
-
-
-@pytest.fixture
 def fold(small_png, tmp_path):
     """A folder that holds an image and much else."""
     folder = tmp_path / "d"
@@ -46,10 +39,6 @@ def fold(small_png, tmp_path):
     for name in ("n.txt", "m.TXT", "README", ".DS_Store", "x.psd"):
         (folder / name).write_bytes(b"no image")
     return folder
-
-
-def names(folder):
-    return sorted(str(x.relative_to(folder)) for x in folder.rglob("*") if x.is_file())
 
 
 def shell(script, cwd):
@@ -83,16 +72,16 @@ def test_names_made_here_follow_the_format(cli, small_lrk, small_png, tmp_path):
     (tmp_path / "two").mkdir()
     shutil.copy(small_lrk, tmp_path / "two" / "x.lrk")
     cli("decompress", "two", "--format", "qoi", "-o", "out").succeeded()
-    assert names(tmp_path / "out") == ["x.qoi"]
+    assert files_below(tmp_path / "out") == ["x.qoi"]
 
 
 def test_a_format_that_contradicts_the_output_is_refused(cli, small_lrk, tmp_path):
-    before = names(tmp_path)
+    before = files_below(tmp_path)
     for name, output in (("tif", "o.png"), ("png", "o.tif"), ("jpg", "o.webp")):
         line = cli("decompress", "in.lrk", "--format", name, "-o", output).failed(2)
         assert f"--format {name}" in line
         assert f"-o {output}" in line
-    assert names(tmp_path) == before
+    assert files_below(tmp_path) == before
     for name, output in (("tiff", "o.tif"), ("jpeg", "o.jpg"), ("PNG", "o.png")):
         cli("decompress", "in.lrk", "--format", name, "-o", output).succeeded()
 
@@ -100,7 +89,7 @@ def test_a_format_that_contradicts_the_output_is_refused(cli, small_lrk, tmp_pat
 def test_an_output_that_says_another_kind_is_refused_with_the_name_to_give(
     cli, small_png, small_lrk, tmp_path
 ):
-    before = names(tmp_path)
+    before = files_below(tmp_path)
     for run, advice in (
         (("compress", "in.png", "-o", "out.png"), "-o out.lrk"),
         (("compress", "in.png", "-o", "a/out.JPEG"), "-o a/out.lrk"),
@@ -111,7 +100,7 @@ def test_an_output_that_says_another_kind_is_refused_with_the_name_to_give(
         (("report", "in.png", "--html", "-"), "--html page.html"),
     ):
         assert advice in cli(*run, "-f").failed(2), run
-    assert names(tmp_path) == before
+    assert files_below(tmp_path) == before
     (tmp_path / "folder.png").mkdir()
     cli("compress", "in.png", "-k", 1, "-o", "folder.png").succeeded()  # it is a folder
     cli("compress", "in.png", "-k", 1, "-o", "out.bin").succeeded()  # it may be called so
@@ -120,7 +109,7 @@ def test_an_output_that_says_another_kind_is_refused_with_the_name_to_give(
 def test_a_second_name_that_is_not_there_gets_the_option_it_lacks(
     cli, small_png, small_lrk, tmp_path
 ):
-    before = names(tmp_path)
+    before = files_below(tmp_path)
     for run in (
         ("decompress", "in.lrk", "b.png"),
         ("decompress", "in.lrk", "b.TIF"),
@@ -128,7 +117,7 @@ def test_a_second_name_that_is_not_there_gets_the_option_it_lacks(
         ("compress", "in.png", "new/"),
     ):
         assert f"did you mean -o {run[-1]}?" in cli(*run).failed(2)
-    assert names(tmp_path) == before
+    assert files_below(tmp_path) == before
     for run in (("compress", "in.png", "b.png"), ("decompress", "in.lrk", "b.lrk")):
         done = cli(*run, "-f")
         assert done.code == 1
@@ -237,17 +226,17 @@ def test_inputs_of_one_stem_are_both_done(cli, tmp_path):
         (tmp_path / "d" / name).write_bytes(pillow.write(picture("L", 9, 12, seed), format=form))
     cli("compress", "d", "-k", 2, "-o", "out").succeeded()
     expected = ["a.png.lrk", "a.png.tif.lrk", "a.tif.lrk", "b.lrk"]
-    assert names(tmp_path / "out") == expected
+    assert files_below(tmp_path / "out") == expected
     for name in made:
         output = "b.lrk" if name == "b.png" else f"{name}.lrk"
         whole = lowrank.compress(tmp_path / "d" / name, rank=2).to_bytes()
         assert (tmp_path / "out" / output).read_bytes() == whole
     cli("compress", "d", "-k", 2, "-r").succeeded()
-    assert [x for x in names(tmp_path / "d") if x.endswith(".lrk")] == expected
+    assert [x for x in files_below(tmp_path / "d") if x.endswith(".lrk")] == expected
     cli("compress", "d/a.png", "d/a.tif", "-k", 2, "-o", "two", "-j", 2).succeeded()
-    assert names(tmp_path / "two") == ["a.png.lrk", "a.tif.lrk"]
+    assert files_below(tmp_path / "two") == ["a.png.lrk", "a.tif.lrk"]
     cli("decompress", "out", "-o", "back").succeeded()
-    assert names(tmp_path / "back") == ["a.png.png", "a.png.tif.png", "a.tif.png", "b.png"]
+    assert files_below(tmp_path / "back") == ["a.png.png", "a.png.tif.png", "a.tif.png", "b.png"]
 
 
 def test_the_same_name_in_two_folders_is_refused(cli, tmp_path):
@@ -258,7 +247,7 @@ def test_the_same_name_in_two_folders_is_refused(cli, tmp_path):
     assert "x/a.png and y/a.png would get the same output" in line
     assert not (tmp_path / "out").exists()
     cli("compress", "x/a.png", "x/a.png", "x", "-k", 1, "-o", "out").succeeded()  # it is one
-    assert names(tmp_path / "out") == ["a.lrk"]
+    assert files_below(tmp_path / "out") == ["a.lrk"]
 
 
 def test_a_folder_passes_over_nothing_in_silence(cli, fold, tmp_path):
@@ -267,11 +256,11 @@ def test_a_folder_passes_over_nothing_in_silence(cli, fold, tmp_path):
     assert passed.startswith("passed over: ")
     found = set(passed.removeprefix("passed over: ").split(", "))
     assert found == {"2 .txt", "2 without suffix", "1 .psd", "1 ._*", "1 folder"}
-    assert names(tmp_path / "out") == ["a.lrk"]
+    assert files_below(tmp_path / "out") == ["a.lrk"]
     done = cli("compress", "d", "-k", 1, "-o", "deep", "-r", "--json").succeeded()
     summary = json.loads(done.text.splitlines()[-1])["summary"]
     assert summary["passed_over"] == {".txt": 2, "without suffix": 2, ".psd": 1, "._*": 1}
-    assert names(tmp_path / "deep") == ["a.lrk", "below/c.lrk"]
+    assert files_below(tmp_path / "deep") == ["a.lrk", "below/c.lrk"]
     assert "passed over" not in cli("compress", "d/below", "-k", 1, "-o", "b").succeeded().text
 
 
@@ -294,7 +283,7 @@ def test_what_is_hidden_is_no_picture_of_a_batch_and_no_frame(cli, hiding, tmp_p
     shown = ".thumb.png, .trash" if deep else ".thumb.png"
     note = f"lowrank: note: h: {1 + bool(deep)} hidden passed over ({shown}); "
     batch = cli("compress", "h", "-k", 1, "-o", "out", *deep).succeeded()
-    assert names(tmp_path / "out") == ["a.lrk", "b.lrk"]
+    assert files_below(tmp_path / "out") == ["a.lrk", "b.lrk"]
     stack = cli("compress", "h", "--stack", "-k", 1, "-o", "s.lrk", *deep).succeeded()
     assert lowrank.open(tmp_path / "s.lrk").axis.labels == ("a.png", "b.png")
     for done in (batch, stack):
@@ -304,7 +293,7 @@ def test_what_is_hidden_is_no_picture_of_a_batch_and_no_frame(cli, hiding, tmp_p
         assert set(last.split(", ")) == kinds | {"1 hidden folder" if deep else "1 folder"}
     alone = cli("compress", "h/.thumb.png", "h/.trash", "-k", 1, "-o", "named").succeeded()
     assert "hidden" not in alone.err
-    assert names(tmp_path / "named") == [".thumb.lrk", "c.lrk"]
+    assert files_below(tmp_path / "named") == [".thumb.lrk", "c.lrk"]
 
 
 def test_what_is_hidden_is_no_frame_of_the_library_and_of_a_report(cli, hiding, tmp_path):
@@ -322,7 +311,7 @@ def test_hidden_files_are_decompressed_by_name_and_verified_anyway(cli, small_lr
     for name in ("a.lrk", ".b.lrk"):
         shutil.copy(small_lrk, tmp_path / "d" / name)
     assert "hidden passed over (.b.lrk)" in cli("decompress", "d", "-o", "out").succeeded().err
-    assert names(tmp_path / "out") == ["a.png"]
+    assert files_below(tmp_path / "out") == ["a.png"]
     summary = cli("verify", "d", "--json").succeeded().text.splitlines()[-1]
     assert json.loads(summary)["summary"]["good"] == 2
 
@@ -368,7 +357,7 @@ def test_pipes_and_sockets_in_a_folder_are_passed_over_with_a_note(
             done = cli(command, "d", "-o", f"out{jobs}", "-j", jobs).succeeded()
             for name, kind in (("pipe", "pipe"), ("s", "socket"), ("null", "device")):
                 assert f"lowrank: note: d/{name}{source.suffix}: a {kind}, passed over" in done.err
-            assert len(names(tmp_path / f"out{jobs}")) == 1
+            assert len(files_below(tmp_path / f"out{jobs}")) == 1
             assert {"1 pipe", "1 socket", "1 device"} <= set(
                 done.text.splitlines()[-1].removeprefix("passed over: ").split(", ")
             )
@@ -382,7 +371,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(cli, fold, tmp_path):
     finally:
         (fold / "below").chmod(0o755)
     assert "d/below" in done.failed()
-    assert names(tmp_path / "out") == ["a.lrk"]
+    assert files_below(tmp_path / "out") == ["a.lrk"]
 
 
 def test_what_walking_cannot_read_is_an_error(monkeypatch, cli, fold):
@@ -404,7 +393,7 @@ def test_what_walking_cannot_read_is_an_error(monkeypatch, cli, fold):
 @posix
 @bash
 def test_devices_are_outputs(small_png, small_lrk, tmp_path):
-    before = names(tmp_path)
+    before = files_below(tmp_path)
     for run in (
         "compress in.png -k 2 -o /dev/null",
         "compress in.png -k 2 -o /dev/null --skip-existing -p",
@@ -415,7 +404,7 @@ def test_devices_are_outputs(small_png, small_lrk, tmp_path):
     ):
         code, _, err = shell(f"lowrank {run}", tmp_path)
         assert (code, err) == (0, ""), run
-    assert names(tmp_path) == before
+    assert files_below(tmp_path) == before
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
     whole = lowrank.compress(small_png, rank=2).to_bytes()
     code, out, _ = shell("lowrank compress in.png -k 2 -o /dev/stdout | cat", tmp_path)
@@ -441,7 +430,7 @@ def test_a_stream_without_a_name_asks_for_one(small_png, tmp_path):
         assert code == 2
         assert err.count("\n") == 1
         assert "give -o a file" in err
-    assert names(tmp_path) == ["in.png"]
+    assert files_below(tmp_path) == ["in.png"]
     assert not os.path.exists("/dev/stdin.lrk")
     whole = lowrank.compress(small_png, rank=2).to_bytes()
     for i, run in enumerate(("/dev/stdin < in.png", "<(cat in.png)", "/dev/stdin < <(cat in.png)")):
@@ -477,7 +466,7 @@ def test_a_pipe_with_a_name_is_called_by_it(cli, small_lrk, tmp_path):
 def test_an_endless_device_is_read_to_a_limit(cli, tmp_path):
     line = cli("compress", "/dev/zero", "-o", "x.lrk").failed()
     assert "/dev/zero is larger than 268,435,456 bytes" in line
-    assert names(tmp_path) == []
+    assert files_below(tmp_path) == []
 
 
 @posix
@@ -572,7 +561,7 @@ def test_an_address_that_leads_nowhere_is_one_line(cli, small_png, tmp_path, add
     line = cli("compress", "in.png", "-k", 2, "--dask", address).failed()
     assert line.startswith("lowrank: error: cannot reach a dask scheduler at ")
     assert line.isprintable()
-    assert names(tmp_path) == ["in.png"]
+    assert files_below(tmp_path) == ["in.png"]
 
 
 SCHEDULER = """
@@ -618,14 +607,14 @@ def test_waiting_for_workers_says_so_and_a_lost_scheduler_ends_it(small_png, tmp
         assert run.returncode == 1
     assert rest.startswith("lowrank: error: cannot reach a dask scheduler at ")
     assert rest.count("\n") == 1
-    assert names(tmp_path) == ["in.png"]
+    assert files_below(tmp_path) == ["in.png"]
 
 
 def test_plan_is_made_without_touching_anything(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("a.png").touch()
     plan.of(["a.png"], "new/", recursive=False, suffixes=frozenset({".png"}), made=(".lrk",))
-    assert names(tmp_path) == ["a.png"]
+    assert files_below(tmp_path) == ["a.png"]
     assert not Path("new").exists()
 
 

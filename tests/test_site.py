@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from chromium import NAMELESS
 from conftest import ROOT, picture
 from PIL import Image
 from test_page import assert_within_a_level, canvas, displayed, set_rank
@@ -515,13 +516,7 @@ def test_every_control_has_a_name(visit):
     page = visit()
     page.click("#path-start")
     page.wait_for_selector("#path-number")
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("input, select, button, [role=img]")].filter(x =>
-            !x.getAttribute("aria-label") && !x.textContent.trim() &&
-            !(x.labels && [...x.labels].some(label => label.textContent.trim()))
-        ).map(x => x.outerHTML)"""
-    )
-    assert nameless == []
+    assert page.evaluate(NAMELESS) == []
     ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map((x) => x.id)")
     assert len(ids) == len(set(ids))
 
