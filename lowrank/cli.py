@@ -90,8 +90,8 @@ def compress(
 ) -> None:
     """Compress images to .lrk files; shorten .lrk files.
 
-    Give one target at most, else it is -q 75: -k, --energy, --error, --max-error, --psnr,
-    --psnr-worst, --size, -q.
+    One target at most, else -q 75: -k, --energy, --error, --max-error, --psnr, --psnr-worst,
+    --size, -q.
     """
     from lowrank import names, targets
 

@@ -111,7 +111,7 @@ Dask = Annotated[
 SkipExisting = Annotated[
     bool,
     typer.Option(
-        "--skip-existing", help="Pass over inputs whose output is there, and not older than they."
+        "--skip-existing", help="Skip inputs whose output exists and is not older than they."
     ),
 ]
 Preserve = Annotated[
@@ -140,7 +140,7 @@ NoData = Annotated[
     str | None,
     typer.Option(
         metavar="VALUE",
-        help="Pixels of this value have no data: filled before, restored after; nan does.",
+        help="Pixels of this value, or nan, have no data: filled before, restored after.",
     ),
 ]
 MaxError = Annotated[
@@ -166,7 +166,9 @@ Pixel = Annotated[
 ]
 PngLevel = Annotated[
     str | None,
-    typer.Option("--png-level", metavar="0-9", help="Effort of PNG coding, 0 to 9."),
+    typer.Option(
+        "--png-level", metavar="0-9", help="Effort of PNG coding: 0 quickest, 9 smallest."
+    ),
 ]
 Html = Annotated[
     str | None,
@@ -188,14 +190,14 @@ Memory = Annotated[
     str | None,
     typer.Option(
         metavar="BYTES",
-        help="Memory that passes over a large source may take: 2G. Default: half of what is there.",
+        help="Memory for passes over a large source: 2G. Default: half of what there is.",
     ),
 ]
 Resume = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="Keep passes over a large source in a file, and go on from it where it is there.",
+        help="Keep passes over a large source in this file; if it exists, go on from it.",
     ),
 ]
 Rank = Annotated[
@@ -217,14 +219,14 @@ Energy = Annotated[
 Quality = Annotated[
     str | None,
     typer.Option(
-        "--quality", "-q", metavar="1-100", help="Quality from 1 to 100, by the packed store."
+        "--quality", "-q", metavar="1-100", help="Quality of a packed file; 75 is the default."
     ),
 ]
 Tune = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="What a packed picture is best for: psnr, or eye.",
+        help="Tune a packed picture for psnr, or for the eye.",
         autocompletion=completed("tunes"),
     ),
 ]
@@ -255,7 +257,7 @@ Preview = Annotated[
     bool | None,
     typer.Option(
         "--preview/--no-preview",
-        help="Show original and result as small pictures; a terminal with colours does.",
+        help="Show original and result as small pictures; the default where there are colours.",
         show_default=False,
     ),
 ]
@@ -300,7 +302,7 @@ FloatStore = Annotated[
     ),
 ]
 Decode = Annotated[
-    bool, typer.Option("--decode", help="Decode each file, too, and throw the picture away.")
+    bool, typer.Option("--decode", help="Decode each file, too; no picture is written.")
 ]
 Originals = Annotated[
     str | None,
@@ -308,7 +310,7 @@ Originals = Annotated[
         "--against",
         metavar="TREE",
         help="Measure each file against its original, at its place in a folder of images; "
-        "farther from it than it states is a fault.",
+        "one that is farther from it than it states is a fault.",
     ),
 ]
 Listed = Annotated[
@@ -316,9 +318,8 @@ Listed = Annotated[
     typer.Option(
         "--manifest",
         metavar="LIST",
-        help="Hold the files against what compress --manifest listed: missing, changed, "
-        "exchanged and unlisted ones are faults, and so are numbers that are listed and untrue. "
-        "-r goes without saying.",
+        help="Compare with the list of compress --manifest: missing, changed, exchanged and "
+        "unlisted files are faults, and so are numbers that are not as listed. Implies -r.",
         autocompletion=completed("manifests"),
     ),
 ]
