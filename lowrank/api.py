@@ -146,11 +146,11 @@ def compress(
         read in passes has no limit.
     memory : int or str, optional
         Bytes that passes over a large source may take: 2_000_000_000, or "2G"; half of what is
-        there by default. Large is a stack or a grey picture of 256 MiB or more, in a file or an
-        array; to give `memory` asks for passes whatever the size. The file is the same for any.
+        there by default. Large is what has 256 MiB of samples or more, in a file or an array; to
+        give `memory` asks for passes whatever the size. The file is the same for any.
     dask : str or distributed.Client, optional
         Spread the one matrix of a large stack over a cluster: the address of its scheduler, or a
-        client; of a dask array, the client in use goes without saying. Needs the extra `dask`.
+        client; of a dask array, by default the client in use. Needs the extra `dask`.
     stack : bool
         Take the source for a stack of frames. A LowRankStack, a file of several equal images and an
         array of four axes are one without being asked; an array of three axes is a picture, and

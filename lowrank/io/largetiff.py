@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lowrank.errors import ImageError, number_of
@@ -28,10 +29,12 @@ from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 ANY = 1 << 62
 """The limit on pixels of what is not decoded whole."""
 _LARGEST_BAND = 1 << 28  # bytes of rows that are decoded together
-_UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
+_BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _COUNTS, _PLANAR = 258, 259, 262, 273, 279, 284
+_UNCOMPRESSED = 1
 _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one at a time
 _AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
 """Pillow's names of samples whose bytes in the file are those of the mode."""
+_ADVICE = "the TIFF is damaged or of a rare kind"
 _TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
 
 
@@ -94,65 +97,78 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     """Pages of samples as they stand in the file; others are decoded, one at a time."""
     if _is_tifffiles(path):
         return None
-    advice = "the TIFF is damaged or of a rare kind"
     notes: list[str] = []
-    with wall(f"read {path}", advice, ANY), Image.open(path) as image:
+    with wall(f"read {path}", _ADVICE, ANY), Image.open(path) as image:
         count = getattr(image, "n_frames", 1)
         if count < 2 or image.mode not in _KINDS:
             return None
-        channels = len(image.getbands())
+        width, height, channels = image.width, image.height, len(image.getbands())
         dtype = np.dtype({"I;16": "u2", "F": "f4"}.get(image.mode, "u1"))
         dtype = dtype.newbyteorder("<" if _low_first(path) else ">")
-        length = image.width * image.height * channels
+        length = width * height * channels
         if length * dtype.itemsize * count < least:
             return None
         chosen = taking.chosen(count)
-        if chosen.step != 1:
+        plain = set(np.ravel(_tags(image).get(_BITS, (8,)))) == {8 * dtype.itemsize}
+        if chosen.step != 1 or not plain or _tags(image).get(_PHOTOMETRIC, 1) == 0:
+            return None  # frames apart; or levels that Pillow turns over, or unpacks
+        found = _starts(image, chosen, length * dtype.itemsize, notes)
+        if found is None:
             return None
-        width, height, mode = image.width, image.height, image.mode
-        bits = _tags(image).get(258, (8,))
-        plain = set(np.ravel(bits)) == {8 * dtype.itemsize}
-        if not plain or _tags(image).get(262, 1) == 0:
-            return None  # levels that Pillow turns over, or unpacks
-        starts = np.zeros(len(chosen), np.int64)
-        whole = True
-        for i, number in enumerate(chosen):
-            image.seek(number)
-            if (image.width, image.height, image.mode) != (width, height, mode):
-                return None
-            tags, raw = _tags(image), pillow.raw_mode(image)
-            offsets, counts = tags.get(_OFFSETS, ()), tags.get(_COUNTS, ())
-            together = all(
-                a + size == b for a, size, b in zip(offsets, counts, offsets[1:], strict=False)
-            )
-            whole = (
-                whole and together and bool(offsets) and tags.get(_COMPRESSION, 1) == _UNCOMPRESSED
-                and sum(counts) == length * dtype.itemsize and tags.get(_PLANAR, 1) == 1
-                and raw in _AS_THEY_STAND and tags.get(metadata.ORIENTATION, 1) == 1
-            )  # fmt: skip
-            starts[i] = offsets[0] if offsets else 0
-            if pillow.declared(image, raw, b"", notes) is not None:
-                return None  # samples that Pillow takes for others
         image.seek(0)
         carried = metadata.of_image(image, notes)
         stated = missing.stated_by(image)
     if stated is not None:
         notes.append(_TAKEN_FOR_DATA.format(f"{stated:.9g}"))
-    typed = dtypes.mode_of(dtype, channels)
-    if typed is None:
+    mode = dtypes.mode_of(dtype, channels)
+    if mode is None:
         return None
     size = os.path.getsize(path)
+    starts, whole = found
     matrix: Matrix
     if whole:
         matrix = InFile(path, dtype, starts, length)
     else:
-        pager = _Pages(path, chosen)
+        decoded = _Pages(path, chosen).decoded
         native = dtype.newbyteorder("=")
-        matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
-    lazy = Lazy(matrix, typed, height, width, len(chosen), carried)
-    source = Source(path, "TIFF", typed.title, width, height, size)
+        matrix = OfFrames(len(chosen), length, native, decoded, f"{size} bytes")
+    lazy = Lazy(matrix, mode, height, width, len(chosen), carried)
+    source = Source(path, "TIFF", mode.title, width, height, size)
     notes.append(pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}"))
     return LazyLoaded(lazy, source, tuple(dict.fromkeys(notes)))
+
+
+def _starts(
+    image: Image.Image, chosen: range, size: int, notes: list[str]
+) -> tuple[NDArray[np.int64], bool] | None:
+    """Where the samples of each page start, and whether all stand there as they are.
+
+    None of pages that are not alike, or whose samples Pillow takes for others.
+    """
+    first = image.width, image.height, image.mode
+    starts, whole = np.zeros(len(chosen), np.int64), True
+    for i, number in enumerate(chosen):
+        image.seek(number)
+        if (image.width, image.height, image.mode) != first:
+            return None
+        tags, raw = _tags(image), pillow.raw_mode(image)
+        whole = whole and raw in _AS_THEY_STAND and _in_one_piece(tags, size)
+        starts[i] = next(iter(tags.get(_OFFSETS, ())), 0)
+        if pillow.declared(image, raw, b"", notes) is not None:
+            return None
+    return starts, whole
+
+
+def _in_one_piece(tags: Any, size: int) -> bool:
+    """Whether a page is so many bytes side by side, without compression, the right way up."""
+    offsets, counts = tags.get(_OFFSETS, ()), tags.get(_COUNTS, ())
+    ends = (start + count for start, count in zip(offsets, counts, strict=False))
+    return (
+        bool(offsets) and sum(counts) == size
+        and all(end == start for end, start in zip(ends, offsets[1:], strict=False))
+        and tags.get(_COMPRESSION, 1) == _UNCOMPRESSED and tags.get(_PLANAR, 1) == 1
+        and tags.get(metadata.ORIENTATION, 1) == 1
+    )  # fmt: skip
 
 
 def _is_tifffiles(path: str) -> bool:
@@ -190,7 +206,7 @@ class _Pages:
             self._stream.close()
 
     def decoded(self, i: int) -> Any:
-        with wall(f"read {self._path}", "the TIFF is damaged or of a rare kind"):
+        with wall(f"read {self._path}", _ADVICE):
             if self._image is None:
                 self._stream = open(self._path, "rb")  # noqa: SIM115 - as long as this is there
                 self._image = Image.open(self._stream)

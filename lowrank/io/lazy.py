@@ -182,34 +182,38 @@ def _loaded(
 def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     far = urls.is_url(path)
     there: Callable[[str], int] = os.path.getsize
-    line: Callable[..., InFile] = InFile
+    kind: Callable[..., InFile] = InFile
     if far:
         from lowrank.io import cloud  # loads http, which takes as long as Pillow
 
-        there, line = cloud.size, cloud.InStore
+        there, kind = cloud.size, cloud.InStore
         shape, dtype, columns, start = cloud.described(path)
     else:
         shape, dtype, columns, start = npy.described(path)
-    total = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if total < least:
+
+    def lines(first: int, count: int, length: int, *, transposed: bool = False) -> InFile:
+        """Lines of the array that stand side by side in the file."""
+        numbers = np.arange(first, first + count, dtype=np.int64)
+        starts = start + numbers * (length * dtype.itemsize)
+        return kind(path, dtype, starts, length, transposed=transposed)
+
+    samples = int(np.prod(shape, dtype=object))
+    if samples * dtype.itemsize < least:
         return None
     if len(shape) == 2 and not taking.asked:
         mode = dtypes.mode_of(dtype, 1)
-        if mode is None or 0 in shape:
+        if mode is None or not samples:
             return None
-        lines, length = shape[::-1] if columns else shape
-        starts = start + np.arange(lines, dtype=np.int64) * (length * dtype.itemsize)
-        matrix = line(path, dtype, starts, length, transposed=columns)
-        return _grey(matrix, mode, path, "NPY", there(path))
+        count, length = shape[::-1] if columns else shape
+        grey = lines(0, count, length, transposed=columns)
+        return _grey(grey, mode, path, "NPY", there(path))
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in sources.PICTURES
-    if pictured and not taking.asked and not columns and 0 not in shape:
+    if pictured and not taking.asked and not columns and samples:
         height, width, channels = shape
         mode = dtypes.mode_of(dtype, channels)
         if mode is None:
             return None
-        each = width * channels
-        starts = start + np.arange(height, dtype=np.int64) * (each * dtype.itemsize)
-        lazy = of_channels(line(path, dtype, starts, each), mode, channels)
+        lazy = of_channels(lines(0, height, width * channels), mode, channels)
         what = f"an array of {height} x {width} x {channels} {dtypes.named(dtype)}"
         note = pages.taken_for(
             lazy, f"{what}; stack=True or --stack takes its first axis for frames"
@@ -220,24 +224,17 @@ def _of_npy(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     if found is None:
         return None
     at, chosen, mode = found
-    last = len(shape) - 1
-    frames = len(chosen)
-    each = total // shape[at] // dtype.itemsize  # samples of a frame
-    size = there(path)
+    each = samples // shape[at]  # samples of a frame
+    matrix: Matrix
     if at == 0 and not columns:
-        starts = start + np.arange(chosen.start, chosen.stop, dtype=np.int64) * (
-            each * dtype.itemsize
-        )
-        file = line(path, dtype, starts, each)
-    elif at == last and not columns and frames == shape[at]:
-        starts = start + np.arange(each, dtype=np.int64) * (frames * dtype.itemsize)
-        file = line(path, dtype, starts, frames, transposed=True)
+        matrix = lines(chosen.start, len(chosen), each)
+    elif at == len(shape) - 1 and not columns and len(chosen) == shape[at]:
+        matrix = lines(0, each, len(chosen), transposed=True)
     elif far:
         raise UsageError(f"{path}: of stores, frames are read that come first in C order; fetch it")
     else:
-        array = npy.mapped(path, max_pixels=largetiff.ANY)
-        return _loaded(OfArray(array, at, chosen), shape, at, taking, mode, path, "NPY", size)
-    return _loaded(file, shape, at, taking, mode, path, "NPY", size)
+        matrix = OfArray(npy.mapped(path, max_pixels=largetiff.ANY), at, chosen)
+    return _loaded(matrix, shape, at, taking, mode, path, "NPY", there(path))
 
 
 def labelled(loaded: LazyLoaded, block: bytes | None) -> LazyLoaded:
