@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import reading
+from counts import say
 
 from lowrank import codec
 from lowrank import format as lrk
@@ -124,13 +125,12 @@ def main() -> int:
     with ThreadPoolExecutor(options.jobs) as pool:
         for path, result in zip(some, pool.map(as_process, some), strict=True):
             count(path, *result)
-    out = [f"{len(files):,} files, {len(some)} of them as processes of their own too"]
-    out += [f"  {number:>10,}  {what}" for what, number in counts.most_common()]
-    out += [
+    say(
+        f"{len(files):,} files, {len(some)} of them as processes of their own too",
+        counts,
         f"{faults} faults; slowest file {slowest:.2f} s ({slowest_path.name}); "
-        f"peak memory {reading.memory():.0f} MiB"
-    ]
-    sys.stdout.write("\n".join(out) + "\n")
+        f"peak memory {reading.memory():.0f} MiB",
+    )
     return 1 if faults else 0
 
 

@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 import mutators
+from counts import say
 
 try:
     import atheris
@@ -31,12 +32,7 @@ except ImportError:
 
 def main() -> int:
     """Fuzz for a time and print the counts; libFuzzer exits with 77 where something escaped."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--largest", type=int, default=2000, help="bytes of a file")
-    parser.add_argument("--seeds", type=Path, nargs="+")
-    options = parser.parse_args()
+    options = _options()
     if atheris is None:
         sys.stderr.write("guided fuzzing skipped: Atheris is not installed (or not for here)\n")
         return 0
@@ -64,12 +60,12 @@ def main() -> int:
     def finish() -> None:
         """Print the counts and end here: libFuzzer, which has the thread, never returns."""
         decodes = sum(n for what, n in counts.items() if what.startswith("decoded"))
-        out = [f"{counts.total():,} reads, {decodes:,} full decodes, 0 escaped"]
-        out += [f"  {count:>10,}  {what}" for what, count in counts.most_common()]
         kept = len(list(folder.iterdir())) - len(first)
-        out += [f"{kept} files reached something new; peak memory {reading.memory():.0f} MiB"]
-        sys.stdout.write("\n".join(out) + "\n")
-        sys.stdout.flush()
+        say(
+            f"{counts.total():,} reads, {decodes:,} full decodes, 0 escaped",
+            counts,
+            f"{kept} files reached something new; peak memory {reading.memory():.0f} MiB",
+        )
         shutil.rmtree(folder)
         with contextlib.suppress(OSError):  # not where an earlier run kept something
             keep.rmdir()
@@ -82,7 +78,24 @@ def main() -> int:
     keep.mkdir(exist_ok=True)
     for i, data in enumerate(first):
         (folder / str(i)).write_bytes(data)
-    arguments = [
+    end = time.monotonic() + options.seconds
+    atheris.Setup(_arguments(options, folder, keep), one, custom_mutator=mutated)
+    atheris.Fuzz()
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--largest", type=int, default=2000, help="bytes of a file")
+    parser.add_argument("--seeds", type=Path, nargs="+")
+    return parser.parse_args()
+
+
+def _arguments(options: argparse.Namespace, folder: Path, keep: Path) -> list[str]:
+    """What libFuzzer is told: its corpus, its limits, and where it keeps what escaped."""
+    return [
         sys.argv[0],
         str(folder),
         f"-seed={options.seed}",
@@ -93,10 +106,6 @@ def main() -> int:
         f"-artifact_prefix={keep}/",
         "-verbosity=0",
     ]
-    end = time.monotonic() + options.seconds
-    atheris.Setup(arguments, one, custom_mutator=mutated)
-    atheris.Fuzz()
-    return 0
 
 
 if __name__ == "__main__":

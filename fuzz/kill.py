@@ -25,6 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from counts import say
 from PIL import Image
 
 import lowrank
@@ -182,11 +183,10 @@ def main() -> int:
             counts[f"{how}: {state}"] += 1
         if options.batches:
             counts += batches(options.batches, folder, draw)
-    out = [
-        f"{options.kills} kills, {options.interruptions} interruptions, {options.batches} batches"
-    ]
-    out += [f"  {count:>10,}  {what}" for what, count in counts.most_common()]
-    sys.stdout.write("\n".join(out) + "\n")
+    say(
+        f"{options.kills} kills, {options.interruptions} interruptions, {options.batches} batches",
+        counts,
+    )
     return 1 if any("FAULT" in what for what in counts) else 0
 
 

@@ -29,6 +29,7 @@ import headers
 import mutators
 import numpy as np
 import reading
+from counts import say
 
 THOROUGH = 5
 """All that can be done with a file takes five times as long as decoding it."""
@@ -36,6 +37,35 @@ THOROUGH = 5
 
 def main() -> int:
     """Fuzz; print the counts; exit with 1 if anything but our own errors came of it."""
+    options = _options()
+    warnings.simplefilter("error")  # numpy's, too, are a defect
+    reading.watch()
+    run = Run(options.keep, options.seed)
+    seeds = reading.seeds(options.seeds, options.largest) + reading.stacks()
+    damaged = mutators.mutants(seeds, np.random.default_rng(options.seed))
+    written = headers.mutants(seeds, np.random.default_rng(options.seed), reading.MAX_PIXELS)
+    files = itertools.chain.from_iterable(zip(damaged, damaged, damaged, written, strict=False))
+    reading.warm(seeds)
+    spoken = start = time.monotonic()
+    while (now := time.monotonic()) < start + options.seconds:
+        if 2 * run.files >= options.reads and run.decodes >= options.decodes:
+            break
+        if now > spoken + 60:
+            spoken = now
+            sys.stderr.write(f"{2 * run.files:,} reads, {run.decodes:,} full decodes ...\n")
+        run.read(next(files))
+    taken = time.monotonic() - start
+    say(
+        f"{2 * run.files:,} reads of {run.files:,} mutants, {run.decodes:,} full decodes, "
+        f"{taken:.0f} s",
+        run.counts,
+        f"{run.escaped} escaped, by error, time or memory; slowest file {run.slowest:.2f} s; "
+        f"{reading.memory():.0f} MiB of memory at the end",
+    )
+    return 1 if run.escaped else 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reads", type=int, default=1_000_000)
     parser.add_argument("--decodes", type=int, default=100_000)
@@ -44,49 +74,35 @@ def main() -> int:
     parser.add_argument("--largest", type=int, default=2000, help="bytes of a seed")
     parser.add_argument("--seeds", type=Path, nargs="+", default=[reading.GOLDEN])
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
-    options = parser.parse_args()
-    warnings.simplefilter("error")  # numpy's, too, are a defect
-    reading.watch()
-    counts: Counter[str] = Counter()
-    decodes = escaped = number = 0
-    slowest = 0.0
-    seeds = reading.seeds(options.seeds, options.largest) + reading.stacks()
-    damaged = mutators.mutants(seeds, np.random.default_rng(options.seed))
-    written = headers.mutants(seeds, np.random.default_rng(options.seed), reading.MAX_PIXELS)
-    files = itertools.chain.from_iterable(zip(damaged, damaged, damaged, written, strict=False))
-    reading.warm(seeds)
-    spoken = start = time.monotonic()
-    while (now := time.monotonic()) < start + options.seconds:
-        if 2 * number >= options.reads and decodes >= options.decodes:
-            break
-        if now > spoken + 60:
-            spoken = now
-            sys.stderr.write(f"{2 * number:,} reads, {decodes:,} full decodes ...\n")
-        data, number = next(files), number + 1
+    return parser.parse_args()
+
+
+class Run:
+    """What became of the files so far; those that must not be so are kept in a folder."""
+
+    def __init__(self, keep: Path, seed: int) -> None:
+        self._keep, self._seed = keep, seed
+        self.files = self.decodes = self.escaped = 0
+        self.slowest = 0.0
+        self.counts: Counter[str] = Counter()
+
+    def read(self, data: bytes) -> None:
+        """Read one more, whole and as one that may end early."""
+        self.files += 1
+        thorough = self.files % THOROUGH == 0
         for partial in (False, True):
             began = time.process_time()
             try:
-                what = reading.read(
-                    data, partial=partial, thorough=number % THOROUGH == 0, bound=reading.bounded
-                )
-                counts[what] += 1
-                decodes += what.startswith("decoded")
+                what = reading.read(data, partial=partial, thorough=thorough, bound=reading.bounded)
+                self.counts[what] += 1
+                self.decodes += what.startswith("decoded")
             except (Exception, reading.Hang) as error:
-                options.keep.mkdir(exist_ok=True)
-                path = options.keep / f"{options.seed}-{number}.lrk"
+                self._keep.mkdir(exist_ok=True)
+                path = self._keep / f"{self._seed}-{self.files}.lrk"
                 path.write_bytes(data)
                 sys.stderr.write(f"{path}: {type(error).__name__}: {error}\n")
-                escaped += 1
-            slowest = max(slowest, time.process_time() - began)
-    taken = time.monotonic() - start
-    out = [f"{2 * number:,} reads of {number:,} mutants, {decodes:,} full decodes, {taken:.0f} s"]
-    out += [f"  {count:>10,}  {what}" for what, count in counts.most_common()]
-    out += [
-        f"{escaped} escaped, by error, time or memory; slowest file {slowest:.2f} s; "
-        f"{reading.memory():.0f} MiB of memory at the end"
-    ]
-    sys.stdout.write("\n".join(out) + "\n")
-    return 1 if escaped else 0
+                self.escaped += 1
+            self.slowest = max(self.slowest, time.process_time() - began)
 
 
 if __name__ == "__main__":
