@@ -110,7 +110,7 @@ def test_a_file_is_kept_unless_force_replaces_it(cli, small_png, small_lrk):
     before = small_lrk.read_bytes()
     line = cli("compress", "in.png", "-k", 2).failed()
     assert "in.lrk exists" in line
-    assert "-f replaces it" in line or "-f" in line
+    assert "-f replaces it" in line
     assert small_lrk.read_bytes() == before
     assert "exists" in cli("decompress", "in.lrk").failed()
     for flag in ("-f", "--force"):

@@ -22,6 +22,7 @@ from lowrank.io import modes, pillow
 from lowrank.picture import Picture
 from lowrank.stores import packed as store
 from lowrank.stores.packed.channels import blocks, codec, mixture, sums, vectors
+from lowrank.stores.packed.channels.header import read_header
 from lowrank.targets import Target
 
 SIZES = [(1, 1), (1, 40), (40, 1), (16, 16), (17, 33), (33, 34)]
@@ -318,15 +319,17 @@ def test_random_changes_of_a_payload_raise_our_errors_or_decode():
 
 def test_noise_for_a_payload_raises_our_errors_or_decodes():
     parts = compress(picture("RGB", 18, 20), quality=20).parts
+    header = parts.body.payload[: read_header(parts.body.payload, 18, 20, 3)[1]]
     rng = np.random.default_rng(12)
-    decoded = 0
-    for length in (0, 1, 2, 3, 20, 200):
-        for _ in range(20):
-            noise = with_payload(parts, rng.bytes(length))
-            with contextlib.suppress(FormatError):
-                assert decode(noise, partial=True).samples.shape == (18, 20, 3)
-                decoded += 1
-        assert not decoded or length >= 20  # of less there is no header
+    decoded = []
+    for start in (b"", header):
+        for length in (0, 1, 2, 3, 20, 200):
+            for _ in range(20):
+                noise = with_payload(parts, start + rng.bytes(length))
+                with contextlib.suppress(FormatError):
+                    assert decode(noise, partial=True).samples.shape == (18, 20, 3)
+                    decoded.append(start)
+    assert set(decoded) == {header}
 
 
 def test_flags_and_counts_that_do_not_fit_are_refused_by_name():
