@@ -14,7 +14,7 @@ from lowrank.stores.packed.coding import wavelet
 from lowrank.stores.packed.coding.payload import FRACTION
 from lowrank.stores.packed.patches import chroma, means, prediction
 from lowrank.stores.packed.patches.chroma import FromLuma
-from lowrank.stores.packed.patches.contexts import CAP, Board, Quarters
+from lowrank.stores.packed.patches.contexts import CAP, Board, Phase, Quarters
 from lowrank.stores.packed.patches.header import Header, is_squared
 from lowrank.stores.packed.patches.order import NEIGHBOURS, Component, predictors
 from lowrank.stores.packed.patches.phases import Reader, Writer
@@ -115,7 +115,7 @@ class Walk:
         signs : bool
             Whether the signs stand with the magnitudes; if not, `sign` gives them.
         """
-        shape, count, header = self.quarters, len(batch), self.header
+        shape, count = self.quarters, len(batch)
         board, own = self._expect(count)
         known = board.known.reshape(-1)
         lines = self._lines(batch)
@@ -126,37 +126,30 @@ class Walk:
         coded = np.zeros((count if paired else 0, shape.size), self.float)
         # What is predicted is kept in planes, too, where its neighbours look for it.
         plain = np.array([w is None and t is None for w, t in zip(weights, told, strict=True)])
-        predicted = not plain.all()
-        kept = np.zeros((count if predicted else 0, shape.size), self.float)
+        foretold = (~plain).nonzero()[0].tolist()
+        kept = np.zeros((count if foretold else 0, shape.size), self.float)
         for phase in shape.phases:
             rows = board.rows(phase, own)
             target = None
             if targets is not None:
                 target = np.concatenate([phase.cut(t) for t in targets], axis=None)
-            for i, (x, w) in enumerate(zip(batch, weights, strict=True)):
-                hint = told[i]
-                guess: Floats | None = None if hint is None else phase.cut(hint).reshape(-1)
-                if w is not None:
-                    along = self.memory.predict(x.channel, x.index, w, phase, kept[i])
-                    guess = along if guess is None else along + guess
-                if guess is not None:
-                    places = phase.cut(kept[i])
-                    places[:] = guess.reshape(places.shape)
-                    if target is not None:
-                        whole = target[i * phase.count : (i + 1) * phase.count]
-                        whole -= guess * np.float32(1 / FRACTION)
+            for i in foretold:
+                part = None
+                if target is not None:
+                    part = target[i * phase.count : (i + 1) * phase.count]
+                self._foretell(batch[i], weights[i], told[i], phase, kept[i], part)
             hit, q = self.coder.phase(rows.reshape(-1), target, signs=signs)
             cells = phase.cells(count).take(hit)
             known[cells] = np.minimum(np.abs(q), CAP)
             q *= FRACTION
             if len(coded):
                 coded.reshape(-1)[cells] = q
-            if header.farther:
+            if self.header.farther:
                 away = (q >> 31) | 1  # with the sign of each
                 away *= rows.reshape(-1).take(hit) < RARE
-                away *= header.farther
+                away *= self.header.farther
                 q += away
-            if predicted:
+            if foretold:
                 kept.reshape(-1)[cells] += q
                 if count == 1:
                     continue
@@ -184,6 +177,22 @@ class Walk:
             if w is not None:
                 self.memory.add(x.channel, x.index, kept[i])
             self.indices[x.channel].append(x.index)
+
+    def _foretell(
+        self, x: Component, weights: prediction.Weights | None, told: Floats | None, phase: Phase,
+        kept: Floats, target: NDArray[np.float32] | None,
+    ) -> None:  # fmt: skip
+        """Put what patches, and luma, foretell of a component in its places, and off its target."""
+        guess: Floats | None = None if told is None else phase.cut(told).reshape(-1)
+        if weights is not None:
+            along = self.memory.predict(x.channel, x.index, weights, phase, kept)
+            guess = along if guess is None else along + guess
+        if guess is None:
+            return
+        places = phase.cut(kept)
+        places[:] = guess.reshape(places.shape)
+        if target is not None:
+            target -= guess * np.float32(1 / FRACTION)
 
     def _lines(self, batch: list[Component]) -> NDArray[np.intp]:
         """(components, 1) where the map of each starts, of those that are still zero."""
