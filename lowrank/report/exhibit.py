@@ -9,6 +9,7 @@ then the copy's; spectra, plots and reports are those of the picture itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,18 +131,7 @@ def of(result: Result) -> Exhibit:
             "is called the copy's; all other numbers and the plots are about the picture itself."
         )
     black, white = thumbnail.shades(picture)
-    if picture.mode.name in ("I;16", "F"):
-        notes.append(
-            f"Samples from {black:g} (black) to {white:g} (white) are shown in 256 greys; "
-            "errors are in levels of the samples."
-        )
-    if picture.mode.name == "CMYK":
-        notes.append("Ink is shown as R = (255 - C)(255 - K) / 255 and so on, without a profile.")
-    if "alpha" in picture.mode.channels:
-        notes.append(
-            "Alpha is a matrix as the colours are; the picture is shown over a checkerboard, "
-            "the difference and the layers without alpha."
-        )
+    notes += _how_shown(picture, black, white)
     decoded = None
     if result.parts and (reduced or not _on_the_slider(result.parts, most)):
         whole_file = codec.decode(result.parts, filled=True).picture
@@ -150,6 +140,22 @@ def of(result: Result) -> Exhibit:
         picture, whole[0].shape, parts, spectra, copied, _rival(whole), black, white, start, most,
         reports, measured, decoded, _of_file(result) if decoded else None, tuple(notes),
     )  # fmt: skip
+
+
+def _how_shown(picture: Picture, black: float, white: float) -> Iterator[str]:
+    """What to know of samples that a screen does not have as they are."""
+    if picture.mode.name in ("I;16", "F"):
+        yield (
+            f"Samples from {black:g} (black) to {white:g} (white) are shown in 256 greys; "
+            "errors are in levels of the samples."
+        )
+    if picture.mode.name == "CMYK":
+        yield "Ink is shown as R = (255 - C)(255 - K) / 255 and so on, without a profile."
+    if "alpha" in picture.mode.channels:
+        yield (
+            "Alpha is a matrix as the colours are; the picture is shown over a checkerboard, "
+            "the difference and the layers without alpha."
+        )
 
 
 def _for_a_page(picture: Picture, low: float, high: float) -> Picture:

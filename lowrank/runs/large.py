@@ -49,10 +49,8 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
     proof = None
     if (settings.check or settings.manifest) and job.output != "-":
         proof = Reread(loaded, job.place(".lrk"), began)
-        if job.frames and settings.manifest:
-            raise UsageError(
-                "a manifest lists one input for each output, and a stack has many; leave it out"
-            )
+        if settings.manifest:
+            work.check_listable(job)
     output = job.place(".lrk")
     far = urls.is_url(output)
     if far:

@@ -123,10 +123,7 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
     array = folder or (job.input.lower().endswith(".npy") and files.regular(job.input) is not None)
     if settings.manifest is not None:
         array = False  # its SHA-256 is of the file
-        if job.frames:
-            raise UsageError(
-                "a manifest lists one input for each output, and a stack has many; leave it out"
-            )
+        check_listable(job)
     data = b"" if job.frames or array else files.read_bytes(job.input)
     single = not (job.frames or array or settings.taking.asked or several(data))
     if single or data.startswith(lrk.SIGNATURE):
@@ -141,6 +138,14 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
         taking=settings.taking,
     )
     return data, loaded
+
+
+def check_listable(job: Job) -> None:
+    """Refuse a stack of several files where a manifest is to list it."""
+    if job.frames:
+        raise UsageError(
+            "a manifest lists one input for each output, and a stack has many; leave it out"
+        )
 
 
 def _proof(
