@@ -160,20 +160,19 @@ def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
 
     if not passes.can(parts) or parts.head.metadata.nodata is not None:
         return None
-    loaded = usual = lazy.of_path(path, taking, least=LARGE)
+    loaded = lazy.of_path(path, taking, least=LARGE)
     if loaded is None or taking.axis is not None or parts.head.frames is None:
         return loaded
-    fit: list[LazyLoaded] = []
-    for at in range(4):  # or one that has so many frames along another axis
-        if at:
-            try:
-                loaded = lazy.of_path(path, taking._replace(axis=at), least=LARGE)
-            except UsageError:  # it has no such axis
-                break
-        if loaded is not None and loaded.picture.samples_shape == parts.head.samples_shape:
-            fit.append(loaded)
+    found = [loaded]
+    for at in range(1, 4):  # it may have so many frames along another axis
+        try:
+            other = lazy.of_path(path, taking._replace(axis=at), least=LARGE)
+        except UsageError:  # it has no such axis
+            break
+        found += [] if other is None else [other]
+    fit = [x for x in found if x.picture.samples_shape == parts.head.samples_shape]
     if len(fit) < 2:
-        return fit[0] if fit else usual
+        return fit[0] if fit else loaded
     from lowrank.report import compared
 
     return compared.nearest(fit, parts)
@@ -255,10 +254,14 @@ def _of_file(
         raise UsageError("--store goes with -k alone; the file has its store already")
     measure.check_same_image(loaded, parts, loaded.source.path)
     facts = measure.file_facts(parts.name, parts, size)
-    if not ranks:
-        only = measure.measure(
+
+    def measured(parts: Parts, size: int) -> Report:
+        return measure.measure(
             loaded.picture, parts, source=loaded.source, file=facts, file_bytes=size
         )
+
+    if not ranks:
+        only = measured(parts, size)
         if only.stack is not None and only.pixels is not None:
             from lowrank.report import stacks
 
@@ -266,21 +269,8 @@ def _of_file(
             only = replace(only, stack=replace(only.stack, frame_by_frame=alone))
         return _result(loaded, [only], [parts], parts)
     shorter = [codec.shorten(parts, Target("rank", k)) for k in ranks]
-    return _result(
-        loaded,
-        [
-            measure.measure(
-                loaded.picture,
-                p,
-                source=loaded.source,
-                file=facts,
-                file_bytes=len(lrk.serialize(p)),
-            )
-            for p in shorter
-        ],
-        shorter,
-        parts,
-    )
+    reports = [measured(p, len(lrk.serialize(p))) for p in shorter]
+    return _result(loaded, reports, shorter, parts)
 
 
 def _peers(loaded: Loaded, ours: Report, against: tuple[str, ...]) -> tuple[Peer, ...]:

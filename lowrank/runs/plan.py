@@ -165,8 +165,7 @@ def stacked(
     """
     if not several(inputs):  # a picture that is given twice is two frames
         return None
-    if "-" in inputs:
-        raise UsageError("standard input goes alone; leave out the other inputs")
+    _check_alone(inputs)
     stem = None
     if output and output != "-" and (os.path.isdir(output) or output.endswith(os.sep)):
         stem = os.path.join(output, os.path.basename(os.path.normpath(inputs[0])))
@@ -201,8 +200,8 @@ def to_read(inputs: list[str], *, recursive: bool, suffixes: frozenset[str]) -> 
     """
     inputs = list(dict.fromkeys(inputs))
     plan = Plan(many=several(inputs))
-    if plan.many and "-" in inputs:
-        raise UsageError("standard input goes alone; leave out the other inputs")
+    if plan.many:
+        _check_alone(inputs)
     found: dict[str, Job] = {}
     for name in inputs:
         if name != "-" and os.path.isdir(name):
@@ -228,8 +227,8 @@ def _checked(
     """The output, which is `-` by whatever name standard output is called; or why it cannot be."""
     if output == "":
         raise UsageError("-o is empty; give it a file or a folder")
-    if many and "-" in inputs:
-        raise UsageError("standard input goes alone; leave out the other inputs")
+    if many:
+        _check_alone(inputs)
     last = inputs[-1]
     if output is None and len(inputs) > 1 and not os.path.lexists(last):
         there = len(inputs) == 2 and os.path.splitext(last)[1].lower() in made
@@ -254,6 +253,12 @@ def _checked(
             f"-o {output} names what is read here, not what is written; give -o {stem}{made[0]}"
         )
     return output
+
+
+def _check_alone(inputs: list[str]) -> None:
+    """Refuse standard input among several inputs."""
+    if "-" in inputs:
+        raise UsageError("standard input goes alone; leave out the other inputs")
 
 
 def _nameless(name: str) -> bool:
