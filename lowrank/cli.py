@@ -193,7 +193,7 @@ def decompress(
     from lowrank import targets
 
     kept = None if rank is None else targets.one_rank(rank, sys.argv)
-    level = None if png_level is None else targets.whole(png_level, "--png-level", 0, 9)
+    level = 1 if png_level is None else targets.whole(png_level, "--png-level", 0, 9)
     processes = targets.whole(jobs, "-j", 1)
     limit = targets.max_pixels(max_pixels)
     which, point = targets.frames(frames), targets.pixel(pixel)

@@ -43,6 +43,11 @@ def pip_install(name: str) -> str:
     return f"pip install 'lowrank-image[{name}]'"
 
 
+def called(name: str) -> str:
+    """What messages call a file."""
+    return "standard input" if name == "-" else name
+
+
 class LowrankError(Exception):
     """Base of all errors: one line that says what is wrong and what to do.
 
@@ -80,7 +85,7 @@ class LimitError(LowrankError):
 
 def naming(error: LowrankError, name: str) -> LowrankError:
     """The same error; one about samples or a limit says of which file, where it does not yet."""
-    shown = "standard input" if name == "-" else printable(name)
+    shown = printable(called(name))
     about = isinstance(error, ImageError | LimitError) and shown not in str(error)
     return type(error)(f"{shown}: {error}") if about else error
 
@@ -110,7 +115,7 @@ class FileError(LowrankError):
 
 def failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
     """What the system says of a file, and what can be done about it."""
-    shown = "standard input" if name == "-" else name or "''"
+    shown = called(name) or "''"
     if not isinstance(error, OSError):  # a null byte in the path
         return FileError(f"cannot {verb} {shown}: {error}; check the path")
     folder = os.path.dirname(name)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from lowrank.errors import ImageError, LimitError, UsageError, pip_install
+from lowrank.errors import ImageError, LimitError, UsageError, called, pip_install
 from lowrank.io import endings, metadata
 from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
@@ -74,7 +74,7 @@ def read(
     LimitError
         More than `max_pixels` pixels, or more than there is memory for.
     """
-    with wall(f"read {shown(name)}", DAMAGED, max_pixels) as warned:
+    with wall(f"read {called(name)}", DAMAGED, max_pixels) as warned:
         if not data:
             raise ImageError("the file is empty; give an image")
         formats = formats_of(data)
@@ -221,11 +221,6 @@ def _encode_png(image: Image.Image, level: int, options: dict[str, Any]) -> byte
     run_length = {"compress_level": 1, "compress_type": zlib.Z_RLE, **options}
     fast = _encode(image, "PNG", run_length)
     return fast if level == 1 else min(fast, _encode(image, "PNG", searched), key=len)
-
-
-def shown(name: str) -> str:
-    """What messages call a file."""
-    return "standard input" if name == "-" else name
 
 
 def check_size(image: Image.Image, max_pixels: int) -> None:

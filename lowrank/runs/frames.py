@@ -12,7 +12,7 @@ import numpy as np
 
 from lowrank import files
 from lowrank import format as lrk
-from lowrank.errors import UsageError, number_of
+from lowrank.errors import UsageError, called, number_of
 from lowrank.format import header
 from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
@@ -43,7 +43,7 @@ def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = Fals
     if not header.is_stack(start):
         if asked:
             raise UsageError(
-                f"{_shown(job.input)} holds one picture, and --frames and --pixel are of a stack; "
+                f"{called(job.input)} holds one picture, and --frames and --pixel are of a stack; "
                 "leave them out"
             )
         return work.decompress(job, settings, repeated=repeated, data=data)
@@ -112,13 +112,9 @@ def _leading(stack: LowRankStack, rank: int, name: str) -> LowRankStack:
         return stack.leading(rank)
     except UsageError as error:
         raise UsageError(
-            f"{_shown(name)} is packed, and no packed stack is decoded with fewer terms; "
+            f"{called(name)} is packed, and no packed stack is decoded with fewer terms; "
             "leave out -k"
         ) from error
-
-
-def _shown(name: str) -> str:
-    return "standard input" if name == "-" else name
 
 
 def _trace(
@@ -171,8 +167,7 @@ def _one(
     if outputs.is_done(job, output, settings):
         return tasks.Outcome(job.input, output, skipped=True)
     outputs.check_output(job, output, settings, repeated=repeated)
-    level = {} if settings.png_level is None else {"png_level": settings.png_level}
-    written = images.write(picture, format=form, **level)
+    written = images.write(picture, format=form, png_level=settings.png_level)
     summary = (
         f"{job.input} -> {output}: frame {number} of {len(stack)}, {head.width}x{head.height} "
         f"{head.mode.title}, {len(written):,} bytes {form}"
@@ -331,10 +326,9 @@ def _folder(
     picture = _picture(stack, settings)
     total = 0
     notes: tuple[str, ...] = ()
-    level = {} if settings.png_level is None else {"png_level": settings.png_level}
     for i, path in enumerate(paths):
         frame = framewriter.frame(picture, i)
-        written = images.write(frame, format=form, **level)
+        written = images.write(frame, format=form, png_level=settings.png_level)
         notes = images.write_notes(frame, format=form)
         outputs.write(job, settings, tasks.Outcome(job.input, path), written, repeated=repeated)
         total += len(written)

@@ -64,7 +64,7 @@ class Decompressing(Settings):
     rank: int | None = None
     partial: bool = False
     format: str | None = None
-    png_level: int | None = None
+    png_level: int = 1
     frames: int | slice | None = None
     pixel: tuple[int, int] | None = None
 

@@ -215,8 +215,7 @@ def decompress(
         return Outcome(job.input, output, skipped=True)
     outputs.check_output(job, output, settings, repeated=repeated)
     decoded = codec.decode(parts, rank=settings.rank)
-    level = {} if settings.png_level is None else {"png_level": settings.png_level}
-    written = images.write(decoded.picture, format=form, **level)
+    written = images.write(decoded.picture, format=form, png_level=settings.png_level)
     notes = images.write_notes(decoded.picture, format=form) + decoded.notes
     notes += beyond(settings.rank, parts.ranks, "decoded all")
     summary = (
