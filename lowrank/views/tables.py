@@ -21,6 +21,8 @@ from lowrank.targets.spectrum import psnr_of_tail
 from lowrank.views import words
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from lowrank.report.ask import Result
     from lowrank.report.stacks import OfStack
     from lowrank.runs.tasks import Total
@@ -106,12 +108,7 @@ def total(t: Total) -> RenderableType:
     remarks = [f"worst error: {printable(t.worst_input)}"] if t.worst_input else []
     if t.skipped or t.failed:
         remarks.append(f"{t.skipped:,} skipped, {t.failed:,} failed")
-    from lowrank.runs import plan
-
-    if passed := plan.counted(t.passed):
-        remarks.append(f"passed over: {printable(passed)}")
-    # Paths are not broken: they are there to be copied.
-    return Group(_BLANK, table, *(Text(x, no_wrap=True, overflow="ignore") for x in remarks))
+    return _summed(table, remarks, t.passed)
 
 
 def tally(t: Tally) -> RenderableType:
@@ -123,10 +120,16 @@ def tally(t: Tally) -> RenderableType:
     if t.bad:
         kinds = ((state, n) for state, n in t.states.most_common() if state != "whole")
         remarks.append(f"bad: {', '.join(f'{n:,} {state}' for state, n in kinds)}")
+    return _summed(table, remarks, t.passed)
+
+
+def _summed(table: Table, remarks: list[str], passed: Counter[str]) -> RenderableType:
+    """A table with remarks below it, the last one on what was passed over."""
     from lowrank.runs import plan
 
-    if passed := plan.counted(t.passed):
-        remarks.append(f"passed over: {printable(passed)}")
+    if there := plan.counted(passed):
+        remarks.append(f"passed over: {printable(there)}")
+    # Paths are not broken: they are there to be copied.
     return Group(_BLANK, table, *(Text(x, no_wrap=True, overflow="ignore") for x in remarks))
 
 
