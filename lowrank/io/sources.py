@@ -265,10 +265,14 @@ def of_files(
 ) -> Loaded:
     """Read pictures as one stack, in the natural order of their names, which travel as labels.
 
+    Of a file that holds several the first is read, and a note says so.
+
     Raises
     ------
     ImageError
-        One has another size or mode than the first, or is a stack itself.
+        One has another size or mode than the first, or is none.
+    UsageError
+        An axis was asked for, or frames that are not there.
     """
     if taking.axis:
         raise UsageError("--axis is one of an array, and several files are none; leave it out")

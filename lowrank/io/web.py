@@ -97,8 +97,11 @@ class Web:
         ------
         NoRangesError
             The server would give all of them, or others.
+        OSError, HTTPException
+            The last of some tries failed.
         """
-        for left in reversed(range(_TRIES)):
+        left = _TRIES
+        while True:
             try:
                 with self._asked(url, {"Range": f"bytes={start}-{end - 1}"}) as answer:
                     if answer.status != _PART:
@@ -115,10 +118,10 @@ class Web:
             except NoRangesError:
                 raise
             except (OSError, http.client.HTTPException):
+                left -= 1
                 if not left:
                     raise
                 time.sleep(_PAUSE)
-        raise OSError("no answer")
 
     def cat_ranges(
         self, urls: Sequence[str], starts: Sequence[int], ends: Sequence[int]

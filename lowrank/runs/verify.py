@@ -240,6 +240,8 @@ def with_originals(plan: Plan, tree: str, *, suffixes: frozenset[str]) -> Plan:
     ------
     FileError
         There is no such tree.
+    UsageError
+        It has no name; or is one file, for several.
     """
     if zarr.is_array(tree) or not os.path.isdir(tree):
         if not tree:

@@ -38,8 +38,8 @@ def meet(
     Returns
     -------
     finer, coarser : float or None
-        The same place twice where one is found; else the coarsest known with a value of
-        at least `low`, and the finest known with a value of at most `high`.
+        The same place twice where one is found; else the coarsest known whose value is above
+        `high`, and the finest known whose value is below `low`.
     """
     fine: float | None = None
     coarse: float | None = None
