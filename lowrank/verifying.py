@@ -12,6 +12,7 @@ from lowrank.errors import UsageError
 
 if TYPE_CHECKING:
     from lowrank.runs.plan import Plan
+    from lowrank.runs.tasks import Outcome
     from lowrank.runs.verify import Listed
 
 _SUFFIXES = frozenset({".lrk"})
@@ -72,14 +73,7 @@ def verify(
     tally = checks.Tally(passed=planned.passed)
     for outcome in map(checks.stated, chain(failed, outcomes)):
         tally.add(outcome)
-        if outcome.error:
-            console.error(outcome.error)
-        if json:
-            from lowrank.views import as_json
-
-            console.say_json(as_json.verdict_object(outcome), lines=many)
-        elif not (quiet or many or outcome.error):
-            console.say(outcome.summary)
+        _say_of(outcome, many=many, json=json, quiet=quiet)
     if many and json:
         from lowrank.views import as_json
 
@@ -89,6 +83,18 @@ def verify(
 
         tables.show(tables.tally(tally))
     return 1 if tally.bad else 0
+
+
+def _say_of(outcome: Outcome, *, many: bool, json: bool, quiet: bool) -> None:
+    """Say what is wrong with a file; that it is whole, where it is the only one."""
+    if outcome.error:
+        console.error(outcome.error)
+    if json:
+        from lowrank.views import as_json
+
+        console.say_json(as_json.verdict_object(outcome), lines=many)
+    elif not (quiet or many or outcome.error):
+        console.say(outcome.summary)
 
 
 def _planned(
