@@ -248,7 +248,7 @@ def _by_parts(
             yield piece
 
     outcome = tasks.Outcome(job.input, output, size, notes=_said(stack, settings, form))
-    outputs.write_pieces(job, settings, outcome, pieces())
+    outputs.put(job, settings, output, pieces())
     return replace(
         outcome, summary=_summary(outcome, stack, len(numbers), total, form), bytes_after=total
     )

@@ -218,26 +218,14 @@ def written(
             stream.seek(0)
             cloud.put(output, stream)
     else:
-        if job.stem:
-            files.make_folder(os.path.dirname(output))
-        names = job.frames or (job.input,)
-        files.write_atomic(
-            output, write,
-            force=settings.force or (settings.skip_existing and files.regular(output) is not None),
-            allowed=files.permissions(*names),
-            preserved=outputs.newest(job) if settings.preserve else None,
-            inspect=proof.examine if proof else None,
-        )  # fmt: skip
+        inspect = proof.examine if proof else None
+        outputs.put(job, settings, output, write, inspect=inspect)
         there = files.regular(output)
         parts = encoded.parts
         after = there.st_size if there else float_file_size(parts.head, sum(parts.ranks))
     error, before = encoded.error, loaded.source.bytes
-    against = (
-        f"{before / after:.2f}x smaller" if 0 < after <= before else f"{after / before:.2f}x larger"
-    )
     return tasks.Outcome(
         job.input, output, before, after,
-        summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
-        f"{work.ranks(encoded.parts)}, error {error:.3%}",
+        summary=work.summary_of(job, output, before, after, encoded.parts, error),
         notes=loaded.seen() + loaded.notes + encoded.notes, relative_error=error, data=data,
     )  # fmt: skip

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from lowrank import files
 from lowrank.errors import FileError, UsageError
@@ -121,43 +121,34 @@ def write(
         if examine:
             examine(written)
         return replace(outcome, bytes_after=len(written), data=written)
-    if job.stem:
-        files.make_folder(os.path.dirname(outcome.output))
     if repeated and _holds(outcome.output, written):
         if examine:
             examine(written)
     else:
-        source = newest(job)
-        files.write_atomic(
-            outcome.output,
-            written,
-            force=settings.force or (settings.skip_existing and _exists(outcome.output)),
-            allowed=files.permissions(*(job.frames or (job.input,))),
-            preserved=source if settings.preserve else None,
-            examine=examine,
-        )
+        put(job, settings, outcome.output, written, examine=examine)
     entry = proof.entry() if proof and proof.listed else None
     return replace(outcome, bytes_after=len(written), entry=entry)
 
 
-def write_pieces(
-    job: Job, settings: Settings, outcome: Outcome, pieces: Iterable[bytes | memoryview]
-) -> None:
-    """Write an output as its pieces come, whole or not at all."""
+def put(
+    job: Job, settings: Settings, output: str,
+    data: bytes | Iterable[bytes | memoryview] | Callable[[BinaryIO], object],
+    *, examine: Callable[[bytes], None] | None = None,
+    inspect: Callable[[str], None] | None = None,
+) -> None:  # fmt: skip
+    """Write what a job makes, as `files.write_atomic` takes it, by the rules of its settings."""
     if job.stem:
-        files.make_folder(os.path.dirname(outcome.output))
+        files.make_folder(os.path.dirname(output))
     files.write_atomic(
-        outcome.output,
-        pieces,
-        force=settings.force or (settings.skip_existing and _exists(outcome.output)),
+        output,
+        data,
+        force=settings.force or (settings.skip_existing and files.regular(output) is not None),
         allowed=files.permissions(*(job.frames or (job.input,))),
         preserved=newest(job) if settings.preserve else None,
+        examine=examine,
+        inspect=inspect,
     )
 
 
 def _holds(path: str, data: bytes) -> bool:
     return os.path.isfile(path) and files.read_bytes(path) == data
-
-
-def _exists(path: str) -> bool:
-    return files.regular(path) is not None

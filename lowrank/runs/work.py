@@ -56,17 +56,13 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
     if mapped:
         outputs.check_unchanged(job, before)
     written = lrk.serialize(encoded.parts)
-    source, after = loaded.source.bytes, len(written)
-    against = (
-        f"{source / after:.2f}x smaller" if after <= source else f"{after / source:.2f}x larger"
-    )
+    size, after = loaded.source.bytes, len(written)
     error = codec.relative_error(encoded.parts)
     outcome = Outcome(
         job.input,
         output,
-        bytes_before=source,
-        summary=f"{job.input} -> {output}: {after:,} bytes ({against}), "
-        f"{ranks(encoded.parts)}, error {error:.3%}",
+        bytes_before=size,
+        summary=summary_of(job, output, size, after, encoded.parts, error),
         notes=loaded.notes + encoded.notes,
         report=_measured(loaded, encoded, output, after) if settings.measure else None,
         relative_error=error,
@@ -254,6 +250,15 @@ def beyond(rank: float | None, there: Sequence[int], done: str) -> tuple[str, ..
     if rank is None or rank <= max(there):
         return ()
     return (f"it has {number_of(max(there), 'term')} of a matrix at most: {done}",)
+
+
+def summary_of(job: Job, output: str, before: int, after: int, parts: Parts, error: float) -> str:
+    """What is said of a file that was made: its bytes beside the source's, ranks and error."""
+    smaller = 0 < after <= before
+    against = f"{before / after:.2f}x smaller" if smaller else f"{after / before:.2f}x larger"
+    return (
+        f"{job.input} -> {output}: {after:,} bytes ({against}), {ranks(parts)}, error {error:.3%}"
+    )
 
 
 def ranks(parts: Parts, most: int | None = None) -> str:
