@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import FormatError
+from lowrank.format.parts import Parts
 from lowrank.picture import Picture
 from lowrank.picture.distance import Pixels, compare, relative
 from lowrank.report import compared, measure
@@ -63,14 +64,7 @@ class Proof:
         self._pixels = compare(self.picture, decoded)
         kept = measure.as_kept(self.picture, parts)
         rmse = self._pixels.rmse if kept is self.picture else compare(kept, decoded).rmse
-        # Of integers a, |rint(b) - a| <= 2 |b - a|: half a level is lost to rounding at most,
-        # and nothing where b is nearer than that.
-        most = 2 * math.hypot(*compared.allowed(parts))
-        if rmse * math.sqrt(self.picture.samples.size) > most:
-            raise FormatError(
-                f"{self.output} decodes to another picture than {self.input}; "
-                "if it was made from that, please report it with the command"
-            )
+        check_near(parts, rmse, self.picture.samples.size, output=self.output, source=self.input)
 
     def entry(self) -> Entry:
         """What a manifest lists, once it was examined."""
@@ -89,6 +83,17 @@ class Proof:
             None if pixels is None else pixels.psnr_db,
             None if pixels is None else pixels.max_abs_error,
             None if self.began is None else round(time.monotonic() - self.began, 3),
+        )
+
+
+def check_near(parts: Parts, rmse: float, samples: int, *, output: str, source: str) -> None:
+    """Refuse a picture of so many samples that is farther from its source than the file states."""
+    # Of integers a, |rint(b) - a| <= 2 |b - a|: half a level is lost to rounding at most,
+    # and nothing where b is nearer than that.
+    if rmse * math.sqrt(samples) > 2 * math.hypot(*compared.allowed(parts)):
+        raise FormatError(
+            f"{output} decodes to another picture than {source}; "
+            "if it was made from that, please report it with the command"
         )
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 from lowrank import files
 from lowrank import format as lrk
-from lowrank.errors import FileError, FormatError
+from lowrank.errors import FileError
 from lowrank.format import mapped
 from lowrank.format.parts import Parts
 from lowrank.picture.distance import Pixels
 from lowrank.picture.lazy import LazyLoaded
-from lowrank.report import compared, passes
+from lowrank.report import passes
 from lowrank.runs.manifest import Entry
+from lowrank.runs.proof import check_near
 
 _PIECE = 1 << 24  # bytes that are hashed at a time
 
@@ -68,12 +69,9 @@ class Reread:
         self._norm = math.hypot(*(f.norm for f in parts.body.matrices))
         self._pixels = passes.distances(self.loaded.picture, parts)
         samples = math.prod(self.loaded.picture.samples_shape)
-        # As in `proof`: rounding to integers doubles an error at most.
-        if self._pixels.rmse * math.sqrt(samples) > 2 * math.hypot(*compared.allowed(parts)):
-            raise FormatError(
-                f"{self.output} decodes to another picture than {self.loaded.source.path}; "
-                "if it was made from that, please report it with the command"
-            )
+        check_near(
+            parts, self._pixels.rmse, samples, output=self.output, source=self.loaded.source.path
+        )
 
     def entry(self, name: str) -> Entry:
         """What a manifest lists, once it was examined."""
