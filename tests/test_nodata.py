@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import zlib
@@ -180,12 +181,19 @@ def test_the_digits_of_a_message_name_the_value_of_float64() -> None:
     assert any(n.startswith("No pixel is 0") for n in notes)
 
 
-@pytest.mark.parametrize("stack", [False, True])
-def test_a_value_is_rounded_as_half_floats_round_it(stack: bool) -> None:
-    original = raster(-9999.0, "f2")  # holds -10000
-    original = np.stack([original] * 3) if stack else original
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("source", ["picture", "stack", "pages"])
+def test_a_value_is_rounded_as_half_floats_round_it(order: str, source: str) -> None:
+    original = raster(-9999.0, "f2").astype(f"{order}f2")  # holds -10000
+    original = original if source == "picture" else np.stack([original] * 3)
     gaps_ = np.broadcast_to(GAPS, original.shape)
-    image = lowrank.compress(original, nodata=-9999, rank=2, stack=stack)
+    given: Any = original
+    if source == "pages":
+        tifffile = pytest.importorskip("tifffile")
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, original, byteorder=order, photometric="minisblack")
+        given = stream.getvalue()
+    image = lowrank.compress(given, nodata=-9999, rank=2, stack=source != "picture")
     decoded = np.asarray(image)
     np.testing.assert_array_equal(decoded[gaps_], -10000)
     error = decoded[~gaps_] - original[~gaps_].astype(np.float64)
