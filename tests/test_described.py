@@ -109,6 +109,7 @@ OME += 'SizeT="{}" SizeZ="{}" SizeC="{}" SizeY="4" SizeX="6" '
         (OME.format(1, 5, 1), (4, 4, 6, 1), False),
         (OME.format(1, 5, 1), (5, 6, 4, 1), False),
         (OME.format(1, 5, 1) * 2, (10, 4, 6, 1), False),
+        (OME.format(1, 5, 1) + 'FileName="next.tif"', (5, 4, 6, 1), False),
         ("<?xml version='1.0'?><note>", (1, 4, 6, 1), False),
         ("a view of the sea", (7, 7, 7, 7), True),
     ],
