@@ -17,10 +17,11 @@ from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.frames import classes, encoder, header, learn, order
+from lowrank.stores.packed.frames import classes, encoder, header, learn, order, select
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames.classes import Classes, Sorted, Weights
 from lowrank.stores.packed.frames.klt import Stack
+from lowrank.stores.packed.frames.rates import BIT
 from lowrank.stores.packed.patches.phases import Reader, Writer
 from lowrank.targets import Target
 
@@ -29,7 +30,7 @@ STEP = 150.0
 
 @pytest.fixture(scope="module")
 def picture() -> Picture:
-    return Picture(materials(40, 52, 1, 30000).astype(np.uint16), MODES["I;16"])
+    return Picture(picture_of_materials(), MODES["I;16"])
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,15 @@ def some(rng, count=3, base=2, each=2, *, unit=1):
     return Classes(each, unit, 4, (1,) * base, centres)
 
 
+def picture_of_noise():
+    A = np.random.default_rng(4).normal(3000, 100, (64, 32, 40, 1))
+    return np.rint(A).astype(np.uint16)
+
+
+def picture_of_materials():
+    return materials(40, 52, 1, 30000).astype(np.uint16)
+
+
 # -- what classes are for --------------------------------------------------------------
 
 
@@ -56,6 +66,45 @@ def test_they_are_smaller_and_as_near_where_materials_differ(picture, coded, mon
     assert header_of(plain.payload(), picture).classes is None
     assert coded.length() < 0.95 * plain.length()
     assert coded.squared_error() < 1.05 * plain.squared_error()
+
+
+@pytest.mark.parametrize("step", [0.5, 4.0])
+def test_they_are_found_where_samples_are_a_hundred_thousand_steps(picture, step, monkeypatch):
+    found = encoder.encode(Stack(picture.samples, None), step, picture.mode)
+    monkeypatch.setattr(learn, "COUNTS", ())
+    plain = encoder.encode(Stack(picture.samples, None), step, picture.mode)
+    assert found.length() < 0.9 * plain.length()
+
+
+@pytest.mark.parametrize("step", [1e-4, 0.01, 1.0, 100.0])
+def test_the_cost_of_a_map_is_its_error_and_its_bits_at_any_step(step):
+    rng = np.random.default_rng(3)
+    C = rng.normal(0, 100, (256, 3, 5, 4)).astype(np.float32)
+    choice = select.Choice(C, step)
+    x = np.abs(C.astype(np.float64)) / (step * select.FINER)
+    gap = np.where(x < 0.62, x, x - np.floor(x + 0.42))
+    lost = np.square(gap).sum((1, 3)) * select.FINER**2
+    whole = np.square(C.astype(np.float64) / step).sum((1, 3))
+    expected = np.minimum(whole, lost + BIT * choice.bits).sum(0)
+    assert choice.cost == pytest.approx(expected, rel=0.01)
+    assert choice.energy == pytest.approx(whole.sum(0), rel=1e-5)
+
+
+@pytest.mark.parametrize("planes", [picture_of_noise, picture_of_materials])
+def test_what_is_not_looked_at_would_have_changed_nothing(planes, monkeypatch):
+    A = planes()
+    decided = encoder.encode(Stack(A, None), 8.0, MODES["I;16"]).payload()
+    monkeypatch.setattr(learn, "_HOPE", 0.0)
+    assert encoder.encode(Stack(A, None), 8.0, MODES["I;16"]).payload() == decided
+
+
+def test_later_planes_are_not_looked_at_where_earlier_ones_do_not_pay(monkeypatch):
+    seen = []
+    learnt = learn.weights
+    monkeypatch.setattr(learn, "weights", lambda *xs: seen.append(xs[2].stop) or learnt(*xs))
+    A = picture_of_noise()
+    encoder.encode(Stack(A, None), 8.0, MODES["I;16"])
+    assert 0 < max(seen) < len(A)
 
 
 def test_what_the_encoder_says_is_what_the_decoder_finds(picture, coded):

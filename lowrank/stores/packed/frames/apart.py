@@ -9,7 +9,7 @@ from lowrank.layouts.lapped import SIDE
 from lowrank.stores.packed.frames import select
 from lowrank.stores.packed.frames.edges import LAPPED, STEPS, analyse
 from lowrank.stores.packed.frames.klt import Stack
-from lowrank.stores.packed.frames.rates import BIT, TOGETHER
+from lowrank.stores.packed.frames.rates import BIT
 
 _SAMPLES = 1 << 20
 _FEW = 1 << 20  # samples that tell which transform suits, of so many planes
@@ -43,7 +43,7 @@ def share_apart(stack: Stack, step: float) -> float:
     size, rows, _, columns = C.shape
     part = rows * columns / (stack.grid[0] * stack.grid[1])
     price = part * BIT * select.column_bits(stack.frames, s, step)
-    themselves = _cost(C).sum()
+    themselves = select.Choice(C).cost.sum()
     # Planes stand where the frames did, of which there are no less.
     across = U.T.astype(np.float32)
     frames = C.reshape(size, rows, stack.frames, -1)
@@ -63,7 +63,8 @@ def suit(stack: Stack, step: float) -> None:
     planes = stack.box(box, part)
     planes *= np.float32(1 / step)
     costs = [
-        float(_cost(analyse(planes, transform=kind)).sum()) for kind in range(LAPPED, STEPS + 1)
+        float(select.Choice(analyse(planes, transform=kind)).cost.sum())
+        for kind in range(LAPPED, STEPS + 1)
     ]
     best = int(np.argmin(costs))
     chosen = best if costs[best] < _BETTER * costs[LAPPED] else LAPPED
@@ -75,26 +76,10 @@ def suit(stack: Stack, step: float) -> None:
 
 def _klt(planes: NDArray[np.float32], price: NDArray[np.float64]) -> float:
     """Cost of the planes that are worth theirs, and of what is lost with the others."""
-    channels = planes.shape[2] // len(price)
-    whole = _squares(planes).reshape(len(price), channels).sum(1)
-    coded = _cost(planes).reshape(len(price), channels).sum(1) + price
-    return max(float(np.minimum(whole, coded).sum()), 1e-30)
-
-
-def _cost(C: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Squared error and bits of each map, in squared steps."""
-    choice = select.Choice(C)
-    lost = _squares(C)
-    net = np.maximum(choice.gain - BIT * choice.bits, 0).sum(0)
-    result: NDArray[np.float64] = lost - net
-    return result
-
-
-def _squares(C: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sum of squares of each map: some at a time, for all their squares take as much memory."""
-    each = max(1, TOGETHER * C.shape[2] // C.size)
-    parts = (C[:, :, first : first + each] for first in range(0, C.shape[2], each))
-    return np.concatenate([np.square(x).sum((0, 1, 3), dtype=np.float64) for x in parts])
+    choice, count = select.Choice(planes), len(price)
+    coded = choice.cost.reshape(count, -1).sum(1) + price
+    lost = choice.energy.reshape(count, -1).sum(1)
+    return max(float(np.minimum(lost, coded).sum()), 1e-30)
 
 
 def box(stack: Stack) -> tuple[slice, slice]:

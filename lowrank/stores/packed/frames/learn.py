@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ _LARGEST = 1 << 24  # a sample of a plane, in sixteenths of a step, that may be 
 _WEIGHT = (1 << 20) - 1
 _GAIN = 0.985  # share of the cost that classes may leave
 _MUCH = 0.9  # share below which no other number is tried
+_HOPE = 0.8  # share that classes may leave of maps not yet looked at
 _ALIKE = 1.06  # times a step: so much coarser or finer nothing is learnt anew
 _NUMBERS = 1 << 17  # of equations that are solved at once
 _FIXED = 300.0  # bits that classes take at least, about
@@ -99,15 +101,16 @@ def learn(stack: Stack, Y: Planes, step: float) -> Learnt | None:
     if not counts:
         return None
     some = (slice(a, a + _TOGETHER) for a in range(0, len(Y), _TOGETHER))
-    whole = _weigh((_planes(Y[part]) for part in some), stack.transform)
-    apart = _weigh([_planes(Y[:base])], stack.transform)[2]  # what no class predicts
-    least, best = _GAIN * whole[2], None
+    whole = _joined(_weigh((_planes(Y[part]) for part in some), stack.transform))
+    alone = next(_weigh(iter([_planes(Y[:base])]), stack.transform))  # what no class predicts
+    total = float(whole.cost.sum())
+    least, best = _GAIN * total, None
     for count in counts:
         fresh = classes_of(Y[:base], count, EACH * stack.channels)
-        cost, found = _tried(fresh, Y, whole, apart, stack.transform)
-        if cost < least:
-            least, best = cost, found
-        if cost < _MUCH * whole[2]:
+        found = _tried(fresh, Y, whole, float(alone.cost.sum()), least, stack.transform)
+        if found is not None:
+            least, best = found
+        if least < _MUCH * total:
             break
     stack.learnt = step, best
     return best
@@ -123,25 +126,28 @@ def _scaled(known: Learnt, ratio: float, maps: int) -> Learnt:
     return Learnt(classes, square, known.kept[:, :maps], known.error[:maps])
 
 
-Weighed = tuple[NDArray[np.float64], NDArray[np.bool_], float, NDArray[np.float64]]
+class Weighed(NamedTuple):
+    """Of some maps what select.py says of them, and their cost in squared steps."""
+
+    square: NDArray[np.float64]
+    kept: NDArray[np.bool_]
+    error: NDArray[np.float64]
+    cost: NDArray[np.float64]
 
 
-def _weigh(Y: Iterable[Single], transform: int) -> Weighed:
-    """Of planes mean squares, kept components, what they cost in squared steps, and errors.
-
-    They come some at a time, as `_planes` makes them, and are forgotten meanwhile.
-    """
-    squares, kept, cost, errors = [], [], 0.0, []
+def _weigh(Y: Iterator[Single], transform: int) -> Iterator[Weighed]:
+    """What planes come to, some at a time, which are forgotten before the next ones come."""
     for planes in Y:
         C = analyse(planes, transform=transform)
         del planes  # before what takes as much memory
         choice = Choice(C)
-        squares.append(choice.square)
-        kept.append(choice.kept)
-        errors.append(choice.error)
-        cost += float(np.vdot(C, C)) - float(np.maximum(choice.gain - BIT * choice.bits, 0).sum())
         del C
-    return np.concatenate(squares, 1), np.concatenate(kept, 1), cost, np.concatenate(errors)
+        yield Weighed(choice.square, choice.kept, choice.error, choice.cost)
+
+
+def _joined(parts: Iterable[Weighed]) -> Weighed:
+    """The same of all maps."""
+    return Weighed(*(np.concatenate(one, axis=-1) for one in zip(*parts, strict=True)))
 
 
 def _planes(Y: Planes) -> Single:
@@ -157,11 +163,13 @@ def coefficients(Y: Planes, transform: int) -> Single:
 
 
 def _tried(
-    classes: Classes, Y: Planes, whole: Weighed, apart: float, transform: int
-) -> tuple[float, Learnt]:
-    """What a stack costs with classes, and these; the maps are predicted as they are.
+    classes: Classes, Y: Planes, whole: Weighed, spent: float, least: float, transform: int
+) -> tuple[float, Learnt] | None:
+    """What a stack costs with classes, and these; nothing unless that is below `least`.
 
-    `apart` is what the first ones cost, which tell the class. The pixels of Y are sorted
+    The maps are predicted as they are. `spent` is what the first ones cost, which tell the
+    class. Later maps have more predictors, and take most of the time: they are not looked at
+    where those before them tell that classes do not pay. The pixels of Y are sorted
     meanwhile, and afterwards as they were: a copy takes memory.
     """
     base, shape = classes.base, Y.shape[1:]
@@ -187,12 +195,19 @@ def _tried(
             del planes, gap, told  # whoever takes the planes is the only one that has them
             yield held.pop()
 
-    others = _weigh(left(), transform)
+    parts, seen = [], base
+    for part in _weigh(left(), transform):
+        parts.append(part)
+        spent += float(part.cost.sum())
+        seen += len(part.cost)
+        if spent + BIT * bits + _HOPE * float(whole.cost[seen:].sum()) >= least:
+            pixels.restore(flat)
+            return None
     pixels.restore(flat)
-    square = np.concatenate([whole[0][:, :base], others[0]], 1)
-    kept = np.concatenate([whole[1][:, :base], others[1]], 1)
-    cost = apart + others[2] + BIT * bits
-    return cost, Learnt(classes, square, kept, whole[3])
+    others = _joined(parts)
+    square = np.concatenate([whole.square[:, :base], others.square], 1)
+    kept = np.concatenate([whole.kept[:, :base], others.kept], 1)
+    return spent + BIT * bits, Learnt(classes, square, kept, whole.error)
 
 
 def _batches(classes: Classes, maps: int) -> Iterator[list[slice]]:

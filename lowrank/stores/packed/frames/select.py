@@ -44,6 +44,9 @@ class Choice:
         Which are worth coding.
     error : (maps,) ndarray
         Squared error, in squared steps.
+    energy, cost : (maps,) ndarray
+        Sum of squares; and squared error and the price of the bits where components that pay are
+        coded and the others zero. In squared steps.
     """
 
     def __init__(self, C: NDArray[Any], step: float = 1.0) -> None:
@@ -56,6 +59,9 @@ class Choice:
         self.kept = self.gain > _KEPT * BIT * self.bits
         whole = self.square * (C.shape[1] * C.shape[3])
         self.error = np.where(self.kept, lost, whole).sum(0) * FINER**2
+        self.energy = whole.sum(0) * FINER**2
+        # Not the energy less what is gained: with a fine step these are nearly the same.
+        self.cost = np.minimum(whole * FINER**2, lost * FINER**2 + BIT * self.bits).sum(0)
         self.kept[0] = False
 
     def worth(self) -> NDArray[np.float64]:
