@@ -27,7 +27,7 @@ from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.objects.image import LowRankImage
 from lowrank.objects.loading import labels as labels_of
-from lowrank.objects.loading import load, taken, with_axis
+from lowrank.objects.loading import load, taken, telling, with_axis
 from lowrank.objects.stack import LowRankStack, opened
 from lowrank.picture import Loaded
 from lowrank.picture.axis import Axis
@@ -186,24 +186,25 @@ def compress(
         "psnr_worst": psnr_worst, "size": size, "quality": quality,
     }  # fmt: skip
     plain = nodata is None and tune is None and weights is None
-    if plain and (bound or dask is not None or lazy.may_be(image)):
-        from lowrank.stores import passes
+    with telling(image):
+        if plain and (bound or dask is not None or lazy.may_be(image)):
+            from lowrank.stores import passes
 
-        found = passes.of_source(
-            image, targets.chosen(cast("dict[Kind, object]", wishes)), layout=layout,
-            store=store, memory=bound, taking=taking, dask=dask,
-            labels=None if named == Axis() else partial(labels_of, named),
-        )  # fmt: skip
-        if found is not None:
-            return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
-    made = compress_loaded(
-        with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
-        tune=tune,
-        layout=layout,
-        store=store,
-        weights=weights,
-        **wishes,
-    )
+            found = passes.of_source(
+                image, targets.chosen(cast("dict[Kind, object]", wishes)), layout=layout,
+                store=store, memory=bound, taking=taking, dask=dask,
+                labels=None if named == Axis() else partial(labels_of, named),
+            )  # fmt: skip
+            if found is not None:
+                return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
+        made = compress_loaded(
+            with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
+            tune=tune,
+            layout=layout,
+            store=store,
+            weights=weights,
+            **wishes,
+        )
     idle = [name for name, x in (("memory", memory), ("dask", dask)) if x is not None]
     if idle:
         said = f"It was read whole or in tiles, not in passes: {' and '.join(idle)} did nothing."
@@ -269,7 +270,8 @@ def spectrum(
     picture = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking).picture
     layout = layout if picture.frames is None else "stack"
     A = layouts.of_samples(picture.samples, layout, turn.of(picture, layout))
-    return list(threads.each(linalg.spectrum, A))
+    with telling(image):
+        return list(threads.each(linalg.spectrum, A))
 
 
 def ladder(
@@ -325,7 +327,8 @@ def ladder(
     targets.choice(store, "store", FLOAT_CHOICES)
     taking = _taken(image, stack, axis)
     loaded = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
-    return list(ask.of_ranks(loaded, wanted, store=store or AUTO).reports)
+    with telling(image):
+        return list(ask.of_ranks(loaded, wanted, store=store or AUTO).reports)
 
 
 def open(
@@ -376,6 +379,8 @@ def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
     try:
         if not isinstance(unit, str):
             raise TypeError("the unit is no text")
+        if isinstance(labels, str | bytes) or isinstance(values, str | bytes):
+            raise TypeError("a text is one label, and several are wanted in a list")
         return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the frames cannot be called so: {error}") from error

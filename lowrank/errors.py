@@ -71,7 +71,7 @@ class ImageError(LowrankError):
 
 
 class ArgumentError(ImageError, UsageError):
-    """An object given as an image is none: its shape or type, NaN in it, or it is closed.
+    """An object given as an image is none: its shape or type, its samples, or it is closed.
 
     It is raised in Python only, where it is a `ValueError`; of a file it is an `ImageError`.
     """

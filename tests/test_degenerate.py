@@ -65,6 +65,29 @@ def test_of_a_matrix_of_zeros_everything_is_proved():
     assert all(channel.certified for channel in image.report(sheet).channels)
 
 
+@pytest.mark.parametrize("wish", [{"psnr": 150.0}, {"psnr_worst": 200.0}, {"error": 0.0}])
+@pytest.mark.parametrize("seed", range(12))
+def test_frames_of_two_levels_may_be_wanted_as_near_as_can_be(seed, wish):
+    """What a rehearsal expected of so fine a step was less than no error."""
+    frames = np.where(np.random.default_rng(seed).normal(size=(2, 3, 33)) > 0, 1.0, -1.0)
+    stack = lowrank.compress(frames, stack=True, store="packed", **wish)
+    off = np.sqrt(np.mean((np.asarray(stack, float) - frames) ** 2))
+    assert off < 1e-4
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-20, 1.0, 1e10, 1e37])
+@pytest.mark.parametrize("allowed", [0.0, 1e-300, 1e-20, 1.0, 1e100, 1e300])
+@pytest.mark.parametrize("wish", [{"stack": True}, {"layout": "patches"}, {}])
+@pytest.mark.parametrize("store", ["auto", "packed"])
+def test_any_error_may_be_allowed_of_samples_of_any_size(scale, allowed, wish, store):
+    A = scale * np.random.default_rng(0).normal(size=(6, 8, 9) if "stack" in wish else (20, 30))
+    try:
+        image = lowrank.compress(A, max_error=allowed, store=store, **wish)
+    except lowrank.UsageError:
+        return  # beyond the store, which says so
+    assert np.abs(np.asarray(image, float) - A.astype(image.dtype)).max() <= allowed
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
 @pytest.mark.parametrize("stack", [False, True])
 @pytest.mark.parametrize("wish", [{"error": 0}, {"error": 0.05}, {"energy": 1}, {"energy": 0.9}])

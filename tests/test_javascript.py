@@ -125,6 +125,14 @@ def test_a_coefficient_that_no_encoder_writes_counts_alike(tmp_path):
     agree(tmp_path, [((ROOT / "tests/data/beyond-the-edge.lrk").read_bytes(), {})])
 
 
+@needs_node
+@pytest.mark.parametrize("script", ["src/index.js", "img-lrk.js"])
+def test_frames_so_large_that_a_group_has_fewer_maps_than_the_first_that_predict(tmp_path, script):
+    """Five frames of eight colours, 272 x 272: groups of 28, where none predicts the first 32."""
+    data = (ROOT / "tests/data/fewer-maps-than-predict.lrk").read_bytes()
+    assert "refused" not in agree(tmp_path, [(data, {})], script)[0]
+
+
 def not_measured():
     """Pictures with pixels that have no data, by every value that their samples can hold for it."""
     holes = np.zeros((6, 7), bool)

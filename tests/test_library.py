@@ -533,6 +533,7 @@ def test_a_lazy_array_may_be_made_of_pictures_that_another_thread_reads(small_pn
         {"stack": "no"}, {"stack": 2}, {"stack": FRAMES}, {"stack": None},
         {"values": [10**400] * 9}, {"values": [np.nan] * 9}, {"values": [None] * 9},
         {"labels": 3}, {"labels": ["a"]}, {"unit": None},
+        {"labels": "abcdefghi"[: len(FRAMES)]}, {"values": b"123456789"[: len(FRAMES)]},
     ],
     ids=repr,
 )  # fmt: skip
@@ -583,6 +584,8 @@ NO_RANK = (
     [3],
     np.array(3),
     1j,
+    np.complex64(3),
+    np.ma.masked,
     b"3",
 )
 
@@ -734,15 +737,47 @@ def test_a_file_that_takes_pieces_gets_all_of_them_and_a_full_one_is_an_error(im
 
 
 @pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e-60, 1e-30, 1e30, 1e60, 1e200, 1e308])
-@pytest.mark.parametrize("wish", [{"rank": 2}, {"rank": 2, "store": "float64"}, {"error": 0.1}])
+@pytest.mark.parametrize("wish", [
+    {"rank": 2}, {"rank": 2, "store": "float64"}, {"error": 0.1}, {"error": 0.1, "memory": "1G"},
+])  # fmt: skip
 def test_samples_of_any_size_are_kept_or_refused(scale, wish):
     A = scale * np.random.default_rng(0).uniform(-1, 1, (8, 9))
     if not 1e-40 < scale < 1e40:
-        with pytest.raises(LowrankError, match="scale them"):
+        with pytest.raises(ArgumentError, match="scale them"):
             lowrank.compress(A, **wish)
         return
     found = np.asarray(lowrank.open(lowrank.compress(A, **wish).to_bytes()))
     assert np.linalg.norm((found - A) / scale) < np.linalg.norm(A / scale)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
+@pytest.mark.parametrize("wish", [{}, {"memory": "1G"}, {"stack": True}, {"error": 0.1}])
+def test_what_no_decomposition_takes_is_an_argument_where_it_is_one(tmp_path, bad, wish):
+    """And in a file it is none, whichever way it is read."""
+    A = np.ones((5, 6, 7) if "stack" in wish else (6, 7))
+    A.flat[3] = bad
+    wish = wish if "error" in wish else {"rank": 2, **wish}
+    with pytest.raises(ArgumentError):
+        lowrank.compress(A, **wish)
+    np.save(tmp_path / "bad.npy", A)
+    with pytest.raises(lowrank.ImageError) as caught:
+        lowrank.compress(tmp_path / "bad.npy", **wish)
+    assert type(caught.value) is lowrank.ImageError
+    other = lowrank.compress(np.ones_like(A), **wish)
+    for ask in (lowrank.spectrum, partial(lowrank.ladder, ranks=[2]), other.report):
+        with pytest.raises(ArgumentError):
+            ask(A)
+
+
+def test_an_axis_is_one_of_an_array_and_no_image_of_pillow_is_one(small_png):
+    """Of a palette the indices would be samples, and of YCbCr the brightness."""
+    with Image.open(small_png) as image:
+        for mode in ("RGB", "P", "PA", "YCbCr"):
+            one = image.convert("RGB").convert("P" if mode == "PA" else mode).convert(mode)
+            for given in (one, [one, one]):
+                for axis in (-1, 1, 2):
+                    with pytest.raises(UsageError, match="axis is one of an array"):
+                        lowrank.compress(given, rank=2, stack=True, axis=axis)
 
 
 def test_every_mistake_is_caught_as_the_kind_it_is():

@@ -348,10 +348,8 @@ function decodePlanes(parts, rank, partial) {
     const weigher = coefficients(rans);
     let sent = centres.map(() => [2]);
     for (let from = 0; from < maps && !ended; from += group) {
-      const first = max(from, base);
       // Of each class the weight of 1, then those of the maps that predict this one.
-      const some = make(min(from + group, maps) - first, (i) => {
-        i += first;
+      const some = make(maps, same).slice(max(from, base), from + group).map((i) => {
         const width = i + 1 - ((i - base) % stride);
         const rows = sent.flatMap((x) => make(width, (j) => rowOf(1024 * min(abs(x[j] ?? x.at(-1)), CAP))));
         const { hit, found } = weigher.phase(rows, true);

@@ -17,6 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+import numpy as np
+
 from lowrank import chunks
 from lowrank.errors import FormatError, pip_install
 
@@ -63,7 +65,9 @@ class LowrankCodec(ArrayBytesCodec):
         return {"name": "lowrank", "configuration": self._wish.config()}
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: ArraySpec) -> Buffer:
-        data = await asyncio.to_thread(chunks.encode, chunk_data.as_numpy_array(), self._wish)
+        # Of a transposed chunk zarr wants the axes, and not the memory, in their order.
+        chunk = np.asarray(chunk_data.as_numpy_array(), order="C")
+        data = await asyncio.to_thread(chunks.encode, chunk, self._wish)
         return chunk_spec.prototype.buffer.from_bytes(data)
 
     async def _decode_single(self, chunk_data: Buffer, chunk_spec: ArraySpec) -> NDBuffer:

@@ -22,7 +22,7 @@ from lowrank.errors import ImageError
 from lowrank.io.modes import to_image
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.objects.kept import Kept
-from lowrank.objects.loading import load
+from lowrank.objects.loading import load, telling
 from lowrank.picture import ARRAY, Picture, gaps
 
 if TYPE_CHECKING:
@@ -123,4 +123,5 @@ class LowRankImage(Kept):
         """
         limit = max(DEFAULT_MAX_PIXELS, self.width * self.height)
         nodata = gaps.value_of(self.head.metadata)
-        return self._measured(load(original, max_pixels=limit, nodata=nodata), "the image")
+        with telling(original):
+            return self._measured(load(original, max_pixels=limit, nodata=nodata), "the image")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numbers
 import os
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,12 +51,14 @@ def load(
     if _is_file(image):
         data, name = streams.read(cast("FileLike", image))
         return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
-    try:
+    with telling(image):
         if isinstance(image, PIL.Image.Image) and _is_closed(image):
             raise ArgumentError("the image is closed; compress it while it is open")
         if isinstance(image, PIL.Image.Image) and not taking.asked:
             return pillow.from_pillow(image, max_pixels=max_pixels, nodata=nodata)
-        if taking.stack and taking.axis is None and (held := _images(image)):
+        if held := _images(image) if taking.asked else []:
+            if taking.axis is not None:
+                raise UsageError("axis is one of an array, and an image is none; leave it out")
             return pages.of_images(held, max_pixels=max_pixels, nodata=nodata)
         if not taking.asked and not sources.is_stack(image):
             loaded = arrays.from_array(
@@ -62,7 +66,16 @@ def load(
             )
             return sources.told(loaded)
         return read(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
+
+
+@contextmanager
+def telling(image: object) -> Iterator[None]:
+    """Tell what is wrong with samples that are given as an object as an error of the argument."""
+    try:
+        yield
     except ImageError as error:
+        if _is_path(image) or _is_file(image):
+            raise
         raise ArgumentError(str(error)) from error
 
 
@@ -101,12 +114,9 @@ def read(
             )  # fmt: skip
         data = data or files.read_bytes(name)
         return sources.read(data, name=name, max_pixels=max_pixels, nodata=nodata, taking=taking)
-    try:
-        return sources.of_array(
-            source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
-        )
-    except ImageError as error:
-        raise ArgumentError(str(error)) from error
+    return sources.of_array(
+        source, max_pixels=max_pixels, nodata=nodata, taking=taking, stacks=False
+    )
 
 
 def taken(stack: object, axis: object) -> Taking:

@@ -31,7 +31,7 @@ from lowrank.format.parts import Factors, Floats, Parts
 from lowrank.limits import DEFAULT_MAX_PIXELS, fits
 from lowrank.objects.indexing import Line, split, whole
 from lowrank.objects.kept import Arrays, Kept
-from lowrank.objects.loading import load, taken
+from lowrank.objects.loading import load, taken, telling
 from lowrank.picture import Picture, axis, gaps
 from lowrank.picture.axis import Axis
 from lowrank.stores import sums
@@ -325,7 +325,8 @@ class LowRankStack(Kept):
             taking=taken(True, axis),
             max_pixels=sys.maxsize,
         )
-        return self._measured(loaded, "the stack")
+        with telling(original):
+            return self._measured(loaded, "the stack")
 
 
 def _kept(f: Factors, line: Line) -> bool:

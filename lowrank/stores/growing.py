@@ -152,7 +152,7 @@ def reaching(exact: list[TruncatedSVD], allowed: float) -> int:
     if allowed <= 0.0 or before <= lost:
         return _GROWTH * k
     slope = math.log(before / lost) / (math.sqrt(k) - math.sqrt(nearer))
-    return math.ceil((math.sqrt(k) + math.log(lost / allowed) / slope) ** 2)
+    return math.ceil((math.sqrt(k) + (math.log(lost) - math.log(allowed)) / slope) ** 2)
 
 
 def proved(job: tuple[NDArray[Any], TruncatedSVD]) -> TruncatedSVD:

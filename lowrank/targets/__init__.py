@@ -235,7 +235,7 @@ def memory(value: object, option: str = "memory") -> int | None:
     if isinstance(value, str):
         return int(_read(_MEMORY, value, f"{option} {value}"))
     number = _real("memory", value, _MEMORY)
-    _in_range(_MEMORY, number, f"memory {value!r}")
+    _in_range(_MEMORY, number, f"memory {number:g}")
     return int(number)
 
 
@@ -379,11 +379,11 @@ def _read(wish: _Wish, text: str, shown: str) -> float:
 
 def _real(name: str, value: object, wish: _Wish) -> float:
     """Return a number as a float; one that no float reaches as infinity, which is out of range."""
-    try:
-        number = float(cast("SupportsFloat", value))
-    except (TypeError, ValueError, OverflowError):
-        number = math.inf
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    try:
+        number = float(cast("SupportsFloat", value)) if real else math.nan
+    except OverflowError:
+        number = math.inf
     if not real or (name == "rank" and math.isfinite(number) and not number.is_integer()):
         raise UsageError(f"{name} {reprlib.repr(value)} does not do; give {_plain(wish)}")
     return number

@@ -194,7 +194,7 @@ def for_largest(tries: Tries, allowed: float) -> float:
 
     low = bits(allowed)
     high = low - math.log2(_REACHED)
-    start = math.log2(max(allowed, nothing) / nothing * 1e-3) + 1
+    start = 1 - low - math.log2(1e3 * nothing)
     line = search.line(low, high, slope=-1.0, start=start)
     finer, _ = search.meet(measured, line, low, high)
     if finer is None:

@@ -52,7 +52,7 @@ def lost_of(C: NDArray[np.float32], orders: list[list[int]], edges: Edges) -> ND
         gap *= gap
         gap -= np.square(x)
         error[part] += gap.sum((0, 1, 3), dtype=np.float64)
-    return error
+    return np.maximum(error, 0.0)  # of squares of many steps, rounding alone may be below
 
 
 def _quantised(
