@@ -48,10 +48,12 @@ def lost_of(C: NDArray[np.float32], orders: list[list[int]], edges: Edges) -> ND
     expected = expected_rows(C)
     expected |= _WAITING
     for _, part, x, values in _quantised(C, expected, orders, edges, 1.0):
-        gap = x - values * np.float32(0.5)
+        gap = values * np.float32(0.5)
+        gap -= x
         gap *= gap
-        gap -= np.square(x)
+        gap -= np.multiply(x, x, out=x)
         error[part] += gap.sum((0, 1, 3), dtype=np.float64)
+        del x, values, gap  # before the next ones
     return error
 
 
@@ -76,5 +78,8 @@ def _quantised(
                 rows_of = expected[here].reshape(len(order), -1)
                 rows_of ^= _WAITING
                 q, second = trellis.quantise(x.reshape(len(order), -1), rows_of, costs)
-                yield here, part, x, trellis.values_of(q, second).reshape(x.shape)
-                del x, rows_of, q, second  # before the next ones
+                del rows_of
+                values = trellis.values_of(q, second).reshape(x.shape)
+                del q, second
+                yield here, part, x, values
+                del x, values  # before the next ones
