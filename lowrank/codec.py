@@ -86,12 +86,12 @@ def _lost(picture: Picture, kept: Picture, target: Target) -> tuple[float, float
 
     d = np.subtract(picture.samples, kept.samples, dtype=np.float64)
     if target.kind == "max_error":
-        return float(np.abs(d).max()), target.value
+        return float(np.abs(d, out=d).max()), target.value
     if target.kind in ("error", "energy"):
         norm = float(np.linalg.norm(picture.samples)) or 1.0
         return float(np.linalg.norm(d)) / norm, spectrum.allowed_share(target)
     frames = picture.each(d) if target.kind == "psnr_worst" else [d]
-    worst = max(math.sqrt(float(np.mean(np.square(x)))) for x in frames)
+    worst = max(math.sqrt(float(np.mean(np.square(x, out=x)))) for x in frames)
     return worst, spectrum.tail_for_psnr(target.value, picture.peak, 1)
 
 

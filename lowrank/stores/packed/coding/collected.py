@@ -17,7 +17,7 @@ import numpy as np
 
 from lowrank.stores.packed.coding.rans import Bits, Words
 
-_MANY = 1 << 9  # passes of a block
+_MANY = 1 << 8  # passes of a block
 
 
 class Flags(NamedTuple):

@@ -214,6 +214,8 @@ def _error(stack: Stack, made: Synthesis) -> float:
     """||A - B||_F, before rounding."""
     error = 0.0
     for part in made.slabs():
-        gap = stack.rows(part).transpose(3, 0, 1, 2) - made.turned(part)
+        gap = made.turned(part)
+        gap -= stack.rows(part).transpose(3, 0, 1, 2)
         error += float(np.vdot(gap, gap))
+        del gap  # before the next one
     return math.sqrt(error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +67,7 @@ class Forecast:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._size = stack.frames * stack.pixels
-        self._told = cache(self._tell)
+        self._known: dict[tuple[int, int], tuple[float, float]] = {}
 
     def squared_error(self, step: float) -> float:
         """Mean squared error of a sample, in squared levels."""
@@ -82,12 +81,18 @@ class Forecast:
         """Logarithms of both: a line between two steps not far apart."""
         place = _OCTAVE * math.log2(step)
         low = math.floor(place)
-        some = self._stack.transform
-        (error, bits), (more, less) = self._told(low, some), self._told(low + 1, some)
+        (error, bits), (more, less) = self._told(low), self._told(low + 1)
         share = place - low
         return error + share * (more - error), bits + share * (less - bits)
 
-    def _tell(self, place: int, _: int) -> tuple[float, float]:
+    def _told(self, place: int) -> tuple[float, float]:
+        # A cache of bound methods would be a cycle, in which the stack outlives its encoding.
+        key = place, self._stack.transform
+        if key not in self._known:
+            self._known[key] = self._tell(place)
+        return self._known[key]
+
+    def _tell(self, place: int) -> tuple[float, float]:
         """Both of a step; all else that is known of it is large, and forgotten."""
         stack = self._stack
         step = stack.scale * 2.0 ** (place / _OCTAVE)

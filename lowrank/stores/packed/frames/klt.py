@@ -44,7 +44,7 @@ _PARTS = 8
 _PIECE = 16
 """Planes of these that are there at a time: so many times a vector of any processor, whose
 coefficients are the same to the last bit as with others beside them."""
-LARGE = 1 << 19
+LARGE = 1 << 18
 """Samples of a stack that takes more memory than Python itself."""
 _DEAR = 2  # bytes a sample: coefficients that take more are computed again rather than kept
 _GROWTH = 16  # planes that are added at least, where more are needed

@@ -43,16 +43,18 @@ def levels_of(
 def lost_of(C: NDArray[np.float32], orders: list[list[int]], edges: Edges) -> NDArray[np.float64]:
     """Squared error of such levels in each map, but in first components, in squared steps."""
     error = np.zeros(C.shape[2])
-    for x in C[1:]:
-        error += np.square(x).sum((0, 2))
     expected = expected_rows(C)
     expected |= _WAITING
-    for _, part, x, values in _quantised(C, expected, orders, edges, 1.0):
-        gap = x - values * np.float32(0.5)
+    for here, part, x, values in _quantised(C, expected, orders, edges, 1.0):
+        expected[here] = 0
+        gap = values * np.float32(0.5)
+        gap -= x
         gap *= gap
-        gap -= np.square(x)
         error[part] += gap.sum((0, 1, 3), dtype=np.float64)
-    return np.maximum(error, 0.0)  # of squares of many steps, rounding alone may be below
+        del x, values, gap  # before the next ones
+    for x, known in zip(C[1:], expected[1:], strict=True):
+        error += np.square(np.where(known >= _WAITING, x, 0)).sum((0, 2), dtype=np.float64)
+    return error
 
 
 def _quantised(
@@ -76,5 +78,8 @@ def _quantised(
                 rows_of = expected[here].reshape(len(order), -1)
                 rows_of ^= _WAITING
                 q, second = trellis.quantise(x.reshape(len(order), -1), rows_of, costs)
-                yield here, part, x, trellis.values_of(q, second).reshape(x.shape)
-                del x, rows_of, q, second  # before the next ones
+                del rows_of
+                values = trellis.values_of(q, second).reshape(x.shape)
+                del q, second
+                yield here, part, x, values
+                del x, values  # before the next ones

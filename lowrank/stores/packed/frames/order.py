@@ -160,7 +160,7 @@ class Predictors:
         self._skip = len(before)
         self._coded = [0] * planes
         """What is coded of each plane, a bit for each component."""
-        self._best: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._best: dict[tuple[int, int], bytes] = {}
         self._weights: dict[Shape, NDArray[np.float32]] = {}
 
     def of(
@@ -176,14 +176,14 @@ class Predictors:
             self._weights.clear()
         rows: list[list[int]] = []
         shapes: list[Shape] = []
-        fresh: dict[Shape, tuple[int, ...]] = {}
+        fresh: dict[Shape, bytes] = {}
         for x in batch:
             place = x.channel + self._skip
             coded = self.rows[place]
             key = (x.index, self._coded[x.channel])
             best = self._best.get(key)
             if best is None:
-                best = tuple(islice((j for j in nearest(x.index) if coded[j] >= 0), NEIGHBOURS))
+                best = bytes(islice((j for j in nearest(x.index) if coded[j] >= 0), NEIGHBOURS))
                 self._best[key] = best
             used = [coded[j] for j in best]
             first = self.rows[place - 1][x.index] if place else NONE
@@ -227,7 +227,7 @@ def _tables() -> NDArray[np.int64]:
     return np.array(WEIGHTS, np.int64)[:, kinds]
 
 
-def _weights(shapes: dict[Shape, tuple[int, ...]]) -> NDArray[np.float32]:
+def _weights(shapes: dict[Shape, bytes]) -> NDArray[np.float32]:
     """(components, 4, 3, rows): weights of predictors, of the nearest maps and of other planes'.
 
     Small frames have thousands of kinds: those of a batch are computed at once, sooner than kept.
@@ -235,7 +235,8 @@ def _weights(shapes: dict[Shape, tuple[int, ...]]) -> NDArray[np.float32]:
     index = np.array([shape[0] for shape in shapes])
     helped = np.array([shape[2:] for shape in shapes])
     count = np.array([len(best) for best in shapes.values()])[:, None]
-    near = np.array([best + (0,) * (NEIGHBOURS - len(best)) for best in shapes.values()])
+    filled = b"".join(best.ljust(NEIGHBOURS, b"\0") for best in shapes.values())
+    near = np.frombuffer(filled, np.uint8).reshape(-1, NEIGHBOURS)
     there = np.arange(NEIGHBOURS) < count
     share = (1 << 20) // (77 + distances()[index[:, None], near]) * there
     w = _tables()[:, index]

@@ -36,6 +36,8 @@ class Rehearsal(Forecast):
         found = worth(stack, step)
         kept = np.flatnonzero(found.net > 0)
         maps = (kept[:, None] * stack.channels + np.arange(stack.channels)).ravel()
+        expected = float(found.choice.error[maps].sum())
+        del found  # what is known of each component is much of a small stack
         C = stack.coefficients(1)
         some, edges = self._some(C, (stack.height, stack.width), len(maps))
         entries, columns = wanted.quantised(stack, step, kept)
@@ -44,7 +46,6 @@ class Rehearsal(Forecast):
         del C
         stack.put_aside()  # what is tried takes as much memory again
         share = _share(sample, edges, wanted.gains(stack, B))
-        expected = float(found.choice.error[maps].sum())
         error = share * expected * step**2 + wanted.beyond(stack, B)
         mean: float = error / (stack.frames * stack.pixels) / stack.scale**2
         return mean
@@ -101,7 +102,9 @@ def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> 
         How many times its squared error each map adds to that of the samples.
     """
     choice = select.Choice(C)
+    plain = max(float(choice.error.sum()), 1e-30)
     fitted, slope = profile.fit(choice.square, choice.kept)
+    del choice
     orders = []
     for one in fitted:
         size = one.scales(slope)
@@ -109,4 +112,4 @@ def _share(C: NDArray[np.float32], edges: Edges, gains: NDArray[np.float64]) -> 
         orders.append(coded[np.argsort(-(size[coded] // TOGETHER), kind="stable")].tolist())
     first = np.square(C[0]).sum((0, 2), dtype=np.float64)
     error = np.minimum(first, _FIRST * C.shape[1] * C.shape[3]) + lost_of(C, orders, edges)
-    return float(error @ gains) / max(float(choice.error.sum()), 1e-30)
+    return float(error @ gains) / plain

@@ -6,7 +6,7 @@ The format, and its decoder, are in codec.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,9 @@ TOGETHER = 1 << 21
 """Coefficients from which on channels are analysed in threads: of fewer what those save of the
 time costs as much again of the processor."""
 
+_TURNED = 1 << 16
+"""Pixels whose colours are turned at once."""
+
 Planes = tuple[Floats, list[dict[str, Floats]]]
 """The coarsest map of a first component, and its bands."""
 
@@ -86,13 +89,16 @@ class Source:
     levels: tuple[int, int] | None
     C: Floats
 
-    @cached_property
     def planes(self) -> Floats:
-        """(channels, height, width) samples, their colours turned."""
+        """(channels, height, width) samples, their colours turned; they are not kept."""
         planes = self.samples.astype(self.C.dtype).transpose(2, 0, 1)
         R = axes(self.turn)
         if R is not None:
-            planes[:3] = np.tensordot(R.astype(planes.dtype), planes[:3], 1)
+            R = R.astype(planes.dtype)
+            step = max(_TURNED // planes.shape[2], 1)  # all at once they take twice the memory
+            for top in range(0, planes.shape[1], step):
+                some = planes[:3, top : top + step]
+                some[:] = np.tensordot(R, some, 1)
         return planes
 
     def is_alpha(self, channel: int) -> bool:
@@ -259,25 +265,27 @@ def _coded(source: Source, C: Floats, walk: Walk, code: int, lanes: int, body: b
     def length() -> int:
         return len(write_header(plain, code, lanes)) + len(body)
 
+    held: list[tuple[Floats, list[Filter]]] = []
+
     @cache
-    def smoothed() -> tuple[Floats, list[Filter]] | tuple[None, None]:
-        """Planes and their filters, whose strengths the header has from now on."""
-        if height * width > SMOOTHED:
-            return None, None
-        planes = planes_of(walk, bits)[:, :height, :width]
-        filters = filters_of(planes, plain)
-        walk.header = replace(plain, smooth=_strengths(source, filters))
-        return planes, filters
+    def smooth() -> None:
+        """Find planes and their filters, whose strengths the header has from now on."""
+        if height * width <= SMOOTHED:
+            planes = planes_of(walk, bits)[:, :height, :width]
+            filters = filters_of(planes, plain)
+            walk.header = replace(plain, smooth=_strengths(source, filters))
+            held.append((planes, filters))
 
     @cache
     def payload() -> bytes:
-        smoothed()
+        smooth()
         return write_header(walk.header, code, lanes) + body
 
     @cache
     def decoded() -> Samples:
         pace.at("measuring", 0)
-        planes, filters = smoothed()
+        smooth()
+        planes, filters = held.pop() if held else (None, None)  # samples tell all that they do
         return samples_of(walk, height, width, bits, smooth=True, planes=planes, filters=filters)
 
     @cache
@@ -294,7 +302,7 @@ def _coded(source: Source, C: Floats, walk: Walk, code: int, lanes: int, body: b
 
 def _strengths(source: Source, filters: list[Filter]) -> tuple[int, ...]:
     """How strongly each channel is best smoothed; alpha, which may be all edge, is not."""
-    planes = source.planes
+    planes = source.planes()
 
     def strength(c: int) -> int:
         return 0 if source.is_alpha(c) else filters[c].best_strength(planes[c])

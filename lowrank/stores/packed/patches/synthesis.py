@@ -32,6 +32,8 @@ _GROUPS = 3
 _SPAN = 48
 """Rows of patches that a thread renders, beside one before and one after them."""
 
+_WIDENED = 64  # samples of patches
+
 _BUFFER = 64
 """Elements of numpy's buffers, into which it copies arrays with gaps where they hold several
 of their rows: not these."""
@@ -81,7 +83,7 @@ class Channel:
         # The margin is for the rounding of the sums in float32.
         exact = maps.dtype == np.float32 and float(total.max()) * largest < 0.999 * 2**24
         self._kind = np.dtype(np.float32 if exact else np.float64)
-        self._basis = basis.astype(self._kind, copy=False)
+        self._basis = basis.astype(np.float32, copy=False) if exact else basis
 
     def patches(self, rows: slice, out: Floats) -> None:
         """Samples [y, x, row of patches, patch] of some rows of patches."""
@@ -90,12 +92,22 @@ class Channel:
             out[:] = mean
             return
         Q = self.maps[:, rows].reshape(-1, mean.size)
-        product = self._basis @ Q.astype(self._kind, copy=False)
+        product = self._product(Q.astype(self._kind, copy=False))
         if isinstance(self.scale, float):
             product *= self._kind.type(self.scale)
         else:
             product *= self.scale[rows].reshape(-1).astype(self._kind)
         np.add(product.reshape(SIDE, SIDE, *mean.shape), mean, out=out, casting="same_kind")
+
+    def _product(self, Q: Floats) -> Floats:
+        """The basis times some maps, exactly; a narrower basis is widened some rows at a time."""
+        if self._basis.dtype == self._kind:
+            return self._basis @ Q
+        product = np.empty((SIZE, Q.shape[1]), self._kind)
+        for first in range(0, SIZE, _WIDENED):
+            some = slice(first, first + _WIDENED)
+            np.matmul(self._basis[some].astype(self._kind), Q, out=product[some])
+        return product
 
 
 def render(
