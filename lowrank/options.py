@@ -317,8 +317,8 @@ Listed = Annotated[
         "--manifest",
         metavar="LIST",
         help="Hold the files against what compress --manifest listed: missing, changed, "
-        "exchanged and unlisted ones are faults, and so are numbers that are listed and untrue. "
-        "-r goes without saying.",
+        "exchanged and unlisted ones are faults, and so are numbers that are listed and untrue; "
+        "with --against, originals that are not those listed, too. -r goes without saying.",
         autocompletion=completed("manifests"),
     ),
 ]

@@ -76,7 +76,7 @@ class InStore(InFile):
         self, url: str, dtype: np.dtype[Any], starts: NDArray[np.int64], length: int,
         transposed: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(url, dtype, starts, length, transposed, identity=str(told(url)))
+        super().__init__(url, dtype, starts, length, transposed)
         self.only_rows = not transposed
 
     def _read(self, starts: Any, out: Any) -> Any:

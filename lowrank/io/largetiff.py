@@ -32,7 +32,8 @@ _UNCOMPRESSED, _COMPRESSION, _OFFSETS, _COUNTS, _PLANAR = 1, 259, 273, 279, 284
 _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one at a time
 _AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
 """Pillow's names of samples whose bytes in the file are those of the mode."""
-_TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
+_ADVICE = "the TIFF is damaged or of a rare kind"
+_TAKEN_FOR_DATA = "The file states a no-data value ({:.9g}): its pixels were taken for data."
 
 
 def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
@@ -56,7 +57,10 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
 def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
     """One picture in tiles or strips, some rows of them at a time; None of several."""
     found = tifffile.bands(path)
-    if found is None or (found.turned and not _is_tifffiles(path)):
+    if found is None:
+        return None
+    by_pillow = not _is_tifffiles(path)
+    if by_pillow and found.turned:
         return None  # Pillow turns it, as a whole
     mode = dtypes.mode_of(found.dtype, found.channels)
     band = found.rows * found.samples * found.dtype.itemsize
@@ -75,15 +79,20 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
         planes = [
             OfBands(
                 found.height, found.samples, found.rows, found.dtype,
-                partial(found.decoded, plane=plane), f"{there} bytes, plane {plane}",
+                partial(found.decoded, plane=plane),
             )
             for plane in range(found.channels if found.apart else 1)
         ]  # fmt: skip
         lazy = of_channels(planes[0], mode, 1 if found.apart else found.channels)
         lazy = replace(lazy, others=(*lazy.others, *planes[1:]))
     notes = list(found.notes)
-    with open(path, "rb") as stream:
-        carried, stated = metadata.of_tiff(stream, notes)
+    if by_pillow:
+        with wall(f"read {path}", _ADVICE, ANY), Image.open(path) as image:
+            carried, stated = metadata.of_image(image, notes), missing.stated_by(image)
+    else:
+        with open(path, "rb") as stream:
+            carried, text = metadata.of_tiff(stream, notes)
+        stated = missing.number(text)
     if stated is not None:
         notes.append(_TAKEN_FOR_DATA.format(stated))
     source = Source.of(path, "TIFF", mode, found.width, found.height, there)
@@ -94,9 +103,8 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     """Pages of samples as they stand in the file; others are decoded, one at a time."""
     if _is_tifffiles(path):
         return None
-    advice = "the TIFF is damaged or of a rare kind"
     notes: list[str] = []
-    with wall(f"read {path}", advice, ANY), Image.open(path) as image:
+    with wall(f"read {path}", _ADVICE, ANY), Image.open(path) as image:
         count = getattr(image, "n_frames", 1)
         if count < 2 or image.mode not in _KINDS:
             return None
@@ -137,7 +145,7 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
         carried = metadata.of_image(image, notes)
         stated = missing.stated_by(image)
     if stated is not None:
-        notes.append(_TAKEN_FOR_DATA.format(f"{stated:.9g}"))
+        notes.append(_TAKEN_FOR_DATA.format(stated))
     typed = dtypes.mode_of(dtype, channels)
     if typed is None:
         return None
@@ -148,7 +156,7 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     else:
         pager = _Pages(path, chosen)
         native = dtype.newbyteorder("=")
-        matrix = OfFrames(len(chosen), length, native, pager.decoded, f"{size} bytes")
+        matrix = OfFrames(len(chosen), length, native, pager.decoded)
     lazy = Lazy(matrix, typed, height, width, len(chosen), carried)
     source = Source(path, "TIFF", typed.title, width, height, size)
     notes.append(pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}"))
@@ -190,7 +198,7 @@ class _Pages:
             self._stream.close()
 
     def decoded(self, i: int) -> Any:
-        with wall(f"read {self._path}", "the TIFF is damaged or of a rare kind"):
+        with wall(f"read {self._path}", _ADVICE):
             if self._image is None:
                 self._stream = open(self._path, "rb")  # noqa: SIM115 - as long as this is there
                 self._image = Image.open(self._stream)

@@ -134,7 +134,7 @@ def of_files(
         return (*sources.said_of(of_frames, len(chosen)), *lost, *pages.left_out(profiles))
 
     size = sum(map(os.path.getsize, chosen))
-    matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded, f"{size} bytes")
+    matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded)
     labels = tuple(map(os.path.basename, chosen))
     notes: list[str] = []
     try:

@@ -14,7 +14,7 @@ from lowrank import format as lrk
 from lowrank.errors import LowrankError, UsageError, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
-from lowrank.io import images, urls, zarr
+from lowrank.io import images, states, urls, zarr
 from lowrank.io.taking import USUAL, Taking, several
 from lowrank.limits import LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
@@ -121,7 +121,8 @@ def report(
 
 def _bytes(path: str) -> bytes:
     if not urls.is_url(path):
-        return files.read_bytes(path)
+        with states.unchanged(path):
+            return files.read_bytes(path)
     from lowrank.io import cloud  # not on the way of files that are here
 
     return cloud.read(path)
@@ -136,11 +137,12 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
 
     packed = files.read_bytes(file)
     parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
-    loaded = read_later(path, parts, taking)
-    if loaded is None:
-        return None
     facts = measure.file_facts(file, parts, len(packed))
-    found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())
+    with states.unchanged(path):
+        loaded = read_later(path, parts, taking)
+        if loaded is None:
+            return None
+        found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())
     return Result((found,), notes=loaded.notes, stored=(parts,))
 
 
@@ -208,9 +210,10 @@ def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking:
     from lowrank.io import sources
 
     if array or not data:
-        return sources.of_directory(
-            path, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
-        )
+        with states.unchanged(path):
+            return sources.of_directory(
+                path, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+            )
     return sources.read(data, name=path, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lowrank import files, limits
 from lowrank.errors import LimitError, UsageError
 from lowrank.format import float_file_size
-from lowrank.io import cloud, urls
+from lowrank.io import cloud, states, urls
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
 from lowrank.runs import afar, outputs, tasks, work
@@ -36,23 +36,18 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
         here = job.input if urls.is_url(job.input) else os.path.abspath(job.input)
         job = replace(job, input=here, output=job.place(".lrk"))
     began = time.monotonic()
+    outputs.check_listed(job, settings)
     if job.afar:
         job = afar.placed(job)
-        if settings.manifest is not None:
-            raise UsageError("--manifest lists files here; leave it out, or copy the input first")
         if settings.check or (urls.is_url(job.input) and not _by_ranges(job.input, settings)):
             return afar.done(compress, job, settings)
-    before = outputs.state(job)
+    before = states.of(job.sources)
     loaded = source(job, settings)
     if loaded is None:
         return _whole(job, settings, repeated=repeated)
     proof = None
     if (settings.check or settings.manifest) and job.output != "-":
         proof = Reread(loaded, job.place(".lrk"), began)
-        if job.frames and settings.manifest:
-            raise UsageError(
-                "a manifest lists one input for each output, and a stack has many; leave it out"
-            )
     output = job.place(".lrk")
     far = urls.is_url(output)
     if far:
@@ -70,7 +65,7 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
     if settings.resume is not None:
         if files.same_file(settings.resume, output):
             raise UsageError("--resume names the output; give it another name")
-        allowed = files.permissions(*(job.frames or (job.input,)))
+        allowed = files.permissions(*job.sources)
         kept = Journal(settings.resume, _key(loaded, settings, before), allowed)
     memory = limits.half() if settings.memory is None else settings.memory
     with spread.made(settings.spread, memory, kept) as made:
@@ -83,6 +78,8 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
         outcome = replace(outcome, report=_report(loaded, outcome, encoded, memory))
     if proof is not None and settings.manifest is not None:
         outcome = replace(outcome, entry=proof.entry(job.input))
+    if outcome.report or outcome.entry:  # it was read for them once more
+        states.check(job.sources, before)
     if kept is not None:
         kept.done()
     return outcome
@@ -138,10 +135,11 @@ def _measured_later(job: Job, settings: tasks.Compressing, *, repeated: bool) ->
     if parts is None or not passes.can(parts):
         return outcome
     memory = limits.half() if settings.memory is None else settings.memory
-    found = passes.measured(
-        loaded, parts, file=measure.file_facts(output, parts, outcome.bytes_after),
-        file_bytes=outcome.bytes_after, memory=memory,
-    )  # fmt: skip
+    with states.unchanged(*job.sources):
+        found = passes.measured(
+            loaded, parts, file=measure.file_facts(output, parts, outcome.bytes_after),
+            file_bytes=outcome.bytes_after, memory=memory,
+        )  # fmt: skip
     return replace(outcome, report=found)
 
 
@@ -162,12 +160,12 @@ def _report(loaded: LazyLoaded, outcome: tasks.Outcome, encoded: Streamed, memor
     )  # fmt: skip
 
 
-def _key(loaded: LazyLoaded, settings: tasks.Compressing, state: outputs.State) -> str:
+def _key(loaded: LazyLoaded, settings: tasks.Compressing, state: states.State) -> str:
     """What a file of passes is told from those of other jobs by."""
     p, target = loaded.picture, settings.target
     return repr(
         (
-            os.path.basename(loaded.source.path), p.matrix.identity, state, p.samples_shape,
+            os.path.basename(loaded.source.path), state, settings.taking, p.samples_shape,
             p.mode.title, target.kind, target.value, settings.store, settings.certify,
             settings.measure,
         )
@@ -199,13 +197,13 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
 
 def written(
     job: Job, settings: tasks.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed,
-    state: outputs.State, proof: Reread | None = None,
+    state: states.State, proof: Reread | None = None,
 ) -> tasks.Outcome:  # fmt: skip
     """Write a file while its long vectors are made; `state` is what its source was before."""
 
     def write(stream: BinaryIO) -> None:
         encoded.write(stream)
-        outputs.check_unchanged(job, state)
+        states.check(job.sources, state)
 
     data = None
     if output == "-":
@@ -222,11 +220,10 @@ def written(
     else:
         if job.stem:
             files.make_folder(os.path.dirname(output))
-        names = job.frames or (job.input,)
         files.write_atomic(
             output, write,
             force=settings.force or (settings.skip_existing and files.regular(output) is not None),
-            allowed=files.permissions(*names),
+            allowed=files.permissions(*job.sources),
             preserved=outputs.newest(job) if settings.preserve else None,
             inspect=proof.examine if proof else None,
         )  # fmt: skip

@@ -13,11 +13,11 @@ from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError, number_of
 from lowrank.format.parts import Parts
-from lowrank.io import folders, zarr
+from lowrank.io import folders, states, zarr
 from lowrank.io.taking import USUAL, Taking
 from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
-from lowrank.runs import proof, work
+from lowrank.runs import proof, reread, work
 from lowrank.runs.manifest import Entry
 from lowrank.runs.plan import Job, Plan
 from lowrank.runs.tasks import Outcome, Settings
@@ -127,6 +127,9 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
                 "rmse": found.pixels.rmse, "max_abs_error": found.pixels.max_abs_error,
                 "peak": found.pixels.peak, "relative_error": found.sample_error,
             }  # fmt: skip
+            if settings.hashed:
+                there = filter(files.regular, job.originals)
+                facts["originals_sha256"] = [reread.sha256(path) for path in there]
             summary += f"; {beside(facts)}"
             if found.above:
                 facts["state"] = "unlike"
@@ -195,19 +198,9 @@ def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
         raise _UnmatchedError(f"no original of {job.input} in {job.tree}; leave out --against")
     found: list[Compared] = []
     failures: list[LowrankError] = []
-    taking = settings.taking
-    later_as = taking if taking.asked else Taking(stack=parts.head.frames is not None)
     for path in originals:
         try:
-            later = ask.read_later(path, parts, later_as)
-            if later is not None:
-                found.append(compared.in_passes(later, parts))
-                continue
-            content = b"" if os.path.isdir(path) else files.read_bytes(path)
-            loaded = ask.original(
-                path, content, parts, max_pixels=settings.max_pixels, taking=taking
-            )
-            found.append(compared.against(loaded, parts))
+            found.append(_beside(path, parts, settings))
         except UsageError as error:  # another size or mode: another image
             failures.append(_UnmatchedError(f"{job.input} is not made from {path}: {error}"))
         except LowrankError as error:
@@ -215,6 +208,19 @@ def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
     if not found:
         raise failures[0]
     return min(found, key=lambda x: (x.above, x.factor_error))
+
+
+def _beside(path: str, parts: Parts, settings: Verifying) -> Compared:
+    """A file beside one original, which is read in passes where it is large."""
+    taking = settings.taking
+    later_as = taking if taking.asked else Taking(stack=parts.head.frames is not None)
+    with states.unchanged(path):
+        later = ask.read_later(path, parts, later_as)
+        if later is not None:
+            return compared.in_passes(later, parts)
+        content = b"" if os.path.isdir(path) else files.read_bytes(path)
+    loaded = ask.original(path, content, parts, max_pixels=settings.max_pixels, taking=taking)
+    return compared.against(loaded, parts)
 
 
 def _as_frames(tree: str, parts: Parts) -> tuple[str, ...]:
@@ -342,6 +348,8 @@ def _untrue(entry: Entry, facts: dict[str, Any]) -> str:
         return f"rank {listed or 'none'}, and has {there}"
     if entry.relative_error is None or "against" not in facts:
         return ""
+    if facts["originals_sha256"] and entry.input_sha256 not in facts["originals_sha256"]:
+        return f"SHA-256 {entry.input_sha256} of its original, and {facts['against']} has another"
     for name, slack in _ERRORS.items():
         listed, there = getattr(entry, name), facts[name]
         known = None not in (listed, there)

@@ -13,7 +13,7 @@ from lowrank import codec, files, targets
 from lowrank import format as lrk
 from lowrank.errors import LimitError, LowrankError, UsageError, naming, number_of
 from lowrank.format.parts import Parts
-from lowrank.io import formats, images
+from lowrank.io import formats, images, states
 from lowrank.io.taking import several
 from lowrank.limits import LARGE
 from lowrank.picture import Loaded, Picture
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 
 def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outcome:
     """Compress one image, or shorten one `.lrk` file; write the result."""
+    outputs.check_listed(job, settings)
     output = job.place(".lrk")
     if outputs.is_done(job, output, settings):
         return _there_already(job, output, settings)
     outputs.check_output(job, output, settings, repeated=repeated)
-    began, before = time.monotonic(), outputs.state(job)
+    began, before = time.monotonic(), states.of(job.sources)
     data, loaded = _read(job, settings)
     mapped = not (data or job.frames)
     if not mapped:  # what is in memory may change in its file from now on
-        outputs.check_unchanged(job, before)
+        states.check(job.sources, before)
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
         proof = _proof(outcome, settings, data, None, began)
@@ -54,7 +55,7 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         certify=settings.measure,
     )
     if mapped:
-        outputs.check_unchanged(job, before)
+        states.check(job.sources, before)
     written = lrk.serialize(encoded.parts)
     source, after = loaded.source.bytes, len(written)
     against = (
@@ -106,7 +107,7 @@ def _is_large(job: Job, settings: Compressing) -> bool:
         return os.path.isdir(job.input)
     if settings.memory is not None or settings.resume is not None:
         return True
-    status = [files.regular(name) for name in job.frames or (job.input,)]
+    status = [files.regular(name) for name in job.sources]
     if not all(status):
         return False
     # What is compressed in its file says nothing of its samples.
@@ -123,10 +124,6 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
     array = folder or (job.input.lower().endswith(".npy") and files.regular(job.input) is not None)
     if settings.manifest is not None:
         array = False  # its SHA-256 is of the file
-        if job.frames:
-            raise UsageError(
-                "a manifest lists one input for each output, and a stack has many; leave it out"
-            )
     data = b"" if job.frames or array else files.read_bytes(job.input)
     single = not (job.frames or array or settings.taking.asked or several(data))
     if single or data.startswith(lrk.SIGNATURE):
