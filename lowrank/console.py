@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lowrank.errors import FileError, UsageError, printable
+from lowrank.errors import FileError, UsageError, printable, shown
 
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
@@ -53,9 +53,8 @@ def note(text: str, *, quiet: bool) -> None:
 
 def notes(name: str, lines: tuple[str, ...], *, quiet: bool) -> None:
     """Say what somebody should know of a file."""
-    shown = "standard input" if name == "-" else name
     for line in lines:
-        note(f"{shown}: {line}", quiet=quiet)
+        note(f"{shown(name)}: {line}", quiet=quiet)
 
 
 def error(message: Exception | str) -> None:

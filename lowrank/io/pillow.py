@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from lowrank.errors import ImageError, LimitError, UsageError, pip_install
+from lowrank.errors import ImageError, LimitError, UsageError, pip_install, shown
 from lowrank.io import endings, metadata
 from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
@@ -221,11 +221,6 @@ def _encode_png(image: Image.Image, level: int, options: dict[str, Any]) -> byte
     run_length = {"compress_level": 1, "compress_type": zlib.Z_RLE, **options}
     fast = _encode(image, "PNG", run_length)
     return fast if level == 1 else min(fast, _encode(image, "PNG", searched), key=len)
-
-
-def shown(name: str) -> str:
-    """What messages call a file."""
-    return "standard input" if name == "-" else name
 
 
 def check_size(image: Image.Image, max_pixels: int) -> None:

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
-from lowrank.errors import ImageError, LimitError, LowrankError, printable
+from lowrank.errors import ImageError, LimitError, LowrankError, printable, shown
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,10 +82,9 @@ def naming(take: Callable[P, T]) -> Callable[P, T]:
             return take(*args, **kwargs)
         except (ImageError, LimitError) as error:
             name = kwargs.get("name")
-            shown = "standard input" if name == "-" else str(name)
-            if name is None or shown in str(error):
+            if name is None or shown(str(name)) in str(error):
                 raise
-            raise type(error)(f"cannot read {shown}: {error}") from error
+            raise type(error)(f"cannot read {shown(str(name))}: {error}") from error
 
     return named
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
-from lowrank.errors import LowrankError, UsageError, naming
+from lowrank.errors import LowrankError, UsageError, naming, shown
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
 from lowrank.io import images, states, urls, zarr
@@ -19,7 +19,7 @@ from lowrank.io.taking import USUAL, Taking, several
 from lowrank.limits import LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
-from lowrank.report import Report, measure
+from lowrank.report import File, Report, measure
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def report(
     data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
-            raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
+            raise UsageError(f"{shown(path)} is a .lrk file; give the image first, then the file")
         parts = lrk.parse(data, name=path, max_pixels=max_pixels)
         said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
         return Result((said,), stored=(parts,))
@@ -112,7 +112,8 @@ def report(
         packed = _bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
         loaded = original(path, data, parts, max_pixels=max_pixels, nodata=nodata, taking=taking)
-        result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
+        facts = measure.file_facts(file, parts, len(packed))
+        result = _of_file(loaded, parts, facts, ranks=ranks, store=store)
         return replace(result, peers=_peers(loaded, result.reports[0], against))
     if ranks:
         return of_ranks(loaded, ranks, store=store or AUTO)
@@ -252,12 +253,12 @@ def _nearest(array: NDArray[np.generic], parts: Parts, axes: list[int]) -> int:
 
 
 def _of_file(
-    loaded: Loaded, parts: Parts, size: int, *, ranks: list[int], store: str | None
+    loaded: Loaded, parts: Parts, facts: File, *, ranks: list[int], store: str | None
 ) -> Result:
     if store:
         raise UsageError("--store goes with -k alone; the file has its store already")
     measure.check_same_image(loaded, parts, loaded.source.path)
-    facts = measure.file_facts(parts.name, parts, size)
+    size = facts.bytes
     if not ranks:
         only = measure.measure(
             loaded.picture, parts, source=loaded.source, file=facts, file_bytes=size

@@ -12,7 +12,7 @@ import numpy as np
 
 from lowrank import files
 from lowrank import format as lrk
-from lowrank.errors import UsageError, number_of
+from lowrank.errors import UsageError, number_of, shown
 from lowrank.format import header
 from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
@@ -43,7 +43,7 @@ def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = Fals
     if not header.is_stack(start):
         if asked:
             raise UsageError(
-                f"{_shown(job.input)} holds one picture, and --frames and --pixel are of a stack; "
+                f"{shown(job.input)} holds one picture, and --frames and --pixel are of a stack; "
                 "leave them out"
             )
         return work.decompress(job, settings, repeated=repeated, data=data)
@@ -112,13 +112,9 @@ def _leading(stack: LowRankStack, rank: int, name: str) -> LowRankStack:
         return stack.leading(rank)
     except UsageError as error:
         raise UsageError(
-            f"{_shown(name)} is packed, and no packed stack is decoded with fewer terms; "
+            f"{shown(name)} is packed, and no packed stack is decoded with fewer terms; "
             "leave out -k"
         ) from error
-
-
-def _shown(name: str) -> str:
-    return "standard input" if name == "-" else name
 
 
 def _trace(

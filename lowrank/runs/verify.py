@@ -11,7 +11,15 @@ from typing import Any
 
 from lowrank import codec, files, targets
 from lowrank import format as lrk
-from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError, number_of
+from lowrank.errors import (
+    FileError,
+    FormatError,
+    LimitError,
+    LowrankError,
+    UsageError,
+    number_of,
+    shown,
+)
 from lowrank.format.parts import Parts
 from lowrank.io import folders, states, zarr
 from lowrank.io.taking import USUAL, Taking
@@ -96,14 +104,14 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         return afar.done(verify, job, settings, writes=False)
     facts: dict[str, Any] = {"state": WHOLE}
     error: LowrankError | None = None
-    summary, size = "", 0
+    summary, size, name = "", 0, shown(job.input)
     try:
         data = files.read_bytes(job.input)
         size = facts["bytes"] = len(data)
         if settings.hashed:
             facts["sha256"] = proof.sha256(data)
         if not data:
-            raise FormatError(f"empty file: {job.input}; get the file again from its source")
+            raise FormatError(f"empty file: {name}; get the file again from its source")
         parts = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
         head = parts.head
         facts |= {
@@ -114,7 +122,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         }  # fmt: skip
         many = "" if head.frames is None else f"{number_of(head.frames, 'frame')} of "
         summary = (
-            f"{job.input}: whole, {size:,} bytes, {many}{head.width}x{head.height} "
+            f"{name}: whole, {size:,} bytes, {many}{head.width}x{head.height} "
             f"{head.mode.title}, {work.ranks(parts)}"
         )
         if settings.decode:
@@ -134,11 +142,11 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
             if found.above:
                 facts["state"] = "unlike"
                 raise FormatError(
-                    f"{job.input} is farther from {found.path} than it states: {beside(facts)}; "
+                    f"{name} is farther from {found.path} than it states: {beside(facts)}; "
                     "it is not made from this image, or is not what was made"
                 )
     except (LowrankError, MemoryError) as cause:
-        error = cause if isinstance(cause, LowrankError) else _memory(job.input)
+        error = cause if isinstance(cause, LowrankError) else _memory(name)
         if facts["state"] == WHOLE:
             facts["state"] = _state(error)
     return Outcome(job.input, "", bytes_before=size, summary=summary, error=error, facts=facts)
@@ -193,18 +201,18 @@ def _memory(name: str) -> LimitError:
 
 def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
     """The file beside the original that it is nearest to, of those with its name."""
-    originals = job.originals or _as_frames(job.tree, parts)
+    name, originals = shown(job.input), job.originals or _as_frames(job.tree, parts)
     if not originals:
-        raise _UnmatchedError(f"no original of {job.input} in {job.tree}; leave out --against")
+        raise _UnmatchedError(f"no original of {name} in {job.tree}; leave out --against")
     found: list[Compared] = []
     failures: list[LowrankError] = []
     for path in originals:
         try:
             found.append(_beside(path, parts, settings))
         except UsageError as error:  # another size or mode: another image
-            failures.append(_UnmatchedError(f"{job.input} is not made from {path}: {error}"))
+            failures.append(_UnmatchedError(f"{name} is not made from {path}: {error}"))
         except LowrankError as error:
-            failures.append(_UnmatchedError(f"{job.input}: its original: {error}"))
+            failures.append(_UnmatchedError(f"{name}: its original: {error}"))
     if not found:
         raise failures[0]
     return min(found, key=lambda x: (x.above, x.factor_error))
