@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -295,6 +297,43 @@ def test_a_range_that_ends_early_is_asked_for_again(short, tmp_path, monkeypatch
     assert compress(job).error is None
     exact = linalg.spectrum(FRAMES.reshape(40, -1).astype(float))[:4]
     assert lowrank.open(job.output).singular_values == pytest.approx(exact, rel=1e-6)
+
+
+class Dripping(Short):
+    """A server that sends a byte now and then, from some byte on."""
+
+    after = 0
+
+    def do_GET(self):
+        with open(self.translate_path(self.path), "rb") as stream:
+            body = stream.read()
+        answer = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        with suppress(OSError):  # whoever asked has gone
+            self.connection.sendall(answer[: self.after])
+            for i in range(self.after, len(answer)):
+                self.connection.sendall(answer[i : i + 1])
+                time.sleep(0.01)
+
+
+@pytest.mark.parametrize("start", [0, 9, 900])
+def test_a_server_that_drips_is_not_waited_for_without_end(start, tmp_path, monkeypatch):
+    """Each byte comes in time, of its first header or of the file; all of them never would."""
+    monkeypatch.setattr("lowrank.io.web._TIMEOUT", 1.5)
+    Image.fromarray(FRAMES[0]).save(tmp_path / "in.tif")
+    make = type("Own", (Dripping,), {"after": start})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(make, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            job = Job(f"http://127.0.0.1:{server.server_port}/in.tif", str(tmp_path / "out.lrk"))
+            with pytest.raises(FileError, match="sends fewer than 1,024 bytes"):
+                compress(job)
+            monkeypatch.setattr("lowrank.io.web._LEAST", 1)  # what is slow comes in the end
+            make.after = max(start, 1700)
+            assert compress(job).error is None
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Marked(Short):
