@@ -282,7 +282,7 @@ def check_page(name: str, sources: list[str], *, force: bool) -> None:
     if name == "-" or suffix.lower() in SUFFIXES | {".lrk"}:
         stem = "page" if name == "-" else stem
         raise UsageError(f"--html writes a page, not {name}; give --html {stem}.html")
-    files.check_output(name, force=force, inputs=sources)
+    files.check_output(name, force=force, inputs=sources, option="--html")
 
 
 def write_page(name: str, result: Result, sources: list[str], *, force: bool, quiet: bool) -> None:

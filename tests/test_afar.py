@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -305,6 +306,49 @@ def test_a_stack_becomes_an_array_of_zarr(cli, tmp_path):
     (tmp_path / "other.zarr").mkdir()
     assert "no array" in cli("decompress", "a.lrk", "-o", "other.zarr", "-f").failed()
     assert not [x for x in os.listdir(tmp_path) if x.startswith(".lowrank")]
+
+
+@pytest.mark.parametrize("when", ["rename", "rmtree"])
+def test_an_array_of_zarr_is_replaced_whole_or_not(when, cli, tmp_path, monkeypatch):
+    """Whatever interrupts it, and through a link; and what holds the input is not replaced."""
+    from lowrank.io import zarr
+
+    np.save(tmp_path / "a.npy", FRAMES)
+    assert cli("compress", "a.npy", "-k", "4").succeeded()
+    assert cli("decompress", "a.lrk", "-o", "a.zarr").succeeded()
+    first = tmp_path / "a.zarr" / "c/0/0/0"
+    before, new = first.read_bytes(), np.zeros((2, *FRAMES.shape[1:], 1), FRAMES.dtype)
+    (tmp_path / "link.zarr").symlink_to("a.zarr")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("a.zarr", "link.zarr"):
+        with monkeypatch.context() as patched:
+            if when == "rename":  # the second one, of what is new to its place
+                patched.setattr(os, when, second(os.rename, interrupted))
+            else:
+                patched.setattr(shutil, when, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                zarr.write(str(tmp_path / name), new.shape, new.dtype, [new], force=True)
+        assert first.read_bytes() == (before if when == "rename" else bytes(len(before)))
+    zarr.write(str(tmp_path / "link.zarr"), FRAMES.shape, FRAMES.dtype, [FRAMES], force=True)
+    assert (tmp_path / "link.zarr").is_symlink()
+    assert first.read_bytes() == FRAMES[0].tobytes()
+    os.replace(tmp_path / "a.lrk", tmp_path / "a.zarr" / "a.lrk")
+    done = cli("decompress", "a.zarr/a.lrk", "-o", "link.zarr", "-f")
+    assert "holds the input" in done.failed(2)
+    assert (tmp_path / "a.zarr" / "a.lrk").exists()
+
+
+def second(do, other):
+    """Do something once, and then another thing once."""
+    calls = iter((do, other))
+
+    def either(*args):
+        return next(calls, do)(*args)
+
+    return either
 
 
 def test_zarr_reads_it(tmp_path):

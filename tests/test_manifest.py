@@ -239,6 +239,10 @@ def test_a_manifest_is_refused_before_any_work(cli, small_png, tmp_path):
     assert "exists" in cli(*run, "--manifest", "m.csv").failed(1)
     assert ".csv nor .json" in cli(*run, "--manifest", "m.txt").failed(2)
     assert "lists files" in cli(*run, "-o", "-", "--manifest", "x.csv").failed(2)
+    for output in ("m.csv", "./x.csv"):
+        same = (*run, "-o", output, "--manifest", os.path.basename(output), "-f")
+        assert "is the output itself" in cli(*same).failed(2)
+    assert not (tmp_path / "x.csv").exists()
     assert not (tmp_path / "in.lrk").exists()
     assert (tmp_path / "m.csv").read_text() == "mine"
     cli(*run, "--manifest", "m.csv", "-f").succeeded()
