@@ -441,3 +441,15 @@ def test_frames_of_deep_colour_are_called_so_from_a_folder_and_an_array(tmp_path
     stack = lowrank.compress(A, stack=True, rank=2)
     for original in (A, tmp_path / "in"):
         assert stack.report(original).source.title == "3 x uint16"
+
+
+def test_frames_that_are_decoded_whole_are_within_the_limit_that_is_given(tmp_path):
+    """The limit of whoever asks: there is none of what is read in parts of frames."""
+    frames = [Image.fromarray(RNG.integers(0, 255, (20, 30), np.uint8)) for _ in range(5)]
+    for name, packed in (("a.tif", {}), ("b.tif", {"compression": "tiff_lzw"})):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **packed)
+    wish = {"rank": 2, "memory": 1 << 26}
+    assert lowrank.compress(tmp_path / "a.tif", max_pixels=599, **wish).notes
+    assert lowrank.compress(tmp_path / "b.tif", max_pixels=600, **wish).notes
+    with pytest.raises(LimitError, match="above the limit of 599 a frame; raise"):
+        lowrank.compress(tmp_path / "b.tif", max_pixels=599, **wish)

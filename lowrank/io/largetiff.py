@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from lowrank.errors import ImageError, number_of
+from lowrank.errors import ImageError, LimitError, number_of
 from lowrank.io import dtypes, metadata, pages, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
 from lowrank.io.matrices import InFile, OfBands, OfFrames, of_channels
@@ -36,10 +36,11 @@ _ADVICE = "the TIFF is damaged or of a rare kind"
 _TAKEN_FOR_DATA = "The file states a no-data value ({:.9g}): its pixels were taken for data."
 
 
-def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
+def of_path(path: str, taking: Taking, *, least: int, max_pixels: int) -> LazyLoaded | None:
     """One picture, or pages, of at least so many bytes of samples.
 
-    None of what is to be read whole, and of what is small and hard to make out.
+    None of what is to be read whole, and of what is small and hard to make out. Pages that are
+    decoded are so whole: each of `max_pixels` at most.
     """
     if taking.axis is not None or isinstance(taking.frames, int):
         return None
@@ -47,7 +48,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
         one = None
         if not taking.asked and tifffile.installed():
             one = _of_one_tiff(path, least)
-        return one or _of_pages(path, taking, least)
+        return one or _of_pages(path, taking, least, max_pixels)
     except ImageError:
         if os.path.getsize(path) >= LARGE:
             raise
@@ -99,7 +100,7 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
     return LazyLoaded(replace(lazy, metadata=carried), source, tuple(notes))
 
 
-def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
+def _of_pages(path: str, taking: Taking, least: int, max_pixels: int) -> LazyLoaded | None:
     """Pages of samples as they stand in the file; others are decoded, one at a time."""
     if _is_tifffiles(path):
         return None
@@ -153,8 +154,13 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     matrix: Matrix
     if whole:
         matrix = InFile(path, dtype, starts, length)
+    elif width * height > max_pixels:
+        raise LimitError(
+            f"{path}: its {width:,} x {height:,} pixels are above the limit of {max_pixels:,} a "
+            "frame; raise the limit"
+        )
     else:
-        pager = _Pages(path, chosen)
+        pager = _Pages(path, chosen, max_pixels)
         native = dtype.newbyteorder("=")
         matrix = OfFrames(len(chosen), length, native, pager.decoded)
     lazy = Lazy(matrix, typed, height, width, len(chosen), carried)
@@ -188,8 +194,8 @@ class _Pages:
     Pillow has no name of it: what it maps by one it scrambles, where a tag turns the samples.
     """
 
-    def __init__(self, path: str, chosen: range) -> None:
-        self._path, self._chosen = path, chosen
+    def __init__(self, path: str, chosen: range, max_pixels: int) -> None:
+        self._path, self._chosen, self._max_pixels = path, chosen, max_pixels
         self._stream: BinaryIO | None = None
         self._image: Image.Image | None = None
 
@@ -198,7 +204,7 @@ class _Pages:
             self._stream.close()
 
     def decoded(self, i: int) -> Any:
-        with wall(f"read {self._path}", _ADVICE):
+        with wall(f"read {self._path}", _ADVICE, self._max_pixels):
             if self._image is None:
                 self._stream = open(self._path, "rb")  # noqa: SIM115 - as long as this is there
                 self._image = Image.open(self._stream)

@@ -16,7 +16,7 @@ from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
 from lowrank.io import images, states, urls, zarr
 from lowrank.io.taking import USUAL, Taking, several
-from lowrank.limits import LARGE
+from lowrank.limits import DEFAULT_MAX_PIXELS, LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
 from lowrank.report import File, Report, measure
@@ -140,7 +140,7 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
     parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
     facts = measure.file_facts(file, parts, len(packed))
     with states.unchanged(path):
-        loaded = read_later(path, parts, taking)
+        loaded = read_later(path, parts, taking, max_pixels=max_pixels)
         if loaded is None:
             return None
         found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())
@@ -154,7 +154,9 @@ def _small(path: str) -> bool:
     return status is None or status.st_size < LARGE
 
 
-def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
+def read_later(
+    path: str, parts: Parts, taking: Taking, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> LazyLoaded | None:
     """What a file was made from, to be read in passes; None where it is read whole."""
     if _small(path):
         return None
@@ -163,14 +165,19 @@ def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
 
     if not passes.can(parts) or parts.head.metadata.nodata is not None:
         return None
-    loaded = usual = lazy.of_path(path, taking, least=LARGE)
+
+    def along(at: int | None) -> LazyLoaded | None:
+        how = taking._replace(axis=at)
+        return lazy.of_path(path, how, least=LARGE, max_pixels=max_pixels)
+
+    loaded = usual = along(taking.axis)
     if loaded is None or taking.axis is not None or parts.head.frames is None:
         return loaded
     fit: list[LazyLoaded] = []
     for at in range(4):  # or one that has so many frames along another axis
         if at:
             try:
-                loaded = lazy.of_path(path, taking._replace(axis=at), least=LARGE)
+                loaded = along(at)
             except UsageError:  # it has no such axis
                 break
         if loaded is not None and loaded.picture.samples_shape == parts.head.samples_shape:

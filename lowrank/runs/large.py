@@ -126,7 +126,9 @@ def _measured_later(job: Job, settings: tasks.Compressing, *, repeated: bool) ->
     from lowrank.report import measure, passes
     from lowrank.stores.packed.frames import tiled
 
-    loaded = lazy.of_path(job.input, settings.taking, least=limits.LARGE)
+    loaded = lazy.of_path(
+        job.input, settings.taking, least=limits.LARGE, max_pixels=settings.max_pixels
+    )
     whole = loaded is None or math.prod(loaded.picture.samples_shape) <= tiled.LARGEST
     if loaded is None or whole or not loaded.picture.frames or not loaded.picture.mode.limits:
         return work.compress(job, settings, repeated=repeated)
@@ -189,7 +191,9 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
             max_pixels=settings.max_pixels,
         )  # fmt: skip
     else:
-        loaded = lazy.of_path(job.input, settings.taking, least=least)
+        loaded = lazy.of_path(
+            job.input, settings.taking, least=least, max_pixels=settings.max_pixels
+        )
     if loaded is None or not store_passes.can(loaded.picture, settings.target, settings.layout):
         return None
     return loaded

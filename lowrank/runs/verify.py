@@ -223,7 +223,7 @@ def _beside(path: str, parts: Parts, settings: Verifying) -> Compared:
     taking = settings.taking
     later_as = taking if taking.asked else Taking(stack=parts.head.frames is not None)
     with states.unchanged(path):
-        later = ask.read_later(path, parts, later_as)
+        later = ask.read_later(path, parts, later_as, max_pixels=settings.max_pixels)
         if later is not None:
             return compared.in_passes(later, parts)
         content = b"" if os.path.isdir(path) else files.read_bytes(path)

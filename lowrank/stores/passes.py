@@ -253,12 +253,13 @@ def _said(
 def of_source(
     source: Any, target: Target, *, layout: str | None, store: str | None, memory: int | None,
     taking: Taking, dask: Any, labels: Callable[[int | None], bytes | None] | None,
+    max_pixels: int,
 ) -> tuple[Parts, tuple[str, ...]] | None:  # fmt: skip
     """Compress a file or an array that is large, or for which memory or a cluster is given.
 
     Parameters
     ----------
-    source, target, layout, store, taking : as elsewhere
+    source, target, layout, store, taking, max_pixels : as elsewhere
     memory : int or None
     dask : str, Client or None
     labels : callable or None
@@ -276,7 +277,8 @@ def of_source(
 
     names = (os.fspath(source),) if isinstance(source, str | os.PathLike) else ()
     with states.unchanged(*names):
-        loaded = lazy.of(source, taking, least=LARGE if memory is None and dask is None else 0)
+        least = LARGE if memory is None and dask is None else 0
+        loaded = lazy.of(source, taking, least=least, max_pixels=max_pixels)
         if loaded is None or not can(loaded.picture, target, layout):
             return None
         if labels is not None:
