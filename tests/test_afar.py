@@ -326,11 +326,13 @@ def test_an_array_of_zarr_is_replaced_whole_or_not(when, cli, tmp_path, monkeypa
     for name in ("a.zarr", "link.zarr"):
         with monkeypatch.context() as patched:
             if when == "rename":  # the second one, of what is new to its place
-                patched.setattr(os, when, second(os.rename, interrupted))
+                once = first_then(interrupted, os.rename)
+                patched.setattr(os, when, first_then(os.rename, once))
             else:
-                patched.setattr(shutil, when, interrupted)
+                patched.setattr(shutil, when, first_then(interrupted, shutil.rmtree))
             with pytest.raises(KeyboardInterrupt):
                 zarr.write(str(tmp_path / name), new.shape, new.dtype, [new], force=True)
+        assert not [x for x in os.listdir(tmp_path) if x.startswith(".lowrank")]
         assert first.read_bytes() == (before if when == "rename" else bytes(len(before)))
     zarr.write(str(tmp_path / "link.zarr"), FRAMES.shape, FRAMES.dtype, [FRAMES], force=True)
     assert (tmp_path / "link.zarr").is_symlink()
@@ -341,12 +343,12 @@ def test_an_array_of_zarr_is_replaced_whole_or_not(when, cli, tmp_path, monkeypa
     assert (tmp_path / "a.zarr" / "a.lrk").exists()
 
 
-def second(do, other):
-    """Do something once, and then another thing once."""
-    calls = iter((do, other))
+def first_then(do, other):
+    """Do something once, and then another thing."""
+    calls = iter((do,))
 
-    def either(*args):
-        return next(calls, do)(*args)
+    def either(*args, **options):
+        return next(calls, other)(*args, **options)
 
     return either
 

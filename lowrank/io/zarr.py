@@ -112,11 +112,19 @@ def write(
         except OSError as error:
             raise failure("write", path, error) from error
     finally:
-        if os.path.lexists(aside) and not os.path.lexists(place):
-            os.rename(aside, place)
-        for folder in (made, aside):
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            _settle(place, made, aside)
+        finally:  # where a signal came meanwhile, of which there is one
+            _settle(place, made, aside)
     return total
+
+
+def _settle(place: str, made: str, aside: str) -> None:
+    """Take an array back that was not replaced, and delete what is not needed any more."""
+    if os.path.lexists(aside) and not os.path.lexists(place):
+        os.rename(aside, place)
+    for folder in (made, aside):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fill(
