@@ -222,6 +222,12 @@ def test_what_does_nothing_for_a_stream_is_said(cli, tmp_path, frames):
     for option, value in (("--memory", "1G"), ("--resume", "j")):
         done = cli("compress", "-", "-k", "1", "-o", "x.lrk", "-f", option, value, stdin=data)
         assert f"{option} did nothing" in done.succeeded().err
+    cli("compress", "a.npy", "-q", "50", "-o", "y.lrk").succeeded()
+    done = cli(
+        "compress", "a.npy", "-q", "50", "-o", "y.lrk", "--memory", "1G", "--skip-existing"
+    ).succeeded()
+    assert "skipped" in done.text
+    assert done.err == ""  # it was not read at all
     done = cli("compress", "a.npy", "-k", "1", "--memory", "1G", "-o", "/dev/null").succeeded()
     size = (tmp_path / "x.lrk").stat().st_size
     assert f"/dev/null: {size:,} bytes" in done.text

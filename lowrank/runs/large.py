@@ -105,7 +105,7 @@ def _whole(job: Job, settings: tasks.Compressing, *, repeated: bool) -> tasks.Ou
             "fit into memory; leave it out"
         )
     outcome = _measured_later(job, settings, repeated=repeated)
-    if settings.memory is None and settings.resume is None:
+    if outcome.skipped or (settings.memory is None and settings.resume is None):
         return outcome
     asked = "--resume" if settings.memory is None else "--memory"
     return replace(
