@@ -202,6 +202,30 @@ class Odd(SimpleHTTPRequestHandler):
             self.wfile.write(body)
 
 
+@pytest.mark.parametrize("command", ["compress", "decompress", "report", "verify"])
+@pytest.mark.parametrize("name", ["[::1/x", "[/", "/x", "127.0.0.1:99999/x", "127.0.0.1:x/x", " "])
+def test_an_address_that_is_none_is_refused_in_a_line(cli, command, name):
+    said = cli(command, f"http://{name}.{'npy' if command == 'compress' else 'lrk'}").failed(1)
+    assert said.startswith("lowrank: error: cannot read http://")
+
+
+def test_the_web_is_that_in_capitals_too(web, tmp_path):
+    address, folder, _ = web
+    np.save(folder / "a.npy", FRAMES)
+    assert (
+        compress(address.replace("http", "HTTP") + "/a.npy", str(tmp_path / "a.lrk")).error is None
+    )
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1/m", "memory://afar/m"])
+def test_lists_and_pages_are_written_here_only(cli, address, tmp_path):
+    np.save(tmp_path / "a.npy", FRAMES)
+    done = cli("compress", "a.npy", "-k", "2", "--manifest", f"{address}.csv")
+    assert "give the name of a file" in done.failed(2)
+    assert "give --html page.html" in cli("report", "a.npy", "--html", f"{address}.html").failed(2)
+    assert os.listdir(tmp_path) == ["a.npy"]
+
+
 def test_answers_that_are_no_file_are_named(monkeypatch):
     from lowrank.io import cloud
     from lowrank.io import web as stores

@@ -160,7 +160,10 @@ def fetch(url: str, folder: str) -> str:
 
 def named(url: str) -> str:
     """The name of a file, without what leads to it and what is asked of it."""
-    plain = urlsplit(url).path if only_read(url) else url
+    try:
+        plain = urlsplit(url).path if only_read(url) else url
+    except ValueError as cause:
+        raise _failure("read", url, cause) from cause
     return posixpath.basename(plain) or "file"
 
 

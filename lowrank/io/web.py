@@ -58,7 +58,7 @@ class _OnTheWeb(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        if not only_read(newurl.lower()):
+        if not only_read(newurl):
             raise OSError("the server sends on to an address that is none of the web")
         found = super().redirect_request(req, fp, code, msg, headers, newurl)
         if found is not None:
