@@ -143,7 +143,12 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
         loaded = read_later(path, parts, taking, max_pixels=max_pixels)
         if loaded is None:
             return None
-        found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())
+        try:
+            found = passes.measured(
+                loaded, parts, file=facts, file_bytes=len(packed), memory=half()
+            )
+        except LowrankError as error:
+            raise naming(error, path) from error
     return Result((found,), notes=loaded.notes, stored=(parts,))
 
 

@@ -17,6 +17,7 @@ from lowrank.errors import (
     LimitError,
     LowrankError,
     UsageError,
+    naming,
     number_of,
     shown,
 )
@@ -212,7 +213,7 @@ def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
         except UsageError as error:  # another size or mode: another image
             failures.append(_UnmatchedError(f"{name} is not made from {path}: {error}"))
         except LowrankError as error:
-            failures.append(_UnmatchedError(f"{name}: its original: {error}"))
+            failures.append(_UnmatchedError(f"{name}: its original: {naming(error, path)}"))
     if not found:
         raise failures[0]
     return min(found, key=lambda x: (x.above, x.factor_error))
