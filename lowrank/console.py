@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
-from lowrank.errors import FileError, UsageError, printable, shown
+from lowrank.errors import FileError, UsageError, called, printable
 
 if TYPE_CHECKING:
     from lowrank.report.ask import Result
@@ -54,7 +54,7 @@ def note(text: str, *, quiet: bool) -> None:
 def notes(name: str, lines: tuple[str, ...], *, quiet: bool) -> None:
     """Say what somebody should know of a file."""
     for line in lines:
-        note(f"{shown(name)}: {line}", quiet=quiet)
+        note(f"{called(name)}: {line}", quiet=quiet)
 
 
 def error(message: Exception | str) -> None:
@@ -269,7 +269,7 @@ def waiting(*, quiet: bool) -> Iterator[None]:
         return
     from lowrank.views import waiting as line
 
-    with line.shown(sys.stderr):
+    with line.called(sys.stderr):
         yield
 
 

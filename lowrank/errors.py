@@ -32,7 +32,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
-def shown(name: str) -> str:
+def called(name: str) -> str:
     """What messages call a file: `-` is standard input."""
     return "standard input" if name == "-" else name
 
@@ -85,9 +85,9 @@ class LimitError(LowrankError):
 
 def naming(error: LowrankError, name: str) -> LowrankError:
     """The same error; one about samples or a limit says of which file, where it does not yet."""
-    called = printable(shown(name))
-    about = isinstance(error, ImageError | LimitError) and called not in str(error)
-    return type(error)(f"{called}: {error}") if about else error
+    shown = printable(called(name))
+    about = isinstance(error, ImageError | LimitError) and shown not in str(error)
+    return type(error)(f"{shown}: {error}") if about else error
 
 
 class FormatError(LowrankError):
@@ -115,12 +115,12 @@ class FileError(LowrankError):
 
 def failure(verb: str, name: str, error: OSError | ValueError) -> FileError:
     """What the system says of a file, and what can be done about it."""
-    called = shown(name) or "''"
+    shown = called(name) or "''"
     if not isinstance(error, OSError):  # a null byte in the path
-        return FileError(f"cannot {verb} {called}: {error}; check the path")
+        return FileError(f"cannot {verb} {shown}: {error}; check the path")
     folder = os.path.dirname(name)
     if verb == "write" and folder and error.errno == errno.ENOENT and not os.path.exists(folder):
-        return FileError(f"cannot write {called}: no folder {folder}; make it first")
+        return FileError(f"cannot write {shown}: no folder {folder}; make it first")
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     advice = _ADVICE.get(error.errno or 0)
-    return FileError(f"cannot {verb} {called}: {reason}" + (f"; {advice}" if advice else ""))
+    return FileError(f"cannot {verb} {shown}: {reason}" + (f"; {advice}" if advice else ""))

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lowrank.errors import shown
+from lowrank.errors import called
 from lowrank.io import formats, pngwriter
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.picture import ARRAY, MODES, Loaded, Metadata, Picture
@@ -58,7 +58,7 @@ def read(
             from lowrank.io import arrays
 
             kind = "NPZ" if data.startswith(b"PK") else "NPY"
-            samples = npy.read(data, name=shown(name), max_pixels=max_pixels)
+            samples = npy.read(data, name=called(name), max_pixels=max_pixels)
             return arrays.loaded(
                 samples, name=name, format=kind, size=len(data),
                 max_pixels=max_pixels, nodata=nodata,

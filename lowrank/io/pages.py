@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from lowrank.errors import ImageError, LimitError, number_of, shown
+from lowrank.errors import ImageError, LimitError, called, number_of
 from lowrank.io import dtypes, endings, metadata, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
 from lowrank.io.modes import check_finite, from_image, stored_as
@@ -53,7 +53,7 @@ def read(
     """
     if data.startswith(TIFFS) and tiff.beyond_pillow(data) and tifffile.installed():
         return _by_tifffile(data, name, taking, max_pixels, nodata)
-    with wall(f"read {shown(name)}", pillow.DAMAGED, max_pixels) as warned:
+    with wall(f"read {called(name)}", pillow.DAMAGED, max_pixels) as warned:
         try:
             opened = Image.open(BytesIO(data), formats=pillow.formats_of(data))
         except UnidentifiedImageError:  # whoever reads it as one image knows what to say
@@ -328,7 +328,7 @@ def taken_for(picture: Picture | Lazy, what: str) -> str:
 def _by_tifffile(
     data: bytes, name: str, taking: Taking, max_pixels: int, nodata: float | None
 ) -> Loaded | None:
-    with tifffile.opened(data, name=shown(name), max_pixels=max_pixels) as file:
+    with tifffile.opened(data, name=called(name), max_pixels=max_pixels) as file:
         if file.frames + file.others < 2:
             return None
         if file.frames < 2:

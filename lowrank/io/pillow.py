@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, UnidentifiedImageError
 
-from lowrank.errors import ImageError, LimitError, UsageError, pip_install, shown
+from lowrank.errors import ImageError, LimitError, UsageError, called, pip_install
 from lowrank.io import endings, metadata
 from lowrank.io.formats import FORMATS, READABLE, TAKEN, WRITABLE, check_holds
 from lowrank.io.modes import check_finite, from_image, to_image
@@ -74,7 +74,7 @@ def read(
     LimitError
         More than `max_pixels` pixels, or more than there is memory for.
     """
-    with wall(f"read {shown(name)}", DAMAGED, max_pixels) as warned:
+    with wall(f"read {called(name)}", DAMAGED, max_pixels) as warned:
         if not data:
             raise ImageError("the file is empty; give an image")
         formats = formats_of(data)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import ImageError, UsageError, number_of, shown
+from lowrank.errors import ImageError, UsageError, called, number_of
 from lowrank.io import arrays, dtypes, folders, images, npy, pages, zarr
 from lowrank.io import nodata as missing
 from lowrank.io.matrices import fitting
@@ -54,7 +54,7 @@ def read(
     """
     if data.startswith(images.ARRAYS) and npy.accepts(data):
         kind = "NPZ" if data.startswith(b"PK") else "NPY"
-        array = npy.read(data, name=shown(name), max_pixels=max_pixels)
+        array = npy.read(data, name=called(name), max_pixels=max_pixels)
         return of_array(
             array, name=name, format=kind, size=len(data), max_pixels=max_pixels,
             nodata=nodata, taking=taking,

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 
 from PIL import Image
 
-from lowrank.errors import ImageError, LimitError, LowrankError, printable, shown
+from lowrank.errors import ImageError, LimitError, LowrankError, called, printable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -82,9 +82,9 @@ def naming(take: Callable[P, T]) -> Callable[P, T]:
             return take(*args, **kwargs)
         except (ImageError, LimitError) as error:
             name = kwargs.get("name")
-            if name is None or shown(str(name)) in str(error):
+            if name is None or called(str(name)) in str(error):
                 raise
-            raise type(error)(f"cannot read {shown(str(name))}: {error}") from error
+            raise type(error)(f"cannot read {called(str(name))}: {error}") from error
 
     return named
 

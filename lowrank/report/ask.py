@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
-from lowrank.errors import LowrankError, UsageError, naming, shown
+from lowrank.errors import LowrankError, UsageError, called, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
 from lowrank.io import images, states, urls, zarr
@@ -102,7 +102,7 @@ def report(
     data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
-            raise UsageError(f"{shown(path)} is a .lrk file; give the image first, then the file")
+            raise UsageError(f"{called(path)} is a .lrk file; give the image first, then the file")
         parts = lrk.parse(data, name=path, max_pixels=max_pixels)
         said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
         return Result((said,), stored=(parts,))

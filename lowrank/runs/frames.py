@@ -12,7 +12,7 @@ import numpy as np
 
 from lowrank import files
 from lowrank import format as lrk
-from lowrank.errors import UsageError, number_of, shown
+from lowrank.errors import UsageError, called, number_of
 from lowrank.format import header
 from lowrank.io import formats, images
 from lowrank.picture import Metadata, Picture
@@ -43,7 +43,7 @@ def decompress(job: Job, settings: tasks.Decompressing, *, repeated: bool = Fals
     if not header.is_stack(start):
         if asked:
             raise UsageError(
-                f"{shown(job.input)} holds one picture, and --frames and --pixel are of a stack; "
+                f"{called(job.input)} holds one picture, and --frames and --pixel are of a stack; "
                 "leave them out"
             )
         return work.decompress(job, settings, repeated=repeated, data=data)
@@ -114,7 +114,7 @@ def _leading(stack: LowRankStack, rank: int, name: str) -> LowRankStack:
         return stack.leading(rank)
     except UsageError as error:
         raise UsageError(
-            f"{shown(name)} is packed, and no packed stack is decoded with fewer terms; "
+            f"{called(name)} is packed, and no packed stack is decoded with fewer terms; "
             "leave out -k"
         ) from error
 

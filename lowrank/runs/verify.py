@@ -19,7 +19,6 @@ from lowrank.errors import (
     UsageError,
     naming,
     number_of,
-    shown,
 )
 from lowrank.format.parts import Parts
 from lowrank.io import folders, states, zarr
@@ -105,7 +104,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         return afar.done(verify, job, settings, writes=False)
     facts: dict[str, Any] = {"state": WHOLE}
     error: LowrankError | None = None
-    summary, size, name = "", 0, shown(job.input)
+    summary, size, name = "", 0, called(job.input)
     try:
         data = files.read_bytes(job.input)
         size = facts["bytes"] = len(data)
@@ -202,7 +201,7 @@ def _memory(name: str) -> LimitError:
 
 def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
     """The file beside the original that it is nearest to, of those with its name."""
-    name, originals = shown(job.input), job.originals or _as_frames(job.tree, parts)
+    name, originals = called(job.input), job.originals or _as_frames(job.tree, parts)
     if not originals:
         raise _UnmatchedError(f"no original of {name} in {job.tree}; leave out --against")
     found: list[Compared] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lowrank import codec, files, targets
 from lowrank import format as lrk
-from lowrank.errors import LimitError, LowrankError, UsageError, naming, number_of, shown
+from lowrank.errors import LimitError, LowrankError, UsageError, called, naming, number_of
 from lowrank.format.parts import Parts
 from lowrank.io import formats, images, states
 from lowrank.io.taking import several
@@ -224,7 +224,7 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     target = settings.target
     if asked or settings.nodata is not None or target.weights or target.tune == "eye":
         raise UsageError(
-            f"{shown(job.input)} is a .lrk file, which compress only shortens; --certify, "
+            f"{called(job.input)} is a .lrk file, which compress only shortens; --certify, "
             "--layout, --nodata, --store, --tune, --weights, --frames and --axis need the image"
         )
     longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
@@ -262,5 +262,5 @@ def attempt(worker: Worker, job: Job, settings: Settings, *, repeated: bool = Fa
     except LowrankError as error:
         return Outcome(job.input, job.output or "", error=naming(error, job.input))
     except MemoryError:
-        limit = LimitError(f"not enough memory for {shown(job.input)}; give a smaller image")
+        limit = LimitError(f"not enough memory for {called(job.input)}; give a smaller image")
         return Outcome(job.input, job.output or "", error=limit)
