@@ -194,6 +194,7 @@ def compress(
                 image, targets.chosen(cast("dict[Kind, object]", wishes)), layout=layout,
                 store=store, memory=bound, taking=taking, dask=dask,
                 labels=None if named == Axis() else partial(labels_of, named),
+                max_pixels=targets.pixels(max_pixels),
             )  # fmt: skip
             if found is not None:
                 return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)

@@ -269,20 +269,22 @@ def waiting(*, quiet: bool) -> Iterator[None]:
         return
     from lowrank.views import waiting as line
 
-    with line.shown(sys.stderr):
+    with line.called(sys.stderr):
         yield
 
 
 def check_page(name: str, sources: list[str], *, force: bool) -> None:
     """Refuse early a page that cannot be, or whose name says that it is something else."""
     from lowrank import files
+    from lowrank.io import urls
     from lowrank.io.formats import SUFFIXES
 
     stem, suffix = os.path.splitext(name)
-    if name == "-" or suffix.lower() in SUFFIXES | {".lrk"}:
-        stem = "page" if name == "-" else stem
+    elsewhere = name == "-" or urls.is_url(name)
+    if elsewhere or suffix.lower() in SUFFIXES | {".lrk"}:
+        stem = "page" if elsewhere else stem
         raise UsageError(f"--html writes a page, not {name}; give --html {stem}.html")
-    files.check_output(name, force=force, inputs=sources)
+    files.check_output(name, force=force, inputs=sources, option="--html")
 
 
 def write_page(name: str, result: Result, sources: list[str], *, force: bool, quiet: bool) -> None:

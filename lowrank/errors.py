@@ -32,6 +32,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
+def called(name: str) -> str:
+    """What messages call a file: `-` is standard input."""
+    return "standard input" if name == "-" else name
+
+
 def number_of(number: int, what: str, one: str = "", many: str = "") -> str:
     """A number of things, and a verb that goes with it: `1 term stands`, `2,000 terms stand`."""
     verb = one if number == 1 else many
@@ -41,11 +46,6 @@ def number_of(number: int, what: str, one: str = "", many: str = "") -> str:
 def pip_install(name: str) -> str:
     """How to install an extra: pip knows it by what is installed, wherever that came from."""
     return f"pip install 'lowrank-image[{name}]'"
-
-
-def called(name: str) -> str:
-    """What messages call a file."""
-    return "standard input" if name == "-" else name
 
 
 class LowrankError(Exception):

@@ -239,6 +239,7 @@ def check_output(
     force: bool,
     inputs: Iterable[str] = (),
     makes_folder: bool = False,
+    option: str = "-o",
 ) -> None:
     """Refuse early, before any work, an output that `write_atomic` would refuse.
 
@@ -251,6 +252,8 @@ def check_output(
         Paths of what the output is made from; `-` is standard input.
     makes_folder : bool
         Its folder will be made where it is missing.
+    option : str
+        Which option gives it another name.
 
     Raises
     ------
@@ -262,7 +265,7 @@ def check_output(
     """
     name = os.fspath(path)
     if any(source != "-" and same_file(source, name) for source in inputs):
-        raise UsageError(f"{name} is the input itself; give another output with -o")
+        raise UsageError(f"{name} is the input itself; give another output with {option}")
     try:
         _checked_output(name, force=force)
     except FileNotFoundError as error:

@@ -319,7 +319,8 @@ Listed = Annotated[
         "--manifest",
         metavar="LIST",
         help="Compare with the list of compress --manifest: missing, changed, exchanged and "
-        "unlisted files are faults, and so are numbers that are not as listed. Implies -r.",
+        "unlisted files are faults, and so are numbers that are not as listed (with --against: "
+        "originals, too). Implies -r.",
         autocompletion=completed("manifests"),
     ),
 ]

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -201,6 +202,30 @@ class Odd(SimpleHTTPRequestHandler):
             self.wfile.write(body)
 
 
+@pytest.mark.parametrize("command", ["compress", "decompress", "report", "verify"])
+@pytest.mark.parametrize("name", ["[::1/x", "[/", "/x", "127.0.0.1:99999/x", "127.0.0.1:x/x", " "])
+def test_an_address_that_is_none_is_refused_in_a_line(cli, command, name):
+    said = cli(command, f"http://{name}.{'npy' if command == 'compress' else 'lrk'}").failed(1)
+    assert said.startswith("lowrank: error: cannot read http://")
+
+
+def test_the_web_is_that_in_capitals_too(web, tmp_path):
+    address, folder, _ = web
+    np.save(folder / "a.npy", FRAMES)
+    assert (
+        compress(address.replace("http", "HTTP") + "/a.npy", str(tmp_path / "a.lrk")).error is None
+    )
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1/m", "memory://afar/m"])
+def test_lists_and_pages_are_written_here_only(cli, address, tmp_path):
+    np.save(tmp_path / "a.npy", FRAMES)
+    done = cli("compress", "a.npy", "-k", "2", "--manifest", f"{address}.csv")
+    assert "give the name of a file" in done.failed(2)
+    assert "give --html page.html" in cli("report", "a.npy", "--html", f"{address}.html").failed(2)
+    assert os.listdir(tmp_path) == ["a.npy"]
+
+
 def test_answers_that_are_no_file_are_named(monkeypatch):
     from lowrank.io import cloud
     from lowrank.io import web as stores
@@ -305,6 +330,51 @@ def test_a_stack_becomes_an_array_of_zarr(cli, tmp_path):
     (tmp_path / "other.zarr").mkdir()
     assert "no array" in cli("decompress", "a.lrk", "-o", "other.zarr", "-f").failed()
     assert not [x for x in os.listdir(tmp_path) if x.startswith(".lowrank")]
+
+
+@pytest.mark.parametrize("when", ["rename", "rmtree"])
+def test_an_array_of_zarr_is_replaced_whole_or_not(when, cli, tmp_path, monkeypatch):
+    """Whatever interrupts it, and through a link; and what holds the input is not replaced."""
+    from lowrank.io import zarr
+
+    np.save(tmp_path / "a.npy", FRAMES)
+    assert cli("compress", "a.npy", "-k", "4").succeeded()
+    assert cli("decompress", "a.lrk", "-o", "a.zarr").succeeded()
+    first = tmp_path / "a.zarr" / "c/0/0/0"
+    before, new = first.read_bytes(), np.zeros((2, *FRAMES.shape[1:], 1), FRAMES.dtype)
+    (tmp_path / "link.zarr").symlink_to("a.zarr")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    for name in ("a.zarr", "link.zarr"):
+        with monkeypatch.context() as patched:
+            if when == "rename":  # the second one, of what is new to its place
+                once = first_then(interrupted, os.rename)
+                patched.setattr(os, when, first_then(os.rename, once))
+            else:
+                patched.setattr(shutil, when, first_then(interrupted, shutil.rmtree))
+            with pytest.raises(KeyboardInterrupt):
+                zarr.write(str(tmp_path / name), new.shape, new.dtype, [new], force=True)
+        assert not [x for x in os.listdir(tmp_path) if x.startswith(".lowrank")]
+        assert first.read_bytes() == (before if when == "rename" else bytes(len(before)))
+    zarr.write(str(tmp_path / "link.zarr"), FRAMES.shape, FRAMES.dtype, [FRAMES], force=True)
+    assert (tmp_path / "link.zarr").is_symlink()
+    assert first.read_bytes() == FRAMES[0].tobytes()
+    os.replace(tmp_path / "a.lrk", tmp_path / "a.zarr" / "a.lrk")
+    done = cli("decompress", "a.zarr/a.lrk", "-o", "link.zarr", "-f")
+    assert "holds the input" in done.failed(2)
+    assert (tmp_path / "a.zarr" / "a.lrk").exists()
+
+
+def first_then(do, other):
+    """Do something once, and then another thing."""
+    calls = iter((do,))
+
+    def either(*args, **options):
+        return next(calls, other)(*args, **options)
+
+    return either
 
 
 def test_zarr_reads_it(tmp_path):

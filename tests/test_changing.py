@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -13,10 +15,12 @@ import pytest
 from PIL import Image
 
 import lowrank
-from lowrank import linalg
+from lowrank import files, linalg
 from lowrank.errors import FileError, UsageError
 from lowrank.io import matrices
-from lowrank.runs import tasks, work
+from lowrank.io.taking import Taking
+from lowrank.report import ask
+from lowrank.runs import tasks, verify, work
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -49,6 +53,11 @@ def made(kind, folder):
 KINDS = ("npy", "tiff", "packed tiff", "folder")
 
 
+def touch(file):
+    status = os.stat(file)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+
 @pytest.mark.parametrize("again", ["later", "longer"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_source_that_changes_while_it_is_read_is_refused(kind, again, tmp_path, monkeypatch):
@@ -59,8 +68,7 @@ def test_a_source_that_changes_while_it_is_read_is_refused(kind, again, tmp_path
             with open(file, "ab") as stream:
                 stream.write(b"\0")
         else:
-            status = os.stat(file)
-            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+            touch(file)
 
     for memory in (None, 1 << 29):
         for output in (job.output, "-"):
@@ -74,7 +82,8 @@ def test_a_source_that_changes_while_it_is_read_is_refused(kind, again, tmp_path
 
 def after(patched, change):
     """Do something as soon as samples have been read, in whatever way."""
-    for owner, name in ((matrices.InFile, "_read"), (matrices.OfFrames, "rows")):
+    readers = (matrices.InFile, "_read"), (matrices.OfFrames, "rows"), (matrices.OfArray, "_taken")
+    for owner, name in readers:
         patched.setattr(owner, name, then(getattr(owner, name), change))
     patched.setattr(work, "_read", then(work._read, change))
 
@@ -128,7 +137,7 @@ def test_passes_over_a_source_that_has_changed_since_are_not_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             compress(job, resume=kept)
     status = os.stat(file)
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    touch(file)
     with pytest.raises(UsageError, match="belongs to another source"):
         compress(job, resume=kept)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -138,6 +147,96 @@ def test_passes_over_a_source_that_has_changed_since_are_not_gone_on_with(
 
 def interrupted(*_):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Taking(frames=slice(0, 10)), Taking(frames=slice(10, 20))),
+        (Taking(axis=0), Taking(axis=1)),
+    ],
+)
+def test_passes_over_other_frames_are_not_gone_on_with(one, other, tmp_path, monkeypatch):
+    np.save(tmp_path / "cube.npy", FRAMES[:24, :24, :24])
+    job = Job(str(tmp_path / "cube.npy"), str(tmp_path / "out.lrk"))
+    kept = str(tmp_path / "passes")
+    with monkeypatch.context() as patched:
+        patched.setattr("lowrank.runs.large.written", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compress(job, resume=kept, taking=one)
+    with pytest.raises(UsageError, match="belongs to another source"):
+        compress(job, resume=kept, taking=other)
+    assert compress(job, resume=kept, taking=one).error is None
+
+
+def test_an_array_of_zarr_is_all_of_its_files(tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr")
+    path = str(tmp_path / "in.zarr")
+    array = zarr.open_array(path, mode="w", shape=FRAMES.shape, chunks=(1, 24, 35), dtype="u2")
+    array[:] = FRAMES
+    job, kept = Job(path, str(tmp_path / "out.lrk")), str(tmp_path / "passes")
+
+    def change():
+        array[7] = FRAMES[8]
+
+    for memory in (None, 1 << 29):
+        with monkeypatch.context() as patched:
+            after(patched, change)
+            with pytest.raises(FileError, match="changed while it was read"):
+                compress(job, memory=memory)
+    with monkeypatch.context() as patched:
+        patched.setattr("lowrank.runs.large.written", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compress(job, resume=kept)
+    array[7] = FRAMES[7]
+    with pytest.raises(UsageError, match="belongs to another source"):
+        compress(job, resume=kept)
+    with pytest.raises(UsageError, match="a manifest lists one file"):
+        compress(job, manifest=str(tmp_path / "m.csv"))
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("kind", ["npy", "tiff", "packed tiff"])
+def test_reports_and_verify_refuse_what_changes_while_they_read_it(
+    kind, large, tmp_path, monkeypatch
+):
+    job, file = made(kind, tmp_path)
+    assert compress(job).error is None
+    if large:
+        monkeypatch.setattr(ask, "LARGE", 1)
+
+    def report():
+        ask.report(job.input, job.output, ranks=[], store=None, max_pixels=10**8)
+
+    def verified():
+        subject = verify.Subject(job.output, originals=(job.input,))
+        if error := verify.verify(subject, verify.Verifying()).error:
+            raise error
+
+    read = files.read_bytes
+
+    def read_and_touched(path):
+        data = read(path)
+        if path == job.input:
+            touch(file)
+        return data
+
+    for run in (report, verified):
+        with monkeypatch.context() as patched:
+            after(patched, lambda: touch(file))
+            patched.setattr(files, "read_bytes", read_and_touched)
+            with pytest.raises(FileError, match="changed while it was read"):
+                run()
+        run()
+
+
+def test_the_library_refuses_what_changes_while_it_is_read_in_passes(tmp_path, monkeypatch):
+    job, file = made("npy", tmp_path)
+    with monkeypatch.context() as patched:
+        after(patched, lambda: touch(file))
+        with pytest.raises(FileError, match="changed while it was read"):
+            lowrank.compress(job.input, rank=4, memory=1 << 29)
+    lowrank.compress(job.input, rank=4, memory=1 << 29)
 
 
 class Short(SimpleHTTPRequestHandler):
@@ -198,6 +297,43 @@ def test_a_range_that_ends_early_is_asked_for_again(short, tmp_path, monkeypatch
     assert compress(job).error is None
     exact = linalg.spectrum(FRAMES.reshape(40, -1).astype(float))[:4]
     assert lowrank.open(job.output).singular_values == pytest.approx(exact, rel=1e-6)
+
+
+class Dripping(Short):
+    """A server that sends a byte now and then, from some byte on."""
+
+    after = 0
+
+    def do_GET(self):
+        with open(self.translate_path(self.path), "rb") as stream:
+            body = stream.read()
+        answer = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        with suppress(OSError):  # whoever asked has gone
+            self.connection.sendall(answer[: self.after])
+            for i in range(self.after, len(answer)):
+                self.connection.sendall(answer[i : i + 1])
+                time.sleep(0.01)
+
+
+@pytest.mark.parametrize("start", [0, 9, 900])
+def test_a_server_that_drips_is_not_waited_for_without_end(start, tmp_path, monkeypatch):
+    """Each byte comes in time, of its first header or of the file; all of them never would."""
+    monkeypatch.setattr("lowrank.io.web._TIMEOUT", 1.5)
+    Image.fromarray(FRAMES[0]).save(tmp_path / "in.tif")
+    make = type("Own", (Dripping,), {"after": start})
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(make, directory=str(tmp_path))) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            job = Job(f"http://127.0.0.1:{server.server_port}/in.tif", str(tmp_path / "out.lrk"))
+            with pytest.raises(FileError, match="sends fewer than 1,024 bytes"):
+                compress(job)
+            monkeypatch.setattr("lowrank.io.web._LEAST", 1)  # what is slow comes in the end
+            make.after = max(start, 1700)
+            assert compress(job).error is None
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class Marked(Short):

@@ -56,7 +56,7 @@ INSIDE = {
             *("tiffwriter", "web", "zarr"),
         ),
         ("cloud", "described", "known", "modes"),
-        ("arrays", "pillow"),
+        ("arrays", "pillow", "states"),
         ("tifffile",),
         ("images", "pages"),
         ("framewriter", "largetiff", "sources"),

@@ -18,6 +18,7 @@ from lowrank.io.matrices import InFile, OfBands, OfChannel
 from lowrank.io.taking import Taking
 from lowrank.linalg import space, spans, streamed
 from lowrank.linalg.passes import Passes
+from lowrank.objects import loading
 from lowrank.runs import large, manifest, reread, tasks
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
@@ -71,6 +72,28 @@ def test_any_part_of_a_tiff_is_read_as_it_is(name, tmp_path):
             assert np.array_equal(matrix.rows(slice(a, b)), planes[a:b, :, c])
         for a, b in ((0, 230), (79, 82), (200, 230)):
             assert np.array_equal(matrix.columns(slice(a, b)), planes[:, a:b, c])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"imagej": True},
+        {"metadata": None, "description": "of a leaf", "resolution": (300, 300)},
+        {"bigtiff": True, "extratags": [(34675, "B", 8, bytes(8), True)]},
+        {"byteorder": ">", "tile": (64, 64), "extratags": [(700, "B", 5, b"<xmp>", True)]},
+    ],
+)
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2"])
+def test_what_a_tiff_says_beside_its_samples_is_the_same_in_passes(dtype, said, tmp_path):
+    """Whichever library reads it whole: its description, resolution, profile and notes."""
+    if said.get("imagej") and dtype == "i2":
+        pytest.skip("ImageJ has no such samples")
+    tifffile.imwrite(tmp_path / "a.tif", GREY.astype(dtype), **said)
+    whole = loading.load(tmp_path / "a.tif")
+    later = lazy.of_path(str(tmp_path / "a.tif"), Taking(), least=0)
+    assert later.picture.metadata == whole.picture.metadata
+    assert later.notes == whole.notes
 
 
 def compress(path, out, kind="rank", value=4.0, **options):

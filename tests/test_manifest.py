@@ -204,6 +204,22 @@ def test_a_number_that_is_listed_and_untrue_is_named(cli, made, tmp_path, name):
     cli(*run, "--against", str(made / "photos")).succeeded()
 
 
+def test_a_list_whose_original_was_exchanged_is_untrue(cli, made, tmp_path):
+    """For a file of the same picture, which measures alike."""
+    shutil.copytree(made / "photos", tmp_path / "photos")
+    run = ("verify", str(made / "small"), "--manifest", str(made / "m.csv"), "--json")
+    cli(*run, "--against", "photos").succeeded()
+    samples = api.load(tmp_path / "photos/b.png").picture
+    (tmp_path / "photos/b.tif").write_bytes(pillow.write(samples, format="TIFF"))
+    cli(*run, "--against", "photos").succeeded()  # the one that is listed is there still
+    (tmp_path / "photos/b.png").unlink()
+    done = cli(*run, "--against", "photos")
+    assert done.code == 1
+    (bad,) = (row for row in map(json.loads, done.text.splitlines()[:-1]) if not row["ok"])
+    assert (os.path.basename(bad["input"]), bad["state"]) == ("b.lrk", "misstated")
+    assert os.path.join("photos", "b.tif has another") in bad["error"]
+
+
 def test_an_archive_may_move(cli, made, tmp_path):
     shutil.copytree(made / "small", tmp_path / "elsewhere" / "deep")
     shutil.copy(made / "m.csv", tmp_path / "m.csv")
@@ -223,6 +239,10 @@ def test_a_manifest_is_refused_before_any_work(cli, small_png, tmp_path):
     assert "exists" in cli(*run, "--manifest", "m.csv").failed(1)
     assert ".csv nor .json" in cli(*run, "--manifest", "m.txt").failed(2)
     assert "lists files" in cli(*run, "-o", "-", "--manifest", "x.csv").failed(2)
+    for output in ("m.csv", "./x.csv"):
+        same = (*run, "-o", output, "--manifest", os.path.basename(output), "-f")
+        assert "is the output itself" in cli(*same).failed(2)
+    assert not (tmp_path / "x.csv").exists()
     assert not (tmp_path / "in.lrk").exists()
     assert (tmp_path / "m.csv").read_text() == "mine"
     cli(*run, "--manifest", "m.csv", "-f").succeeded()

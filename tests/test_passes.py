@@ -222,6 +222,12 @@ def test_what_does_nothing_for_a_stream_is_said(cli, tmp_path, frames):
     for option, value in (("--memory", "1G"), ("--resume", "j")):
         done = cli("compress", "-", "-k", "1", "-o", "x.lrk", "-f", option, value, stdin=data)
         assert f"{option} did nothing" in done.succeeded().err
+    cli("compress", "a.npy", "-q", "50", "-o", "y.lrk").succeeded()
+    done = cli(
+        "compress", "a.npy", "-q", "50", "-o", "y.lrk", "--memory", "1G", "--skip-existing"
+    ).succeeded()
+    assert "skipped" in done.text
+    assert done.err == ""  # it was not read at all
     done = cli("compress", "a.npy", "-k", "1", "--memory", "1G", "-o", "/dev/null").succeeded()
     size = (tmp_path / "x.lrk").stat().st_size
     assert f"/dev/null: {size:,} bytes" in done.text
@@ -441,3 +447,15 @@ def test_frames_of_deep_colour_are_called_so_from_a_folder_and_an_array(tmp_path
     stack = lowrank.compress(A, stack=True, rank=2)
     for original in (A, tmp_path / "in"):
         assert stack.report(original).source.title == "3 x uint16"
+
+
+def test_frames_that_are_decoded_whole_are_within_the_limit_that_is_given(tmp_path):
+    """The limit of whoever asks: there is none of what is read in parts of frames."""
+    frames = [Image.fromarray(RNG.integers(0, 255, (20, 30), np.uint8)) for _ in range(5)]
+    for name, packed in (("a.tif", {}), ("b.tif", {"compression": "tiff_lzw"})):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **packed)
+    wish = {"rank": 2, "memory": 1 << 26}
+    assert lowrank.compress(tmp_path / "a.tif", max_pixels=599, **wish).notes
+    assert lowrank.compress(tmp_path / "b.tif", max_pixels=600, **wish).notes
+    with pytest.raises(LimitError, match="above the limit of 599 a frame; raise"):
+        lowrank.compress(tmp_path / "b.tif", max_pixels=599, **wish)

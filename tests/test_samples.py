@@ -122,9 +122,10 @@ def test_float64_is_rounded_with_a_note_unless_its_store_keeps_it():
 def test_factors_that_are_too_narrow_for_integers_say_so():
     A = samples("int32", 8, 8)
     assert lowrank.compress(A, rank=8).store == "float64"
-    for store in ("float16", "float32"):
-        notes = lowrank.compress(A, rank=8, store=store).notes
-        assert any("beyond 16,777,216 are rounded" in note for note in notes)
+    for store, rank in (("float16", 8), ("float32", 8), ("auto", 2)):
+        image = lowrank.compress(A, rank=rank, store=store)
+        assert image.store != "float64"
+        assert any("beyond 16,777,216 are rounded" in note for note in image.notes)
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from io import BytesIO
 
 import numpy as np
@@ -381,6 +382,8 @@ def test_a_folder_is_a_stack_in_the_natural_order_of_its_names(cli, tmp_path):
     cli("compress", "f/f10.png", "f/f2.png", "--stack", "-k", "2", "-o", "two.lrk")
     assert lowrank.open(tmp_path / "two.lrk").axis.labels == ("f2.png", "f10.png")
     assert cli("report", "f", "f.lrk", "--stack").text.startswith("f  11 frames of 12x10 L")
+    one = cli("compress", "f", "--stack", "--frames", "10", "-k", "2", "-o", "one.lrk")
+    assert f"Taken for one picture of 12x10 L: {os.path.join('f', 'f10.png')}." in one.err
     assert stack.report(tmp_path / "f").source.path == str(tmp_path / "f")
     assert cli("decompress", "f.lrk", "-o", "out/").code == 0
     for i, a in enumerate(A):

@@ -17,6 +17,7 @@ from PIL import Image
 import lowrank
 from lowrank import codec
 from lowrank import format as lrk
+from lowrank.errors import ImageError
 from lowrank.io import pillow
 from lowrank.runs import verify
 from lowrank.runs.plan import Job
@@ -411,3 +412,27 @@ def test_of_a_cube_the_nearest_axis_is_taken(monkeypatch, tmp_path, along, wish,
     found = ask.original(str(tmp_path / "cube.npy"), content, parts, max_pixels=10**6)
     assert np.array_equal(found.picture.samples[..., 0], np.moveaxis(cube, along, 0))
     assert not compared.against(found, parts).above
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_no_file_was_made_from_what_is_no_number(monkeypatch, tmp_path, value, large):
+    """A distance that is none is not larger than any."""
+    from lowrank.report import ask
+
+    A = np.random.default_rng(0).random((6, 7, 8)).astype(np.float32)
+    lowrank.compress(A, stack=True, rank=2).save(tmp_path / "a.lrk")
+    A[3, 4, 5] = value
+    np.save(tmp_path / "a.npy", A)
+    if large:
+        monkeypatch.setattr(ask, "LARGE", 1)
+    subject = verify.Subject(str(tmp_path / "a.lrk"), originals=(str(tmp_path / "a.npy"),))
+    outcome = verify.verify(subject, verify.Verifying())
+    assert outcome.facts["state"] == "unmatched"
+    with pytest.raises(ImageError, match="NaN") as report:
+        ask.report(
+            str(tmp_path / "a.npy"), str(tmp_path / "a.lrk"), ranks=[], store=None,
+            max_pixels=10**6,
+        )  # fmt: skip
+    for said in (outcome.error, report.value):
+        assert str(tmp_path / "a.npy") in str(said)

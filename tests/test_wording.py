@@ -271,3 +271,28 @@ def test_save_writes_no_lrk_file_under_the_name_of_another_format(tmp_path, name
     for other in ("out", "out.LRK", "a.b.c"):
         image.save(tmp_path / other)
         assert lowrank.open(tmp_path / other) == image
+
+
+@pytest.mark.parametrize("what", ["empty", "text", "cut", "late", "damaged", "too large", "other"])
+@pytest.mark.parametrize("command", ["compress", "decompress", "report", "verify"])
+def test_standard_input_is_called_that_in_every_error(cli, command, what, tmp_path):
+    whole = lowrank.compress(picture("RGB", 30, 40).samples, rank=4).to_bytes()
+    data = {
+        "empty": b"", "text": b"hello", "cut": whole[:20], "late": whole[:-40],
+        "damaged": whole[:300] + bytes([whole[300] ^ 1]) + whole[301:],
+    }.get(what, whole)  # fmt: skip
+    np.save(tmp_path / "other.npy", np.zeros((4, 5, 6, 7), np.uint8))
+    options = {
+        "too large": {"": ["--max-pixels", "9"]},
+        "other": {
+            "compress": ["--store", "packed"], "decompress": ["--frames", "1"],
+            "report": ["-k", "2"], "verify": ["--against", "other.npy"],
+        },
+    }.get(what, {})  # fmt: skip
+    out = ["-o", "out.png" if command == "decompress" else "out.lrk"]
+    more = options.get(command, options.get("", [])) + (out if command[-1] == "s" else [])
+    done = cli(command, "-", *more, stdin=data)
+    assert done.code in (1, 2)
+    assert done.err.count("\n") == 1
+    assert "standard input" in done.err
+    assert not re.search(r"(^|[ :])-([ :;,]|$)", done.err.strip())

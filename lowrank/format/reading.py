@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FormatError, number_of
+from lowrank.errors import FormatError, called, number_of
 from lowrank.format import header
 from lowrank.format.chunks import Chunks
 from lowrank.format.fields import (
@@ -66,7 +66,7 @@ def parse(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> 
     LimitError
         The image has more than `max_pixels` pixels.
     """
-    return Reader(data, name, partial=partial).parts(max_pixels)
+    return Reader(data, called(name), partial=partial).parts(max_pixels)
 
 
 def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = False) -> Parts:
@@ -75,7 +75,7 @@ def parse_header(data: bytes, *, name: str, max_pixels: int, partial: bool = Fal
     Raises as `parse` does; `data` may end anywhere after the first eight bytes that follow
     the metadata.
     """
-    return Reader(data, name, partial=partial).head(max_pixels)
+    return Reader(data, called(name), partial=partial).head(max_pixels)
 
 
 class Reader(Chunks):

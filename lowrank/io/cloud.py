@@ -73,9 +73,6 @@ class InStore(InFile):
 
     _in_pieces = False
 
-    def _state(self) -> str:
-        return str(told(self.path))
-
     def _read(self, starts: Any, out: Any) -> Any:
         store, name = _store(self.path)
         lines = out.view(np.uint8).reshape(len(out), -1)
@@ -157,7 +154,10 @@ def fetch(url: str, folder: str) -> str:
 
 def named(url: str) -> str:
     """The name of a file, without what leads to it and what is asked of it."""
-    plain = urlsplit(url).path if only_read(url) else url
+    try:
+        plain = urlsplit(url).path if only_read(url) else url
+    except ValueError as cause:
+        raise _failure("read", url, cause) from cause
     return posixpath.basename(plain) or "file"
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowrank.errors import ImageError, number_of
+from lowrank.errors import ImageError, LimitError, number_of
 from lowrank.io import dtypes, metadata, pages, pillow, tiff, tifffile
 from lowrank.io import nodata as missing
 from lowrank.io.matrices import InFile, OfBands, OfFrames, of_channels
@@ -38,10 +38,11 @@ _ADVICE = "the TIFF is damaged or of a rare kind"
 _TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
 
 
-def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
+def of_path(path: str, taking: Taking, *, least: int, max_pixels: int) -> LazyLoaded | None:
     """One picture, or pages, of at least so many bytes of samples.
 
-    None of what is to be read whole, and of what is small and hard to make out.
+    None of what is to be read whole, and of what is small and hard to make out. Pages that are
+    decoded are so whole: each of `max_pixels` at most.
     """
     if taking.axis is not None or isinstance(taking.frames, int):
         return None
@@ -49,7 +50,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
         one = None
         if not taking.asked and tifffile.installed():
             one = _of_one_tiff(path, least)
-        return one or _of_pages(path, taking, least)
+        return one or _of_pages(path, taking, least, max_pixels)
     except ImageError:
         if os.path.getsize(path) >= LARGE:
             raise
@@ -59,7 +60,10 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
 def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
     """One picture in tiles or strips, some rows of them at a time; None of several."""
     found = tifffile.bands(path)
-    if found is None or (found.turned and not _is_tifffiles(path)):
+    if found is None:
+        return None
+    by_pillow = not _is_tifffiles(path)
+    if by_pillow and found.turned:
         return None  # Pillow turns it, as a whole
     mode = dtypes.mode_of(found.dtype, found.channels)
     band = found.rows * found.samples * found.dtype.itemsize
@@ -78,22 +82,27 @@ def _of_one_tiff(path: str, least: int) -> LazyLoaded | None:
         planes = [
             OfBands(
                 found.height, found.samples, found.rows, found.dtype,
-                partial(found.decoded, plane=plane), f"{there} bytes, plane {plane}",
+                partial(found.decoded, plane=plane),
             )
             for plane in range(found.channels if found.apart else 1)
         ]  # fmt: skip
         lazy = of_channels(planes[0], mode, 1 if found.apart else found.channels)
         lazy = replace(lazy, others=(*lazy.others, *planes[1:]))
     notes = list(found.notes)
-    with open(path, "rb") as stream:
-        carried, stated = metadata.of_tiff(stream, notes)
+    if by_pillow:
+        with wall(f"read {path}", _ADVICE, ANY), Image.open(path) as image:
+            carried, stated = metadata.of_image(image, notes), missing.stated_by(image)
+    else:
+        with open(path, "rb") as stream:
+            carried, text = metadata.of_tiff(stream, notes)
+        stated = missing.number(text)
     if stated is not None:
         notes.append(_TAKEN_FOR_DATA.format(stated))
     source = Source.of(path, "TIFF", mode, found.width, found.height, there)
     return LazyLoaded(replace(lazy, metadata=carried), source, tuple(notes))
 
 
-def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
+def _of_pages(path: str, taking: Taking, least: int, max_pixels: int) -> LazyLoaded | None:
     """Pages of samples as they stand in the file; others are decoded, one at a time."""
     if _is_tifffiles(path):
         return None
@@ -128,10 +137,15 @@ def _of_pages(path: str, taking: Taking, least: int) -> LazyLoaded | None:
     matrix: Matrix
     if whole:
         matrix = InFile(path, dtype, starts, length)
+    elif width * height > max_pixels:
+        raise LimitError(
+            f"{path}: its {width:,} x {height:,} pixels are above the limit of {max_pixels:,} a "
+            "frame; raise the limit"
+        )
     else:
-        decoded = _Pages(path, chosen).decoded
+        decoded = _Pages(path, chosen, max_pixels).decoded
         native = dtype.newbyteorder("=")
-        matrix = OfFrames(len(chosen), length, native, decoded, f"{size} bytes")
+        matrix = OfFrames(len(chosen), length, native, decoded)
     lazy = Lazy(matrix, mode, height, width, len(chosen), carried)
     source = Source(path, "TIFF", mode.title, width, height, size)
     notes.append(pages.taken_for(lazy, f"its {number_of(len(chosen), 'image')}"))
@@ -196,8 +210,8 @@ class _Pages:
     Pillow has no name of it: what it maps by one it scrambles, where a tag turns the samples.
     """
 
-    def __init__(self, path: str, chosen: range) -> None:
-        self._path, self._chosen = path, chosen
+    def __init__(self, path: str, chosen: range, max_pixels: int) -> None:
+        self._path, self._chosen, self._max_pixels = path, chosen, max_pixels
         self._stream: BinaryIO | None = None
         self._image: Image.Image | None = None
 
@@ -206,7 +220,7 @@ class _Pages:
             self._stream.close()
 
     def decoded(self, i: int) -> Any:
-        with wall(f"read {self._path}", _ADVICE):
+        with wall(f"read {self._path}", _ADVICE, self._max_pixels):
             if self._image is None:
                 self._stream = open(self._path, "rb")  # noqa: SIM115 - as long as this is there
                 self._image = Image.open(self._stream)

@@ -18,7 +18,7 @@ from lowrank.errors import UsageError
 from lowrank.io import arrays, dtypes, images, largetiff, npy, pages, sources, urls, zarr
 from lowrank.io.matrices import InFile, OfArray, OfFrames, of_channels
 from lowrank.io.taking import TIFFS, Taking
-from lowrank.limits import LARGE
+from lowrank.limits import DEFAULT_MAX_PIXELS, LARGE
 from lowrank.picture import Metadata, Mode, Source
 from lowrank.picture.lazy import Lazy, LazyLoaded, Matrix
 
@@ -41,19 +41,25 @@ def may_be(source: Any) -> bool:
     return bool(size >= LARGE)
 
 
-def of(source: Any, taking: Taking, *, least: int) -> LazyLoaded | None:
+def of(
+    source: Any, taking: Taking, *, least: int, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> LazyLoaded | None:
     """A file or an array of at least so many bytes; None of what is to be read whole."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         there = urls.is_url(name) or os.path.isfile(name) or zarr.is_array(name)
-        return of_path(name, taking, least=least) if there else None
+        return of_path(name, taking, least=least, max_pixels=max_pixels) if there else None
     if sources.is_array(source) and (taking.asked or len(source.shape) in _PLAIN):
         return of_array(source, taking, least=least)
     return None
 
 
-def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
+def of_path(
+    path: str, taking: Taking, *, least: int, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> LazyLoaded | None:
     """A file of at least so many bytes of samples; None of one that is to be read whole.
+
+    The limit on pixels is that of frames that are decoded whole.
 
     Raises
     ------
@@ -70,7 +76,7 @@ def of_path(path: str, taking: Taking, *, least: int) -> LazyLoaded | None:
     with open(path, "rb") as stream:
         start = stream.read(4)
     if start.startswith(TIFFS) and os.path.getsize(path) >= min(least, 1 << 20):
-        return largetiff.of_path(path, taking, least=least)
+        return largetiff.of_path(path, taking, least=least, max_pixels=max_pixels)
     return None
 
 
@@ -128,7 +134,7 @@ def of_files(
         return (*sources.said_of(of_frames, len(chosen)), *lost, *pages.left_out(profiles))
 
     size = sum(map(os.path.getsize, chosen))
-    matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded, f"{size} bytes")
+    matrix = OfFrames(len(chosen), p.samples.size, p.samples.dtype, decoded)
     notes: list[str] = []
     carried = sources.named_frames(chosen, p.metadata.icc, notes)
     lazy = Lazy(matrix, p.mode, p.height, p.width, len(chosen), carried)

@@ -50,7 +50,6 @@ class InFile:
         self.m, self.n = (length, len(starts)) if transposed else (len(starts), length)
         self.in_rows = not transposed
         self.only_rows = self.in_rows and not self._in_pieces
-        self.identity = self._state()
 
     def rows(self, rows: slice) -> Samples:
         """Whole lines, or a piece of each."""
@@ -132,7 +131,6 @@ class OfArray:
         self.dtype = np.dtype(array.dtype)
         self.m, self.n = len(chosen), int(np.prod(self._sides, dtype=object))
         self.in_rows = at == 0
-        self.identity = f"{type(array).__module__} {tuple(array.shape)} {self.dtype}"
         self._lock = threading.Lock()
 
     def rows(self, rows: slice) -> Samples:
@@ -183,7 +181,6 @@ class OfFrames:
     dtype : dtype
     decoded : callable
         From the number of a frame to its samples; one is asked for at a time.
-    identity : str
     """
 
     in_rows = True
@@ -191,9 +188,9 @@ class OfFrames:
 
     def __init__(
         self, count: int, length: int, dtype: np.dtype[Any],
-        decoded: Callable[[int], Samples], identity: str,
+        decoded: Callable[[int], Samples],
     ) -> None:  # fmt: skip
-        self.m, self.n, self.dtype, self.identity = count, length, dtype, identity
+        self.m, self.n, self.dtype = count, length, dtype
         self._decoded = decoded
         self._lock = threading.Lock()
 
@@ -225,7 +222,6 @@ class OfBands:
     dtype : dtype
     decoded : callable
         From the number of a band to its samples; any thread may ask.
-    identity : str
     """
 
     in_rows = True
@@ -233,9 +229,9 @@ class OfBands:
 
     def __init__(
         self, m: int, n: int, height: int, dtype: np.dtype[Any],
-        decoded: Callable[[int], Samples], identity: str,
+        decoded: Callable[[int], Samples],
     ) -> None:  # fmt: skip
-        self.m, self.n, self.dtype, self.identity = m, n, dtype, identity
+        self.m, self.n, self.dtype = m, n, dtype
         self._height, self._decoded = height, decoded
         self._held: OrderedDict[int, Samples] = OrderedDict()
         self._lock = threading.Lock()
@@ -283,7 +279,6 @@ class OfChannel:
         self._whole, self._channel, self._channels = whole, channel, channels
         self.m, self.n, self.dtype = whole.m, whole.n // channels, whole.dtype
         self.in_rows, self.only_rows = whole.in_rows, whole.only_rows
-        self.identity = f"{whole.identity}, channel {channel}"
 
     def rows(self, rows: slice) -> Samples:
         """Whole rows, of which all channels are read."""

@@ -279,9 +279,10 @@ def of_files(
     ordered = sorted(paths, key=natural)
     chosen = [ordered[i] for i in taking.chosen(len(ordered))]
     if isinstance(taking.frames, int):
-        return images.read(
+        alone = images.read(
             read_bytes(chosen[0]), name=chosen[0], max_pixels=max_pixels, nodata=nodata
         )
+        return replace(alone, notes=(pages.taken_for(alone.picture, chosen[0]), *alone.notes))
     samples: Samples | None = None
     first: Loaded | None = None
     notes: dict[str, list[str]] = {}

@@ -13,4 +13,4 @@ def is_url(path: str) -> bool:
 
 def only_read(path: str) -> bool:
     """Whether it is of the web."""
-    return path.startswith(WEB)
+    return path.lower().startswith(WEB)

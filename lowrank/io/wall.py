@@ -82,10 +82,9 @@ def naming(take: Callable[P, T]) -> Callable[P, T]:
             return take(*args, **kwargs)
         except (ImageError, LimitError) as error:
             name = kwargs.get("name")
-            shown = called(str(name))
-            if name is None or shown in str(error):
+            if name is None or called(str(name)) in str(error):
                 raise
-            raise type(error)(f"cannot read {shown}: {error}") from error
+            raise type(error)(f"cannot read {called(str(name))}: {error}") from error
 
     return named
 

@@ -6,6 +6,7 @@ What `cloud` asks of a store of fsspec, with nothing but the standard library.
 from __future__ import annotations
 
 import http.client
+import io
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from typing import Any, BinaryIO, cast
 
 from lowrank.io.urls import only_read
 
-_TIMEOUT = 60  # seconds without an answer
+_TIMEOUT = 60  # seconds without an answer, or with next to none of it
+_LEAST = 1024  # bytes that come while so long is waited for them, or the server only drips
 _TRIES = 3  # of a range: a pass is long, and a connection is easily lost
 _PAUSE = 0.5  # seconds before the next
 _PART = 206  # the status of an answer that is the range asked for
@@ -56,12 +58,57 @@ class _OnTheWeb(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        if not only_read(newurl.lower()):
+        if not only_read(newurl):
             raise OSError("the server sends on to an address that is none of the web")
         found = super().redirect_request(req, fp, code, msg, headers, newurl)
         if found is not None:
             found.method = req.get_method()
         return found
+
+
+class _Paced(io.RawIOBase):
+    """What comes from a server, which may be slow, and is not waited for without end.
+
+    A timeout begins anew with every byte.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw, self._waited, self._come = raw, 0.0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        began = time.monotonic()
+        got: int = self._raw.readinto(buffer) or 0
+        self._waited, self._come = self._waited + time.monotonic() - began, self._come + got
+        if got and self._waited > _TIMEOUT:
+            if self._come < _LEAST:
+                raise OSError(f"it sends fewer than {_LEAST:,} bytes in {_TIMEOUT} seconds")
+            self._waited, self._come = 0.0, 0
+        return got
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _PacedAnswer(http.client.HTTPResponse):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fp = io.BufferedReader(_Paced(self.fp.detach()))
+
+
+class _InTime(urllib.request.HTTPSHandler, urllib.request.HTTPHandler):
+    """Connections whose answers are paced, from their first header on."""
+
+    def do_open(self, http_class: Any, req: Any, **options: Any) -> Any:
+        def connection(*args: Any, **more: Any) -> http.client.HTTPConnection:
+            made: http.client.HTTPConnection = http_class(*args, **more)
+            made.response_class = _PacedAnswer
+            return made
+
+        return super().do_open(connection, req, **options)
 
 
 class Web:
@@ -133,7 +180,7 @@ class Web:
         if not only_read(url):
             raise OSError("no address of the web")
         asked = urllib.request.Request(url, headers=headers or {}, method=method)  # noqa: S310
-        answer = urllib.request.build_opener(_OnTheWeb).open(asked, timeout=_TIMEOUT)
+        answer = urllib.request.build_opener(_OnTheWeb, _InTime).open(asked, timeout=_TIMEOUT)
         coding = (answer.headers["Content-Encoding"] or "").strip().lower()
         if coding not in _PLAIN:
             answer.close()

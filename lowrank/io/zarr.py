@@ -96,21 +96,35 @@ def write(
         It is there, and may not be replaced; or cannot be written.
     """
     check_output(path, force=force)
-    place = os.path.abspath(path)
-    made = os.path.join(os.path.dirname(place), f".lowrank-{os.urandom(8).hex()}.tmp")
+    place = os.path.realpath(path)
+    made, aside = (
+        os.path.join(os.path.dirname(place), f".lowrank-{os.urandom(8).hex()}.tmp")
+        for _ in range(2)
+    )
     try:
         try:
             shape = shape if shape[-1] > 1 else shape[:-1]
             total = _fill(made, shape, dtype, frames, allowed)
             if os.path.lexists(place):
                 check_output(path, force=force)
-                shutil.rmtree(place)
+                os.rename(place, aside)  # to delete it takes long, and may be interrupted
             os.rename(made, place)
         except OSError as error:
             raise failure("write", path, error) from error
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        try:
+            _settle(place, made, aside)
+        finally:  # where a signal came meanwhile, of which there is one
+            _settle(place, made, aside)
     return total
+
+
+def _settle(place: str, made: str, aside: str) -> None:
+    """Take an array back that was not replaced, and delete what is not needed any more."""
+    if os.path.lexists(aside) and not os.path.lexists(place):
+        os.rename(aside, place)
+    for folder in (made, aside):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fill(

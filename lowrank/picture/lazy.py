@@ -26,8 +26,6 @@ class Matrix(Protocol):
         Rows lie together: to read some of them whole is fastest.
     only_rows : bool
         Nothing less than whole rows can be read.
-    identity : str
-        What tells it from another, as far as that is known without reading it.
     """
 
     m: int
@@ -35,7 +33,6 @@ class Matrix(Protocol):
     dtype: np.dtype[Any]
     in_rows: bool
     only_rows: bool
-    identity: str
 
     def rows(self, rows: slice) -> Samples:
         """(r, n) samples of some rows."""

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
-from lowrank.errors import LowrankError, UsageError, naming
+from lowrank.errors import LowrankError, UsageError, called, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
-from lowrank.io import images, urls, zarr
+from lowrank.io import images, states, urls, zarr
 from lowrank.io.taking import USUAL, Taking, several
-from lowrank.limits import LARGE
+from lowrank.limits import DEFAULT_MAX_PIXELS, LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
-from lowrank.report import Report, measure
+from lowrank.report import File, Report, measure
 from lowrank.targets import Target
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def report(
     data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
-            raise UsageError(f"{path} is a .lrk file; give the image first, then the file")
+            raise UsageError(f"{called(path)} is a .lrk file; give the image first, then the file")
         parts = lrk.parse(data, name=path, max_pixels=max_pixels)
         said = measure.stated(parts, file=measure.file_facts(path, parts, len(data)))
         return Result((said,), stored=(parts,))
@@ -112,7 +112,8 @@ def report(
         packed = _bytes(file)
         parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
         loaded = original(path, data, parts, max_pixels=max_pixels, nodata=nodata, taking=taking)
-        result = _of_file(loaded, parts, len(packed), ranks=ranks, store=store)
+        facts = measure.file_facts(file, parts, len(packed))
+        result = _of_file(loaded, parts, facts, ranks=ranks, store=store)
         return replace(result, peers=_peers(loaded, result.reports[0], against))
     if ranks:
         return of_ranks(loaded, ranks, store=store or AUTO)
@@ -121,7 +122,8 @@ def report(
 
 def _bytes(path: str) -> bytes:
     if not urls.is_url(path):
-        return files.read_bytes(path)
+        with states.unchanged(path):
+            return files.read_bytes(path)
     from lowrank.io import cloud  # not on the way of files that are here
 
     return cloud.read(path)
@@ -136,11 +138,17 @@ def _in_passes(path: str, file: str, taking: Taking, max_pixels: int) -> Result 
 
     packed = files.read_bytes(file)
     parts = lrk.parse(packed, name=file, max_pixels=max_pixels)
-    loaded = read_later(path, parts, taking)
-    if loaded is None:
-        return None
     facts = measure.file_facts(file, parts, len(packed))
-    found = passes.measured(loaded, parts, file=facts, file_bytes=len(packed), memory=half())
+    with states.unchanged(path):
+        loaded = read_later(path, parts, taking, max_pixels=max_pixels)
+        if loaded is None:
+            return None
+        try:
+            found = passes.measured(
+                loaded, parts, file=facts, file_bytes=len(packed), memory=half()
+            )
+        except LowrankError as error:
+            raise naming(error, path) from error
     return Result((found,), notes=loaded.notes, stored=(parts,))
 
 
@@ -151,7 +159,9 @@ def _small(path: str) -> bool:
     return status is None or status.st_size < LARGE
 
 
-def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
+def read_later(
+    path: str, parts: Parts, taking: Taking, *, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> LazyLoaded | None:
     """What a file was made from, to be read in passes; None where it is read whole."""
     if _small(path):
         return None
@@ -160,13 +170,17 @@ def read_later(path: str, parts: Parts, taking: Taking) -> LazyLoaded | None:
 
     if not passes.can(parts) or parts.head.metadata.nodata is not None:
         return None
-    loaded = lazy.of_path(path, taking, least=LARGE)
+
+    def along(at: int | None) -> LazyLoaded | None:
+        return lazy.of_path(path, taking._replace(axis=at), least=LARGE, max_pixels=max_pixels)
+
+    loaded = along(taking.axis)
     if loaded is None or taking.axis is not None or parts.head.frames is None:
         return loaded
     found = [loaded]
     for at in range(1, 4):  # it may have so many frames along another axis
         try:
-            other = lazy.of_path(path, taking._replace(axis=at), least=LARGE)
+            other = along(at)
         except UsageError:  # it has no such axis
             break
         found += [] if other is None else [other]
@@ -207,9 +221,10 @@ def _load(path: str, data: bytes, max_pixels: int, nodata: float | None, taking:
     from lowrank.io import sources
 
     if array or not data:
-        return sources.of_directory(
-            path, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
-        )
+        with states.unchanged(path):
+            return sources.of_directory(
+                path, files.read_bytes, max_pixels=max_pixels, nodata=nodata, taking=taking
+            )
     return sources.read(data, name=path, max_pixels=max_pixels, nodata=nodata, taking=taking)
 
 
@@ -248,12 +263,11 @@ def _nearest(array: NDArray[np.generic], parts: Parts, axes: list[int]) -> int:
 
 
 def _of_file(
-    loaded: Loaded, parts: Parts, size: int, *, ranks: list[int], store: str | None
+    loaded: Loaded, parts: Parts, facts: File, *, ranks: list[int], store: str | None
 ) -> Result:
     if store:
         raise UsageError("--store goes with -k alone; the file has its store already")
     measure.check_same_image(loaded, parts, loaded.source.path)
-    facts = measure.file_facts(parts.name, parts, size)
 
     def measured(parts: Parts, size: int) -> Report:
         return measure.measure(
@@ -261,11 +275,11 @@ def _of_file(
         )
 
     if not ranks:
-        only = measured(parts, size)
+        only = measured(parts, facts.bytes)
         if only.stack is not None and only.pixels is not None:
             from lowrank.report import stacks
 
-            alone = stacks.apart(loaded.picture, only.pixels.rmse, size)
+            alone = stacks.apart(loaded.picture, only.pixels.rmse, facts.bytes)
             only = replace(only, stack=replace(only.stack, frame_by_frame=alone))
         return _result(loaded, [only], [parts], parts)
     shorter = [codec.shorten(parts, Target("rank", k)) for k in ranks]

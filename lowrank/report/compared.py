@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowrank import codec, threads
+from lowrank.errors import ImageError
 from lowrank.format.parts import Parts
 from lowrank.picture import Loaded
 from lowrank.picture.distance import Pixels, compare, relative
@@ -134,6 +135,8 @@ def _squares(matrix: Matrix, B: passes.Kept) -> Iterator[tuple[float, float]]:
         some = slice(a, min(a + step, columns.length))
         A = columns.read(some).astype(np.float64)
         norm = float(np.vdot(A, A))
+        if not math.isfinite(norm):  # of which nothing is farther than anything
+            raise ImageError("the samples hold NaN or infinity, which no file was made from")
         A -= B.columns(some, transposed=columns.transposed)
         yield float(np.vdot(A, A)), norm
 

@@ -74,6 +74,8 @@ def _check_output(job: Job, output: str, settings: tasks.Decompressing, *, repea
     if _is_zarr(output):
         from lowrank.io import zarr
 
+        if os.path.realpath(job.input).startswith(os.path.join(os.path.realpath(output), "")):
+            raise UsageError(f"{output} holds the input; give another output with -o")
         zarr.check_output(output, force=settings.force or settings.skip_existing or repeated)
     else:
         outputs.check_output(job, output, settings, repeated=repeated)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lowrank import files, limits
 from lowrank.errors import LimitError, UsageError
 from lowrank.format import float_file_size
-from lowrank.io import cloud, urls
+from lowrank.io import cloud, states, urls
 from lowrank.names import AUTO
 from lowrank.picture.lazy import LazyLoaded
 from lowrank.runs import afar, outputs, tasks, work
@@ -36,21 +36,18 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
         here = job.input if urls.is_url(job.input) else os.path.abspath(job.input)
         job = replace(job, input=here, output=job.place(".lrk"))
     began = time.monotonic()
+    outputs.check_listed(job, settings)
     if job.afar:
         job = afar.placed(job)
-        if settings.manifest is not None:
-            raise UsageError("--manifest lists files here; leave it out, or copy the input first")
         if settings.check or (urls.is_url(job.input) and not _by_ranges(job.input, settings)):
             return afar.done(compress, job, settings)
-    before = outputs.state(job)
+    before = states.of(job.sources)
     loaded = source(job, settings)
     if loaded is None:
         return _whole(job, settings, repeated=repeated)
     proof = None
     if (settings.check or settings.manifest) and job.output != "-":
         proof = Reread(loaded, job.place(".lrk"), began)
-        if settings.manifest:
-            work.check_listable(job)
     output = job.place(".lrk")
     far = urls.is_url(output)
     if far:
@@ -68,7 +65,7 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
     if settings.resume is not None:
         if files.same_file(settings.resume, output):
             raise UsageError("--resume names the output; give it another name")
-        allowed = files.permissions(*(job.frames or (job.input,)))
+        allowed = files.permissions(*job.sources)
         kept = Journal(settings.resume, _key(loaded, settings, before), allowed)
     memory = limits.half() if settings.memory is None else settings.memory
     with spread.made(settings.spread, memory, kept) as made:
@@ -81,6 +78,8 @@ def compress(job: Job, settings: tasks.Compressing, *, repeated: bool = False) -
         outcome = replace(outcome, report=_report(loaded, outcome, encoded, memory))
     if proof is not None and settings.manifest is not None:
         outcome = replace(outcome, entry=proof.entry(job.input))
+    if outcome.report or outcome.entry:  # it was read for them once more
+        states.check(job.sources, before)
     if kept is not None:
         kept.done()
     return outcome
@@ -106,7 +105,7 @@ def _whole(job: Job, settings: tasks.Compressing, *, repeated: bool) -> tasks.Ou
             "fit into memory; leave it out"
         )
     outcome = _measured_later(job, settings, repeated=repeated)
-    if settings.memory is None and settings.resume is None:
+    if outcome.skipped or (settings.memory is None and settings.resume is None):
         return outcome
     asked = "--resume" if settings.memory is None else "--memory"
     return replace(
@@ -127,7 +126,9 @@ def _measured_later(job: Job, settings: tasks.Compressing, *, repeated: bool) ->
     from lowrank.report import measure, passes
     from lowrank.stores.packed.frames import tiled
 
-    loaded = lazy.of_path(job.input, settings.taking, least=limits.LARGE)
+    loaded = lazy.of_path(
+        job.input, settings.taking, least=limits.LARGE, max_pixels=settings.max_pixels
+    )
     whole = loaded is None or math.prod(loaded.picture.samples_shape) <= tiled.LARGEST
     if loaded is None or whole or not loaded.picture.frames or not loaded.picture.mode.limits:
         return work.compress(job, settings, repeated=repeated)
@@ -136,10 +137,11 @@ def _measured_later(job: Job, settings: tasks.Compressing, *, repeated: bool) ->
     if parts is None or not passes.can(parts):
         return outcome
     memory = limits.half() if settings.memory is None else settings.memory
-    found = passes.measured(
-        loaded, parts, file=measure.file_facts(output, parts, outcome.bytes_after),
-        file_bytes=outcome.bytes_after, memory=memory,
-    )  # fmt: skip
+    with states.unchanged(*job.sources):
+        found = passes.measured(
+            loaded, parts, file=measure.file_facts(output, parts, outcome.bytes_after),
+            file_bytes=outcome.bytes_after, memory=memory,
+        )  # fmt: skip
     return replace(outcome, report=found)
 
 
@@ -160,12 +162,12 @@ def _report(loaded: LazyLoaded, outcome: tasks.Outcome, encoded: Streamed, memor
     )  # fmt: skip
 
 
-def _key(loaded: LazyLoaded, settings: tasks.Compressing, state: outputs.State) -> str:
+def _key(loaded: LazyLoaded, settings: tasks.Compressing, state: states.State) -> str:
     """What a file of passes is told from those of other jobs by."""
     p, target = loaded.picture, settings.target
     return repr(
         (
-            os.path.basename(loaded.source.path), p.matrix.identity, state, p.samples_shape,
+            os.path.basename(loaded.source.path), state, settings.taking, p.samples_shape,
             p.mode.title, target.kind, target.value, settings.store, settings.certify,
             settings.measure,
         )
@@ -189,7 +191,9 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
             max_pixels=settings.max_pixels,
         )  # fmt: skip
     else:
-        loaded = lazy.of_path(job.input, settings.taking, least=least)
+        loaded = lazy.of_path(
+            job.input, settings.taking, least=least, max_pixels=settings.max_pixels
+        )
     if loaded is None or not store_passes.can(loaded.picture, settings.target, settings.layout):
         return None
     return loaded
@@ -197,13 +201,13 @@ def source(job: Job, settings: tasks.Compressing) -> LazyLoaded | None:
 
 def written(
     job: Job, settings: tasks.Compressing, output: str, loaded: LazyLoaded, encoded: Streamed,
-    state: outputs.State, proof: Reread | None = None,
+    state: states.State, proof: Reread | None = None,
 ) -> tasks.Outcome:  # fmt: skip
     """Write a file while its long vectors are made; `state` is what its source was before."""
 
     def write(stream: BinaryIO) -> None:
         encoded.write(stream)
-        outputs.check_unchanged(job, state)
+        states.check(job.sources, state)
 
     data = None
     if output == "-":

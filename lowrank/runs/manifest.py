@@ -20,6 +20,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from lowrank import files
 from lowrank.errors import FileError, UsageError
+from lowrank.io import urls
 
 SUFFIXES = (".csv", ".json")
 _URI = "file:"
@@ -81,7 +82,7 @@ def check(path: str, outputs: Iterable[tuple[str, str | None]], *, force: bool) 
     Raises
     ------
     UsageError
-        Its suffix is none of `SUFFIXES`, or a job reads or writes a stream.
+        Its suffix is none of `SUFFIXES`, it is an output itself, or a job reads or writes a stream.
     FileError
         It cannot be written.
     """
@@ -90,7 +91,14 @@ def check(path: str, outputs: Iterable[tuple[str, str | None]], *, force: bool) 
     pairs = list(outputs)
     if any("-" in pair or files.special(pair[1] or "") for pair in pairs):
         raise UsageError("--manifest lists files; standard input and output are none")
-    files.check_output(path, force=force, inputs=(pair[0] for pair in pairs), makes_folder=True)
+    if urls.is_url(path):
+        raise UsageError(f"--manifest {path} is not here; give the name of a file")
+    if any(files.same_file(path, output) for _, output in pairs if output):
+        raise UsageError(f"--manifest {path} is the output itself; give another name")
+    files.check_output(
+        path, force=force, inputs=(pair[0] for pair in pairs), makes_folder=True,
+        option="--manifest",
+    )  # fmt: skip
 
 
 _WRONG = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)

@@ -8,17 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from lowrank import files
-from lowrank.errors import FileError, UsageError
-from lowrank.io import formats, urls
+from lowrank.errors import UsageError
+from lowrank.io import formats
 from lowrank.picture import Mode
 from lowrank.runs.plan import Job
-from lowrank.runs.tasks import Outcome, Settings
+from lowrank.runs.tasks import Compressing, Outcome, Settings
 
 if TYPE_CHECKING:
     from lowrank.runs.proof import Proof
-
-State = tuple[dict[str, str], ...]
-"""Of each file of a source: its size, and the marks by which one state is told from another."""
 
 
 def named(job: Job, format: str | None, suffix: str, mode: Mode) -> tuple[str, str]:
@@ -56,40 +53,21 @@ def check_output(job: Job, output: str, settings: Settings, *, repeated: bool) -
         )
 
 
-def state(job: Job) -> State:
-    """What tells whether a source is still what it was: size and time of each of its files."""
-    found: list[dict[str, str]] = []
-    for name in job.frames or (job.input,):
-        status = None if urls.is_url(name) else files.regular(name)
-        if urls.is_url(name):
-            from lowrank.io import cloud
-
-            found.append(cloud.told(name))
-        elif status is not None:  # standard input, devices and folders say nothing
-            found.append({"size": str(status.st_size), "mtime": str(status.st_mtime_ns)})
-    return tuple(found)
-
-
-def check_unchanged(job: Job, before: State) -> None:
-    """Refuse a source that was written to while it was read: what was made is of no state of it.
+def check_listed(job: Job, settings: Compressing) -> None:
+    """Refuse what no manifest lists: that has one file for each output.
 
     Raises
     ------
-    FileError
+    UsageError
     """
-    now = state(job)
-    if len(now) != len(before) or not all(map(_same, before, now)):
-        raise FileError(f"{job.input} changed while it was read; do it again when it is whole")
-
-
-def _same(before: dict[str, str], now: dict[str, str]) -> bool:
-    """Whether two states of a file are one, as is told of it: of its size and of one mark.
-
-    Servers behind one address may each have marks of their own, or tell the time of the day; what
-    is written anew has no mark that it had.
-    """
-    equal = {key for key in now if before.get(key) == now[key]}
-    return "size" in equal and len(equal) > 1
+    if settings.manifest is None:
+        return
+    if job.afar:
+        raise UsageError("--manifest lists files here; leave it out, or copy the input first")
+    if job.frames or os.path.isdir(job.input):
+        raise UsageError(
+            "a manifest lists one file for each output, and a stack has many; leave it out"
+        )
 
 
 def is_done(job: Job, output: str, settings: Settings) -> bool:
@@ -102,7 +80,7 @@ def is_done(job: Job, output: str, settings: Settings) -> bool:
 
 def newest(job: Job) -> os.stat_result | None:
     """Status of the input, of several of the one that was changed last; None of no file."""
-    found = map(files.regular, job.frames or (job.input,))
+    found = map(files.regular, job.sources)
     return max(filter(None, found), key=lambda status: status.st_mtime_ns, default=None)
 
 
@@ -143,7 +121,7 @@ def put(
         output,
         data,
         force=settings.force or (settings.skip_existing and files.regular(output) is not None),
-        allowed=files.permissions(*(job.frames or (job.input,))),
+        allowed=files.permissions(*job.sources),
         preserved=newest(job) if settings.preserve else None,
         examine=examine,
         inspect=inspect,

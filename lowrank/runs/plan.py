@@ -42,6 +42,11 @@ class Job:
     frames: tuple[str, ...] = ()
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What it is made from: files, URLs, `-`."""
+        return self.frames or (self.input,)
+
+    @property
     def afar(self) -> bool:
         """Whether it reads or writes elsewhere."""
         return any(map(urls.is_url, (self.input, self.output or "", self.stem or "")))

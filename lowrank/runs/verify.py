@@ -11,13 +11,22 @@ from typing import Any
 
 from lowrank import codec, files, targets
 from lowrank import format as lrk
-from lowrank.errors import FileError, FormatError, LimitError, LowrankError, UsageError, number_of
+from lowrank.errors import (
+    FileError,
+    FormatError,
+    LimitError,
+    LowrankError,
+    UsageError,
+    called,
+    naming,
+    number_of,
+)
 from lowrank.format.parts import Parts
-from lowrank.io import folders, zarr
+from lowrank.io import folders, states, zarr
 from lowrank.io.taking import USUAL, Taking
 from lowrank.report import ask, compared
 from lowrank.report.compared import Compared
-from lowrank.runs import proof, work
+from lowrank.runs import proof, reread, work
 from lowrank.runs.manifest import Entry
 from lowrank.runs.plan import Job, Plan
 from lowrank.runs.tasks import Outcome, Settings
@@ -96,14 +105,14 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         return afar.done(verify, job, settings, writes=False)
     facts: dict[str, Any] = {"state": WHOLE}
     error: LowrankError | None = None
-    summary, size = "", 0
+    summary, size, name = "", 0, called(job.input)
     try:
         data = files.read_bytes(job.input)
         size = facts["bytes"] = len(data)
         if settings.hashed:
             facts["sha256"] = proof.sha256(data)
         if not data:
-            raise FormatError(f"empty file: {job.input}; get the file again from its source")
+            raise FormatError(f"empty file: {name}; get the file again from its source")
         parts = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
         head = parts.head
         facts |= {
@@ -114,7 +123,7 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
         }  # fmt: skip
         many = "" if head.frames is None else f"{number_of(head.frames, 'frame')} of "
         summary = (
-            f"{job.input}: whole, {size:,} bytes, {many}{head.width}x{head.height} "
+            f"{name}: whole, {size:,} bytes, {many}{head.width}x{head.height} "
             f"{head.mode.title}, {work.ranks(parts)}"
         )
         if settings.decode:
@@ -127,15 +136,18 @@ def verify(job: Job, settings: Verifying, *, repeated: bool = False) -> Outcome:
                 "rmse": found.pixels.rmse, "max_abs_error": found.pixels.max_abs_error,
                 "peak": found.pixels.peak, "relative_error": found.sample_error,
             }  # fmt: skip
+            if settings.hashed:
+                there = filter(files.regular, job.originals)
+                facts["originals_sha256"] = [reread.sha256(path) for path in there]
             summary += f"; {beside(facts)}"
             if found.above:
                 facts["state"] = "unlike"
                 raise FormatError(
-                    f"{job.input} is farther from {found.path} than it states: {beside(facts)}; "
+                    f"{name} is farther from {found.path} than it states: {beside(facts)}; "
                     "it is not made from this image, or is not what was made"
                 )
     except (LowrankError, MemoryError) as cause:
-        error = cause if isinstance(cause, LowrankError) else _memory(job.input)
+        error = cause if isinstance(cause, LowrankError) else _memory(name)
         if facts["state"] == WHOLE:
             facts["state"] = _state(error)
     return Outcome(job.input, "", bytes_before=size, summary=summary, error=error, facts=facts)
@@ -190,31 +202,34 @@ def _memory(name: str) -> LimitError:
 
 def _nearest(job: Subject, parts: Parts, settings: Verifying) -> Compared:
     """The file beside the original that it is nearest to, of those with its name."""
-    originals = job.originals or _as_frames(job.tree, parts)
+    name, originals = called(job.input), job.originals or _as_frames(job.tree, parts)
     if not originals:
-        raise _UnmatchedError(f"no original of {job.input} in {job.tree}; leave out --against")
+        raise _UnmatchedError(f"no original of {name} in {job.tree}; leave out --against")
     found: list[Compared] = []
     failures: list[LowrankError] = []
-    taking = settings.taking
-    later_as = taking if taking.asked else Taking(stack=parts.head.frames is not None)
     for path in originals:
         try:
-            later = ask.read_later(path, parts, later_as)
-            if later is not None:
-                found.append(compared.in_passes(later, parts))
-                continue
-            content = b"" if os.path.isdir(path) else files.read_bytes(path)
-            loaded = ask.original(
-                path, content, parts, max_pixels=settings.max_pixels, taking=taking
-            )
-            found.append(compared.against(loaded, parts))
+            found.append(_beside(path, parts, settings))
         except UsageError as error:  # another size or mode: another image
-            failures.append(_UnmatchedError(f"{job.input} is not made from {path}: {error}"))
+            failures.append(_UnmatchedError(f"{name} is not made from {path}: {error}"))
         except LowrankError as error:
-            failures.append(_UnmatchedError(f"{job.input}: its original: {error}"))
+            failures.append(_UnmatchedError(f"{name}: its original: {naming(error, path)}"))
     if not found:
         raise failures[0]
     return min(found, key=lambda x: (x.above, x.factor_error))
+
+
+def _beside(path: str, parts: Parts, settings: Verifying) -> Compared:
+    """A file beside one original, which is read in passes where it is large."""
+    taking = settings.taking
+    later_as = taking if taking.asked else Taking(stack=parts.head.frames is not None)
+    with states.unchanged(path):
+        later = ask.read_later(path, parts, later_as, max_pixels=settings.max_pixels)
+        if later is not None:
+            return compared.in_passes(later, parts)
+        content = b"" if os.path.isdir(path) else files.read_bytes(path)
+    loaded = ask.original(path, content, parts, max_pixels=settings.max_pixels, taking=taking)
+    return compared.against(loaded, parts)
 
 
 def _as_frames(tree: str, parts: Parts) -> tuple[str, ...]:
@@ -344,6 +359,8 @@ def _untrue(entry: Entry, facts: dict[str, Any]) -> str:
         return f"rank {listed or 'none'}, and has {there}"
     if entry.relative_error is None or "against" not in facts:
         return ""
+    if facts["originals_sha256"] and entry.input_sha256 not in facts["originals_sha256"]:
+        return f"SHA-256 {entry.input_sha256} of its original, and {facts['against']} has another"
     for name, slack in _ERRORS.items():
         listed, there = getattr(entry, name), facts[name]
         known = None not in (listed, there)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from lowrank import codec, files, targets
 from lowrank import format as lrk
-from lowrank.errors import LimitError, LowrankError, UsageError, naming, number_of
+from lowrank.errors import LimitError, LowrankError, UsageError, called, naming, number_of
 from lowrank.format.parts import Parts
-from lowrank.io import formats, images
+from lowrank.io import formats, images, states
 from lowrank.io.taking import several
 from lowrank.limits import LARGE
 from lowrank.picture import Loaded, Picture
@@ -29,15 +29,16 @@ if TYPE_CHECKING:
 
 def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outcome:
     """Compress one image, or shorten one `.lrk` file; write the result."""
+    outputs.check_listed(job, settings)
     output = job.place(".lrk")
     if outputs.is_done(job, output, settings):
         return _there_already(job, output, settings)
     outputs.check_output(job, output, settings, repeated=repeated)
-    began, before = time.monotonic(), outputs.state(job)
+    began, before = time.monotonic(), states.of(job.sources)
     data, loaded = _read(job, settings)
     mapped = not (data or job.frames)
     if not mapped:  # what is in memory may change in its file from now on
-        outputs.check_unchanged(job, before)
+        states.check(job.sources, before)
     if data.startswith(lrk.SIGNATURE):
         outcome, written = _shorten(job, output, data, settings)
         proof = _proof(outcome, settings, data, None, began)
@@ -54,7 +55,7 @@ def compress(job: Job, settings: Compressing, *, repeated: bool = False) -> Outc
         certify=settings.measure,
     )
     if mapped:
-        outputs.check_unchanged(job, before)
+        states.check(job.sources, before)
     written = lrk.serialize(encoded.parts)
     size, after = loaded.source.bytes, len(written)
     error = codec.relative_error(encoded.parts)
@@ -102,7 +103,7 @@ def _is_large(job: Job, settings: Compressing) -> bool:
         return os.path.isdir(job.input)
     if settings.memory is not None or settings.resume is not None:
         return True
-    status = [files.regular(name) for name in job.frames or (job.input,)]
+    status = [files.regular(name) for name in job.sources]
     if not all(status):
         return False
     # What is compressed in its file says nothing of its samples.
@@ -119,7 +120,6 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
     array = folder or (job.input.lower().endswith(".npy") and files.regular(job.input) is not None)
     if settings.manifest is not None:
         array = False  # its SHA-256 is of the file
-        check_listable(job)
     data = b"" if job.frames or array else files.read_bytes(job.input)
     single = not (job.frames or array or settings.taking.asked or several(data))
     if single or data.startswith(lrk.SIGNATURE):
@@ -134,14 +134,6 @@ def _read(job: Job, settings: Compressing) -> tuple[bytes, Loaded | None]:
         taking=settings.taking,
     )
     return data, loaded
-
-
-def check_listable(job: Job) -> None:
-    """Refuse a stack of several files where a manifest is to list it."""
-    if job.frames:
-        raise UsageError(
-            "a manifest lists one input for each output, and a stack has many; leave it out"
-        )
 
 
 def _proof(
@@ -227,7 +219,7 @@ def _shorten(job: Job, output: str, data: bytes, settings: Compressing) -> tuple
     target = settings.target
     if asked or settings.nodata is not None or target.weights or target.tune == "eye":
         raise UsageError(
-            f"{job.input} is a .lrk file, which compress only shortens; --certify, "
+            f"{called(job.input)} is a .lrk file, which compress only shortens; --certify, "
             "--layout, --nodata, --store, --tune, --weights, --frames and --axis need the image"
         )
     longer = lrk.parse(data, name=job.input, max_pixels=settings.max_pixels)
@@ -274,5 +266,5 @@ def attempt(worker: Worker, job: Job, settings: Settings, *, repeated: bool = Fa
     except LowrankError as error:
         return Outcome(job.input, job.output or "", error=naming(error, job.input))
     except MemoryError:
-        limit = LimitError(f"not enough memory for {job.input}; give a smaller image")
+        limit = LimitError(f"not enough memory for {called(job.input)}; give a smaller image")
         return Outcome(job.input, job.output or "", error=limit)

@@ -8,6 +8,7 @@ measured sample by sample, and what is packed, cannot.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -252,12 +253,13 @@ def _said(
 def of_source(
     source: Any, target: Target, *, layout: str | None, store: str | None, memory: int | None,
     taking: Taking, dask: Any, labels: Callable[[int | None], bytes | None] | None,
+    max_pixels: int,
 ) -> tuple[Parts, tuple[str, ...]] | None:  # fmt: skip
     """Compress a file or an array that is large, or for which memory or a cluster is given.
 
     Parameters
     ----------
-    source, target, layout, store, taking : as elsewhere
+    source, target, layout, store, taking, max_pixels : as elsewhere
     memory : int or None
     dask : str, Client or None
     labels : callable or None
@@ -271,17 +273,20 @@ def of_source(
     wanted = suits(target, layout, store)
     if wanted is None:
         return None
-    from lowrank.io import lazy
+    from lowrank.io import lazy, states
 
-    loaded = lazy.of(source, taking, least=LARGE if memory is None and dask is None else 0)
-    if loaded is None or not can(loaded.picture, target, layout):
-        return None
-    if labels is not None:
-        loaded = lazy.labelled(loaded, labels(loaded.picture.frames))
-    bound = half() if memory is None else memory
-    with spread.made(dask or spread.in_use(source), bound) as made:
-        encoded = encode(loaded.picture, target, store=wanted, passes=made)
-        return encoded.whole(), loaded.notes + encoded.notes
+    names = (os.fspath(source),) if isinstance(source, str | os.PathLike) else ()
+    with states.unchanged(*names):
+        least = LARGE if memory is None and dask is None else 0
+        loaded = lazy.of(source, taking, least=least, max_pixels=max_pixels)
+        if loaded is None or not can(loaded.picture, target, layout):
+            return None
+        if labels is not None:
+            loaded = lazy.labelled(loaded, labels(loaded.picture.frames))
+        bound = half() if memory is None else memory
+        with spread.made(dask or spread.in_use(source), bound) as made:
+            encoded = encode(loaded.picture, target, store=wanted, passes=made)
+            return encoded.whole(), loaded.notes + encoded.notes
 
 
 def _wish(target: Target, head: Head, limit: int, notes: list[str]) -> Wish:

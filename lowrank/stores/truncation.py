@@ -78,12 +78,13 @@ def encode(
         ranks, exact = _search(picture, A, target, certify=certify)
     if target.kind == "rank" and target.value > min(m, n):
         notes.append(at_most(m, n))
-    if store not in (AUTO, "float64") and picture.mode.bits == 32 and _beyond_float32(picture):
+    parts = with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks)
+    store = parts.head.store
+    if store != "float64" and picture.mode.bits == 32 and _beyond_float32(picture):
         notes.append(
             f"{store} factors hold 24 bits at most: samples beyond 16,777,216 are rounded; "
             "store float64 holds them."
         )
-    parts = with_ranks(picture, exact, layout, store, turned=turned, ranks=ranks)
     return Encoded(parts, tuple(notes), exact)
 
 
