@@ -3,7 +3,7 @@
     python benchmarks/stacks.py [FOLDER ...] [--only NAME] [--json POINTS.json]
 
 Each codec gives a curve of bytes against PSNR; the table holds its bytes over ours (packed) at
-the PSNR of ours, interpolated between its points in the logarithm of bytes, at low, middle and
+the PSNR of ours, interpolated between its points in the logarithm of bytes, from the lowest to a
 high quality: above 1 ours is smaller. Nothing is extrapolated. PSNR is over all samples, its
 peak the range of the data, for every codec alike. Times are of one processor, of the whole
 stack, at the point nearest to the PSNR.
@@ -32,7 +32,7 @@ import stack_peers as peers  # noqa: E402
 from stack_peers import Point, Stack  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARES = (0.3, 0.6, 0.9)
+SHARES = (0.0, 0.3, 0.6, 0.9)
 """Where on our curve codecs are compared, of its settings."""
 Curve = list[Point]
 
