@@ -21,9 +21,10 @@ from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.frames import basis, encoder, order, trellis
+from lowrank.stores.packed.frames import basis, encoder, levels, order, trellis
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames.apart import share_apart
+from lowrank.stores.packed.frames.edges import Edges
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.patches.phases import Reader, Writer
 from lowrank.targets import Target
@@ -316,3 +317,16 @@ def test_no_frame_is_worse_than_its_psnr():
     assert 42 <= 10 * math.log10(peak**2 / worst) <= 42.2
     with pytest.raises(UsageError, match="psnr_worst is a target of packed stacks"):
         codec.encode(Picture(stack.samples[0], stack.mode), Target("psnr_worst", 42))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e3, 1e5])
+def test_what_levels_lose_is_known_at_any_step(scale):
+    """Not the energy less what levels gain of it, which is rounding where both are large."""
+    C = (np.random.default_rng(2).normal(size=(256, 2, 3, 2)) * scale).astype(np.float32)
+    C[200:] *= np.float32(0.3 / scale)
+    orders, edges = [list(range(1, 200)), list(range(1, 40)), []], Edges(32, 32)
+    told = levels.lost_of(C.copy(), orders, edges)
+    stand = levels.levels_of(C.copy(), orders, edges).astype(np.float64) / 2
+    error = np.square(stand - C)[1:].sum((0, 1, 3))
+    assert told == pytest.approx(error, rel=1e-4)
+    assert told[0] < 0.3 * 199 * 4 + 0.1 * 56 * 4
