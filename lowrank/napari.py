@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lowrank import api
+from lowrank.objects.stack import LowRankStack
 
 if TYPE_CHECKING:
     Paths = str | os.PathLike[str] | list[str]
@@ -17,17 +18,24 @@ if TYPE_CHECKING:
 
 def napari_get_reader(path: Paths) -> Callable[[Paths], list[Layer]] | None:
     """Return the reader of one or several `.lrk` files; None where there is another among them."""
-    return read if all(str(p).lower().endswith(".lrk") for p in _each(path)) else None
+    paths = _each(path)
+    return read if paths and all(str(p).lower().endswith(".lrk") for p in paths) else None
 
 
 def read(path: Paths) -> list[Layer]:
-    """Decode each file to a layer: its samples, how they are shown, and `image`."""
+    """Decode each file to a layer: its samples, how they are shown, and `image`.
+
+    Channels that are no colours are layers of their own.
+    """
     layers: list[Layer] = []
     for p in _each(path):
         image = api.open(p)
         colour = image.mode in ("RGB", "RGBA")
         name = os.path.splitext(os.path.basename(p))[0]
-        layers.append((np.asarray(image), {"name": name, "rgb": colour}, "image"))
+        facts: dict[str, Any] = {"name": name, "rgb": colour}
+        if not colour and image.ndim > (3 if isinstance(image, LowRankStack) else 2):
+            facts["channel_axis"] = -1
+        layers.append((np.asarray(image), facts, "image"))
     return layers
 
 

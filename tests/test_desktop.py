@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import math
 import os
 import re
 import shutil
@@ -116,6 +117,12 @@ def test_napari_reads_what_its_manifest_promises(tmp_path):
         np.testing.assert_array_equal(found, A)
         assert (facts, kind) == ({"name": mode[0], "rgb": mode == "RGB"}, "image")
     assert [facts["name"] for _, facts, _ in get(paths)(paths)] == ["R", "I"]
+    for shape, axis in (((12, 16, 5), -1), ((3, 12, 16), None), ((3, 12, 16, 2), -1)):
+        A = np.arange(math.prod(shape), dtype=np.uint16).reshape(shape)
+        lowrank.compress(A, rank=9, stack=axis is None or len(shape) > 3).save(paths[-1])
+        ((found, facts, _),) = get(paths[-1])(paths[-1])
+        assert (found.shape, facts.get("channel_axis")) == (shape, axis)
     assert get("a.png") is None
+    assert get([]) is None
     assert get([*paths, "a.png"]) is None
     assert napari.napari_get_reader is get
