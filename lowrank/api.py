@@ -380,8 +380,6 @@ def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
     try:
         if not isinstance(unit, str):
             raise TypeError("the unit is no text")
-        if isinstance(labels, str | bytes) or isinstance(values, str | bytes):
-            raise TypeError("a text is one label, and several are wanted in a list")
         return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the frames cannot be called so: {error}") from error

@@ -533,7 +533,6 @@ def test_a_lazy_array_may_be_made_of_pictures_that_another_thread_reads(small_pn
         {"stack": "no"}, {"stack": 2}, {"stack": FRAMES}, {"stack": None},
         {"values": [10**400] * 9}, {"values": [np.nan] * 9}, {"values": [None] * 9},
         {"labels": 3}, {"labels": ["a"]}, {"unit": None},
-        {"labels": "abcdefghi"[: len(FRAMES)]}, {"values": b"123456789"[: len(FRAMES)]},
     ],
     ids=repr,
 )  # fmt: skip
