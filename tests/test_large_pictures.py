@@ -19,7 +19,7 @@ from lowrank.io.taking import Taking
 from lowrank.linalg import space, spans, streamed
 from lowrank.linalg.passes import Passes
 from lowrank.objects import loading
-from lowrank.runs import large, manifest, reread, tasks
+from lowrank.runs import large, manifest, proof, tasks
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -174,7 +174,7 @@ def test_a_file_is_read_back_and_listed_in_passes(tmp_path, monkeypatch):
     assert again.entry.output_sha256 == entry.output_sha256
     assert isinstance(again.entry, manifest.Entry)
     # What does not decode to what it was made from never takes its name.
-    monkeypatch.setattr(reread.compared, "allowed", lambda parts: (0.0,))
+    monkeypatch.setattr(proof.compared, "allowed", lambda parts: (0.0,))
     with pytest.raises(FormatError, match="another picture"):
         compress(path, tmp_path / "b.lrk", check=True)
     assert sorted(x.name for x in tmp_path.iterdir()) == ["a.lrk", "a.npy"]

@@ -462,7 +462,7 @@ def test_the_element_draws_a_picture_once_and_as_it_is_asked_for_last(tab, site)
     assert np.array_equal(element_pixels(page)[:, :, :3], two)
     page.evaluate(COUNT_DRAWINGS)
     page.evaluate("() => document.querySelector('img-lrk').setAttribute('src', 'again/late.lrk')")
-    page.wait_for_function(complete)
+    page.wait_for_function("() => drawings && document.querySelector('img-lrk').complete")
     assert np.array_equal(element_pixels(page)[:, :, :3], two)
     assert page.evaluate("drawings") == 1
     page.unroute("**/element.html")
