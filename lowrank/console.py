@@ -269,7 +269,7 @@ def waiting(*, quiet: bool) -> Iterator[None]:
         return
     from lowrank.views import waiting as line
 
-    with line.called(sys.stderr):
+    with line.shown(sys.stderr):
         yield
 
 

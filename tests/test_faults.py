@@ -82,7 +82,7 @@ def damaged(image, payload):
 # -- a rank is the terms of each matrix ----------------------------------------------------
 
 
-def called(B, head, turned):
+def shown(B, head, turned):
     """The picture of a matrix for each channel or axis: rotated back, rounded and clipped."""
     if head.layout == "patches":
         A = layouts.samples_of_patches(B, head.height, head.width, turned)
@@ -149,7 +149,7 @@ def test_a_rank_of_a_packed_file_is_so_many_terms_of_each_matrix(layout, mode, q
         assert tuple(map(len, terms)) == image.ranks
     for k in {1, 2, 5, max(image.ranks) - 1} & set(range(1, max(image.ranks))):
         B = [sum(one[:k], np.zeros(head.shape)) for one in terms]
-        wanted = called(B, head, turned).reshape(image.to_array().shape)
+        wanted = shown(B, head, turned).reshape(image.to_array().shape)
         found = image.to_array(rank=k)
         off = np.abs(wanted - found)
         assert off.max() <= 1  # bases in whole numbers, and halves that fall either way

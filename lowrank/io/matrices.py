@@ -63,10 +63,6 @@ class InFile:
             return self._lines(columns).T
         return self._pieces(columns)
 
-    def _state(self) -> str:
-        status = os.stat(self.path)
-        return f"{status.st_size} bytes, {status.st_mtime_ns}"
-
     def _lines(self, lines: slice) -> Samples:
         starts = self._starts[lines]
         out = np.empty((len(starts), self._length), self.dtype)

@@ -106,7 +106,7 @@ def of(result: Result) -> Exhibit:
             f"{original.mode.title}; of an array --axis -1 makes frames of the channels, and a page"
         )
     low, high = thumbnail.shades(original)
-    picture, notes = called(_for_a_page(original, low, high))
+    picture, notes = shown(_for_a_page(original, low, high))
     deep = original.mode.name == ARRAY and picture.mode.name == "RGB"
     reduced = deep or picture.height * picture.width < original.height * original.width
     whole = _channels(thumbnail.upright(original))
@@ -135,7 +135,7 @@ def of(result: Result) -> Exhibit:
     decoded = None
     if result.parts and (reduced or not _on_the_slider(result.parts, most)):
         whole_file = codec.decode(result.parts, filled=True).picture
-        decoded = called(_for_a_page(whole_file, low, high))[0]
+        decoded = shown(_for_a_page(whole_file, low, high))[0]
     return Exhibit(
         picture, whole[0].shape, parts, spectra, copied, _rival(whole), black, white, start, most,
         reports, measured, decoded, _of_file(result) if decoded else None, tuple(notes),
@@ -185,7 +185,7 @@ def _of_one_rank(r: Report, picture: Picture) -> bool:
     return plain and shape and len({c.k for c in r.matrices}) == 1
 
 
-def called(picture: Picture) -> tuple[Picture, list[str]]:
+def shown(picture: Picture) -> tuple[Picture, list[str]]:
     """Return the copy of a picture that fits a page, upright, and what was done to it."""
     notes = []
     copy = thumbnail.reduced(picture, SIDE)

@@ -23,7 +23,7 @@ _WIDTH = 79
 
 
 @contextmanager
-def called(stream: TextIO) -> Iterator[None]:
+def shown(stream: TextIO) -> Iterator[None]:
     """Draw the line while the body runs; it is gone afterwards.
 
     Parameters
