@@ -32,6 +32,17 @@ def test_no_option_is_converted_by_pydantic(cli, small_png, run):
     assert done.returncode == 0, done.stderr.decode()
 
 
+def test_a_picture_in_a_file_is_compressed_without_what_arrays_of_zarr_need(small_png):
+    code = (
+        "import sys\nfrom lowrank.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert 'lowrank.io.zarr' not in sys.modules\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, "compress", "in.png", "-q", "50"]
+    subprocess.run(command, cwd=small_png.parent, env=env, capture_output=True, check=True)
+
+
 @pytest.mark.parametrize("option", [("--jobs", "compress"), ("--png-level", "decompress")])
 @pytest.mark.parametrize("value", ["", "x", "-1", "2.5", "1e1", "99999999999999999999x"])
 def test_whole_numbers_are_refused_in_our_words(cli, small_png, option, value):

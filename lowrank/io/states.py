@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from lowrank.errors import FileError
-from lowrank.io import urls, zarr
+from lowrank.io import urls
 
 State = tuple[dict[str, str], ...]
 """Of each of some files its size, and the marks by which one state is told from another."""
@@ -44,13 +44,16 @@ def _told(name: str) -> dict[str, str]:
         from lowrank.io import cloud  # loads http, which takes as long as Pillow
 
         return cloud.told(name)
-    if zarr.is_array(name):
-        inside = (os.path.join(base, file) for base, _, files in os.walk(name) for file in files)
-        return _summed(inside)
-    return {} if name == "-" else _summed([name])
+    found = {} if name == "-" else _summed([name])
+    if not found and os.path.isdir(name):
+        from lowrank.io import zarr  # loads json, which no picture in a file needs
+
+        walked = os.walk(name) if zarr.is_array(name) else ()
+        found = _summed(os.path.join(base, file) for base, _, files in walked for file in files)
+    return found
 
 
-def _summed(paths: Iterator[str] | list[str]) -> dict[str, str]:
+def _summed(paths: Iterable[str]) -> dict[str, str]:
     """Of files together; nothing of none."""
     found = []
     for path in paths:
