@@ -756,8 +756,9 @@ def test_what_no_decomposition_takes_is_an_argument_where_it_is_one(tmp_path, ba
     A = np.ones((5, 6, 7) if "stack" in wish else (6, 7))
     A.flat[3] = bad
     wish = wish if "error" in wish else {"rank": 2, **wish}
-    with pytest.raises(ArgumentError):
+    with pytest.raises(ArgumentError) as said:
         lowrank.compress(A, **wish)
+    assert not isinstance(said.value.__cause__, ArgumentError)  # and it is said once
     np.save(tmp_path / "bad.npy", A)
     with pytest.raises(lowrank.ImageError) as caught:
         lowrank.compress(tmp_path / "bad.npy", **wish)

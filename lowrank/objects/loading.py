@@ -74,7 +74,7 @@ def telling(image: object) -> Iterator[None]:
     try:
         yield
     except ImageError as error:
-        if _is_path(image) or _is_file(image):
+        if isinstance(error, ArgumentError) or _is_path(image) or _is_file(image):
             raise
         raise ArgumentError(str(error)) from error
 
