@@ -143,7 +143,7 @@ def compress(
         have the value again after decoding, and are left out of the errors of pixels.
     max_pixels : int
         A larger image is refused; a stack may have `limits.STACK` times as many in all. What is
-        read in passes has no limit.
+        read in passes has no limit, but for frames that are decoded whole, each of which has this.
     memory : int or str, optional
         Bytes that passes over a large source may take: 2_000_000_000, or "2G"; half of what is
         there by default. Large is what has 256 MiB of samples or more, in a file or an array; to
