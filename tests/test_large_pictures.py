@@ -290,14 +290,10 @@ def test_pages_are_the_same_one_at_a_time_and_read_whole(name, tmp_path):
     assert later.notes == whole.notes
 
 
-def test_a_value_that_stands_for_no_data_is_said_of_pages(tmp_path):
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_value_that_stands_for_no_data_is_said_of_pages_and_of_a_picture(tmp_path, count):
     path = tmp_path / "a.tif"
+    samples = np.resize(PAGES[..., 0].astype(np.float32), (count, 900, 400))
     tags = [(42113, 2, 0, "-9999", True)]
-    tifffile.imwrite(
-        path,
-        PAGES[..., 0].astype(np.float32),
-        metadata=None,
-        extratags=tags,
-        photometric="minisblack",
-    )
+    tifffile.imwrite(path, samples, metadata=None, extratags=tags, photometric="minisblack")
     assert "no-data value (-9999)" in " ".join(lazy.of_path(str(path), Taking(), least=0).notes)

@@ -35,7 +35,7 @@ _KINDS = ("L", "RGB", "RGBA", "I;16", "F")  # modes of pages that are read one a
 _AS_THEY_STAND = ("L", "RGB", "RGBA", "I;16", "F;32F", "F;32BF")
 """Pillow's names of samples whose bytes in the file are those of the mode."""
 _ADVICE = "the TIFF is damaged or of a rare kind"
-_TAKEN_FOR_DATA = "The file states a no-data value ({}): its pixels were taken for data."
+_TAKEN_FOR_DATA = "The file states a no-data value ({:.9g}): its pixels were taken for data."
 
 
 def of_path(path: str, taking: Taking, *, least: int, max_pixels: int) -> LazyLoaded | None:
@@ -128,7 +128,7 @@ def _of_pages(path: str, taking: Taking, least: int, max_pixels: int) -> LazyLoa
         carried = metadata.of_image(image, notes)
         stated = missing.stated_by(image)
     if stated is not None:
-        notes.append(_TAKEN_FOR_DATA.format(f"{stated:.9g}"))
+        notes.append(_TAKEN_FOR_DATA.format(stated))
     mode = dtypes.mode_of(dtype, channels)
     if mode is None:
         return None
