@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -330,12 +330,13 @@ class Listed:
         for outcome in outcomes:
             entry = self.entries.get(_resolved(outcome.input))
             found = outcome.facts.get("sha256")
+            originals = outcome.facts.pop("originals_sha256", ())  # found for this comparison only
             owner = owners.get(str(found))
             holds = f"holds what {self.name} lists as {self.shown[owner]}" if owner else ""
             if outcome.error:
                 yield outcome
             elif entry and entry.output_sha256 == found:
-                untrue = _untrue(entry, outcome.facts)
+                untrue = _untrue(entry, outcome.facts, originals)
                 what = f"is listed in {self.name} with {untrue}"
                 yield _faulty(outcome, "misstated", what) if untrue else outcome
             elif entry is None:
@@ -347,7 +348,7 @@ class Listed:
                 yield _faulty(outcome, "changed", f"is not the file that {self.name} lists")
 
 
-def _untrue(entry: Entry, facts: dict[str, Any]) -> str:
+def _untrue(entry: Entry, facts: dict[str, Any], originals: Sequence[str]) -> str:
     """The first number that is listed of a file and is not what was found; "" if all are.
 
     Errors are known beside an original only. A file whose picture was not at hand has none.
@@ -359,7 +360,7 @@ def _untrue(entry: Entry, facts: dict[str, Any]) -> str:
         return f"rank {listed or 'none'}, and has {there}"
     if entry.relative_error is None or "against" not in facts:
         return ""
-    if facts["originals_sha256"] and entry.input_sha256 not in facts["originals_sha256"]:
+    if originals and entry.input_sha256 not in originals:
         return f"SHA-256 {entry.input_sha256} of its original, and {facts['against']} has another"
     for name, slack in _ERRORS.items():
         listed, there = getattr(entry, name), facts[name]
