@@ -17,7 +17,7 @@ from lowrank.picture.levels import Scale
 from lowrank.stores.packed.coding.range_coder import BitReader, BitWriter
 from lowrank.stores.packed.coding.rans import RansReader
 from lowrank.stores.packed.coding.ranswriter import RansWriter
-from lowrank.stores.packed.frames import classes, encoder, header, learn, order, select
+from lowrank.stores.packed.frames import classes, edges, encoder, header, learn, order, select
 from lowrank.stores.packed.frames import codec as room
 from lowrank.stores.packed.frames.classes import Classes, Sorted, Weights
 from lowrank.stores.packed.frames.klt import Stack
@@ -88,6 +88,22 @@ def test_the_cost_of_a_map_is_its_error_and_its_bits_at_any_step(step):
     expected = np.minimum(whole, lost + BIT * choice.bits).sum(0)
     assert choice.cost == pytest.approx(expected, rel=0.01)
     assert choice.energy == pytest.approx(whole.sum(0), rel=1e-5)
+
+
+@pytest.mark.parametrize("row", [1.0, 1e3])
+def test_each_octave_of_a_large_level_takes_a_bit(row):
+    """Else a fine step has all levels cost alike, and nothing tells which planes are smaller."""
+    C = np.random.default_rng(5).normal(0, 1, (256, 2, 3, 4)).astype(np.float32)
+    C = np.copysign(np.abs(C) + 1, C) * np.float32(100 * row)
+    bits, more = select.Choice(C).bits, select.Choice(C * 1024).bits
+    assert more - bits == pytest.approx(np.full(bits.shape, 10.0 * 8), abs=0.2)
+
+
+def test_the_transform_of_planes_is_chosen_where_all_levels_are_large(picture):
+    fine, coarser = (Stack(picture.samples, None) for _ in range(2))
+    encoder.encode(fine, 0.25, picture.mode)
+    encoder.encode(coarser, 1.0, picture.mode)
+    assert fine.transform == coarser.transform != edges.LAPPED
 
 
 @pytest.mark.parametrize("planes", [picture_of_noise, picture_of_materials])

@@ -57,7 +57,7 @@ def peak(work: Callable[[], Any]) -> tuple[Any, int]:
         (noise, (4, 7), {"quality": 75}, None, 3.5),
         (low, (24, 72), {"quality": 90}, 5.5, 2.5),
         (floats, (24, 72), {"quality": 60}, 9.4, 4.5),
-        (colours, (8, 24), {"psnr": 40}, 5.7, 2),
+        (colours, (16, 32), {"psnr": 40}, 5.5, 2),
     ],
     ids=["noise", "low rank", "floats", "colours"],
 )

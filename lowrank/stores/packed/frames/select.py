@@ -21,6 +21,7 @@ FINER = 0.79
 _KEPT = 0.4
 """Share of its price that a component has to gain: it predicts others."""
 _NEIGHBOURS = 1 << 21  # coefficients whose maps are neighbours: others know nothing of each other
+_TOLD = np.float32(LEVELS - 1)  # levels above take more bits than its rate, one for each octave
 _COMPONENT, _MAP = 1.0, 20.0
 """Bits of a component's and of a map's own fields, about."""
 
@@ -92,9 +93,12 @@ def _of_some(C: NDArray[Any], a: int, b: int, step: float) -> tuple[NDArray[np.f
     q *= x >= np.float32(0.62)
     row = expected.astype(np.intp)
     row *= LEVELS
-    row += np.minimum(q, np.float32(LEVELS - 1)).astype(np.uint8)
+    row += np.minimum(q, _TOLD).astype(np.uint8)
     price = rates()[0].ravel().take(row)
     del row
+    large = np.flatnonzero(q > _TOLD)
+    # With a fine step most are: their digits tell what a prediction or a transform spares.
+    price.reshape(-1)[large] += np.float32(BIT) * np.log2(q.reshape(-1)[large] / _TOLD)
     bits = price.sum((1, 3), dtype=np.float64) / BIT + _COMPONENT
     del price
     gap = x - q
