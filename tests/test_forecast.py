@@ -16,7 +16,7 @@ from lowrank.stores.packed.frames import encoder as frames
 from lowrank.stores.packed.frames.klt import Stack
 from lowrank.stores.packed.frames.rehearsal import Rehearsal
 from lowrank.stores.packed.patches import encoder
-from lowrank.stores.packed.tries import Tries
+from lowrank.stores.packed.tries import Tries, rounded, unrounded
 
 
 @pytest.fixture
@@ -133,15 +133,21 @@ def stacks(photo) -> dict[str, np.ndarray]:
     }
 
 
-def test_a_psnr_of_a_stack_is_met_in_few_encodings(stacks, monkeypatch):
-    count = []
+@pytest.fixture
+def count(monkeypatch):
+    """Steps that stacks were encoded with."""
+    found: list[float] = []
     encoded = frames._Encoding
 
     def counted(*args, **kwargs):
-        count.append(args[1])
+        found.append(args[1])
         return encoded(*args, **kwargs)
 
     monkeypatch.setattr(frames, "_Encoding", counted)
+    return found
+
+
+def test_a_psnr_of_a_stack_is_met_in_few_encodings(stacks, count):
     wanted = {"noise": (47,), "materials": (41, 44), "apart": (38,)}
     for name, several in wanted.items():
         stack = stacks[name]
@@ -151,6 +157,23 @@ def test_a_psnr_of_a_stack_is_met_in_few_encodings(stacks, monkeypatch):
             mse = np.square(back - stack.astype(np.float64)).mean()
             assert psnr <= 10 * np.log10(peak**2 / mse) <= psnr + 0.1
     assert len(count) <= 7, "three for two, about"
+
+
+@pytest.mark.parametrize("mse", [0.06, 0.03])
+def test_near_to_lossless_a_psnr_is_met_in_few_encodings(count, mse):
+    """Most errors of coefficients are rounded away: what is left is not theirs and a twelfth."""
+    stack = (waves(8, 40, 48, 300.0) // 80).astype(np.uint8)
+    psnr = 10 * np.log10(255**2 / mse)
+    back = api.compress(stack, stack=True, psnr=psnr).to_array().reshape(stack.shape)
+    assert 0.94 * mse < np.square(back - stack.astype(np.float64)).mean() <= mse
+    assert len(count) <= 8
+
+
+@pytest.mark.parametrize("error", [0.04, 0.1, 0.3, 0.9, 1.1, 5.0])
+def test_rounding_is_foretold(error):
+    e = np.random.default_rng(1).normal(0, np.sqrt(error), 1_000_000)
+    assert rounded(error) == pytest.approx(np.square(np.rint(e)).mean(), rel=0.03)
+    assert unrounded(rounded(error)) == pytest.approx(error)
 
 
 @pytest.mark.parametrize(

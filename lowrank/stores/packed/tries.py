@@ -53,6 +53,31 @@ _ROUNDING = 1 / 12
 """Mean squared error of rounding to levels."""
 
 
+def rounded(error: float) -> float:
+    """Mean squared error of whole numbers, of normal errors that rounding follows.
+
+    The sum of j^2 P(|e - j| < 1/2). Errors far below 1 are rounded away, all but the rarest;
+    large ones grow by 1/12.
+    """
+    if error > 1:
+        return error + _ROUNDING
+    error = max(error, 1e-12)
+    width = math.sqrt(2 * error)
+    some = sum((2 * j + 1) * math.erfc((j + 0.5) / width) for j in range(8))
+    return max(some, 1e-6 * error)  # which falls on, for whoever searches
+
+
+def unrounded(error: float) -> float:
+    """Mean square of the errors that come to so much when they are rounded."""
+    if error > rounded(1.0):
+        return error - _ROUNDING
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rounded(middle) < error else (low, middle)
+    return high
+
+
 @dataclass(frozen=True, eq=False)
 class Ready:
     """What encodes a picture with a step in levels, and what helps a search for the step.
@@ -103,8 +128,8 @@ class Tries:
         self._latest: tuple[float, Coded] | None = None
         self._count = 0
         self._means: dict[float, float] = {}
-        self.beyond = _ROUNDING
-        """Mean squared error of samples beyond that of coefficients: that of rounding, at first."""
+        self.beyond = 0.0
+        """Mean squared error of samples beyond what that of coefficients comes to, as measured."""
 
     @cached_property
     def peak(self) -> float:
@@ -156,12 +181,12 @@ class Tries:
 
     def told_psnr(self, step: float) -> float:
         """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
-        return self._psnr_of(max(self._mean(step) + self.beyond, 1e-9))
+        return self._psnr_of(max(self._decoded(self._mean(step)) + self.beyond, 1e-9))
 
     def exact_psnr(self, step: float) -> float:
         """PSNR in dB, by decoding; what that has beyond coefficients is known from then on."""
         exact = self.psnr(step)
-        self.beyond = self._square_of(exact) - self._mean(step)
+        self.beyond = self._square_of(exact) - self._decoded(self._mean(step))
         return exact
 
     def _mean(self, step: float) -> float:
@@ -174,23 +199,33 @@ class Tries:
         """PSNR in dB that the forecast expects of a step."""
         if self.forecast is None:
             raise TypeError("there is no forecast")
-        return self._psnr_of(self.forecast.squared_error(step * self.unit) + _ROUNDING)
+        return self._psnr_of(self._decoded(self.forecast.squared_error(step * self.unit)))
 
     def rehearsed_psnr(self, step: float) -> float:
         """PSNR in dB that a part of the picture lets expect, quantised with a step."""
         if self.rehearsal is None:
             raise TypeError("there is no rehearsal")
-        return self._psnr_of(self.rehearsal.rehearsed(step * self.unit) + _ROUNDING)
+        return self._psnr_of(self._decoded(self.rehearsal.rehearsed(step * self.unit)))
 
     def aim(self, psnr: float | None) -> None:
         """Say which PSNR in dB is wanted, or none: encodings to come may be the nearer to it."""
         if self.rehearsal is not None:
-            self.rehearsal.aim(None if psnr is None else self._square_of(psnr) - self.beyond)
+            self.rehearsal.aim(None if psnr is None else self._encoded(self._square_of(psnr)))
 
     @property
     def steered(self) -> bool:
         """Whether the last encoding did something about the PSNR that is wanted."""
         return self.rehearsal is not None and self.rehearsal.steered
+
+    def _decoded(self, error: float) -> float:
+        """Mean squared error of samples, of that of coefficients, in squared levels."""
+        whole = self.levels is None  # else they lie between levels, as well as not
+        return rounded(error) if whole else error + _ROUNDING
+
+    def _encoded(self, error: float) -> float:
+        """The reverse, as far as it is known what else adds to it."""
+        error -= self.beyond
+        return unrounded(error) if self.levels is None else error - _ROUNDING
 
     @property
     def _peak_levels(self) -> float:
