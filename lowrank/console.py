@@ -353,9 +353,10 @@ def let_go(*streams: TextIO | None) -> None:
     Python would try again at its end, say that it failed again, and exit with 120.
     """
     for stream in streams or (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
