@@ -369,7 +369,8 @@ def verify(
 def run() -> int:
     """Run the command line on `sys.argv` and return its exit code."""
     console.begin()
-    for stream in (sys.stdout, sys.stderr):
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without σ still gets its table
     try:
@@ -380,8 +381,11 @@ def run() -> int:
     except MemoryError:
         console.failed("not enough memory; give a smaller image", sys.argv)
         return 1
-    except OSError as error:  # not a closed pipe: at that, Typer leaves quietly with 1
-        console.let_go()
+    except SystemExit:  # of Typer, quietly with 1: the reader of a pipe has gone
+        console.let_go(*streams)
+        raise
+    except OSError as error:
+        console.let_go(*streams)
         console.error(f"{error.strerror or error}, writing the output")
         return 1
     except Exception as error:

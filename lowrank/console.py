@@ -347,15 +347,16 @@ def buffer_streams() -> None:
         setattr(sys, name, whole)
 
 
-def let_go() -> None:
-    """Let what could not be written go nowhere.
+def let_go(*streams: TextIO | None) -> None:
+    """Let what could not be written to these streams, or the standard ones, go nowhere.
 
     Python would try again at its end, say that it failed again, and exit with 120.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams or (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

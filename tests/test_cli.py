@@ -508,10 +508,11 @@ def test_a_full_disk_behind_a_file_is_one_line(cli, small_png):
 @pytest.mark.parametrize(
     "run", [("compress", "in.png", "-k", "20", "-o", "-"), ("report", "in.png")]
 )
-def test_a_reader_that_goes_away_is_no_fault(samples, tmp_path, run):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_fault(samples, tmp_path, run, unbuffered):
     (tmp_path / "in.png").write_bytes((samples / "photographer.png").read_bytes())
     command = [sys.executable, "-m", "lowrank", *run]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     ) as process:

@@ -357,6 +357,17 @@ def test_what_the_decoder_of_16_bits_warns_of_is_a_note(capfd: Any) -> None:
     assert capfd.readouterr().err == ""
 
 
+def test_colour_of_16_bits_is_coded_well_at_the_default_level() -> None:
+    """Whichever zlib the codec has: level 1 of some finds next to nothing."""
+    pytest.importorskip("imagecodecs", reason="needs the extra png")
+    eight = pillow.read((SAMPLES / "parrots.png").read_bytes(), name="a").picture.samples
+    U, sigma, Vt = np.linalg.svd(257.0 * np.moveaxis(eight, 2, 0), full_matrices=False)
+    A20 = np.clip(np.rint(U[..., :20] * sigma[:, None, :20] @ Vt[:, :20]), 0, 65535)
+    deep = arrays.from_array(np.moveaxis(A20, 0, 2).astype(np.uint16)).picture
+    quick, good = (len(images.write(deep, format="PNG", png_level=level)) for level in (1, 6))
+    assert quick <= 1.1 * good
+
+
 def tiff16() -> bytes:
     """A TIFF of one pixel with three 16-bit samples, which Pillow itself cannot write."""
     entries = [(256, 4, 1), (257, 4, 1), (259, 3, 1), (262, 3, 2), (277, 3, 3), (279, 4, 6)]

@@ -47,7 +47,9 @@ def write(picture: Picture, like: bytes, *, level: int) -> bytes:
         raise ImageError(
             f"16-bit colour in a PNG needs imagecodecs; {pip_install('png')}, or write .tif or .npy"
         ) from error
-    data = bytes(imagecodecs.png_encode(picture.samples, level=level))
+    # Level 1 of zlib-ng, which newer releases have, takes 30% more bytes than 2, and no less time.
+    quick = 2 if level == 1 else level
+    data = bytes(imagecodecs.png_encode(picture.samples, level=quick))
     made = list(chunks(data))
     pixels = [chunk for kind, chunk in made[1:] if kind in PIXELS]
     return b"".join((SIGNATURE, made[0][1], *metadata_in(like), *pixels))
