@@ -51,6 +51,35 @@ def test_a_psnr_is_met_in_few_encodings(tries, crop, psnr):
     assert len(tries) <= 4
 
 
+def test_near_to_lossless_a_picture_is_met_in_few_encodings(tries, crop):
+    """Rounding takes most errors of coefficients: what is left falls by 20 dB an octave."""
+    for psnr in (54.0, 60.0, 66.0, 72.0):
+        for samples in (crop.samples, crop.samples[..., 1]):
+            found = api.compress(samples, psnr=psnr)
+            mse = np.square(found.to_array() - samples.astype(np.float64)).mean()
+            assert psnr <= 10 * np.log10(255**2 / mse) <= psnr + 0.5
+    assert len(tries) <= 32, "four for one, at most"
+
+
+def test_what_is_exact_does_not_tell_how_far_it_is_from_what_is_not(tries, crop):
+    found = api.compress(crop.samples, psnr=110)
+    assert np.array_equal(found.to_array(), crop.samples)
+    assert len(tries) <= 12
+
+
+def test_coefficients_tell_a_high_psnr_of_16_bits(tries, crop, monkeypatch):
+    """Rounding has no part in it, and decoding has only the last word."""
+    measured = []
+    off = Tries.off
+    monkeypatch.setattr(Tries, "off", lambda self, step: measured.append(step) or off(self, step))
+    deep = crop.samples[:, :192, 1].astype(np.uint16) * 200 + 2000
+    for psnr in (58, 66, 74):
+        found = api.compress(deep, psnr=psnr)
+        mse = np.square(found.to_array() - deep.astype(np.float64)).mean()
+        assert psnr <= 10 * np.log10(65535**2 / mse) <= psnr + 0.15
+    assert len(measured) == 3
+
+
 @pytest.mark.parametrize("size", [3_000, 20_000])
 def test_a_size_is_met_in_few_encodings(tries, crop, size):
     length = len(api.compress(crop.samples, size=size).to_bytes())

@@ -23,7 +23,6 @@ _SIZE_SLACK = 0.97  # share of the size that a search wants used
 _EXCESS, _EXCESS_SLACK = 0.01, 0.96  # share that -k may add to the squared error, and its use
 _SURE, _SURE_SLACK = 0.01, 0.06  # dB above the target that an error told by coefficients must be
 _TOLD = 2  # searches by what coefficients tell, each checked by decoding what it found
-_COARSE_PSNR = 52.0  # dB below which rounding to levels is a small part of the error
 _REACHED = 0.97  # of a largest error: a search that comes so near ends
 
 
@@ -96,8 +95,10 @@ def for_psnr(tries: Tries, psnr: float, *, worst: bool = False) -> tuple[float, 
         finer, coarser = search.meet(measured, expected, psnr, high, close=True)
         if finer is not None and finer != coarser:
             finer = _moved(finer, search.FINEST, lambda x: value(x) >= psnr)
+    elif tries.is_fine(psnr):
+        finer = _for_fine_psnr(tries, measured, psnr, high)
     else:
-        guided = _for_psnr_told(tries, psnr) if psnr < _COARSE_PSNR else None
+        guided = _for_psnr_told(tries, psnr)
         if guided is not None:
             return 2**guided, ()
         finer, _ = search.meet(measured, _usual_psnr, psnr, high)
@@ -148,11 +149,26 @@ def _rehearsed(tries: Tries, aim: float) -> float:
 
 
 def _usual_psnr(octave: float) -> float:
-    """PSNR in dB that photographs come to with a step.
+    """PSNR in dB that coefficients of photographs come to with a step.
 
     6 less an octave, by the law of fine quantisation, and not so much where most becomes zero.
     """
     return 52.5 - (6.0 if octave < 1 else 4.2) * (octave - 1)
+
+
+def _for_fine_psnr(
+    tries: Tries, measured: Callable[[float], float], low: float, high: float
+) -> float | None:
+    """The same near to lossless, where rounding to levels adds to errors or takes most of them.
+
+    What rounding leaves falls ever more steeply. The error of coefficients that it was made of
+    falls as that of any photograph does: it is what is searched for.
+    """
+    aims = tries.unrounded_psnr(low), tries.unrounded_psnr(high)
+    finer, _ = search.meet(
+        lambda x: tries.unrounded_psnr(measured(x)), _usual_psnr, *aims, close=True
+    )
+    return finer
 
 
 def _for_psnr_told(tries: Tries, psnr: float) -> float | None:

@@ -51,6 +51,10 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1 / 12
 """Mean squared error of rounding to levels."""
+_FINE = 0.41
+"""Mean squared error, in levels, below which rounding has much part in it: 52 dB of 0-255."""
+_EXACT = 1e3
+"""What stands for the PSNR in dB of what is exact."""
 
 
 def rounded(error: float) -> float:
@@ -118,6 +122,8 @@ class Tries:
 
     def __init__(self, picture: Picture, layout: str, levels: Levels | None, ready: Ready) -> None:
         self.picture, self.levels = picture, levels
+        # Floats lie between levels, as well as not.
+        self._whole = levels is None or levels.whole
         self.forecast = ready.rehearsal or ready.forecast
         self.rehearsal = ready.rehearsal
         self._layout, self._peak, self._encode = layout, ready.peak, ready.encode
@@ -172,12 +178,12 @@ class Tries:
     def worst(self, step: float) -> float:
         """PSNR of the worst frame of the decoded stack, in dB; 1000 where all are exact."""
         mse = max((x.squares / x.samples for x in self.off(step) if x.samples), default=0.0)
-        return 10 * math.log10(self.peak**2 / mse) if mse else 1e3
+        return 10 * math.log10(self.peak**2 / mse) if mse else _EXACT
 
     def psnr(self, step: float) -> float:
         """PSNR of the decoded picture, in dB; 1000 where it is exact."""
         value = self.pixels(step).psnr_db
-        return 1e3 if value is None else value
+        return _EXACT if value is None else value
 
     def told_psnr(self, step: float) -> float:
         """PSNR in dB as the coefficients tell it: sooner than by decoding, and nearly right."""
@@ -217,15 +223,23 @@ class Tries:
         """Whether the last encoding did something about the PSNR that is wanted."""
         return self.rehearsal is not None and self.rehearsal.steered
 
+    def is_fine(self, psnr: float) -> bool:
+        """Whether rounding to levels, of which there are more than two, has much part in a PSNR."""
+        some = self._whole and self.picture.mode.bits > 1
+        return some and self._square_of(psnr) < _FINE
+
+    def unrounded_psnr(self, psnr: float) -> float:
+        """PSNR in dB of the coefficients of samples that have so much, as near as can be told."""
+        return math.inf if psnr == _EXACT else self._psnr_of(self._encoded(self._square_of(psnr)))
+
     def _decoded(self, error: float) -> float:
         """Mean squared error of samples, of that of coefficients, in squared levels."""
-        whole = self.levels is None  # else they lie between levels, as well as not
-        return rounded(error) if whole else error + _ROUNDING
+        return rounded(error) if self._whole else error + _ROUNDING
 
     def _encoded(self, error: float) -> float:
         """The reverse, as far as it is known what else adds to it."""
         error -= self.beyond
-        return unrounded(error) if self.levels is None else error - _ROUNDING
+        return unrounded(error) if self._whole else error - _ROUNDING
 
     @property
     def _peak_levels(self) -> float:
