@@ -28,6 +28,7 @@ from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.objects.image import LowRankImage
 from lowrank.objects.loading import labels as labels_of
 from lowrank.objects.loading import load, taken, telling, with_axis
+from lowrank.objects.loading import named as named_as
 from lowrank.objects.stack import LowRankStack, opened
 from lowrank.picture import Loaded
 from lowrank.picture.axis import Axis
@@ -179,7 +180,7 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
-    taking, named = _taken(image, stack, axis), _named(labels, values, unit)
+    taking, (named, said) = _taken(image, stack, axis), named_as(labels, values, unit)
     bound = targets.memory(memory)
     wishes = {
         "rank": rank, "energy": energy, "error": error, "max_error": max_error, "psnr": psnr,
@@ -197,7 +198,9 @@ def compress(
                 max_pixels=targets.pixels(max_pixels),
             )  # fmt: skip
             if found is not None:
-                return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
+                parts, notes = found
+                kind = LowRankImage if parts.head.frames is None else LowRankStack
+                return kind(parts, notes + said)
         made = compress_loaded(
             with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
             tune=tune,
@@ -208,8 +211,10 @@ def compress(
         )
     idle = [name for name, x in (("memory", memory), ("dask", dask)) if x is not None]
     if idle:
-        said = f"It was read whole or in tiles, not in passes: {' and '.join(idle)} did nothing."
-        made.notes = (*made.notes, said)
+        said += (
+            f"It was read whole or in tiles, not in passes: {' and '.join(idle)} did nothing.",
+        )
+    made.notes += said
     return made
 
 
@@ -374,12 +379,3 @@ def _taken(image: object, stack: object, axis: object) -> Taking:
     """How it is to be seen: what is a stack already need not be said to be one."""
     taking = taken(stack, axis)
     return taking._replace(stack=True) if isinstance(image, LowRankStack) else taking
-
-
-def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
-    try:
-        if not isinstance(unit, str):
-            raise TypeError("the unit is no text")
-        return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"the frames cannot be called so: {error}") from error

@@ -457,6 +457,9 @@ MISTAKEN_IMAGES = {
     "infinity": np.full((3, 3), -np.inf),
     "a mask without a value that stands for it": np.ma.masked_greater(GREY, 100),
     "a mask of some channels": part_of_a_pixel_masked(),
+    "numpy's masked": np.ma.masked,
+    "masks of elements": [np.ma.masked] * 3,
+    "a mask without axes": np.ma.array(5, mask=True),
     "a closed image": closed_image(),
     "a closed file": closed_file(),
     "a text file": io.StringIO("text"),
@@ -585,6 +588,8 @@ NO_RANK = (
     1j,
     np.complex64(3),
     np.ma.masked,
+    np.timedelta64(3, "s"),
+    np.timedelta64(3, "ns"),
     b"3",
 )
 
@@ -609,6 +614,20 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
         with pytest.raises(UsageError, match=r"^memory .* bytes") as caught:
             lowrank.compress(GREY, rank=1, memory=wrong)
         one_line(caught.value)
+
+
+SPAN = np.timedelta64(3, "ns")  # which numpy counts among the integers
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"nodata": SPAN}, {"max_pixels": SPAN}, {"axis": SPAN}, {"memory": SPAN}, {"energy": SPAN}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_span_of_time_is_no_number(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))) as caught:
+        lowrank.compress(GREY, **{"stack": "axis" in wrong, **wrong})
+    one_line(caught.value)
 
 
 @pytest.mark.parametrize("store", ["float16", "float64"])

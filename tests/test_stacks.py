@@ -6,6 +6,8 @@ import json
 import pickle
 import struct
 import sys
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -494,6 +496,8 @@ def test_coefficients_and_components_are_the_stack():
     np.testing.assert_allclose((U * s) @ Vt, A.reshape(30, -1), atol=1e-4)
     with pytest.raises(UsageError, match="masked"):
         stack.project(np.ma.masked_greater(A[3], np.median(A[3])))
+    with pytest.raises(UsageError, match="masked"):  # numpy drops the masks of arrays in a list
+        stack.project([A[2], np.ma.masked_greater(A[3], np.median(A[3]))])
 
 
 @pytest.mark.parametrize("target", [{"rank": 2}, {"quality": 75}])
@@ -597,6 +601,54 @@ def test_other_codecs_code_the_frames_one_by_one_or_their_planes():
     assert "8 bits" in found["webp"].why
     with pytest.raises(UsageError):
         peers.against(Picture(A[0], MODES["I;16"]), [peers.KLT], size=9, psnr=30)
+
+
+ODD = {
+    "complex": [1 + 2j] * 3,
+    "complex of numpy": np.arange(3) * (1 + 1j),
+    "truths": [True, False, True],
+    "masked": np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
+    "NaN": [1.0, np.nan, 3.0],
+    "infinite": [1.0, 2.0, np.inf],
+    "too large": [1, 2, 10**400],
+    "dates": np.arange(3).astype("M8[D]"),
+    "spans": np.arange(3).astype("m8[ns]"),
+    "lists": np.zeros((3, 1)),
+    "words": ["one", "two", "three"],
+    "without order": {1, 2, 3},
+    "bytes": b"123",
+    "one number": 3,
+}
+
+
+@pytest.mark.parametrize("values", ODD.values(), ids=ODD)
+def test_values_of_frames_that_are_no_numbers_are_refused(values):
+    with pytest.raises(UsageError, match="values") as caught:
+        lowrank.compress(frames("uint8", (3, 5, 6)), stack=True, rank=1, values=values)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_of_frames_are_kept_and_a_note_says_where_they_are_rounded():
+    A = frames("uint8", (3, 5, 6))
+
+    def of(values, **more):
+        return lowrank.compress(A, stack=True, rank=1, values=values, **more)
+
+    for plain in ([0.1, 2, 1e300], np.float32([0.1, 2, 3]), [Decimal("0.1"), "2.50", np.array(3)]):
+        kept = of(plain)
+        assert kept.axis.values == tuple(map(float, plain))
+        assert not any("rounded" in note for note in kept.notes)
+    for finer in (2**53 + 1, Fraction(1, 3), Decimal("0.1234567890123456789")):
+        for more in ({}, {"memory": "50M"}):  # read whole, and in passes
+            kept = of([finer, 0, 0], **more)
+            assert kept.axis.values[0] == float(finer)
+            assert [note for note in kept.notes if note.startswith("1 value was rounded")]
+
+
+@pytest.mark.parametrize("labels", [[b"a"] * 3, [None] * 3, b"abc", {"a", "b", "c"}, 3])
+def test_labels_of_frames_that_are_no_texts_are_refused(labels):
+    with pytest.raises(UsageError, match="labels"):
+        lowrank.compress(frames("uint8", (3, 5, 6)), stack=True, rank=1, labels=labels)
 
 
 def test_a_picture_is_no_stack():

@@ -28,6 +28,7 @@ from lowrank.errors import LimitError, UsageError, number_of
 from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Parts
+from lowrank.io import arrays
 from lowrank.limits import DEFAULT_MAX_PIXELS, fits
 from lowrank.objects.indexing import Line, split, whole
 from lowrank.objects.kept import Arrays, Kept
@@ -192,9 +193,10 @@ class LowRankStack(Kept):
         UsageError
             The frames have another shape, or are no finite numbers, or some are masked.
         """
+        frames = arrays.gathered(frames)
         try:
             A = np.asarray(frames)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, Warning) as error:  # of masked elements, where it is raised
             raise UsageError(f"the frames are no array ({error}); give one of numbers") from error
         if A.shape[-(self.ndim - 1) :] != self._shape[1:] or A.ndim > self.ndim:
             raise UsageError(
