@@ -25,6 +25,7 @@ from lowrank.picture import DTYPES, MODES, Picture, array_mode, axis
 from lowrank.picture.axis import Axis
 from lowrank.report import peers
 from lowrank.stores import sums
+from lowrank.stores.packed.frames import tiled as tiled_stacks
 from lowrank.targets import Target
 
 sys.path.insert(0, str(ROOT / "fuzz"))
@@ -121,6 +122,9 @@ KEYS = [
     np.s_[3:9, 2:7, 1:8],
     np.s_[:, 5, 6],
     np.s_[..., 2],
+    np.s_[::-1],  # and those that follow are of the same stack
+    np.s_[:],
+    np.s_[::-1, 3, ::-1],
     np.s_[::-5],
     np.s_[20:2:-3, ::-2, 1::5],
     np.s_[5:2],
@@ -169,6 +173,18 @@ class Whole:
 
     def __index__(self):
         return self.value
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_packed_stack_backwards_is_what_it_is_forwards_the_other_way(tiled, monkeypatch):
+    if tiled:
+        monkeypatch.setattr(tiled_stacks, "LARGEST", 6 * 16 * 16)
+    stack = lowrank.compress(frames("uint8", (6, 18, 20)), stack=True, quality=50)
+    assert stack.in_parts == tiled
+    whole = stack.to_array()
+    for key in (np.s_[::-1], np.s_[::-2, ::-1, ::-3], np.s_[2, ::-1], np.s_[:, :, 9:2:-1]):
+        np.testing.assert_array_equal(stack[key], whole[key])
+    np.testing.assert_array_equal(stack[:], whole)
 
 
 @pytest.mark.parametrize("store", ["float32", "packed"])
