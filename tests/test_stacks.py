@@ -512,6 +512,8 @@ def test_coefficients_and_components_are_the_stack():
     np.testing.assert_allclose((U * s) @ Vt, A.reshape(30, -1), atol=1e-4)
     with pytest.raises(UsageError, match="masked"):
         stack.project(np.ma.masked_greater(A[3], np.median(A[3])))
+    with pytest.raises(UsageError, match="finite"):
+        stack.project(np.full(A[3].shape, 1.7e308))
     with pytest.raises(UsageError, match="masked"):  # numpy drops the masks of arrays in a list
         stack.project([A[2], np.ma.masked_greater(A[3], np.median(A[3]))])
 

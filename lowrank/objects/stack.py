@@ -191,7 +191,8 @@ class LowRankStack(Kept):
         Raises
         ------
         UsageError
-            The frames have another shape, or are no finite numbers, or some are masked.
+            The frames have another shape, or are no finite numbers, or some are masked; or the
+            coefficients would be no finite numbers.
         """
         frames = arrays.gathered(frames)
         try:
@@ -210,7 +211,10 @@ class LowRankStack(Kept):
         if rows is None or not np.isfinite(rows).all():
             raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
-        C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
+        if not np.isfinite(C).all():
+            raise UsageError("frames so large have no finite coefficients; scale them down")
         return C if A.ndim == self.ndim else C[0]
 
     # -- samples -----------------------------------------------------------------------
