@@ -497,12 +497,25 @@ def gone(samples):
     [
         Lazy(FRAMES, gone),
         Lazy(FRAMES, lambda x: x[:, :1]),  # which numpy would repeat
+        Lazy(FRAMES, lambda x: x + 0.5),  # and cut off what is behind the point
+        Lazy(FRAMES, lambda x: x, np.uint8),
+        Lazy(FRAMES, lambda x: x + 1j, np.float64),
         Lazy(FRAMES, lambda x: x, "torch.uint16"),
         Tensor(FRAMES, gone, "torch.uint16"),
         (frame for frame in FRAMES),
         pathlib.Path().glob("*.png"),
     ],
-    ids=["raises", "smaller", "unknown type", "raises as a whole", "generator", "glob"],
+    ids=[
+        "raises",
+        "smaller",
+        "fractions",
+        "wider",
+        "complex",
+        "unknown type",
+        "raises as a whole",
+        "generator",
+        "glob",
+    ],
 )
 def test_whatever_a_lazy_array_does_is_our_error(array, memory):
     with pytest.raises(LowrankError) as caught:
@@ -517,6 +530,8 @@ def test_arrays_of_other_libraries_are_asked_for_as_numpy_asks():
     lines = pytest.importorskip("dask.array").from_array(FRAMES, chunks=(4, 7, 3))
     unknown = lines[lines[:, 0, 0] >= 0]  # how many that are, dask does not know
     assert lowrank.compress(unknown, stack=True, rank=2) == expected
+    narrower = Lazy(FRAMES, lambda x: x.astype(">u2"), np.float32)  # which holds what it gives
+    np.testing.assert_allclose(lowrank.compress(narrower, stack=True, rank=9), FRAMES, atol=0.01)
 
 
 def test_a_lazy_array_may_be_made_of_pictures_that_another_thread_reads(small_png):

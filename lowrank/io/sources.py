@@ -224,7 +224,8 @@ def _taken(
         # Lazy arrays know no negative steps, and not all of them know others.
         low, high = min(some), max(some) + 1
         slab = np.moveaxis(np.asarray(array[(slice(None),) * at + (slice(low, high),)]), at, 0)
-        samples[first : first + step] = fitting(slab, (high - low, *sides))[[i - low for i in some]]
+        whole = fitting(slab, (high - low, *sides), samples.dtype)
+        samples[first : first + step] = whole[[i - low for i in some]]
     return samples, None
 
 
