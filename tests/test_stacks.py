@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from goldens import SMALL, known
 from handmade import chunk
-from PIL import features
+from PIL import Image, features
 
 import lowrank
 from lowrank import codec, files
@@ -667,6 +667,36 @@ def test_values_of_frames_are_kept_and_a_note_says_where_they_are_rounded():
 def test_labels_of_frames_that_are_no_texts_are_refused(labels):
     with pytest.raises(UsageError, match="labels"):
         lowrank.compress(frames("uint8", (3, 5, 6)), stack=True, rank=1, labels=labels)
+
+
+@pytest.mark.parametrize("way", [{"rank": 1}, {"rank": 1, "memory": "50M"}, {"quality": 50}])
+def test_what_is_compressed_again_keeps_what_it_carries(way):
+    first = lowrank.compress(
+        frames("uint8", (3, 3, 6)), stack=True, rank=2, labels="abc", values=[1, 2, 3], unit="s"
+    )
+    again = lowrank.compress(first, **way)
+    assert again.axis == first.axis
+    assert lowrank.compress(first, labels="xyz", **way).axis.labels == ("x", "y", "z")
+    turned = lowrank.compress(first, axis=1, **way)
+    assert turned.axis == Axis()
+    assert any("were left out" in note for note in turned.notes)
+    plain = lowrank.compress(frames("uint8", (3, 3, 6)), stack=True, **way)
+    assert lowrank.compress(plain, axis=1, **way).axis == Axis()
+
+
+def test_gaps_and_metadata_are_kept_when_it_is_compressed_again():
+    A = frames("float32", (4, 6, 7))
+    A[1, 2, 3] = -9999
+    first = lowrank.compress(A, stack=True, rank=4, nodata=-9999)
+    again = lowrank.compress(first, rank=2)
+    assert again.to_array()[1, 2, 3] == -9999
+    assert again.to_array().min() == -9999
+    assert np.sort(again.to_array().ravel())[1] > -500
+    image = Image.fromarray(frames("uint8", (1, 9, 9))[0])
+    image.info["icc_profile"] = b"profile"
+    first = lowrank.compress(image, rank=2)
+    assert first.head.metadata.icc == b"profile"
+    assert lowrank.compress(first, rank=1).head.metadata == first.head.metadata
 
 
 def test_a_picture_is_no_stack():

@@ -25,7 +25,7 @@ from lowrank.errors import ArgumentError, ImageError, UsageError, number_of
 from lowrank.io import arrays, npy, pages, pillow, sources, zarr
 from lowrank.io.taking import USUAL, Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS, STACK
-from lowrank.picture import Loaded, axis
+from lowrank.picture import Loaded, Metadata, axis
 from lowrank.picture.axis import Axis
 
 if TYPE_CHECKING:
@@ -206,6 +206,15 @@ def _is_rounded(x: object, value: float) -> bool:
     if isinstance(x, str | Decimal):
         return Decimal(repr(value)) != Decimal(x)
     return value != x
+
+
+def carrying(loaded: Loaded, before: Metadata) -> Loaded:
+    """What is compressed again keeps its metadata: samples alone do not say what it had."""
+    if before == Metadata():
+        return loaded
+    picture = loaded.picture
+    metadata = replace(before, nodata=picture.metadata.nodata)
+    return replace(loaded, picture=replace(picture, metadata=metadata))
 
 
 def with_axis(loaded: Loaded, named: Axis) -> Loaded:
