@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypedDict, Unpack, cast, overload
 
@@ -26,10 +26,12 @@ from lowrank.io.taking import Taking
 from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.objects.image import LowRankImage
+from lowrank.objects.kept import Kept
+from lowrank.objects.loading import carrying, load, taken, telling, with_axis
 from lowrank.objects.loading import labels as labels_of
-from lowrank.objects.loading import load, taken, telling, with_axis
+from lowrank.objects.loading import named as named_as
 from lowrank.objects.stack import LowRankStack, opened
-from lowrank.picture import Loaded
+from lowrank.picture import Loaded, Metadata, gaps
 from lowrank.picture.axis import Axis
 from lowrank.targets import Kind
 
@@ -179,13 +181,17 @@ def compress(
     --------
     LowRankImage.save, LowRankImage.report
     """
-    taking, named = _taken(image, stack, axis), _named(labels, values, unit)
+    taking, (named, said) = _taken(image, stack, axis), named_as(labels, values, unit)
     bound = targets.memory(memory)
     wishes = {
         "rank": rank, "energy": energy, "error": error, "max_error": max_error, "psnr": psnr,
         "psnr_worst": psnr_worst, "size": size, "quality": quality,
     }  # fmt: skip
-    plain = nodata is None and tune is None and weights is None
+    before, lost = _carried(image, taking)
+    said += lost
+    nodata = gaps.value_of(before) if nodata is None else nodata
+    alone = before == Metadata(axis=before.axis)  # labels travel in passes, too
+    plain = nodata is None and tune is None and weights is None and alone
     with telling(image):
         if plain and (bound or dask is not None or lazy.may_be(image)):
             from lowrank.stores import passes
@@ -193,13 +199,16 @@ def compress(
             found = passes.of_source(
                 image, targets.chosen(cast("dict[Kind, object]", wishes)), layout=layout,
                 store=store, memory=bound, taking=taking, dask=dask,
-                labels=None if named == Axis() else partial(labels_of, named),
+                labels=_labels(named, before),
                 max_pixels=targets.pixels(max_pixels),
             )  # fmt: skip
             if found is not None:
-                return (LowRankImage if found[0].head.frames is None else LowRankStack)(*found)
+                parts, notes = found
+                kind = LowRankImage if parts.head.frames is None else LowRankStack
+                return kind(parts, notes + said)
+        loaded = load(image, max_pixels=max_pixels, nodata=nodata, taking=taking)
         made = compress_loaded(
-            with_axis(load(image, max_pixels=max_pixels, nodata=nodata, taking=taking), named),
+            with_axis(carrying(loaded, before), named),
             tune=tune,
             layout=layout,
             store=store,
@@ -208,8 +217,10 @@ def compress(
         )
     idle = [name for name, x in (("memory", memory), ("dask", dask)) if x is not None]
     if idle:
-        said = f"It was read whole or in tiles, not in passes: {' and '.join(idle)} did nothing."
-        made.notes = (*made.notes, said)
+        said += (
+            f"It was read whole or in tiles, not in passes: {' and '.join(idle)} did nothing.",
+        )
+    made.notes += said
     return made
 
 
@@ -376,10 +387,20 @@ def _taken(image: object, stack: object, axis: object) -> Taking:
     return taking._replace(stack=True) if isinstance(image, LowRankStack) else taking
 
 
-def _named(labels: Iterable[str], values: Iterable[float], unit: str) -> Axis:
-    try:
-        if not isinstance(unit, str):
-            raise TypeError("the unit is no text")
-        return Axis(tuple(map(str, labels)), tuple(map(float, values)), unit)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"the frames cannot be called so: {error}") from error
+def _carried(image: object, taking: Taking) -> tuple[Metadata, tuple[str, ...]]:
+    """Metadata of what is compressed again; of one that is seen along another axis its gaps."""
+    if not isinstance(image, Kept):
+        return Metadata(), ()
+    metadata = image.head.metadata
+    if not taking.axis and taking.stack == (image.head.frames is not None):
+        return metadata, ()
+    left = Metadata(nodata=metadata.nodata)
+    note = "It is seen along another axis: its metadata, labels of frames too, were left out."
+    return left, () if left == metadata else (note,)
+
+
+def _labels(named: Axis, before: Metadata) -> Callable[[int | None], bytes | None] | None:
+    """What makes the labels of frames that are read in passes; None where the source has them."""
+    if named != Axis():
+        return partial(labels_of, named)
+    return None if before.axis is None else lambda _: before.axis

@@ -97,6 +97,20 @@ def test_of_a_size_auto_is_as_near_as_any_store_must_be(way, shape, kind, digits
     assert found <= math.hypot(least * (1 + AUTO_EXCESS), 2 * floor) + 1e-12 * s[0]
 
 
+@pytest.mark.parametrize("noise", [0, 20])
+@pytest.mark.parametrize("target", [{"size": 60_000}, {"rank": 2}, {"rank": 12}, {"error": 1e-5}])
+def test_integers_far_from_zero_have_the_same_store_either_way(noise, target):
+    """Passes know no range of 16 bits; a constant has none."""
+    A = 30_000 + noise * np.random.default_rng(0).standard_normal((12, 30, 40))
+    whole, streamed = (
+        lowrank.compress(np.rint(A).astype(np.uint16), stack=True, store="auto", **target, **way)
+        for way in WAYS.values()
+    )
+    assert (whole.store, whole.ranks) == (streamed.store, streamed.ranks)
+    if whole.ranks[0] == len(A):
+        assert np.array_equal(whole, np.rint(A))
+
+
 @pytest.mark.parametrize("size", [1_300, 3_000, 30_000])
 def test_a_size_takes_one_decomposition(size, monkeypatch):
     """As many terms in another type, or fewer, are among those that were found."""

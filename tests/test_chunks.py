@@ -155,6 +155,25 @@ def test_what_is_no_matrix_of_low_rank_is_stored_whole_and_exactly(what):
     assert len(data) <= A.nbytes + A.nbytes // 50 + 60
 
 
+OF_REFERENCES = {
+    "objects": np.array([[None, 1], ["a", {}]], object),
+    "a field of objects": np.zeros((2, 2), [("a", "f4"), ("b", object)]),
+    "masked": np.ma.array(np.eye(3), mask=np.eye(3) > 0),
+}
+if hasattr(np.dtypes, "StringDType"):
+    OF_REFERENCES["texts of any length"] = np.array([["a" * 99]], np.dtypes.StringDType())
+
+
+@pytest.mark.parametrize("chunk", OF_REFERENCES.values(), ids=OF_REFERENCES)
+def test_a_chunk_whose_memory_is_not_all_of_it_is_refused(chunk):
+    """Written as addresses, or without its mask, it would be lost, and nobody would know."""
+    with pytest.raises(UsageError, match="give"):
+        chunks.encode(chunk, chunks.Wish(rank=1))
+    if isinstance(chunk, np.ma.MaskedArray):
+        with pytest.raises(UsageError, match="mask"):
+            Lowrank(rank=1).encode(chunk)
+
+
 def test_the_order_of_memory_is_kept():
     A = np.asfortranarray(frames("float64", (5, 6, 30)))
     codec = Lowrank(rank=2, store="float64")

@@ -457,6 +457,9 @@ MISTAKEN_IMAGES = {
     "infinity": np.full((3, 3), -np.inf),
     "a mask without a value that stands for it": np.ma.masked_greater(GREY, 100),
     "a mask of some channels": part_of_a_pixel_masked(),
+    "numpy's masked": np.ma.masked,
+    "masks of elements": [np.ma.masked] * 3,
+    "a mask without axes": np.ma.array(5, mask=True),
     "a closed image": closed_image(),
     "a closed file": closed_file(),
     "a text file": io.StringIO("text"),
@@ -494,12 +497,25 @@ def gone(samples):
     [
         Lazy(FRAMES, gone),
         Lazy(FRAMES, lambda x: x[:, :1]),  # which numpy would repeat
+        Lazy(FRAMES, lambda x: x + 0.5),  # and cut off what is behind the point
+        Lazy(FRAMES, lambda x: x, np.uint8),
+        Lazy(FRAMES, lambda x: x + 1j, np.float64),
         Lazy(FRAMES, lambda x: x, "torch.uint16"),
         Tensor(FRAMES, gone, "torch.uint16"),
         (frame for frame in FRAMES),
         pathlib.Path().glob("*.png"),
     ],
-    ids=["raises", "smaller", "unknown type", "raises as a whole", "generator", "glob"],
+    ids=[
+        "raises",
+        "smaller",
+        "fractions",
+        "wider",
+        "complex",
+        "unknown type",
+        "raises as a whole",
+        "generator",
+        "glob",
+    ],
 )
 def test_whatever_a_lazy_array_does_is_our_error(array, memory):
     with pytest.raises(LowrankError) as caught:
@@ -514,6 +530,8 @@ def test_arrays_of_other_libraries_are_asked_for_as_numpy_asks():
     lines = pytest.importorskip("dask.array").from_array(FRAMES, chunks=(4, 7, 3))
     unknown = lines[lines[:, 0, 0] >= 0]  # how many that are, dask does not know
     assert lowrank.compress(unknown, stack=True, rank=2) == expected
+    narrower = Lazy(FRAMES, lambda x: x.astype(">u2"), np.float32)  # which holds what it gives
+    np.testing.assert_allclose(lowrank.compress(narrower, stack=True, rank=9), FRAMES, atol=0.01)
 
 
 def test_a_lazy_array_may_be_made_of_pictures_that_another_thread_reads(small_png):
@@ -585,6 +603,8 @@ NO_RANK = (
     1j,
     np.complex64(3),
     np.ma.masked,
+    np.timedelta64(3, "s"),
+    np.timedelta64(3, "ns"),
     b"3",
 )
 
@@ -609,6 +629,20 @@ def test_what_is_no_rank_is_a_usage_error_wherever_it_is_given(image, rank):
         with pytest.raises(UsageError, match=r"^memory .* bytes") as caught:
             lowrank.compress(GREY, rank=1, memory=wrong)
         one_line(caught.value)
+
+
+SPAN = np.timedelta64(3, "ns")  # which numpy counts among the integers
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"nodata": SPAN}, {"max_pixels": SPAN}, {"axis": SPAN}, {"memory": SPAN}, {"energy": SPAN}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_span_of_time_is_no_number(wrong):
+    with pytest.raises(UsageError, match=next(iter(wrong))) as caught:
+        lowrank.compress(GREY, **{"stack": "axis" in wrong, **wrong})
+    one_line(caught.value)
 
 
 @pytest.mark.parametrize("store", ["float16", "float64"])

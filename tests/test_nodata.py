@@ -255,7 +255,10 @@ def test_what_a_masked_array_hides_is_not_data() -> None:
 def test_masked_samples_of_any_type_are_left_out(dtype: str) -> None:
     """numpy's own fill value of integers, 999999, is no sample of most of their types."""
     masked = np.ma.masked_array((HILLS / 20).astype(dtype), GAPS)
-    for given, stack in ((masked, False), (masked[None], True), ([masked, masked], True)):
+    for given, stack in (
+        (masked, False), (list(masked), False), (masked[None], True), ([masked, masked], True),
+        ([list(masked)], True),
+    ):  # fmt: skip
         if dtype not in ("int32", "float32"):
             with pytest.raises(lowrank.ArgumentError, match=r"999999.*give one as nodata"):
                 lowrank.compress(given, stack=stack, rank=1)

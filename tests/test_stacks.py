@@ -6,13 +6,15 @@ import json
 import pickle
 import struct
 import sys
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from conftest import ROOT
 from goldens import SMALL, known
 from handmade import chunk
-from PIL import features
+from PIL import Image, features
 
 import lowrank
 from lowrank import codec, files
@@ -23,6 +25,7 @@ from lowrank.picture import DTYPES, MODES, Picture, array_mode, axis
 from lowrank.picture.axis import Axis
 from lowrank.report import peers
 from lowrank.stores import sums
+from lowrank.stores.packed.frames import tiled as tiled_stacks
 from lowrank.targets import Target
 
 sys.path.insert(0, str(ROOT / "fuzz"))
@@ -119,6 +122,9 @@ KEYS = [
     np.s_[3:9, 2:7, 1:8],
     np.s_[:, 5, 6],
     np.s_[..., 2],
+    np.s_[::-1],  # and those that follow are of the same stack
+    np.s_[:],
+    np.s_[::-1, 3, ::-1],
     np.s_[::-5],
     np.s_[20:2:-3, ::-2, 1::5],
     np.s_[5:2],
@@ -167,6 +173,18 @@ class Whole:
 
     def __index__(self):
         return self.value
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_packed_stack_backwards_is_what_it_is_forwards_the_other_way(tiled, monkeypatch):
+    if tiled:
+        monkeypatch.setattr(tiled_stacks, "LARGEST", 6 * 16 * 16)
+    stack = lowrank.compress(frames("uint8", (6, 18, 20)), stack=True, quality=50)
+    assert stack.in_parts == tiled
+    whole = stack.to_array()
+    for key in (np.s_[::-1], np.s_[::-2, ::-1, ::-3], np.s_[2, ::-1], np.s_[:, :, 9:2:-1]):
+        np.testing.assert_array_equal(stack[key], whole[key])
+    np.testing.assert_array_equal(stack[:], whole)
 
 
 @pytest.mark.parametrize("store", ["float32", "packed"])
@@ -494,6 +512,10 @@ def test_coefficients_and_components_are_the_stack():
     np.testing.assert_allclose((U * s) @ Vt, A.reshape(30, -1), atol=1e-4)
     with pytest.raises(UsageError, match="masked"):
         stack.project(np.ma.masked_greater(A[3], np.median(A[3])))
+    with pytest.raises(UsageError, match="finite"):
+        stack.project(np.full(A[3].shape, 1.7e308))
+    with pytest.raises(UsageError, match="masked"):  # numpy drops the masks of arrays in a list
+        stack.project([A[2], np.ma.masked_greater(A[3], np.median(A[3]))])
 
 
 @pytest.mark.parametrize("target", [{"rank": 2}, {"quality": 75}])
@@ -597,6 +619,84 @@ def test_other_codecs_code_the_frames_one_by_one_or_their_planes():
     assert "8 bits" in found["webp"].why
     with pytest.raises(UsageError):
         peers.against(Picture(A[0], MODES["I;16"]), [peers.KLT], size=9, psnr=30)
+
+
+ODD = {
+    "complex": [1 + 2j] * 3,
+    "complex of numpy": np.arange(3) * (1 + 1j),
+    "truths": [True, False, True],
+    "masked": np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
+    "NaN": [1.0, np.nan, 3.0],
+    "infinite": [1.0, 2.0, np.inf],
+    "too large": [1, 2, 10**400],
+    "dates": np.arange(3).astype("M8[D]"),
+    "spans": np.arange(3).astype("m8[ns]"),
+    "lists": np.zeros((3, 1)),
+    "words": ["one", "two", "three"],
+    "without order": {1, 2, 3},
+    "bytes": b"123",
+    "one number": 3,
+}
+
+
+@pytest.mark.parametrize("values", ODD.values(), ids=ODD)
+def test_values_of_frames_that_are_no_numbers_are_refused(values):
+    with pytest.raises(UsageError, match="values") as caught:
+        lowrank.compress(frames("uint8", (3, 5, 6)), stack=True, rank=1, values=values)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_of_frames_are_kept_and_a_note_says_where_they_are_rounded():
+    A = frames("uint8", (3, 5, 6))
+
+    def of(values, **more):
+        return lowrank.compress(A, stack=True, rank=1, values=values, **more)
+
+    for plain in ([0.1, 2, 1e300], np.float32([0.1, 2, 3]), [Decimal("0.1"), "2.50", np.array(3)]):
+        kept = of(plain)
+        assert kept.axis.values == tuple(map(float, plain))
+        assert not any("rounded" in note for note in kept.notes)
+    for finer in (2**53 + 1, Fraction(1, 3), Decimal("0.1234567890123456789")):
+        for more in ({}, {"memory": "50M"}):  # read whole, and in passes
+            kept = of([finer, 0, 0], **more)
+            assert kept.axis.values[0] == float(finer)
+            assert [note for note in kept.notes if note.startswith("1 value was rounded")]
+
+
+@pytest.mark.parametrize("labels", [[b"a"] * 3, [None] * 3, b"abc", {"a", "b", "c"}, 3])
+def test_labels_of_frames_that_are_no_texts_are_refused(labels):
+    with pytest.raises(UsageError, match="labels"):
+        lowrank.compress(frames("uint8", (3, 5, 6)), stack=True, rank=1, labels=labels)
+
+
+@pytest.mark.parametrize("way", [{"rank": 1}, {"rank": 1, "memory": "50M"}, {"quality": 50}])
+def test_what_is_compressed_again_keeps_what_it_carries(way):
+    first = lowrank.compress(
+        frames("uint8", (3, 3, 6)), stack=True, rank=2, labels="abc", values=[1, 2, 3], unit="s"
+    )
+    again = lowrank.compress(first, **way)
+    assert again.axis == first.axis
+    assert lowrank.compress(first, labels="xyz", **way).axis.labels == ("x", "y", "z")
+    turned = lowrank.compress(first, axis=1, **way)
+    assert turned.axis == Axis()
+    assert any("were left out" in note for note in turned.notes)
+    plain = lowrank.compress(frames("uint8", (3, 3, 6)), stack=True, **way)
+    assert lowrank.compress(plain, axis=1, **way).axis == Axis()
+
+
+def test_gaps_and_metadata_are_kept_when_it_is_compressed_again():
+    A = frames("float32", (4, 6, 7))
+    A[1, 2, 3] = -9999
+    first = lowrank.compress(A, stack=True, rank=4, nodata=-9999)
+    again = lowrank.compress(first, rank=2)
+    assert again.to_array()[1, 2, 3] == -9999
+    assert again.to_array().min() == -9999
+    assert np.sort(again.to_array().ravel())[1] > -500
+    image = Image.fromarray(frames("uint8", (1, 9, 9))[0])
+    image.info["icc_profile"] = b"profile"
+    first = lowrank.compress(image, rank=2)
+    assert first.head.metadata.icc == b"profile"
+    assert lowrank.compress(first, rank=1).head.metadata == first.head.metadata
 
 
 def test_a_picture_is_no_stack():

@@ -11,6 +11,7 @@ from PIL import Image
 import lowrank
 from lowrank.errors import UsageError
 from lowrank.runs import journal
+from lowrank.stores.packed.frames import tiled as tiles_of
 
 
 @pytest.fixture
@@ -161,6 +162,34 @@ def test_quality_counts_in_what_samples_use_of_16_bits(frames, stack, quality):
     off = np.asarray(offset).reshape(A.shape).astype(int) - A - 32768
     assert np.abs(off).max() <= np.ptp(A)
     assert not any("16 bits" in x for x in lowrank.compress(A, stack=stack, rank=1).notes)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint16"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_step_that_samples_far_from_zero_do_not_have_is_said(dtype, tiled, monkeypatch):
+    if tiled:
+        monkeypatch.setattr(tiles_of, "LARGEST", 6 * 32 * 32)
+    noise = np.random.default_rng(0).integers(0, 9, (6, 32, 64))
+    for far in (0, 10**6 if dtype == "int32" else 60_000):
+        A = (noise + far).astype(dtype)
+        found = lowrank.compress(A, stack=True, quality=95)
+        assert any("so far from 0" in note for note in found.notes) == bool(far)
+        if not far:
+            assert np.abs(np.asarray(found, float) - A).max() <= 1
+        if far and not tiled:
+            found = lowrank.compress(A, stack=True, size=100_000)
+            assert any("Steps of" in note or "steps of" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3)])
+def test_what_quality_counts_in_is_said_of_integers_with_a_sign_and_of_colours(shape):
+    A = np.random.default_rng(0).integers(0, 100, shape)
+    dtype = np.int16 if len(shape) == 2 else np.uint16
+    said = "Quality counts from 0 to"
+    assert not any(said in x for x in lowrank.compress(A.astype(dtype), quality=75).notes)
+    far = (A + 5000).astype(dtype)
+    assert any(said in x for x in lowrank.compress(far, quality=75).notes)
+    assert not any(said in x for x in lowrank.compress(far, psnr=40).notes)
 
 
 @pytest.mark.parametrize("value", [0, 1, 4095, 65535])

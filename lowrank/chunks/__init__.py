@@ -108,7 +108,16 @@ def encode(chunk: NDArray[Any], wish: Wish) -> bytes:
     ------
     LimitError
         More samples than `decode` takes.
+    UsageError
+        Of a chunk that is masked, or that holds references: its memory is not all of it.
     """
+    if isinstance(chunk, np.ma.MaskedArray):
+        raise UsageError("a masked chunk would lose its mask; give one that is filled")
+    if chunk.dtype.hasobject or chunk.dtype.kind == "T":
+        raise UsageError(
+            f"a chunk of {chunk.dtype} holds references to what is elsewhere; give numbers, or "
+            "texts of a fixed length"
+        )
     if chunk.size > DEFAULT_MAX_PIXELS:
         raise LimitError(
             f"a chunk of {chunk.size:,} samples is above the limit of {DEFAULT_MAX_PIXELS:,}; "

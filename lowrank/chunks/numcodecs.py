@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
+import numpy as np
+
 from lowrank import chunks
 from lowrank.errors import pip_install
 
@@ -63,6 +65,8 @@ class Lowrank(Codec):
 
     def encode(self, buf: Any) -> bytes:
         """Encode an array, or any buffer."""
+        if isinstance(buf, np.ma.MaskedArray):  # of which a buffer is the data alone
+            return chunks.encode(buf, self._wish)
         return chunks.encode(ensure_contiguous_ndarray(buf, flatten=False), self._wish)
 
     def decode(self, buf: Any, out: Any = None) -> Any:

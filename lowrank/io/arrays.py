@@ -43,7 +43,7 @@ def from_array(
     LimitError
         More than `max_pixels` pixels.
     """
-    array = computed(array)
+    array = gathered(computed(array))
     hidden, fill = masked(array)
     samples = asked(array)
     return loaded(samples, max_pixels=max_pixels, nodata=nodata, hidden=hidden, fill=fill)
@@ -62,9 +62,27 @@ def computed(array: Any) -> Any:
         return array.compute()
 
 
+def gathered(array: Any) -> Any:
+    """Lists that hold masked arrays as one of those: numpy's asarray drops the masks; others as is.
+
+    Their fill value is the first one's, which numpy's stack drops, too.
+    """
+    if not isinstance(array, list | tuple):
+        return array
+    parts = [gathered(x) for x in array]
+    fills = [x.fill_value for x in parts if isinstance(x, np.ma.MaskedArray) and x.ndim]
+    if not fills:
+        return array
+    with thin_wall("stack masked arrays", "give arrays of one shape"):
+        one = np.ma.stack(parts)
+    if fills[0] != one.fill_value:
+        one.fill_value = fills[0]
+    return one
+
+
 def masked(array: Any) -> tuple[Mask | None, Any]:
-    """What a masked array hides, and what stands for that."""
-    if not isinstance(array, np.ma.MaskedArray):
+    """What a masked array hides, and what stands for that; one without axes is no image."""
+    if not isinstance(array, np.ma.MaskedArray) or not array.ndim:
         return None, None
     return np.ma.getmaskarray(array), array.fill_value
 

@@ -94,16 +94,22 @@ def _read_at(stream: Any, view: memoryview, at: int) -> int:
     return int(stream.readinto(view) or 0)
 
 
-def fitting(found: Samples, shape: tuple[int, ...]) -> Samples:
-    """What an array gave, if that is as much as its own shape says.
+def fitting(found: Samples, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Samples:
+    """What an array gave, if that is as much as its own shape says, and of its own type.
 
     Raises
     ------
     ImageError
-        It is not; and numpy might repeat it until it were.
+        It is not; and numpy might repeat it until it were, or drop what the type does not hold.
     """
     if found.shape != shape:
-        raise ImageError(f"the array gave {found.shape} where its own shape says {shape}")
+        raise ImageError(
+            f"the array gave {found.shape} where its own shape says {shape}; give what it computes"
+        )
+    if not np.can_cast(found.dtype, dtype):
+        raise ImageError(
+            f"the array gave {found.dtype} where its own dtype says {dtype}; give what it computes"
+        )
     return found
 
 
@@ -160,7 +166,7 @@ class OfArray:
         with self._lock, thin_wall("read the array", "give an array of numbers"):
             found = np.moveaxis(np.asarray(self.array[self._key(frames, lines)]), self._at, 0)
         expected = frames.stop - frames.start, lines.stop - lines.start, *self._sides[1:]
-        found = fitting(found, expected)
+        found = fitting(found, expected, self.dtype)
         if isinstance(self.array, np.ndarray):
             found = found.copy()
             let_go(self.array)

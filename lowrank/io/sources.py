@@ -118,8 +118,9 @@ def of_array(
     stacks : bool
         Three axes may mean a stack without being asked for; else they are a picture's.
     """
+    array = arrays.gathered(array)
     if not is_array(array):
-        array = _stacked_masks(array) if _masks(array) else arrays.asked(array)
+        array = arrays.asked(array)
     array = arrays.computed(array)
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     pictured = len(shape) == 3 and shape[2] <= 4 and dtype.name in PICTURES
@@ -137,22 +138,6 @@ def of_array(
         what += "; stack=True or --stack takes its first axis for frames"
     note = pages.taken_for(loaded.picture, what)
     return Loaded(loaded.picture, loaded.source, (*loaded.notes, note))
-
-
-def _masks(array: Any) -> list[np.ma.MaskedArray[Any, Any]]:
-    """The masked arrays of a list of arrays."""
-    several = array if isinstance(array, list | tuple) else ()
-    return [x for x in several if isinstance(x, np.ma.MaskedArray)]
-
-
-def _stacked_masks(several: Sequence[Any]) -> np.ma.MaskedArray[Any, Any]:
-    """Masked arrays as one: numpy's asarray drops the masks, and its stack the fill value."""
-    with thin_wall("stack masked arrays", "give arrays of one shape"):
-        array = np.ma.stack(several)
-    fill = _masks(several)[0].fill_value
-    if fill != array.fill_value:
-        array.fill_value = fill
-    return array
 
 
 def _stack_of(
@@ -239,7 +224,8 @@ def _taken(
         # Lazy arrays know no negative steps, and not all of them know others.
         low, high = min(some), max(some) + 1
         slab = np.moveaxis(np.asarray(array[(slice(None),) * at + (slice(low, high),)]), at, 0)
-        samples[first : first + step] = fitting(slab, (high - low, *sides))[[i - low for i in some]]
+        whole = fitting(slab, (high - low, *sides), samples.dtype)
+        samples[first : first + step] = whole[[i - low for i in some]]
     return samples, None
 
 

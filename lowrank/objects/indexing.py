@@ -2,7 +2,7 @@
 
 >>> lines, inside = split(np.s_[7, ..., ::-1], (24, 6, 8))
 >>> [line.numbers().tolist() for line in lines][::2], inside
-([[7], [0, 1, 2, 3, 4, 5, 6, 7]], (0, slice(None, None, None), array([7, 6, 5, 4, 3, 2, 1, 0])))
+([[7], [0, 1, 2, 3, 4, 5, 6, 7]], (0, slice(None, None, None), slice(None, None, -1)))
 """
 
 from __future__ import annotations
@@ -86,8 +86,10 @@ def _apart(k: Any, shape: tuple[int, ...]) -> Sequence[Any]:
 
 def _line(k: Any, length: int, at: int) -> tuple[Line, Any]:
     if isinstance(k, slice):
-        forward = k.step is None or k.indices(length)[2] > 0
-        return Line(k if forward else np.arange(length)[k], length), slice(None)
+        if k.step is None or k.indices(length)[2] > 0:
+            return Line(k, length), slice(None)
+        back = slice(None, None, -1)  # lines ascend, as all that reads them counts on
+        return Line(np.arange(length)[k][back], length), back
     if type(k) is int and -length <= k < length:  # a trace takes less time than numpy's own way
         return Line(slice(k % length, k % length + 1), length), 0
     index = np.asarray(k)

@@ -28,6 +28,7 @@ from lowrank.errors import LimitError, UsageError, number_of
 from lowrank.format import header, mapped
 from lowrank.format.mapped import Mapped
 from lowrank.format.parts import Factors, Floats, Parts
+from lowrank.io import arrays
 from lowrank.limits import DEFAULT_MAX_PIXELS, fits
 from lowrank.objects.indexing import Line, split, whole
 from lowrank.objects.kept import Arrays, Kept
@@ -190,11 +191,13 @@ class LowRankStack(Kept):
         Raises
         ------
         UsageError
-            The frames have another shape, or are no finite numbers, or some are masked.
+            The frames have another shape, or are no finite numbers, or some are masked; or the
+            coefficients would be no finite numbers.
         """
+        frames = arrays.gathered(frames)
         try:
             A = np.asarray(frames)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, Warning) as error:  # of masked elements, where it is raised
             raise UsageError(f"the frames are no array ({error}); give one of numbers") from error
         if A.shape[-(self.ndim - 1) :] != self._shape[1:] or A.ndim > self.ndim:
             raise UsageError(
@@ -208,7 +211,10 @@ class LowRankStack(Kept):
         if rows is None or not np.isfinite(rows).all():
             raise UsageError(f"frames of {A.dtype} must be finite numbers, each; replace others")
         # Rounded rows are orthonormal only nearly: V V^T is solved for, not taken for one.
-        C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            C: NDArray[np.float64] = np.linalg.solve(V @ V.T, V @ rows.T).T.astype(np.float64)
+        if not np.isfinite(C).all():
+            raise UsageError("frames so large have no finite coefficients; scale them down")
         return C if A.ndim == self.ndim else C[0]
 
     # -- samples -----------------------------------------------------------------------

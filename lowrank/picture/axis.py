@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_BYTES = 1 << 20
+MOST = 1e300
+"""The largest value that a frame may have."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ _KINDS: tuple[tuple[str, type], ...] = (("labels", list), ("values", list), ("un
 
 
 def _is_number(x: object) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, bool) and abs(x) <= 1e300
+    return isinstance(x, int | float) and not isinstance(x, bool) and abs(x) <= MOST
 
 
 def _refuse(constant: str) -> float:

@@ -152,7 +152,8 @@ def _of_size(
     if store == AUTO and _narrowest_store(picture, kept) != AUTO_WIDTH:
         added = sum(rounding.of(x, AUTO_WIDTH).added(x.tail) for x in kept)
         width, fewer = rounding.nearest(
-            [x.s for x in kept], [x.tail for x in kept], target, head, added, _floor(picture),
+            [x.s for x in kept], [x.tail for x in kept], target, head, added,
+            _floor(picture, kept),
             turned=turned,
         )  # fmt: skip
         if fewer < terms:
@@ -225,19 +226,23 @@ def _stored(exact: TruncatedSVD, k: int, store: str) -> Factors:
 def _narrowest_store(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> str:
     """Narrowest float type whose rounding does not show, over all matrices together."""
     tail = math.sqrt(sum(x.tail**2 for x in exact))
-    allowed = max(tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), _floor(picture))
+    allowed = max(tail * math.sqrt((1 + AUTO_EXCESS) ** 2 - 1), _floor(picture, exact))
     for store in ("float16", "float32"):
         if sum(rounding.of(x, store).added(x.tail) for x in exact) < allowed**2:
             return store
     return "float64"
 
 
-def _floor(picture: Picture) -> float:
+def _floor(picture: Picture, exact: tuple[TruncatedSVD, ...]) -> float:
     """What rounding may add in any case.
 
     It is a share of full scale; of integers of no more than 16 bits of it, so that it is below a
     tenth of a level, and full ranks give integers of 32 bits back exactly, which factors in float32
-    cannot.
+    cannot. Of integers of 16 bits that differ by less than they are, it is one of what they are:
+    that is no more than a tenth of a level, too, and what passes know of them.
     """
     scale = picture.peak if picture.mode.limits is None else min(picture.peak, 65535.0)
+    if picture.mode.limits is not None and picture.mode.bits == 16:
+        norm = math.hypot(*(x.norm for x in exact))
+        scale = max(scale, norm / math.sqrt(picture.samples.size))
     return AUTO_FLOOR * scale * math.sqrt(picture.samples.size)

@@ -241,7 +241,7 @@ def memory(value: object, option: str = "memory") -> int | None:
 
 def pixels(value: object) -> int:
     """Return the limit on pixels given as a number."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 1:
+    if not (isinstance(value, numbers.Integral) and is_real(value)) or int(value) < 1:
         raise UsageError(f"max_pixels {reprlib.repr(value)} does not do; give {_plain(_PIXELS)}")
     return int(value)
 
@@ -320,12 +320,18 @@ def missing(value: object) -> float | None:
     """Return the value of pixels without data given as a number."""
     if value is None:
         return None
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if not is_real(value):
         raise UsageError(f"nodata {reprlib.repr(value)} is no sample; give a number, or nan")
     try:
-        return float(value)
+        return float(cast("SupportsFloat", value))
     except OverflowError:
         return math.inf  # which no sample is
+
+
+def is_real(value: object) -> bool:
+    """Whether it is a real number: no truth, and no span of time, an integer to numpy."""
+    span = getattr(getattr(value, "dtype", None), "kind", "") == "m"
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and not span
 
 
 def choice(text: object, option: str, known: tuple[str, ...]) -> None:
@@ -379,7 +385,7 @@ def _read(wish: _Wish, text: str, shown: str) -> float:
 
 def _real(name: str, value: object, wish: _Wish) -> float:
     """Return a number as a float; one that no float reaches as infinity, which is out of range."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    real = is_real(value)
     try:
         number = float(cast("SupportsFloat", value)) if real else math.nan
     except OverflowError:

@@ -18,7 +18,8 @@ from lowrank.errors import UsageError, number_of
 from lowrank.format.parts import Parts
 from lowrank.layouts import turn
 from lowrank.picture import Picture
-from lowrank.stores.packed.coding.payload import ALPHA_FINER, Samples
+from lowrank.stores.packed import search
+from lowrank.stores.packed.coding.payload import ALPHA_FINER, Coded, Samples
 from lowrank.stores.packed.tries import Ready, Tries
 from lowrank.targets import Target
 
@@ -81,7 +82,7 @@ def encode(picture: Picture, target: Target, *, layout: str) -> tuple[Parts, tup
     tries = Tries(picture, layout, range_, ready)
     if target.kind == "quality":
         parts, said = _of_quality(tries, target)
-        return parts, notes + said
+        return parts, notes + said + _coarser(tries.latest)
     step, said = _searched(tries, target, ready.spectra, range_.low if range_ else 0.0)
     return tries.parts(step), notes + said
 
@@ -117,7 +118,8 @@ def _searched(
     from lowrank.stores.packed import steps
 
     if target.kind == "size":
-        return steps.for_size(tries, int(target.value)), ()
+        step = steps.for_size(tries, int(target.value))
+        return step, _coarser(tries.at(step)) or _finest(step * tries.unit, step)
     if target.kind == "max_error":
         return steps.for_largest(tries, target.value), ()
     if target.kind == "rank":
@@ -136,7 +138,7 @@ def _of_quality(tries: Tries, target: Target) -> tuple[Parts, tuple[str, ...]]:
     picture = tries.picture
     step = step_of_quality(target.value) * (_EYE_STEP if target.tune == "eye" else 1)
     if picture.mode.name != "I;16":
-        return tries.parts(step), ()
+        return tries.parts(step), _from_zero(picture, tries.levels)
     span = tries.peak if picture.frames is not None else float(np.ptp(picture.samples))
     share = max(span, 1.0) / _DEEP
     if share < _DIM:
@@ -150,6 +152,41 @@ def _of_quality(tries: Tries, target: Target) -> tuple[Parts, tuple[str, ...]]:
     return parts, (
         f"Quality counts in 16 bits, 0 to 65,535, and most of these samples use little of them "
         f"(root mean square {mean:.4g}); if the error is too large, give --error 1% or --size.",
+    )
+
+
+def _from_zero(picture: Picture, levels: Levels | None) -> tuple[str, ...]:
+    """A note where quality counts from 0, and samples use little of the range up to there."""
+    if levels is None or not levels.whole or picture.mode.peak is not None:
+        return ()
+    span = float(picture.samples.max()) - float(picture.samples.min())
+    if span >= _DIM * levels.span:
+        return ()
+    return (
+        f"Quality counts from {levels.low:,.0f} to {levels.high:,.0f}, and these samples are "
+        f"{number_of(round(span), 'level')} apart at most; if the error is too large, give "
+        "--psnr or --size.",
+    )
+
+
+def _coarser(coded: Coded) -> tuple[str, ...]:
+    """A note where an encoding has a coarser step than was asked for."""
+    if not coded.finest:
+        return ()
+    return (
+        f"Steps of {coded.finest:.3g} levels are the finest for a stack whose samples lie so far "
+        "from 0, and coarser than was asked for; take away what all of them have in common, or "
+        "give a float store.",
+    )
+
+
+def _finest(levels: float, step: float) -> tuple[str, ...]:
+    """A note where a size could not be used up, and something is lost all the same."""
+    if step > 2**search.FINEST or levels <= 1:
+        return ()
+    return (
+        f"It is packed as finely as can be, in steps of {levels:.3g} levels, and takes fewer bytes "
+        "than it may; a float store may be nearer.",
     )
 
 

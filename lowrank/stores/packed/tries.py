@@ -149,6 +149,13 @@ class Tries:
             self._count += 1
             pace.begin(f"try {self._count}" if self._count > 1 else "")
             self._latest = step, self._encode(step * self.unit)
+        return self.latest
+
+    @property
+    def latest(self) -> Coded:
+        """The encoding that is at hand."""
+        if self._latest is None:
+            raise ValueError("nothing was encoded")
         return self._latest[1]
 
     def size(self, step: float) -> int:

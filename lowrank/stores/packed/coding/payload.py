@@ -65,6 +65,8 @@ class Coded(NamedTuple):
         Gives ||A - B||_F^2 of all matrices together, in squared levels.
     off : callable, optional
         Gives how far each decoded frame is off, where that was found while encoding.
+    finest : float
+        The step in levels, where a finer one was asked for than the range of coefficients allows.
     """
 
     length: Callable[[], int]
@@ -74,6 +76,7 @@ class Coded(NamedTuple):
     norms: Callable[[], tuple[Norms, ...]]
     squared_error: Callable[[], float]
     off: Callable[[], list[OfFrame]] | None = None
+    finest: float = 0.0
 
 
 class Outline(NamedTuple):

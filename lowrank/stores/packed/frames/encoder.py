@@ -97,7 +97,9 @@ class _Encoding:
         apart: bool = False,
     ) -> None:  # fmt: skip
         self._stack, self._mode = stack, mode
-        self._step = step = coarse_step(max(step, stack.largest / LARGEST, _FINEST))[1]
+        least = max(stack.largest / LARGEST, _FINEST)
+        self._finest = step < least > _FINEST
+        self._step = step = coarse_step(max(step, least))[1]
         self._rans = RansWriter()
         self._edges = Edges(stack.height, stack.width, transform=stack.transform)
         self._planes = stack.frames
@@ -193,6 +195,7 @@ class _Encoding:
             samples=self._samples,
             norms=lambda: (self._norms,),
             squared_error=lambda: self._norms.error**2,
+            finest=self._step if self._finest else 0.0,
         )
 
 

@@ -186,7 +186,7 @@ class Tiled:
     def encode(self, step: float) -> Coded:
         """Encode all tiles with one quantiser step, in levels; see encoder.encode."""
         payloads: list[bytes] = []
-        planes, error = 0, 0.0
+        planes, error, finest = 0, 0.0, 0.0
         off: list[OfFrame] = []
         gram = np.zeros((self.size[0],) * 2) if self._gram is None else None
         for i, box in enumerate(self.boxes):
@@ -199,6 +199,7 @@ class Tiled:
             payloads.append(coded.payload())
             planes += codec.outline(payloads[-1], box.size(self.size)).components[0]
             error += coded.squared_error()
+            finest = max(finest, coded.finest)
             if gram is not None:
                 gram += stack.plain.gram
             self._keep(i, stack)
@@ -226,6 +227,7 @@ class Tiled:
             norms,
             lambda: error,
             lambda: off,
+            finest,
         )
 
     @cached_property
