@@ -27,9 +27,10 @@ from lowrank.limits import DEFAULT_MAX_PIXELS
 from lowrank.names import AUTO, FLOAT_CHOICES
 from lowrank.objects.image import LowRankImage
 from lowrank.objects.kept import Kept
-from lowrank.objects.loading import carrying, load, taken, telling, with_axis
-from lowrank.objects.loading import labels as labels_of
-from lowrank.objects.loading import named as named_as
+from lowrank.objects.loading import carrying, load, taken, telling
+from lowrank.objects.naming import labels as labels_of
+from lowrank.objects.naming import named as named_as
+from lowrank.objects.naming import with_axis
 from lowrank.objects.stack import LowRankStack, opened
 from lowrank.picture import Loaded, Metadata, gaps
 from lowrank.picture.axis import Axis

@@ -127,7 +127,7 @@ INSIDE = {
         ("samples",),
         ("codec", "encoder"),
     ),
-    "objects": (("indexing", "kept", "loading"), ("image", "stack")),
+    "objects": (("indexing", "kept", "loading", "naming"), ("image", "stack")),
     "chunks": (("__init__",), ("numcodecs", "zarr")),
     "report": (
         ("__init__",),
