@@ -107,7 +107,7 @@ def compress(
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     processes = targets.whole(jobs, "-j", 1)
     which, along = targets.frames(frames), targets.axis(axis)
-    from lowrank.io.formats import SUFFIXES
+    from lowrank.io.formats import SUFFIXES, ZARR
     from lowrank.io.taking import Taking
     from lowrank.runs import plan, tasks, work
 
@@ -133,7 +133,7 @@ def compress(
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
     )
     planned = planned or plan.of(
-        inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
+        inputs, output, recursive=recursive, suffixes=SUFFIXES | {ZARR}, made=(".lrk",)
     )
     code = console.run(
         work.compressor(planned.jobs, settings, alone=processes == 1 and not dask),

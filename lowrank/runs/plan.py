@@ -115,7 +115,7 @@ def of(
     recursive : bool
         Descend into folders, whose tree is kept below `output`.
     suffixes : frozenset of str
-        Which files of a folder to take.
+        Which files of a folder to take; where that of zarr is one, its arrays, too.
     made : tuple of str
         Suffixes that outputs may have, the usual one first.
 
@@ -324,6 +324,10 @@ def _walk(
 
     for base, below, names in os.walk(folder, onerror=failed):
         unseen: list[str] = []
+        if ZARR in suffixes:  # a folder that is one source, and no place to look for others
+            arrays = [x for x in below if folders.suffix(x) == ZARR and not folders.is_hidden(x)]
+            below[:] = [name for name in below if name not in arrays]
+            yield from (os.path.join(base, name) for name in arrays)
         if recursive:
             if not hidden:
                 unseen = list(filter(folders.is_hidden, below))
@@ -339,7 +343,7 @@ def _walk(
             suffix = folders.suffix(name)
             if name.startswith(folders.SIDECAR):
                 plan.passed[f"{folders.SIDECAR}*"] += 1
-            elif suffix not in suffixes:
+            elif suffix not in suffixes or suffix == ZARR:
                 plan.passed[suffix or _NO_SUFFIX] += 1
             elif kind := files.special(path):
                 plan.passed[kind] += 1
