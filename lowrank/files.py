@@ -297,6 +297,21 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         return False
 
 
+def folds_case(path: str) -> bool:
+    """Whether names that differ in their case only are one file where a path is, or is to be.
+
+    Told from the nearest folder that is there and has letters in its name.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    while folder != os.path.dirname(folder):
+        above, name = os.path.split(folder)
+        other = name.swapcase()
+        if other != name and os.path.isdir(folder):
+            return same_file(folder, os.path.join(above, other))
+        folder = above
+    return False
+
+
 def _checked_output(name: str, *, force: bool) -> os.stat_result | None:
     """Status of the output, None where there is none yet; OSError where it cannot be."""
     try:
