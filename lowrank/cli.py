@@ -297,6 +297,7 @@ def report(
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         console.write_page(html, result, sources, force=force, quiet=quiet or json)
+    small = []
     if json:
         from lowrank.views import as_json
 
@@ -304,12 +305,14 @@ def report(
     elif html is None and not quiet:
         from lowrank.views import tables
 
-        small = []
         if preview or (preview is None and console.on_terminal(sys.stdout)):
             from lowrank.views import preview as pictures
 
             small = pictures.of(result, wish=preview)
         tables.show(*small, tables.result(result))
+    if preview and not small:
+        text = "--preview draws above tables, on a terminal with colours: left out"
+        console.note(text, quiet=quiet)
 
 
 @app.command(

@@ -89,7 +89,11 @@ def mistyped(error: Exception, message: str, typed: list[str]) -> None:
     first = next(iter(typed[1:]), "")
     if command == "lowrank" and message.startswith("Option ") and first.isalpha():
         command = f"lowrank {first}"  # the error of an option without its value knows no command
-    if command != "lowrank":
+    dashed = (word for word in typed[1:] if word.startswith("-") and word != "-")
+    named = next(filter(os.path.exists, dashed), "")
+    if named:
+        advice = f"a file whose name begins so is given as {os.path.join(os.curdir, named)}"
+    elif command != "lowrank":
         advice = f"{command} --help lists its options"
     elif os.path.exists(first):
         advice = f"give one before a file: lowrank compress {first}"

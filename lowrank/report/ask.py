@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
-from lowrank.errors import LowrankError, UsageError, called, naming
+from lowrank.errors import FileError, LowrankError, UsageError, called, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
 from lowrank.io import images, states, urls, zarr
@@ -98,7 +98,9 @@ def report(
         found = _in_passes(path, file, taking, max_pixels)
         if found is not None:
             return found
-    folder = zarr.is_array(path) or (taking.stack and path != "-" and os.path.isdir(path))
+    folder = path != "-" and os.path.isdir(path)
+    if folder and not (taking.stack or zarr.is_array(path)):
+        raise FileError(f"{path} is a folder; give an image, or --stack for all in it as one stack")
     data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
