@@ -297,20 +297,13 @@ def report(
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         console.write_page(html, result, sources, force=force, quiet=quiet or json)
-    small = []
+    shown = not (json or html or quiet)
+    drawn = shown and console.show_report(result, preview=preview)
     if json:
         from lowrank.views import as_json
 
         console.say_json(as_json.result_object(result))
-    elif html is None and not quiet:
-        from lowrank.views import tables
-
-        if preview or (preview is None and console.on_terminal(sys.stdout)):
-            from lowrank.views import preview as pictures
-
-            small = pictures.of(result, wish=preview)
-        tables.show(*small, tables.result(result))
-    if preview and not small:
+    if preview and not drawn:
         text = "--preview draws above tables, on a terminal with colours: left out"
         console.note(text, quiet=quiet)
 

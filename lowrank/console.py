@@ -303,6 +303,25 @@ def write_page(name: str, result: Result, sources: list[str], *, force: bool, qu
         say(f"{sources[0]} -> {name}: {len(page):,} bytes")
 
 
+def show_report(result: Result, *, preview: bool | None) -> bool:
+    """Show the tables of a report, below small pictures where these are wished and can be drawn.
+
+    Returns
+    -------
+    bool
+        There were pictures.
+    """
+    from lowrank.views import tables
+
+    small = []
+    if preview or (preview is None and on_terminal(sys.stdout)):
+        from lowrank.views import preview as pictures
+
+        small = pictures.of(result, wish=preview)
+    tables.show(*small, tables.result(result))
+    return bool(small)
+
+
 def _page(result: Result) -> bytes:
     if result.reports[0].stack is not None:
         from lowrank.report import gallery
