@@ -237,6 +237,19 @@ def test_a_folder_that_is_reported_on_is_told_what_it_may_be(cli, small_png, tmp
     cli("report", "d", "--stack").succeeded()
 
 
+def test_a_report_calls_standard_input_what_messages_do(cli, small_png, tmp_path):
+    cli("compress", "in.png", "-k", 2).succeeded()
+    packed = (tmp_path / "in.lrk").read_bytes()
+    for words, data in (
+        (("-",), small_png.read_bytes()),
+        (("in.png", "-"), packed),
+        (("-", "in.lrk"), small_png.read_bytes()),
+        (("-",), packed),
+    ):
+        lines = cli("report", *words, stdin=data).succeeded().text.splitlines()
+        assert any(line.startswith("standard input  ") for line in lines[:2])
+
+
 def test_no_line_of_a_table_ends_in_spaces(cli, small_png):
     cli("compress", "in.png", "-k", 2).succeeded()
     for words in (("report", "in.png"), ("report", "in.png", "in.lrk"), ("report", "in.lrk")):
