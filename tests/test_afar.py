@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pickle
 import re
 import shutil
 import stat
@@ -531,3 +532,77 @@ def test_what_an_array_of_zarr_becomes_keeps_its_bits_and_its_time(cli, tmp_path
         os.utime(chunks[1], ns=(0, 10**18))
     cli("report", "a.zarr", "--html", "page.html").succeeded()
     assert made("page.html")[0] == 0o600
+
+
+class Program:
+    """What makes a folder when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+COMMANDS = (
+    ("compress", "a.zarr", "-k", 1, "-o", "x.lrk"),
+    ("compress", "a.zarr", "-q", 50, "-o", "x.lrk"),
+    ("report", "a.zarr"),
+    ("report", "a.zarr", "good.lrk"),
+    ("verify", "good.lrk", "--against", "a.zarr"),
+)
+
+
+def described(path, filters, compressor=None, dtype="|u1", fill=0):
+    """An array of zarr's second format, in one chunk that holds a program."""
+    path.mkdir()
+    fields = {
+        "zarr_format": 2, "shape": [2, 3, 4], "chunks": [2, 3, 4], "dtype": dtype, "order": "C",
+        "fill_value": fill, "filters": filters, "compressor": compressor,
+    }  # fmt: skip
+    (path / ".zarray").write_text(json.dumps(fields))
+    (path / "0.0.0").write_bytes(pickle.dumps(Program()))
+
+
+PICKLED = {"id": "pickle", "protocol": 4}
+
+
+@pytest.mark.parametrize(
+    ("filters", "compressor", "dtype"),
+    [
+        ([PICKLED], None, "|u1"),
+        (None, PICKLED, "|u1"),
+        ([{"id": "vlen-utf8"}, PICKLED], None, "|O"),
+        ([{"id": "vlen-bytes"}], PICKLED, "|O"),
+    ],
+)
+def test_a_pickled_array_of_zarr_is_refused_and_not_run(
+    tmp_path, monkeypatch, filters, compressor, dtype
+):
+    pytest.importorskip("zarr", exc_type=ImportError)
+    pickles = pytest.importorskip("numcodecs.pickles")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pickles, "ALLOW", True, raising=False)  # as versions before 0.16 do
+    described(tmp_path / "a.zarr", filters, compressor, dtype, 0 if dtype == "|u1" else "")
+    for read in (zarr_files.opened, compress, partial(lowrank.compress, rank=1)):
+        with pytest.raises(ImageError, match="is pickled, and is not read"):
+            read("a.zarr")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("what", ["damaged", "texts", "no metadata"])
+def test_an_array_of_zarr_that_cannot_be_read_is_one_line_of_every_command(cli, tmp_path, what):
+    zarr = pytest.importorskip("zarr", exc_type=ImportError)
+    np.save(tmp_path / "good.npy", FRAMES)
+    cli("compress", "good.npy", "-k", 2).succeeded()
+    if what == "texts":
+        described(tmp_path / "a.zarr", [{"id": "vlen-utf8"}], None, "|O", "")
+    else:
+        array = zarr.create_array(
+            tmp_path / "a.zarr", shape=FRAMES.shape, chunks=(7, 24, 35), dtype=FRAMES.dtype
+        )
+        array[:] = FRAMES
+        place = "c/1/0/0" if what == "damaged" else "zarr.json"
+        (tmp_path / "a.zarr" / place).write_bytes(b"{]")
+    for command in COMMANDS:
+        line = cli(*command).failed(1)
+        assert "a.zarr" in line or "the array" in line
+        assert "defect" not in line
+    assert not (tmp_path / "x.lrk").exists()
