@@ -107,7 +107,7 @@ def compress(
     limit, empty = targets.max_pixels(max_pixels), targets.nodata(nodata)
     processes = targets.whole(jobs, "-j", 1)
     which, along = targets.frames(frames), targets.axis(axis)
-    from lowrank.io.formats import SUFFIXES
+    from lowrank.io.formats import SUFFIXES, ZARR
     from lowrank.io.taking import Taking
     from lowrank.runs import plan, tasks, work
 
@@ -133,7 +133,7 @@ def compress(
         plan.stacked(inputs, output, recursive=recursive, suffixes=SUFFIXES) if stack else None
     )
     planned = planned or plan.of(
-        inputs, output, recursive=recursive, suffixes=SUFFIXES, made=(".lrk",)
+        inputs, output, recursive=recursive, suffixes=SUFFIXES | {ZARR}, made=(".lrk",)
     )
     code = console.run(
         work.compressor(planned.jobs, settings, alone=processes == 1 and not dask),
@@ -297,19 +297,15 @@ def report(
     console.notes(input, result.notes, quiet=quiet)
     if html is not None:
         console.write_page(html, result, sources, force=force, quiet=quiet or json)
+    shown = not (json or html or quiet)
+    drawn = shown and console.show_report(result, preview=preview)
     if json:
         from lowrank.views import as_json
 
         console.say_json(as_json.result_object(result))
-    elif html is None and not quiet:
-        from lowrank.views import tables
-
-        small = []
-        if preview or (preview is None and console.on_terminal(sys.stdout)):
-            from lowrank.views import preview as pictures
-
-            small = pictures.of(result, wish=preview)
-        tables.show(*small, tables.result(result))
+    if preview and not drawn:
+        text = "--preview draws above tables, on a terminal with colours: left out"
+        console.note(text, quiet=quiet)
 
 
 @app.command(

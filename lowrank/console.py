@@ -89,7 +89,11 @@ def mistyped(error: Exception, message: str, typed: list[str]) -> None:
     first = next(iter(typed[1:]), "")
     if command == "lowrank" and message.startswith("Option ") and first.isalpha():
         command = f"lowrank {first}"  # the error of an option without its value knows no command
-    if command != "lowrank":
+    dashed = (word for word in typed[1:] if word.startswith("-") and word != "-")
+    named = next(filter(os.path.exists, dashed), "")
+    if named:
+        advice = f"a file whose name begins so is given as {os.path.join(os.curdir, named)}"
+    elif command != "lowrank":
         advice = f"{command} --help lists its options"
     elif os.path.exists(first):
         advice = f"give one before a file: lowrank compress {first}"
@@ -297,6 +301,25 @@ def write_page(name: str, result: Result, sources: list[str], *, force: bool, qu
     files.write_atomic(name, page, force=force, allowed=files.permissions(*sources))
     if not quiet:
         say(f"{sources[0]} -> {name}: {len(page):,} bytes")
+
+
+def show_report(result: Result, *, preview: bool | None) -> bool:
+    """Show the tables of a report, below small pictures where these are wished and can be drawn.
+
+    Returns
+    -------
+    bool
+        There were pictures.
+    """
+    from lowrank.views import tables
+
+    small = []
+    if preview or (preview is None and on_terminal(sys.stdout)):
+        from lowrank.views import preview as pictures
+
+        small = pictures.of(result, wish=preview)
+    tables.show(*small, tables.result(result))
+    return bool(small)
 
 
 def _page(result: Result) -> bytes:

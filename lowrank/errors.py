@@ -18,6 +18,7 @@ _ADVICE = {
     errno.EROFS: "write elsewhere",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
+    errno.ELOOP: "check the path",
     errno.EISDIR: "give a file",
     errno.ENAMETOOLONG: "give a shorter name",
 }

@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO
+from itertools import chain
 from typing import BinaryIO
 
 from lowrank import moves
@@ -150,7 +151,7 @@ def write_atomic(
     allowed : int
         Permission bits that the file may have at most, see `permissions`.
     preserved : stat_result, optional
-        The file gets the times and the permission bits of this one.
+        The file gets the times and the permission bits of this one, as far as allowed.
     examine : callable, optional
         Is given what is read back from the disk before the file takes its name; whatever it
         raises, the file is as before. What goes to a device it is given beforehand.
@@ -190,13 +191,21 @@ def write_atomic(
 def permissions(*paths: str) -> int:
     """Permission bits that all of some files have: the most that what they become may have.
 
-    Standard input, pipes and devices say nothing about their content.
+    Of a folder, such as an array of zarr, those of all files in it. Standard input, pipes and
+    devices say nothing about their content.
     """
     bits = 0o777
-    for path in paths:
-        status = regular(path)
-        bits &= 0o777 if status is None or sys.platform == "win32" else status.st_mode
+    for status in chain.from_iterable(map(statuses, paths)):
+        bits &= 0o777 if sys.platform == "win32" else status.st_mode
     return bits
+
+
+def statuses(path: str) -> Iterator[os.stat_result]:
+    """The status of a regular file, or of each that is somewhere in a folder."""
+    names: Iterable[str] = (path,)
+    if path != "-" and os.path.isdir(path):
+        names = (os.path.join(base, name) for base, _, found in os.walk(path) for name in found)
+    yield from filter(None, map(regular, names))
 
 
 def regular(path: str) -> os.stat_result | None:
@@ -288,6 +297,21 @@ def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         return False
 
 
+def folds_case(path: str) -> bool:
+    """Whether names that differ in their case only are one file where a path is, or is to be.
+
+    Told from the nearest folder that is there and has letters in its name.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    while folder != os.path.dirname(folder):
+        above, name = os.path.split(folder)
+        other = name.swapcase()
+        if other != name and os.path.isdir(folder):
+            return same_file(folder, os.path.join(above, other))
+        folder = above
+    return False
+
+
 def _checked_output(name: str, *, force: bool) -> os.stat_result | None:
     """Status of the output, None where there is none yet; OSError where it cannot be."""
     try:
@@ -337,7 +361,7 @@ def _write_then_move(
             _write_all(stream, pieces)
             stream.flush()
             if preserved is not None and sys.platform != "win32":
-                os.fchmod(stream.fileno(), preserved.st_mode & 0o777)
+                os.fchmod(stream.fileno(), preserved.st_mode & 0o777 & allowed)
             moves.sync(stream.fileno())
         if examine is not None:
             examine(read_bytes(temporary))

@@ -11,9 +11,9 @@ from lowrank import console
 from lowrank.errors import UsageError
 
 if TYPE_CHECKING:
+    from lowrank.runs.listed import Listed
     from lowrank.runs.plan import Plan
     from lowrank.runs.tasks import Outcome
-    from lowrank.runs.verify import Listed
 
 _SUFFIXES = frozenset({".lrk"})
 
@@ -45,6 +45,7 @@ def verify(
     if against is None and (frames or axis):
         raise UsageError("--frames and --axis say how an original was taken; give --against, too")
     from lowrank.io.taking import Taking
+    from lowrank.runs import originals
     from lowrank.runs import verify as checks
     from lowrank.runs.tasks import Outcome
 
@@ -52,7 +53,7 @@ def verify(
     if against is not None:
         from lowrank.io.formats import SUFFIXES
 
-        planned = checks.with_originals(planned, against, suffixes=SUFFIXES)
+        planned = originals.with_originals(planned, against, suffixes=SUFFIXES)
     settings = checks.Verifying(
         max_pixels=limit, decode=decode, hashed=listed is not None,
         taking=Taking(axis=along, frames=which),
@@ -101,15 +102,16 @@ def _planned(
     inputs: list[str], manifest: str | None, *, recursive: bool
 ) -> tuple[Plan, Listed | None]:
     """Files to verify, and where a manifest has them."""
-    from lowrank.runs import plan, verify
+    from lowrank.runs import plan
 
     if manifest is None:
         return plan.to_read(inputs, recursive=recursive, suffixes=_SUFFIXES), None
+    from lowrank.runs import listed as held
     from lowrank.runs import manifest as lists
 
     entries = lists.read(manifest)
     folders = [name for name in inputs if os.path.isdir(name)]
-    listed = verify.placed(entries, manifest, folders)
+    listed = held.placed(entries, manifest, folders)
     if not inputs:  # the folders that hold what is listed, without what lies below
         holding = {os.path.dirname(path) or os.curdir for path in listed.shown.values()}
         inputs = sorted(filter(os.path.isdir, holding))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import pickle
 import re
 import shutil
+import stat
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,10 +16,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from conftest import files_below
 from PIL import Image
 
 import lowrank
 from lowrank.errors import FileError, ImageError, UsageError
+from lowrank.io import zarr as zarr_files
 from lowrank.runs import frames as stacks
 from lowrank.runs import plan, tasks, verify, work
 from lowrank.runs.plan import Job
@@ -473,3 +477,132 @@ def test_an_array_of_zarr_is_what_its_npy_is_to_every_command(cli, tmp_path, sla
     assert (tmp_path / "b.zarr" / "zarr.json").exists()
     found = np.asarray(lowrank.compress(str(tmp_path / "b.zarr") + slash, stack=True, error=0))
     np.testing.assert_array_equal(found, np.asarray(lowrank.open(tmp_path / "a.lrk")))
+
+
+def test_arrays_of_zarr_in_a_folder_are_sources_like_files(cli, tmp_path):
+    """Whether or not its folders are descended into; a hidden one is passed over as files are."""
+    pytest.importorskip("zarr", exc_type=ImportError)
+    for place in ("top", "sub/deep", "sub/.hidden"):
+        (tmp_path / "d" / place).parent.mkdir(parents=True, exist_ok=True)
+        path = str(tmp_path / "d" / f"{place}.zarr")
+        zarr_files.write(path, FRAMES.shape, FRAMES.dtype, [FRAMES], force=False)
+    (tmp_path / "linked.zarr").symlink_to("d/top.zarr")
+    (tmp_path / "d" / "linked.zarr").symlink_to(tmp_path / "linked.zarr")
+    (tmp_path / "d" / "packed.zarr").write_bytes(b"PK")  # a store in a file is not read
+    np.save(tmp_path / "d" / "top.npy", FRAMES)
+    cli("compress", "d/top.npy", "-k", 2, "-o", "right.lrk").succeeded()
+    right = (tmp_path / "right.lrk").read_bytes()
+    flat = cli("compress", "d", "-k", 2, "-o", "flat", "--json").succeeded()
+    assert files_below(tmp_path / "flat") == ["linked.lrk", "top.npy.lrk", "top.zarr.lrk"]
+    deep = cli("compress", "d", "-k", 2, "-o", "deep", "-r", "-j", 2, "--json").succeeded()
+    made = files_below(tmp_path / "deep")
+    assert made == ["linked.lrk", "sub/deep.lrk", "top.npy.lrk", "top.zarr.lrk"]
+    assert all((tmp_path / "deep" / name).read_bytes() == right for name in made)
+    for run, passed in ((flat, {"folder": 1}), (deep, {"hidden folder": 1})):
+        summary = json.loads(run.text.splitlines()[-1])["summary"]
+        assert summary["passed_over"] == {".zarr": 1, **passed}
+    cli("verify", "deep", "-r", "--against", "d").succeeded()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits of POSIX")
+def test_what_an_array_of_zarr_becomes_keeps_its_bits_and_its_time(cli, tmp_path):
+    """Those of its files: a folder that may be entered says nothing of what is in it."""
+    pytest.importorskip("zarr", exc_type=ImportError)
+    path = tmp_path / "a.zarr"
+    zarr_files.write(str(path), FRAMES.shape, FRAMES.dtype, [FRAMES], force=False)
+    chunks = [x for x in path.rglob("*") if x.is_file()]
+    for chunk in chunks:
+        chunk.chmod(0o644)
+        os.utime(chunk, ns=(0, 10**18))
+    chunks[-1].chmod(0o600)
+
+    def made(name):
+        status = (tmp_path / name).stat()
+        return stat.S_IMODE(status.st_mode), status.st_mtime_ns
+
+    for options in (("-k", 2), ("-k", 2, "--memory", "99M"), ("-q", 40)):
+        cli("compress", "a.zarr", "-f", *options).succeeded()
+        assert made("a.lrk")[0] == 0o600
+        cli("compress", "a.zarr", "-f", "-p", *options).succeeded()
+        assert made("a.lrk") == (0o600, 10**18)  # though most of its files may be read by all
+        again = ("compress", "a.zarr", "--skip-existing", *options)
+        assert "skipped" in cli(*again).succeeded().text
+        os.utime(chunks[1], ns=(0, 10**18 + 1))  # one chunk is written anew
+        assert "skipped" not in cli(*again).succeeded().text
+        os.utime(chunks[1], ns=(0, 10**18))
+    cli("report", "a.zarr", "--html", "page.html").succeeded()
+    assert made("page.html")[0] == 0o600
+
+
+class Program:
+    """What makes a folder when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+COMMANDS = (
+    ("compress", "a.zarr", "-k", 1, "-o", "x.lrk"),
+    ("compress", "a.zarr", "-q", 50, "-o", "x.lrk"),
+    ("report", "a.zarr"),
+    ("report", "a.zarr", "good.lrk"),
+    ("verify", "good.lrk", "--against", "a.zarr"),
+)
+
+
+def described(path, filters, compressor=None, dtype="|u1", fill=0):
+    """An array of zarr's second format, in one chunk that holds a program."""
+    path.mkdir()
+    fields = {
+        "zarr_format": 2, "shape": [2, 3, 4], "chunks": [2, 3, 4], "dtype": dtype, "order": "C",
+        "fill_value": fill, "filters": filters, "compressor": compressor,
+    }  # fmt: skip
+    (path / ".zarray").write_text(json.dumps(fields))
+    (path / "0.0.0").write_bytes(pickle.dumps(Program()))
+
+
+PICKLED = {"id": "pickle", "protocol": 4}
+
+
+@pytest.mark.parametrize(
+    ("filters", "compressor", "dtype"),
+    [
+        ([PICKLED], None, "|u1"),
+        (None, PICKLED, "|u1"),
+        ([{"id": "vlen-utf8"}, PICKLED], None, "|O"),
+        ([{"id": "vlen-bytes"}], PICKLED, "|O"),
+    ],
+)
+def test_a_pickled_array_of_zarr_is_refused_and_not_run(
+    tmp_path, monkeypatch, filters, compressor, dtype
+):
+    pytest.importorskip("zarr", exc_type=ImportError)
+    pickles = pytest.importorskip("numcodecs.pickles")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pickles, "ALLOW", True, raising=False)  # as versions before 0.16 do
+    described(tmp_path / "a.zarr", filters, compressor, dtype, 0 if dtype == "|u1" else "")
+    for read in (zarr_files.opened, compress, partial(lowrank.compress, rank=1)):
+        with pytest.raises(ImageError, match="is pickled, and is not read"):
+            read("a.zarr")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("what", ["damaged", "texts", "no metadata"])
+def test_an_array_of_zarr_that_cannot_be_read_is_one_line_of_every_command(cli, tmp_path, what):
+    zarr = pytest.importorskip("zarr", exc_type=ImportError)
+    np.save(tmp_path / "good.npy", FRAMES)
+    cli("compress", "good.npy", "-k", 2).succeeded()
+    if what == "texts":
+        described(tmp_path / "a.zarr", [{"id": "vlen-utf8"}], None, "|O", "")
+    else:
+        array = zarr.create_array(
+            tmp_path / "a.zarr", shape=FRAMES.shape, chunks=(7, 24, 35), dtype=FRAMES.dtype
+        )
+        array[:] = FRAMES
+        place = "c/1/0/0" if what == "damaged" else "zarr.json"
+        (tmp_path / "a.zarr" / place).write_bytes(b"{]")
+    for command in COMMANDS:
+        line = cli(*command).failed(1)
+        assert "a.zarr" in line or "the array" in line
+        assert "defect" not in line
+    assert not (tmp_path / "x.lrk").exists()

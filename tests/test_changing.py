@@ -20,7 +20,7 @@ from lowrank.errors import FileError, UsageError
 from lowrank.io import matrices
 from lowrank.io.taking import Taking
 from lowrank.report import ask
-from lowrank.runs import tasks, verify, work
+from lowrank.runs import originals, tasks, verify, work
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -209,7 +209,7 @@ def test_reports_and_verify_refuse_what_changes_while_they_read_it(
         ask.report(job.input, job.output, ranks=[], store=None, max_pixels=10**8)
 
     def verified():
-        subject = verify.Subject(job.output, originals=(job.input,))
+        subject = originals.Subject(job.output, originals=(job.input,))
         if error := verify.verify(subject, verify.Verifying()).error:
             raise error
 

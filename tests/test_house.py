@@ -141,8 +141,8 @@ INSIDE = {
     ),
     "runs": (
         ("journal", "manifest", "plan"),
-        ("proof", "tasks"),
-        ("outputs",),
+        ("originals", "proof", "tasks"),
+        ("listed", "outputs"),
         ("work",),
         ("afar", "reread"),
         ("cluster", "frames", "large", "pool", "verify"),

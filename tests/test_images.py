@@ -23,7 +23,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from lowrank.errors import ImageError, LimitError, LowrankError, TruncatedError, UsageError
-from lowrank.io import arrays, formats, images, modes, pillow
+from lowrank.io import arrays, formats, framewriter, images, modes, pillow
 from lowrank.picture import MODES, Metadata, Picture
 
 SUITE = Path(__file__).parent / "data" / "pngsuite"
@@ -685,6 +685,29 @@ def test_a_format_that_would_lose_samples_is_refused(name: str, mode: str) -> No
     error = refusal(lambda: formats.format_for(name, MODES[mode]))
     assert isinstance(error, ImageError)
     assert formats.default_suffix(MODES[mode]) in str(error)
+
+
+@pytest.mark.parametrize(("format", "most"), [("JPEG", 65_500), ("WEBP", 16_383), ("GIF", 65_535)])
+def test_a_side_that_a_format_has_not_is_refused_in_one_line_of_ours(
+    capfd: pytest.CaptureFixture[str], format: str, most: int
+) -> None:
+    """The libraries would print lines of their own, or speak of integers that are too big."""
+
+    def written(height: int, width: int) -> bytes:
+        samples = np.zeros((2, height, width, 1), np.uint8)
+        samples[1] = 9
+        frames = Picture(samples, MODES["L"])
+        if format == "GIF":
+            return framewriter.write(frames, format=format)[0]
+        return images.write(framewriter.frame(frames, 0), format=format)
+
+    for shape in ((1, most), (most, 1)):
+        assert Image.open(io.BytesIO(written(*shape))).size == shape[::-1]
+    for height, width in ((1, most + 1), (most + 1, 1)):
+        said = f"{most:,} pixels a side, and not more, and this is {width}x{height}; write "
+        with pytest.raises(ImageError, match=said):
+            written(height, width)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_write_refuses_what_it_cannot_do() -> None:

@@ -150,6 +150,7 @@ def test_only_a_terminal_that_can_shows_pictures(
 def test_no_picture_among_json_or_silence(small_png, tmp_path, option):
     drawn = on_a_terminal(["report", "in.png", "-k", "3", "--preview", option], tmp_path)
     assert BLOCK not in drawn
+    assert ("--preview draws above tables" in drawn) == (option != "--quiet")
 
 
 def test_a_pipe_gets_no_picture_whatever_is_asked(small_png, cli):
@@ -157,6 +158,7 @@ def test_a_pipe_gets_no_picture_whatever_is_asked(small_png, cli):
     coloured = cli(*run, environment={"FORCE_COLOR": "1", "COLORTERM": "truecolor"})
     assert BLOCK not in coloured.succeeded().text
     assert "\x1b" in coloured.text
+    assert "note: --preview draws above tables, on a terminal" in coloured.err
 
 
 def test_half_blocks_are_as_wide_as_the_terminal_and_no_higher():

@@ -20,7 +20,7 @@ from conftest import ROOT, files_below, picture
 from PIL import Image
 
 import lowrank
-from lowrank import targets
+from lowrank import files, targets
 from lowrank.errors import UsageError
 from lowrank.io import pillow
 from lowrank.runs import plan
@@ -248,6 +248,62 @@ def test_the_same_name_in_two_folders_is_refused(cli, tmp_path):
     assert not (tmp_path / "out").exists()
     cli("compress", "x/a.png", "x/a.png", "x", "-k", 1, "-o", "out").succeeded()  # it is one
     assert files_below(tmp_path / "out") == ["a.lrk"]
+
+
+def test_outputs_that_differ_in_case_only_are_kept_apart(cli, tmp_path):
+    """They may be moved to a system that knows no case, or be written there."""
+    (tmp_path / "d").mkdir()
+    made = ["A.TIF", "a.png", "B.png", "b.jpg", "b.tif", "\u00e9.png", "e\u0301.tif"]
+    for seed, name in enumerate(made):
+        form = {"t": "TIFF", "p": "PNG", "j": "JPEG"}[name[-3].lower()]
+        (tmp_path / "d" / name).write_bytes(pillow.write(picture("L", 9, 12, seed), format=form))
+    cli("compress", "d", "-k", 2, "-o", "out").succeeded()
+    assert files_below(tmp_path / "out") == sorted(f"{name}.lrk" for name in made)
+    for name in made:
+        right = lowrank.compress(tmp_path / "d" / name, rank=2).to_bytes()
+        assert (tmp_path / "out" / f"{name}.lrk").read_bytes() == right
+
+
+def test_outputs_that_no_suffix_tells_apart_are_refused_where_they_are_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+
+    def planned(*names):
+        made = plan.of(
+            list(names), "x", recursive=False, suffixes=frozenset({".png"}), made=(".lrk",)
+        )
+        return [job.place(".lrk") for job in made.jobs]
+
+    place = os.path.join("x", "")
+    monkeypatch.setattr(files, "folds_case", lambda path: False)
+    assert planned("A.png", "a.PNG") == [f"{place}A.lrk", f"{place}a.lrk"]
+    assert planned("A.png", "a.PNG", "a.tif") == [
+        f"{place}A.lrk",
+        f"{place}a.lrk",
+        f"{place}a.tif.lrk",
+    ]
+    monkeypatch.setattr(files, "folds_case", lambda path: True)
+    with pytest.raises(UsageError, match=r"A\.png and a\.PNG would get the same output"):
+        planned("A.png", "b.png", "a.PNG")
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_whether_a_system_knows_case_is_told_from_a_folder_that_is_there(
+    tmp_path, monkeypatch, folds
+):
+    here = tmp_path / "Some"
+    here.mkdir()
+    asked = []
+
+    def samefile(a, b):
+        asked.append((a, b))
+        return folds and a.lower() == b.lower()
+
+    monkeypatch.setattr(os.path, "samefile", samefile)
+    for path in (here / "a.lrk", here / "12" / "a.lrk", here / "not" / "there" / "a.lrk"):
+        assert files.folds_case(str(path)) is folds
+    assert set(asked) == {(str(here), str(tmp_path / "sOME"))}
+    assert not files.folds_case("/a.lrk")
 
 
 def test_a_folder_passes_over_nothing_in_silence(cli, fold, tmp_path):

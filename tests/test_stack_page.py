@@ -188,6 +188,20 @@ def test_sliders_of_tall_frames_are_in_sight(make, visit):  # noqa: F811
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_many_eigenimages_do_not_stand_before_the_report_on_a_phone(make, visit):  # noqa: F811
+    A = np.random.default_rng(4).integers(0, 999, (40, 12, 16)).astype(np.int16)
+    page = visit(make(A, ranks=[30]), viewport=(390, 844))
+    images = page.locator("#eigenimages")
+    assert page.locator("#eigenimages li").count() >= 30
+    assert images.bounding_box()["height"] < 0.6 * 844
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#eigenimages li").last.locator("button").click()  # scrolled to
+    assert page.locator("#eigenimages li:not(.used)").count() == 0
+    assert images.evaluate("x => x.scrollLeft") > 0
+    page.emulate_media(media="print")  # paper has no scroll bar
+    assert images.evaluate("x => x.scrollWidth <= x.clientWidth")
+
+
 def test_tables_have_the_heads_of_a_pictures(make, visit):  # noqa: F811
     page = visit(make(movie(), ranks=[2]))
     heads = page.locator(".report thead").all_inner_texts()

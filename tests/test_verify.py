@@ -19,7 +19,7 @@ from lowrank import codec
 from lowrank import format as lrk
 from lowrank.errors import ImageError
 from lowrank.io import pillow
-from lowrank.runs import verify
+from lowrank.runs import originals, verify
 from lowrank.runs.plan import Job
 from lowrank.targets import Target
 
@@ -277,7 +277,7 @@ def test_what_was_said_of_an_original_is_said_again(monkeypatch, cli, tmp_path, 
     from lowrank import targets
     from lowrank.io.taking import Taking
     from lowrank.report import ask
-    from lowrank.runs import verify
+    from lowrank.runs import originals, verify
 
     cube = np.random.default_rng(0).integers(-500, 999, (9, 9, 9)).astype(np.int16)
     np.save(tmp_path / "cube.npy", cube)
@@ -290,7 +290,7 @@ def test_what_was_said_of_an_original_is_said_again(monkeypatch, cli, tmp_path, 
     assert "no axis" in cli("verify", "cube.lrk", "--against", "cube.npy", "--axis", "x").failed(2)
     # The same of what is larger than memory.
     monkeypatch.setattr(ask, "LARGE", 1)
-    job = verify.Subject(str(tmp_path / "cube.lrk"), originals=(str(tmp_path / "cube.npy"),))
+    job = originals.Subject(str(tmp_path / "cube.lrk"), originals=(str(tmp_path / "cube.npy"),))
     which = targets.frames(said[3]) if len(said) > 2 else None
     for axis, state in ((int(said[1]), "whole"), (0, "unlike")):
         taking = Taking(axis=axis, frames=which)
@@ -426,7 +426,7 @@ def test_no_file_was_made_from_what_is_no_number(monkeypatch, tmp_path, value, l
     np.save(tmp_path / "a.npy", A)
     if large:
         monkeypatch.setattr(ask, "LARGE", 1)
-    subject = verify.Subject(str(tmp_path / "a.lrk"), originals=(str(tmp_path / "a.npy"),))
+    subject = originals.Subject(str(tmp_path / "a.lrk"), originals=(str(tmp_path / "a.npy"),))
     outcome = verify.verify(subject, verify.Verifying())
     assert outcome.facts["state"] == "unmatched"
     with pytest.raises(ImageError, match="NaN") as report:

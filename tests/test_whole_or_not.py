@@ -348,6 +348,24 @@ def test_a_page_of_a_private_file_is_private(
 
 
 @posix
+def test_what_frames_become_is_as_private_as_any_of_them(
+    cli: Any, small_png: Path, tmp_path: Path, no_umask: None
+) -> None:
+    """Also a page, which is given their folder; and where the newest one tells time and mode."""
+    (tmp_path / "d").mkdir()
+    for name, bits in (("1.png", 0o600), ("2.png", 0o644)):
+        (tmp_path / "d" / name).write_bytes(small_png.read_bytes())
+        (tmp_path / "d" / name).chmod(bits)
+        os.utime(tmp_path / "d" / name, ns=(0, 10**18 + bits))
+    for flags in ((), ("-p",)):
+        cli("compress", "d", "--stack", "-k", 1, "-f", *flags).succeeded()
+        assert mode(tmp_path / "d.lrk") == 0o600
+    assert (tmp_path / "d.lrk").stat().st_mtime_ns == 10**18 + 0o644
+    cli("report", "d", "--stack", "--html", "page.html").succeeded()
+    assert mode(tmp_path / "page.html") == 0o600
+
+
+@posix
 @pytest.mark.parametrize("flag", ["-p", "--preserve"])
 def test_preserve_keeps_times_and_mode(
     cli: Any, small_png: Path, tmp_path: Path, flag: str

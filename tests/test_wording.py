@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import numpy as np
@@ -218,6 +219,35 @@ def test_who_mistypes_is_sent_to_the_help_of_the_command(cli, words, help_):
 
 def test_who_leaves_the_command_out_is_told_one(cli, small_png):
     assert cli("in.png").failed(2).endswith("lowrank compress in.png")
+
+
+def test_a_file_that_looks_like_an_option_is_told_how_it_is_given(cli, small_png, tmp_path):
+    (tmp_path / "-dash.png").write_bytes(small_png.read_bytes())
+    told = cli("compress", "-dash.png", "-k", 2).failed(2)
+    given = told.split("is given as ")[1]
+    assert given == os.path.join(".", "-dash.png")
+    cli("compress", given, "-k", 2).succeeded()
+    assert "lists its options" in cli("compress", "-absent.png", "-k", 2).failed(2)
+
+
+def test_a_folder_that_is_reported_on_is_told_what_it_may_be(cli, small_png, tmp_path):
+    (tmp_path / "d").mkdir()
+    small_png.rename(tmp_path / "d" / "in.png")
+    assert "--stack" in cli("report", "d").failed(1)
+    cli("report", "d", "--stack").succeeded()
+
+
+def test_a_report_calls_standard_input_what_messages_do(cli, small_png, tmp_path):
+    cli("compress", "in.png", "-k", 2).succeeded()
+    packed = (tmp_path / "in.lrk").read_bytes()
+    for words, data in (
+        (("-",), small_png.read_bytes()),
+        (("in.png", "-"), packed),
+        (("-", "in.lrk"), small_png.read_bytes()),
+        (("-",), packed),
+    ):
+        lines = cli("report", *words, stdin=data).succeeded().text.splitlines()
+        assert any(line.startswith("standard input  ") for line in lines[:2])
 
 
 def test_no_line_of_a_table_ends_in_spaces(cli, small_png):

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from lowrank.errors import ImageError, UsageError
-from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode
+from lowrank.picture import ARRAY, DTYPES, MAX_CHANNELS, MODES, Mode, Picture
 
 _COLOUR = ("RGB", "RGBA")
 
@@ -33,6 +33,8 @@ class Format(NamedTuple):
         Types and numbers of channels of the mode `array` that its files hold.
     pillow : bool
         Pillow reads and writes it, by itself or through the extra.
+    side : int
+        Most pixels of a side that what writes it here takes.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Format(NamedTuple):
     extra: str = ""
     arrays: tuple[tuple[str, ...], range] = ((), range(0))
     pillow: bool = True
+    side: int = 2**31 - 1
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -65,9 +68,11 @@ _TABLE = (
         arrays=(("uint16",), range(2, 5)),
     ),
     Format("TIFF", dict.fromkeys((".tif", ".tiff"), _ALL), metadata=True, arrays=_ANY),
-    Format("JPEG", dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG), metadata=True),
+    Format(
+        "JPEG", dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG), metadata=True, side=65_500
+    ),
     # Grey as equal red, green and blue.
-    Format("WEBP", {".webp": ("L", "LA", *_COLOUR)}, metadata=True),
+    Format("WEBP", {".webp": ("L", "LA", *_COLOUR)}, metadata=True, side=16_383),
     Format("JPEG2000", {".jp2": ("L", "LA", "I;16", *_COLOUR)}),
     Format("BMP", {".bmp": ("1", "L", "RGB")}),
     Format(
@@ -81,10 +86,10 @@ _TABLE = (
         },
     ),
     Format("QOI", {".qoi": _COLOUR}),
-    Format("GIF", {".gif": ()}),
-    Format("AVIF", {".avif": ()}),
+    Format("GIF", {".gif": ()}, side=65_535),
+    Format("AVIF", {".avif": ()}, side=65_536),
     Format("HEIF", {".heic": (), ".heif": (), ".hif": ()}, extra="heif"),
-    Format("JXL", {".jxl": ()}, extra="jxl"),
+    Format("JXL", {".jxl": ()}, extra="jxl", side=2**30 - 1),
     Format("NPY", {".npy": _ALL}, arrays=_ANY, pillow=False),
     Format("NPZ", {".npz": ()}, pillow=False),
 )
@@ -148,4 +153,14 @@ def check_holds(mode: Mode, format: Format, suffix: str | None = None) -> None:
         what = mode.title if mode.name == ARRAY else f"mode {mode.name}"
         raise ImageError(
             f"{suffix or format.name} cannot hold {what} without loss; write {default_suffix(mode)}"
+        )
+
+
+def check_fits(picture: Picture, format: str, instead: str) -> None:
+    """Refuse a side that is longer than a format has; `instead` is what holds it."""
+    most = FORMATS[format].side
+    if max(picture.height, picture.width) > most:
+        raise ImageError(
+            f"{format} holds {most:,} pixels a side, and not more, and this is "
+            f"{picture.width}x{picture.height}; write {instead}"
         )

@@ -15,7 +15,7 @@ from PIL import Image
 from lowrank.errors import ImageError, LimitError, UsageError, number_of
 from lowrank.io import described, images, npy, tiffwriter
 from lowrank.io import metadata as metadata_of
-from lowrank.io.formats import STACKS, ZARR
+from lowrank.io.formats import STACKS, ZARR, check_fits
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.limits import fits
@@ -114,6 +114,7 @@ def frame(picture: Picture, i: int) -> Picture:
 
 
 def _animation(picture: Picture) -> tuple[bytes, tuple[str, ...]]:
+    check_fits(picture, "GIF", ".tif or .npy")
     frames = picture.frames or 1
     pauses, notes = _pauses(picture, frames)
     shown = [to_image(frame(picture, i)) for i in range(frames)]

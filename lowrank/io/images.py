@@ -95,13 +95,14 @@ def write(picture: Picture, *, format: str, png_level: int = 1) -> bytes:
     UsageError
         An unknown format or level.
     ImageError
-        The format cannot hold the picture, or what writes it is not installed.
+        The format cannot hold the picture, or one so large, or what writes it is not installed.
     """
     if format == "NPY":
         from lowrank.io import npy
 
         samples = picture.samples.astype(picture.mode.own_dtype, copy=False)
         return npy.write(samples[..., 0] if samples.shape[-1] == 1 else samples)
+    formats.check_fits(picture, format, formats.default_suffix(picture.mode))
     if format == "PNG" and png_level == 1 and picture.mode.name in pngwriter.COLOURS:
         return pngwriter.write(picture, _metadata_of(picture.metadata))
     if picture.mode.name != ARRAY:

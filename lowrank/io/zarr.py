@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowrank.errors import FileError, UsageError, failure, pip_install
+from lowrank.errors import FileError, ImageError, UsageError, failure, pip_install
 from lowrank.io.formats import ZARR
 from lowrank.io.wall import thin_wall
 
@@ -32,21 +32,45 @@ def is_array(path: str) -> bool:
 
 
 def opened(path: str) -> Any:
-    """Open an array, of either format and any codecs; it is read where it is sliced.
+    """Open an array of numbers, of either format; it is read where it is sliced.
 
     Raises
     ------
     UsageError
         The extra is not installed.
     ImageError
-        It is no array.
+        It is no array, holds no numbers, or is pickled, which reading would run as a program.
     """
     try:
         import zarr
     except ImportError:
         raise UsageError(f"{path} needs an extra: {pip_install('zarr')}") from None
     with thin_wall(f"read {path}", "give an array of zarr, not a group of them"):
-        return zarr.open_array(path, mode="r")
+        for name in (INDEX, ".zarray"):
+            if any(codec.endswith("pickle") for codec in _codecs(_told(os.path.join(path, name)))):
+                raise ImageError(f"{path} is pickled, and is not read; give it without that codec")
+        array = zarr.open_array(path, mode="r")
+        if np.dtype(array.dtype).kind not in "biufc":
+            raise ImageError(f"{path} holds no numbers; give an array of integers or floats")
+    return array
+
+
+def _told(path: str) -> Any:
+    """What a file of metadata says; nothing where there is none."""
+    if not os.path.isfile(path):
+        return None
+    with open(path, "rb") as stream:
+        return json.load(stream)
+
+
+def _codecs(told: Any) -> Iterator[str]:
+    """The names of all codecs, of either format, and of codecs inside them; and some others."""
+    if isinstance(told, dict):
+        yield from (str(told[key]) for key in ("id", "name") if key in told)
+        told = [value for key, value in told.items() if key != "attributes"]
+    if isinstance(told, list):
+        for value in told:
+            yield from _codecs(value)
 
 
 def check_output(path: str, *, force: bool) -> None:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from lowrank import codec, files, layouts, linalg, threads
 from lowrank import format as lrk
-from lowrank.errors import LowrankError, UsageError, called, naming
+from lowrank.errors import FileError, LowrankError, UsageError, called, naming
 from lowrank.format import MAX_SIDE
 from lowrank.format.parts import Parts
 from lowrank.io import images, states, urls, zarr
 from lowrank.io.taking import USUAL, Taking, several
+from lowrank.io.wall import thin_wall
 from lowrank.limits import DEFAULT_MAX_PIXELS, LARGE
 from lowrank.names import AUTO, AUTO_WIDTH
 from lowrank.picture import Loaded
@@ -98,7 +99,9 @@ def report(
         found = _in_passes(path, file, taking, max_pixels)
         if found is not None:
             return found
-    folder = zarr.is_array(path) or (taking.stack and path != "-" and os.path.isdir(path))
+    folder = path != "-" and os.path.isdir(path)
+    if folder and not (taking.stack or zarr.is_array(path)):
+        raise FileError(f"{path} is a folder; give an image, or --stack for all in it as one stack")
     data = b"" if folder else _bytes(path)
     if data.startswith(lrk.SIGNATURE):
         if file or ranks or store or nodata is not None:
@@ -234,26 +237,30 @@ def _like(parts: Parts, path: str, data: bytes) -> Taking:
     if array is not None:
         head = parts.head.samples_shape
         wanted = {head, head[:-1]} if head[-1] == 1 else {head}
-        fit = [at for at in range(array.ndim) if np.moveaxis(array, at, 0).shape in wanted]
+        shape = tuple(array.shape)
+        moved = ((shape[at], *shape[:at], *shape[at + 1 :]) for at in range(len(shape)))
+        fit = [at for at, frames_first in enumerate(moved) if frames_first in wanted]
         if fit:
             return Taking(stack=True, axis=fit[0] if len(fit) == 1 else _nearest(array, parts, fit))
     return Taking(stack=True)
 
 
-def _array(path: str, data: bytes) -> NDArray[Any] | None:
-    """The array of a file, or of a folder of zarr; None of pictures."""
+def _array(path: str, data: bytes) -> Any:
+    """The array of a file, or of a folder of zarr, which is not read yet; None of pictures."""
     from lowrank.io import npy
 
     if zarr.is_array(path):
-        return np.asarray(zarr.opened(path))
+        return zarr.opened(path)
     if data.startswith((b"\x93NUMPY", b"PK")) and npy.accepts(data):
         return npy.read(data, name=path, max_pixels=MAX_SIDE)
     return None
 
 
-def _nearest(array: NDArray[np.generic], parts: Parts, axes: list[int]) -> int:
+def _nearest(array: Any, parts: Parts, axes: list[int]) -> int:
     """Of several axes that would do, as in a cube, the one along which it is what a file holds."""
     held = codec.decode(parts, filled=True).picture.samples
+    with thin_wall("read the array", "give an array of numbers"):
+        array = np.asarray(array)
 
     def distance(at: int) -> float:
         moved = np.moveaxis(array, at, 0).reshape(held.shape)

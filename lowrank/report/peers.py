@@ -21,6 +21,7 @@ from PIL import Image, features
 
 from lowrank.errors import ImageError, LimitError, UsageError, number_of, pip_install
 from lowrank.io import jxl, pillow
+from lowrank.io.formats import FORMATS
 from lowrank.io.modes import to_image
 from lowrank.io.wall import wall
 from lowrank.names import CODECS
@@ -65,7 +66,6 @@ class _Dial:
     values: tuple[float, ...]
     settings: tuple[dict[str, Any], ...]
     option: Callable[[float], dict[str, Any]]
-    most: int  # pixels of a side
     tune: str | None = None
     lossless: dict[str, Any] | None = None
     """The setting that loses nothing, beside the dial."""
@@ -85,7 +85,6 @@ _DIALS = {
             for p in (False, True)
         ),
         lambda q: {"quality": int(q)},
-        65_500,
     ),
     "webp": _Dial(
         "WEBP",
@@ -93,7 +92,6 @@ _DIALS = {
         _WHOLE,
         ({"method": 6, "exact": True},),
         lambda q: {"quality": int(q)},
-        16_383,
         lossless={"lossless": True, "quality": 100, "method": 6, "exact": True},
     ),
     "avif": _Dial(
@@ -102,7 +100,6 @@ _DIALS = {
         _WHOLE[:-1],
         tuple({"speed": 6, "subsampling": s} for s in ("4:2:0", "4:4:4")),
         lambda q: {"quality": int(q)},
-        65_536,
     ),
     "jpeg2000": _Dial(
         "JPEG2000",
@@ -110,7 +107,6 @@ _DIALS = {
         tuple(np.arange(15, 60, 0.25)),
         ({"irreversible": True, "quality_mode": "dB"},),
         lambda db: {"quality_layers": [db]},
-        2**31 - 1,
         lossless={"irreversible": False},
     ),
     "jxl": _Dial(
@@ -119,7 +115,6 @@ _DIALS = {
         _WHOLE[:-1],  # 100 is without loss
         ({"effort": 7},),
         lambda q: {"quality": int(q)},
-        2**30 - 1,
         "eye",
         lossless={"lossless": True, "effort": 7},
     ),
@@ -222,8 +217,9 @@ def _compared(picture: Picture, name: str, size: int, psnr: float | None) -> Pee
         return Peer(name, None, None, f"it needs an extra: {pip_install('jxl')}")
     if name == "jpeg" and picture.mode.name == "RGBA":
         return Peer(name, None, None, "it holds no alpha")
-    if max(picture.width, picture.height) > dial.most:
-        return Peer(name, None, None, f"it holds {dial.most:,} pixels a side, and not more")
+    most = FORMATS[dial.format].side
+    if max(picture.width, picture.height) > most:
+        return Peer(name, None, None, f"it holds {most:,} pixels a side, and not more")
     if picture.mode.bits > 8:
         if name != "jpeg2000":
             return Peer(name, None, None, "it holds 8 bits, and not more")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
 from lowrank import files
@@ -79,9 +80,9 @@ def is_done(job: Job, output: str, settings: Settings) -> bool:
 
 
 def newest(job: Job) -> os.stat_result | None:
-    """Status of the input, of several of the one that was changed last; None of no file."""
-    found = map(files.regular, job.sources)
-    return max(filter(None, found), key=lambda status: status.st_mtime_ns, default=None)
+    """Status of the input, of several files the one that was changed last; None of no file."""
+    found = chain.from_iterable(map(files.statuses, job.sources))
+    return max(found, key=lambda status: status.st_mtime_ns, default=None)
 
 
 def write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -115,7 +116,7 @@ def of(
     recursive : bool
         Descend into folders, whose tree is kept below `output`.
     suffixes : frozenset of str
-        Which files of a folder to take.
+        Which files of a folder to take; where that of zarr is one, its arrays, too.
     made : tuple of str
         Suffixes that outputs may have, the usual one first.
 
@@ -274,26 +275,49 @@ def _nameless(name: str) -> bool:
 
 
 def _apart(jobs: list[Job]) -> list[Job]:
-    """Let inputs that would share an output keep their whole name: `a.png.lrk`, `a.jpg.lrk`."""
+    """Let inputs that would share an output keep their whole name: `a.png.lrk`, `a.jpg.lrk`.
+
+    On some systems `A.lrk` is `a.lrk`, and outputs may move to one: so does `A.jpg` beside `a.png`.
+    """
     whole: set[int] = set()
     while True:
         claimed: dict[str, list[int]] = {}
         for i, job in enumerate(jobs):
-            claimed.setdefault(os.path.normpath(job.place("")), []).append(i)
+            claimed.setdefault(_folded(job), []).append(i)
         shared = [several for several in claimed.values() if len(several) > 1]
-        if not shared:
-            return jobs
-        more = {i for group in shared for i in group} - whole
+        more: set[int] = set()
+        for group in shared:
+            names = Counter(_folded(_whole(jobs[i])) for i in group)
+            more |= {i for i in group if names[_folded(_whole(jobs[i]))] == 1} - whole
         if not more:
-            one, other = (jobs[i].input for i in shared[0][:2])
-            raise UsageError(f"{one} and {other} would get the same output; do them apart")
+            for group in shared:
+                _check_distinct([jobs[i] for i in group])
+            return jobs
         whole |= more
         jobs = [_whole(job) if i in more else job for i, job in enumerate(jobs)]
+
+
+def _folded(job: Job) -> str:
+    """The path of an output as systems see it that know no case, and one way to write an accent."""
+    return unicodedata.normalize("NFC", os.path.normpath(job.place("")).casefold())
 
 
 def _whole(job: Job) -> Job:
     stem = job.place("")
     return replace(job, stem=stem + os.path.splitext(job.input)[1])
+
+
+def _check_distinct(jobs: list[Job]) -> None:
+    """Refuse outputs of one path; or of paths that are one where they are to be written."""
+    places: dict[str, Job] = {}
+    for job in jobs:
+        place = os.path.normpath(job.place(""))
+        other = places.get(place) or (places and files.folds_case(place) and jobs[0])
+        if other:
+            raise UsageError(
+                f"{other.input} and {job.input} would get the same output; do them apart"
+            )
+        places[place] = job
 
 
 def _placed(path: str, into: str | None, below: str) -> Job:
@@ -324,6 +348,10 @@ def _walk(
 
     for base, below, names in os.walk(folder, onerror=failed):
         unseen: list[str] = []
+        if ZARR in suffixes:  # a folder that is one source, and no place to look for others
+            arrays = [x for x in below if folders.suffix(x) == ZARR and not folders.is_hidden(x)]
+            below[:] = [name for name in below if name not in arrays]
+            yield from (os.path.join(base, name) for name in arrays)
         if recursive:
             if not hidden:
                 unseen = list(filter(folders.is_hidden, below))
@@ -339,7 +367,7 @@ def _walk(
             suffix = folders.suffix(name)
             if name.startswith(folders.SIDECAR):
                 plan.passed[f"{folders.SIDECAR}*"] += 1
-            elif suffix not in suffixes:
+            elif suffix not in suffixes or suffix == ZARR:
                 plan.passed[suffix or _NO_SUFFIX] += 1
             elif kind := files.special(path):
                 plan.passed[kind] += 1

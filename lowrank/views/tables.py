@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lowrank import targets
-from lowrank.errors import number_of, printable
+from lowrank.errors import called, number_of, printable
 from lowrank.picture.distance import Pixels
 from lowrank.report import OfMatrix, Report, Storage
 from lowrank.targets.spectrum import psnr_of_tail
@@ -146,7 +146,7 @@ def _source_line(r: Report) -> Text:
     text = Text()
     if r.source:
         s = r.source
-        text.append(printable(s.path), style="bold")
+        text.append(printable(called(s.path)), style="bold")
         many = "" if r.stack is None else f"{number_of(r.stack.frames, 'frame')} of "
         text.append(f"  {many}{s.width}x{s.height} {s.title}, {s.format}, {s.bytes:,} bytes")
     return text
@@ -167,7 +167,7 @@ def _title(r: Report, store: str) -> Text:
     if r.source:
         text.append("\n")
     if r.file:
-        text.append(printable(r.file.path or ""), style="bold")
+        text.append(printable(called(r.file.path or "")), style="bold")
         text.append(
             f"  {r.file.layout}, {r.file.store}, {r.file.bytes:,} bytes, "
             f"{r.file.bits_per_pixel:.3f} bits per pixel\n"
