@@ -364,11 +364,7 @@ def verify(
 
 def run() -> int:
     """Run the command line on `sys.argv` and return its exit code."""
-    console.begin()
-    streams = sys.stdout, sys.stderr
-    for stream in streams:
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without σ still gets its table
+    streams = console.begin()
     try:
         code = app(standalone_mode=False, prog_name="lowrank")
     except LowrankError as error:

@@ -334,13 +334,23 @@ def _page(result: Result) -> bytes:
     return html.page(result, exhibit.of(result)).encode()
 
 
-def begin() -> None:
-    """Make ready for a run; of one before it, in the same process, nothing is left."""
+def begin() -> tuple[TextIO, TextIO]:
+    """Make ready for a run; of one before it, in the same process, nothing is left.
+
+    Returns
+    -------
+    TextIO, TextIO
+        Standard output and error, whatever comes to stand in their places.
+    """
     global _told  # noqa: PLW0603 - as above
 
     _told = False
     occupy_closed_streams()
     buffer_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without σ still gets its table
+    return sys.stdout, sys.stderr
 
 
 def occupy_closed_streams() -> None:
