@@ -4,6 +4,8 @@ Everything here is small; `--memory` asks for passes all the same.
 """
 
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -115,6 +117,40 @@ def test_neither_memory_nor_threads_change_a_bit(route, monkeypatch):
         results.append((found.s.tobytes(), found.left.tobytes(), V.tobytes()))
     assert len(slabs.groups(*A.shape)) > 2
     assert len(set(results)) == 1
+
+
+def test_who_leaves_a_pass_waits_for_no_more_than_is_being_read(monkeypatch):
+    """An interruption closes it, and a group may have minutes of pieces left."""
+    A, left, pieces = Held(np.ones((150, 64_000), np.uint8)), threading.Event(), []
+
+    class Slow:
+        size, length, dtype = A.size, A.length, A.dtype
+
+        def read(self, columns):
+            if columns.start >= self.length // 4:  # beyond the first group
+                left.wait(60)
+            pieces.append(columns)
+            return A.read(columns)
+
+    class Pool(ThreadPoolExecutor):
+        def __exit__(self, *error):
+            left.set()
+            return super().__exit__(*error)
+
+    monkeypatch.setattr(passes, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(slabs, "_BLOCK", 1 << 12)
+    monkeypatch.setattr(slabs, "_TALLEST", 1)
+    monkeypatch.setattr(slabs, "_GROUPS", 4)
+    monkeypatch.setattr(passes, "_PIECE", 1)  # four blocks at a time
+    monkeypatch.setattr(passes, "_RUN", 1)
+    monkeypatch.setattr(passes.threads, "SMALL", 0)
+    monkeypatch.setattr(passes.threads, "cores", lambda: 2)
+    each = Passes(Slow(), memory=1 << 30).each(slabs.Gram(slabs.Cast()))
+    next(each)
+    first = len(pieces)
+    each.close()
+    assert first > 100
+    assert len(pieces) <= first + 2
 
 
 def test_a_proof_fails_where_a_vector_is_missing():

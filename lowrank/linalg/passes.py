@@ -112,11 +112,12 @@ class Passes:
                 yield group, self._of_group(work, group, stage)
             return
         at_once = threads.cores()
+        over = threading.Event()  # who is interrupted waits for a piece, not for groups of them
         with threads.one_blas_thread(), ThreadPoolExecutor(at_once) as pool:
             waiting: deque[tuple[slice, Future[list[Any]]]] = deque()
             try:
                 for group in groups:
-                    waiting.append((group, pool.submit(self._of_group, work, group, stage)))
+                    waiting.append((group, pool.submit(self._of_group, work, group, stage, over)))
                     if len(waiting) > at_once:
                         columns, future = waiting.popleft()
                         yield columns, future.result()
@@ -124,6 +125,7 @@ class Passes:
                     columns, future = waiting.popleft()
                     yield columns, future.result()
             finally:
+                over.set()
                 for _, future in waiting:
                     future.cancel()
 
@@ -131,10 +133,14 @@ class Passes:
         self._read = self.length - sum(g.stop - g.start for g in groups)
         self._said(stage, 0)
 
-    def _of_group(self, work: Work, group: slice, stage: str) -> list[Any]:
+    def _of_group(
+        self, work: Work, group: slice, stage: str, over: threading.Event | None = None
+    ) -> list[Any]:
         state = work.zero(self.size)
         step = self.step(work.at_once)
         for a in range(group.start, group.stop, step):
+            if over is not None and over.is_set():
+                break
             piece = slice(a, min(a + step, group.stop))
             for block in slabs.blocks(work, self._columns.read(piece), self.size):
                 work.add(state, block)
