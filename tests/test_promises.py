@@ -176,8 +176,9 @@ PROMISES = {
         "samples: what_an_extra_would_read_is_refused_or_said_by_its_name",
         "samples: a_tiff_gives_the_samples_that_it_states",
     ],
-    "Arrays of numpy are read without": [
+    "Arrays of numpy and of zarr are read without": [
         "samples: arrays_that_cannot_be_are_refused_before_memory_is_taken",
+        "afar: a_pickled_array_of_zarr_is_refused_and_not_run",
     ],
     "Names, texts in files and option values": [
         "printable: every_error_is_one_printable_line",
