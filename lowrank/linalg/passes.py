@@ -107,12 +107,12 @@ class Passes:
         self, work: Work, groups: Sequence[slice], stage: str
     ) -> Iterator[tuple[slice, list[Any]]]:
         self._begin(groups, stage)
+        over = threading.Event()  # who is interrupted waits for a piece, not for groups of them
         if self.size * self.length < threads.SMALL:
             for group in groups:
-                yield group, self._of_group(work, group, stage)
+                yield group, self._of_group(work, group, stage, over)
             return
         at_once = threads.cores()
-        over = threading.Event()  # who is interrupted waits for a piece, not for groups of them
         with threads.one_blas_thread(), ThreadPoolExecutor(at_once) as pool:
             waiting: deque[tuple[slice, Future[list[Any]]]] = deque()
             try:
@@ -133,13 +133,11 @@ class Passes:
         self._read = self.length - sum(g.stop - g.start for g in groups)
         self._said(stage, 0)
 
-    def _of_group(
-        self, work: Work, group: slice, stage: str, over: threading.Event | None = None
-    ) -> list[Any]:
+    def _of_group(self, work: Work, group: slice, stage: str, over: threading.Event) -> list[Any]:
         state = work.zero(self.size)
         step = self.step(work.at_once)
         for a in range(group.start, group.stop, step):
-            if over is not None and over.is_set():
+            if over.is_set():
                 break
             piece = slice(a, min(a + step, group.stop))
             for block in slabs.blocks(work, self._columns.read(piece), self.size):
